@@ -1,0 +1,75 @@
+"""Values that job authors, the runtime and the operator share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class BackfillPolicy(StrEnum):
+    """What a stateful job does about windows it has missed."""
+
+    CATCH_UP = "CATCH_UP"
+    """Run every missing window, oldest first."""
+    SKIP = "SKIP"
+    """Run only the latest window; the jump is recorded."""
+
+
+class RunState(StrEnum):
+    """States of a `job_run` row."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    SUCCESS = "SUCCESS"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+    SKIPPED = "SKIPPED"
+    MISSED = "MISSED"
+
+
+FINAL_STATES = frozenset(RunState) - {RunState.QUEUED, RunState.RUNNING}
+
+
+class TriggerType(StrEnum):
+    """Why a run exists."""
+
+    SCHEDULE = "schedule"
+    CATCH_UP = "catch_up"
+    RETRY = "retry"
+    MANUAL = "manual"
+    BACKFILL = "backfill"
+
+
+class OverlapPolicy(StrEnum):
+    """What happens when an instant is due while `max_instances` runs of the job are still going."""
+
+    SKIP = "skip"
+    QUEUE = "queue"
+    QUEUE_ALL = "queue_all"
+    REPLACE = "replace"
+    ALLOW = "allow"
+
+
+class JobStatus(StrEnum):
+    """The runtime's verdict on a schedule row, in `job_state.status`."""
+
+    SCHEDULED = "Scheduled"
+    DISABLED = "Disabled"
+    COMPLETED = "Completed"
+    INVALID = "Invalid"
+    UNREGISTERED = "Unregistered"
+
+
+@dataclass(frozen=True, slots=True)
+class DataInterval:
+    """The window of data `[start, end)` that a run of a stateful job covers; both aware, UTC."""
+
+    start: datetime
+    end: datetime
+
+    @property
+    def duration(self) -> timedelta:
+        return self.end - self.start

@@ -1,0 +1,51 @@
+"""The one exception hierarchy.
+
+A message here is read by a person who has to act: it says what went wrong, where, with which value,
+what was expected, and what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class PikoError(Exception):
+    """Base of every error that Piko raises on purpose."""
+
+
+class SettingsError(PikoError):
+    """A setting is missing, unknown or malformed."""
+
+
+class RegistrationError(PikoError):
+    """A job was declared in a way that cannot run."""
+
+
+class DiscoveryError(PikoError):
+    """A module that `autodiscover` should import failed to import."""
+
+
+class ScheduleError(PikoError):
+    """A schedule expression, zone or bound that cannot be used."""
+
+
+class ConfigError(PikoError):
+    """A job's configuration does not fit the job's model."""
+
+
+class ResourceError(PikoError):
+    """A resource could not be acquired for a run."""
+
+
+class ManifestError(PikoError):
+    """A resource file is not what the custom resource definitions accept."""
+
+
+class DatabaseUnavailableError(PikoError):
+    """The database cannot be reached now; the same call may work later."""
+
+
+class SchemaVersionError(PikoError):
+    """The tables in the database are older or newer than this code needs."""
+
+
+class FencedError(PikoError):
+    """A write was refused because leadership has moved on to a newer epoch."""
