@@ -19,83 +19,27 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     Double,
     Index,
     Integer,
     MetaData,
     String,
     Table,
-    Text,
     text,
 )
-from sqlalchemy.dialects import mysql
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import FunctionElement
 
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy, RunState, TriggerType
+from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, STAMP, Now, NowOnWrite
 
 metadata = MetaData()
 
 
-# ---- column types ---------------------------------------------------------------------------------
-
-JOB_ID = String(128).with_variant(mysql.VARCHAR(128, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
-"""1 to 128 of `A-Z a-z 0-9 _ . : -`, compared byte by byte."""
-
-KEY = String(64).with_variant(mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
-"""An identity that Piko makes: run, instance, claim token, content hash."""
-
-INSTANT = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-"""A UTC instant with microseconds, without zone."""
-
-STAMP = DateTime().with_variant(mysql.TIMESTAMP(fsp=6), "mysql", "mariadb")
-"""An instant that the database fills in, right whatever the zone of the writing session."""
-
-JSON_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-"""JSON kept as it was written; a CHECK refuses what does not parse."""
-
-LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-
-
-class _Now(FunctionElement[object]):
-    """The database's own clock, as a column default."""
-
-    inherit_cache = True
-
-
-class _NowOnWrite(FunctionElement[object]):
-    """As `_Now`, and moved by each UPDATE (on SQLite by a trigger, see the migrations)."""
-
-    inherit_cache = True
-
-
-SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
-
-
-@compiles(_Now)
-def _now(element: _Now, compiler: SQLCompiler, **_: object) -> str:
-    return "CURRENT_TIMESTAMP(6)"
-
-
-@compiles(_NowOnWrite)
-def _now_on_write(element: _NowOnWrite, compiler: SQLCompiler, **_: object) -> str:
-    return "CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
-
-
-@compiles(_Now, "sqlite")
-@compiles(_NowOnWrite, "sqlite")
-def _now_sqlite(element: FunctionElement[object], compiler: SQLCompiler, **_: object) -> str:
-    return SQLITE_NOW
-
-
 def _created_at() -> Column[object]:
-    return Column("created_at", STAMP, nullable=False, server_default=_Now())
+    return Column("created_at", STAMP, nullable=False, server_default=Now())
 
 
 def _updated_at() -> Column[object]:
-    return Column("updated_at", STAMP, nullable=False, server_default=_NowOnWrite())
+    return Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite())
 
 
 def _one_of(column: str, values: Iterable[StrEnum | str], name: str) -> CheckConstraint:

@@ -1,0 +1,37 @@
+"""The database URL: what a valid one looks like."""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from piko.errors import SettingsError
+
+SUPPORTED_DRIVERS = ("mysql+asyncmy", "sqlite+aiosqlite")
+DSN_EXAMPLE = "mysql+asyncmy://user:password@127.0.0.1:3306/piko?charset=utf8mb4"
+
+
+def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
+    """The DSN as a URL.
+
+    Raises `SettingsError` when it is malformed or names a driver Piko does not support; the message
+    never holds the password.
+    """
+    try:
+        url = make_url(dsn)
+    except ArgumentError:
+        raise SettingsError(
+            f"setting `{source}` is not a database URL (its text is not shown, it may hold a password); "
+            f"expected the form {DSN_EXAMPLE}"
+        ) from None
+    shown = url.render_as_string(hide_password=True)
+    if url.drivername not in SUPPORTED_DRIVERS:
+        raise SettingsError(
+            f"setting `{source}` = {shown}: driver {url.drivername!r} is not supported; "
+            f"expected one of {', '.join(SUPPORTED_DRIVERS)}, for example {DSN_EXAMPLE}"
+        )
+    if url.drivername.startswith("mysql") and not (url.host and url.database):
+        raise SettingsError(
+            f"setting `{source}` = {shown}: host or database name is missing; expected the form {DSN_EXAMPLE}"
+        )
+    return url

@@ -1,0 +1,70 @@
+"""The metrics of a runtime replica.
+
+One `Metrics` belongs to one app and has a registry of its own, so that two apps in one process (or in one
+test run) do not share counters. Timestamps rather than ages, base units, never a run id as a label.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+_DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+
+
+class Metrics:
+    """Counters, gauges and histograms of one app."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.job_runs = Counter("piko_job_run", "Finished runs.", ["job_id", "status"], registry=registry)
+        self.job_duration = Histogram(
+            "piko_job_duration_seconds", "From start to end of a handler.", ["job_id"],
+            buckets=_DURATIONS, registry=registry,
+        )  # fmt: skip
+        self.job_start_delay = Histogram(
+            "piko_job_start_delay_seconds", "From the scheduled time to the start of the handler.", ["job_id"],
+            buckets=_DELAYS, registry=registry,
+        )  # fmt: skip
+        self.job_last_success = self._job_instant("last_success", "When the last successful run ended.")
+        self.job_last_run = self._job_instant("last_run", "When the last run started.")
+        self.job_next_run = self._job_instant("next_run", "When the job is due next.")
+        self.job_watermark = self._job_instant("watermark", "Up to where the data of a stateful job is done.")
+        self.job_missed = Counter(
+            "piko_job_missed", "Due instants that did not run.", ["job_id", "reason"], registry=registry
+        )
+        self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
+        self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
+        self.reconciles = Counter(
+            "piko_reconcile", "Comparisons of rows with the plan.", ["outcome"], registry=registry
+        )
+        self.reconcile_duration = Histogram(
+            "piko_reconcile_duration_seconds", "How long a comparison took.",
+            buckets=_DELAYS, registry=registry,
+        )  # fmt: skip
+        self.invalid_rows = Gauge("piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry)
+        self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
+        self.leader_transitions = Counter(
+            "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
+        )
+        self.persistence_queue = Gauge(
+            "piko_persistence_queue_size", "Write intents that wait for their sink.", registry=registry
+        )
+        self.db_errors = Counter("piko_db_errors", "Failed calls to the database.", ["part"], registry=registry)
+        self.part_restarts = Counter(
+            "piko_part_restarts", "Times a part failed and was started again.", ["part"], registry=registry
+        )
+        Info("piko_build", "Version of Piko and of Python.", registry=registry).info(
+            {"version": version("piko"), "python": platform.python_version()}
+        )
+
+    def _job_instant(self, what: str, text: str) -> Gauge:
+        return Gauge(f"piko_job_{what}_timestamp_seconds", text, ["job_id"], registry=self.registry)
+
+    def forget_job(self, job_id: str) -> None:
+        """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
+        for gauge in (self.job_next_run, self.job_watermark):
+            gauge.remove_by_labels({"job_id": job_id})

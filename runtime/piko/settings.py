@@ -1,0 +1,145 @@
+"""One typed model of the settings, read from files and then from the environment.
+
+Files are TOML with a table `[default]`: `settings.toml`, `piko.toml` and `.secrets.toml` of the working
+directory, in that order, or the one file that `PIKO_SETTINGS_PATH` names. An environment variable
+`PIKO_<NAME>` wins over every file. A setting that nobody knows is an error, not a silence.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from piko.dsn import DSN_EXAMPLE, parse_dsn
+from piko.errors import SettingsError
+
+PREFIX = "PIKO_"
+FILES = ("settings.toml", "piko.toml", ".secrets.toml")
+PATH_VARIABLE = "PIKO_SETTINGS_PATH"
+
+# The environment is shared with the operator, whose variables have a prefix of their own.
+_FOREIGN_PREFIXES = ("PIKO_OPERATOR_", "PIKO_TEST_")
+
+
+class Settings(BaseModel):
+    """Settings of a runtime replica. Durations are seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+
+    mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…")
+    timezone: str = Field("UTC", description="IANA zone of schedules that name none")
+    debug: bool = Field(False, description="log at debug level")
+
+    leader_enabled: bool = Field(True, description="false: this replica acts alone, without an election")
+    leader_name: str = Field("default", min_length=1, max_length=255, description="replicas of one name elect one")
+    leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader stays leader")
+    leader_renew_interval_s: float = Field(10.0, gt=0, description="how often the leader renews")
+
+    poll_interval_s: float = Field(1.0, gt=0, le=60, description="how often rows are compared")
+    heartbeat_interval_s: float = Field(10.0, gt=0, le=600, description="how often an instance says it lives")
+    drain_timeout_s: float = Field(20.0, ge=0, le=3600, description="how long a stop waits for running handlers")
+    max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
+
+    http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
+    http_port: int = Field(8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one")
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, KeyError):
+            raise ValueError("expected an IANA zone name, for example UTC or Asia/Shanghai") from None
+        return value
+
+    @model_validator(mode="after")
+    def _lease_outlives_renewals(self) -> Settings:
+        if self.leader_lease_s < 2 * self.leader_renew_interval_s:
+            raise ValueError(
+                f"leader_lease_s = {self.leader_lease_s:g} must be at least twice "
+                f"leader_renew_interval_s = {self.leader_renew_interval_s:g}, so that one lost renewal is survived"
+            )
+        return self
+
+
+def load_settings(
+    *, environment: Mapping[str, str] | None = None, directory: Path | None = None, **overrides: object
+) -> Settings:
+    """The settings in force: files, then environment, then `overrides`.
+
+    Raises `SettingsError` that names each bad setting, where it comes from, its value (never a secret's)
+    and what was expected.
+    """
+    environment = os.environ if environment is None else environment
+    directory = Path.cwd() if directory is None else directory
+    values: dict[str, object] = {}
+    origins: dict[str, str] = {}
+    for path in _files(environment, directory):
+        for name, value in _read_table(path).items():
+            values[name.lower()] = value
+            origins[name.lower()] = f"in {path}"
+    for variable, text in environment.items():
+        if not variable.startswith(PREFIX) or variable.startswith(_FOREIGN_PREFIXES) or variable == PATH_VARIABLE:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        values[name] = text
+        origins[name] = f"in the environment as {variable}"
+    for name, override in overrides.items():
+        values[name] = override
+        origins[name] = "given in code"
+    try:
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(item, origins) for item in error.errors())) from None
+    parse_dsn(settings.mysql_dsn.get_secret_value())
+    return settings
+
+
+def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
+    named = environment.get(PATH_VARIABLE)
+    if named is None:
+        return [directory / name for name in FILES if (directory / name).is_file()]
+    path = Path(named)
+    if not path.is_file():
+        raise SettingsError(f"{PATH_VARIABLE} = {named}: no such file; name a TOML file with a table [default]")
+    return [path]
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not TOML: {error}") from None
+    table = document.get("default", {})
+    strays = sorted(set(document) - {"default"})
+    if strays or not isinstance(table, dict):
+        raise SettingsError(
+            f"settings file {path}: expected one table [default] with all settings in it, "
+            f"found {', '.join(strays) or 'a value'} beside it"
+        )
+    return table
+
+
+def _explain(item: Any, origins: Mapping[str, str]) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    if not name:
+        return str(item["msg"]).removeprefix("Value error, ")
+    origin = origins.get(name, "")
+    if item["type"] == "missing":
+        return (
+            f"setting `{name}` is missing: set {PREFIX}{name.upper()} in the environment, or `{name}` "
+            f"in the table [default] of {' or '.join(FILES)}"
+            + (f"; for example {DSN_EXAMPLE}" if name == "mysql_dsn" else "")
+        )
+    if item["type"] == "extra_forbidden":
+        return f"unknown setting `{name}` ({origin}); known settings are {', '.join(sorted(Settings.model_fields))}"
+    field = Settings.model_fields.get(name)
+    shown = "(not shown)" if field is None or field.annotation is SecretStr else repr(item["input"])
+    return f"setting `{name}` = {shown} ({origin}): {str(item['msg']).removeprefix('Value error, ')}"

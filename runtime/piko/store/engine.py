@@ -1,0 +1,141 @@
+"""Connections to the database, and one vocabulary for their failures.
+
+A `Database` holds two engines over one server: `engine` for transactions, and `autocommit` for single
+statements, which saves a round trip each. Sessions speak UTC, wait briefly for row locks (cancelling a
+task does not stop its statement on the server), and answer connection failures as
+`DatabaseUnavailableError`, so that no part above needs to know a driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import event, exc
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from piko.dsn import parse_dsn
+from piko.errors import DatabaseUnavailableError
+
+# Server errors that say "not now" rather than "not so": deadlock, lock wait, too many connections,
+# shutdown, gone away, lost, killed, access refused while grants are still being made.
+_RETRYABLE_CODES = frozenset({1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161}) | {
+    1184, 1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """One database, as the gateways of this package use it."""
+
+    engine: AsyncEngine
+    autocommit: AsyncEngine
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    @property
+    def where(self) -> str:
+        """The DSN without its password, for messages."""
+        return self.engine.url.render_as_string(hide_password=True)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed at the end, rolled back on an error.
+
+        Raises `DatabaseUnavailableError` when the connection fails; if that happens at COMMIT, whether it
+        took effect is unknown and has to be found out by reading.
+        """
+        with translate_errors(self):
+            async with self.engine.begin() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement commits by itself; errors as in `transaction`."""
+        with translate_errors(self):
+            async with self.autocommit.connect() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+        await self.autocommit.dispose()
+
+
+def open_database(dsn: str, *, pool_size: int = 10) -> Database:
+    """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work."""
+    url = parse_dsn(dsn)
+    if url.drivername.startswith("sqlite"):
+        return _open_sqlite(url)
+    return _open_mysql(url, pool_size=pool_size)
+
+
+def _open_mysql(url: URL, *, pool_size: int) -> Database:
+    arguments: dict[str, Any] = {
+        "connect_timeout": 5,
+        "read_timeout": 30,
+        "stmt_cache_size": 64,
+        "init_command": "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5",
+    }
+    shared: dict[str, Any] = {"pool_recycle": 1800, "pool_timeout": 10, "pool_use_lifo": True}
+    engine = create_async_engine(url, connect_args=arguments, pool_size=pool_size, **shared)
+    autocommit = create_async_engine(
+        url,
+        connect_args=arguments,
+        pool_size=pool_size,
+        isolation_level="AUTOCOMMIT",
+        skip_autocommit_rollback=True,
+        **shared,
+    )
+    return Database(engine=engine, autocommit=autocommit)
+
+
+def _open_sqlite(url: URL) -> Database:
+    engine = create_async_engine(url)
+    autocommit = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    for each in (engine, autocommit):
+        event.listen(each.sync_engine, "connect", _configure_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_immediate)
+    return Database(engine=engine, autocommit=autocommit)
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where we say, not where the driver guesses
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 10000", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    # A transaction that reads before it writes must hold the write lock from its start: the fence needs it.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def translate_errors(database: Database) -> Iterator[None]:
+    """Turn failures of the connection (not of the statement) into `DatabaseUnavailableError`."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        if error.connection_invalidated or _is_retryable(error.orig):
+            raise DatabaseUnavailableError(f"database {database.where} is not available: {error.orig}") from error
+        raise
+    except (OSError, TimeoutError, exc.TimeoutError) as error:
+        raise DatabaseUnavailableError(
+            f"database {database.where} is not available: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _is_retryable(error: BaseException | None) -> bool:
+    if isinstance(error, OSError | TimeoutError):
+        return True
+    code = error.args[0] if error is not None and error.args else None
+    if isinstance(code, int):
+        return code in _RETRYABLE_CODES
+    text = str(error)
+    return "database is locked" in text or "unable to open database" in text or "disk I/O error" in text
