@@ -8,6 +8,7 @@ directory, in that order, or the one file that `PIKO_SETTINGS_PATH` names. An en
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,12 @@ PATH_VARIABLE = "PIKO_SETTINGS_PATH"
 
 # The environment is shared with the operator, whose variables have a prefix of their own.
 _FOREIGN_PREFIXES = ("PIKO_OPERATOR_", "PIKO_TEST_")
+
+# Kubernetes describes each Service of the namespace to every pod in variables like these; a Service
+# called `piko` must not look like a misspelt setting.
+_SERVICE_LINK = re.compile(
+    r"PIKO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
 
 
 class Settings(BaseModel):
@@ -89,6 +96,8 @@ def load_settings(
         if not variable.startswith(PREFIX) or variable.startswith(_FOREIGN_PREFIXES) or variable == PATH_VARIABLE:
             continue
         name = variable.removeprefix(PREFIX).lower()
+        if name not in Settings.model_fields and _SERVICE_LINK.fullmatch(variable):
+            continue
         values[name] = text
         origins[name] = f"in the environment as {variable}"
     for name, override in overrides.items():

@@ -1,0 +1,49 @@
+"""What a handler knows about its run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from piko.core.types import DataInterval, TriggerType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JobContext(Mapping[str, Any]):
+    """A mapping that also has attributes: `ctx["run_id"]` and `ctx.run_id` are the same.
+
+    `data_interval` is there for stateful jobs only. `idempotency_key` is the same for every attempt at
+    one due time, so that a handler can make its outside effects happen once.
+    """
+
+    run_id: str
+    job_id: str
+    config: Any
+    scheduled_time: datetime
+    attempt: int
+    trigger_type: TriggerType
+    data_interval: DataInterval | None = None
+    config_revision: int | None = None
+
+    @property
+    def idempotency_key(self) -> str:
+        return f"{self.job_id}@{self.scheduled_time.isoformat()}"
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._keys():
+            raise KeyError(f"{key!r}; this run's context has {', '.join(self._keys())}")
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys())
+
+    def __len__(self) -> int:
+        return len(self._keys())
+
+    def _keys(self) -> list[str]:
+        names = [field.name for field in fields(self)]
+        if self.data_interval is None:
+            names.remove("data_interval")
+        return [*names, "idempotency_key"]

@@ -1,0 +1,70 @@
+"""Import the modules in which an application's jobs are declared."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from piko.errors import DiscoveryError
+
+
+def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
+    """Import every module named `module_name` in `package`, at any depth; returns their full names.
+
+    Both project shapes work: one `package/jobs.py`, or a folder per topic that each hold a `jobs.py`.
+    Raises `DiscoveryError` that names the module that fails to import, with the cause chained.
+    """
+    _share_main_module()
+    root = _import(package)
+    found = []
+    if not hasattr(root, "__path__"):
+        raise DiscoveryError(
+            f"autodiscover({package!r}): {package} is a module, not a package; name the package that holds the jobs"
+        )
+    for module in pkgutil.walk_packages(root.__path__, f"{package}.", onerror=_fail):
+        if module.name.rpartition(".")[2] == module_name:
+            _import(module.name)
+            found.append(module.name)
+    if not found:
+        raise DiscoveryError(
+            f"autodiscover({package!r}, module_name={module_name!r}): no module of that name below "
+            f"{', '.join(root.__path__)}; create {package}/{module_name}.py or name the right module"
+        )
+    return found
+
+
+def _share_main_module() -> None:
+    """Make `from app import app` in a jobs module find the running `python app.py`.
+
+    Without it Python would load `app.py` a second time, and the jobs would register with an app that
+    nobody runs.
+    """
+    frame = inspect.currentframe()
+    caller = frame.f_back.f_back if frame and frame.f_back else None
+    main = sys.modules.get("__main__")
+    if caller is None or main is None or caller.f_globals is not vars(main):
+        return
+    file = getattr(main, "__file__", None)
+    if file is not None and getattr(main, "__spec__", None) is None:
+        sys.modules.setdefault(Path(file).stem, main)
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except DiscoveryError:
+        raise
+    except Exception as error:
+        raise DiscoveryError(
+            f"autodiscover: importing {name} failed: {type(error).__name__}: {error}; "
+            f"run `python -c 'import {name}'` to see it alone"
+        ) from error
+
+
+def _fail(name: str) -> None:
+    error = sys.exc_info()[1]
+    raise DiscoveryError(f"autodiscover: importing {name} failed: {type(error).__name__}: {error}") from error

@@ -1,0 +1,104 @@
+"""The jobs that code declares: a row can only run what is registered here."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from piko.core.resource import ResourceClass, check_resource
+from piko.core.types import BackfillPolicy
+from piko.errors import RegistrationError
+
+Handler = Callable[..., Awaitable[object]]
+
+JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefinition:
+    """One registered job. `timeout_s` and `max_attempts` hold where its row says nothing."""
+
+    job_id: str
+    handler: Handler
+    schema: type[BaseModel] | None = None
+    resources: Mapping[str, ResourceClass]
+    stateful: bool = False
+    backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP
+    timeout_s: float | None = None
+    max_attempts: int = 1
+
+    @property
+    def handler_name(self) -> str:
+        return f"{self.handler.__module__}:{getattr(self.handler, '__qualname__', type(self.handler).__qualname__)}"
+
+
+class JobRegistry:
+    """The jobs of one app, by id."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, JobDefinition] = {}
+
+    def register(self, job: JobDefinition) -> None:
+        """Add `job`; raises `RegistrationError` for what could not run, before anything runs."""
+        where = f"job {job.job_id!r} ({_source(job.handler)})"
+        _check(job, where)
+        earlier = self._jobs.get(job.job_id)
+        if earlier is not None:
+            raise RegistrationError(
+                f"{where}: the id is taken by {_source(earlier.handler)}; give one of them another job_id"
+            )
+        self._jobs[job.job_id] = job
+
+    def get(self, job_id: str) -> JobDefinition | None:
+        return self._jobs.get(job_id)
+
+    def __iter__(self) -> Iterator[JobDefinition]:
+        return iter(self._jobs.values())
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._jobs
+
+
+def _check(job: JobDefinition, where: str) -> None:
+    if not isinstance(job.job_id, str) or not JOB_ID_PATTERN.fullmatch(job.job_id):
+        raise RegistrationError(f"{where}: job_id must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")
+    call = getattr(job.handler, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler
+    if not (inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)):
+        raise RegistrationError(
+            f"{where}: the handler is not async; write `async def {getattr(job.handler, '__name__', 'handler')}"
+            "(ctx, scheduled_time): …`, and call blocking code through asyncio.to_thread or app.cpu_manager"
+        )
+    if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
+        raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")
+    if job.timeout_s is not None and not job.timeout_s > 0:
+        raise RegistrationError(f"{where}: timeout_s = {job.timeout_s!r} must be a positive number of seconds")
+    if job.max_attempts < 1:
+        raise RegistrationError(f"{where}: max_attempts = {job.max_attempts!r} must be at least 1")
+    for name, factory in job.resources.items():
+        check_resource(factory, where=f"{where}, resource {name!r}")
+    _check_signature(job, where)
+
+
+def _check_signature(job: JobDefinition, where: str) -> None:
+    signature = inspect.signature(job.handler)
+    placeholders: dict[str, Any] = dict.fromkeys(job.resources)
+    try:
+        signature.bind(None, None, **placeholders)
+    except TypeError as error:
+        names = ", ".join(["ctx", "scheduled_time", *job.resources])
+        raise RegistrationError(
+            f"{where}: the handler takes {signature}, but it is called with ({names}): {error}"
+        ) from None
+
+
+def _source(handler: Handler) -> str:
+    code = getattr(inspect.unwrap(handler), "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(handler)

@@ -1,0 +1,90 @@
+"""`job_config` and its history `job_config_revision`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from sqlalchemy import select
+
+from piko.store.engine import Database
+from piko.store.leases import Fence
+from piko.store.schedules import Digest
+from piko.store.tables import job_config, job_config_revision
+from piko.store.upsert import upsert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRow:
+    """The row that people and the operator write."""
+
+    job_id: str
+    schema_version: int
+    config_json: str
+    secret_json: str | None = field(repr=False)
+    effective_from: datetime | None
+    version: int
+    updated_by: str | None
+    managed_by: str | None
+    updated_at: datetime
+
+    @property
+    def digest(self) -> Digest:
+        return self.version, self.updated_at
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRevision:
+    """One content that `job_config` once held; `error` says why it never took effect."""
+
+    job_id: str
+    revision: int
+    content_hash: str
+    schema_version: int
+    config_json: str
+    secret_json: str | None = field(repr=False)
+    effective_from: datetime | None
+    row_version: int
+    author: str | None
+    source: str | None
+    error: str | None
+
+
+_ROW = [job_config.c[name] for name in ConfigRow.__dataclass_fields__]
+_REVISION = [job_config_revision.c[name] for name in ConfigRevision.__dataclass_fields__]
+
+
+class ConfigStore:
+    """Reads configs, and keeps every content that was seen."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def digests(self) -> dict[str, Digest]:
+        columns = (job_config.c.job_id, job_config.c.version, job_config.c.updated_at)
+        async with self._database.statements() as connection:
+            rows = await connection.execute(select(*columns))
+            return {job_id: (version, updated_at) for job_id, version, updated_at in rows}
+
+    async def read(self, job_ids: Collection[str]) -> list[ConfigRow]:
+        async with self._database.statements() as connection:
+            rows = await connection.execute(select(*_ROW).where(job_config.c.job_id.in_(sorted(job_ids))))
+            return [ConfigRow(**row._mapping) for row in rows]
+
+    async def revisions(self, job_ids: Collection[str]) -> list[ConfigRevision]:
+        """Every revision of `job_ids`, oldest first."""
+        statement = (
+            select(*_REVISION)
+            .where(job_config_revision.c.job_id.in_(sorted(job_ids)))
+            .order_by(job_config_revision.c.job_id, job_config_revision.c.revision)
+        )
+        async with self._database.statements() as connection:
+            return [ConfigRevision(**row._mapping) for row in await connection.execute(statement)]
+
+    async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
+        """Keep `revisions`; one that is there already stays as it is."""
+        rows = [{name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions]
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            await connection.execute(upsert(self._database, job_config_revision, update=()), rows)

@@ -1,0 +1,83 @@
+"""`runtime_instance`: which processes there are, and whether they still live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+
+from piko.store.column_types import Now
+from piko.store.engine import Database
+from piko.store.tables import runtime_instance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One start of one process. A restart under an old pod name is another instance."""
+
+    instance_id: str
+    app: str
+    host: str
+    pid: int
+    version: str
+
+
+class InstanceStore:
+    """The instances' rows; all times are the database's."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def beat(self, instance: Instance) -> None:
+        """Say that `instance` lives; its first beat makes its row."""
+        async with self._database.transaction() as connection:
+            alive = await connection.execute(
+                update(runtime_instance)
+                .where(runtime_instance.c.instance_id == instance.instance_id)
+                .values(heartbeat_at=Now(), stopped_at=None)
+            )
+            if alive.rowcount == 0:
+                await connection.execute(
+                    runtime_instance.insert().values(
+                        instance_id=instance.instance_id,
+                        app=instance.app,
+                        host=instance.host,
+                        pid=instance.pid,
+                        version=instance.version,
+                        started_at=Now(),
+                        heartbeat_at=Now(),
+                    )
+                )
+
+    async def stop(self, instance: Instance) -> None:
+        """Say that `instance` ended cleanly."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(runtime_instance)
+                .where(runtime_instance.c.instance_id == instance.instance_id)
+                .values(stopped_at=Now())
+            )
+
+    async def living(self, *, within_s: float) -> set[str]:
+        """Instances that have not stopped and were heard of within `within_s` seconds."""
+        async with self._database.statements() as connection:
+            now = (await connection.execute(select(Now().label("now")))).scalar_one()
+            rows = await connection.execute(
+                select(runtime_instance.c.instance_id).where(
+                    runtime_instance.c.stopped_at.is_(None),
+                    runtime_instance.c.heartbeat_at > now - timedelta(seconds=within_s),
+                )
+            )
+            return set(rows.scalars())
+
+    async def prune(self, *, older_than_s: float) -> None:
+        """Forget instances that have been silent for long."""
+        async with self._database.transaction() as connection:
+            now = (await connection.execute(select(func.max(runtime_instance.c.heartbeat_at)))).scalar_one()
+            if now is not None:
+                await connection.execute(
+                    runtime_instance.delete().where(
+                        runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
+                    )
+                )

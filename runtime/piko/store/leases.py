@@ -1,0 +1,148 @@
+"""Leadership as a row: the lease, its epoch, and the fence that every write of a leader passes.
+
+The row of `leader_lease` grows its `epoch` by one with each change of leader. A leader's transaction reads
+that row with a shared lock before it writes (`Fence.hold`): a takeover, which updates the row, waits for
+writes in flight, and every later write of the old leader sees the new epoch and is refused. Expiry is
+decided by the database's clock, so that wrong clocks of replicas do not matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from typing import Any
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.errors import FencedError
+from piko.store.column_types import Now
+from piko.store.engine import Database
+from piko.store.tables import leader_lease
+from piko.store.upsert import upsert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """The leadership under which a write is made."""
+
+    name: str
+    epoch: int
+
+    async def hold(self, connection: AsyncConnection) -> None:
+        """Keep leadership from changing until the transaction ends.
+
+        Raises `FencedError` when it has changed already.
+        """
+        statement = select(leader_lease.c.epoch).where(leader_lease.c.name == self.name)
+        if connection.dialect.name != "sqlite":  # there BEGIN IMMEDIATE has locked everything
+            statement = statement.with_for_update(read=True)
+        epoch = (await connection.execute(statement)).scalar_one_or_none()
+        if epoch != self.epoch:
+            raise FencedError(
+                f"leadership {self.name!r} is at epoch {epoch}, this replica acts under {self.epoch}: "
+                "another replica leads now, nothing was written"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A lease as it stands in the database."""
+
+    name: str
+    epoch: int
+    holder: str | None
+    holder_host: str | None
+    expires_at: datetime | None
+
+    def is_free(self, now: datetime) -> bool:
+        return self.holder is None or self.expires_at is None or self.expires_at <= now
+
+
+class LeaseStore:
+    """The lease rows."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def read(self, name: str) -> Lease | None:
+        async with self._database.statements() as connection:
+            row = (await connection.execute(select(leader_lease).where(leader_lease.c.name == name))).first()
+        return None if row is None else _lease(row)
+
+    async def acquire(
+        self, name: str, *, holder: str, host: str, lease_s: float, force: bool = False
+    ) -> int | None:
+        """Take the lease if it is free or expired (or by `force`); the new epoch, or None."""
+        if not force and not await self._looks_free(name):
+            return None
+        async with self._database.transaction() as connection:
+            now, lease = await self._locked(connection, name)
+            if not (force or lease.is_free(now)):
+                return None
+            epoch = lease.epoch + 1
+            await connection.execute(
+                update(leader_lease)
+                .where(leader_lease.c.name == name)
+                .values(
+                    epoch=epoch,
+                    holder=holder,
+                    holder_host=host,
+                    acquired_at=now,
+                    renewed_at=now,
+                    expires_at=now + timedelta(seconds=lease_s),
+                )
+            )
+            return epoch
+
+    async def renew(self, fence: Fence, *, holder: str, lease_s: float) -> bool:
+        """Prolong the lease; False when another has it."""
+        async with self._database.transaction() as connection:
+            now, lease = await self._locked(connection, fence.name)
+            if lease.holder != holder or lease.epoch != fence.epoch:
+                return False
+            await connection.execute(
+                update(leader_lease)
+                .where(leader_lease.c.name == fence.name)
+                .values(renewed_at=now, expires_at=now + timedelta(seconds=lease_s))
+            )
+            return True
+
+    async def release(self, fence: Fence, *, holder: str) -> None:
+        """Give the lease up, so that another replica need not wait for it to expire."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                update(leader_lease)
+                .where(
+                    leader_lease.c.name == fence.name,
+                    leader_lease.c.holder == holder,
+                    leader_lease.c.epoch == fence.epoch,
+                )
+                .values(holder=None, holder_host=None, expires_at=Now())
+            )
+
+    async def _looks_free(self, name: str) -> bool:
+        # Without locks: candidates that wait must not queue up behind the leader's own writes.
+        async with self._database.statements() as connection:
+            statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
+            row = (await connection.execute(statement)).first()
+        return row is None or _lease(row).is_free(row.now)
+
+    async def _locked(self, connection: AsyncConnection, name: str) -> tuple[datetime, Lease]:
+        """The database's time and the lease; the row is made if it is not there, and locked."""
+        await connection.execute(upsert(self._database, leader_lease, update=()), {"name": name, "epoch": 0})
+        statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
+        row = (await connection.execute(statement.with_for_update())).one()
+        return row.now, _lease(row)
+
+
+
+def _lease(row: Row[Any]) -> Lease:
+    return Lease(
+        name=row.name,
+        epoch=row.epoch,
+        holder=row.holder,
+        holder_host=row.holder_host,
+        expires_at=row.expires_at,
+    )
