@@ -1,0 +1,1 @@
+"""The tests: claims about Piko, held against real servers."""

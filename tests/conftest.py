@@ -1,0 +1,163 @@
+"""The fixtures that every suite shares; what stands behind them is in `tests/harness/`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness.control_plane import ControlPlane
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import (
+    DatabaseKind,
+    TestDatabase,
+    create_database,
+    drop_database,
+    sqlite_database,
+)
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.servers import Servers, database_kinds
+
+_ROOT = Path(__file__).parent.parent
+_SERVERS = pytest.StashKey[Servers]()
+_PROGRAMS = pytest.StashKey[PikoProcessFactory]()
+
+
+# ---- the run --------------------------------------------------------------------------------------
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What the collected tests will ask for starts now, all at once, instead of one after the other."""
+    if session.config.option.collectonly:
+        return
+    wanted = {name for item in session.items for name in _servers_of(item)}
+    if wanted:
+        _servers(session.config).begin(wanted)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _SERVERS in session.config.stash:
+        session.config.stash[_SERVERS].close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows the logs of the programs that it started."""
+    report = yield
+    if report.failed and _PROGRAMS in item.stash:
+        for program in item.stash[_PROGRAMS].started:
+            report.sections.append((f"{program.name} (returncode {program.returncode})", program.tail()))
+    return report
+
+
+def _servers(config: pytest.Config) -> Servers:
+    if _SERVERS not in config.stash:
+        config.stash[_SERVERS] = Servers()
+    return config.stash[_SERVERS]
+
+
+def _servers_of(item: pytest.Item) -> set[str]:
+    asked = set(getattr(item, "fixturenames", ()))
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return (asked & {"control_plane", "mariadb"}) | {str(parameters.get("database"))}
+
+
+@pytest.fixture(scope="session")
+def servers(pytestconfig: pytest.Config) -> Servers:
+    """The servers of this run; most tests want one of the fixtures below instead."""
+    return _servers(pytestconfig)
+
+
+# ---- databases ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=database_kinds())
+async def database(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+) -> AsyncIterator[TestDatabase]:
+    """A fresh empty database, on each kind of server in turn."""
+    async for fresh in _fresh_database(request.param, servers, tmp_path):
+        yield fresh
+
+
+@pytest.fixture
+async def mariadb(servers: Servers, tmp_path: Path) -> AsyncIterator[TestDatabase]:
+    """A fresh empty database on MariaDB."""
+    async for fresh in _fresh_database("mariadb", servers, tmp_path):
+        yield fresh
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> TestDatabase:
+    """A fresh empty SQLite database."""
+    return sqlite_database(tmp_path)
+
+
+@pytest.fixture
+async def migrated_database(database: TestDatabase) -> TestDatabase:
+    """`database` with Piko's tables in it."""
+    from piko.store.migrate import upgrade
+
+    await upgrade(database.dsn)
+    return database
+
+
+@pytest.fixture
+def own_mariadb(servers: Servers, tmp_path: Path) -> Iterator[DatabaseServer]:
+    """A running MariaDB that belongs to this test, to be stopped, killed and paused."""
+    server = DatabaseServer(kind="mariadb", folder=tmp_path / "mariadb", reaper=servers.reaper)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+
+
+async def _fresh_database(kind: DatabaseKind, servers: Servers, folder: Path) -> AsyncIterator[TestDatabase]:
+    if kind == "sqlite":
+        yield sqlite_database(folder)
+        return
+    fresh = await create_database(kind, servers.database_host(kind).dsn)
+    yield fresh
+    await drop_database(fresh)
+
+
+# ---- Kubernetes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def control_plane(servers: Servers) -> ControlPlane:
+    """An API server with RBAC and without nodes or controllers."""
+    return servers.control_plane()
+
+
+@pytest.fixture(scope="session")
+def crds(control_plane: ControlPlane) -> ControlPlane:
+    """`control_plane` that serves Piko's custom resources."""
+    control_plane.install_crds(_ROOT / "crds")
+    return control_plane
+
+
+@pytest.fixture
+def namespace(control_plane: ControlPlane) -> Iterator[str]:
+    """A fresh namespace; afterwards Piko's resources in it are gone, finalizers or not."""
+    name = control_plane.create_namespace()
+    yield name
+    control_plane.remove_namespace(name)
+
+
+# ---- programs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def piko_process(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+) -> Iterator[PikoProcessFactory]:
+    """Starts Python programs that end with the test at the latest."""
+    factory = PikoProcessFactory(folder=tmp_path, reaper=servers.reaper)
+    request.node.stash[_PROGRAMS] = factory
+    yield factory
+    factory.close()

@@ -1,0 +1,243 @@
+"""A Kubernetes control plane without nodes: etcd and kube-apiserver, RBAC, real ServiceAccount tokens.
+
+There are no controllers in it: nothing collects garbage, nothing starts pods, and a deleted namespace stays
+`Terminating`. What it does decide (schemas, CEL, conflicts, finalizers, roles, tokens) it
+decides as any cluster does.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from tests.harness.locate import find_tool
+from tests.harness.ports import free_port
+from tests.harness.processes import ChildProcess
+from tests.harness.reaper import Reaper
+from tests.harness.waiting import wait_until
+
+_START_TIMEOUT_S = 120
+_TOKEN_DURATION = "24h"
+_PIKO_RESOURCES = "pikoschedules.piko.dev,pikojobconfigs.piko.dev"
+
+
+class ControlPlane:
+    """A reachable API server and the credentials of its administrator."""
+
+    def __init__(self, *, url: str, ca_file: Path, admin_kubeconfig: Path, folder: Path) -> None:
+        self.url = url
+        self.ca_file = ca_file
+        self.admin_kubeconfig = admin_kubeconfig
+        self._folder = folder
+
+    @classmethod
+    def named_by(cls, kubeconfig: Path, *, folder: Path) -> ControlPlane:
+        """The cluster of a kubeconfig's current context, whose user must be an administrator."""
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [str(find_tool("kubectl")), "--kubeconfig", str(kubeconfig)]
+        view = subprocess.run(
+            [*command, "config", "view", "--raw", "--minify", "--flatten", "-o", "json"],
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+        cluster = json.loads(view.stdout)["clusters"][0]["cluster"]
+        ca_file = folder / "ca.crt"
+        ca_file.write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+        return cls(url=cluster["server"], ca_file=ca_file, admin_kubeconfig=kubeconfig, folder=folder)
+
+    def kubectl(
+        self,
+        *arguments: str,
+        kubeconfig: Path | None = None,
+        input: str | None = None,  # noqa: A002 the name that subprocess.run gives it
+        check: bool = True,
+        timeout: float = 60,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs kubectl as the administrator, or as whom `kubeconfig` names.
+
+        With `check`, a failure is an `AssertionError` that shows what kubectl said.
+        """
+        # What kubectl remembers of other clusters on this port is wrong here.
+        cache = f"--cache-dir={self._folder / 'kubectl'}"
+        outcome = subprocess.run(
+            [find_tool("kubectl"), "--kubeconfig", kubeconfig or self.admin_kubeconfig, cache, *arguments],
+            input=input,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        if check and outcome.returncode != 0:
+            raise AssertionError(
+                f"`kubectl {' '.join(arguments)}` ended with {outcome.returncode}:\n"
+                f"{outcome.stdout}{outcome.stderr}"
+            )
+        return outcome
+
+    def service_account_kubeconfig(self, namespace: str, name: str) -> Path:
+        """A kubeconfig whose user is `system:serviceaccount:<namespace>:<name>`.
+
+        The token is one of the TokenRequest API. The ServiceAccount is created where it lacks; what it
+        may do, roles and bindings decide.
+        """
+        if self.kubectl("-n", namespace, "get", "serviceaccount", name, check=False).returncode != 0:
+            self.kubectl("-n", namespace, "create", "serviceaccount", name)
+        token = self.kubectl(
+            "-n", namespace, "create", "token", name, f"--duration={_TOKEN_DURATION}"
+        ).stdout.strip()
+        path = self._folder / f"{namespace}-{name}.kubeconfig"
+        write_kubeconfig(path, url=self.url, ca_file=self.ca_file, token=token, namespace=namespace)
+        return path
+
+    def install_crds(self, folder: Path) -> None:
+        """Applies every definition in `folder` and waits until the API server serves them."""
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
+        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(folder))
+
+    def create_namespace(self) -> str:
+        """A namespace with a name that nobody else has."""
+        name = f"piko-test-{secrets.token_hex(4)}"
+        self.kubectl("create", "namespace", name)
+        return name
+
+    def remove_namespace(self, namespace: str) -> None:
+        """Deletes the namespace and, whether or not an operator still runs, Piko's resources in it."""
+        listed = self.kubectl("-n", namespace, "get", _PIKO_RESOURCES, "-o", "name", check=False)
+        for resource in listed.stdout.split() if listed.returncode == 0 else ():
+            self.kubectl(
+                "-n", namespace, "delete", resource, "--wait=false", "--ignore-not-found", check=False
+            )
+            without = ("patch", resource, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+            self.kubectl("-n", namespace, *without, check=False)
+        self.kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+class OwnControlPlane(ControlPlane):
+    """A control plane started for this run, on free ports and in a private folder."""
+
+    def __init__(self, *, folder: Path, reaper: Reaper) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._reaper = reaper
+        self._port = free_port()
+        self._admin_token = secrets.token_hex(16)
+        self._processes: list[ChildProcess] = []
+        certificates = folder / "certificates"
+        super().__init__(
+            url=f"https://127.0.0.1:{self._port}",
+            # Left without a certificate, the API server makes one here, with the authority that signed it.
+            ca_file=certificates / "apiserver.crt",
+            admin_kubeconfig=folder / "admin.kubeconfig",
+            folder=folder,
+        )
+
+    def start(self) -> None:
+        """Starts etcd and the API server, and returns when the API server is ready."""
+        etcd_url = self._start_etcd()
+        self._start_apiserver(etcd_url)
+        write_kubeconfig(self.admin_kubeconfig, url=self.url, ca_file=self.ca_file, token=self._admin_token)
+
+    def stop(self) -> None:
+        """Ends both; there is nothing worth a clean shutdown."""
+        for process in reversed(self._processes):
+            process.kill()
+
+    def _start_etcd(self) -> str:
+        client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
+        self._launch(
+            "etcd",
+            f"--data-dir={self._folder / 'etcd'}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+            "--unsafe-no-fsync",
+            "--log-level=warn",
+        )
+        return client
+
+    def _start_apiserver(self, etcd_url: str) -> None:
+        key = self._folder / "service-account.key"
+        key.write_bytes(_private_key())
+        tokens = self._folder / "tokens.csv"
+        tokens.write_text(f'{self._admin_token},admin,admin,"system:masters"\n', encoding="utf-8")
+        process = self._launch(
+            "kube-apiserver",
+            f"--etcd-servers={etcd_url}",
+            f"--cert-dir={self.ca_file.parent}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self._port}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            f"--token-auth-file={tokens}",
+            "--authorization-mode=RBAC",
+            "--disable-admission-plugins=ServiceAccount",
+        )
+
+        def ready() -> bool:
+            if not process.running:
+                raise AssertionError(f"kube-apiserver ended with {process.returncode}:\n{process.tail()}")
+            return self._says_ready()
+
+        wait_until(
+            ready,
+            timeout=_START_TIMEOUT_S,
+            what=f"the API server to be ready, log {process.log}",
+            interval=0.1,
+        )
+
+    def _launch(self, name: str, *arguments: str) -> ChildProcess:
+        process = ChildProcess(
+            [find_tool(name), *arguments], name=name, log=self._folder / f"{name}.log", reaper=self._reaper
+        )
+        self._processes.append(process)
+        return process
+
+    def _says_ready(self) -> bool:
+        if not self.ca_file.exists():
+            return False
+        try:
+            response = httpx.get(
+                f"{self.url}/readyz",
+                headers={"Authorization": f"Bearer {self._admin_token}"},
+                timeout=5,
+                trust_env=False,
+                verify=ssl.create_default_context(cafile=str(self.ca_file)),
+            )
+        except httpx.TransportError:
+            return False
+        return response.status_code == httpx.codes.OK
+
+
+def write_kubeconfig(path: Path, *, url: str, ca_file: Path, token: str, namespace: str = "default") -> None:
+    """Writes a kubeconfig with one cluster, one user and one context; JSON is YAML."""
+    document: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [
+            {"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}
+        ],
+        "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
+        "users": [{"name": "test", "user": {"token": token}}],
+    }
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+
+
+def _private_key() -> bytes:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )

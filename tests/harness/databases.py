@@ -1,0 +1,60 @@
+"""Fresh databases: one for each test that asks, empty, and gone afterwards."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+DatabaseKind = Literal["sqlite", "mariadb", "mysql"]
+
+
+@dataclass(frozen=True, slots=True)
+class TestDatabase:
+    """A database of one test, and the async DSN that reaches it."""
+
+    __test__: ClassVar[bool] = False
+
+    kind: DatabaseKind
+    dsn: str
+
+    async def execute(self, sql: str) -> list[tuple[Any, ...]]:
+        """Runs one statement as written, commits it, and returns its rows if it has any."""
+        return await run_statement(self.dsn, sql)
+
+
+async def run_statement(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    """One statement on a connection of its own."""
+    engine = create_async_engine(dsn, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            as_written = await connection.execution_options(no_parameters=True)
+            outcome = await as_written.exec_driver_sql(sql)
+            return [tuple(row) for row in outcome] if outcome.returns_rows else []
+    finally:
+        await engine.dispose()
+
+
+async def create_database(kind: DatabaseKind, server_dsn: str) -> TestDatabase:
+    """Creates an empty database on the server, under a name that nobody else has."""
+    name = f"piko_test_{secrets.token_hex(6)}"
+    await run_statement(server_dsn, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    url = make_url(server_dsn).set(database=name)
+    return TestDatabase(kind=kind, dsn=url.render_as_string(hide_password=False))
+
+
+async def drop_database(database: TestDatabase) -> None:
+    """Drops it on its server."""
+    url = make_url(database.dsn)
+    server_dsn = url.set(database="").render_as_string(hide_password=False)
+    await run_statement(server_dsn, f"DROP DATABASE IF EXISTS {url.database}")
+
+
+def sqlite_database(folder: Path) -> TestDatabase:
+    """A database file that does not exist yet, in `folder`."""
+    return TestDatabase(kind="sqlite", dsn=f"sqlite+aiosqlite:///{folder / 'piko.db'}")

@@ -1,0 +1,159 @@
+"""Installs MariaDB and MySQL with Debian's own tools, never starting a system service."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.harness import versions
+from tests.harness.locate import (
+    MYSQL_DSN_VARIABLE,
+    MYSQL_VARIABLE,
+    MissingToolError,
+    cache_folder,
+    find_mariadb,
+    mysql_tree,
+)
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
+_QUIET: Mapping[str, str] = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+
+
+def install_mariadb(*, say: Callable[[str], None]) -> Path:
+    """Installs Debian's or Ubuntu's mariadb-server and returns `mariadbd`. Raises `MissingToolError`."""
+    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+        return find_mariadb()
+    log = _log("mariadb")
+    say(f"mariadb-server: installing with apt-get, log in {log}")
+    remedy = "install MariaDB 10.6 or newer (package mariadb-server) by hand"
+    with _no_services_started(_POLICY):
+        _run(["apt-get", "update"], log=log, remedy=remedy)
+        _run(
+            ["apt-get", "install", "-y", "--no-install-recommends", "mariadb-server"], log=log, remedy=remedy
+        )
+    return find_mariadb()
+
+
+def install_mysql(*, say: Callable[[str], None]) -> Path:
+    """Unpacks Debian unstable with mysql-server into the cache and returns that tree.
+
+    Raises `MissingToolError`.
+    """
+    remedy = f"name a MySQL server in {MYSQL_DSN_VARIABLE}, or unset {MYSQL_VARIABLE} to do without"
+    if os.geteuid() != 0:
+        raise MissingToolError(f"MySQL can only be installed by root (debootstrap): {remedy}")
+    mirror = _mirror(remedy)
+    log = _log("mysql")
+    environment = _proxies()
+    tree = mysql_tree()
+    _unmount_below(cache_folder())
+    with tempfile.TemporaryDirectory(
+        prefix=".mysql-", dir=cache_folder(), ignore_cleanup_errors=True
+    ) as scratch:
+        unfinished = Path(scratch) / "tree"
+        if shutil.which("debootstrap") is None:
+            _run(["apt-get", "update"], log=log, remedy=remedy)
+            _run(
+                ["apt-get", "install", "-y", "--no-install-recommends", "debootstrap"], log=log, remedy=remedy
+            )
+        say(f"mysql-server {versions.MYSQL_SERIES}: unpacking Debian unstable from {mirror}, log in {log}")
+        command = ["debootstrap", "--variant=minbase", "sid", str(unfinished), mirror]
+        _run(command, log=log, remedy=remedy, environment=environment)
+        policy = unfinished / _POLICY.relative_to("/")
+        policy.write_text(_FORBID_SERVICES, encoding="utf-8")
+        policy.chmod(0o755)
+        inside = ["chroot", str(unfinished)]
+        install = ["apt-get", "install", "-y", "--no-install-recommends", "mysql-server"]
+        try:
+            _run([*inside, *install], log=log, remedy=remedy, environment=environment)
+            _run([*inside, "apt-get", "clean"], log=log, remedy=remedy)
+        finally:
+            _unmount_below(unfinished)
+        if not (unfinished / "usr/sbin/mysqld").exists():
+            raise MissingToolError(f"Debian unstable's mysql-server brought no mysqld: {remedy}")
+        unfinished.chmod(0o755)
+        unfinished.rename(tree)
+    return tree
+
+
+def _mirror(remedy: str) -> str:
+    """The Debian mirror that this machine's apt uses."""
+    listed = subprocess.run(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI)",
+            "Created-By: Packages",
+            "Origin: Debian",
+            "Label: Debian",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.split()
+    if not listed:
+        raise MissingToolError(f"apt on this machine knows no Debian mirror to take MySQL from: {remedy}")
+    return listed[0]
+
+
+def _proxies() -> dict[str, str]:
+    """apt's own proxies, for the tools around apt that do not read its configuration."""
+    said = subprocess.run(
+        ["apt-config", "shell", "http_proxy", "Acquire::http::Proxy", "https_proxy", "Acquire::https::Proxy"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    return dict(re.findall(r"^(\w+)='([^']+)'$", said, flags=re.MULTILINE))
+
+
+@contextmanager
+def _no_services_started(policy: Path) -> Iterator[None]:
+    """Debian asks this file before it starts a service; what was there before is put back."""
+    before = policy.read_bytes() if policy.exists() else None
+    policy.write_text(_FORBID_SERVICES, encoding="utf-8")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        if before is None:
+            policy.unlink()
+        else:
+            policy.write_bytes(before)
+
+
+def _unmount_below(folder: Path) -> None:
+    """An interrupted debootstrap leaves /proc and /sys mounted; what holds mounts must not be removed."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    for mount in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=True)
+
+
+def _log(name: str) -> Path:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    log = cache_folder() / f"{name}.install.log"
+    log.write_bytes(b"")
+    return log
+
+
+def _run(command: list[str], *, log: Path, remedy: str, environment: Mapping[str, str] | None = None) -> None:
+    with log.open("a", encoding="utf-8") as output:
+        outcome = subprocess.run(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **_QUIET, **(environment or {})},
+            check=False,
+        )
+    if outcome.returncode != 0:
+        tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:])
+        raise MissingToolError(f"`{' '.join(command)}` failed: {remedy}; it said\n{tail}")

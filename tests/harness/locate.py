@@ -1,0 +1,145 @@
+"""Finds servers and tools, and never builds: the environment, then `PATH`, then the cache folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from tests.harness import versions
+
+CACHE_VARIABLE = "PIKO_TEST_CACHE"
+ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
+KUBECONFIG_VARIABLE = "PIKO_TEST_KUBECONFIG"
+MARIADB_DSN_VARIABLE = "PIKO_TEST_MARIADB_DSN"
+MYSQL_DSN_VARIABLE = "PIKO_TEST_MYSQL_DSN"
+MYSQL_VARIABLE = "PIKO_TEST_MYSQL"
+
+# Debian keeps servers out of the PATH of ordinary users.
+_SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+
+
+class MissingToolError(RuntimeError):
+    """A server or tool is not there; the message is one sentence that says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class MySQLInstallation:
+    """A MySQL server on disk: on this system's own file tree, or in a Debian tree inside the cache."""
+
+    root: Path
+
+    @property
+    def mysqld(self) -> Path:
+        return self.root / "usr/sbin/mysqld"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What runs `mysqld`: from a foreign tree it must bring its own loader and libraries."""
+        if self.root == Path("/"):
+            return (str(self.mysqld),)
+        loader = next(self.root.glob("lib64/ld-linux-*.so.*"), None) or next(
+            self.root.glob("lib/ld-linux-*.so.*")
+        )
+        libraries = sorted({str(path.parent) for path in self.root.glob("usr/lib/*/libc.so.6")})
+        private = [str(self.root / "usr/lib/mysql/private")]
+        return (str(loader), "--library-path", ":".join(libraries + private), str(self.mysqld))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Where `mysqld` finds what belongs to it."""
+        return (
+            f"--basedir={self.root / 'usr'}",
+            f"--lc-messages-dir={self.root / 'usr/share/mysql'}",
+            f"--character-sets-dir={self.root / 'usr/share/mysql/charsets'}",
+            f"--plugin-dir={self.root / 'usr/lib/mysql/plugin'}",
+        )
+
+
+def cache_folder() -> Path:
+    """Where built programs are kept between runs."""
+    return Path(os.environ.get(CACHE_VARIABLE) or Path.home() / ".cache" / "piko-test")
+
+
+def cached_program(name: str) -> Path:
+    """The place of a built program in the cache, whether or not it exists."""
+    return cache_folder() / f"{name}-{_VERSIONS[name]}" / name
+
+
+def find_tool(name: str) -> Path:
+    """The program `name`: etcd, kube-apiserver, kubectl, helm or kubeconform.
+
+    Raises `MissingToolError`.
+    """
+    if name not in _VERSIONS:
+        raise ValueError(f"find_tool({name!r}): expected one of {', '.join(_VERSIONS)}")
+    assets = os.environ.get(ASSETS_VARIABLE)
+    candidates = (
+        Path(assets) / name if assets else None,
+        _on_path(name),
+        cached_program(name),
+    )
+    for candidate in candidates:
+        if candidate is not None and os.access(candidate, os.X_OK):
+            return candidate
+    raise MissingToolError(
+        f"{name} was not found in ${ASSETS_VARIABLE}, on PATH or in {cached_program(name).parent}: "
+        f"run `make servers`, which builds it, or install {name} {_VERSIONS[name]} and put it on PATH"
+    )
+
+
+def find_mariadb() -> Path:
+    """The `mariadbd` program. Raises `MissingToolError`."""
+    found = _on_path("mariadbd", _SERVER_FOLDERS)
+    if found is None:
+        raise MissingToolError(
+            f"mariadbd was not found on PATH or in {', '.join(_SERVER_FOLDERS)}: run `make servers` "
+            f"as root on Debian or Ubuntu, or install MariaDB 10.6 or newer (package mariadb-server), "
+            f"or name a server in {MARIADB_DSN_VARIABLE}"
+        )
+    return found
+
+
+@cache
+def find_mysql() -> MySQLInstallation | None:
+    """A MySQL server on `PATH` or in the cache, else None: MySQL is optional."""
+    on_path = _on_path("mysqld", _SERVER_FOLDERS)
+    if on_path is not None and "mariadb" not in _version_of(on_path).lower():
+        return MySQLInstallation(root=on_path.resolve().parents[2])
+    cached = MySQLInstallation(root=mysql_tree())
+    return cached if cached.mysqld.exists() else None
+
+
+def mysql_tree() -> Path:
+    """The place of the Debian tree that holds MySQL, whether or not it exists."""
+    return cache_folder() / f"mysql-{versions.MYSQL_SERIES}"
+
+
+def mysql_is_wanted() -> bool:
+    """Whether this run must see a MySQL server, not only use one that happens to be there."""
+    return os.environ.get(MYSQL_VARIABLE, "") not in ("", "0")
+
+
+_VERSIONS = {
+    "etcd": versions.ETCD,
+    "kube-apiserver": versions.KUBERNETES,
+    "kubectl": versions.KUBERNETES,
+    "helm": versions.HELM,
+    "kubeconform": versions.KUBECONFORM,
+}
+
+
+def _on_path(name: str, further: Iterable[str] = ()) -> Path | None:
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *further])
+    found = shutil.which(name, path=path)
+    return Path(found) if found else None
+
+
+def _version_of(program: Path) -> str:
+    return subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=30
+    ).stdout

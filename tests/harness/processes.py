@@ -1,0 +1,119 @@
+"""Child processes of a test run: a log file each, waiting by condition, none outliving the run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.harness.reaper import Reaper
+from tests.harness.waiting import wait_until
+
+_SHOWN_LINES = 80
+
+
+class ChildProcess:
+    """A program in a process group of its own, whose output goes to `log`.
+
+    `pid` is the program's own: signals reach it and not a wrapper.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        name: str,
+        log: Path,
+        reaper: Reaper,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self.log = log
+        self._reaper = reaper
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(os.environ if environment is None else environment),
+                cwd=cwd,
+                start_new_session=True,
+            )
+        reaper.adopt_group(self.pid)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        """None while it runs; minus the signal's number when a signal ended it."""
+        return self._process.poll()
+
+    @property
+    def running(self) -> bool:
+        return self.returncode is None
+
+    @property
+    def output(self) -> str:
+        """Everything it has printed so far."""
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
+    def wait_for_line(self, pattern: str, *, timeout: float = 30) -> str:
+        """The first line of output in which the regular expression is found.
+
+        Raises `AssertionError` at the timeout, or at once when the program ends without such a line.
+        """
+        compiled = re.compile(pattern)
+
+        def matches() -> list[str]:
+            ended = not self.running
+            found = [line for line in self.output.splitlines() if compiled.search(line)]
+            if ended and not found:
+                raise AssertionError(
+                    f"{self.name} ended with {self.returncode} and never printed /{pattern}/"
+                )
+            return found
+
+        try:
+            return wait_until(matches, timeout=timeout, what=f"{self.name} to print /{pattern}/")[0]
+        except AssertionError as failure:
+            failure.add_note(f"output of {self.name}:\n{self.tail()}")
+            raise
+
+    def wait(self, *, timeout: float = 30) -> int:
+        """Waits for its end and returns the return code."""
+        try:
+            code = self._process.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} still runs after {timeout:g} s:\n{self.tail()}") from None
+        self._end_group()
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def terminate(self, *, timeout: float = 30) -> int:
+        """SIGTERM, then `wait`."""
+        self._process.terminate()
+        return self.wait(timeout=timeout)
+
+    def kill(self) -> None:
+        """SIGKILL to the program and to what it has started in its group."""
+        self._end_group()
+        self._process.wait(timeout=30)
+
+    def tail(self) -> str:
+        """The end of the output."""
+        return "\n".join(self.output.splitlines()[-_SHOWN_LINES:])
+
+    def _end_group(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._reaper.release_group(self.pid)

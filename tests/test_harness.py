@@ -1,0 +1,205 @@
+"""What the other suites rely on without looking."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.harness.control_plane import ControlPlane
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase, create_database
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.reaper import Reaper
+from tests.harness.servers import Servers
+from tests.harness.waiting import wait_until, wait_until_async
+
+_ROOT = Path(__file__).parent.parent
+
+# ---- databases ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pass_", [1, 2])
+async def test_every_test_gets_an_empty_database(database: TestDatabase, pass_: int) -> None:
+    await database.execute("CREATE TABLE left_behind (id INTEGER)")
+    await database.execute(f"INSERT INTO left_behind VALUES ({pass_})")
+    assert await database.execute("SELECT id FROM left_behind") == [(pass_,)]
+
+
+async def test_two_databases_of_one_server_do_not_share_tables(
+    mariadb: TestDatabase, servers: Servers
+) -> None:
+    other = await create_database("mariadb", servers.database_host("mariadb").dsn)
+    await mariadb.execute("CREATE TABLE mine (id INTEGER)")
+    assert await other.execute("SHOW TABLES") == []
+    assert await mariadb.execute("SHOW TABLES") == [("mine",)]
+
+
+async def test_the_server_behind_a_database_is_the_kind_that_it_says(database: TestDatabase) -> None:
+    if database.kind == "sqlite":
+        assert database.dsn.startswith("sqlite+aiosqlite:///")
+        return
+    assert database.dsn.startswith("mysql+asyncmy://")
+    [(version,)] = await database.execute("SELECT VERSION()")
+    assert ("mariadb" in version.lower()) is (database.kind == "mariadb")
+
+
+async def test_an_own_server_keeps_its_data_through_a_kill(own_mariadb: DatabaseServer) -> None:
+    database = await own_mariadb.create_database()
+    await database.execute("CREATE TABLE kept (id INTEGER)")
+    await database.execute("INSERT INTO kept VALUES (7)")
+    own_mariadb.kill()
+    assert not own_mariadb.running
+    own_mariadb.start()
+    assert await database.execute("SELECT id FROM kept") == [(7,)]
+
+
+async def test_a_paused_server_answers_when_it_goes_on(own_mariadb: DatabaseServer) -> None:
+    database = await own_mariadb.create_database()
+    own_mariadb.pause()
+    assert own_mariadb.running
+    own_mariadb.resume()
+    assert await database.execute("SELECT 1") == [(1,)]
+
+
+# ---- Kubernetes -----------------------------------------------------------------------------------
+
+
+def test_a_service_account_is_who_it_claims_to_be(control_plane: ControlPlane, namespace: str) -> None:
+    kubeconfig = control_plane.service_account_kubeconfig(namespace, "reader")
+    said = control_plane.kubectl("auth", "whoami", "-o", "json", kubeconfig=kubeconfig).stdout
+    assert json.loads(said)["status"]["userInfo"]["username"] == f"system:serviceaccount:{namespace}:reader"
+
+
+def test_a_service_account_may_do_only_what_roles_grant(control_plane: ControlPlane, namespace: str) -> None:
+    kubeconfig = control_plane.service_account_kubeconfig(namespace, "reader")
+    refused = control_plane.kubectl("get", "configmaps", kubeconfig=kubeconfig, check=False)
+    assert refused.returncode != 0
+    assert "forbidden" in refused.stderr
+    control_plane.kubectl("-n", namespace, "create", "role", "r", "--verb=list", "--resource=configmaps")
+    control_plane.kubectl(
+        "-n", namespace, "create", "rolebinding", "r", "--role=r", f"--serviceaccount={namespace}:reader"
+    )
+    granted = control_plane.kubectl("get", "configmaps", kubeconfig=kubeconfig)
+    assert granted.returncode == 0
+
+
+def test_the_server_says_which_kubernetes_it_is(control_plane: ControlPlane) -> None:
+    server = json.loads(control_plane.kubectl("version", "-o", "json").stdout)["serverVersion"]
+    assert (server["major"], int(server["minor"]) >= 30) == ("1", True)
+
+
+def test_custom_resources_are_served(crds: ControlPlane, namespace: str) -> None:
+    assert crds.kubectl("-n", namespace, "get", "psch,pjc", "-o", "name").stdout == ""
+
+
+# ---- programs -------------------------------------------------------------------------------------
+
+
+def test_a_program_inherits_no_setting_of_piko(
+    piko_process: PikoProcessFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIKO_TIMEZONE", "Asia/Shanghai")
+    shown = "import os; print(sorted(name for name in os.environ if name.startswith('PIKO_')))"
+    process = piko_process("-c", shown, env={"PIKO_DEBUG": "true"})
+    assert process.wait() == 0
+    assert process.output == "['PIKO_DEBUG']\n"
+
+
+def test_waiting_for_a_line_ends_as_soon_as_the_program_does(piko_process: PikoProcessFactory) -> None:
+    process = piko_process("-c", "print('something else')")
+    with pytest.raises(AssertionError, match="ended with 0 and never printed") as failure:
+        process.wait_for_line("ready", timeout=60)
+    assert "something else" in failure.value.__notes__[0]
+
+
+def test_a_signal_reaches_the_program_itself(piko_process: PikoProcessFactory) -> None:
+    process = piko_process(
+        "-c",
+        "import signal, sys\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))\n"
+        "print('ready')\n"
+        "while True: signal.pause()",
+    )
+    assert process.wait_for_line("^ready$") == "ready"
+    assert process.terminate() == 3
+
+
+# ---- waiting --------------------------------------------------------------------------------------
+
+
+def test_a_wait_that_fails_says_for_what_and_what_was_there() -> None:
+    with pytest.raises(AssertionError, match=r"waited 0\.1 s for two rows; last seen: \[\]"):
+        wait_until(list, timeout=0.1, what="two rows")
+
+
+async def test_an_async_wait_takes_both_kinds_of_condition() -> None:
+    async def three() -> int:
+        return 3
+
+    assert await wait_until_async(three, timeout=1, what="three") == 3
+    assert await wait_until_async(lambda: 4, timeout=1, what="four") == 4
+    with pytest.raises(AssertionError, match="waited 0 s for nothing; last seen: None"):
+        await wait_until_async(lambda: None, timeout=0, what="nothing")
+
+
+# ---- the end of a run -----------------------------------------------------------------------------
+
+_INNER_TEST = """
+import time
+
+def test_holds_servers(servers, own_mariadb, piko_process, tmp_path):
+    child = piko_process("-c", "import subprocess, time; subprocess.Popen(['sleep', '600']); time.sleep(600)")
+    print("HELD", servers.folder, own_mariadb._process.pid, child.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_run_leaves_neither_processes_nor_folders(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "test_inner.py").write_text(_INNER_TEST, encoding="utf-8")
+    run = piko_process(
+        *("-m", "pytest", "-s", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path),
+        *("--basetemp", tmp_path / "inner", tmp_path / "test_inner.py"),
+        cwd=_ROOT,
+    )
+    _, folder, *pids = run.wait_for_line("HELD", timeout=60).split("HELD")[-1].split(" ")
+    groups = [int(pid) for pid in pids]
+    assert Path(folder).is_dir()
+    assert all(_members(group) for group in groups)
+    os.kill(run.pid, signal.SIGKILL)
+    wait_until(
+        lambda: not any(_members(group) for group in groups) and not Path(folder).exists(),
+        timeout=20,
+        what=f"process groups {groups} and {folder} to be gone",
+    )
+
+
+def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
+    reaper = Reaper()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True
+    )
+    reaper.adopt_group(process.pid)
+    reaper.release_group(process.pid)
+    reaper.close()
+    process.communicate(b"\n", timeout=30)
+    assert process.returncode == 0
+
+
+def _members(group: int) -> list[int]:
+    """The living processes of a group; a zombie that nobody has collected yet is not one."""
+    members = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, pgid = entry.read_text(encoding="utf-8").rpartition(")")[2].split()[:3]
+            if int(pgid) == group and state != "Z":
+                members.append(int(entry.parent.name))
+    return members
