@@ -23,6 +23,7 @@ from tests.harness.locate import (
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
+_UNFINISHED = ".mysql-"
 _QUIET: Mapping[str, str] = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 
@@ -53,9 +54,8 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
     log = _log("mysql")
     environment = _proxies()
     tree = mysql_tree()
-    _unmount_below(cache_folder())
     with tempfile.TemporaryDirectory(
-        prefix=".mysql-", dir=cache_folder(), ignore_cleanup_errors=True
+        prefix=_UNFINISHED, dir=cache_folder(), ignore_cleanup_errors=True
     ) as scratch:
         unfinished = Path(scratch) / "tree"
         if shutil.which("debootstrap") is None:
@@ -81,6 +81,13 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
         unfinished.chmod(0o755)
         unfinished.rename(tree)
     return tree
+
+
+def clear_interrupted_installs() -> None:
+    """Removes the trees of installations that were killed; call it while nobody else installs."""
+    for unfinished in cache_folder().glob(f"{_UNFINISHED}*"):
+        _unmount_below(unfinished)
+        shutil.rmtree(unfinished)
 
 
 def _mirror(remedy: str) -> str:
