@@ -1,0 +1,46 @@
+# What a person types. Everything runs in .venv, which `make setup` makes from constraints.txt.
+
+PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+  "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup servers lint check test constraints clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## the virtual environment, with everything that the tests need
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Piko needs Python 3.11 or newer on PATH; or name one: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	@"$(PYTHON)" -m venv $(VENV) || { echo "Python's venv module is incomplete: on Debian or Ubuntu install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test]'
+	@touch $@
+
+servers: setup ## finds, builds or installs the servers of the tests
+	$(BIN)/python -m tests.harness.prepare
+
+lint: setup ## format, lint and types, without changing anything
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: setup ## the quick look before a commit: format, lint, types, arrows
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+
+test: lint servers ## everything: lint, servers, the whole suite
+	$(BIN)/pytest
+
+constraints: setup ## writes constraints.txt from what is installed
+	@{ echo "# The versions that the tests run with. Renew: make constraints"; \
+	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+clean: ## removes the environment and what tools leave; the cache of servers stays
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The rules of the source tree, checked on the source tree."""

@@ -1,0 +1,102 @@
+"""One clock, one place for SQL, no state in modules."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import (
+    PACKAGES,
+    ROOT,
+    Rule,
+    module_level_imports,
+    modules,
+    mutable_singletons,
+    reads_of_a_clock,
+    sql_statements,
+)
+
+_RUNTIME = PACKAGES[0]
+_CLOCK = _RUNTIME / "clock.py"
+_STORE = _RUNTIME / "store"
+
+_each_module = pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+
+
+@_each_module
+def test_time_is_read_in_the_clock_module_alone(path: Path) -> None:
+    if path != _CLOCK:
+        assert _broken(reads_of_a_clock, path) == []
+
+
+@_each_module
+def test_sql_is_written_in_the_store_alone(path: Path) -> None:
+    if not path.is_relative_to(_STORE):
+        assert _broken(sql_statements, path) == []
+
+
+@_each_module
+def test_no_module_holds_state(path: Path) -> None:
+    assert _broken(mutable_singletons, path) == []
+
+
+# ---- the rules themselves: each bad line is seen, each good one left alone --------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (reads_of_a_clock, "now = datetime.now(UTC)"),
+        (reads_of_a_clock, "now = datetime.datetime.utcnow()"),
+        (reads_of_a_clock, "field(default_factory=time.time)"),
+        (reads_of_a_clock, "from time import monotonic"),
+        (sql_statements, "await run('SELECT 1 FROM dual')"),
+        (sql_statements, "await run(f'update {table} set a = 1')"),
+        (sql_statements, "run('''\n  DELETE FROM job_run WHERE 1''')"),
+        (mutable_singletons, "_cache = {}"),
+        (mutable_singletons, "_cache: dict[str, int] = dict()"),
+        (mutable_singletons, "_by_kind = defaultdict(list)"),
+        (mutable_singletons, "lock = asyncio.Lock()"),
+        (mutable_singletons, "RUNS = prometheus_client.Gauge('runs', 'Runs')"),
+        (mutable_singletons, "app = PikoApp(name='x')"),
+        (mutable_singletons, "def set_it():\n    global it\n    it = 1"),
+        (mutable_singletons, "TABLE = {'a': 1}\ndef f():\n    TABLE['b'] = 2"),
+        (mutable_singletons, "TABLE = [1]\ndef f():\n    TABLE.append(2)"),
+    ],
+)
+def test_a_broken_rule_is_seen(rule: Rule, source: str) -> None:
+    assert list(rule(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (reads_of_a_clock, "clock.now(); clock.monotonic(); loop.time()"),
+        (reads_of_a_clock, "datetime.fromtimestamp(1, UTC)"),
+        (sql_statements, '"""SELECT a FROM b is how it is read."""'),
+        (sql_statements, "raise SettingsError('select one of these')"),
+        (mutable_singletons, "UNITS = {'s': 1, 'm': 60}\ndef f():\n    return UNITS['s']"),
+        (mutable_singletons, "UNITS = {'s': 1}\ndef f():\n    UNITS = []\n    UNITS.append(1)"),
+        (mutable_singletons, "def f():\n    seen = {}\n    seen['a'] = 1"),
+        (mutable_singletons, "_LOG = structlog.get_logger()"),
+    ],
+)
+def test_what_is_allowed_is_left_alone(rule: Rule, source: str) -> None:
+    assert not list(rule(ast.parse(source)))
+
+
+def test_an_import_inside_a_function_or_for_types_is_not_a_module_level_one() -> None:
+    source = (
+        "import os\n"
+        "if TYPE_CHECKING:\n    import kopf\n"
+        "def f():\n    import aiohttp\n"
+        "try:\n    import uvloop\nexcept ImportError:\n    import asyncio.events\n"
+    )
+    assert sorted(module_level_imports(ast.parse(source))) == ["asyncio", "os", "uvloop"]
+
+
+def _broken(rule: Rule, path: Path) -> list[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}" for node in rule(tree)]  # type: ignore[attr-defined]
