@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness import locate
 from tests.harness.control_plane import ControlPlane
-from tests.harness.database_servers import DatabaseServer
+from tests.harness.database_servers import DatabaseServer, NamedServer
 from tests.harness.databases import TestDatabase, create_database
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper
@@ -97,6 +98,64 @@ def test_the_server_says_which_kubernetes_it_is(control_plane: ControlPlane) -> 
 
 def test_custom_resources_are_served(crds: ControlPlane, namespace: str) -> None:
     assert crds.kubectl("-n", namespace, "get", "psch,pjc", "-o", "name").stdout == ""
+
+
+def test_a_cluster_that_a_kubeconfig_names_serves_as_well(
+    control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    named = ControlPlane.named_by(control_plane.admin_kubeconfig, folder=tmp_path)
+    assert named.url == control_plane.url
+    kubeconfig = named.service_account_kubeconfig(namespace, "reader")
+    assert named.kubectl("auth", "whoami", kubeconfig=kubeconfig).returncode == 0
+
+
+# ---- where servers come from ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with nothing on PATH and nothing in the cache."""
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv(locate.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(locate.ASSETS_VARIABLE, raising=False)
+    return tmp_path
+
+
+def test_the_environment_comes_before_the_path_and_the_path_before_the_cache(
+    empty_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = _program(locate.cached_program("etcd"))
+    assert locate.find_tool("etcd") == cached
+    on_path = _program(empty_machine / "bin" / "etcd")
+    assert locate.find_tool("etcd") == on_path
+    named = _program(empty_machine / "assets" / "etcd")
+    monkeypatch.setenv(locate.ASSETS_VARIABLE, str(named.parent))
+    assert locate.find_tool("etcd") == named
+
+
+def test_what_is_missing_is_said_in_one_sentence(empty_machine: Path) -> None:
+    with pytest.raises(
+        locate.MissingToolError, match=r"^etcd was not found .* run `make servers`.* on PATH$"
+    ):
+        locate.find_tool("etcd")
+
+
+def test_a_cached_program_of_another_version_is_not_taken(empty_machine: Path) -> None:
+    _program(locate.cache_folder() / "etcd-v3.4.0" / "etcd")
+    with pytest.raises(locate.MissingToolError):
+        locate.find_tool("etcd")
+
+
+def test_a_database_server_that_the_environment_names_is_used_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dsn = "mysql+asyncmy://root@127.0.0.1:3306/?charset=utf8mb4"
+    monkeypatch.setenv(locate.MARIADB_DSN_VARIABLE, dsn)
+    servers = Servers()
+    try:
+        assert servers.database_host("mariadb") == NamedServer(kind="mariadb", dsn=dsn)
+    finally:
+        servers.close()
 
 
 # ---- programs -------------------------------------------------------------------------------------
@@ -192,6 +251,12 @@ def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
     reaper.close()
     process.communicate(b"\n", timeout=30)
     assert process.returncode == 0
+
+
+def _program(path: Path) -> Path:
+    path.parent.mkdir(parents=True)
+    path.touch(mode=0o755)
+    return path
 
 
 def _members(group: int) -> list[int]:
