@@ -1,0 +1,191 @@
+"""The API server, as far as the operator talks to it besides the watch."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
+from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+
+from piko.clock import Clock
+from piko.errors import PikoError, SettingsError
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
+from piko_operator.ownership import Notice
+from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
+
+PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
+_PAGE = 500
+_AT_ONCE = 16
+_MERGE_PATCH = "application/merge-patch+json"
+
+
+class ClusterError(PikoError):
+    """The API server did not do what was asked; `status` is its HTTP status, 0 if it was not reached."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@asynccontextmanager
+async def connect() -> AsyncIterator[ApiClient]:
+    """A client of the cluster that the pod runs in, else of the one that KUBECONFIG names."""
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        try:
+            await load_kube_config(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise SettingsError(
+                f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
+                "run it in a cluster, or set KUBECONFIG to a kubeconfig file"
+            ) from None
+    async with ApiClient(configuration) as client:
+        yield client
+
+
+class Cluster:
+    """Listings, status, finalizers, secrets and events; raises `ClusterError` only."""
+
+    def __init__(
+        self, *, client: ApiClient, clock: Clock, namespaces: Sequence[str] = (), timeout_s: float = 10.0
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._namespaces = tuple(namespaces)
+        self._timeout_s = timeout_s
+        self._turn = asyncio.Semaphore(_AT_ONCE)
+
+    async def list(self, kind: str) -> list[Seen]:
+        """Every resource of `kind` in the namespaces served."""
+        scopes = [f"/namespaces/{name}" for name in self._namespaces] or [""]
+        found: list[Seen] = []
+        for scope in scopes:
+            path = f"/apis/{GROUP}/{VERSION}{scope}/{PLURALS[kind]}"
+            token = ""
+            while True:
+                query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
+                page = await self._call("GET", path, query=query)
+                found += [seen_from({"kind": kind, **item}, kind=kind) for item in page["items"]]
+                token = page["metadata"].get("continue", "")
+                if not token:
+                    break
+        return found
+
+    async def exists(self, kind: str, *, namespace: str, name: str, uid: str) -> bool:
+        """Whether this very object (not a later one of its name) exists."""
+        try:
+            body = await self._call("GET", _path(kind, namespace, name))
+        except ClusterError as error:
+            if error.status == 404:
+                return False
+            raise
+        return bool(body["metadata"]["uid"] == uid)
+
+    async def hold(self, seen: Seen) -> Seen:
+        """Put our finalizer on the object."""
+        return await self._set_finalizers(seen, [*seen.finalizers, FINALIZER])
+
+    async def let_go(self, seen: Seen) -> None:
+        """Take our finalizer off; an object that is gone already is fine."""
+        try:
+            await self._set_finalizers(seen, [name for name in seen.finalizers if name != FINALIZER])
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
+    async def patch_status(self, seen: Seen, patch: Mapping[str, Any]) -> Seen:
+        path = _path(seen.kind, seen.namespace, seen.name) + "/status"
+        # The uid makes the server refuse the patch for a later object of the same name.
+        body = {"metadata": {"uid": seen.uid}, "status": patch}
+        return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
+
+    async def secret_text(self, *, namespace: str, name: str, key: str) -> str:
+        """The text under `key`. Raises `KeyError` where the Secret lacks it."""
+        secret = await self._call("GET", f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}")
+        return base64.b64decode((secret.get("data") or {})[key]).decode()
+
+    async def announce(self, seen: Seen, notice: Notice) -> None:
+        """Post an event about the object."""
+        now = self._clock.now().isoformat().replace("+00:00", "Z")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{seen.name[:200]}-", "namespace": seen.namespace},
+            "involvedObject": {
+                "apiVersion": API_VERSION,
+                "kind": seen.kind,
+                "namespace": seen.namespace,
+                "name": seen.name,
+                "uid": seen.uid,
+                "resourceVersion": seen.resource_version,
+            },
+            "type": notice.type,
+            "reason": notice.reason,
+            "message": notice.message[:1000],
+            "source": {"component": "piko-operator"},
+            "firstTimestamp": now[:19] + "Z",
+            "lastTimestamp": now[:19] + "Z",
+            "count": 1,
+        }
+        await self._call("POST", f"/api/v1/namespaces/{quote(seen.namespace)}/events", body=body)
+
+    async def _set_finalizers(self, seen: Seen, finalizers: Sequence[str]) -> Seen:
+        # The resource version makes it a conflict, not a loss, if another finalizer came in between.
+        metadata = {"finalizers": list(finalizers), "resourceVersion": seen.resource_version, "uid": seen.uid}
+        path = _path(seen.kind, seen.namespace, seen.name)
+        return seen_from(await self._call("PATCH", path, body={"metadata": metadata}), kind=seen.kind)
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
+        }
+        try:
+            async with self._turn:
+                response = await self._client.call_api(
+                    path,
+                    method,
+                    query_params=list(query),
+                    header_params=headers,
+                    body=body,
+                    auth_settings=["BearerToken"],
+                    _preload_content=False,
+                    _request_timeout=self._timeout_s,
+                )
+                text = await response.text()
+        except ApiException as error:
+            raise ClusterError(
+                f"{method} {path}: {error.status} {error.reason}", status=error.status or 0
+            ) from None
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ClusterError(f"{method} {path}: {type(error).__name__} {error}", status=0) from error
+        if response.status >= 300:
+            raise ClusterError(f"{method} {path}: {response.status} {_reason(text)}", status=response.status)
+        return json.loads(text)
+
+
+def _path(kind: str, namespace: str, name: str) -> str:
+    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURALS[kind]}/{quote(name)}"
+
+
+def _reason(text: str) -> str:
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]

@@ -1,0 +1,47 @@
+"""What kopf calls: the watch, and nothing else.
+
+kopf brings the listing, the watch and its reconnects. It keeps no state on the objects: no handler here is
+one that kopf would hold a finalizer or write progress for, so that a new object costs two patches (our
+finalizer, its status) and a change costs one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import kopf
+
+from piko_operator.resources import GROUP, VERSION
+
+Observer = Callable[[Mapping[str, Any], bool], None]
+
+
+def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
+    """Handlers that pass every object to `observe`, with whether it is gone."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.startup(registry=registry)
+    def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+        prefix = "operator.piko.dev"
+        settings.persistence.finalizer = f"{prefix}/unused"
+        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=prefix, v1=False)
+        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=prefix, v1=False)
+        settings.posting.enabled = False
+        settings.scanning.disabled = True
+        settings.watching.chunk_size = 500
+        settings.watching.server_timeout = 300
+        settings.watching.client_timeout = 310
+        settings.networking.request_timeout = 10
+        settings.queueing.worker_limit = None  # a limit below the number of objects stops the start for good
+
+    @kopf.on.login(registry=registry)
+    def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+
+    @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
+    @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
+    def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 kopf passes it by this name
+        observe(dict(body), type == "DELETED")
+
+    return registry

@@ -1,0 +1,155 @@
+"""The resources as they were last seen, whether by the watch or by a listing.
+
+The watch is only a hint. A listing replaces what is known, except what the watch has shown since the
+listing began; so a delete that the watch has missed is noticed with the next listing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from piko_operator.resources import FINALIZER
+
+SCHEDULE = "PikoSchedule"
+JOB_CONFIG = "PikoJobConfig"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One resource as the API server showed it."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    deleting: bool
+    finalizers: tuple[str, ...]
+    body: Mapping[str, Any] = field(repr=False)
+    order: int = 0
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        spec = self.body.get("spec")
+        return spec if isinstance(spec, Mapping) else {}
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        status = self.body.get("status")
+        return status if isinstance(status, Mapping) else {}
+
+    @property
+    def job_id(self) -> str:
+        return str(self.spec.get("jobId", ""))
+
+    @property
+    def is_held(self) -> bool:
+        """Whether our finalizer keeps the object until its row is dealt with."""
+        return FINALIZER in self.finalizers
+
+
+def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
+    metadata = body["metadata"]
+    return Seen(
+        kind=kind,
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        resource_version=metadata.get("resourceVersion", ""),
+        deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers", ())),
+        body=body,
+    )
+
+
+class Inventory:
+    """What exists, and which of it has to be looked at; belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, Seen] = {}
+        self._dirty: set[str] = set()
+        self._order = 0
+        self._wake = asyncio.Event()
+        self._listed: set[str] = set()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both kinds have been listed once."""
+        return self._listed >= {SCHEDULE, JOB_CONFIG}
+
+    @property
+    def order(self) -> int:
+        """Grows with everything seen; take it before a listing."""
+        return self._order
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._seen
+
+    def all(self, kind: str) -> list[Seen]:
+        return [seen for seen in self._seen.values() if seen.kind == kind]
+
+    def get(self, uid: str) -> Seen | None:
+        return self._seen.get(uid)
+
+    def observe(self, seen: Seen) -> None:
+        """Take in what the watch or a write has shown."""
+        known = self._seen.get(seen.uid)
+        if known is not None and _is_older(seen, known):
+            return
+        self._order += 1
+        self._seen[seen.uid] = replace(seen, order=self._order)
+        if (
+            known is None
+            or known.generation != seen.generation
+            or known.deleting != seen.deleting
+            or known.is_held != seen.is_held
+        ):
+            self.mark(seen.uid)
+
+    def forget(self, uid: str) -> None:
+        """The object is gone for good; others that want its job may have it now."""
+        gone = self._seen.pop(uid, None)
+        if gone is not None:
+            self._order += 1
+            self.mark(*(seen.uid for seen in self.all(gone.kind) if seen.job_id == gone.job_id))
+
+    def listed(self, kind: str, found: Iterable[Seen], *, since: int) -> None:
+        """Take in a complete listing of `kind` that began when `order` was `since`; look at all of it."""
+        present = {seen.uid: seen for seen in found}
+        for seen in present.values():
+            known = self._seen.get(seen.uid)
+            if known is None or known.order <= since:
+                self.observe(seen)
+        for known in self.all(kind):
+            if known.uid not in present and known.order <= since:
+                self.forget(known.uid)
+        self._listed.add(kind)
+        self.mark(*present)
+
+    def mark(self, *uids: str) -> None:
+        """Have these looked at."""
+        self._dirty.update(uids)
+        if self._dirty:
+            self._wake.set()
+
+    async def wait(self) -> None:
+        """Until something has to be looked at."""
+        await self._wake.wait()
+
+    def take(self) -> list[Seen]:
+        """What has to be looked at, which is then no longer marked."""
+        uids, self._dirty = self._dirty, set()
+        self._wake.clear()
+        return [self._seen[uid] for uid in uids if uid in self._seen]
+
+
+def _is_older(seen: Seen, known: Seen) -> bool:
+    # Resource versions compare as numbers by contract since Kubernetes 1.35, and did in fact before.
+    if seen.resource_version.isdigit() and known.resource_version.isdigit():
+        return int(seen.resource_version) < int(known.resource_version)
+    return False

@@ -1,0 +1,46 @@
+"""The operator's metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class OperatorMetrics:
+    """One set per process, with a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.resources = Gauge(
+            "piko_operator_resources",
+            "Resources whose condition is True; condition All counts every resource.",
+            ["kind", "condition"],
+            registry=registry,
+        )
+        self.rows = Counter(
+            "piko_operator_mirror_rows", "Rows written.", ["table", "verb"], registry=registry
+        )
+        self.latency = Histogram(
+            "piko_operator_mirror_latency_seconds",
+            "How long one round of comparing and writing took.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.drift = Counter(
+            "piko_operator_drift",
+            "Rows that SQL had edited and that were put back.",
+            ["table"],
+            registry=registry,
+        )
+        self.last_event = Gauge(
+            "piko_operator_watch_last_event_timestamp_seconds",
+            "When the watch last delivered an event.",
+            registry=registry,
+        )
+        self.part_restarts = Counter(
+            "piko_operator_part_restarts",
+            "Times a part failed and was started again.",
+            ["part"],
+            registry=registry,
+        )

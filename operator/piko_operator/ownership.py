@@ -1,0 +1,150 @@
+"""Who a row belongs to, and what is therefore done with it: the rules of the mirror, without any I/O.
+
+| the row | what happens |
+|---|---|
+| is not there | created and owned |
+| belongs to SQL | `Refuse`: nothing is written · `Adopt`: taken over, the old values in an event |
+| belongs to another resource | nothing is written; the first keeps it |
+| is ours, and the resource has changed | written |
+| is ours, the resource has not changed, the row has | `Enforce`: put back, with an event · `Observe`: left |
+
+"The resource has not changed" means that this generation of it was written before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, Generic
+
+from piko.store.managed import Change, Held, R, Verb
+
+_CONFIDENTIAL = "secret_json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One condition of a resource; `status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """One Kubernetes event."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Generic[R]):
+    """What to write (if anything), and what to say once it is written."""
+
+    synced: Condition
+    drifted: Condition
+    change: Change[R] | None = None
+    notice: Notice | None = None
+    corrects_drift: bool = False
+
+
+def synced(status: str, reason: str, message: str) -> Condition:
+    return Condition(type="Synced", status=status, reason=reason, message=message)
+
+
+IN_STEP = Condition(
+    type="Drifted", status="False", reason="InStep", message="nobody but the operator changed the row"
+)
+UNKNOWN_DRIFT = Condition(
+    type="Drifted", status="Unknown", reason="NotSynced", message="see the condition Synced"
+)
+
+
+def decide(
+    *, wanted: R, held: Held[R] | None, table: str, adoption_policy: str, drift_policy: str, settled: bool
+) -> Verdict[R]:
+    """The verdict on one resource; `settled` says that its present generation was written before."""
+    where = f"the row of job {wanted.job_id!r} in {table}"
+    in_step = synced("True", "Synced", f"{where} says what the resource says")
+    if held is None:
+        return _missing(wanted, where, in_step, enforce=drift_policy == "Enforce", settled=settled)
+    owner = held.row.managed_by
+    replace = Change(verb=Verb.REPLACE, job_id=wanted.job_id, row=wanted, seen=held)
+    if owner is None and adoption_policy == "Adopt":
+        message = f"{where} belonged to SQL and was taken over; it said {_describe(held.row)}"
+        return Verdict(
+            synced=in_step,
+            drifted=IN_STEP,
+            change=replace,
+            notice=Notice(type="Normal", reason="Adopted", message=message),
+        )
+    if owner is None:
+        message = (
+            f"{where} belongs to SQL (its managed_by is NULL), nothing was written; "
+            "set spec.adoptionPolicy to Adopt to take it over, or delete the row"
+        )
+        return Verdict(synced=synced("False", "RowNotManaged", message), drifted=UNKNOWN_DRIFT)
+    if owner != wanted.managed_by:
+        message = (
+            f"{where} belongs to {owner}, nothing was written; "
+            "delete one of the two resources, or give one another jobId"
+        )
+        return Verdict(synced=synced("False", "Conflict", message), drifted=UNKNOWN_DRIFT)
+    changes = differences(old=held.row, new=wanted)
+    if not changes:
+        return Verdict(synced=in_step, drifted=IN_STEP)
+    # A Secret may change while the resource does not; that is no drift, and its content is shown nowhere.
+    edited = [item for item in changes if item[0] != _CONFIDENTIAL]
+    if not settled or not edited:
+        return Verdict(synced=in_step, drifted=IN_STEP, change=replace)
+    if drift_policy == "Enforce":
+        told = ", ".join(f"{name} from {old!r} back to {new!r}" for name, old, new in edited)
+        notice = Notice(type="Warning", reason="DriftCorrected", message=f"{where} was edited; put {told}")
+        return Verdict(synced=in_step, drifted=IN_STEP, change=replace, notice=notice, corrects_drift=True)
+    told = ", ".join(f"{name} is {old!r} instead of {new!r}" for name, old, new in edited)
+    return _observed(f"{where} was edited: {told}; it stays so until the resource changes")
+
+
+def release(*, owner: str, job_id: str, held: Held[R] | None, deletion_policy: str) -> Change[R] | None:
+    """What to do with the row of a deleted resource: nothing, unless the row is its own."""
+    if held is None or held.row.managed_by != owner:
+        return None
+    verb = {"Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}.get(deletion_policy, Verb.DELETE)
+    return Change(verb=verb, job_id=job_id, seen=held)
+
+
+def differences(*, old: R, new: R) -> list[tuple[str, Any, Any]]:
+    """Column, old value, new value, of the columns that differ."""
+    pairs = ((item.name, getattr(old, item.name), getattr(new, item.name)) for item in fields(new))
+    return [(name, before, after) for name, before, after in pairs if before != after]
+
+
+def _missing(wanted: R, where: str, in_step: Condition, *, enforce: bool, settled: bool) -> Verdict[R]:
+    if settled and not enforce:
+        return _observed(f"{where} was deleted; it stays so until the resource changes")
+    create = Change(verb=Verb.CREATE, job_id=wanted.job_id, row=wanted)
+    if not settled:
+        return Verdict(synced=in_step, drifted=IN_STEP, change=create)
+    notice = Notice(
+        type="Warning", reason="DriftCorrected", message=f"{where} was deleted; it was made again"
+    )
+    return Verdict(synced=in_step, drifted=IN_STEP, change=create, notice=notice, corrects_drift=True)
+
+
+def _observed(message: str) -> Verdict[R]:
+    return Verdict(
+        synced=synced("False", "Drifted", message),
+        drifted=Condition(type="Drifted", status="True", reason="RowEdited", message=message),
+    )
+
+
+def _describe(row: R) -> str:
+    values = (
+        (item.name, getattr(row, item.name))
+        for item in fields(row)
+        if item.name not in ("job_id", _CONFIDENTIAL)
+    )
+    return ", ".join(f"{name}={value!r}" for name, value in values if value is not None)

@@ -1,0 +1,63 @@
+"""`configFrom`: what the Secrets of a PikoJobConfig amount to. Nothing here puts a value into a message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from piko.errors import PikoError
+from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.resources import PikoJobConfig
+
+
+class SecretUnavailableError(PikoError):
+    """A Secret that `configFrom` names cannot be used as it is."""
+
+
+async def read_secrets(resource: PikoJobConfig, *, cluster: Cluster) -> dict[str, Any] | None:
+    """The objects under all `configFrom` keys, merged in order; None where there is no `configFrom`.
+
+    Raises `SecretUnavailableError` with the remedy, and `ClusterError` when the API server is away.
+    """
+    if not resource.spec.config_from:
+        return None
+    merged: dict[str, Any] = {}
+    for index, source in enumerate(resource.spec.config_from):
+        reference = source.secret_key_ref
+        where = f"spec.configFrom[{index}]: secret {resource.metadata.namespace}/{reference.name}"
+        try:
+            text = await cluster.secret_text(
+                namespace=resource.metadata.namespace, name=reference.name, key=reference.key
+            )
+        except KeyError:
+            raise SecretUnavailableError(
+                f"{where} has no key {reference.key!r}; add the key, or correct secretKeyRef.key"
+            ) from None
+        except ClusterError as error:
+            raise _unreadable(where, error) from None
+        except UnicodeDecodeError:
+            raise _not_an_object(where, reference.key) from None
+        try:
+            value = json.loads(text)
+        except ValueError:
+            raise _not_an_object(where, reference.key) from None
+        if not isinstance(value, dict):
+            raise _not_an_object(where, reference.key)
+        merged |= value
+    return merged
+
+
+def _unreadable(where: str, error: ClusterError) -> PikoError:
+    if error.status == 404:
+        return SecretUnavailableError(f"{where} does not exist; create it, or correct secretKeyRef.name")
+    if error.status == 403:
+        return SecretUnavailableError(
+            f"{where} may not be read by the operator; allow its ServiceAccount to get secrets in this namespace"
+        )
+    return error
+
+
+def _not_an_object(where: str, key: str) -> SecretUnavailableError:
+    return SecretUnavailableError(
+        f'{where}, key {key!r}, does not hold a JSON object; expected a text such as {{"password": "…"}}'
+    )

@@ -1,0 +1,89 @@
+"""Shapes of text in the custom resources: durations, instants, cron, zones.
+
+Each rule stands a second time in `crds/`, in CEL, where the API server checks it at `apply`. The texts are
+the same in both places, so that a person meets one message whether a file is checked offline or applied.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+JOB_ID_EXPECTED = "expected 1 to 128 of A-Z a-z 0-9 _ . : -"
+
+ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
+ZONE_EXPECTED = "expected an IANA zone such as UTC or Asia/Shanghai"
+
+DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
+DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
+POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"
+JITTER_EXPECTED = "expected a duration of at most 24h, such as 10s, 5m or 1h30m"
+
+LOCAL_INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
+)
+LOCAL_INSTANT_EXPECTED = "expected an instant such as 2026-01-08 10:00:00 or 2026-01-08T10:00:00+08:00"
+
+INSTANT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+INSTANT_EXPECTED = "expected an instant with its offset, such as 2026-01-08T10:00:00Z"
+
+_CRON_FIELD = r"[0-9A-Za-z*/,?#()-]+"
+CRON = re.compile(
+    rf"\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_CRON_FIELD}(\s+{_CRON_FIELD}){{4,5}})\s*"
+)
+CRON_EXPECTED = "expected five cron fields, six with seconds first, or a name such as @hourly"
+
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION_PART = re.compile(r"([0-9]+(?:[.][0-9]+)?)(ms|s|m|h)")
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of a duration such as `1h30m`. Raises `ValueError` with what was expected."""
+    if not DURATION.fullmatch(text):
+        raise ValueError(DURATION_EXPECTED)
+    # Microseconds are what the database keeps; rounding hides what binary fractions add.
+    return round(sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _DURATION_PART.findall(text)), 6)
+
+
+def duration_text(seconds: float) -> str:
+    """`seconds` as the resources write it: `1h30m`, `1.234s`."""
+    whole, fraction = divmod(round(seconds * 1000), 1000)
+    hours, rest = divmod(whole, 3600)
+    minutes, rest = divmod(rest, 60)
+    last = f"{rest}.{fraction:03d}".rstrip("0") if fraction else str(rest)
+    parts = (
+        f"{hours}h" if hours else "",
+        f"{minutes}m" if minutes else "",
+        f"{last}s" if last != "0" else "",
+    )
+    return "".join(parts) or "0s"
+
+
+def parse_instant(text: str) -> datetime:
+    """An instant with its offset, as UTC. Raises `ValueError` with what was expected."""
+    if not INSTANT.fullmatch(text):
+        raise ValueError(INSTANT_EXPECTED)
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(INSTANT_EXPECTED) from None
+
+
+def check_local_instant(text: str) -> str:
+    """`text`, if it is an instant with or without offset. Raises `ValueError` with what was expected."""
+    if not LOCAL_INSTANT.fullmatch(text):
+        raise ValueError(LOCAL_INSTANT_EXPECTED)
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(LOCAL_INSTANT_EXPECTED) from None
+    return text
+
+
+def instant_text(moment: datetime) -> str:
+    """RFC 3339 in UTC, without microseconds where there are none."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,312 @@
+"""Rows that a custom resource owns: the operator's gateway to `scheduled_job` and `job_config`.
+
+A write is conditional on what was read before it: the row must still have the owner and the version that
+the decision was made for, else nothing is written and the answer is `STALE`. So no edit made in between is
+lost, and neither of two operators can take the other's row. Columns of the runtime are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.store.engine import Database
+from piko.store.tables import job_config, job_config_revision, job_state, scheduled_job
+
+_CHUNK = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedSchedule:
+    """The columns of `scheduled_job` that a PikoSchedule decides."""
+
+    job_id: str
+    schedule_type: str
+    schedule_expr: str
+    timezone: str | None
+    enabled: bool
+    start_at: datetime | None
+    end_at: datetime | None
+    jitter_s: float
+    misfire_grace_s: float
+    coalesce: bool
+    overlap_policy: str
+    max_instances: int
+    concurrency_group: str | None
+    concurrency_limit: int | None
+    priority: int
+    timeout_s: float | None
+    max_attempts: int | None
+    retry_backoff_s: float
+    retry_max_backoff_s: float
+    backfill_policy: str | None
+    max_lookback_s: float | None
+    backfill_max_windows: int
+    history_successful: int
+    history_failed: int
+    managed_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedConfig:
+    """The columns of `job_config` that a PikoJobConfig decides."""
+
+    job_id: str
+    schema_version: int
+    config_json: str
+    secret_json: str | None = field(repr=False)
+    effective_from: datetime | None
+    updated_by: str | None
+    managed_by: str | None
+
+
+R = TypeVar("R", ManagedSchedule, ManagedConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Generic[R]):
+    """A row as it was read."""
+
+    row: R
+    version: int
+
+
+class Verb(StrEnum):
+    """What is done to a row."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    DELETE = "delete"
+    DISABLE = "disable"
+    HAND_BACK = "hand_back"
+
+
+class Outcome(StrEnum):
+    """What became of a change."""
+
+    DONE = "done"
+    STALE = "stale"
+    """Someone else was there in between: read again and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Generic[R]):
+    """One row to write; `seen` is the row that the decision was made for, absent for `CREATE`."""
+
+    verb: Verb
+    job_id: str
+    row: R | None = None
+    seen: Held[R] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The database does not accept the row; `why` is its own text."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A schedule row and the runtime's verdict on it; `status` is None where no replica has looked yet."""
+
+    job_id: str
+    version: int
+    managed_by: str | None
+    last_data_time: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+    status: str | None
+    message: str | None
+    observed_version: int | None
+    next_run_at: datetime | None
+    last_run_id: str | None
+    last_state: str | None
+    last_scheduled_time: datetime | None
+    last_started_at: datetime | None
+    last_duration_s: float | None
+    last_error: str | None
+    last_success_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionSummary:
+    """A revision of a job's config, without its content."""
+
+    job_id: str
+    revision: int
+    row_version: int
+    effective_from: datetime | None
+    error: str | None
+
+
+class ManagedTable(Generic[R]):
+    """Reads and writes the rows of one table on behalf of their resources."""
+
+    def __init__(self, *, database: Database, table: Table, row: type[R]) -> None:
+        self._database = database
+        self._table = table
+        self._row: type[R] = row
+        self._names = [item.name for item in fields(row)]
+
+    @property
+    def name(self) -> str:
+        return self._table.name
+
+    async def read(self, job_ids: Collection[str]) -> dict[str, Held[R]]:
+        """The rows of `job_ids`, by job; one that does not exist is left out."""
+        columns = [self._table.c[name] for name in self._names]
+        found: dict[str, Held[R]] = {}
+        async with self._database.statements() as connection:
+            for chunk in _chunks(job_ids):
+                statement = select(*columns, self._table.c.version).where(self._table.c.job_id.in_(chunk))
+                for *values, version in await connection.execute(statement):
+                    row = self._row(**dict(zip(self._names, values, strict=True)))
+                    found[row.job_id] = Held(row=row, version=version)
+        return found
+
+    async def owners(self, cluster: str) -> dict[str, str]:
+        """Owner by job, of every row that a resource of `cluster` owns."""
+        owner = self._table.c.managed_by
+        statement = select(self._table.c.job_id, owner).where(
+            owner.startswith(f"{cluster}/", autoescape=True)
+        )
+        async with self._database.statements() as connection:
+            rows = await connection.execute(statement)
+            # LIKE compares by the collation, which may ignore case; ownership does not.
+            return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
+
+    async def apply(self, changes: Sequence[Change[R]]) -> dict[str, Outcome | Refusal]:
+        """Write `changes` (at most one per job) in one transaction; what became of each, by job.
+
+        A change that the database refuses does not take the others with it. Raises
+        `DatabaseUnavailableError`.
+        """
+        if not changes:
+            return {}
+        try:
+            async with self._database.transaction() as connection:
+                return await self._write(connection, changes)
+        except exc.DBAPIError as error:
+            if len(changes) > 1:
+                results: dict[str, Outcome | Refusal] = {}
+                for change in changes:
+                    results |= await self.apply([change])
+                return results
+            only = changes[0]
+            if only.verb is Verb.CREATE and await self.read([only.job_id]):
+                return {only.job_id: Outcome.STALE}
+            return {only.job_id: Refusal(why=_server_text(error))}
+
+    async def _write(
+        self, connection: AsyncConnection, changes: Sequence[Change[R]]
+    ) -> dict[str, Outcome | Refusal]:
+        results: dict[str, Outcome | Refusal] = {}
+        new = [self._values(change.row) for change in changes if change.verb is Verb.CREATE and change.row]
+        if new:
+            await connection.execute(insert(self._table), new)
+        for change in changes:
+            touched = 1 if change.verb is Verb.CREATE else await self._alter(connection, change)
+            results[change.job_id] = Outcome.DONE if touched else Outcome.STALE
+        return results
+
+    async def _alter(self, connection: AsyncConnection, change: Change[R]) -> int:
+        if change.seen is None:
+            raise ValueError(
+                f"change of {change.job_id!r}: {change.verb} needs `seen`, the row it was decided for"
+            )
+        unchanged = self._unchanged(change.job_id, change.seen)
+        if change.verb is Verb.DELETE:
+            result = await connection.execute(delete(self._table).where(unchanged))
+            if result.rowcount and self._table is scheduled_job:
+                # The cursor goes with the schedule: one that is made anew starts anew. Its runs stay.
+                await connection.execute(delete(job_state).where(job_state.c.job_id == change.job_id))
+            return result.rowcount
+        values: dict[str, Any]
+        if change.verb is Verb.REPLACE and change.row is not None:
+            values = self._values(change.row)
+        else:
+            values = {"managed_by": None} | ({"enabled": False} if change.verb is Verb.DISABLE else {})
+        values["version"] = self._table.c.version + 1
+        return (await connection.execute(update(self._table).where(unchanged).values(values))).rowcount
+
+    def _unchanged(self, job_id: str, seen: Held[R]) -> ColumnElement[bool]:
+        owner = self._table.c.managed_by
+        same_owner = owner.is_(None) if seen.row.managed_by is None else owner == seen.row.managed_by
+        return and_(self._table.c.job_id == job_id, self._table.c.version == seen.version, same_owner)
+
+    def _values(self, row: R) -> dict[str, Any]:
+        return {name: getattr(row, name) for name in self._names}
+
+
+def managed_schedules(database: Database) -> ManagedTable[ManagedSchedule]:
+    return ManagedTable(database=database, table=scheduled_job, row=ManagedSchedule)
+
+
+def managed_configs(database: Database) -> ManagedTable[ManagedConfig]:
+    return ManagedTable(database=database, table=job_config, row=ManagedConfig)
+
+
+class Summaries:
+    """What the runtime says about jobs, for the status of their resources."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def jobs(self, job_ids: Collection[str]) -> dict[str, JobSummary]:
+        """By job; a job without a schedule row is left out."""
+        names = [item.name for item in fields(JobSummary)]
+        own = {"job_id", "version", "managed_by", "last_data_time", "completed_at", "updated_at"}
+        columns = [(scheduled_job if name in own else job_state).c[name] for name in names]
+        joined = scheduled_job.outerjoin(job_state, scheduled_job.c.job_id == job_state.c.job_id)
+        found: dict[str, JobSummary] = {}
+        async with self._database.statements() as connection:
+            for chunk in _chunks(job_ids):
+                statement = select(*columns).select_from(joined).where(scheduled_job.c.job_id.in_(chunk))
+                for values in await connection.execute(statement):
+                    summary = JobSummary(**dict(zip(names, values, strict=True)))
+                    found[summary.job_id] = summary
+        return found
+
+    async def config_versions(self, job_ids: Collection[str]) -> dict[str, int]:
+        """Version of each job's config row."""
+        found: dict[str, int] = {}
+        async with self._database.statements() as connection:
+            for chunk in _chunks(job_ids):
+                statement = select(job_config.c.job_id, job_config.c.version)
+                rows = await connection.execute(statement.where(job_config.c.job_id.in_(chunk)))
+                found.update(row._tuple() for row in rows)
+        return found
+
+    async def revisions(self, job_ids: Collection[str]) -> Mapping[str, list[RevisionSummary]]:
+        """Revisions of each job's config, oldest first."""
+        names = [item.name for item in fields(RevisionSummary)]
+        found: dict[str, list[RevisionSummary]] = {}
+        async with self._database.statements() as connection:
+            for chunk in _chunks(job_ids):
+                statement = (
+                    select(*[job_config_revision.c[name] for name in names])
+                    .where(job_config_revision.c.job_id.in_(chunk))
+                    .order_by(job_config_revision.c.job_id, job_config_revision.c.revision)
+                )
+                for values in await connection.execute(statement):
+                    summary = RevisionSummary(**dict(zip(names, values, strict=True)))
+                    found.setdefault(summary.job_id, []).append(summary)
+        return found
+
+
+def _chunks(job_ids: Collection[str]) -> list[list[str]]:
+    ids = sorted(set(job_ids))
+    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
+
+
+def _server_text(error: exc.DBAPIError) -> str:
+    # The driver's own words only: SQLAlchemy's text holds the bound values, which may be secret.
+    arguments = getattr(error.orig, "args", ())
+    return str(arguments[-1]) if arguments else type(error.orig).__name__
