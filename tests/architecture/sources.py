@@ -28,7 +28,9 @@ _MUTATORS = {
 }
 _CONTAINERS = {"list", "dict", "set", "bytearray", "defaultdict", "deque", "Counter", "OrderedDict"}
 _LIVE_OBJECTS = {
-    *("Lock", "RLock", "Event", "Condition", "Semaphore", "BoundedSemaphore", "Queue", "PriorityQueue"),
+    *("asyncio.Lock", "asyncio.Event", "asyncio.Condition", "asyncio.Queue", "asyncio.Semaphore"),
+    *("threading.Lock", "threading.RLock", "threading.Event", "threading.Condition", "threading.local"),
+    *("Lock", "RLock", "Semaphore", "BoundedSemaphore", "PriorityQueue"),
     *(
         "CollectorRegistry",
         "Gauge",
@@ -76,7 +78,7 @@ def mutable_singletons(tree: ast.Module) -> Iterator[ast.AST]:
     names: set[str] = set()
     for name, value in _module_level_values(tree):
         names.add(name)
-        if _is_empty_container(value) or _called_name(value) in _LIVE_OBJECTS:
+        if _is_empty_container(value) or _called_names(value) & _LIVE_OBJECTS:
             yield value
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
@@ -126,9 +128,9 @@ def _is_empty_container(value: ast.expr) -> bool:
     match value:
         case ast.List(elts=[]) | ast.Dict(keys=[]):
             return True
-        case ast.Call(args=args, keywords=[]) if _called_name(value) in _CONTAINERS:
+        case ast.Call(args=args, keywords=[]) if called := _called_names(value) & _CONTAINERS:
             # What a defaultdict is called with is its factory, not its content.
-            return not args or _called_name(value) == "defaultdict"
+            return not args or "defaultdict" in called
         case _:
             return False
 
@@ -144,12 +146,15 @@ def _text_of(node: ast.AST) -> str:
             return ""
 
 
-def _called_name(value: ast.expr) -> str | None:
+def _called_names(value: ast.expr) -> set[str]:
+    """What a call calls, by its last name and with its owner's name before it."""
     match value:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            return name
+        case ast.Call(func=ast.Name(id=name)):
+            return {name}
+        case ast.Call(func=ast.Attribute(attr=name, value=ast.Name(id=owner))):
+            return {name, f"{owner}.{name}"}
         case _:
-            return None
+            return set()
 
 
 def _changes_of(names: set[str], function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:

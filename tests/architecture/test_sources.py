@@ -80,6 +80,7 @@ def test_a_broken_rule_is_seen(rule: Rule, source: str) -> None:
         (mutable_singletons, "UNITS = {'s': 1, 'm': 60}\ndef f():\n    return UNITS['s']"),
         (mutable_singletons, "UNITS = {'s': 1}\ndef f():\n    UNITS = []\n    UNITS.append(1)"),
         (mutable_singletons, "def f():\n    seen = {}\n    seen['a'] = 1"),
+        (mutable_singletons, "_SYNCED = Condition(type='Synced')"),
         (mutable_singletons, "_LOG = structlog.get_logger()"),
     ],
 )

@@ -29,7 +29,7 @@ _QUIET: Mapping[str, str] = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.U
 
 def install_mariadb(*, say: Callable[[str], None]) -> Path:
     """Installs Debian's or Ubuntu's mariadb-server and returns `mariadbd`. Raises `MissingToolError`."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    if not _can_install():
         return find_mariadb()
     log = _log("mariadb")
     say(f"mariadb-server: installing with apt-get, log in {log}")
@@ -48,10 +48,11 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
     Raises `MissingToolError`.
     """
     remedy = f"name a MySQL server in {MYSQL_DSN_VARIABLE}, or unset {MYSQL_VARIABLE} to do without"
-    if os.geteuid() != 0:
-        raise MissingToolError(f"MySQL can only be installed by root (debootstrap): {remedy}")
-    mirror = _mirror(remedy)
+    if not _can_install():
+        raise MissingToolError(f"MySQL is installed by root on Debian only (debootstrap): {remedy}")
     log = _log("mysql")
+    _run(["apt-get", "update"], log=log, remedy=remedy)
+    mirror = _mirror(remedy)
     environment = _proxies()
     tree = mysql_tree()
     with tempfile.TemporaryDirectory(
@@ -59,7 +60,6 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
     ) as scratch:
         unfinished = Path(scratch) / "tree"
         if shutil.which("debootstrap") is None:
-            _run(["apt-get", "update"], log=log, remedy=remedy)
             _run(
                 ["apt-get", "install", "-y", "--no-install-recommends", "debootstrap"], log=log, remedy=remedy
             )
@@ -88,6 +88,10 @@ def clear_interrupted_installs() -> None:
     for unfinished in cache_folder().glob(f"{_UNFINISHED}*"):
         _unmount_below(unfinished)
         shutil.rmtree(unfinished)
+
+
+def _can_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
 def _mirror(remedy: str) -> str:
