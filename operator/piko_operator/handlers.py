@@ -36,8 +36,8 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
         settings.queueing.worker_limit = None  # a limit below the number of objects stops the start for good
 
     @kopf.on.login(registry=registry)
-    def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**arguments) or kopf.login_with_kubeconfig(**arguments)
+    async def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
+        return await kopf.login_via_async_client(**arguments)
 
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)

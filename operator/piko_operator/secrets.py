@@ -52,7 +52,8 @@ def _unreadable(where: str, error: ClusterError) -> PikoError:
         return SecretUnavailableError(f"{where} does not exist; create it, or correct secretKeyRef.name")
     if error.status == 403:
         return SecretUnavailableError(
-            f"{where} may not be read by the operator; allow its ServiceAccount to get secrets in this namespace"
+            f"{where} may not be read by the operator; "
+            "allow its ServiceAccount to get secrets in this namespace"
         )
     return error
 

@@ -69,7 +69,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> OperatorSetti
     strays = [name for name in strays if not _is_service_link(name)]
     if strays:
         raise SettingsError(
-            f"unknown setting {', '.join(strays)} in the environment; known are {', '.join(sorted(known.values()))}"
+            f"unknown setting {', '.join(strays)} in the environment; "
+            f"known are {', '.join(sorted(known.values()))}"
         )
     values: dict[str, Any] = {name: given[variable] for name, variable in known.items() if variable in given}
     if DSN_VARIABLE in given:

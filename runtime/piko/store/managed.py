@@ -136,6 +136,17 @@ class JobSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSummary:
+    """A config row, without its content."""
+
+    job_id: str
+    version: int
+    managed_by: str | None
+    effective_from: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionSummary:
     """A revision of a job's config, without its content."""
 
@@ -274,14 +285,18 @@ class Summaries:
                     found[summary.job_id] = summary
         return found
 
-    async def config_versions(self, job_ids: Collection[str]) -> dict[str, int]:
-        """Version of each job's config row."""
-        found: dict[str, int] = {}
+    async def configs(self, job_ids: Collection[str]) -> dict[str, ConfigSummary]:
+        """By job; a job without a config row is left out."""
+        names = [item.name for item in fields(ConfigSummary)]
+        found: dict[str, ConfigSummary] = {}
         async with self._database.statements() as connection:
             for chunk in _chunks(job_ids):
-                statement = select(job_config.c.job_id, job_config.c.version)
-                rows = await connection.execute(statement.where(job_config.c.job_id.in_(chunk)))
-                found.update(row._tuple() for row in rows)
+                statement = select(*[job_config.c[name] for name in names]).where(
+                    job_config.c.job_id.in_(chunk)
+                )
+                for values in await connection.execute(statement):
+                    summary = ConfigSummary(**dict(zip(names, values, strict=True)))
+                    found[summary.job_id] = summary
         return found
 
     async def revisions(self, job_ids: Collection[str]) -> Mapping[str, list[RevisionSummary]]:

@@ -1,0 +1,121 @@
+"""What the conditions say: pure, from what the mirror and the runtime know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
+from piko_operator.ownership import Condition
+from piko_operator.shapes import instant_text
+
+_MESSAGE_LIMIT = 4096
+
+_DEFAULT_MESSAGES = {
+    "Scheduled": "a replica has the job and the schedule is valid",
+    "Disabled": "the schedule is suspended",
+    "Completed": "the schedule has no further instant",
+    "Invalid": "the runtime cannot use the row",
+    "Unregistered": "no replica has registered this job; deploy the code that registers it, or correct jobId",
+}
+
+
+def ready(synced: Condition, job: JobSummary | None) -> Condition:
+    """Whether a replica has the job, the schedule is valid, and it will fire."""
+    if synced.reason == "DatabaseUnavailable":
+        return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
+    if synced.status != "True" and synced.reason != "Drifted":
+        return _unsynced("Ready", "False")
+    if job is None or job.status is None:
+        message = "no runtime replica has looked at this row yet"
+        return Condition(type="Ready", status="Unknown", reason="Pending", message=message)
+    if job.observed_version is not None and job.observed_version != job.version:
+        message = (
+            f"no runtime replica has looked at version {job.version} of this row yet; "
+            f"the last one seen is {job.observed_version}"
+        )
+        return Condition(type="Ready", status="Unknown", reason="Pending", message=message)
+    return Condition(
+        type="Ready",
+        status="True" if job.status == "Scheduled" else "False",
+        reason=job.status,
+        message=job.message or _DEFAULT_MESSAGES.get(job.status, job.status),
+    )
+
+
+def revision_conditions(
+    synced: Condition, row: ConfigSummary | None, revisions: Sequence[RevisionSummary], now: datetime
+) -> list[Condition]:
+    """`Valid` and `Effective` of the config that the row holds."""
+    if synced.reason == "DatabaseUnavailable" or (synced.status != "True" and synced.reason != "Drifted"):
+        return [_unsynced("Valid", "Unknown"), _unsynced("Effective", "Unknown")]
+    current = [item for item in revisions if row is not None and item.row_version == row.version]
+    if not current:
+        message = "no runtime replica has looked at this row yet"
+        return [
+            Condition(type="Valid", status="Unknown", reason="Pending", message=message),
+            Condition(type="Effective", status="Unknown", reason="Pending", message=message),
+        ]
+    latest, in_force = current[-1], effective_revision(revisions, now)
+    stays = f"revision {in_force} stays in force" if in_force is not None else "no revision is in force yet"
+    if latest.error is not None:
+        return [
+            Condition(type="Valid", status="False", reason="Invalid", message=latest.error),
+            Condition(type="Effective", status="False", reason="Invalid", message=stays),
+        ]
+    valid = Condition(type="Valid", status="True", reason="Valid", message="the job's own model accepts it")
+    if in_force == latest.revision:
+        message = f"runs use revision {in_force}"
+        return [valid, Condition(type="Effective", status="True", reason="InForce", message=message)]
+    when = f"from {instant_text(latest.effective_from)}" if latest.effective_from else "soon"
+    message = f"revision {latest.revision} takes effect {when}; until then {stays}"
+    return [valid, Condition(type="Effective", status="False", reason="Waiting", message=message)]
+
+
+def effective_revision(revisions: Sequence[RevisionSummary], now: datetime) -> int | None:
+    """The newest valid revision whose time has come."""
+    reached = [
+        item.revision
+        for item in revisions
+        if item.error is None and (item.effective_from is None or item.effective_from <= now)
+    ]
+    return max(reached, default=None)
+
+
+def merge_conditions(
+    previous: object, found: Sequence[Condition], generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """`previous` brought up to date: what is not in `found` stays, a time moves only with a status."""
+    known = {item["type"]: dict(item) for item in previous} if isinstance(previous, list) else {}
+    for condition in found:
+        before = known.get(condition.type, {})
+        moved = before.get("status") != condition.status
+        known[condition.type] = {
+            "type": condition.type,
+            "status": condition.status,
+            "reason": condition.reason,
+            "message": condition.message[:_MESSAGE_LIMIT],
+            "lastTransitionTime": instant_text(now.replace(microsecond=0))
+            if moved
+            else before["lastTransitionTime"],
+            "observedGeneration": generation,
+        }
+    return list(known.values())
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The JSON merge patch that makes `new` of `old`; empty if they are the same."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            if inner := merge_patch(before, value):
+                patch[name] = inner
+        elif before != value:
+            patch[name] = value
+    return patch
+
+
+def _unsynced(name: str, status: str) -> Condition:
+    return Condition(type=name, status=status, reason="NotSynced", message="see the condition Synced")

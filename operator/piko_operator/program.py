@@ -1,0 +1,135 @@
+"""The operator put together: its parts, how they start, fail, and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+from piko.clock import Clock, SystemClock
+from piko.observability.logs import get_logger
+from piko.store.engine import Database, open_database
+from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
+from piko_operator.cluster import Cluster, connect
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+from piko_operator.metrics import OperatorMetrics
+from piko_operator.mirror import Mirror
+from piko_operator.probes import Probes
+from piko_operator.settings import OperatorSettings
+from piko_operator.status import StatusWriter
+from piko_operator.sweep import Sweep
+from piko_operator.watch import Watch
+
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+
+log = get_logger(__name__)
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, *, settings: OperatorSettings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = SystemClock() if clock is None else clock
+        self._metrics = OperatorMetrics()
+        self._broken: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT. Raises `SettingsError` for what waiting would not cure."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with AsyncExitStack() as stack:
+            database = open_database(self._settings.mysql_dsn.get_secret_value())
+            stack.push_async_callback(database.close)
+            client = await stack.enter_async_context(connect())
+            cluster = Cluster(client=client, clock=self._clock, namespaces=self._settings.namespaces)
+            await self._run_parts(stack, cluster=cluster, database=database, stop=stop)
+        log.info("operator_stopped")
+
+    async def _run_parts(
+        self, stack: AsyncExitStack, *, cluster: Cluster, database: Database, stop: asyncio.Event
+    ) -> None:
+        settings, news, inventory = self._settings, asyncio.Event(), Inventory()
+        tables: dict[str, ManagedTable[Any]] = {
+            SCHEDULE: managed_schedules(database),
+            JOB_CONFIG: managed_configs(database),
+        }
+        mirror = Mirror(
+            cluster=cluster,
+            clock=self._clock,
+            inventory=inventory,
+            metrics=self._metrics,
+            tables=tables,
+            cluster_name=settings.cluster,
+            news=news,
+        )
+        sweep = Sweep(
+            cluster=cluster,
+            inventory=inventory,
+            tables=tables,
+            cluster_name=settings.cluster,
+            namespaces=settings.namespaces,
+            interval_s=settings.sweep_interval_s,
+        )
+        status = StatusWriter(
+            cluster=cluster,
+            clock=self._clock,
+            inventory=inventory,
+            metrics=self._metrics,
+            mirror=mirror,
+            summaries=Summaries(database=database),
+            interval_s=settings.status_interval_s,
+            news=news,
+        )
+        watch = Watch(
+            clock=self._clock, inventory=inventory, metrics=self._metrics, namespaces=settings.namespaces
+        )
+
+        async def watch_when_listed() -> None:
+            # kopf serves only the definitions that exist when it starts; a listing proves that they do.
+            await sweep.listed.wait()
+            await watch.run()
+
+        def unready() -> list[str]:
+            reasons = [f"{part}: {why}" for part, why in self._broken.items()]
+            if sweep.cluster_error is not None:
+                reasons.append(sweep.cluster_error)
+            elif not sweep.listed.is_set():
+                reasons.append("the resources have not been listed yet")
+            if status.database_error is not None:
+                reasons.append(status.database_error)
+            return reasons
+
+        probes = Probes(metrics=self._metrics, unhealthy=list, unready=unready)
+        port = await probes.serve(stack, host=settings.http_host, port=settings.http_port)
+        log.info("operator_started", cluster=settings.cluster, http=f"{settings.http_host}:{port}")
+        parts = {"mirror": mirror.run, "status": status.run, "sweep": sweep.run, "watch": watch_when_listed}
+        tasks = [asyncio.create_task(self._keep(name, run), name=name) for name, run in parts.items()]
+        try:
+            await stop.wait()
+        finally:
+            for task in reversed(tasks):
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part for good: one that fails is started again after a pause, and readiness says so."""
+        pause = _FIRST_PAUSE_S
+        while True:
+            started = self._clock.monotonic()
+            try:
+                await run()
+            except Exception as error:
+                log.exception("part_failed", part=name)
+                self._broken[name] = f"{type(error).__name__}: {error}"
+            self._metrics.part_restarts.labels(part=name).inc()
+            if self._clock.monotonic() - started > _LONGEST_PAUSE_S:
+                pause = _FIRST_PAUSE_S
+            await asyncio.sleep(pause)
+            pause = min(_LONGEST_PAUSE_S, pause * 2)
+            self._broken.pop(name, None)

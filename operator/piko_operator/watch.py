@@ -1,0 +1,93 @@
+"""The watch, in a thread of its own.
+
+kopf takes every task of its event loop for its own, cancels what it does not know when it stops, and takes
+over the signals of the main thread. A thread with a loop keeps it to itself; what it sees comes over by
+`call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import kopf
+
+from piko.clock import Clock
+from piko.observability.logs import get_logger
+from piko_operator.handlers import watch_registry
+from piko_operator.inventory import Inventory, seen_from
+from piko_operator.metrics import OperatorMetrics
+
+_STOP_S = 8.0
+
+log = get_logger(__name__)
+
+
+class Watch:
+    """Feeds the inventory with what the API server says has changed."""
+
+    def __init__(
+        self, *, clock: Clock, inventory: Inventory, metrics: OperatorMetrics, namespaces: Sequence[str]
+    ) -> None:
+        self._clock = clock
+        self._inventory = inventory
+        self._metrics = metrics
+        self._namespaces = tuple(namespaces)
+
+    async def run(self) -> None:
+        """Until cancelled. Raises what stopped kopf, if it stops by itself."""
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+        ended: asyncio.Future[None] = loop.create_future()
+
+        def observe(body: Mapping[str, Any], gone: bool) -> None:
+            loop.call_soon_threadsafe(self._observe, body, gone)
+
+        def main() -> None:
+            failure: BaseException | None = None
+            try:
+                asyncio.run(self._operate(stop, watch_registry(observe=observe)))
+            except BaseException as error:  # noqa: BLE001 it is raised again, in the task that waits
+                failure = error
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_settle, ended, failure)
+
+        thread = threading.Thread(target=main, name="watch", daemon=True)
+        thread.start()
+        try:
+            await asyncio.shield(ended)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.wait([ended], timeout=_STOP_S)
+            raise
+        raise RuntimeError("the watch ended although nobody stopped it")
+
+    async def _operate(self, stop: threading.Event, registry: kopf.OperatorRegistry) -> None:
+        os.environ.setdefault("POD_ID", f"piko-operator-{os.getpid()}")  # else kopf wants a passwd entry
+        await kopf.operator(
+            registry=registry,
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=stop,
+        )
+
+    def _observe(self, body: Mapping[str, Any], gone: bool) -> None:
+        self._metrics.last_event.set(self._clock.now().timestamp())
+        seen = seen_from(body, kind=body["kind"])
+        if gone:
+            self._inventory.forget(seen.uid)
+        else:
+            self._inventory.observe(seen)
+
+
+def _settle(future: asyncio.Future[None], failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is None or isinstance(failure, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
+        future.set_result(None)
+    else:
+        future.set_exception(failure)
