@@ -99,6 +99,8 @@ def _remedy(error: ClusterError) -> str:
     if error.status == 404:
         return f"the custom resource definitions are not installed ({error}); apply the files of crds/"
     if error.status in (401, 403):
-        return f"the operator may not list its resources ({error}); "
+        return (
+            f"the operator may not list its resources ({error}); "
             "bind its ServiceAccount to the operator's role"
+        )
     return f"the Kubernetes API is not available: {error}"
