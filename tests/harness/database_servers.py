@@ -170,13 +170,16 @@ class DatabaseServer:
             encoding="utf-8",
         )
         with self.log.open("ab") as output:
-            subprocess.run(
+            outcome = subprocess.run(
                 self._flavour.initialize,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                check=True,
+                check=False,
                 timeout=_START_TIMEOUT_S,
             )
+        if outcome.returncode != 0:
+            said = self.log.read_text(encoding="utf-8", errors="replace")
+            raise AssertionError(f"{self.kind} could not make its folder of data:\n{said}")
 
 
 def _mariadb(data: Path) -> _Flavour:

@@ -64,15 +64,13 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
                 ["apt-get", "install", "-y", "--no-install-recommends", "debootstrap"], log=log, remedy=remedy
             )
         say(f"mysql-server {versions.MYSQL_SERIES}: unpacking Debian unstable from {mirror}, log in {log}")
-        command = ["debootstrap", "--variant=minbase", "sid", str(unfinished), mirror]
-        _run(command, log=log, remedy=remedy, environment=environment)
-        policy = unfinished / _POLICY.relative_to("/")
-        policy.write_text(_FORBID_SERVICES, encoding="utf-8")
-        policy.chmod(0o755)
+        unpack = ["debootstrap", "--variant=minbase", "sid", str(unfinished), mirror]
         inside = ["chroot", str(unfinished)]
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "mysql-server"]
+        install = [*inside, "apt-get", "install", "-y", "--no-install-recommends", "mysql-server"]
         try:
-            _run([*inside, *install], log=log, remedy=remedy, environment=environment)
+            _run(unpack, log=log, remedy=remedy, environment=environment)
+            with _no_services_started(unfinished / _POLICY.relative_to("/")):
+                _run(install, log=log, remedy=remedy, environment=environment)
             _run([*inside, "apt-get", "clean"], log=log, remedy=remedy)
         finally:
             _unmount_below(unfinished)
