@@ -234,11 +234,15 @@ def test_a_killed_run_leaves_neither_processes_nor_folders(
     assert Path(folder).is_dir()
     assert all(_members(group) for group in groups)
     os.kill(run.pid, signal.SIGKILL)
-    wait_until(
-        lambda: not any(_members(group) for group in groups) and not Path(folder).exists(),
-        timeout=20,
-        what=f"process groups {groups} and {folder} to be gone",
-    )
+    try:
+        wait_until(
+            lambda: not any(_members(group) for group in groups) and not Path(folder).exists(),
+            timeout=20,
+            what=f"process groups {groups} and {folder} to be gone",
+        )
+    finally:
+        for pid in [pid for group in groups for pid in _members(group)]:
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
