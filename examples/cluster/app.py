@@ -1,0 +1,47 @@
+"""The demonstration that the runtime image carries: two jobs that need nothing but Piko."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from piko import PikoApp
+
+logger = logging.getLogger(__name__)
+
+app = PikoApp(name="cluster-demo")
+api_app = app.api_app
+
+
+class Greeting(BaseModel):
+    """What `kubectl apply` of a PikoJobConfig may set."""
+
+    name: str = Field("cluster", min_length=1, max_length=100)
+    times: int = Field(1, ge=1, le=10)
+
+
+@app.job(job_id="greet", schema=Greeting)
+async def greet(ctx: Any, scheduled_time: datetime) -> None:
+    """Says hello, and how late it was."""
+    config: Greeting = ctx["config"]
+    late = (datetime.now(UTC) - scheduled_time).total_seconds()
+    for _ in range(config.times):
+        logger.info("hello %s, %.0f ms after the due time", config.name, late * 1000)
+
+
+@app.job(job_id="digest")
+async def digest(ctx: Any, scheduled_time: datetime) -> None:
+    """Hashes 64 MiB in steps, giving way to other jobs in between."""
+    block, state = bytes(1 << 20), hashlib.sha256(scheduled_time.isoformat().encode())
+    for _ in range(64):
+        await asyncio.to_thread(state.update, block)
+    logger.info("run %s made %s of 64 MiB", ctx["run_id"], state.hexdigest()[:16])
+
+
+if __name__ == "__main__":
+    app.run()
