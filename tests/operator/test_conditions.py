@@ -1,0 +1,131 @@
+"""What the conditions say, by table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
+from piko_operator.conditions import merge_conditions, merge_patch, ready, revision_conditions
+from piko_operator.ownership import Condition, synced
+
+_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+_SYNCED = synced("True", "Synced", "yes")
+_JOB = JobSummary(
+    job_id="a",
+    version=3,
+    managed_by="o",
+    last_data_time=None,
+    completed_at=None,
+    updated_at=_NOW,
+    status="Scheduled",
+    message=None,
+    observed_version=3,
+    next_run_at=None,
+    last_run_id=None,
+    last_state=None,
+    last_scheduled_time=None,
+    last_started_at=None,
+    last_duration_s=None,
+    last_error=None,
+    last_success_at=None,
+)
+_ROW = ConfigSummary(job_id="a", version=2, managed_by="o", effective_from=None, updated_at=_NOW)
+
+
+def _revision(number: int, **values: Any) -> RevisionSummary:
+    plain = RevisionSummary(job_id="a", revision=number, row_version=number, effective_from=None, error=None)
+    return replace(plain, **values)
+
+
+@pytest.mark.parametrize(
+    ("condition", "job", "status", "reason"),
+    [
+        (_SYNCED, _JOB, "True", "Scheduled"),
+        (_SYNCED, replace(_JOB, observed_version=None), "True", "Scheduled"),
+        (_SYNCED, replace(_JOB, observed_version=2), "Unknown", "Pending"),
+        (_SYNCED, replace(_JOB, status=None), "Unknown", "Pending"),
+        (_SYNCED, None, "Unknown", "Pending"),
+        (_SYNCED, replace(_JOB, status="Invalid", message="why"), "False", "Invalid"),
+        (_SYNCED, replace(_JOB, status="Unregistered"), "False", "Unregistered"),
+        (_SYNCED, replace(_JOB, status="Disabled"), "False", "Disabled"),
+        (_SYNCED, replace(_JOB, status="Completed"), "False", "Completed"),
+        (synced("False", "Drifted", "edited"), _JOB, "True", "Scheduled"),
+        (synced("False", "Conflict", "other"), None, "False", "NotSynced"),
+        (synced("False", "DatabaseUnavailable", "away"), None, "Unknown", "DatabaseUnavailable"),
+    ],
+)
+def test_ready_follows_the_runtimes_verdict(
+    condition: Condition, job: JobSummary | None, status: str, reason: str
+) -> None:
+    found = ready(condition, job)
+    assert (found.status, found.reason) == (status, reason)
+    assert found.message
+
+
+@pytest.mark.parametrize(
+    ("revisions", "valid", "effective"),
+    [
+        ([], "Unknown Pending", "Unknown Pending"),
+        ([_revision(1)], "Unknown Pending", "Unknown Pending"),
+        ([_revision(1), _revision(2)], "True Valid", "True InForce"),
+        ([_revision(1), _revision(2, error="bad")], "False Invalid", "False Invalid"),
+        (
+            [_revision(1), _revision(2, effective_from=_NOW + timedelta(days=1))],
+            "True Valid",
+            "False Waiting",
+        ),
+        ([_revision(1), _revision(2, effective_from=_NOW)], "True Valid", "True InForce"),
+    ],
+)
+def test_a_config_is_valid_and_in_force_as_its_revisions_say(
+    revisions: list[RevisionSummary], valid: str, effective: str
+) -> None:
+    found = revision_conditions(_SYNCED, _ROW, revisions, _NOW)
+    assert [f"{item.status} {item.reason}" for item in found] == [valid, effective]
+
+
+def test_the_time_of_a_condition_moves_only_with_its_status() -> None:
+    first = merge_conditions(None, [_SYNCED], 1, _NOW)
+    later = merge_conditions(first, [replace(_SYNCED, message="still")], 2, _NOW + timedelta(hours=1))
+    assert later[0]["lastTransitionTime"] == "2026-01-01T00:00:00Z"
+    assert (later[0]["message"], later[0]["observedGeneration"]) == ("still", 2)
+    turned = merge_conditions(later, [synced("False", "Conflict", "no")], 2, _NOW + timedelta(hours=2))
+    assert turned[0]["lastTransitionTime"] == "2026-01-01T02:00:00Z"
+
+
+def test_a_condition_that_nothing_is_said_of_stays() -> None:
+    first = merge_conditions(None, [_SYNCED, ready(_SYNCED, _JOB)], 1, _NOW)
+    assert [item["type"] for item in merge_conditions(first, [_SYNCED], 2, _NOW)] == ["Synced", "Ready"]
+
+
+_JSON_VALUES = st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
+_JSON = st.recursive(
+    st.dictionaries(st.sampled_from("abc"), _JSON_VALUES, max_size=3),
+    lambda inner: st.dictionaries(st.sampled_from("abc"), _JSON_VALUES | inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _apply(old: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(old) if isinstance(old, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _apply(result.get(name), value)
+    return result
+
+
+@given(_JSON, _JSON)
+def test_a_merge_patch_makes_the_new_of_the_old_and_is_empty_for_the_same(old: Any, new: Any) -> None:
+    assert _apply(old, merge_patch(old, new)) == new
+    assert merge_patch(new, new) == {}

@@ -1,0 +1,103 @@
+"""The gateway of managed rows, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from piko.store.engine import Database, open_database
+from piko.store.managed import Change, Held, ManagedSchedule, Outcome, Refusal, Verb, managed_schedules
+from tests.harness.databases import TestDatabase
+from tests.operator.conftest import create_tables
+
+_ROW = ManagedSchedule(
+    job_id="a",
+    schedule_type="cron",
+    schedule_expr='{"cron":"@daily"}',
+    timezone="UTC",
+    enabled=True,
+    start_at=datetime(2026, 1, 1, 0, 0, 0, 123456, tzinfo=UTC),
+    end_at=None,
+    jitter_s=1.5,
+    misfire_grace_s=300.0,
+    coalesce=True,
+    overlap_policy="skip",
+    max_instances=1,
+    concurrency_group=None,
+    concurrency_limit=None,
+    priority=0,
+    timeout_s=0.25,
+    max_attempts=None,
+    retry_backoff_s=10.0,
+    retry_max_backoff_s=300.0,
+    backfill_policy="CATCH_UP",
+    max_lookback_s=None,
+    backfill_max_windows=100,
+    history_successful=100,
+    history_failed=100,
+    managed_by="c/ns/n/1",
+)
+
+
+@pytest.fixture
+async def opened(database: TestDatabase) -> AsyncIterator[Database]:
+    await create_tables(database)
+    handle = open_database(database.dsn)
+    yield handle
+    await handle.close()
+
+
+def _create(row: ManagedSchedule) -> Change[ManagedSchedule]:
+    return Change(verb=Verb.CREATE, job_id=row.job_id, row=row)
+
+
+async def test_a_row_is_read_as_it_was_written(opened: Database) -> None:
+    table = managed_schedules(opened)
+    assert await table.apply([_create(_ROW)]) == {"a": Outcome.DONE}
+    assert await table.read(["a", "b"]) == {"a": Held(row=_ROW, version=1)}
+
+
+async def test_a_write_for_an_outdated_row_changes_nothing(opened: Database) -> None:
+    table = managed_schedules(opened)
+    await table.apply([_create(_ROW)])
+    seen = (await table.read(["a"]))["a"]
+    newer = replace(_ROW, priority=1)
+    first = Change(verb=Verb.REPLACE, job_id="a", row=newer, seen=seen)
+    assert await table.apply([first]) == {"a": Outcome.DONE}
+    for verb in (Verb.REPLACE, Verb.DELETE, Verb.DISABLE, Verb.HAND_BACK):
+        late = Change(verb=verb, job_id="a", row=_ROW, seen=seen)
+        assert await table.apply([late]) == {"a": Outcome.STALE}
+    assert await table.read(["a"]) == {"a": Held(row=newer, version=2)}
+
+
+async def test_a_row_that_someone_else_has_made_is_stale_not_refused(opened: Database) -> None:
+    table = managed_schedules(opened)
+    await table.apply([_create(_ROW)])
+    other = replace(_ROW, managed_by="c/ns/other/2")
+    assert await table.apply([_create(other)]) == {"a": Outcome.STALE}
+    assert (await table.read(["a"]))["a"].row == _ROW
+
+
+async def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_with_it(opened: Database) -> None:
+    table = managed_schedules(opened)
+    bad, good = replace(_ROW, job_id="bad", max_instances=0), replace(_ROW, job_id="good")
+    results = await table.apply([_create(bad), _create(good)])
+    assert results["good"] is Outcome.DONE
+    refusal = results["bad"]
+    assert isinstance(refusal, Refusal)
+    assert "max_instances_is_positive" in refusal.why
+
+
+async def test_owners_are_those_of_one_cluster(opened: Database) -> None:
+    table = managed_schedules(opened)
+    rows = [
+        replace(_ROW, job_id="mine", managed_by="a_c/ns/n/1"),
+        replace(_ROW, job_id="like", managed_by="abc/ns/n/2"),
+        replace(_ROW, job_id="case", managed_by="A_C/ns/n/3"),
+        replace(_ROW, job_id="sql", managed_by=None),
+    ]
+    await table.apply([_create(row) for row in rows])
+    assert await table.owners("a_c") == {"mine": "a_c/ns/n/1"}

@@ -1,0 +1,288 @@
+"""The operator between a real API server and a real MariaDB."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until, wait_until_async
+from tests.operator.conftest import World, create_tables, grant
+
+_SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+
+
+def _get(world: World, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+async def test_a_schedule_lives_as_a_row_from_apply_to_delete(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "*/5 * * * *"}, timeZone="Asia/Shanghai")
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    body = world.read("psch", "s")
+    owner = f"test/{world.namespace}/s/{body['metadata']['uid']}"
+    columns = "schedule_type, schedule_expr, timezone, enabled, version, managed_by"
+    query = f"SELECT {columns} FROM scheduled_job WHERE job_id = 'job'"
+    assert [tuple(row) for row in await world.database.execute(query)] == [
+        ("cron", '{"cron":"*/5 * * * *"}', "Asia/Shanghai", 1, 1, owner)
+    ]
+    assert body["metadata"]["finalizers"] == ["piko.dev/finalizer"]
+    assert list(body["metadata"]["annotations"]) == ["kubectl.kubernetes.io/last-applied-configuration"]
+    await world.until_condition("psch", "s", "Ready", reason="Pending")
+
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"interval": {"every": "10s"}}, suspend=True)
+    await world.until_row(
+        "SELECT schedule_type, schedule_expr, timezone, enabled, version FROM scheduled_job",
+        [("interval", '{"every":"10s"}', None, 0, 2)],
+    )
+
+    await world.database.execute("INSERT INTO job_state (job_id, status) VALUES ('job', 'Disabled')")
+    await world.database.execute(
+        "INSERT INTO job_run (run_id, job_id, scheduled_time, state) VALUES ('r', 'job', NOW(6), 'SUCCESS')"
+    )
+    world.kubectl("delete", "psch", "s", "--timeout=20s")
+    assert await world.database.execute("SELECT * FROM scheduled_job") == []
+    assert await world.database.execute("SELECT * FROM job_state") == []
+    assert len(await world.database.execute("SELECT * FROM job_run")) == 1
+
+
+async def test_a_config_lives_as_a_row_from_apply_to_delete(world: World) -> None:
+    world.start()
+    world.apply("PikoJobConfig", "c", jobId="job", config={"b": 1, "a": [True]}, schemaVersion=2)
+    await world.until_condition("pjc", "c", "Synced", reason="Synced")
+    await world.until_row(
+        "SELECT config_json, secret_json, schema_version, version FROM job_config",
+        [('{"a":[true],"b":1}', None, 2, 1)],
+    )
+    assert world.condition("pjc", "c", "Valid")["status"] == "Unknown"
+
+    await world.database.execute(
+        "INSERT INTO job_config_revision"
+        " (job_id, revision, content_hash, schema_version, config_json, row_version)"
+        " VALUES ('job', 1, 'h', 2, '{}', 1)"
+    )
+    await world.until_condition("pjc", "c", "Effective", reason="InForce")
+    assert world.condition("pjc", "c", "Valid")["status"] == "True"
+
+    world.apply("PikoJobConfig", "c", jobId="job", config={"b": "no"}, schemaVersion=2)
+    await world.until_row("SELECT version FROM job_config", [(2,)])
+    await world.database.execute(
+        "INSERT INTO job_config_revision"
+        " (job_id, revision, content_hash, schema_version, config_json, row_version, error)"
+        " VALUES ('job', 2, 'i', 2, '{}', 2, 'b: expected a number')"
+    )
+    valid = await world.until_condition("pjc", "c", "Valid", reason="Invalid")
+    assert valid["message"] == "b: expected a number"
+    status = world.read("pjc", "c")["status"]
+    assert (status["revision"], status["effectiveRevision"]) == (2, 1)
+    world.kubectl("delete", "pjc", "c", "--timeout=20s")
+    assert await world.database.execute("SELECT * FROM job_config") == []
+
+
+async def test_the_runtimes_summary_becomes_status(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Ready", reason="Pending")
+    await world.database.execute(
+        "INSERT INTO job_state (job_id, status, observed_version, next_run_at, last_run_id, last_state,"
+        " last_scheduled_time, last_started_at, last_duration_s, last_success_at, last_error)"
+        " VALUES ('job', 'Scheduled', 1, '2030-01-01 01:00:00', 'run-1', 'FAILED', '2030-01-01 00:00:00',"
+        " '2030-01-01 00:00:00.5', 61.25, '2029-12-31 23:00:00', 'it broke')"
+    )
+    await world.database.execute("UPDATE scheduled_job SET last_data_time = '2030-01-01 00:00:00'")
+    await world.until_condition("psch", "s", "Ready", reason="Scheduled")
+    status = wait_until(
+        lambda: s if "dataWatermark" in (s := world.read("psch", "s")["status"]) else None,
+        timeout=10,
+        what="the watermark",
+    )
+    assert status["nextRunTime"] == "2030-01-01T01:00:00Z"
+    assert status["lastSuccessTime"] == "2029-12-31T23:00:00Z"
+    assert status["dataWatermark"] == "2030-01-01T00:00:00Z"
+    assert status["lastRun"] == {
+        "runId": "run-1",
+        "state": "FAILED",
+        "scheduledTime": "2030-01-01T00:00:00Z",
+        "startTime": "2030-01-01T00:00:00.500000Z",
+        "duration": "1m1.25s",
+        "message": "it broke",
+    }
+    assert world.events("DriftCorrected") == [], "the watermark is the runtime's and never drift"
+
+    await world.database.execute("UPDATE job_state SET status = 'Invalid', message = 'cron never fires'")
+    condition = await world.until_condition("psch", "s", "Ready", reason="Invalid")
+    assert (condition["status"], condition["message"]) == ("False", "cron never fires")
+    assert "nextRunTime" not in world.read("psch", "s")["status"]
+
+
+async def test_a_row_of_sql_is_left_alone_until_adoption_is_asked_for(world: World) -> None:
+    await world.database.execute(
+        "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, priority)"
+        " VALUES ('job', 'cron', '{\"cron\":\"@daily\"}', 9)"
+    )
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    refused = await world.until_condition("psch", "s", "Synced", reason="RowNotManaged")
+    assert refused["status"] == "False"
+    assert "set spec.adoptionPolicy to Adopt" in refused["message"]
+    query = "SELECT priority, version, managed_by IS NULL FROM scheduled_job"
+    assert [tuple(row) for row in await world.database.execute(query)] == [(9, 1, 1)]
+
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"}, adoptionPolicy="Adopt")
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    await world.until_row(query, [(0, 2, 0)])
+    (message,) = await wait_until_async(lambda: world.events("Adopted"), timeout=10, what="the event")
+    assert "priority=9" in message
+
+
+async def test_of_two_resources_for_one_job_the_first_keeps_the_row(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "first", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "first", "Synced", reason="Synced")
+    world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
+    conflict = await world.until_condition("psch", "second", "Synced", reason="Conflict")
+    assert f"belongs to test/{world.namespace}/first/" in conflict["message"]
+    world.kubectl("delete", "psch", "second", "--timeout=20s")
+    await world.until_row("SELECT schedule_expr, version FROM scheduled_job", [('{"cron":"@hourly"}', 1)])
+
+    world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
+    await world.until_condition("psch", "second", "Synced", reason="Conflict")
+    world.kubectl("delete", "psch", "first", "--timeout=20s")
+    await world.until_condition("psch", "second", "Synced", reason="Synced")
+    await world.until_row("SELECT schedule_expr FROM scheduled_job", [('{"cron":"@daily"}',)])
+
+
+async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "strict", jobId="strict", schedule={"cron": "@hourly"})
+    world.apply(
+        "PikoSchedule", "lenient", jobId="lenient", schedule={"cron": "@hourly"}, driftPolicy="Observe"
+    )
+    for name in ("strict", "lenient"):
+        await world.until_condition("psch", name, "Synced", reason="Synced")
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+    await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
+    drifted = await world.until_condition("psch", "lenient", "Drifted", reason="RowEdited")
+    assert "priority is 5 instead of 0" in drifted["message"]
+    (message,) = await wait_until_async(lambda: world.events("DriftCorrected"), timeout=10, what="the event")
+    assert "put priority from 5 back to 0" in message
+    world.apply(
+        "PikoSchedule", "lenient", jobId="lenient", schedule={"cron": "@daily"}, driftPolicy="Observe"
+    )
+    await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'lenient'", [(0,)])
+
+    await world.database.execute("DELETE FROM scheduled_job WHERE job_id = 'strict'")
+    await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
+
+
+async def test_deletion_disables_or_hands_back_as_the_policy_says(world: World) -> None:
+    world.start()
+    for policy in ("Disable", "Retain"):
+        name = policy.lower()
+        world.apply("PikoSchedule", name, jobId=name, schedule={"cron": "@hourly"}, deletionPolicy=policy)
+        await world.until_condition("psch", name, "Synced", reason="Synced")
+        world.kubectl("delete", "psch", name, "--timeout=20s")
+    rows = await world.database.execute(
+        "SELECT job_id, enabled, managed_by FROM scheduled_job ORDER BY job_id"
+    )
+    assert [tuple(row) for row in rows] == [("disable", 0, None), ("retain", 1, None)]
+
+
+async def test_a_resource_deleted_behind_the_operators_back_loses_its_row(world: World) -> None:
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    running.kill()
+    world.kubectl("patch", "psch", "s", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    world.kubectl("delete", "psch", "s", "--timeout=20s")
+    world.start()
+    await world.until_row("SELECT job_id FROM scheduled_job", [])
+
+
+async def test_a_secret_is_merged_into_its_own_column_and_shown_nowhere(world: World) -> None:
+    running = world.start()
+    reference = [{"secretKeyRef": {"name": "creds", "key": "json"}}]
+    world.apply("PikoJobConfig", "c", jobId="job", config={"a": 1}, configFrom=reference)
+    refused = await world.until_condition("pjc", "c", "Synced", reason="SecretUnavailable")
+    assert "allow its ServiceAccount to get secrets in this namespace" in refused["message"]
+    assert await world.database.execute("SELECT * FROM job_config") == []
+
+    grant(world.control_plane, world.namespace, _SECRETS, name="piko-operator-secrets")
+    world.kubectl("create", "secret", "generic", "creds", '--from-literal=json={"password":"hunter2"}')
+    await world.until_condition("pjc", "c", "Synced", reason="Synced")
+    await world.until_row(
+        "SELECT config_json, secret_json FROM job_config", [('{"a":1}', '{"password":"hunter2"}')]
+    )
+    world.kubectl("delete", "secret", "creds")
+    world.kubectl("create", "secret", "generic", "creds", "--from-literal=json=hunter3")
+    refused = await world.until_condition("pjc", "c", "Synced", reason="SecretUnavailable")
+    assert "does not hold a JSON object" in refused["message"]
+    said = world.kubectl("get", "pjc,events", "-o", "json") + running.output
+    assert "hunter" not in said
+
+
+async def test_a_database_that_is_away_is_said_and_caught_up_with(
+    own_mariadb: DatabaseServer, make_world: Callable[[TestDatabase], World]
+) -> None:
+    world = make_world(await create_tables(await own_mariadb.create_database()))
+    own_mariadb.stop()
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    away = await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
+    assert away["status"] == "False"
+    assert "piko:piko@" not in away["message"], "no password in a condition"
+    assert world.condition("psch", "s", "Ready")["status"] == "Unknown"
+    code, reasons = _get(world, "/readyz")
+    assert code == 503
+    assert "is not available" in reasons
+    assert _get(world, "/healthz")[0] == 200
+
+    own_mariadb.start()
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    wait_until(lambda: _get(world, "/readyz")[0] == 200, timeout=15, what="readiness")
+
+    own_mariadb.kill()
+    world.kubectl("delete", "psch", "s", "--wait=false")
+    await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
+    own_mariadb.start()
+    wait_until(
+        lambda: not json.loads(world.kubectl("get", "psch", "-o", "json"))["items"],
+        timeout=20,
+        what="the deletion to end",
+    )
+    assert await world.database.execute("SELECT * FROM scheduled_job") == []
+    assert "Traceback" not in running.output
+
+
+async def test_it_shows_its_metrics_and_stops_on_sigterm(world: World) -> None:
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    code, text = await wait_until_async(
+        lambda: (
+            found
+            if 'piko_operator_resources{condition="Synced",kind="PikoSchedule"} 1.0'
+            in (found := _get(world, "/metrics"))[1]
+            else None
+        ),
+        timeout=10,
+        what="the gauge",
+    )
+    assert code == 200
+    for name in (
+        'piko_operator_mirror_rows_total{table="scheduled_job",verb="create"} 1.0',
+        "piko_operator_mirror_latency_seconds_bucket",
+        "piko_operator_drift_total",
+        "piko_operator_watch_last_event_timestamp_seconds",
+    ):
+        assert name in text
+    assert running.terminate() == 0

@@ -1,0 +1,103 @@
+"""Who a row belongs to, and what is done with it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from piko.store.managed import Held, ManagedConfig, Verb
+from piko_operator.ownership import Verdict, decide, release
+
+_MINE, _OTHER = "c/ns/name/1", "c/ns/other/2"
+_WANTED = ManagedConfig(
+    job_id="a",
+    schema_version=1,
+    config_json="{}",
+    secret_json=None,
+    effective_from=None,
+    updated_by="piko-operator",
+    managed_by=_MINE,
+)
+_EDITED = replace(_WANTED, schema_version=2)
+
+
+def _decide(
+    held: ManagedConfig | None, *, adoption: str = "Refuse", drift: str = "Enforce", settled: bool = False
+) -> Verdict[ManagedConfig]:
+    row = None if held is None else Held(row=held, version=1)
+    return decide(
+        wanted=_WANTED,
+        held=row,
+        table="job_config",
+        adoption_policy=adoption,
+        drift_policy=drift,
+        settled=settled,
+    )
+
+
+@pytest.mark.parametrize("adoption", ["Refuse", "Adopt"])
+@pytest.mark.parametrize("drift", ["Enforce", "Observe"])
+@pytest.mark.parametrize("settled", [False, True])
+def test_the_row_of_another_resource_is_never_written(adoption: str, drift: str, settled: bool) -> None:
+    held = replace(_EDITED, managed_by=_OTHER)
+    verdict = _decide(held, adoption=adoption, drift=drift, settled=settled)
+    assert verdict.change is None
+    assert (verdict.synced.status, verdict.synced.reason) == ("False", "Conflict")
+    assert _OTHER in verdict.synced.message
+
+
+@pytest.mark.parametrize(
+    ("held", "policies", "verb", "reason", "notice"),
+    [
+        (None, {}, Verb.CREATE, "Synced", None),
+        (None, {"settled": True}, Verb.CREATE, "Synced", "DriftCorrected"),
+        (None, {"settled": True, "drift": "Observe"}, None, "Drifted", None),
+        (_WANTED, {"settled": True}, None, "Synced", None),
+        (_EDITED, {}, Verb.REPLACE, "Synced", None),
+        (_EDITED, {"settled": True}, Verb.REPLACE, "Synced", "DriftCorrected"),
+        (_EDITED, {"settled": True, "drift": "Observe"}, None, "Drifted", None),
+        (_EDITED, {"drift": "Observe"}, Verb.REPLACE, "Synced", None),
+        (replace(_EDITED, managed_by=None), {}, None, "RowNotManaged", None),
+        (replace(_EDITED, managed_by=None), {"adoption": "Adopt"}, Verb.REPLACE, "Synced", "Adopted"),
+    ],
+)
+def test_the_table_of_ownership_holds(
+    held: ManagedConfig | None,
+    policies: dict[str, object],
+    verb: Verb | None,
+    reason: str,
+    notice: str | None,
+) -> None:
+    verdict = _decide(held, **policies)  # type: ignore[arg-type]
+    assert (verdict.change.verb if verdict.change else None) == verb
+    assert verdict.synced.reason == reason
+    assert (verdict.notice.reason if verdict.notice else None) == notice
+
+
+def test_a_changed_secret_is_written_without_a_word_of_it() -> None:
+    verdict = _decide(replace(_WANTED, secret_json='{"password":"hunter2"}'), settled=True)
+    assert verdict.change is not None
+    assert verdict.notice is None
+    adopted = _decide(
+        replace(_WANTED, secret_json='{"password":"hunter2"}', managed_by=None), adoption="Adopt"
+    )
+    assert adopted.notice is not None
+    assert "hunter2" not in adopted.notice.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "verb"), [("Delete", Verb.DELETE), ("Disable", Verb.DISABLE), ("Retain", Verb.HAND_BACK)]
+)
+def test_deletion_does_what_its_policy_says_with_its_own_row(policy: str, verb: Verb) -> None:
+    held = Held(row=_WANTED, version=1)
+    change = release(owner=_MINE, job_id="a", held=held, deletion_policy=policy)
+    assert change is not None
+    assert change.verb is verb
+
+
+@pytest.mark.parametrize("owner", [None, _OTHER])
+def test_deletion_touches_no_row_of_anyone_else(owner: str | None) -> None:
+    held = Held(row=replace(_WANTED, managed_by=owner), version=1)
+    assert release(owner=_MINE, job_id="a", held=held, deletion_policy="Delete") is None
+    assert release(owner=_MINE, job_id="a", held=None, deletion_policy="Delete") is None
