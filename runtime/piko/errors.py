@@ -47,5 +47,9 @@ class SchemaVersionError(PikoError):
     """The tables in the database are older or newer than this code needs."""
 
 
+class MigrationError(PikoError):
+    """A change of the tables could not be made; what was done stays, and the same call goes on from there."""
+
+
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""

@@ -11,8 +11,9 @@ Conventions, on MySQL, MariaDB and SQLite alike:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -30,8 +31,21 @@ from sqlalchemy import (
 
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy, RunState, TriggerType
 from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, STAMP, Now, NowOnWrite
+from piko.store.dialects import is_sqlite_instant, on_mysql, on_sqlite, triggers_on_sqlite
 
 metadata = MetaData()
+
+# Binary, so that a word compares as it is written: `CRON` is not `cron`, on any database.
+_ON_MYSQL: dict[str, Any] = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+}
+
+_MAX_INTEGER = 2**31 - 1
+_MAX_BIGINT = 2**63 - 1
+_MAX_SECONDS = 10**10  # more than any Go duration, and today plus or minus as much is still a date
+_NO_JOB_ID_CHARACTER = "[^A-Za-z0-9_.:-]"
 
 
 def _created_at() -> Column[object]:
@@ -47,8 +61,58 @@ def _one_of(column: str, values: Iterable[StrEnum | str], name: str) -> CheckCon
     return CheckConstraint(f"{column} IN ({listed})", name=name)
 
 
-def _json(column: str, name: str) -> CheckConstraint:
-    return CheckConstraint(f"json_valid({column})", name=name)
+def _boolean(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} IN (0, 1)", name=f"{column}_is_0_or_1")
+
+
+def _between(column: str, low: int, high: int, name: str) -> CheckConstraint:
+    # The upper bound is also what refuses text in a number's place on SQLite, where text is the larger.
+    return CheckConstraint(f"{column} BETWEEN {low} AND {high}", name=name)
+
+
+def _positive_seconds(column: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} > 0 AND {column} <= {_MAX_SECONDS}", name=f"{column}_is_positive")
+
+
+def _not_empty(column: str, name: str | None = None) -> CheckConstraint:
+    return CheckConstraint(f"{column} <> ''", name=name or f"{column}_is_not_empty")
+
+
+def _json(column: str) -> CheckConstraint:
+    return CheckConstraint(f"json_valid({column})", name=f"{column}_is_json")
+
+
+def _json_object(column: str) -> CheckConstraint:
+    # What is no JSON is refused by the constraint that says so; MySQL would stop here with another error.
+    return CheckConstraint(
+        f"CASE WHEN json_valid({column}) THEN lower(json_type({column})) = 'object' ELSE 1 END",
+        name=f"{column}_is_an_object",
+    )
+
+
+def _job_id(prefix: str = "") -> Iterator[CheckConstraint]:
+    name = f"{prefix}job_id_has_only_allowed_characters"
+    yield CheckConstraint("length(job_id) BETWEEN 1 AND 128", name=f"{prefix}job_id_is_1_to_128_characters")
+    yield on_mysql(CheckConstraint(f"job_id NOT REGEXP '{_NO_JOB_ID_CHARACTER}'", name=name))
+    yield on_sqlite(CheckConstraint(f"job_id NOT GLOB '*{_NO_JOB_ID_CHARACTER}*'", name=name))
+
+
+def _managed_by(prefix: str = "") -> CheckConstraint:
+    return CheckConstraint(
+        "managed_by LIKE '_%/_%/_%/_%'", name=f"{prefix}managed_by_is_cluster_namespace_name_uid"
+    )
+
+
+def _instants(*columns: str) -> Iterator[CheckConstraint]:
+    for column in columns:
+        name = f"{column}_is_an_instant"
+        yield on_mysql(CheckConstraint(f"{column} >= '1000-01-01'", name=name))
+        yield on_sqlite(CheckConstraint(is_sqlite_instant(column), name=name))
+
+
+def _stamps() -> Iterator[CheckConstraint]:
+    for column in ("created_at", "updated_at"):
+        yield on_sqlite(CheckConstraint(is_sqlite_instant(column), name=f"{column}_is_an_instant"))
 
 
 # ---- what people and the operator write -----------------------------------------------------------
@@ -83,32 +147,42 @@ scheduled_job = Table(
     Column("history_failed", Integer, nullable=False, server_default=text("100")),
     Column("last_data_time", INSTANT, comment="watermark; the runtime moves it, people may set it"),
     Column("completed_at", INSTANT, comment="set when a `date` schedule has fired"),
-    Column("managed_by", String(512), comment="cluster/namespace/name/uid of the owner; NULL: SQL owns the row"),
+    Column("managed_by", String(512), comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it"),
     _created_at(),
     _updated_at(),
-    CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="job_id_is_1_to_128_characters"),
+    *_job_id(),
     _one_of("schedule_type", ("cron", "interval", "date"), "schedule_type_is_cron_interval_or_date"),
-    _json("schedule_expr", "schedule_expr_is_json"),
-    CheckConstraint("version >= 0", name="version_is_not_negative"),
-    CheckConstraint("start_at IS NULL OR end_at IS NULL OR start_at < end_at", name="start_at_is_before_end_at"),
-    CheckConstraint("jitter_s BETWEEN 0 AND 86400", name="jitter_s_is_0_to_86400"),
-    CheckConstraint("misfire_grace_s >= 0", name="misfire_grace_s_is_not_negative"),
-    _one_of("overlap_policy", OverlapPolicy, "overlap_policy_is_known"),
-    CheckConstraint("max_instances >= 1", name="max_instances_is_positive"),
-    CheckConstraint("concurrency_limit IS NULL OR concurrency_limit >= 1", name="concurrency_limit_is_positive"),
-    CheckConstraint("timeout_s IS NULL OR timeout_s > 0", name="timeout_s_is_positive"),
-    CheckConstraint("max_attempts IS NULL OR max_attempts >= 1", name="max_attempts_is_positive"),
-    CheckConstraint("retry_backoff_s >= 0", name="retry_backoff_s_is_not_negative"),
-    CheckConstraint("retry_max_backoff_s >= 0", name="retry_max_backoff_s_is_not_negative"),
+    _json("schedule_expr"),
+    _not_empty("timezone"),
+    _boolean("enabled"),
+    _between("version", 0, _MAX_BIGINT, "version_is_not_negative"),
+    *_instants("start_at", "end_at", "last_data_time", "completed_at"),
+    *_stamps(),
     CheckConstraint(
-        "backfill_policy IS NULL OR backfill_policy IN "
-        f"({', '.join(repr(policy.value) for policy in BackfillPolicy)})",
-        name="backfill_policy_is_known",
+        "start_at IS NULL OR end_at IS NULL OR start_at < end_at", name="start_at_is_before_end_at"
     ),
-    CheckConstraint("max_lookback_s IS NULL OR max_lookback_s > 0", name="max_lookback_s_is_positive"),
-    CheckConstraint("backfill_max_windows >= 1", name="backfill_max_windows_is_positive"),
-    CheckConstraint("history_successful >= 0", name="history_successful_is_not_negative"),
-    CheckConstraint("history_failed >= 0", name="history_failed_is_not_negative"),
+    _between("jitter_s", 0, 86400, "jitter_s_is_0_to_86400"),
+    _between("misfire_grace_s", 0, _MAX_SECONDS, "misfire_grace_s_is_not_negative"),
+    _boolean("coalesce"),
+    _one_of("overlap_policy", OverlapPolicy, "overlap_policy_is_known"),
+    _between("max_instances", 1, _MAX_INTEGER, "max_instances_is_positive"),
+    _not_empty("concurrency_group"),
+    _between("concurrency_limit", 1, _MAX_INTEGER, "concurrency_limit_is_positive"),
+    CheckConstraint(
+        "concurrency_limit IS NULL OR concurrency_group IS NOT NULL", name="concurrency_limit_needs_a_group"
+    ),
+    _between("priority", -_MAX_INTEGER, _MAX_INTEGER, "priority_is_a_whole_number"),
+    _positive_seconds("timeout_s"),
+    _between("max_attempts", 1, _MAX_INTEGER, "max_attempts_is_positive"),
+    _between("retry_backoff_s", 0, _MAX_SECONDS, "retry_backoff_s_is_not_negative"),
+    _between("retry_max_backoff_s", 0, _MAX_SECONDS, "retry_max_backoff_s_is_not_negative"),
+    _one_of("backfill_policy", BackfillPolicy, "backfill_policy_is_known"),
+    _positive_seconds("max_lookback_s"),
+    _between("backfill_max_windows", 1, _MAX_INTEGER, "backfill_max_windows_is_positive"),
+    _between("history_successful", 0, _MAX_INTEGER, "history_successful_is_not_negative"),
+    _between("history_failed", 0, _MAX_INTEGER, "history_failed_is_not_negative"),
+    _managed_by(),
+    **_ON_MYSQL,
 )
 
 job_config = Table(
@@ -121,14 +195,20 @@ job_config = Table(
     Column("effective_from", INSTANT, comment="NULL: now"),
     Column("version", BigInteger, nullable=False, server_default=text("1")),
     Column("updated_by", String(255), comment="who wrote it, as they say"),
-    Column("managed_by", String(512), comment="cluster/namespace/name/uid of the owner; NULL: SQL owns the row"),
+    Column("managed_by", String(512), comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it"),
     _created_at(),
     _updated_at(),
-    CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="config_job_id_is_1_to_128_characters"),
-    CheckConstraint("schema_version >= 1", name="schema_version_is_positive"),
-    CheckConstraint("version >= 0", name="config_version_is_not_negative"),
-    _json("config_json", "config_json_is_json"),
-    CheckConstraint("secret_json IS NULL OR json_valid(secret_json)", name="secret_json_is_json"),
+    *_job_id("config_"),
+    _between("schema_version", 1, _MAX_INTEGER, "schema_version_is_positive"),
+    _between("version", 0, _MAX_BIGINT, "config_version_is_not_negative"),
+    _json("config_json"),
+    _json_object("config_json"),
+    _json("secret_json"),
+    _json_object("secret_json"),
+    *_instants("effective_from"),
+    *_stamps(),
+    _managed_by("config_"),
+    **_ON_MYSQL,
 )
 
 # ---- what the runtime writes ----------------------------------------------------------------------
@@ -146,8 +226,8 @@ job_run = Table(
     Column("not_before", INSTANT, comment="a queued run does not start earlier"),
     Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
     Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
-    Column("missed_through", INSTANT, comment="MISSED, SKIPPED: the last of the instants this row stands for"),
-    Column("missed_count", Integer, comment="MISSED, SKIPPED: how many instants this row stands for"),
+    Column("missed_through", INSTANT, comment="MISSED, SKIPPED: last of the instants it stands for"),
+    Column("missed_count", Integer, comment="MISSED, SKIPPED: how many instants it stands for"),
     Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
     Column("epoch", BigInteger, comment="leadership under which it was claimed"),
     Column("instance_id", KEY, comment="runtime_instance that runs it"),
@@ -158,9 +238,10 @@ job_run = Table(
     Column("error_type", String(255)),
     Column("error", LONG_TEXT, comment="message and bounded traceback"),
     _created_at(),
-    CheckConstraint("attempt >= 1", name="attempt_is_positive"),
+    _between("attempt", 1, _MAX_INTEGER, "attempt_is_positive"),
     _one_of("state", RunState, "run_state_is_known"),
     _one_of("trigger_type", TriggerType, "trigger_type_is_known"),
+    **_ON_MYSQL,
 )
 Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
 Index("ix_job_run_state", job_run.c.state, job_run.c.not_before)
@@ -175,6 +256,7 @@ job_lock = Table(
     Column("claim_token", KEY, nullable=False, comment="the batch of claims that inserted it"),
     Column("epoch", BigInteger, nullable=False),
     _created_at(),
+    **_ON_MYSQL,
 )
 
 job_state = Table(
@@ -198,6 +280,7 @@ job_state = Table(
     Column("epoch", BigInteger, nullable=False, server_default=text("0")),
     _updated_at(),
     _one_of("status", JobStatus, "job_status_is_known"),
+    **_ON_MYSQL,
 )
 
 job_config_revision = Table(
@@ -215,6 +298,7 @@ job_config_revision = Table(
     Column("source", String(512), comment="managed_by of the row, or `sql`"),
     Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
     _created_at(),
+    **_ON_MYSQL,
 )
 
 job_definition = Table(
@@ -230,6 +314,7 @@ job_definition = Table(
     Column("instance_id", KEY, nullable=False, comment="runtime_instance that published it last"),
     _created_at(),
     _updated_at(),
+    **_ON_MYSQL,
 )
 
 runtime_instance = Table(
@@ -243,6 +328,7 @@ runtime_instance = Table(
     Column("started_at", INSTANT, nullable=False),
     Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
     Column("stopped_at", INSTANT, comment="set by a clean stop"),
+    **_ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)
 
@@ -256,4 +342,11 @@ leader_lease = Table(
     Column("acquired_at", INSTANT),
     Column("renewed_at", INSTANT),
     Column("expires_at", INSTANT, comment="by the database's clock"),
+    **_ON_MYSQL,
 )
+
+# SQLite moves `updated_at` and completes instants by triggers, see `dialects`.
+triggers_on_sqlite(scheduled_job, instants=("start_at", "end_at", "last_data_time", "completed_at"))
+triggers_on_sqlite(job_config, instants=("effective_from",))
+triggers_on_sqlite(job_state)
+triggers_on_sqlite(job_definition)

@@ -1,0 +1,289 @@
+"""Which schema a database has, and how it comes to the one that this release knows.
+
+Migrations run on one connection that also holds the lock, so that both end together: whoever dies frees
+the next. On MySQL and MariaDB the lock is `GET_LOCK`, named after the database, and each revision is one
+DDL statement that looks first, so that a run which was cut off is run again. On SQLite the lock is the
+write transaction, and all revisions are one transaction: a run that was cut off has not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, exc, func, inspect, select
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from piko.dsn import parse_dsn
+from piko.errors import MigrationError, SchemaVersionError, SettingsError
+from piko.store.comparison import differences
+from piko.store.engine import Database, translate_errors
+from piko.store.migrations.operations import VERSION_TABLE
+from piko.store.tables import metadata
+
+DIALECTS = ("mysql", "mariadb", "sqlite")
+"""What `dump` writes for."""
+
+# A DDL statement that waits for a long transaction keeps every later query waiting behind it.
+_METADATA_LOCK_WAIT_S = 30
+
+
+class SchemaState(StrEnum):
+    """How a database's schema relates to the one this release knows."""
+
+    CURRENT = "current"
+    EMPTY = "empty"
+    BEHIND = "behind"
+    AHEAD = "ahead"
+    DRIFTED = "drifted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchemaStatus:
+    """What was found. `message` is for a person: what, where, found, expected, remedy."""
+
+    state: SchemaState
+    where: str
+    revision: str | None
+    expected: str
+    differences: Sequence[str] = ()
+
+    @property
+    def usable(self) -> bool:
+        """Whether this release can work: a newer schema only adds, a drifted one may do."""
+        return self.state not in (SchemaState.EMPTY, SchemaState.BEHIND)
+
+    @property
+    def message(self) -> str:
+        match self.state:
+            case SchemaState.CURRENT:
+                return f"the schema of {self.where} is at revision {self.revision}, as this release expects"
+            case SchemaState.EMPTY:
+                return (
+                    f"the database {self.where} has none of Piko's tables, this release expects revision "
+                    f"{self.expected}; run `piko db upgrade`"
+                )
+            case SchemaState.BEHIND:
+                return (
+                    f"the schema of {self.where} is at revision {self.revision or '(none yet)'}, this "
+                    f"release expects {self.expected}; run `piko db upgrade`"
+                )
+            case SchemaState.AHEAD:
+                return (
+                    f"the schema of {self.where} is at revision {self.revision}, which is newer than "
+                    f"{self.expected}, the last that this release knows; it goes on with what it knows: "
+                    f"deploy a release >= {release_of(self.revision)}"
+                )
+            case SchemaState.DRIFTED:
+                return (
+                    f"the schema of {self.where} is at revision {self.revision}, as expected, but its tables "
+                    f"are not what that revision made: {'; '.join(self.differences)}; put them right by "
+                    "hand, `piko db dump` shows what is expected"
+                )
+
+    def require_usable(self) -> None:
+        """Raises `SchemaVersionError` with `message` where this release cannot work."""
+        if not self.usable:
+            raise SchemaVersionError(self.message)
+
+
+def release_of(revision: str | None) -> str:
+    """The release that brings `revision`."""
+    return (revision or "").partition("_")[0]
+
+
+async def upgrade(
+    dsn: str, *, lock_wait_s: float = 60, on_revision: Callable[[str], None] | None = None
+) -> SchemaStatus:
+    """Bring the schema to this release's revision; a newer one is left alone.
+
+    Safe to call from several processes at once, and again after it was cut off anywhere. `on_revision` hears
+    of each revision when it is done. Raises `MigrationError` when the lock is not free within `lock_wait_s`
+    or a statement is refused, `DatabaseUnavailableError` when the database cannot be reached.
+    """
+    async with _connect(dsn, busy_wait_s=lock_wait_s) as connection:
+        found = await connection.run_sync(_status)
+        if found.state in (SchemaState.CURRENT, SchemaState.AHEAD, SchemaState.DRIFTED):
+            return found
+        async with _locked(connection, lock_wait_s=lock_wait_s):
+            await connection.run_sync(_upgrade, on_revision or _ignore)
+        return await connection.run_sync(_status)
+
+
+async def current(dsn: str) -> str | None:
+    """The revision of the database; None where there is none."""
+    return (await check(dsn)).revision
+
+
+async def check(dsn: str) -> SchemaStatus:
+    """Compare the database with what this release expects; changes nothing."""
+    url = parse_dsn(dsn)
+    if url.drivername.startswith("sqlite") and not await to_thread(Path(url.database or "").exists):
+        where = url.render_as_string(hide_password=True)  # connecting would make the file
+        return SchemaStatus(state=SchemaState.EMPTY, where=where, revision=None, expected=head())
+    async with _connect(dsn, busy_wait_s=10) as connection:
+        return await connection.run_sync(_status)
+
+
+def dump(dialect: str) -> str:
+    """The statements that make an empty database current, as SQL text; needs no database."""
+    if dialect not in DIALECTS:
+        raise SettingsError(f"dialect {dialect!r} is not supported; expected one of {', '.join(DIALECTS)}")
+    text = io.StringIO()
+    config = _config(output=text)
+    config.attributes["dialect"] = "sqlite" if dialect == "sqlite" else "mysql"
+    command.upgrade(config, "head", sql=True)
+    return text.getvalue()
+
+
+def head() -> str:
+    """The last revision that this release knows."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    assert revision is not None
+    return revision
+
+
+# ---- with a connection ----------------------------------------------------------------------------
+
+
+def _status(connection: Connection) -> SchemaStatus:
+    scripts = ScriptDirectory.from_config(_config())
+    expected = scripts.get_current_head()
+    assert expected is not None
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    revision = context.get_current_revision()
+    found: Sequence[str] = ()
+    if revision is None:
+        present = set(inspect(connection).get_table_names()) & set(metadata.tables)
+        state = SchemaState.BEHIND if present else SchemaState.EMPTY
+    elif revision == expected:
+        found = differences(connection)
+        state = SchemaState.DRIFTED if found else SchemaState.CURRENT
+    else:
+        known = {script.revision for script in scripts.walk_revisions()}
+        state = SchemaState.BEHIND if revision in known else SchemaState.AHEAD
+    return SchemaStatus(
+        state=state,
+        where=connection.engine.url.render_as_string(hide_password=True),
+        revision=revision,
+        expected=expected,
+        differences=found,
+    )
+
+
+def _upgrade(connection: Connection, on_revision: Callable[[str], None]) -> None:
+    if not _status(connection).usable:  # another may have done it while this one waited for the lock
+
+        def applied(*, step: Any, **_: object) -> None:
+            on_revision(step.up_revision_id)
+
+        config = _config()
+        config.attributes.update(connection=connection, on_version_apply=applied)
+        command.upgrade(config, "head")
+
+
+def _ignore(revision: str) -> None:
+    pass
+
+
+def _config(output: io.StringIO | None = None) -> Config:
+    config = Config(output_buffer=output) if output else Config()
+    config.set_main_option("script_location", "piko.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@asynccontextmanager
+async def _connect(dsn: str, *, busy_wait_s: float) -> AsyncIterator[AsyncConnection]:
+    """A connection that commits each statement, unless BEGIN is said."""
+    url = parse_dsn(dsn)
+    arguments = _sqlite_arguments(busy_wait_s) if url.drivername.startswith("sqlite") else _mysql_arguments()
+    engine = create_async_engine(
+        url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
+    )
+    database = Database(engine=engine, autocommit=engine)
+    try:
+        with _refusals(url), translate_errors(database):
+            async with engine.connect() as connection:
+                yield connection
+    finally:
+        await engine.dispose()
+
+
+def _mysql_arguments() -> dict[str, Any]:
+    command_on_connect = f"SET time_zone = '+00:00', lock_wait_timeout = {_METADATA_LOCK_WAIT_S}"
+    return {"connect_timeout": 5, "init_command": command_on_connect}
+
+
+def _sqlite_arguments(busy_wait_s: float) -> dict[str, Any]:
+    return {"timeout": busy_wait_s}
+
+
+@asynccontextmanager
+async def _locked(connection: AsyncConnection, *, lock_wait_s: float) -> AsyncIterator[None]:
+    hold = _sqlite_lock if connection.dialect.name == "sqlite" else _mysql_lock
+    async with hold(connection, lock_wait_s):
+        yield
+
+
+@asynccontextmanager
+async def _sqlite_lock(connection: AsyncConnection, lock_wait_s: float) -> AsyncIterator[None]:
+    try:
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except exc.OperationalError as error:
+        raise _lock_not_free(connection, lock_wait_s, str(error.orig)) from error
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        await connection.exec_driver_sql("COMMIT" if done else "ROLLBACK")
+
+
+@asynccontextmanager
+async def _mysql_lock(connection: AsyncConnection, lock_wait_s: float) -> AsyncIterator[None]:
+    # A lock's name is the whole server's, and at most 64 characters long; a database's name may be as long.
+    database = (await connection.execute(select(func.database()))).scalar_one()
+    name = f"piko_schema:{hashlib.sha256(database.encode()).hexdigest()[:40]}"
+    if not (await connection.execute(select(func.get_lock(name, lock_wait_s)))).scalar_one():
+        holder = (await connection.execute(select(func.is_used_lock(name)))).scalar_one()
+        raise _lock_not_free(connection, lock_wait_s, f"server connection {holder} holds `{name}`")
+    try:
+        yield
+    finally:
+        if not connection.invalidated:
+            await connection.execute(select(func.release_lock(name)))
+
+
+def _lock_not_free(connection: AsyncConnection, lock_wait_s: float, holder: str) -> MigrationError:
+    where = connection.engine.url.render_as_string(hide_password=True)
+    return MigrationError(
+        f"the schema of {where} is being changed by another process, and was not free within "
+        f"{lock_wait_s:g} s ({holder}); run `piko db upgrade` again when that one is done"
+    )
+
+
+@contextmanager
+def _refusals(url: URL) -> Iterator[None]:
+    """What the database refuses, in its words, with the statement that it refused."""
+    try:
+        yield
+    except exc.DBAPIError as error:
+        statement = " ".join((error.statement or "").split())
+        raise MigrationError(
+            f"the database {url.render_as_string(hide_password=True)} refused a statement: {error.orig}; "
+            f"it was: {statement[:200]}"
+        ) from error

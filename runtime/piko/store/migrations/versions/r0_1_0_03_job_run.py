@@ -1,0 +1,57 @@
+"""Create `job_run`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, MetaData, String, Table, text
+
+from piko.store.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT, STAMP, Now
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_03"
+down_revision = "0.1.0_02"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "job_run",
+            MetaData(),
+            Column("run_id", KEY, primary_key=True),
+            Column("job_id", JOB_ID, nullable=False),
+            Column("scheduled_time", INSTANT, nullable=False),
+            Column("attempt", Integer, nullable=False, server_default=text("1")),
+            Column("state", String(16), nullable=False),
+            Column("trigger_type", String(16), nullable=False, server_default="schedule"),
+            Column("priority", Integer, nullable=False, server_default=text("0")),
+            Column("not_before", INSTANT, comment="a queued run does not start earlier"),
+            Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
+            Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
+            Column("missed_through", INSTANT, comment="MISSED, SKIPPED: last of the instants it stands for"),
+            Column("missed_count", Integer, comment="MISSED, SKIPPED: how many instants it stands for"),
+            Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
+            Column("epoch", BigInteger, comment="leadership under which it was claimed"),
+            Column("instance_id", KEY, comment="runtime_instance that runs it"),
+            Column("claimed_at", INSTANT),
+            Column("started_at", INSTANT),
+            Column("finished_at", INSTANT),
+            Column("duration_s", Double),
+            Column("error_type", String(255)),
+            Column("error", LONG_TEXT, comment="message and bounded traceback"),
+            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            CheckConstraint("attempt BETWEEN 1 AND 2147483647", name="attempt_is_positive"),
+            CheckConstraint(
+                (
+                    "state IN ('QUEUED', 'RUNNING', 'SUCCESS', 'FAILED', 'TIMEOUT', 'CANCELLED', "
+                    "'LOST', 'SKIPPED', 'MISSED')"
+                ),
+                name="run_state_is_known",
+            ),
+            CheckConstraint(
+                "trigger_type IN ('schedule', 'catch_up', 'retry', 'manual', 'backfill')",
+                name="trigger_type_is_known",
+            ),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

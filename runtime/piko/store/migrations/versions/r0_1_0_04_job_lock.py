@@ -1,0 +1,29 @@
+"""Create `job_lock`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, MetaData, Table
+
+from piko.store.column_types import INSTANT, JOB_ID, KEY, STAMP, Now
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_04"
+down_revision = "0.1.0_03"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "job_lock",
+            MetaData(),
+            Column("job_id", JOB_ID, primary_key=True),
+            Column("scheduled_time", INSTANT, primary_key=True),
+            Column("run_id", KEY, nullable=False, comment="the run that holds the window now"),
+            Column("claim_token", KEY, nullable=False, comment="the batch of claims that inserted it"),
+            Column("epoch", BigInteger, nullable=False),
+            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

@@ -1,0 +1,44 @@
+"""Create `job_state`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, MetaData, String, Table, text
+
+from piko.store.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT, STAMP, NowOnWrite
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_05"
+down_revision = "0.1.0_04"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "job_state",
+            MetaData(),
+            Column("job_id", JOB_ID, primary_key=True),
+            Column("status", String(16), nullable=False),
+            Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
+            Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
+            Column("observed_version", BigInteger, comment="scheduled_job.version that status speaks of"),
+            Column("cursor_at", INSTANT, comment="instants up to here are dealt with"),
+            Column("next_run_at", INSTANT),
+            Column("last_run_id", KEY),
+            Column("last_state", String(16)),
+            Column("last_scheduled_time", INSTANT),
+            Column("last_started_at", INSTANT),
+            Column("last_duration_s", Double),
+            Column("last_error", LONG_TEXT),
+            Column("last_success_at", INSTANT),
+            Column("consecutive_failures", Integer, nullable=False, server_default=text("0")),
+            Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+            Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite()),
+            CheckConstraint(
+                "status IN ('Scheduled', 'Disabled', 'Completed', 'Invalid', 'Unregistered')",
+                name="job_status_is_known",
+            ),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

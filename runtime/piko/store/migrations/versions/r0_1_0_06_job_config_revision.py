@@ -1,0 +1,35 @@
+"""Create `job_config_revision`."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, MetaData, String, Table
+
+from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, STAMP, Now
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_06"
+down_revision = "0.1.0_05"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "job_config_revision",
+            MetaData(),
+            Column("job_id", JOB_ID, primary_key=True),
+            Column("revision", BigInteger, primary_key=True, autoincrement=False, comment="1, 2, … per job"),
+            Column("content_hash", KEY, nullable=False),
+            Column("schema_version", Integer, nullable=False),
+            Column("config_json", JSON_TEXT, nullable=False),
+            Column("secret_json", JSON_TEXT),
+            Column("effective_from", INSTANT),
+            Column("row_version", BigInteger, nullable=False),
+            Column("author", String(255)),
+            Column("source", String(512), comment="managed_by of the row, or `sql`"),
+            Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
+            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

@@ -1,0 +1,33 @@
+"""Create `job_definition`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Boolean, Column, MetaData, String, Table
+
+from piko.store.column_types import JOB_ID, JSON_TEXT, KEY, STAMP, Now, NowOnWrite
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_07"
+down_revision = "0.1.0_06"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "job_definition",
+            MetaData(),
+            Column("job_id", JOB_ID, primary_key=True),
+            Column("app", String(255), nullable=False),
+            Column("handler", String(512), nullable=False, comment="module:qualified name"),
+            Column("stateful", Boolean, nullable=False),
+            Column("backfill_policy", String(16)),
+            Column("config_schema", JSON_TEXT, comment="JSON Schema of the job's model; NULL: any object"),
+            Column("content_hash", KEY, nullable=False),
+            Column("instance_id", KEY, nullable=False, comment="runtime_instance that published it last"),
+            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite()),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

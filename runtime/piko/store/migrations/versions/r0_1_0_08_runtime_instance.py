@@ -1,0 +1,31 @@
+"""Create `runtime_instance`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Integer, MetaData, String, Table
+
+from piko.store.column_types import INSTANT, KEY
+from piko.store.migrations.operations import create_table
+
+revision = "0.1.0_08"
+down_revision = "0.1.0_07"
+
+
+def upgrade() -> None:
+    create_table(
+        Table(
+            "runtime_instance",
+            MetaData(),
+            Column("instance_id", KEY, primary_key=True),
+            Column("app", String(255), nullable=False),
+            Column("host", String(255), nullable=False),
+            Column("pid", Integer, nullable=False),
+            Column("version", String(64), nullable=False),
+            Column("started_at", INSTANT, nullable=False),
+            Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
+            Column("stopped_at", INSTANT, comment="set by a clean stop"),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )

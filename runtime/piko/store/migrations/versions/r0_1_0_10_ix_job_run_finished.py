@@ -1,0 +1,16 @@
+"""Index `job_run` by `finished_at`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, MetaData, Table
+
+from piko.store.column_types import INSTANT
+from piko.store.migrations.operations import create_index
+
+revision = "0.1.0_10"
+down_revision = "0.1.0_09"
+
+
+def upgrade() -> None:
+    table = Table("job_run", MetaData(), Column("finished_at", INSTANT))
+    create_index(Index("ix_job_run_finished", table.c.finished_at))
