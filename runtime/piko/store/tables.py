@@ -83,9 +83,9 @@ def _json(column: str) -> CheckConstraint:
 
 
 def _json_object(column: str) -> CheckConstraint:
-    # What is no JSON is refused by the constraint that says so; MySQL would stop here with another error.
+    # What is no JSON at all is for the constraint that says so; MySQL would stop here with another error.
     return CheckConstraint(
-        f"CASE WHEN json_valid({column}) THEN lower(json_type({column})) = 'object' ELSE 1 END",
+        f"lower(json_type(CASE WHEN json_valid({column}) THEN {column} ELSE '{{}}' END)) = 'object'",
         name=f"{column}_is_an_object",
     )
 

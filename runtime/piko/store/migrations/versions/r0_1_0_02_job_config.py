@@ -49,16 +49,16 @@ def upgrade() -> None:
             CheckConstraint("json_valid(config_json)", name="config_json_is_json"),
             CheckConstraint(
                 (
-                    "CASE WHEN json_valid(config_json) THEN lower(json_type(config_json)) = 'object' "
-                    "ELSE 1 END"
+                    "lower(json_type(CASE WHEN json_valid(config_json) THEN config_json ELSE '{}' "
+                    "END)) = 'object'"
                 ),
                 name="config_json_is_an_object",
             ),
             CheckConstraint("json_valid(secret_json)", name="secret_json_is_json"),
             CheckConstraint(
                 (
-                    "CASE WHEN json_valid(secret_json) THEN lower(json_type(secret_json)) = 'object' "
-                    "ELSE 1 END"
+                    "lower(json_type(CASE WHEN json_valid(secret_json) THEN secret_json ELSE '{}' "
+                    "END)) = 'object'"
                 ),
                 name="secret_json_is_an_object",
             ),
