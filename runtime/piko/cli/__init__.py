@@ -1,0 +1,44 @@
+"""The `piko` command, also found by kubectl as `kubectl piko`.
+
+Each group of subcommands is a module of this package. It imports what is heavy inside its functions, so that
+the command starts quickly, and raises a `PikoError` for what a person has to act on: `main` shows it.
+
+Exit codes: 0 all is well; 1 something needs to be done; 2 the command could not be carried out, because it
+was not understood, a setting is wrong, or the database cannot be reached.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from piko.cli import db
+from piko.errors import MigrationError, PikoError, SchemaVersionError
+
+_NEEDS_ACTION = (MigrationError, SchemaVersionError)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        program()()
+    except PikoError as error:
+        typer.echo(f"piko: {error}", err=True)
+        raise SystemExit(1 if isinstance(error, _NEEDS_ACTION) else 2) from None
+
+
+def program() -> typer.Typer:
+    """Every subcommand."""
+    commands = typer.Typer(
+        name="piko",
+        help="Async Python data jobs, scheduled with kubectl or SQL.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    commands.callback()(_program)
+    commands.add_typer(db.commands, name="db")
+    return commands
+
+
+def _program() -> None:
+    pass

@@ -106,12 +106,12 @@ def release_of(revision: str | None) -> str:
 
 
 async def upgrade(
-    dsn: str, *, lock_wait_s: float = 60, on_revision: Callable[[str], None] | None = None
+    dsn: str, *, lock_wait_s: float = 60, on_revision: Callable[[str, str], None] | None = None
 ) -> SchemaStatus:
     """Bring the schema to this release's revision; a newer one is left alone.
 
-    Safe to call from several processes at once, and again after it was cut off anywhere. `on_revision` hears
-    of each revision when it is done. Raises `MigrationError` when the lock is not free within `lock_wait_s`
+    Safe to call from several processes at once, and again after it was cut off anywhere. `on_revision`
+    hears of each revision, and what it does, when it is done. Raises `MigrationError` when the lock is not free within `lock_wait_s`
     or a statement is refused, `DatabaseUnavailableError` when the database cannot be reached.
     """
     async with _connect(dsn, busy_wait_s=lock_wait_s) as connection:
@@ -184,18 +184,18 @@ def _status(connection: Connection) -> SchemaStatus:
     )
 
 
-def _upgrade(connection: Connection, on_revision: Callable[[str], None]) -> None:
+def _upgrade(connection: Connection, on_revision: Callable[[str, str], None]) -> None:
     if not _status(connection).usable:  # another may have done it while this one waited for the lock
 
         def applied(*, step: Any, **_: object) -> None:
-            on_revision(step.up_revision_id)
+            on_revision(step.up_revision_id, step.up_revision.doc)
 
         config = _config()
         config.attributes.update(connection=connection, on_version_apply=applied)
         command.upgrade(config, "head")
 
 
-def _ignore(revision: str) -> None:
+def _ignore(_revision: str, _what: str) -> None:
     pass
 
 

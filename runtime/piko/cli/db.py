@@ -1,0 +1,108 @@
+"""`piko db`: the tables of the database, made and looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from piko.store.migrate import SchemaStatus
+
+commands = typer.Typer(help="Make, check and print the tables of the database.", no_args_is_help=True)
+
+
+class Dialect(StrEnum):
+    """Databases whose SQL `dump` writes."""
+
+    MYSQL = "mysql"
+    MARIADB = "mariadb"
+    SQLITE = "sqlite"
+
+
+class Output(StrEnum):
+    """Forms of an answer."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Dsn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database URL. Better leave it out: then it is the setting `mysql_dsn` (PIKO_MYSQL_DSN), "
+        "which no process list shows.",
+        show_default=False,
+    ),
+]
+
+
+@commands.command()
+def upgrade(
+    dsn: Dsn = None,
+    lock_wait: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another upgrade to end.")
+    ] = 60,
+) -> None:
+    """Bring the tables to this release. Safe to run twice, at once, and again after it was cut off."""
+    from piko.store import migrate
+
+    def show(revision: str, what: str) -> None:
+        typer.echo(f"{revision}  {what}")
+
+    _finish(asyncio.run(migrate.upgrade(_dsn(dsn), lock_wait_s=lock_wait, on_revision=show)))
+
+
+@commands.command()
+def check(
+    dsn: Dsn = None,
+    output: Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")] = Output.TEXT,
+) -> None:
+    """Compare the tables with this release; exit 1 if something needs to be done."""
+    from piko.store import migrate
+
+    _finish(asyncio.run(migrate.check(_dsn(dsn))), output)
+
+
+@commands.command()
+def dump(
+    dialect: Annotated[Dialect, typer.Option(help="Database to write for.")] = Dialect.MYSQL,
+) -> None:
+    """Print the SQL that makes the tables, for whoever runs it by hand; needs no database."""
+    from piko.store import migrate
+
+    typer.echo(migrate.dump(dialect), nl=False)
+
+
+def _dsn(given: str | None) -> str:
+    from piko.dsn import parse_dsn
+    from piko.settings import load_settings
+
+    if given is None:
+        return load_settings().mysql_dsn.get_secret_value()
+    parse_dsn(given, source="--dsn")
+    return given
+
+
+def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:
+    from piko.store.migrate import SchemaState
+
+    well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
+    if output is Output.JSON:
+        answer = {
+            "state": status.state,
+            "database": status.where,
+            "revision": status.revision,
+            "expected": status.expected,
+            "differences": list(status.differences),
+            "message": status.message,
+        }
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        typer.echo(status.message, err=not well)
+    if not well:
+        raise typer.Exit(1)
