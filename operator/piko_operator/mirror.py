@@ -89,7 +89,14 @@ class Mirror:
         """Until cancelled."""
         while True:
             await self._inventory.wait()
-            await self.reconcile(self._inventory.take())
+            marked = self._inventory.take()
+            done = False
+            try:
+                await self.reconcile(marked)
+                done = True
+            finally:
+                if not done:  # whoever starts this part again finds the work still there
+                    self._inventory.mark(*(seen.uid for seen in marked))
             self._news.set()
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:

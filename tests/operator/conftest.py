@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from piko.store.engine import open_database
-from piko.store.tables import metadata
+from piko.store.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
@@ -35,10 +34,7 @@ _RULES = [
 
 
 async def create_tables(database: TestDatabase) -> TestDatabase:
-    opened = open_database(database.dsn)
-    async with opened.transaction() as connection:
-        await connection.run_sync(metadata.create_all)
-    await opened.close()
+    await upgrade(database.dsn)
     return database
 
 

@@ -11,7 +11,6 @@ import pytest
 from piko.store.engine import Database, open_database
 from piko.store.managed import Change, Held, ManagedSchedule, Outcome, Refusal, Verb, managed_schedules
 from tests.harness.databases import TestDatabase
-from tests.operator.conftest import create_tables
 
 _ROW = ManagedSchedule(
     job_id="a",
@@ -43,9 +42,8 @@ _ROW = ManagedSchedule(
 
 
 @pytest.fixture
-async def opened(database: TestDatabase) -> AsyncIterator[Database]:
-    await create_tables(database)
-    handle = open_database(database.dsn)
+async def opened(migrated_database: TestDatabase) -> AsyncIterator[Database]:
+    handle = open_database(migrated_database.dsn)
     yield handle
     await handle.close()
 

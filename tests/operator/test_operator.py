@@ -263,6 +263,19 @@ async def test_a_database_that_is_away_is_said_and_caught_up_with(
     assert "Traceback" not in running.output
 
 
+async def test_tables_that_are_not_there_yet_are_waited_for(
+    mariadb: TestDatabase, make_world: Callable[[TestDatabase], World]
+) -> None:
+    world = make_world(mariadb)
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    away = await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
+    assert "run `piko db upgrade`" in away["message"]
+    await create_tables(mariadb)
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    assert "Traceback" not in running.output
+
+
 async def test_it_shows_its_metrics_and_stops_on_sigterm(world: World) -> None:
     running = world.start()
     world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})

@@ -7,7 +7,8 @@ lost, and neither of two operators can take the other's row. Columns of the runt
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -16,10 +17,13 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from piko.errors import DatabaseUnavailableError
 from piko.store.engine import Database
 from piko.store.tables import job_config, job_config_revision, job_state, scheduled_job
 
 _CHUNK = 1000
+_SCHEMA_CODES = frozenset({1054, 1146})
+"""Of the server: unknown column, unknown table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +178,7 @@ class ManagedTable(Generic[R]):
         """The rows of `job_ids`, by job; one that does not exist is left out."""
         columns = [self._table.c[name] for name in self._names]
         found: dict[str, Held[R]] = {}
-        async with self._database.statements() as connection:
+        async with _statements(self._database) as connection:
             for chunk in _chunks(job_ids):
                 statement = select(*columns, self._table.c.version).where(self._table.c.job_id.in_(chunk))
                 for *values, version in await connection.execute(statement):
@@ -188,7 +192,7 @@ class ManagedTable(Generic[R]):
         statement = select(self._table.c.job_id, owner).where(
             owner.startswith(f"{cluster}/", autoescape=True)
         )
-        async with self._database.statements() as connection:
+        async with _statements(self._database) as connection:
             rows = await connection.execute(statement)
             # LIKE compares by the collation, which may ignore case; ownership does not.
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
@@ -277,7 +281,7 @@ class Summaries:
         columns = [(scheduled_job if name in own else job_state).c[name] for name in names]
         joined = scheduled_job.outerjoin(job_state, scheduled_job.c.job_id == job_state.c.job_id)
         found: dict[str, JobSummary] = {}
-        async with self._database.statements() as connection:
+        async with _statements(self._database) as connection:
             for chunk in _chunks(job_ids):
                 statement = select(*columns).select_from(joined).where(scheduled_job.c.job_id.in_(chunk))
                 for values in await connection.execute(statement):
@@ -289,7 +293,7 @@ class Summaries:
         """By job; a job without a config row is left out."""
         names = [item.name for item in fields(ConfigSummary)]
         found: dict[str, ConfigSummary] = {}
-        async with self._database.statements() as connection:
+        async with _statements(self._database) as connection:
             for chunk in _chunks(job_ids):
                 statement = select(*[job_config.c[name] for name in names]).where(
                     job_config.c.job_id.in_(chunk)
@@ -303,7 +307,7 @@ class Summaries:
         """Revisions of each job's config, oldest first."""
         names = [item.name for item in fields(RevisionSummary)]
         found: dict[str, list[RevisionSummary]] = {}
-        async with self._database.statements() as connection:
+        async with _statements(self._database) as connection:
             for chunk in _chunks(job_ids):
                 statement = (
                     select(*[job_config_revision.c[name] for name in names])
@@ -314,6 +318,27 @@ class Summaries:
                     summary = RevisionSummary(**dict(zip(names, values, strict=True)))
                     found.setdefault(summary.job_id, []).append(summary)
         return found
+
+
+@asynccontextmanager
+async def _statements(database: Database) -> AsyncIterator[AsyncConnection]:
+    """As `Database.statements`; tables that are not there yet are a database that is not ready yet."""
+    try:
+        async with database.statements() as connection:
+            yield connection
+    except exc.DBAPIError as error:
+        if not _is_schema_missing(error):
+            raise
+        raise DatabaseUnavailableError(
+            f"database {database.where} is not available: {_server_text(error)}; "
+            "its tables are missing or older than this operator, run `piko db upgrade`"
+        ) from error
+
+
+def _is_schema_missing(error: exc.DBAPIError) -> bool:
+    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
+    code = arguments[0] if arguments else None
+    return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
 
 
 def _chunks(job_ids: Collection[str]) -> list[list[str]]:

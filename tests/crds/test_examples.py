@@ -1,0 +1,32 @@
+"""The manifests that are shown to people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from piko_operator.manifests import load_manifests
+from tests.harness.control_plane import ControlPlane
+
+_ROOT = Path(__file__).parents[2]
+_FILES = sorted((_ROOT / "examples" / "manifests").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", _FILES, ids=lambda path: path.name)
+def test_an_example_is_accepted_offline_and_by_the_server(path: Path, crds: ControlPlane) -> None:
+    assert load_manifests(path.read_text(encoding="utf-8"), path.name)
+    crds.kubectl("apply", "--dry-run=server", "-f", str(path))
+
+
+def test_the_documentation_names_every_field_and_setting() -> None:
+    from piko_operator.resources import JobConfigSpec, ScheduleSpec
+    from piko_operator.settings import PREFIX, OperatorSettings
+
+    text = (_ROOT / "docs" / "resources.md").read_text(encoding="utf-8")
+    fields = {
+        str(item.alias) for model in (ScheduleSpec, JobConfigSpec) for item in model.model_fields.values()
+    }
+    nested = {"overlap", "retry", "backfill", "history"}
+    settings = {PREFIX + name.upper() for name in OperatorSettings.model_fields if name != "mysql_dsn"}
+    assert {name for name in (fields - nested) | settings if f"`{name}" not in text} == set()
