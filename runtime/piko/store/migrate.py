@@ -111,8 +111,9 @@ async def upgrade(
     """Bring the schema to this release's revision; a newer one is left alone.
 
     Safe to call from several processes at once, and again after it was cut off anywhere. `on_revision`
-    hears of each revision, and what it does, when it is done. Raises `MigrationError` when the lock is not free within `lock_wait_s`
-    or a statement is refused, `DatabaseUnavailableError` when the database cannot be reached.
+    hears of each revision, and of what it does, when it is done. Raises `MigrationError` when the lock is
+    not free within `lock_wait_s` or a statement is refused, `DatabaseUnavailableError` when the database
+    cannot be reached.
     """
     async with _connect(dsn, busy_wait_s=lock_wait_s) as connection:
         found = await connection.run_sync(_status)
