@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 import pytest
 
 from piko.store.engine import Database, open_database
-from piko.store.managed import Change, Held, ManagedSchedule, Outcome, Refusal, Verb, managed_schedules
+from piko.store.managed import (
+    Change,
+    Held,
+    ManagedConfig,
+    ManagedSchedule,
+    Outcome,
+    Refusal,
+    Verb,
+    managed_configs,
+    managed_schedules,
+)
 from tests.harness.databases import TestDatabase
 
 _ROW = ManagedSchedule(
@@ -99,3 +109,21 @@ async def test_owners_are_those_of_one_cluster(opened: Database) -> None:
     ]
     await table.apply([_create(row) for row in rows])
     assert await table.owners("a_c") == {"mine": "a_c/ns/n/1"}
+
+
+@pytest.mark.parametrize("secret", [None, '{"password":"p"}'])
+async def test_a_config_is_read_as_it_was_written_with_and_without_a_secret(
+    opened: Database, secret: str | None
+) -> None:
+    row = ManagedConfig(
+        job_id="a",
+        schema_version=1,
+        config_json='{"a":1}',
+        secret_json=secret,
+        effective_from=datetime(2026, 1, 1, tzinfo=UTC),
+        updated_by=None,
+        managed_by="c/ns/n/1",
+    )
+    table = managed_configs(opened)
+    assert await table.apply([Change(verb=Verb.CREATE, job_id="a", row=row)]) == {"a": Outcome.DONE}
+    assert await table.read(["a"]) == {"a": Held(row=row, version=1)}

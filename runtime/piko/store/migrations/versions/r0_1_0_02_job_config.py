@@ -54,7 +54,7 @@ def upgrade() -> None:
                 ),
                 name="config_json_is_an_object",
             ),
-            CheckConstraint("json_valid(secret_json)", name="secret_json_is_json"),
+            CheckConstraint("secret_json IS NULL OR json_valid(secret_json)", name="secret_json_is_json"),
             CheckConstraint(
                 (
                     "lower(json_type(CASE WHEN json_valid(secret_json) THEN secret_json ELSE '{}' "
