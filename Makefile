@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers lint check test constraints clean
+.PHONY: help setup servers lint check test constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,37 @@ test: lint servers ## everything: lint, servers, the whole suite
 constraints: setup ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+
+# ---- images and cluster ----
+
+CONTAINER ?= docker
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+KIND_CLUSTER := piko
+KIND_CONTEXT := kind-$(KIND_CLUSTER)
+
+images: ## piko-runtime and piko-operator, with docker, or CONTAINER=podman
+	@command -v $(CONTAINER) >/dev/null || { echo "make images needs $(CONTAINER) on PATH; or name another: make images CONTAINER=podman" >&2; exit 1; }
+	for target in runtime operator; do \
+	  $(CONTAINER) build --target $$target --tag piko-$$target:$(VERSION) --build-arg VERSION=$(VERSION) \
+	    --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) . || exit 1; done
+
+chart-crds: ## copies crds/ into the chart
+	cp crds/*.yaml helm/piko/files/crds/
+
+kind-tools:
+	@for tool in docker kind kubectl helm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	  test -z "$$missing" || { echo "a cluster on this machine needs docker, kind, kubectl and helm; missing:$$missing. For any other cluster see docs/cluster.md" >&2; exit 1; }
+
+kind-up: kind-tools images ## a cluster on this machine with a database and Piko in it
+	kind get clusters | grep -qx $(KIND_CLUSTER) || kind create cluster --name $(KIND_CLUSTER) --config kind-config.yaml --wait 2m
+	kind load docker-image --name $(KIND_CLUSTER) piko-runtime:$(VERSION) piko-operator:$(VERSION)
+	kubectl --context $(KIND_CONTEXT) get namespace piko >/dev/null 2>&1 || kubectl --context $(KIND_CONTEXT) create namespace piko
+	kubectl --context $(KIND_CONTEXT) -n piko apply -f examples/cluster/database.yaml
+	helm --kube-context $(KIND_CONTEXT) upgrade --install piko helm/piko -n piko -f examples/cluster/values.yaml --wait --timeout 5m
+	@echo "Piko runs in the cluster $(KIND_CLUSTER). Next: kubectl --context $(KIND_CONTEXT) apply -f examples/cluster/schedule.yaml"
+
+kind-down: kind-tools ## removes that cluster
+	kind delete cluster --name $(KIND_CLUSTER)
 
 clean: ## removes the environment and what tools leave; the cache of servers stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist

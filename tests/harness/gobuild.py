@@ -6,6 +6,7 @@ others, which only a main module may do. The small modules under `go/` do that f
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -120,6 +121,27 @@ def build(name: str, *, say: Callable[[str], None]) -> Path:
             )
         built.replace(target)
     return target
+
+
+def source_folder(module: str, version: str, *, say: Callable[[str], None]) -> Path:
+    """The folder of a published module's files, in Go's own cache; fetched where it lacks.
+
+    Raises `MissingToolError`.
+    """
+    outcome = subprocess.run(
+        [_toolchain(say=say), "mod", "download", "-json", f"{module}@{version}"],
+        cwd=tempfile.gettempdir(),
+        env={**os.environ, "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "GOWORK": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if outcome.returncode != 0:
+        raise MissingToolError(
+            f"the Go module {module}@{version} could not be fetched: make the Go module proxy reachable "
+            f"and run again; Go said\n{outcome.stdout.strip()}{outcome.stderr.strip()}"
+        )
+    return Path(json.loads(outcome.stdout)["Dir"])
 
 
 def _toolchain(*, say: Callable[[str], None]) -> Path:

@@ -34,5 +34,6 @@ def wait_until_ready(url: str) -> bool:
 
 
 if __name__ == "__main__":
-    # A list, not a generator: each one is asked, so that the log names all that are not ready.
-    sys.exit(0 if all([wait_until_ready(url) for url in sys.argv[1:]]) else 1)
+    # Each one is asked, so that the log names all that are not ready.
+    answers = [wait_until_ready(url) for url in sys.argv[1:]]
+    sys.exit(0 if all(answers) else 1)

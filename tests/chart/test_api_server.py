@@ -1,0 +1,62 @@
+"""A real API server takes all that the chart renders, without a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chart.rendering import VARIANTS, render
+from tests.harness import gobuild, versions
+from tests.harness.control_plane import ControlPlane
+from tests.harness.locate import MissingToolError
+
+_SERVICE_MONITORS = "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+
+
+@pytest.fixture(scope="module")
+def service_monitors(control_plane: ControlPlane) -> Iterator[None]:
+    """The API server knows ServiceMonitor, by the definition that the Prometheus operator publishes."""
+    try:
+        module = gobuild.source_folder(
+            "github.com/prometheus-operator/prometheus-operator", versions.PROMETHEUS_OPERATOR, say=print
+        )
+    except MissingToolError as error:
+        pytest.skip(str(error))
+    path = str(module / _SERVICE_MONITORS)
+    control_plane.kubectl("apply", "--server-side", "-f", path)
+    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", path)
+    yield
+    control_plane.kubectl("delete", "-f", path)
+
+
+@pytest.fixture
+def restricted_namespace(control_plane: ControlPlane, namespace: str) -> str:
+    """A namespace that warns of every pod template, and refuses every pod, that is not `restricted`."""
+    control_plane.kubectl(
+        "label",
+        "namespace",
+        namespace,
+        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
+    )
+    return namespace
+
+
+@pytest.mark.usefixtures("service_monitors")
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_dry_run_of_the_server_takes_it(
+    control_plane: ControlPlane, restricted_namespace: str, variant: str
+) -> None:
+    rendering = render(VARIANTS[variant], namespace=restricted_namespace)
+    outcome = control_plane.kubectl(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+        input=rendering.text,
+    )
+    assert outcome.stderr == ""
+    assert outcome.stdout.count("(server dry run)") == len(rendering.objects)

@@ -1,0 +1,100 @@
+"""What the operator may do, asked of a real API server: the chart's rules and not one more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.rendering import EXISTING_SECRET, Values, render
+from tests.harness.control_plane import ControlPlane
+
+Right = tuple[str, str, str]
+"""API group, resource, verb."""
+
+RESOURCES = ("pikoschedules", "pikojobconfigs")
+EXPECTED: frozenset[Right] = frozenset(
+    {
+        *(("piko.dev", name, verb) for name in RESOURCES for verb in ("get", "list", "watch", "patch")),
+        *(("piko.dev", f"{name}/status", "patch") for name in RESOURCES),
+        ("", "events", "create"),
+    }
+)
+_RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+
+
+class Installed:
+    """The chart's accounts and roles in a namespace of the API server."""
+
+    def __init__(self, control_plane: ControlPlane, namespace: str, values: Values) -> None:
+        self._control_plane = control_plane
+        objects = [item for item in render(values, namespace=namespace).objects if item["kind"] in _RBAC]
+        self._manifest = yaml.safe_dump_all(objects)
+        control_plane.kubectl("apply", "-f", "-", input=self._manifest)
+        self._operator = control_plane.service_account_kubeconfig(namespace, "piko-operator")
+        self._nobody = control_plane.service_account_kubeconfig(namespace, "nobody")
+
+    def rights(self, namespace: str) -> set[Right]:
+        """What the operator may do there beyond what every account may."""
+        return self._rules(self._operator, namespace) - self._rules(self._nobody, namespace)
+
+    def remove(self) -> None:
+        self._control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=self._manifest)
+
+    def _rules(self, kubeconfig: Path, namespace: str) -> set[Right]:
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": namespace},
+        }
+        answer = self._control_plane.kubectl(
+            "create",
+            "--validate=false",
+            "-f",
+            "-",
+            "-o",
+            "json",
+            kubeconfig=kubeconfig,
+            input=json.dumps(review),
+        )
+        rules: list[dict[str, Any]] = json.loads(answer.stdout)["status"]["resourceRules"]
+        return {
+            (group, resource, verb)
+            for rule in rules
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+
+@pytest.fixture
+def installed(
+    request: pytest.FixtureRequest, control_plane: ControlPlane, namespace: str
+) -> Iterator[Installed]:
+    values = {**EXISTING_SECRET, "operator": request.param(namespace)}
+    release = Installed(control_plane, namespace, values)
+    yield release
+    release.remove()
+
+
+@pytest.mark.parametrize("installed", [lambda _: {}], indirect=True, ids=["cluster"])
+def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
+    installed: Installed, namespace: str
+) -> None:
+    assert installed.rights(namespace) == EXPECTED
+    assert installed.rights("default") == EXPECTED
+
+
+@pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
+def test_the_operator_of_a_namespace_may_do_nothing_elsewhere(installed: Installed, namespace: str) -> None:
+    assert installed.rights(namespace) == EXPECTED
+    assert installed.rights("default") == set()
+
+
+@pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
+def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
+    assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}

@@ -1,0 +1,66 @@
+"""No pod of the chart has a privilege that it does not need, in any variant."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chart.rendering import EXISTING_SECRET, VARIANTS, render
+
+RESTRICTED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+@each_variant
+def test_pods_are_not_root_and_confined(variant: str) -> None:
+    for name, pod in render(VARIANTS[variant]).pod_specs():
+        expected = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert pod["securityContext"] == expected, name
+        assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys(), name
+
+
+@each_variant
+def test_containers_write_to_tmp_alone(variant: str) -> None:
+    for name, pod in render(VARIANTS[variant]).pod_specs():
+        assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}], name
+        for container in pod["containers"]:
+            assert container["securityContext"] == RESTRICTED, name
+            assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}], name
+
+
+@each_variant
+def test_containers_ask_for_resources_and_bound_their_memory(variant: str) -> None:
+    for name, pod in render(VARIANTS[variant]).pod_specs():
+        for container in pod["containers"]:
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), name
+            assert "memory" in container["resources"]["limits"], name
+
+
+@each_variant
+def test_the_operator_alone_gets_a_token(variant: str) -> None:
+    rendering = render(VARIANTS[variant])
+    holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
+    assert holders <= {"Deployment piko-operator"}
+    assert not any(account["automountServiceAccountToken"] for account in rendering.all("ServiceAccount"))
+
+
+@each_variant
+def test_pods_hear_nothing_of_other_services(variant: str) -> None:
+    assert all(pod["enableServiceLinks"] is False for _, pod in render(VARIANTS[variant]).pod_specs())
+
+
+@each_variant
+def test_every_service_account_that_a_pod_names_is_made(variant: str) -> None:
+    rendering = render(VARIANTS[variant])
+    made = {account["metadata"]["name"] for account in rendering.all("ServiceAccount")}
+    assert {pod["serviceAccountName"] for _, pod in rendering.pod_specs()} == made
+
+
+def test_no_role_is_bound_to_the_runtime() -> None:
+    rendering = render(EXISTING_SECRET)
+    bindings = [*rendering.all("RoleBinding"), *rendering.all("ClusterRoleBinding")]
+    assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"piko-operator"}

@@ -1,0 +1,259 @@
+"""What the chart makes of its values."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from piko.settings import load_settings
+from piko_operator.settings import load_settings as load_operator_settings
+from tests.chart.rendering import (
+    CHART,
+    DSN,
+    EXISTING_SECRET,
+    ROOT,
+    VARIANTS,
+    Rendering,
+    Values,
+    component_of,
+    environment_of,
+    lint,
+    render,
+)
+
+
+@pytest.fixture
+def rendering() -> Rendering:
+    return render(EXISTING_SECRET)
+
+
+def pod_of(rendering: Rendering, component: str) -> dict[str, Any]:
+    kind = "Job" if component == "migration" else "Deployment"
+    pod: dict[str, Any] = rendering.one(kind, component)["spec"]["template"]["spec"]
+    return pod
+
+
+@pytest.mark.parametrize("values", [{}, *VARIANTS.values()], ids=["nothing set", *VARIANTS])
+def test_lint_finds_nothing(values: dict[str, Any]) -> None:
+    outcome = lint(values)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_every_variant_renders_without_blank_or_ragged_lines(values: dict[str, Any]) -> None:
+    ragged = [line for line in render(values).text.splitlines() if line != line.rstrip() or not line]
+    assert ragged == []
+
+
+def test_chart_images_and_distribution_have_one_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert chart["version"] == chart["appVersion"] == project["version"]
+    assert f"ARG VERSION={project['version']}\n" in dockerfile
+
+
+@pytest.mark.parametrize("definition", sorted((ROOT / "crds").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_chart_carries_the_same_definitions(definition: Path) -> None:
+    copy = CHART / "files" / "crds" / definition.name
+    assert copy.read_text(encoding="utf-8") == definition.read_text(encoding="utf-8"), "run `make chart-crds`"
+
+
+def test_rendered_definitions_are_those_of_crds_but_for_the_policy(rendering: Rendering) -> None:
+    expected = {}
+    for path in (ROOT / "crds").glob("*.yaml"):
+        definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+        definition["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        expected[definition["metadata"]["name"]] = definition
+    found = {item["metadata"]["name"]: item for item in rendering.all("CustomResourceDefinition")}
+    assert found == expected
+
+
+def test_definitions_go_with_the_release_only_when_asked_to() -> None:
+    rendering = render({**EXISTING_SECRET, "crds": {"keep": False}})
+    definitions = rendering.all("CustomResourceDefinition")
+    assert definitions
+    assert all("annotations" not in item["metadata"] for item in definitions)
+
+
+@pytest.mark.parametrize(
+    ("variant", "absent"),
+    [
+        ("without definitions", "CustomResourceDefinition"),
+        ("without disruption budget", "PodDisruptionBudget"),
+        ("without migration", "Job"),
+        ("existing secret", "Secret"),
+        ("existing secret", "ServiceMonitor"),
+        ("namespaced operator", "ClusterRole"),
+        ("namespaced operator", "ClusterRoleBinding"),
+        ("without operator", "ClusterRole"),
+    ],
+)
+def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
+    assert render(VARIANTS[variant]).all(absent) == []
+
+
+def test_without_the_operator_nothing_of_it_is_left() -> None:
+    rendering = render(VARIANTS["without operator"])
+    assert "operator" not in {component_of(item) for item in rendering.objects}
+    assert "piko-operator" not in str([spec for _, spec in rendering.pod_specs()])
+
+
+# ---- the database ---------------------------------------------------------------------------------
+
+
+def test_a_given_dsn_becomes_a_secret_that_all_read() -> None:
+    rendering = render(VARIANTS["defaults"])
+    secret = rendering.one("Secret")
+    assert secret["stringData"] == {"dsn": DSN}
+    for component in ("runtime", "operator", "migration"):
+        assert _dsn_source(pod_of(rendering, component)) == {
+            "name": secret["metadata"]["name"],
+            "key": "dsn",
+        }
+
+
+def test_the_dsn_is_nowhere_but_in_the_secret() -> None:
+    assert render(VARIANTS["defaults"]).text.count("secret@database") == 1
+
+
+def test_a_new_dsn_replaces_the_pods() -> None:
+    def checksum(dsn: str) -> str:
+        template = render({"database": {"dsn": dsn}}).one("Deployment", "runtime")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["checksum/database"])
+
+    assert checksum(DSN) != checksum(DSN.replace("secret", "other"))
+
+
+def test_the_migration_may_have_a_user_of_its_own() -> None:
+    rendering = render(VARIANTS["own migration secret"])
+    assert _dsn_source(pod_of(rendering, "migration"))["name"] == "piko-owner"
+    assert _dsn_source(pod_of(rendering, "runtime"))["name"] == "piko-database"
+
+
+def _dsn_source(pod: dict[str, Any]) -> dict[str, str]:
+    [variable] = [item for item in pod["containers"][0]["env"] if item["name"] == "PIKO_MYSQL_DSN"]
+    source: dict[str, str] = variable["valueFrom"]["secretKeyRef"]
+    return source
+
+
+# ---- the migration --------------------------------------------------------------------------------
+
+
+def test_the_migration_is_a_plain_job(rendering: Rendering) -> None:
+    job = rendering.one("Job")
+    assert "annotations" not in job["metadata"]
+    assert pod_of(rendering, "migration")["containers"][0]["command"] == ["piko", "db", "upgrade"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"runtime": {"image": {"tag": "next"}}},
+        {"migration": {"backoffLimit": 3}},
+        {"database": {"existingSecret": "another"}},
+    ],
+    ids=["image", "patience", "database"],
+)
+def test_a_migration_of_other_content_is_another_job(change: dict[str, Any]) -> None:
+    assert _job_name({**EXISTING_SECRET, **change}) != _job_name(EXISTING_SECRET)
+
+
+def test_the_migration_runs_again_for_nothing_else() -> None:
+    assert _job_name({**EXISTING_SECRET, "runtime": {"replicas": 5}}) == _job_name(EXISTING_SECRET)
+
+
+def test_a_long_name_leaves_room_for_the_hash() -> None:
+    assert len(_job_name({**EXISTING_SECRET, "fullnameOverride": "a" * 63})) <= 63
+
+
+def _job_name(values: Values) -> str:
+    return str(render(values).one("Job")["metadata"]["name"])
+
+
+# ---- settings -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_runtime_accepts_its_environment(variant: str, tmp_path: Path) -> None:
+    environment = environment_of(pod_of(render(VARIANTS[variant]), "runtime")) | {"PIKO_MYSQL_DSN": DSN}
+    settings = load_settings(environment=environment, directory=tmp_path)
+    assert (settings.http_host, settings.http_port, settings.log_format) == ("0.0.0.0", 8080, "json")
+
+
+def test_the_operator_accepts_its_environment() -> None:
+    environment = environment_of(pod_of(render(VARIANTS["namespaced operator"]), "operator"))
+    settings = load_operator_settings(environment | {"PIKO_MYSQL_DSN": DSN})
+    assert settings.namespaces == ("default", "kube-public")
+    assert (settings.http_host, settings.http_port, settings.log_format) == ("0.0.0.0", 8081, "json")
+
+
+def test_an_environment_of_ones_own_is_added_and_wins() -> None:
+    values = {**EXISTING_SECRET, "runtime": {"env": {"PIKO_TIMEZONE": "Asia/Shanghai", "LIMIT": 1000000}}}
+    environment = environment_of(pod_of(render(values), "runtime"))
+    assert environment["PIKO_TIMEZONE"] == "Asia/Shanghai"
+    assert environment["LIMIT"] == "1000000"
+
+
+@pytest.mark.parametrize("drain", [0, 20, 3600])
+def test_a_pod_lives_longer_than_its_drain(drain: int) -> None:
+    pod = pod_of(render({**EXISTING_SECRET, "runtime": {"drainTimeoutSeconds": drain}}), "runtime")
+    assert pod["terminationGracePeriodSeconds"] == drain + 20
+    assert environment_of(pod)["PIKO_DRAIN_TIMEOUT_S"] == str(drain)
+
+
+# ---- who finds whom -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("component", ["runtime", "operator"])
+def test_a_service_finds_the_pods_of_its_component_alone(rendering: Rendering, component: str) -> None:
+    selector = rendering.one("Service", component)["spec"]["selector"].items()
+    found = [
+        component_of(item["spec"]["template"])
+        for item in (*rendering.all("Deployment"), *rendering.all("Job"))
+        if selector <= item["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert found == [component]
+
+
+@pytest.mark.parametrize("component", ["runtime", "operator"])
+def test_probes_ask_the_port_that_the_program_listens_on(rendering: Rendering, component: str) -> None:
+    container = pod_of(rendering, component)["containers"][0]
+    prefix = "PIKO_OPERATOR_" if component == "operator" else "PIKO_"
+    port = environment_of(pod_of(rendering, component))[f"{prefix}HTTP_PORT"]
+    assert container["ports"] == [{"name": "http", "containerPort": int(port)}]
+    for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
+        assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
+
+
+def test_the_monitor_finds_both_services() -> None:
+    rendering = render(VARIANTS["service monitor"])
+    monitor = rendering.one("ServiceMonitor")
+    selector = monitor["spec"]["selector"]["matchLabels"].items()
+    services = [item for item in rendering.all("Service") if selector <= item["metadata"]["labels"].items()]
+    assert {component_of(item) for item in services} == {"runtime", "operator"}
+    ports = {port["name"] for item in services for port in item["spec"]["ports"]}
+    assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} == ports
+    assert monitor["metadata"]["labels"]["release"] == "p"
+
+
+def test_replicas_prefer_different_nodes_unless_placed(rendering: Rendering) -> None:
+    [spread] = pod_of(rendering, "runtime")["topologySpreadConstraints"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert "topologySpreadConstraints" not in pod_of(render(VARIANTS["placed and annotated"]), "runtime")
+
+
+def test_one_operator_at_a_time(rendering: Rendering) -> None:
+    spec = rendering.one("Deployment", "operator")["spec"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_every_image_comes_from_the_registry_that_is_named() -> None:
+    rendering = render(VARIANTS["placed and annotated"])
+    images = {spec["containers"][0]["image"] for _, spec in rendering.pod_specs()}
+    assert images == {"registry.example.com/data/orders:7", "registry.example.com/data/piko-operator:0.1.0"}
+    assert all(spec["imagePullSecrets"] == [{"name": "registry"}] for _, spec in rendering.pod_specs())

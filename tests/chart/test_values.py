@@ -1,0 +1,88 @@
+"""Wrong values are refused before anything reaches the cluster, in words that name the value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.chart.rendering import CHART, EXISTING_SECRET, refusal
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"runtme": {"replicas": 3}}, "additional properties 'runtme' not allowed"),
+        ({"runtime": {"replica": 3}}, "additional properties 'replica' not allowed"),
+        ({"runtime": {"replicas": "two"}}, "'/runtime/replicas': got string, want integer"),
+        ({"runtime": {"replicas": -1}}, "'/runtime/replicas': minimum: got -1, want 0"),
+        ({"runtime": {"args": []}}, "'/runtime/args': minItems: got 0, want 1"),
+        ({"runtime": {"image": {"tag": "a:b"}}}, "'/runtime/image/tag': 'a:b' does not match pattern"),
+        ({"runtime": {"logFormat": "xml"}}, "'/runtime/logFormat': value must be one of 'json', 'text'"),
+        ({"runtime": {"env": {"A": ["b"]}}}, "'/runtime/env/A': got array, want boolean or number or string"),
+        ({"runtime": {"env": {"a-b": "c"}}}, "'a-b' does not match pattern"),
+        ({"runtime": {"timezone": "not a zone"}}, "'/runtime/timezone': 'not a zone' does not match pattern"),
+        (
+            {"runtime": {"podDisruptionBudget": {"maxUnavailable": 0}}},
+            "'/runtime/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
+        ),
+        ({"operator": {"namespaces": "data"}}, "'/operator/namespaces': got string, want array"),
+        ({"operator": {"namespaces": ["Data"]}}, "'/operator/namespaces/0': 'Data' does not match pattern"),
+        ({"operator": {"cluster": ""}}, "'/operator/cluster': '' does not match pattern"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'Always', 'IfNotPresent', 'Never'"),
+        ({"serviceMonitor": {"interval": "often"}}, "'/serviceMonitor/interval': 'often' does not match"),
+        ({"service": {"port": 0}}, "'/service/port': minimum: got 0, want 1"),
+        ({"crds": {"enabled": "no"}}, "'/crds/enabled': got string, want boolean"),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_value_is_named(values: dict[str, Any], expected: str) -> None:
+    assert expected in refusal({**EXISTING_SECRET, **values})
+
+
+def test_a_missing_database_is_explained() -> None:
+    said = refusal({})
+    assert "database: none is named; set database.existingSecret to a Secret that holds the DSN" in said
+    assert "or set database.dsn=mysql+asyncmy://user:password@host:3306/piko" in said
+
+
+def test_two_databases_are_one_too_many() -> None:
+    said = refusal({"database": {"existingSecret": "a", "dsn": "mysql+asyncmy://b"}})
+    assert "database: both dsn and existingSecret are set; keep one" in said
+
+
+def test_a_wrong_dsn_is_refused_without_being_shown() -> None:
+    said = refusal({"database": {"dsn": "postgresql://piko:hunter2@db/piko"}})
+    assert "database.dsn (not shown) must begin with mysql+asyncmy://" in said
+    assert "hunter2" not in said
+
+
+@pytest.mark.parametrize("component", ["runtime", "operator"])
+def test_the_dsn_does_not_belong_among_plain_variables(component: str) -> None:
+    said = refusal({**EXISTING_SECRET, component: {"env": {"PIKO_MYSQL_DSN": "hunter2"}}})
+    assert f"{component}.env: PIKO_MYSQL_DSN is a secret and does not belong here" in said
+    assert "hunter2" not in said
+
+
+def test_schema_and_values_name_the_same_things() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    for where, described, given in _objects(schema, schema, values, "values"):
+        missing = {name for name in described - {"global", "claims"} if name not in given}
+        assert not missing, f"{where}: in the schema only: {sorted(missing)}"
+
+
+def _objects(
+    root: dict[str, Any], schema: dict[str, Any], values: dict[str, Any], where: str
+) -> list[tuple[str, set[str], set[str]]]:
+    """Each object that the schema closes: its path, its properties there, and those of the values."""
+    if "$ref" in schema:
+        schema = root["definitions"][schema["$ref"].rsplit("/", 1)[1]]
+    properties = schema.get("properties", {})
+    found = [(where, set(properties), set(values))]
+    for name, inner in properties.items():
+        if isinstance(values.get(name), dict):
+            found += _objects(root, inner, values[name], f"{where}.{name}")
+    return found
