@@ -17,7 +17,7 @@ from piko.store.dialects import sqlite_triggers
 from piko.store.tables import metadata
 
 
-def differences(connection: Connection) -> list[str]:
+def differences(connection: Connection) -> tuple[str, ...]:
     """Each difference as a sentence; empty where there is none."""
     context = MigrationContext.configure(
         connection, opts={"include_name": _is_ours, "compare_server_default": False}
@@ -30,7 +30,7 @@ def differences(connection: Connection) -> list[str]:
             found.extend(_missing_checks(connection, inspector, table))
     if connection.dialect.name == "sqlite":
         found.extend(_missing_triggers(connection))
-    return found
+    return tuple(found)
 
 
 def checks_of(table: Table, connection: Connection) -> set[str]:

@@ -15,11 +15,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, exc, func, inspect, select
@@ -31,7 +30,7 @@ from piko.dsn import parse_dsn
 from piko.errors import MigrationError, SchemaVersionError, SettingsError
 from piko.store.comparison import differences
 from piko.store.engine import Database, translate_errors
-from piko.store.migrations.operations import VERSION_TABLE
+from piko.store.migrations.steps import VERSION_TABLE, Steps, create_version_table
 from piko.store.tables import metadata
 
 DIALECTS = ("mysql", "mariadb", "sqlite")
@@ -144,15 +143,20 @@ def dump(dialect: str) -> str:
     if dialect not in DIALECTS:
         raise SettingsError(f"dialect {dialect!r} is not supported; expected one of {', '.join(DIALECTS)}")
     text = io.StringIO()
-    config = _config(output=text)
-    config.attributes["dialect"] = "sqlite" if dialect == "sqlite" else "mysql"
-    command.upgrade(config, "head", sql=True)
+    options = {"as_sql": True, "output_buffer": text, "literal_binds": True}
+    _run(
+        MigrationContext.configure(
+            dialect_name="sqlite" if dialect == "sqlite" else "mysql",
+            dialect_opts={"paramstyle": "named"},
+            opts={**_options(_scripts()), **options},
+        )
+    )
     return text.getvalue()
 
 
 def head() -> str:
     """The last revision that this release knows."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = _scripts().get_current_head()
     assert revision is not None
     return revision
 
@@ -161,7 +165,7 @@ def head() -> str:
 
 
 def _status(connection: Connection) -> SchemaStatus:
-    scripts = ScriptDirectory.from_config(_config())
+    scripts = _scripts()
     expected = scripts.get_current_head()
     assert expected is not None
     context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
@@ -186,25 +190,35 @@ def _status(connection: Connection) -> SchemaStatus:
 
 
 def _upgrade(connection: Connection, on_revision: Callable[[str, str], None]) -> None:
+    def applied(*, step: Any, **_: object) -> None:
+        on_revision(step.up_revision_id, step.up_revision.doc)
+
     if not _status(connection).usable:  # another may have done it while this one waited for the lock
+        create_version_table(connection)
+        options = {**_options(_scripts()), "on_version_apply": (applied,)}
+        _run(MigrationContext.configure(connection, opts=options))
 
-        def applied(*, step: Any, **_: object) -> None:
-            on_revision(step.up_revision_id, step.up_revision.doc)
 
-        config = _config()
-        config.attributes.update(connection=connection, on_version_apply=applied)
-        command.upgrade(config, "head")
+def _run(context: MigrationContext) -> None:
+    with context.begin_transaction():
+        context.run_migrations(steps=Steps(context))
+
+
+def _scripts() -> ScriptDirectory:
+    folder = resources.files("piko.store") / "migrations"
+    return ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
+
+
+def _options(scripts: ScriptDirectory) -> dict[str, Any]:
+    # Alembic's usual way, `env.py` and `op`, keeps its place in the process: two upgrades in one would meet.
+    def to_head(revision: Any, _context: MigrationContext) -> Any:
+        return scripts._upgrade_revs("head", revision)
+
+    return {"version_table": VERSION_TABLE, "script": scripts, "fn": to_head}
 
 
 def _ignore(_revision: str, _what: str) -> None:
     pass
-
-
-def _config(output: io.StringIO | None = None) -> Config:
-    config = Config(output_buffer=output) if output else Config()
-    config.set_main_option("script_location", "piko.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
 
 
 @asynccontextmanager

@@ -6,14 +6,14 @@ from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, MetaData, S
 
 from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, STAMP, Now, NowOnWrite
 from piko.store.dialects import is_sqlite_instant, on_mysql, on_sqlite
-from piko.store.migrations.operations import create_table
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_02"
 down_revision = "0.1.0_01"
 
 
-def upgrade() -> None:
-    create_table(
+def upgrade(steps: Steps) -> None:
+    steps.create_table(
         Table(
             "job_config",
             MetaData(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Column, MetaData, Table
 
 from piko.store.column_types import INSTANT, JOB_ID, KEY, STAMP, Now
-from piko.store.migrations.operations import create_table
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_04"
 down_revision = "0.1.0_03"
 
 
-def upgrade() -> None:
-    create_table(
+def upgrade(steps: Steps) -> None:
+    steps.create_table(
         Table(
             "job_lock",
             MetaData(),

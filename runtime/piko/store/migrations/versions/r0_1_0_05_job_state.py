@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, CheckConstraint, Column, Double, Integer, MetaData, String, Table, text
 
 from piko.store.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT, STAMP, NowOnWrite
-from piko.store.migrations.operations import create_table
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_05"
 down_revision = "0.1.0_04"
 
 
-def upgrade() -> None:
-    create_table(
+def upgrade(steps: Steps) -> None:
+    steps.create_table(
         Table(
             "job_state",
             MetaData(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Boolean, Column, MetaData, String, Table
 
 from piko.store.column_types import JOB_ID, JSON_TEXT, KEY, STAMP, Now, NowOnWrite
-from piko.store.migrations.operations import create_table
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_07"
 down_revision = "0.1.0_06"
 
 
-def upgrade() -> None:
-    create_table(
+def upgrade(steps: Steps) -> None:
+    steps.create_table(
         Table(
             "job_definition",
             MetaData(),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from sqlalchemy import Column, Integer, MetaData, String, Table
 
 from piko.store.column_types import INSTANT, KEY
-from piko.store.migrations.operations import create_table
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_08"
 down_revision = "0.1.0_07"
 
 
-def upgrade() -> None:
-    create_table(
+def upgrade(steps: Steps) -> None:
+    steps.create_table(
         Table(
             "runtime_instance",
             MetaData(),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, MetaData, Table
 
 from piko.store.column_types import INSTANT, JOB_ID
-from piko.store.migrations.operations import create_index
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_11"
 down_revision = "0.1.0_10"
 
 
-def upgrade() -> None:
+def upgrade(steps: Steps) -> None:
     table = Table("job_run", MetaData(), Column("job_id", JOB_ID), Column("scheduled_time", INSTANT))
-    create_index(Index("ix_job_run_job_time", table.c.job_id, table.c.scheduled_time))
+    steps.create_index(Index("ix_job_run_job_time", table.c.job_id, table.c.scheduled_time))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, MetaData, String, Table
 
 from piko.store.column_types import INSTANT
-from piko.store.migrations.operations import create_index
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_12"
 down_revision = "0.1.0_11"
 
 
-def upgrade() -> None:
+def upgrade(steps: Steps) -> None:
     table = Table("job_run", MetaData(), Column("state", String(length=16)), Column("not_before", INSTANT))
-    create_index(Index("ix_job_run_state", table.c.state, table.c.not_before))
+    steps.create_index(Index("ix_job_run_state", table.c.state, table.c.not_before))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from sqlalchemy import Column, Index, MetaData, Table
 
 from piko.store.column_types import INSTANT
-from piko.store.migrations.operations import create_index
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_13"
 down_revision = "0.1.0_12"
 
 
-def upgrade() -> None:
+def upgrade(steps: Steps) -> None:
     table = Table("runtime_instance", MetaData(), Column("heartbeat_at", INSTANT))
-    create_index(Index("ix_runtime_instance_heartbeat", table.c.heartbeat_at))
+    steps.create_index(Index("ix_runtime_instance_heartbeat", table.c.heartbeat_at))

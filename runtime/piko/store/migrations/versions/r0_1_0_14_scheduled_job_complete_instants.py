@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.store.migrations.operations import create_sqlite_trigger
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_14"
 down_revision = "0.1.0_13"
@@ -20,5 +20,5 @@ _STATEMENT = (
 )
 
 
-def upgrade() -> None:
-    create_sqlite_trigger("scheduled_job_complete_instants", _STATEMENT)
+def upgrade(steps: Steps) -> None:
+    steps.create_sqlite_trigger("scheduled_job_complete_instants", _STATEMENT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.store.migrations.operations import create_sqlite_trigger
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_16"
 down_revision = "0.1.0_15"
@@ -16,5 +16,5 @@ _STATEMENT = (
 )
 
 
-def upgrade() -> None:
-    create_sqlite_trigger("job_config_complete_instants", _STATEMENT)
+def upgrade(steps: Steps) -> None:
+    steps.create_sqlite_trigger("job_config_complete_instants", _STATEMENT)

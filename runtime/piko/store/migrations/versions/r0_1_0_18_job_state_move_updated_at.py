@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.store.migrations.operations import create_sqlite_trigger
+from piko.store.migrations.steps import Steps
 
 revision = "0.1.0_18"
 down_revision = "0.1.0_17"
@@ -18,5 +18,5 @@ _STATEMENT = (
 )
 
 
-def upgrade() -> None:
-    create_sqlite_trigger("job_state_move_updated_at", _STATEMENT)
+def upgrade(steps: Steps) -> None:
+    steps.create_sqlite_trigger("job_state_move_updated_at", _STATEMENT)
