@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chart.rendering import VARIANTS, render
+from tests.chart.rendering import ROOT, VARIANTS, render
 from tests.harness import gobuild, versions
 from tests.harness.control_plane import ControlPlane
 from tests.harness.locate import MissingToolError
@@ -60,3 +60,12 @@ def test_a_dry_run_of_the_server_takes_it(
     )
     assert outcome.stderr == ""
     assert outcome.stdout.count("(server dry run)") == len(rendering.objects)
+
+
+@pytest.mark.parametrize("name", ["database.yaml", "schedule.yaml"])
+def test_the_manifests_of_the_cluster_example_are_taken(
+    crds: ControlPlane, restricted_namespace: str, name: str
+) -> None:
+    path = ROOT / "examples" / "cluster" / name
+    outcome = crds.kubectl("-n", restricted_namespace, "apply", "--dry-run=server", "-f", str(path))
+    assert outcome.stderr == ""
