@@ -36,6 +36,7 @@ def is_sqlite_instant(column: str) -> str:
     """A condition: `YYYY-MM-DD HH:MM:SS`, alone or with milliseconds or microseconds, and a real date."""
     return (
         f"{column} IS NULL OR (length({column}) IN (19, 23, 26) AND {column} NOT GLOB '*[^0-9 :.-]*' "
+        f"AND substr({column}, 1, 4) >= '1000' "
         f"AND substr({column}, 20, 1) IN ('', '.') AND substr({column}, 21) NOT GLOB '*[^0-9]*' "
         # The modifier makes SQLite reckon: without it February has 31 days.
         f"AND coalesce(datetime(substr({column}, 1, 19), '+0 days') = substr({column}, 1, 19), 0))"
