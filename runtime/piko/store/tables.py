@@ -11,8 +11,6 @@ Conventions, on MySQL, MariaDB and SQLite alike:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
@@ -30,8 +28,9 @@ from sqlalchemy import (
 )
 
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy, RunState, TriggerType
+from piko.store import checks
 from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, STAMP, Now, NowOnWrite
-from piko.store.dialects import is_sqlite_instant, on_mysql, on_sqlite, triggers_on_sqlite
+from piko.store.dialects import triggers_on_sqlite
 
 metadata = MetaData()
 
@@ -42,82 +41,15 @@ _ON_MYSQL: dict[str, Any] = {
     "mysql_collate": "utf8mb4_bin",
 }
 
-_MAX_INTEGER = 2**31 - 1
-_MAX_BIGINT = 2**63 - 1
-_MAX_SECONDS = 10**10  # more than any Go duration, and today plus or minus as much is still a date
-_NO_JOB_ID_CHARACTER = "[^A-Za-z0-9_.:-]"
-
 
 def _created_at() -> Column[object]:
-    return Column("created_at", STAMP, nullable=False, server_default=Now())
+    return Column("created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made")
 
 
 def _updated_at() -> Column[object]:
-    return Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite())
-
-
-def _one_of(column: str, values: Iterable[StrEnum | str], name: str) -> CheckConstraint:
-    listed = ", ".join(f"'{value}'" for value in values)
-    return CheckConstraint(f"{column} IN ({listed})", name=name)
-
-
-def _boolean(column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} IN (0, 1)", name=f"{column}_is_0_or_1")
-
-
-def _between(column: str, low: int, high: int, name: str) -> CheckConstraint:
-    # The upper bound is also what refuses text in a number's place on SQLite, where text is the larger.
-    return CheckConstraint(f"{column} BETWEEN {low} AND {high}", name=name)
-
-
-def _positive_seconds(column: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} > 0 AND {column} <= {_MAX_SECONDS}", name=f"{column}_is_positive")
-
-
-def _not_empty(column: str, name: str | None = None) -> CheckConstraint:
-    return CheckConstraint(f"{column} <> ''", name=name or f"{column}_is_not_empty")
-
-
-def _json(column: str) -> CheckConstraint:
-    return CheckConstraint(f"json_valid({column})", name=f"{column}_is_json")
-
-
-def _json_or_null(column: str) -> CheckConstraint:
-    # SQLite before 3.45 says of NULL that it is no JSON, where the others say NULL, which passes.
-    return CheckConstraint(f"{column} IS NULL OR json_valid({column})", name=f"{column}_is_json")
-
-
-def _json_object(column: str) -> CheckConstraint:
-    # What is no JSON at all is for the constraint that says so; MySQL would stop here with another error.
-    return CheckConstraint(
-        f"lower(json_type(CASE WHEN json_valid({column}) THEN {column} ELSE '{{}}' END)) = 'object'",
-        name=f"{column}_is_an_object",
+    return Column(
+        "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
     )
-
-
-def _job_id(prefix: str = "") -> Iterator[CheckConstraint]:
-    name = f"{prefix}job_id_has_only_allowed_characters"
-    yield CheckConstraint("length(job_id) BETWEEN 1 AND 128", name=f"{prefix}job_id_is_1_to_128_characters")
-    yield on_mysql(CheckConstraint(f"job_id NOT REGEXP '{_NO_JOB_ID_CHARACTER}'", name=name))
-    yield on_sqlite(CheckConstraint(f"job_id NOT GLOB '*{_NO_JOB_ID_CHARACTER}*'", name=name))
-
-
-def _managed_by(prefix: str = "") -> CheckConstraint:
-    return CheckConstraint(
-        "managed_by LIKE '_%/_%/_%/_%'", name=f"{prefix}managed_by_is_cluster_namespace_name_uid"
-    )
-
-
-def _instants(*columns: str) -> Iterator[CheckConstraint]:
-    for column in columns:
-        name = f"{column}_is_an_instant"
-        yield on_mysql(CheckConstraint(f"{column} >= '1000-01-01'", name=name))
-        yield on_sqlite(CheckConstraint(is_sqlite_instant(column), name=name))
-
-
-def _stamps() -> Iterator[CheckConstraint]:
-    for column in ("created_at", "updated_at"):
-        yield on_sqlite(CheckConstraint(is_sqlite_instant(column), name=f"{column}_is_an_instant"))
 
 
 # ---- what people and the operator write -----------------------------------------------------------
@@ -125,94 +57,164 @@ def _stamps() -> Iterator[CheckConstraint]:
 scheduled_job = Table(
     "scheduled_job",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
-    Column("schedule_type", String(16), nullable=False),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job, as the code registers it"),
+    Column("schedule_type", String(16), nullable=False, comment="cron, interval or date"),
     Column("schedule_expr", JSON_TEXT, nullable=False, comment="JSON; its form depends on schedule_type"),
     Column("timezone", String(64), comment="IANA name; NULL: the setting `timezone`"),
-    Column("enabled", Boolean, nullable=False, server_default=text("1")),
-    Column("version", BigInteger, nullable=False, server_default=text("1")),
-    Column("start_at", INSTANT),
-    Column("end_at", INSTANT),
-    Column("jitter_s", Double, nullable=False, server_default=text("0")),
-    Column("misfire_grace_s", Double, nullable=False, server_default=text("300")),
-    Column("coalesce", Boolean, nullable=False, server_default=text("1")),
-    Column("overlap_policy", String(16), nullable=False, server_default=OverlapPolicy.SKIP.value),
-    Column("max_instances", Integer, nullable=False, server_default=text("1")),
-    Column("concurrency_group", String(128)),
+    Column("enabled", Boolean, nullable=False, server_default=text("1"), comment="0: nothing is fired"),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        server_default=text("1"),
+        comment="yours to raise; any edit counts, raised or not",
+    ),
+    Column("start_at", INSTANT, comment="nothing is fired before"),
+    Column("end_at", INSTANT, comment="nothing is fired after"),
+    Column(
+        "jitter_s",
+        Double,
+        nullable=False,
+        server_default=text("0"),
+        comment="moves the start by up to this, the same on every replica",
+    ),
+    Column(
+        "misfire_grace_s",
+        Double,
+        nullable=False,
+        server_default=text("300"),
+        comment="what is later than this is recorded as MISSED",
+    ),
+    Column(
+        "coalesce",
+        Boolean,
+        nullable=False,
+        server_default=text("1"),
+        comment="1: of several instants due at once the latest runs",
+    ),
+    Column(
+        "overlap_policy",
+        String(16),
+        nullable=False,
+        server_default=OverlapPolicy.SKIP.value,
+        comment="when max_instances are running: skip, queue, queue_all, replace or allow",
+    ),
+    Column(
+        "max_instances", Integer, nullable=False, server_default=text("1"), comment="runs of the job at once"
+    ),
+    Column("concurrency_group", String(128), comment="jobs that share a limit"),
     Column("concurrency_limit", Integer, comment="runs at once in the group; the lowest of its rows counts"),
     Column("priority", Integer, nullable=False, server_default=text("0"), comment="higher starts first"),
     Column("timeout_s", Double, comment="NULL: the job's own, else none"),
     Column("max_attempts", Integer, comment="NULL: the job's own, else 1"),
-    Column("retry_backoff_s", Double, nullable=False, server_default=text("10")),
-    Column("retry_max_backoff_s", Double, nullable=False, server_default=text("300")),
+    Column(
+        "retry_backoff_s",
+        Double,
+        nullable=False,
+        server_default=text("10"),
+        comment="pause before the second attempt; it doubles from attempt to attempt",
+    ),
+    Column(
+        "retry_max_backoff_s",
+        Double,
+        nullable=False,
+        server_default=text("300"),
+        comment="the longest pause",
+    ),
     Column("backfill_policy", String(16), comment="NULL: the job's own"),
     Column("max_lookback_s", Double, comment="NULL: no bound"),
     Column("backfill_max_windows", Integer, nullable=False, server_default=text("100"), comment="per tick"),
-    Column("history_successful", Integer, nullable=False, server_default=text("100")),
-    Column("history_failed", Integer, nullable=False, server_default=text("100")),
+    Column(
+        "history_successful",
+        Integer,
+        nullable=False,
+        server_default=text("100"),
+        comment="how many runs that succeeded are kept",
+    ),
+    Column(
+        "history_failed",
+        Integer,
+        nullable=False,
+        server_default=text("100"),
+        comment="how many other runs are kept",
+    ),
     Column("last_data_time", INSTANT, comment="watermark; the runtime moves it, people may set it"),
     Column("completed_at", INSTANT, comment="set when a `date` schedule has fired"),
     Column("managed_by", String(512), comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it"),
     _created_at(),
     _updated_at(),
-    *_job_id(),
-    _one_of("schedule_type", ("cron", "interval", "date"), "schedule_type_is_cron_interval_or_date"),
-    _json("schedule_expr"),
-    _not_empty("timezone"),
-    _boolean("enabled"),
-    _between("version", 0, _MAX_BIGINT, "version_is_not_negative"),
-    *_instants("start_at", "end_at", "last_data_time", "completed_at"),
-    *_stamps(),
+    *checks.job_id(),
+    checks.one_of("schedule_type", ("cron", "interval", "date"), "schedule_type_is_cron_interval_or_date"),
+    checks.json("schedule_expr"),
+    checks.not_empty("timezone"),
+    checks.boolean("enabled"),
+    checks.between("version", 0, checks.MAX_BIGINT, "version_is_not_negative"),
+    *checks.instants("start_at", "end_at", "last_data_time", "completed_at"),
+    *checks.stamps(),
     CheckConstraint(
         "start_at IS NULL OR end_at IS NULL OR start_at < end_at", name="start_at_is_before_end_at"
     ),
-    _between("jitter_s", 0, 86400, "jitter_s_is_0_to_86400"),
-    _between("misfire_grace_s", 0, _MAX_SECONDS, "misfire_grace_s_is_not_negative"),
-    _boolean("coalesce"),
-    _one_of("overlap_policy", OverlapPolicy, "overlap_policy_is_known"),
-    _between("max_instances", 1, _MAX_INTEGER, "max_instances_is_positive"),
-    _not_empty("concurrency_group"),
-    _between("concurrency_limit", 1, _MAX_INTEGER, "concurrency_limit_is_positive"),
+    checks.between("jitter_s", 0, 86400, "jitter_s_is_0_to_86400"),
+    checks.between("misfire_grace_s", 0, checks.MAX_SECONDS, "misfire_grace_s_is_not_negative"),
+    checks.boolean("coalesce"),
+    checks.one_of("overlap_policy", OverlapPolicy, "overlap_policy_is_known"),
+    checks.between("max_instances", 1, checks.MAX_INTEGER, "max_instances_is_positive"),
+    checks.not_empty("concurrency_group"),
+    checks.between("concurrency_limit", 1, checks.MAX_INTEGER, "concurrency_limit_is_positive"),
     CheckConstraint(
         "concurrency_limit IS NULL OR concurrency_group IS NOT NULL", name="concurrency_limit_needs_a_group"
     ),
-    _between("priority", -_MAX_INTEGER, _MAX_INTEGER, "priority_is_a_whole_number"),
-    _positive_seconds("timeout_s"),
-    _between("max_attempts", 1, _MAX_INTEGER, "max_attempts_is_positive"),
-    _between("retry_backoff_s", 0, _MAX_SECONDS, "retry_backoff_s_is_not_negative"),
-    _between("retry_max_backoff_s", 0, _MAX_SECONDS, "retry_max_backoff_s_is_not_negative"),
-    _one_of("backfill_policy", BackfillPolicy, "backfill_policy_is_known"),
-    _positive_seconds("max_lookback_s"),
-    _between("backfill_max_windows", 1, _MAX_INTEGER, "backfill_max_windows_is_positive"),
-    _between("history_successful", 0, _MAX_INTEGER, "history_successful_is_not_negative"),
-    _between("history_failed", 0, _MAX_INTEGER, "history_failed_is_not_negative"),
-    _managed_by(),
+    checks.between("priority", -checks.MAX_INTEGER, checks.MAX_INTEGER, "priority_is_a_whole_number"),
+    checks.positive_seconds("timeout_s"),
+    checks.between("max_attempts", 1, checks.MAX_INTEGER, "max_attempts_is_positive"),
+    checks.between("retry_backoff_s", 0, checks.MAX_SECONDS, "retry_backoff_s_is_not_negative"),
+    checks.between("retry_max_backoff_s", 0, checks.MAX_SECONDS, "retry_max_backoff_s_is_not_negative"),
+    checks.one_of("backfill_policy", BackfillPolicy, "backfill_policy_is_known"),
+    checks.positive_seconds("max_lookback_s"),
+    checks.between("backfill_max_windows", 1, checks.MAX_INTEGER, "backfill_max_windows_is_positive"),
+    checks.between("history_successful", 0, checks.MAX_INTEGER, "history_successful_is_not_negative"),
+    checks.between("history_failed", 0, checks.MAX_INTEGER, "history_failed_is_not_negative"),
+    checks.managed_by(),
     **_ON_MYSQL,
 )
 
 job_config = Table(
     "job_config",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
-    Column("schema_version", Integer, nullable=False, server_default=text("1")),
-    Column("config_json", JSON_TEXT, nullable=False),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job, as the code registers it"),
+    Column(
+        "schema_version",
+        Integer,
+        nullable=False,
+        server_default=text("1"),
+        comment="version of the form of config_json, as the job counts it",
+    ),
+    Column(
+        "config_json", JSON_TEXT, nullable=False, comment="an object, checked against the model of the job"
+    ),
     Column("secret_json", JSON_TEXT, comment="merged over config_json; never shown"),
     Column("effective_from", INSTANT, comment="NULL: now"),
-    Column("version", BigInteger, nullable=False, server_default=text("1")),
+    Column(
+        "version",
+        BigInteger,
+        nullable=False,
+        server_default=text("1"),
+        comment="yours to raise; any edit counts, raised or not",
+    ),
     Column("updated_by", String(255), comment="who wrote it, as they say"),
     Column("managed_by", String(512), comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it"),
     _created_at(),
     _updated_at(),
-    *_job_id("config_"),
-    _between("schema_version", 1, _MAX_INTEGER, "schema_version_is_positive"),
-    _between("version", 0, _MAX_BIGINT, "config_version_is_not_negative"),
-    _json("config_json"),
-    _json_object("config_json"),
-    _json_or_null("secret_json"),
-    _json_object("secret_json"),
-    *_instants("effective_from"),
-    *_stamps(),
-    _managed_by("config_"),
+    *checks.job_id("config_"),
+    checks.between("schema_version", 1, checks.MAX_INTEGER, "schema_version_is_positive"),
+    checks.between("version", 0, checks.MAX_BIGINT, "config_version_is_not_negative"),
+    checks.json("config_json"),
+    checks.json_object("config_json"),
+    checks.json("secret_json"),
+    checks.json_object("secret_json"),
+    *checks.instants("effective_from"),
+    *checks.stamps(),
+    checks.managed_by("config_"),
     **_ON_MYSQL,
 )
 
@@ -221,13 +223,21 @@ job_config = Table(
 job_run = Table(
     "job_run",
     metadata,
-    Column("run_id", KEY, primary_key=True),
-    Column("job_id", JOB_ID, nullable=False),
-    Column("scheduled_time", INSTANT, nullable=False),
-    Column("attempt", Integer, nullable=False, server_default=text("1")),
-    Column("state", String(16), nullable=False),
-    Column("trigger_type", String(16), nullable=False, server_default=TriggerType.SCHEDULE.value),
-    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("run_id", KEY, primary_key=True, comment="one attempt"),
+    Column("job_id", JOB_ID, nullable=False, comment="the job"),
+    Column("scheduled_time", INSTANT, nullable=False, comment="the instant it is for"),
+    Column(
+        "attempt", Integer, nullable=False, server_default=text("1"), comment="1, 2, … for one scheduled_time"
+    ),
+    Column("state", String(16), nullable=False, comment="QUEUED, RUNNING, or how it ended"),
+    Column(
+        "trigger_type",
+        String(16),
+        nullable=False,
+        server_default=TriggerType.SCHEDULE.value,
+        comment="why it exists: schedule, catch_up, retry, manual or backfill",
+    ),
+    Column("priority", Integer, nullable=False, server_default=text("0"), comment="as the schedule said"),
     Column("not_before", INSTANT, comment="a queued run does not start earlier"),
     Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
     Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
@@ -236,16 +246,16 @@ job_run = Table(
     Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
     Column("epoch", BigInteger, comment="leadership under which it was claimed"),
     Column("instance_id", KEY, comment="runtime_instance that runs it"),
-    Column("claimed_at", INSTANT),
-    Column("started_at", INSTANT),
-    Column("finished_at", INSTANT),
-    Column("duration_s", Double),
-    Column("error_type", String(255)),
+    Column("claimed_at", INSTANT, comment="when a leader took it"),
+    Column("started_at", INSTANT, comment="when the handler was called"),
+    Column("finished_at", INSTANT, comment="when it ended"),
+    Column("duration_s", Double, comment="how long the handler ran"),
+    Column("error_type", String(255), comment="class of the exception"),
     Column("error", LONG_TEXT, comment="message and bounded traceback"),
     _created_at(),
-    _between("attempt", 1, _MAX_INTEGER, "attempt_is_positive"),
-    _one_of("state", RunState, "run_state_is_known"),
-    _one_of("trigger_type", TriggerType, "trigger_type_is_known"),
+    checks.between("attempt", 1, checks.MAX_INTEGER, "attempt_is_positive"),
+    checks.one_of("state", RunState, "run_state_is_known"),
+    checks.one_of("trigger_type", TriggerType, "trigger_type_is_known"),
     **_ON_MYSQL,
 )
 Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
@@ -255,11 +265,11 @@ Index("ix_job_run_finished", job_run.c.finished_at)
 job_lock = Table(
     "job_lock",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
-    Column("scheduled_time", INSTANT, primary_key=True),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column("scheduled_time", INSTANT, primary_key=True, comment="the instant that is claimed"),
     Column("run_id", KEY, nullable=False, comment="the run that holds the window now"),
     Column("claim_token", KEY, nullable=False, comment="the batch of claims that inserted it"),
-    Column("epoch", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False, comment="leadership under which it was claimed"),
     _created_at(),
     **_ON_MYSQL,
 )
@@ -267,39 +277,50 @@ job_lock = Table(
 job_state = Table(
     "job_state",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
-    Column("status", String(16), nullable=False),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column(
+        "status",
+        String(16),
+        nullable=False,
+        comment="Scheduled, Disabled, Completed, Invalid or Unregistered",
+    ),
     Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
     Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
     Column("observed_version", BigInteger, comment="scheduled_job.version that status speaks of"),
     Column("cursor_at", INSTANT, comment="instants up to here are dealt with"),
-    Column("next_run_at", INSTANT),
-    Column("last_run_id", KEY),
-    Column("last_state", String(16)),
-    Column("last_scheduled_time", INSTANT),
-    Column("last_started_at", INSTANT),
-    Column("last_duration_s", Double),
-    Column("last_error", LONG_TEXT),
-    Column("last_success_at", INSTANT),
-    Column("consecutive_failures", Integer, nullable=False, server_default=text("0")),
-    Column("epoch", BigInteger, nullable=False, server_default=text("0")),
+    Column("next_run_at", INSTANT, comment="when it is due next"),
+    Column("last_run_id", KEY, comment="the run that ended last"),
+    Column("last_state", String(16), comment="how it ended"),
+    Column("last_scheduled_time", INSTANT, comment="the instant it was for"),
+    Column("last_started_at", INSTANT, comment="when its handler was called"),
+    Column("last_duration_s", Double, comment="how long its handler ran"),
+    Column("last_error", LONG_TEXT, comment="its error"),
+    Column("last_success_at", INSTANT, comment="when a run last succeeded"),
+    Column(
+        "consecutive_failures",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="runs since then that did not succeed",
+    ),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="leadership that wrote it"),
     _updated_at(),
-    _one_of("status", JobStatus, "job_status_is_known"),
+    checks.one_of("status", JobStatus, "job_status_is_known"),
     **_ON_MYSQL,
 )
 
 job_config_revision = Table(
     "job_config_revision",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
     Column("revision", BigInteger, primary_key=True, autoincrement=False, comment="1, 2, … per job"),
-    Column("content_hash", KEY, nullable=False),
-    Column("schema_version", Integer, nullable=False),
-    Column("config_json", JSON_TEXT, nullable=False),
-    Column("secret_json", JSON_TEXT),
-    Column("effective_from", INSTANT),
-    Column("row_version", BigInteger, nullable=False),
-    Column("author", String(255)),
+    Column("content_hash", KEY, nullable=False, comment="what makes two contents the same"),
+    Column("schema_version", Integer, nullable=False, comment="as in job_config"),
+    Column("config_json", JSON_TEXT, nullable=False, comment="as in job_config"),
+    Column("secret_json", JSON_TEXT, comment="as in job_config; never shown"),
+    Column("effective_from", INSTANT, comment="as in job_config"),
+    Column("row_version", BigInteger, nullable=False, comment="job_config.version when it was seen"),
+    Column("author", String(255), comment="job_config.updated_by when it was seen"),
     Column("source", String(512), comment="managed_by of the row, or `sql`"),
     Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
     _created_at(),
@@ -309,13 +330,13 @@ job_config_revision = Table(
 job_definition = Table(
     "job_definition",
     metadata,
-    Column("job_id", JOB_ID, primary_key=True),
-    Column("app", String(255), nullable=False),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column("app", String(255), nullable=False, comment="name of the application that has it"),
     Column("handler", String(512), nullable=False, comment="module:qualified name"),
-    Column("stateful", Boolean, nullable=False),
-    Column("backfill_policy", String(16)),
+    Column("stateful", Boolean, nullable=False, comment="1: its runs cover windows of data"),
+    Column("backfill_policy", String(16), comment="what the code says"),
     Column("config_schema", JSON_TEXT, comment="JSON Schema of the job's model; NULL: any object"),
-    Column("content_hash", KEY, nullable=False),
+    Column("content_hash", KEY, nullable=False, comment="what makes two definitions the same"),
     Column("instance_id", KEY, nullable=False, comment="runtime_instance that published it last"),
     _created_at(),
     _updated_at(),
@@ -325,12 +346,12 @@ job_definition = Table(
 runtime_instance = Table(
     "runtime_instance",
     metadata,
-    Column("instance_id", KEY, primary_key=True),
-    Column("app", String(255), nullable=False),
-    Column("host", String(255), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("version", String(64), nullable=False),
-    Column("started_at", INSTANT, nullable=False),
+    Column("instance_id", KEY, primary_key=True, comment="one start of one process"),
+    Column("app", String(255), nullable=False, comment="name of its application"),
+    Column("host", String(255), nullable=False, comment="its host or pod"),
+    Column("pid", Integer, nullable=False, comment="its process there"),
+    Column("version", String(64), nullable=False, comment="its release of Piko"),
+    Column("started_at", INSTANT, nullable=False, comment="when it started"),
     Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
     Column("stopped_at", INSTANT, comment="set by a clean stop"),
     **_ON_MYSQL,
@@ -340,12 +361,12 @@ Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)
 leader_lease = Table(
     "leader_lease",
     metadata,
-    Column("name", String(255), primary_key=True),
+    Column("name", String(255), primary_key=True, comment="the setting `leader_name`"),
     Column("epoch", BigInteger, nullable=False, comment="grows by one with each change of leader"),
     Column("holder", KEY, comment="runtime_instance; NULL: released"),
-    Column("holder_host", String(255)),
-    Column("acquired_at", INSTANT),
-    Column("renewed_at", INSTANT),
+    Column("holder_host", String(255), comment="its host or pod"),
+    Column("acquired_at", INSTANT, comment="when this leadership began"),
+    Column("renewed_at", INSTANT, comment="when it was last renewed"),
     Column("expires_at", INSTANT, comment="by the database's clock"),
     **_ON_MYSQL,
 )

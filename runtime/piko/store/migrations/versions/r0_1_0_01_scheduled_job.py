@@ -28,22 +28,60 @@ def upgrade(steps: Steps) -> None:
         Table(
             "scheduled_job",
             MetaData(),
-            Column("job_id", JOB_ID, primary_key=True),
-            Column("schedule_type", String(16), nullable=False),
+            Column("job_id", JOB_ID, primary_key=True, comment="the job, as the code registers it"),
+            Column("schedule_type", String(16), nullable=False, comment="cron, interval or date"),
             Column(
                 "schedule_expr", JSON_TEXT, nullable=False, comment="JSON; its form depends on schedule_type"
             ),
             Column("timezone", String(64), comment="IANA name; NULL: the setting `timezone`"),
-            Column("enabled", Boolean, nullable=False, server_default=text("1")),
-            Column("version", BigInteger, nullable=False, server_default=text("1")),
-            Column("start_at", INSTANT),
-            Column("end_at", INSTANT),
-            Column("jitter_s", Double, nullable=False, server_default=text("0")),
-            Column("misfire_grace_s", Double, nullable=False, server_default=text("300")),
-            Column("coalesce", Boolean, nullable=False, server_default=text("1")),
-            Column("overlap_policy", String(16), nullable=False, server_default="skip"),
-            Column("max_instances", Integer, nullable=False, server_default=text("1")),
-            Column("concurrency_group", String(128)),
+            Column(
+                "enabled", Boolean, nullable=False, server_default=text("1"), comment="0: nothing is fired"
+            ),
+            Column(
+                "version",
+                BigInteger,
+                nullable=False,
+                server_default=text("1"),
+                comment="yours to raise; any edit counts, raised or not",
+            ),
+            Column("start_at", INSTANT, comment="nothing is fired before"),
+            Column("end_at", INSTANT, comment="nothing is fired after"),
+            Column(
+                "jitter_s",
+                Double,
+                nullable=False,
+                server_default=text("0"),
+                comment="moves the start by up to this, the same on every replica",
+            ),
+            Column(
+                "misfire_grace_s",
+                Double,
+                nullable=False,
+                server_default=text("300"),
+                comment="what is later than this is recorded as MISSED",
+            ),
+            Column(
+                "coalesce",
+                Boolean,
+                nullable=False,
+                server_default=text("1"),
+                comment="1: of several instants due at once the latest runs",
+            ),
+            Column(
+                "overlap_policy",
+                String(16),
+                nullable=False,
+                server_default="skip",
+                comment="when max_instances are running: skip, queue, queue_all, replace or allow",
+            ),
+            Column(
+                "max_instances",
+                Integer,
+                nullable=False,
+                server_default=text("1"),
+                comment="runs of the job at once",
+            ),
+            Column("concurrency_group", String(128), comment="jobs that share a limit"),
             Column(
                 "concurrency_limit",
                 Integer,
@@ -54,8 +92,20 @@ def upgrade(steps: Steps) -> None:
             ),
             Column("timeout_s", Double, comment="NULL: the job's own, else none"),
             Column("max_attempts", Integer, comment="NULL: the job's own, else 1"),
-            Column("retry_backoff_s", Double, nullable=False, server_default=text("10")),
-            Column("retry_max_backoff_s", Double, nullable=False, server_default=text("300")),
+            Column(
+                "retry_backoff_s",
+                Double,
+                nullable=False,
+                server_default=text("10"),
+                comment="pause before the second attempt; it doubles from attempt to attempt",
+            ),
+            Column(
+                "retry_max_backoff_s",
+                Double,
+                nullable=False,
+                server_default=text("300"),
+                comment="the longest pause",
+            ),
             Column("backfill_policy", String(16), comment="NULL: the job's own"),
             Column("max_lookback_s", Double, comment="NULL: no bound"),
             Column(
@@ -65,8 +115,20 @@ def upgrade(steps: Steps) -> None:
                 server_default=text("100"),
                 comment="per tick",
             ),
-            Column("history_successful", Integer, nullable=False, server_default=text("100")),
-            Column("history_failed", Integer, nullable=False, server_default=text("100")),
+            Column(
+                "history_successful",
+                Integer,
+                nullable=False,
+                server_default=text("100"),
+                comment="how many runs that succeeded are kept",
+            ),
+            Column(
+                "history_failed",
+                Integer,
+                nullable=False,
+                server_default=text("100"),
+                comment="how many other runs are kept",
+            ),
             Column("last_data_time", INSTANT, comment="watermark; the runtime moves it, people may set it"),
             Column("completed_at", INSTANT, comment="set when a `date` schedule has fired"),
             Column(
@@ -74,8 +136,12 @@ def upgrade(steps: Steps) -> None:
                 String(512),
                 comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it",
             ),
-            Column("created_at", STAMP, nullable=False, server_default=Now()),
-            Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite()),
+            Column(
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+            ),
+            Column(
+                "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+            ),
             CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="job_id_is_1_to_128_characters"),
             on_mysql(
                 CheckConstraint(
@@ -90,7 +156,9 @@ def upgrade(steps: Steps) -> None:
             CheckConstraint(
                 "schedule_type IN ('cron', 'interval', 'date')", name="schedule_type_is_cron_interval_or_date"
             ),
-            CheckConstraint("json_valid(schedule_expr)", name="schedule_expr_is_json"),
+            CheckConstraint(
+                "schedule_expr IS NULL OR json_valid(schedule_expr)", name="schedule_expr_is_json"
+            ),
             CheckConstraint("timezone <> ''", name="timezone_is_not_empty"),
             CheckConstraint("enabled IN (0, 1)", name="enabled_is_0_or_1"),
             CheckConstraint("version BETWEEN 0 AND 9223372036854775807", name="version_is_not_negative"),

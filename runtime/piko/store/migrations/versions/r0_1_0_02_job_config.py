@@ -17,20 +17,41 @@ def upgrade(steps: Steps) -> None:
         Table(
             "job_config",
             MetaData(),
-            Column("job_id", JOB_ID, primary_key=True),
-            Column("schema_version", Integer, nullable=False, server_default=text("1")),
-            Column("config_json", JSON_TEXT, nullable=False),
+            Column("job_id", JOB_ID, primary_key=True, comment="the job, as the code registers it"),
+            Column(
+                "schema_version",
+                Integer,
+                nullable=False,
+                server_default=text("1"),
+                comment="version of the form of config_json, as the job counts it",
+            ),
+            Column(
+                "config_json",
+                JSON_TEXT,
+                nullable=False,
+                comment="an object, checked against the model of the job",
+            ),
             Column("secret_json", JSON_TEXT, comment="merged over config_json; never shown"),
             Column("effective_from", INSTANT, comment="NULL: now"),
-            Column("version", BigInteger, nullable=False, server_default=text("1")),
+            Column(
+                "version",
+                BigInteger,
+                nullable=False,
+                server_default=text("1"),
+                comment="yours to raise; any edit counts, raised or not",
+            ),
             Column("updated_by", String(255), comment="who wrote it, as they say"),
             Column(
                 "managed_by",
                 String(512),
                 comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it",
             ),
-            Column("created_at", STAMP, nullable=False, server_default=Now()),
-            Column("updated_at", STAMP, nullable=False, server_default=NowOnWrite()),
+            Column(
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+            ),
+            Column(
+                "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+            ),
             CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="config_job_id_is_1_to_128_characters"),
             on_mysql(
                 CheckConstraint(
@@ -46,7 +67,7 @@ def upgrade(steps: Steps) -> None:
             CheckConstraint(
                 "version BETWEEN 0 AND 9223372036854775807", name="config_version_is_not_negative"
             ),
-            CheckConstraint("json_valid(config_json)", name="config_json_is_json"),
+            CheckConstraint("config_json IS NULL OR json_valid(config_json)", name="config_json_is_json"),
             CheckConstraint(
                 (
                     "lower(json_type(CASE WHEN json_valid(config_json) THEN config_json ELSE '{}' "

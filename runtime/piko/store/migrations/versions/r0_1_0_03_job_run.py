@@ -16,13 +16,27 @@ def upgrade(steps: Steps) -> None:
         Table(
             "job_run",
             MetaData(),
-            Column("run_id", KEY, primary_key=True),
-            Column("job_id", JOB_ID, nullable=False),
-            Column("scheduled_time", INSTANT, nullable=False),
-            Column("attempt", Integer, nullable=False, server_default=text("1")),
-            Column("state", String(16), nullable=False),
-            Column("trigger_type", String(16), nullable=False, server_default="schedule"),
-            Column("priority", Integer, nullable=False, server_default=text("0")),
+            Column("run_id", KEY, primary_key=True, comment="one attempt"),
+            Column("job_id", JOB_ID, nullable=False, comment="the job"),
+            Column("scheduled_time", INSTANT, nullable=False, comment="the instant it is for"),
+            Column(
+                "attempt",
+                Integer,
+                nullable=False,
+                server_default=text("1"),
+                comment="1, 2, … for one scheduled_time",
+            ),
+            Column("state", String(16), nullable=False, comment="QUEUED, RUNNING, or how it ended"),
+            Column(
+                "trigger_type",
+                String(16),
+                nullable=False,
+                server_default="schedule",
+                comment="why it exists: schedule, catch_up, retry, manual or backfill",
+            ),
+            Column(
+                "priority", Integer, nullable=False, server_default=text("0"), comment="as the schedule said"
+            ),
             Column("not_before", INSTANT, comment="a queued run does not start earlier"),
             Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
             Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
@@ -31,13 +45,15 @@ def upgrade(steps: Steps) -> None:
             Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
             Column("epoch", BigInteger, comment="leadership under which it was claimed"),
             Column("instance_id", KEY, comment="runtime_instance that runs it"),
-            Column("claimed_at", INSTANT),
-            Column("started_at", INSTANT),
-            Column("finished_at", INSTANT),
-            Column("duration_s", Double),
-            Column("error_type", String(255)),
+            Column("claimed_at", INSTANT, comment="when a leader took it"),
+            Column("started_at", INSTANT, comment="when the handler was called"),
+            Column("finished_at", INSTANT, comment="when it ended"),
+            Column("duration_s", Double, comment="how long the handler ran"),
+            Column("error_type", String(255), comment="class of the exception"),
             Column("error", LONG_TEXT, comment="message and bounded traceback"),
-            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            Column(
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+            ),
             CheckConstraint("attempt BETWEEN 1 AND 2147483647", name="attempt_is_positive"),
             CheckConstraint(
                 (

@@ -16,12 +16,14 @@ def upgrade(steps: Steps) -> None:
         Table(
             "job_lock",
             MetaData(),
-            Column("job_id", JOB_ID, primary_key=True),
-            Column("scheduled_time", INSTANT, primary_key=True),
+            Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+            Column("scheduled_time", INSTANT, primary_key=True, comment="the instant that is claimed"),
             Column("run_id", KEY, nullable=False, comment="the run that holds the window now"),
             Column("claim_token", KEY, nullable=False, comment="the batch of claims that inserted it"),
-            Column("epoch", BigInteger, nullable=False),
-            Column("created_at", STAMP, nullable=False, server_default=Now()),
+            Column("epoch", BigInteger, nullable=False, comment="leadership under which it was claimed"),
+            Column(
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+            ),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",
             mysql_collate="utf8mb4_bin",
