@@ -1,0 +1,23 @@
+"""Pure time: from an expression to instants, and from instants to windows.
+
+Nothing here reads a clock, a file or a network; the present comes in as an argument. The database of time
+zones is the one thing read, by `zoneinfo`.
+"""
+
+from piko.schedule.explain import ExplainedInstant, Explanation, explain
+from piko.schedule.jitter import start_offset
+from piko.schedule.parsing import parse_schedule
+from piko.schedule.schedule import Schedule
+from piko.schedule.windows import latest_window, missing_windows, window_ending_at
+
+__all__ = [
+    "ExplainedInstant",
+    "Explanation",
+    "Schedule",
+    "explain",
+    "latest_window",
+    "missing_windows",
+    "parse_schedule",
+    "start_offset",
+    "window_ending_at",
+]
