@@ -287,16 +287,21 @@ async def test_a_database_that_is_down_is_an_error_without_its_password(attempt:
     assert "hush" not in str(raised.value)
 
 
-async def test_a_user_who_may_not_make_tables_reads_which_statement_was_refused(
+async def test_a_user_who_may_not_make_tables_reads_what_was_refused_and_may_look(
     mariadb: TestDatabase,
 ) -> None:
     name = mariadb.dsn.rpartition("/")[2].partition("?")[0]
+    theirs = mariadb.dsn.replace("//piko:piko@", f"//{name}:hush@")
     await mariadb.execute(f"CREATE USER {name}@'%' IDENTIFIED BY 'hush'")
     try:
         await mariadb.execute(f"GRANT SELECT, INSERT ON {name}.* TO {name}@'%'")
         with pytest.raises(MigrationError, match=r"refused a statement.*CREATE.*denied") as raised:
-            await upgrade(mariadb.dsn.replace("//piko:piko@", f"//{name}:hush@"))
+            await upgrade(theirs)
         assert "hush" not in str(raised.value)
+        await mariadb.execute(f"GRANT CREATE, ALTER, INDEX, UPDATE, DELETE ON {name}.* TO {name}@'%'")
+        assert (await upgrade(theirs)).state is SchemaState.CURRENT
+        await mariadb.execute(f"REVOKE CREATE, ALTER, INDEX ON {name}.* FROM {name}@'%'")
+        assert (await check(theirs)).state is SchemaState.CURRENT
     finally:
         await mariadb.execute(f"DROP USER {name}@'%'")
 

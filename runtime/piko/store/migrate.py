@@ -39,6 +39,9 @@ DIALECTS = ("mysql", "mariadb", "sqlite")
 # A DDL statement that waits for a long transaction keeps every later query waiting behind it.
 _METADATA_LOCK_WAIT_S = 30
 
+# Looking is quick; a statement that changes a large table may take long.
+_ANSWER_WAIT_S = 30
+
 
 class SchemaState(StrEnum):
     """How a database's schema relates to the one this release knows."""
@@ -134,7 +137,7 @@ async def check(dsn: str) -> SchemaStatus:
     if url.drivername.startswith("sqlite") and not await to_thread(Path(url.database or "").exists):
         where = url.render_as_string(hide_password=True)  # connecting would make the file
         return SchemaStatus(state=SchemaState.EMPTY, where=where, revision=None, expected=head())
-    async with _connect(dsn, busy_wait_s=10) as connection:
+    async with _connect(dsn, busy_wait_s=10, answer_wait_s=_ANSWER_WAIT_S) as connection:
         return await connection.run_sync(_status)
 
 
@@ -222,10 +225,13 @@ def _ignore(_revision: str, _what: str) -> None:
 
 
 @asynccontextmanager
-async def _connect(dsn: str, *, busy_wait_s: float) -> AsyncIterator[AsyncConnection]:
+async def _connect(
+    dsn: str, *, busy_wait_s: float, answer_wait_s: float | None = None
+) -> AsyncIterator[AsyncConnection]:
     """A connection that commits each statement, unless BEGIN is said."""
     url = parse_dsn(dsn)
-    arguments = _sqlite_arguments(busy_wait_s) if url.drivername.startswith("sqlite") else _mysql_arguments()
+    on_sqlite = url.drivername.startswith("sqlite")
+    arguments = {"timeout": busy_wait_s} if on_sqlite else _mysql_arguments(answer_wait_s)
     engine = create_async_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
     )
@@ -238,13 +244,9 @@ async def _connect(dsn: str, *, busy_wait_s: float) -> AsyncIterator[AsyncConnec
         await engine.dispose()
 
 
-def _mysql_arguments() -> dict[str, Any]:
-    command_on_connect = f"SET time_zone = '+00:00', lock_wait_timeout = {_METADATA_LOCK_WAIT_S}"
-    return {"connect_timeout": 5, "init_command": command_on_connect}
-
-
-def _sqlite_arguments(busy_wait_s: float) -> dict[str, Any]:
-    return {"timeout": busy_wait_s}
+def _mysql_arguments(answer_wait_s: float | None) -> dict[str, Any]:
+    session = f"SET time_zone = '+00:00', lock_wait_timeout = {_METADATA_LOCK_WAIT_S}"
+    return {"connect_timeout": 5, "read_timeout": answer_wait_s, "init_command": session}
 
 
 @asynccontextmanager
