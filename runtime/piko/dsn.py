@@ -34,4 +34,9 @@ def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
         raise SettingsError(
             f"setting `{source}` = {shown}: host or database name is missing; expected the form {DSN_EXAMPLE}"
         )
+    if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
+        raise SettingsError(
+            f"setting `{source}` = {shown}: a database in memory is gone with its connection; "
+            "expected a file, for example sqlite+aiosqlite:////var/lib/piko/piko.db"
+        )
     return url

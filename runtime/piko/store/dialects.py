@@ -48,7 +48,8 @@ def triggers_on_sqlite(table: Table, *, instants: Sequence[str] = ()) -> None:
     triggers = dict(_triggers(table.name, instants))
     table.info[_TRIGGERS] = triggers
     for statement in triggers.values():
-        event.listen(table, "after_create", DDL(statement.replace("%", "%%")).execute_if(dialect="sqlite"))
+        ddl = DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+        event.listen(table, "after_create", ddl.execute_if(dialect="sqlite"))
 
 
 def sqlite_triggers(table: Table) -> dict[str, str]:

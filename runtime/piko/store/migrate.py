@@ -40,7 +40,7 @@ DIALECTS = ("mysql", "mariadb", "sqlite")
 _METADATA_LOCK_WAIT_S = 30
 
 # Looking is quick; a statement that changes a large table may take long.
-_ANSWER_WAIT_S = 30
+_ANSWER_WAIT_S = 10
 
 
 class SchemaState(StrEnum):
@@ -117,10 +117,10 @@ async def upgrade(
     not free within `lock_wait_s` or a statement is refused, `DatabaseUnavailableError` when the database
     cannot be reached.
     """
+    found = await check(dsn)  # on a connection that does not wait long, should the server hang
+    if found.usable:
+        return found
     async with _connect(dsn, busy_wait_s=lock_wait_s) as connection:
-        found = await connection.run_sync(_status)
-        if found.state in (SchemaState.CURRENT, SchemaState.AHEAD, SchemaState.DRIFTED):
-            return found
         async with _locked(connection, lock_wait_s=lock_wait_s):
             await connection.run_sync(_upgrade, on_revision or _ignore)
         return await connection.run_sync(_status)
@@ -137,7 +137,7 @@ async def check(dsn: str) -> SchemaStatus:
     if url.drivername.startswith("sqlite") and not await to_thread(Path(url.database or "").exists):
         where = url.render_as_string(hide_password=True)  # connecting would make the file
         return SchemaStatus(state=SchemaState.EMPTY, where=where, revision=None, expected=head())
-    async with _connect(dsn, busy_wait_s=10, answer_wait_s=_ANSWER_WAIT_S) as connection:
+    async with _connect(dsn, busy_wait_s=_ANSWER_WAIT_S, answer_wait_s=_ANSWER_WAIT_S) as connection:
         return await connection.run_sync(_status)
 
 

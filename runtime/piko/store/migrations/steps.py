@@ -41,7 +41,7 @@ class Steps:
             question = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name = :name")
             if connection.execute(question, {"name": name}).scalar_one():
                 return
-        self._context.execute(DDL(statement.replace("%", "%%")))
+        self._context.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
 
     @property
     def _connection(self) -> Connection | None:
