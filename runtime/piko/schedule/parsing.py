@@ -84,11 +84,6 @@ def parse_schedule(
     return schedule
 
 
-def load_expression(schedule_type: str, schedule_expr: str) -> object:
-    """What the JSON text says, checked no further. Raises `ScheduleError`."""
-    return _load(schedule_type, schedule_expr)
-
-
 def _load(schedule_type: str, text: str) -> object:
     where, expected = "schedule_expr", f"JSON such as {_FORMS[schedule_type]}"
     if not isinstance(text, str) or not text.strip():

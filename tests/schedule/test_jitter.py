@@ -1,0 +1,45 @@
+"""Jitter: bounded, spread, and the same on every replica."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piko.errors import ScheduleError
+from piko.schedule import (
+    start_offset,
+)
+from tests.schedule.making import (
+    starts,
+    utc,
+)
+
+
+@given(job=st.text(max_size=20), when=starts, jitter=st.floats(0, 86_400))
+@settings(max_examples=100, deadline=None)
+def test_jitter_is_within_its_bound_and_the_same_everywhere(job: str, when: datetime, jitter: float) -> None:
+    offset = start_offset(job_id=job, scheduled_time=when, jitter_s=jitter)
+    assert timedelta(0) <= offset <= timedelta(seconds=jitter)
+    local = when.astimezone(ZoneInfo("Asia/Shanghai"))
+    assert start_offset(job_id=job, scheduled_time=local, jitter_s=jitter) == offset
+
+
+def test_jitter_spreads_jobs_and_runs() -> None:
+    def offsets(jobs: list[str], minutes: int) -> list[float]:
+        times = [utc("2026-01-01") + timedelta(minutes=n) for n in range(minutes)]
+        found = [start_offset(job_id=j, scheduled_time=t, jitter_s=60) for j in jobs for t in times]
+        return [offset.total_seconds() for offset in found]
+
+    for spread in (offsets([f"job-{n}" for n in range(1000)], 1), offsets(["job"], 1000)):
+        assert all(any(low <= offset < low + 6 for offset in spread) for low in range(0, 60, 6))
+        assert 27 < sum(spread) / len(spread) < 33
+
+
+@pytest.mark.parametrize("jitter", [-1.0, 86_401.0, float("nan"), float("inf")])
+def test_a_jitter_out_of_range_is_refused(jitter: float) -> None:
+    with pytest.raises(ScheduleError, match="jitter_s"):
+        start_offset(job_id="job", scheduled_time=utc("2026-01-01"), jitter_s=jitter)
