@@ -77,6 +77,7 @@ def test_both_forms_of_a_cron_string_are_the_same_schedule() -> None:
     ("expression", "message"),
     [
         ("61 * * * *", "minute (at character 1) = '61'"),
+        ("  0  24 * * *", "hour (at character 6) = '24'"),
         ("0 1,2,24 * * *", "hour (at character 7) = '24'"),
         ("0 0 32 * *", "day of month (at character 5) = '32'"),
         ("0 0 0 * *", "day of month (at character 5) = '0'"),

@@ -4,7 +4,7 @@ Nothing here reads a clock, a file or a network; the present comes in as an argu
 zones is the one thing read, by `zoneinfo`.
 """
 
-from piko.schedule.explain import ExplainedInstant, Explanation, explain
+from piko.schedule.explain import ExplainedInstant, Explanation, explain, why_silent
 from piko.schedule.jitter import start_offset
 from piko.schedule.parsing import parse_schedule
 from piko.schedule.schedule import Schedule
@@ -19,5 +19,6 @@ __all__ = [
     "missing_windows",
     "parse_schedule",
     "start_offset",
+    "why_silent",
     "window_ending_at",
 ]

@@ -65,6 +65,7 @@ _SECOND = _Field("second", 5, 0, 59, 59, f"0-59, {_COMMON}")
 _FIVE = (_MINUTE, _HOUR, _DAY, _MONTH, _WEEKDAY)
 _SIX = (_SECOND, *_FIVE)
 
+_BLANKS = " \t\n\r\f\v"
 _TOKEN = re.compile(r"\S+", re.ASCII)
 _ITEM = re.compile(r"[0-9A-Za-z*/?#-]+", re.ASCII)
 _HASHED = re.compile(r"H(?:\((\d{1,4})-(\d{1,4})\))?(?:/(\d{1,4}))?", re.ASCII | re.IGNORECASE)
@@ -80,14 +81,12 @@ def parse_cron_string(text: str, *, job_id: str) -> tuple[CronPattern, bool]:
     They are fixed when both are numbers or lists of numbers: no `*`, no range, no step. Raises
     `ScheduleError`.
     """
-    stripped = text.strip()
     if len(text) > LONGEST:
         raise refusal(f"has {len(text)} characters", where=_WHERE, value=text, expected=f"at most {LONGEST}")
-    if not stripped:
+    name = text.strip(_BLANKS)
+    if not name:
         raise refusal("is empty", where=_WHERE, value=text, expected=_EXPECTED)
-    if stripped.startswith("@"):
-        stripped = _by_name(stripped)
-    tokens = list(_TOKEN.finditer(stripped))
+    tokens = list(_TOKEN.finditer(_by_name(name) if name.startswith("@") else text))
     if len(tokens) not in (5, 6):
         raise refusal(f"has {len(tokens)} fields", where=_WHERE, value=text, expected=_EXPECTED)
     described = _SIX if len(tokens) == 6 else _FIVE

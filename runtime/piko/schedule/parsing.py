@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from typing import NoReturn
 from zoneinfo import ZoneInfo
@@ -208,4 +208,4 @@ def _refuse_silence(schedule: Schedule) -> None:
 
 
 def _shown(instant: int) -> str:
-    return to_datetime(instant).astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return to_datetime(instant).isoformat().replace("+00:00", "Z")

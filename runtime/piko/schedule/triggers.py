@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 
 from piko.schedule.instants import SECOND
 from piko.schedule.pattern import NEVER, CronPattern
-from piko.schedule.zones import DAY, Segment, instant_of_wall, segment_at, segment_before
+from piko.schedule.zones import DAY, instant_of_wall, segment_at, segment_before
 
 
 class Trigger(Protocol):
@@ -121,15 +121,3 @@ class Once:
 
     def at_or_before(self, instant: int) -> int | None:
         return self.instant if instant >= self.instant else None
-
-
-def neighbours(zone: ZoneInfo, start: int, end: int) -> list[tuple[Segment, Segment]]:
-    """The segments before and after each change of the zone's clocks, from second `start` to before `end`."""
-    found = []
-    before = segment_at(zone, max(0, start))
-    while before.end < end:
-        after = segment_at(zone, before.end)
-        if after.offset != before.offset:
-            found.append((before, after))
-        before = after
-    return found

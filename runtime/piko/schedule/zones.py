@@ -89,6 +89,18 @@ def instant_of_wall(zone: ZoneInfo, wall: int) -> int:
     return wall - segment.offset
 
 
+def changes_between(zone: ZoneInfo, start: int, end: int) -> list[tuple[Segment, Segment]]:
+    """The segments before and after each change of the clocks from `start` to before `end`."""
+    found = []
+    before = segment_at(zone, max(0, start))
+    while before.end < end:
+        after = segment_at(zone, before.end)
+        if after.offset != before.offset:
+            found.append((before, after))
+        before = after
+    return found
+
+
 @lru_cache(maxsize=4096)
 def _segments(zone: ZoneInfo, chunk: int) -> tuple[tuple[int, ...], tuple[Segment, ...]]:
     start, end = chunk * _CHUNK, (chunk + 1) * _CHUNK
