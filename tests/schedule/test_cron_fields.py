@@ -162,6 +162,14 @@ def test_a_wrong_expression_is_refused_with_its_place(expression: dict[str, Any]
     assert message in str(raised.value)
 
 
+def test_a_time_that_exists_in_no_year_is_refused() -> None:
+    """Elapsed time skips the gap, and this is all that the expression names."""
+    gap = {"year": 2026, "month": 3, "day": 29, "hour": 2, "minute": "*/5"}
+    with pytest.raises(ScheduleError, match="never fires"):
+        cron(gap, "Europe/Berlin")
+    assert len(take(cron(gap, "UTC"), 20, after=utc("2026-01-01"))) == 12
+
+
 def test_a_year_that_is_over_is_refused_when_the_bounds_say_so() -> None:
     with pytest.raises(ScheduleError, match="its last instant is 2020-12-31T00:00:00Z"):
         cron({"year": 2020, "day": "*"}, start_at=utc("2026-01-01"))

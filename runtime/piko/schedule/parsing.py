@@ -194,6 +194,8 @@ def _refuse_silence(schedule: Schedule) -> None:
             value=f"{_shown(schedule.start)} to {_shown(schedule.end)}",
             expected="an end that is not before the start",
         )
+    if _is_endless(schedule):
+        return
     first = schedule.trigger.at_or_after(schedule.start)
     if first is None or first > schedule.end:
         last = schedule.trigger.at_or_before(schedule.start)
@@ -209,3 +211,14 @@ def _refuse_silence(schedule: Schedule) -> None:
 
 def _shown(instant: int) -> str:
     return to_datetime(instant).isoformat().replace("+00:00", "Z")
+
+
+def _is_endless(schedule: Schedule) -> bool:
+    """Whether nothing but the calendar bounds it: the pattern has been found to match in some years."""
+    if schedule.start > FIRST_INSTANT or schedule.end < LAST_INSTANT:
+        return False
+    match schedule.trigger:
+        case FixedCron(pattern=pattern) | ElapsedCron(pattern=pattern):
+            return pattern.years is None
+        case _:
+            return False

@@ -84,8 +84,8 @@ class CronPattern:
     def matches_some_day(self) -> bool:
         """Whether any day of any year matches; decided without walking through the years one by one."""
         if self.years is None and self.weeks is None:
-            shapes = [(first, length) for first in range(7) for length in self._lengths()]
-            return any(self.masks[shape_index(*shape)] for shape in shapes)
+            lengths = self._lengths()
+            return any(self.masks[shape_index(first, length)] for first in range(7) for length in lengths)
         seen = set()
         for year in self._years():
             # Two years of one kind have the same days and the same weeks.

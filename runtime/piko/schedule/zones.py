@@ -134,6 +134,10 @@ def _offset(zone: ZoneInfo, second: int) -> int:
 
 @lru_cache(maxsize=256)
 def _advice(name: str) -> str | None:
-    by_folded = {known.casefold(): known for known in available_timezones()}
-    near = get_close_matches(name.casefold(), by_folded, n=1)
-    return f"did you mean {by_folded[near[0]]}?" if near else None
+    near = get_close_matches(name.casefold(), _known_by_folded(), n=1)
+    return f"did you mean {_known_by_folded()[near[0]]}?" if near else None
+
+
+@lru_cache(maxsize=1)
+def _known_by_folded() -> dict[str, str]:
+    return {known.casefold(): known for known in available_timezones()}
