@@ -20,6 +20,7 @@ from tests.chart.rendering import CHART, EXISTING_SECRET, refusal
         ({"runtime": {"replicas": -1}}, "'/runtime/replicas': minimum: got -1, want 0"),
         ({"runtime": {"args": []}}, "'/runtime/args': minItems: got 0, want 1"),
         ({"runtime": {"image": {"tag": "a:b"}}}, "'/runtime/image/tag': 'a:b' does not match pattern"),
+        ({"runtime": {"image": {"tag": 1.10}}}, "'/runtime/image/tag': got number, want string"),
         ({"runtime": {"logFormat": "xml"}}, "'/runtime/logFormat': value must be one of 'json', 'text'"),
         ({"runtime": {"env": {"A": ["b"]}}}, "'/runtime/env/A': got array, want boolean or number or string"),
         ({"runtime": {"env": {"a-b": "c"}}}, "'a-b' does not match pattern"),
