@@ -1,0 +1,111 @@
+"""What a row means to this code: a planned job, or the reason why it is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from piko.core.registry import JobDefinition, JobRegistry
+from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy
+from piko.errors import ScheduleError
+from piko.schedule import Schedule, parse_schedule
+from piko.store.schedules import ScheduleRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedJob:
+    """A row, the code it runs, and when."""
+
+    row: ScheduleRow
+    definition: JobDefinition
+    schedule: Schedule
+
+    @property
+    def job_id(self) -> str:
+        return self.row.job_id
+
+    @property
+    def timeout_s(self) -> float | None:
+        return self.row.timeout_s if self.row.timeout_s is not None else self.definition.timeout_s
+
+    @property
+    def max_attempts(self) -> int:
+        return self.row.max_attempts if self.row.max_attempts is not None else self.definition.max_attempts
+
+    @property
+    def backfill_policy(self) -> BackfillPolicy:
+        policy = self.row.backfill_policy
+        return self.definition.backfill_policy if policy is None else BackfillPolicy(policy)
+
+    @property
+    def overlap_policy(self) -> OverlapPolicy:
+        return OverlapPolicy(self.row.overlap_policy)
+
+    def retry_delay_s(self, attempt: int) -> float:
+        """Seconds between the failure of `attempt` and the next one: doubled each time, up to the maximum."""
+        delay = self.row.retry_backoff_s * 2.0 ** min(attempt - 1, 60)
+        return min(delay, self.row.retry_max_backoff_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What became of a row. `job` is there where it will fire."""
+
+    row: ScheduleRow
+    status: JobStatus
+    message: str | None = None
+    job: PlannedJob | None = None
+
+
+def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict:
+    """Judge one row; nothing that it holds can raise."""
+    definition = registry.get(row.job_id)
+    try:
+        schedule = parse_schedule(
+            job_id=row.job_id,
+            schedule_type=row.schedule_type,
+            schedule_expr=row.schedule_expr,
+            timezone=row.timezone or timezone,
+            start_at=row.start_at,
+            end_at=row.end_at,
+        )
+    except ScheduleError as error:
+        return Verdict(row=row, status=JobStatus.INVALID, message=str(error))
+    if definition is None:
+        known = ", ".join(sorted(job.job_id for job in registry)[:20]) or "none"
+        return Verdict(
+            row=row,
+            status=JobStatus.UNREGISTERED,
+            message=f"no replica has registered the job {row.job_id!r}; registered here: {known}",
+        )
+    job = PlannedJob(row=row, definition=definition, schedule=schedule)
+    if not row.enabled:
+        return Verdict(row=row, status=JobStatus.DISABLED, message="the row is disabled", job=job)
+    if schedule.fires_once and is_completed(row, schedule):
+        return Verdict(row=row, status=JobStatus.COMPLETED, message=f"it fired; completed_at = {row.completed_at}")
+    return Verdict(row=row, status=JobStatus.SCHEDULED, job=job)
+
+
+def is_completed(row: ScheduleRow, schedule: Schedule) -> bool:
+    """A `date` schedule is done once it fired; moved to a later date it is to fire again."""
+    return row.completed_at is not None and schedule.next_after(row.completed_at) is None
+
+
+@dataclass(slots=True)
+class Plan:
+    """The rows as this replica has understood them; the reconciler writes, others read."""
+
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    loaded: bool = False
+    stale_since: datetime | None = None
+    stale_reason: str | None = None
+
+    def job(self, job_id: str) -> PlannedJob | None:
+        """The job of `job_id` with its code and schedule, suspended ones included."""
+        verdict = self.verdicts.get(job_id)
+        return None if verdict is None else verdict.job
+
+    def scheduled(self, job_id: str) -> PlannedJob | None:
+        """The job of `job_id` where it is to fire by itself."""
+        verdict = self.verdicts.get(job_id)
+        return verdict.job if verdict is not None and verdict.status is JobStatus.SCHEDULED else None

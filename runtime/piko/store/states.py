@@ -1,0 +1,87 @@
+"""`job_state`: the runtime's summary of each job, read by people, the operator and the next leader."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.core.types import JobStatus, RunState
+from piko.store.engine import Database
+from piko.store.leases import Fence
+from piko.store.tables import job_state
+from piko.store.upsert import upsert
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`."""
+
+    job_id: str
+    status: str = JobStatus.SCHEDULED
+    message: str | None = None
+    schedule_hash: str | None = None
+    observed_version: int | None = None
+    cursor_at: datetime | None = None
+    next_run_at: datetime | None = None
+    last_run_id: str | None = None
+    last_state: str | None = None
+    last_scheduled_time: datetime | None = None
+    last_started_at: datetime | None = None
+    last_duration_s: float | None = None
+    last_error: str | None = None
+    last_success_at: datetime | None = None
+    consecutive_failures: int = 0
+
+    @property
+    def succeeded_last(self) -> bool:
+        return self.last_state == RunState.SUCCESS
+
+
+FIELDS = tuple(JobState.__dataclass_fields__)
+PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at", "epoch")
+"""What claims write."""
+LAST = tuple(name for name in FIELDS if name.startswith("last_")) + ("consecutive_failures", "epoch")
+"""What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""
+_COLUMNS = [job_state.c[name] for name in FIELDS]
+
+
+class StateStore:
+    """The leader's account of the jobs."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def read_all(self) -> dict[str, JobState]:
+        async with self._database.statements() as connection:
+            rows = await connection.execute(select(*_COLUMNS))
+            return {row.job_id: JobState(**row._mapping) for row in rows}
+
+    async def write(self, states: Sequence[JobState], fence: Fence) -> None:
+        """Write `states`; raises `FencedError` where another replica leads."""
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            await write_states(connection, self._database, states, fence, update=PLAN)
+
+    async def forget(self, job_ids: Collection[str], fence: Fence) -> None:
+        """Drop the state of jobs whose row is gone; their runs stay as history."""
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            await connection.execute(delete(job_state).where(job_state.c.job_id.in_(sorted(job_ids))))
+
+
+async def write_states(
+    connection: AsyncConnection,
+    database: Database,
+    states: Sequence[JobState],
+    fence: Fence,
+    *,
+    update: Sequence[str],
+) -> None:
+    """Write the columns `update` of `states` within a transaction that holds `fence`."""
+    if states:
+        rows = [{**{name: getattr(state, name) for name in FIELDS}, "epoch": fence.epoch} for state in states]
+        await connection.execute(upsert(database, job_state, update=update), rows)

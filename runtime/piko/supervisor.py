@@ -1,0 +1,79 @@
+"""Parts that run in the background, and what happens when one fails.
+
+A part is an object with a `name` and a `run()` that goes on until it is cancelled. A part that raises is
+started again after a pause that grows; meanwhile its name and error are in `failing`, which readiness
+shows, and a metric counts it. A part never fails in silence, and never takes its neighbours down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from piko.errors import PikoError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+
+_FIRST_PAUSE_S = 0.2
+_LONGEST_PAUSE_S = 15.0
+_SETTLED_S = 5.0
+
+log = get_logger(__name__)
+
+
+class Part(Protocol):
+    """Something that runs in the background."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def run(self) -> None: ...
+
+
+class Supervisor:
+    """Keeps parts running."""
+
+    def __init__(self, *, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self.failing: dict[str, str] = {}
+
+    async def keep(self, parts: Sequence[Part]) -> None:
+        """Run `parts` until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for part in parts:
+                group.create_task(self._keep(part), name=part.name)
+
+    async def _keep(self, part: Part) -> None:
+        pause = _FIRST_PAUSE_S
+        while True:
+            try:
+                await self._watch(part)
+                return
+            except Exception as error:  # noqa: BLE001 - the boundary that keeps one part's fault from the others
+                if part.name not in self.failing:
+                    pause = _FIRST_PAUSE_S
+                self.failing[part.name] = f"{type(error).__name__}: {error}"
+                self._metrics.part_restarts.labels(part.name).inc()
+                log.error(
+                    "part_failed",
+                    part=part.name,
+                    error=self.failing[part.name],
+                    again_in_s=pause,
+                    exc_info=None if isinstance(error, PikoError) else error,
+                )
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+    async def _watch(self, part: Part) -> None:
+        """Run `part`; once it has run for a while it no longer counts as failing."""
+        task = asyncio.create_task(part.run(), name=part.name)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=_SETTLED_S)
+            if not done:
+                self.failing.pop(part.name, None)
+            await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
