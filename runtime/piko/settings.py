@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from piko.dsn import DSN_EXAMPLE, parse_dsn
 from piko.errors import SettingsError
@@ -44,18 +52,26 @@ class Settings(BaseModel):
     debug: bool = Field(False, description="log at debug level")
 
     leader_enabled: bool = Field(True, description="false: this replica acts alone, without an election")
-    leader_name: str = Field("default", min_length=1, max_length=255, description="replicas of one name elect one")
+    leader_name: str = Field(
+        "default", min_length=1, max_length=255, description="replicas of one name elect one"
+    )
     leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader stays leader")
     leader_renew_interval_s: float = Field(10.0, gt=0, description="how often the leader renews")
 
     poll_interval_s: float = Field(1.0, gt=0, le=60, description="how often rows are compared")
     heartbeat_interval_s: float = Field(10.0, gt=0, le=600, description="how often an instance says it lives")
-    drain_timeout_s: float = Field(20.0, ge=0, le=3600, description="how long a stop waits for running handlers")
+    drain_timeout_s: float = Field(
+        20.0, ge=0, le=3600, description="how long a stop waits for running handlers"
+    )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
 
     http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
-    http_port: int = Field(8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one")
-    log_format: Literal["auto", "json", "text"] = Field("auto", description="auto: text on a terminal, else JSON")
+    http_port: int = Field(
+        8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"
+    )
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="auto: text on a terminal, else JSON"
+    )
 
     @field_validator("timezone")
     @classmethod
@@ -93,7 +109,11 @@ def load_settings(
             values[name.lower()] = value
             origins[name.lower()] = f"in {path}"
     for variable, text in environment.items():
-        if not variable.startswith(PREFIX) or variable.startswith(_FOREIGN_PREFIXES) or variable == PATH_VARIABLE:
+        if (
+            not variable.startswith(PREFIX)
+            or variable.startswith(_FOREIGN_PREFIXES)
+            or variable == PATH_VARIABLE
+        ):
             continue
         name = variable.removeprefix(PREFIX).lower()
         if name not in Settings.model_fields and _SERVICE_LINK.fullmatch(variable):
@@ -117,7 +137,9 @@ def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
         return [directory / name for name in FILES if (directory / name).is_file()]
     path = Path(named)
     if not path.is_file():
-        raise SettingsError(f"{PATH_VARIABLE} = {named}: no such file; name a TOML file with a table [default]")
+        raise SettingsError(
+            f"{PATH_VARIABLE} = {named}: no such file; name a TOML file with a table [default]"
+        )
     return [path]
 
 

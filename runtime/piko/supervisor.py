@@ -50,7 +50,7 @@ class Supervisor:
             try:
                 await self._watch(part)
                 return
-            except Exception as error:  # noqa: BLE001 - the boundary that keeps one part's fault from the others
+            except Exception as error:
                 if part.name not in self.failing:
                     pause = _FIRST_PAUSE_S
                 self.failing[part.name] = f"{type(error).__name__}: {error}"

@@ -79,7 +79,9 @@ def _check(job: JobDefinition, where: str) -> None:
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")
     if job.timeout_s is not None and not job.timeout_s > 0:
-        raise RegistrationError(f"{where}: timeout_s = {job.timeout_s!r} must be a positive number of seconds")
+        raise RegistrationError(
+            f"{where}: timeout_s = {job.timeout_s!r} must be a positive number of seconds"
+        )
     if job.max_attempts < 1:
         raise RegistrationError(f"{where}: max_attempts = {job.max_attempts!r} must be at least 1")
     for name, factory in job.resources.items():

@@ -12,7 +12,9 @@ from structlog.typing import Processor
 LogFormat = Literal["auto", "json", "text"]
 
 
-def configure_logging(*, log_format: LogFormat = "auto", debug: bool = False, stream: TextIO | None = None) -> None:
+def configure_logging(
+    *, log_format: LogFormat = "auto", debug: bool = False, stream: TextIO | None = None
+) -> None:
     """Send every logger of the process, those of libraries included, through one formatter to stderr."""
     out = sys.stderr if stream is None else stream
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())

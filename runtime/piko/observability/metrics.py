@@ -45,7 +45,9 @@ class Metrics:
             "piko_reconcile_duration_seconds", "How long a comparison took.",
             buckets=_DELAYS, registry=registry,
         )  # fmt: skip
-        self.invalid_rows = Gauge("piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry)
+        self.invalid_rows = Gauge(
+            "piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry
+        )
         self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
         self.leader_transitions = Counter(
             "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
@@ -53,7 +55,9 @@ class Metrics:
         self.persistence_queue = Gauge(
             "piko_persistence_queue_size", "Write intents that wait for their sink.", registry=registry
         )
-        self.db_errors = Counter("piko_db_errors", "Failed calls to the database.", ["part"], registry=registry)
+        self.db_errors = Counter(
+            "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
+        )
         self.part_restarts = Counter(
             "piko_part_restarts", "Times a part failed and was started again.", ["part"], registry=registry
         )

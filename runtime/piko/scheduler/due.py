@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from piko.core.types import BackfillPolicy, DataInterval
-from piko.scheduler.plan import PlannedJob
 from piko.schedule import latest_window, missing_windows
+from piko.scheduler.plan import PlannedJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,11 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
             left_out.add(instant)
         recent = recent[-1:]
     grace = f"older than misfire_grace_s = {job.row.misfire_grace_s:g}"
-    return Due(run=tuple(recent), missed=missed.span(grace), coalesced=left_out.span("coalesced into a later instant"))
+    return Due(
+        run=tuple(recent),
+        missed=missed.span(grace),
+        coalesced=left_out.span("coalesced into a later instant"),
+    )
 
 
 def decide_window(job: PlannedJob, *, watermark: datetime | None, now: datetime) -> DueWindow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -82,7 +83,9 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
     if not row.enabled:
         return Verdict(row=row, status=JobStatus.DISABLED, message="the row is disabled", job=job)
     if schedule.fires_once and is_completed(row, schedule):
-        return Verdict(row=row, status=JobStatus.COMPLETED, message=f"it fired; completed_at = {row.completed_at}")
+        return Verdict(
+            row=row, status=JobStatus.COMPLETED, message=f"it fired; completed_at = {row.completed_at}"
+        )
     return Verdict(row=row, status=JobStatus.SCHEDULED, job=job)
 
 
@@ -99,6 +102,19 @@ class Plan:
     loaded: bool = False
     stale_since: datetime | None = None
     stale_reason: str | None = None
+    changed: set[str] = field(default_factory=set)
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def touch(self, job_ids: set[str]) -> None:
+        """Tell the dispatcher that `job_ids` are not what they were."""
+        self.changed |= job_ids
+        self.news.set()
+
+    def take_changed(self) -> set[str]:
+        """What has changed since this was asked last."""
+        changed, self.changed = self.changed, set()
+        self.news.clear()
+        return changed
 
     def job(self, job_id: str) -> PlannedJob | None:
         """The job of `job_id` with its code and schedule, suspended ones included."""

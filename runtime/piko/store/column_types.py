@@ -38,7 +38,9 @@ class Instant(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError(f"a stored instant must be aware, got the naive {value!r}; attach its zone first")
+            raise ValueError(
+                f"a stored instant must be aware, got the naive {value!r}; attach its zone first"
+            )
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:

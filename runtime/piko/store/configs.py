@@ -84,7 +84,9 @@ class ConfigStore:
 
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
         """Keep `revisions`; one that is there already stays as it is."""
-        rows = [{name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions]
+        rows = [
+            {name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions
+        ]
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             await connection.execute(upsert(self._database, job_config_revision, update=()), rows)

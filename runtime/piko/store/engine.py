@@ -123,7 +123,9 @@ def translate_errors(database: Database) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         if error.connection_invalidated or _is_retryable(error.orig):
-            raise DatabaseUnavailableError(f"database {database.where} is not available: {error.orig}") from error
+            raise DatabaseUnavailableError(
+                f"database {database.where} is not available: {error.orig}"
+            ) from error
         raise
     except (OSError, TimeoutError, exc.TimeoutError) as error:
         raise DatabaseUnavailableError(

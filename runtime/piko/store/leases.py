@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -135,7 +134,6 @@ class LeaseStore:
         statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
         row = (await connection.execute(statement.with_for_update())).one()
         return row.now, _lease(row)
-
 
 
 def _lease(row: Row[Any]) -> Lease:

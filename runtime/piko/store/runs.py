@@ -183,7 +183,9 @@ class RunStore:
             for outcome in outcomes:
                 if outcome.watermark is not None:
                     await _move_watermark(connection, outcome.watermark)
-            states = {item.job_state.job_id: item.job_state for item in outcomes if item.job_state is not None}
+            states = {
+                item.job_state.job_id: item.job_state for item in outcomes if item.job_state is not None
+            }
             await write_states(connection, self._database, list(states.values()), fence, update=LAST)
 
     async def queued(self, *, limit: int = 1000) -> list[Run]:
@@ -266,7 +268,15 @@ _RUN_COLUMNS = [
     )
 ]  # fmt: skip
 
-_OUTCOME_UPDATE = ("state", "started_at", "finished_at", "duration_s", "config_revision", "error_type", "error")
+_OUTCOME_UPDATE = (
+    "state",
+    "started_at",
+    "finished_at",
+    "duration_s",
+    "config_revision",
+    "error_type",
+    "error",
+)
 
 
 def _run(row: object) -> Run:

@@ -44,7 +44,7 @@ class JobState:
 FIELDS = tuple(JobState.__dataclass_fields__)
 PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at", "epoch")
 """What claims write."""
-LAST = tuple(name for name in FIELDS if name.startswith("last_")) + ("consecutive_failures", "epoch")
+LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
 """What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""
 _COLUMNS = [job_state.c[name] for name in FIELDS]
 

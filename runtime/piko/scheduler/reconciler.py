@@ -1,0 +1,126 @@
+"""Rows to plan: level-triggered, on every replica.
+
+Each pass reads `(job_id, version, updated_at)` of every row and compares it with what was understood last
+time. A difference in either direction counts, so an edit without a bumped version, a delete, and a slow
+transaction that commits late are all seen within one pass; only rows that differ are read whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from piko.clock import Clock
+from piko.core.registry import JobRegistry
+from piko.core.types import JobStatus
+from piko.errors import DatabaseUnavailableError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
+from piko.scheduler.plan import Plan, Verdict, assess
+from piko.store.configs import ConfigStore
+from piko.store.schedules import Digest, ScheduleStore
+
+_CHUNK = 250
+
+log = get_logger(__name__)
+
+
+class Reconciler:
+    """Keeps `plan` and `configs` equal to the rows, and tells whom it concerns."""
+
+    name = "reconciler"
+
+    def __init__(
+        self,
+        *,
+        schedules: ScheduleStore,
+        config_rows: ConfigStore,
+        registry: JobRegistry,
+        plan: Plan,
+        configs: ConfigBook,
+        clock: Clock,
+        metrics: Metrics,
+        poll_interval_s: float,
+        timezone: str,
+    ) -> None:
+        self._schedules = schedules
+        self._config_rows = config_rows
+        self._registry = registry
+        self._plan = plan
+        self._configs = configs
+        self._clock = clock
+        self._metrics = metrics
+        self._poll_interval_s = poll_interval_s
+        self._timezone = timezone
+        self._config_digests: dict[str, Digest] = {}
+
+    async def run(self) -> None:
+        """Compare every `poll_interval_s`, until cancelled."""
+        while True:
+            before = self._clock.monotonic()
+            try:
+                await self.compare()
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                self._metrics.reconciles.labels("failed").inc()
+                if self._plan.stale_since is None:
+                    self._plan.stale_since = self._clock.now()
+                    log.error("rows_not_read", error=str(error))
+                self._plan.stale_reason = str(error)
+            else:
+                if self._plan.stale_since is not None:
+                    log.info("rows_read_again", away_since=self._plan.stale_since.isoformat())
+                self._plan.stale_since = self._plan.stale_reason = None
+                self._metrics.reconciles.labels("ok").inc()
+            took = self._clock.monotonic() - before
+            self._metrics.reconcile_duration.observe(took)
+            await asyncio.sleep(max(self._poll_interval_s - took, self._poll_interval_s / 10))
+
+    async def compare(self) -> None:
+        """One pass."""
+        await self._compare_configs()
+        digests = await self._schedules.digests()
+        known = self._plan.verdicts
+        gone = known.keys() - digests.keys()
+        changed = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
+        if changed:
+            rows = await self._schedules.read(changed)
+            for number, row in enumerate(rows):
+                verdict = assess(row, registry=self._registry, timezone=self._timezone)
+                before = known.get(row.job_id)
+                if verdict.status is JobStatus.INVALID and (before is None or before.message != verdict.message):
+                    log.warning("row_invalid", job_id=row.job_id, error=verdict.message)
+                known[row.job_id] = verdict
+                if number % _CHUNK == _CHUNK - 1:
+                    await asyncio.sleep(0)  # many rows at once must not stop the event loop
+        for job_id in gone:
+            del known[job_id]
+            self._metrics.forget_job(job_id)
+        if changed or gone:
+            self._plan.touch({*changed, *gone})
+            self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
+            log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=_some({*changed, *gone}))
+        self._plan.loaded = True
+
+    async def _compare_configs(self) -> None:
+        digests = await self._config_rows.digests()
+        changed = {key for key, digest in digests.items() if self._config_digests.get(key) != digest}
+        gone = self._config_digests.keys() - digests.keys()
+        if changed:
+            new = changed - self._config_digests.keys()
+            if new:
+                self._configs.load(await self._config_rows.revisions(new))
+            self._configs.observe(await self._config_rows.read(changed))
+            log.info("configs_changed", jobs=_some(changed))
+        self._configs.drop(gone)
+        self._config_digests = digests
+
+
+def _differs(verdict: Verdict | None, digest: Digest) -> bool:
+    return verdict is None or verdict.row.digest != digest
+
+
+def _some(job_ids: Iterable[str]) -> str:
+    listed = sorted(job_ids)
+    return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")
