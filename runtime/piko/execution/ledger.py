@@ -1,0 +1,89 @@
+"""Outcomes on their way to the database.
+
+They are written in batches that form by themselves: what arrives while one batch is being written is the
+next. Where the database is away they are kept and written when it returns; where another replica leads by
+then, the fence refuses them and they are dropped, for the new leader has judged those runs already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from piko.errors import DatabaseUnavailableError, FencedError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.leases import Fence
+from piko.store.runs import Outcome, RunStore
+
+_BATCH = 500
+_PAUSE_S = 0.5
+
+log = get_logger(__name__)
+
+
+class Ledger:
+    """Writes outcomes; `recorded` and `refused` hear of each batch."""
+
+    name = "ledger"
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        metrics: Metrics,
+        recorded: Callable[[list[Outcome]], None],
+        refused: Callable[[list[Outcome], Fence], None],
+    ) -> None:
+        self._runs = runs
+        self._metrics = metrics
+        self._recorded = recorded
+        self._refused = refused
+        self._pending: list[tuple[Outcome, Fence]] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def put(self, outcome: Outcome, fence: Fence) -> None:
+        self._pending.append((outcome, fence))
+        self._idle.clear()
+        self._arrived.set()
+
+    async def flushed(self) -> None:
+        """Return when everything is written."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Write what arrives, until cancelled."""
+        while True:
+            if not self._pending:
+                self._idle.set()
+                self._arrived.clear()
+                await self._arrived.wait()
+            fence = self._pending[0][1]
+            batch = [outcome for outcome, its in self._pending[:_BATCH] if its == fence]
+            try:
+                await self._runs.finish(batch, fence)
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("outcomes_kept", outcomes=len(self._pending), error=str(error))
+                await asyncio.sleep(_PAUSE_S)
+                continue
+            except FencedError as error:
+                self._take(batch)
+                log.error("outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error))
+                self._refused(batch, fence)
+                continue
+            self._take(batch)
+            for outcome in batch:
+                self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
+                if outcome.state.value == "SUCCESS":
+                    self._metrics.job_last_success.labels(outcome.run.job_id).set(outcome.finished_at.timestamp())
+            self._recorded(batch)
+
+    def _take(self, batch: list[Outcome]) -> None:
+        done = {id(outcome) for outcome in batch}
+        self._pending = [item for item in self._pending if id(item[0]) not in done]

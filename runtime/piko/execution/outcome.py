@@ -1,0 +1,79 @@
+"""What follows from how a run ended: pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from piko.core.types import RunState, TriggerType
+from piko.execution.executor import Ending
+from piko.scheduler.plan import PlannedJob
+from piko.store.runs import Outcome, Run, WatermarkMove
+from piko.store.states import JobState
+
+_RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
+
+
+def conclude(ending: Ending, *, retry_id: str) -> Outcome:
+    """The record of a handler's end, with the next attempt and the watermark where they follow."""
+    run, job = ending.run, ending.job
+    retry = None
+    if ending.by_shutdown:  # cut by a stop: the same attempt again, at once
+        retry = _again(run, retry_id, attempt=run.attempt, not_before=ending.finished_at)
+    else:
+        retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, retry_id=retry_id)
+    watermark = None
+    if ending.state is RunState.SUCCESS and run.window is not None and run.trigger_type is not TriggerType.BACKFILL:
+        watermark = WatermarkMove(job_id=run.job_id, old=run.window.start, new=run.window.end)
+    return Outcome(
+        run=run,
+        state=ending.state,
+        started_at=ending.started_at,
+        finished_at=ending.finished_at,
+        duration_s=ending.duration_s,
+        config_revision=ending.config_revision,
+        error_type=ending.error_type,
+        error=ending.error,
+        watermark=watermark,
+        retry=retry,
+    )
+
+
+def next_attempt(
+    run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str
+) -> Run | None:
+    """The queued next attempt, where one is left."""
+    if state not in _RETRIED or run.attempt >= job.max_attempts:
+        return None
+    delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
+    return _again(run, retry_id, attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
+
+
+def after(state: JobState, outcome: Outcome) -> JobState:
+    """The job's summary once `outcome` is part of it."""
+    succeeded = outcome.state is RunState.SUCCESS
+    failed = outcome.state in _RETRIED
+    return replace(
+        state,
+        last_run_id=outcome.run.run_id,
+        last_state=outcome.state.value,
+        last_scheduled_time=outcome.run.scheduled_time,
+        last_started_at=outcome.started_at,
+        last_duration_s=outcome.duration_s,
+        last_error=outcome.error,
+        last_success_at=outcome.finished_at if succeeded else state.last_success_at,
+        consecutive_failures=0 if succeeded else state.consecutive_failures + failed,
+    )
+
+
+def _again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:
+    return replace(
+        run,
+        run_id=run_id,
+        state=RunState.QUEUED,
+        attempt=attempt,
+        trigger_type=run.trigger_type if run.trigger_type is TriggerType.BACKFILL else TriggerType.RETRY,
+        not_before=not_before,
+        instance_id=None,
+        epoch=None,
+    )
