@@ -1,0 +1,272 @@
+"""Due work to claimed runs: the shell around a `Term`.
+
+While this replica leads, the loop sleeps until the earliest instant, claims everything that is due by then
+in one transaction, and starts what was won. It is woken by edits of rows, ends of runs and the end of its
+leadership. Each write is made under the fence; where it is refused, the term is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from piko.clock import Clock
+from piko.core.identity import new_id
+from piko.core.types import RunState
+from piko.errors import DatabaseUnavailableError, FencedError
+from piko.execution.executor import Ending, Executor
+from piko.execution.ledger import Ledger
+from piko.execution.outcome import conclude, next_attempt
+from piko.leadership.elector import Elector, leadership
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
+from piko.scheduler.plan import Plan
+from piko.scheduler.term import Term
+from piko.settings import Settings
+from piko.store.configs import ConfigStore
+from piko.store.instances import Instance, InstanceStore
+from piko.store.leases import Fence
+from piko.store.runs import Outcome, Run, RunStore
+from piko.store.states import StateStore
+
+_AGAIN_S = 0.5
+_HEARTBEATS = 3
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+
+class Dispatcher:
+    """Claims and starts what is due, while this replica leads."""
+
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        configs: ConfigBook,
+        config_rows: ConfigStore,
+        elector: Elector,
+        runs: RunStore,
+        states: StateStore,
+        instances: InstanceStore,
+        instance: Instance,
+        clock: Clock,
+        metrics: Metrics,
+        settings: Settings,
+    ) -> None:
+        self._plan = plan
+        self._configs = configs
+        self._config_rows = config_rows
+        self._elector = elector
+        self._runs = runs
+        self._states = states
+        self._instances = instances
+        self._instance = instance
+        self._clock = clock
+        self._metrics = metrics
+        self._settings = settings
+        self._term: Term | None = None
+        self.executor = Executor(configs=configs, clock=clock, metrics=metrics, ended=self._ended)
+        self.ledger = Ledger(runs=runs, metrics=metrics, recorded=self._recorded, refused=self._refused)
+
+    async def run(self) -> None:
+        """Lead whenever leadership comes, until cancelled."""
+        while True:
+            fence = await leadership(self._elector)
+            try:
+                await self._lead(fence)
+            except FencedError as error:
+                log.error("fenced", epoch=fence.epoch, error=str(error))
+                self._elector.deposed(fence)
+            if self._elector.fence != fence:
+                self._end_term(fence)
+
+    async def _lead(self, fence: Fence) -> None:
+        if self._term is None or self._term.fence != fence:
+            self._term = await self._begin_term(fence)
+        term = self._term
+        looked_at_queue = looked_for_lost = float("-inf")
+        while self._elector.acting == fence:
+            if self._plan.changed:
+                await self._adopt(term, self._plan.take_changed())
+            await self._record_configs(fence)
+            moment = self._clock.monotonic()
+            if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
+                await self._recover(term)
+                looked_for_lost = moment
+            if moment - looked_at_queue >= self._settings.poll_interval_s:
+                term.enqueue(await self._insist(fence, self._runs.queued))
+                looked_at_queue = moment
+            await self._claim_due(term)
+            await self._start_waiting(term)
+            self._metrics.runs_queued.set(len(term.waiting))
+            await self._sleep(term)
+
+    async def _begin_term(self, fence: Fence) -> Term:
+        while not self._plan.loaded:
+            await self._wake(0.05)
+        states = await self._insist(fence, self._states.read_all)
+        term = Term(
+            plan=self._plan,
+            states=states,
+            fence=fence,
+            instance_id=self._instance.instance_id,
+            metrics=self._metrics,
+            new_id=lambda: new_id(self._clock),
+            max_concurrent_runs=self._settings.max_concurrent_runs,
+        )
+        log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
+        self._plan.take_changed()
+        running = await self._insist(fence, self._runs.running)
+        term.held_elsewhere(run for run in running if run.run_id not in self.executor)
+        term.enqueue(await self._insist(fence, self._runs.queued))
+        await self._adopt(term, {*self._plan.verdicts, *states})
+        return term
+
+    def _end_term(self, fence: Fence) -> None:
+        """This replica has been deposed: what it still runs can no longer be recorded."""
+        if self._term is None or self._term.fence != fence:
+            return
+        for run_id in list(self._term.running):
+            self.executor.cancel(run_id, reason="another replica leads now")
+        self._term = None
+
+    async def _adopt(self, term: Term, job_ids: set[str]) -> None:
+        write, forget = term.adopt(job_ids, self._clock.now())
+        if write:
+            await self._insist(term.fence, lambda: self._states.write(write, term.fence))
+        if forget:
+            await self._insist(term.fence, lambda: self._states.forget(forget, term.fence))
+
+    async def _record_configs(self, fence: Fence) -> None:
+        revisions = self._configs.unrecorded()
+        if revisions:
+            await self._insist(fence, lambda: self._config_rows.record(revisions, fence))
+            self._configs.recorded(revisions)
+
+    async def _claim_due(self, term: Term) -> None:
+        now = self._clock.now()
+        draft = term.due(now)
+        if not draft.states:
+            return
+        batch = draft.batch(new_id(self._clock))
+        # The same batch with the same token until it is known: a COMMIT that was cut off may have worked.
+        won = await self._insist(term.fence, lambda: self._runs.claim(batch, term.fence, now=now))
+        for run_id in draft.replaced:
+            self.executor.cancel(run_id, reason="replaced by a newer due time (overlap_policy = replace)")
+        for run in draft.superseded:
+            self._conclude_waiting(term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)")
+        self._start(term, term.claimed(draft, won, now))
+
+    async def _start_waiting(self, term: Term) -> None:
+        now = self._clock.now()
+        chosen = [run for run, _ in term.startable(now)]
+        if chosen:
+            won = await self._insist(term.fence, lambda: self._runs.start(chosen, term.fence, now=now))
+            self._start(term, term.started(chosen, won))
+
+    def _start(self, term: Term, runs: Sequence[Run]) -> None:
+        for run in runs:
+            job = self._plan.job(run.job_id)
+            if job is not None:
+                self.executor.start(run, job, term.fence)
+                continue
+            now = self._clock.now()
+            outcome = Outcome(
+                run=run, state=RunState.CANCELLED, started_at=None, finished_at=now, duration_s=None,
+                error="its row or its code went away before it could start",
+            )  # fmt: skip
+            self.ledger.put(term.summarised(outcome), term.fence)
+
+    async def _recover(self, term: Term) -> None:
+        """Give up runs whose instance is gone, or which only a past leader could have recorded."""
+        within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
+        running = await self._insist(term.fence, self._runs.running)
+        strangers = [
+            run for run in running if run.run_id not in self.executor and (run.epoch or 0) < term.fence.epoch
+        ]
+        term.held_elsewhere(strangers)
+        if not strangers:
+            return
+        living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
+        for run in strangers:
+            if run.instance_id not in living or run.instance_id == self._instance.instance_id:
+                self._conclude_waiting(term, run, RunState.LOST, f"its instance {run.instance_id} is gone")
+
+    def _conclude_waiting(self, term: Term, run: Run, state: RunState, reason: str) -> None:
+        """Record the end of a run that no handler here will end."""
+        now = self._clock.now()
+        job = self._plan.job(run.job_id)
+        retry = None if job is None else next_attempt(run, job, state=state, now=now, retry_id=new_id(self._clock))
+        log.warning("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason)
+        outcome = Outcome(
+            run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
+        )
+        term.waiting.pop(run.run_id, None)
+        self.ledger.put(term.summarised(outcome), term.fence)
+
+    # ---- ends of runs -----------------------------------------------------------------------------
+
+    def _ended(self, ending: Ending) -> None:
+        outcome = conclude(ending, retry_id=new_id(self._clock))
+        log.info(
+            "run_finished",
+            job_id=ending.run.job_id,
+            run_id=ending.run.run_id,
+            state=ending.state.value,
+            attempt=ending.run.attempt,
+            duration_s=round(ending.duration_s, 3),
+            error=None if ending.error is None else ending.error.splitlines()[0],
+        )
+        if self._term is not None and self._term.fence == ending.fence:
+            outcome = self._term.summarised(outcome)
+        self.ledger.put(outcome, ending.fence)
+
+    def _recorded(self, outcomes: list[Outcome]) -> None:
+        if self._term is not None:
+            self._term.recorded(outcomes, self._clock.now())
+        self._plan.news.set()
+
+    def _refused(self, outcomes: list[Outcome], fence: Fence) -> None:
+        self._elector.deposed(fence)
+
+    # ---- waiting ----------------------------------------------------------------------------------
+
+    async def _insist(self, fence: Fence, call: Callable[[], Awaitable[T]]) -> T:
+        """Make `call` until the database answers. Raises `FencedError` when the leadership ends first."""
+        while True:
+            try:
+                return await call()
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("database_away", error=str(error))
+            await asyncio.sleep(_AGAIN_S)
+            while self._elector.fence == fence and self._elector.acting is None:
+                await self._wake(_AGAIN_S)
+            if self._elector.fence != fence:
+                raise FencedError(f"leadership under epoch {fence.epoch} ended while the database was away")
+
+    async def _sleep(self, term: Term) -> None:
+        now = self._clock.now()
+        latest = now + timedelta(seconds=self._settings.poll_interval_s)
+        moments: list[datetime] = [latest]
+        moments.extend(moment for moment in (term.timetable.earliest(), term.next_start()) if moment is not None)
+        delay = (min(moments) - now).total_seconds()
+        if delay > 0:
+            await self._wake(delay)
+        else:
+            await asyncio.sleep(0)
+
+    async def _wake(self, seconds: float) -> None:
+        """Sleep, but wake for news of rows or runs."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._plan.news.wait()
+        self._plan.news.clear()
