@@ -1,0 +1,21 @@
+"""Piko: write jobs as async Python, schedule them with `kubectl apply` or SQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from piko.core.discovery import autodiscover
+
+if TYPE_CHECKING:
+    from piko.app import PikoApp
+
+__all__ = ["PikoApp", "autodiscover"]
+
+
+def __getattr__(name: str) -> object:
+    # The operator and the command line import parts of this package; they need not pay for the whole of it.
+    if name == "PikoApp":
+        from piko.app import PikoApp
+
+        return PikoApp
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,6 @@ shows, and a metric counts it. A part never fails in silence, and never takes it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Protocol
 
 from piko.errors import PikoError
@@ -38,18 +37,12 @@ class Supervisor:
         self._metrics = metrics
         self.failing: dict[str, str] = {}
 
-    async def keep(self, parts: Sequence[Part]) -> None:
-        """Run `parts` until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(self._keep(part), name=part.name)
-
-    async def _keep(self, part: Part) -> None:
+    async def keep(self, part: Part) -> None:
+        """Run `part`, again and again where it fails, until cancelled or until it returns."""
         pause = _FIRST_PAUSE_S
         while True:
             try:
                 await self._watch(part)
-                return
             except Exception as error:
                 if part.name not in self.failing:
                     pause = _FIRST_PAUSE_S
@@ -62,6 +55,9 @@ class Supervisor:
                     again_in_s=pause,
                     exc_info=None if isinstance(error, PikoError) else error,
                 )
+            else:
+                self.failing.pop(part.name, None)
+                return
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 

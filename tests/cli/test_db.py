@@ -29,7 +29,7 @@ class Answer:
 def _piko(*arguments: str, cwd: Path, dsn: str | None = None, **environment: str) -> Answer:
     settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
     outcome = subprocess.run(
-        [sys.executable, "-m", "piko.cli", *arguments],
+        [sys.executable, "-m", "piko", *arguments],
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", **settings},
         capture_output=True,
@@ -104,7 +104,7 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
     own_mariadb: DatabaseServer, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
     database = await own_mariadb.create_database()
-    upgrade = piko_process("-m", "piko.cli", "db", "upgrade", env={"PIKO_MYSQL_DSN": database.dsn})
+    upgrade = piko_process("-m", "piko", "db", "upgrade", env={"PIKO_MYSQL_DSN": database.dsn})
     upgrade.wait_for_line("0.1.0_03")
     own_mariadb.kill()
     if upgrade.wait() != _OK:  # else it was done before the server was

@@ -21,7 +21,7 @@ from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
 from tests.store.sessions import open_session
 
-_UPGRADE = ("-m", "piko.cli", "db", "upgrade")
+_UPGRADE = ("-m", "piko", "db", "upgrade")
 _REVISIONS = re.findall(r"^-- Running upgrade .*-> (\S+)$", dump("mysql"), re.MULTILINE)
 
 

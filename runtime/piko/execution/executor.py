@@ -98,7 +98,9 @@ class Executor:
             max((started_at - run.scheduled_time).total_seconds(), 0.0)
         )
         self._metrics.job_last_run.labels(run.job_id).set(started_at.timestamp())
-        log.info("run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat())
+        log.info(
+            "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
+        )
         state, failure, config = RunState.FAILED, None, ConfigInForce(revision=None, value=None)
         try:
             config = self._configs.in_force(job.definition, started_at)

@@ -74,14 +74,18 @@ class Ledger:
                 continue
             except FencedError as error:
                 self._take(batch)
-                log.error("outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error))
+                log.error(
+                    "outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error)
+                )
                 self._refused(batch, fence)
                 continue
             self._take(batch)
             for outcome in batch:
                 self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
                 if outcome.state.value == "SUCCESS":
-                    self._metrics.job_last_success.labels(outcome.run.job_id).set(outcome.finished_at.timestamp())
+                    self._metrics.job_last_success.labels(outcome.run.job_id).set(
+                        outcome.finished_at.timestamp()
+                    )
             self._recorded(batch)
 
     def _take(self, batch: list[Outcome]) -> None:

@@ -23,7 +23,11 @@ def conclude(ending: Ending, *, retry_id: str) -> Outcome:
     else:
         retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, retry_id=retry_id)
     watermark = None
-    if ending.state is RunState.SUCCESS and run.window is not None and run.trigger_type is not TriggerType.BACKFILL:
+    if (
+        ending.state is RunState.SUCCESS
+        and run.window is not None
+        and run.trigger_type is not TriggerType.BACKFILL
+    ):
         watermark = WatermarkMove(job_id=run.job_id, old=run.window.start, new=run.window.end)
     return Outcome(
         run=run,
@@ -39,9 +43,7 @@ def conclude(ending: Ending, *, retry_id: str) -> Outcome:
     )
 
 
-def next_attempt(
-    run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str
-) -> Run | None:
+def next_attempt(run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str) -> Run | None:
     """The queued next attempt, where one is left."""
     if state not in _RETRIED or run.attempt >= job.max_attempts:
         return None

@@ -46,7 +46,7 @@ def configure_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if debug else logging.INFO)
-    for chatty in ("asyncio", "aiosqlite", "httpx", "httpcore", "uvicorn.access", "alembic"):
+    for chatty in ("asyncio", "aiosqlite", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -73,6 +73,8 @@ class Dispatcher:
         self._metrics = metrics
         self._settings = settings
         self._term: Term | None = None
+        self._term_began = 0.0
+        self._claiming = asyncio.Lock()
         self.executor = Executor(configs=configs, clock=clock, metrics=metrics, ended=self._ended)
         self.ledger = Ledger(runs=runs, metrics=metrics, recorded=self._recorded, refused=self._refused)
 
@@ -87,6 +89,10 @@ class Dispatcher:
                 self._elector.deposed(fence)
             if self._elector.fence != fence:
                 self._end_term(fence)
+
+    async def stop_claiming(self) -> None:
+        """Return when the claim in progress is through and its runs are started; there will be no other."""
+        await self._claiming.acquire()
 
     async def _lead(self, fence: Fence) -> None:
         if self._term is None or self._term.fence != fence:
@@ -104,8 +110,9 @@ class Dispatcher:
             if moment - looked_at_queue >= self._settings.poll_interval_s:
                 term.enqueue(await self._insist(fence, self._runs.queued))
                 looked_at_queue = moment
-            await self._claim_due(term)
-            await self._start_waiting(term)
+            async with self._claiming:
+                await self._claim_due(term)
+                await self._start_waiting(term)
             self._metrics.runs_queued.set(len(term.waiting))
             await self._sleep(term)
 
@@ -122,6 +129,7 @@ class Dispatcher:
             new_id=lambda: new_id(self._clock),
             max_concurrent_runs=self._settings.max_concurrent_runs,
         )
+        self._term_began = self._clock.monotonic()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
         self._plan.take_changed()
         running = await self._insist(fence, self._runs.running)
@@ -162,7 +170,9 @@ class Dispatcher:
         for run_id in draft.replaced:
             self.executor.cancel(run_id, reason="replaced by a newer due time (overlap_policy = replace)")
         for run in draft.superseded:
-            self._conclude_waiting(term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)")
+            self._conclude_waiting(
+                term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)"
+            )
         self._start(term, term.claimed(draft, won, now))
 
     async def _start_waiting(self, term: Term) -> None:
@@ -196,16 +206,27 @@ class Dispatcher:
         if not strangers:
             return
         living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
+        # A deposed leader that lives learns of it when it renews, and then cancels what it runs.
+        deposed = self._clock.monotonic() - self._term_began >= self._settings.leader_lease_s
         for run in strangers:
             if run.instance_id not in living or run.instance_id == self._instance.instance_id:
                 self._conclude_waiting(term, run, RunState.LOST, f"its instance {run.instance_id} is gone")
+            elif deposed:
+                reason = f"its instance {run.instance_id} lost leadership and can no longer record it"
+                self._conclude_waiting(term, run, RunState.LOST, reason)
 
     def _conclude_waiting(self, term: Term, run: Run, state: RunState, reason: str) -> None:
         """Record the end of a run that no handler here will end."""
         now = self._clock.now()
         job = self._plan.job(run.job_id)
-        retry = None if job is None else next_attempt(run, job, state=state, now=now, retry_id=new_id(self._clock))
-        log.warning("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason)
+        retry = (
+            None
+            if job is None
+            else next_attempt(run, job, state=state, now=now, retry_id=new_id(self._clock))
+        )
+        log.warning(
+            "run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason
+        )
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
@@ -234,7 +255,7 @@ class Dispatcher:
             self._term.recorded(outcomes, self._clock.now())
         self._plan.news.set()
 
-    def _refused(self, outcomes: list[Outcome], fence: Fence) -> None:
+    def _refused(self, _outcomes: list[Outcome], fence: Fence) -> None:
         self._elector.deposed(fence)
 
     # ---- waiting ----------------------------------------------------------------------------------
@@ -257,7 +278,9 @@ class Dispatcher:
         now = self._clock.now()
         latest = now + timedelta(seconds=self._settings.poll_interval_s)
         moments: list[datetime] = [latest]
-        moments.extend(moment for moment in (term.timetable.earliest(), term.next_start()) if moment is not None)
+        moments.extend(
+            moment for moment in (term.timetable.earliest(), term.next_start()) if moment is not None
+        )
         delay = (min(moments) - now).total_seconds()
         if delay > 0:
             await self._wake(delay)

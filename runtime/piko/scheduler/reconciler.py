@@ -89,7 +89,9 @@ class Reconciler:
             for number, row in enumerate(rows):
                 verdict = assess(row, registry=self._registry, timezone=self._timezone)
                 before = known.get(row.job_id)
-                if verdict.status is JobStatus.INVALID and (before is None or before.message != verdict.message):
+                if verdict.status is JobStatus.INVALID and (
+                    before is None or before.message != verdict.message
+                ):
                     log.warning("row_invalid", job_id=row.job_id, error=verdict.message)
                 known[row.job_id] = verdict
                 if number % _CHUNK == _CHUNK - 1:

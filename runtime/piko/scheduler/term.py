@@ -97,7 +97,11 @@ class Term:
     def _judge(self, verdict: Verdict, state: JobState, now: datetime) -> JobState:
         row, job = verdict.row, verdict.job
         new = replace(
-            state, status=verdict.status.value, message=verdict.message, observed_version=row.version, next_run_at=None
+            state,
+            status=verdict.status.value,
+            message=verdict.message,
+            observed_version=row.version,
+            next_run_at=None,
         )
         if job is None or verdict.status is not JobStatus.SCHEDULED:
             self.timetable.put(row.job_id, None)
@@ -109,7 +113,9 @@ class Term:
             new = replace(new, schedule_hash=fingerprint, cursor_at=min(row.updated_at, now))
         return self._reschedule(job, new, now)
 
-    def _reschedule(self, job: PlannedJob, state: JobState, now: datetime, *, blocked: bool = False) -> JobState:
+    def _reschedule(
+        self, job: PlannedJob, state: JobState, now: datetime, *, blocked: bool = False
+    ) -> JobState:
         """Enter the job's next instant into the timetable and into its state."""
         assert state.cursor_at is not None
         watermark = self.watermark(job)
@@ -139,7 +145,9 @@ class Term:
     def due(self, now: datetime) -> Draft:
         """What to claim now. Nothing of it counts before it is claimed; see `claimed`."""
         draft = Draft()
-        jobs = [job for job_id in self.timetable.pop_due(now) if (job := self._plan.scheduled(job_id)) is not None]
+        jobs = [
+            job for job_id in self.timetable.pop_due(now) if (job := self._plan.scheduled(job_id)) is not None
+        ]
         for job in sorted(jobs, key=lambda item: -item.row.priority):
             state = self.states.get(job.job_id)
             if state is None or state.cursor_at is None:
@@ -159,7 +167,10 @@ class Term:
         for instant in due.run:
             self._admit(draft, job, instant)
         last = max(
-            (moment for moment in (*due.run, *(span.through for span in (due.missed, due.coalesced) if span))),
+            (
+                moment
+                for moment in (*due.run, *(span.through for span in (due.missed, due.coalesced) if span))
+            ),
             default=cursor,
         )
         draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=last), now)
@@ -301,7 +312,9 @@ class Term:
 
     def next_start(self) -> datetime | None:
         """When the next waiting run may start by its own clock."""
-        return min((run.not_before for run in self.waiting.values() if run.not_before is not None), default=None)
+        return min(
+            (run.not_before for run in self.waiting.values() if run.not_before is not None), default=None
+        )
 
     def _has_room(self, job: PlannedJob, drafted: Sequence[Run]) -> bool:
         starting = [run for run in drafted if run.state is RunState.RUNNING]
@@ -350,7 +363,12 @@ class Term:
                 self._metrics.job_watermark.labels(run.job_id).set(outcome.watermark.new.timestamp())
             job = self._plan.scheduled(run.job_id)
             state = self.states.get(run.job_id)
-            if job is not None and state is not None and job.definition.stateful and state.cursor_at is not None:
+            if (
+                job is not None
+                and state is not None
+                and job.definition.stateful
+                and state.cursor_at is not None
+            ):
                 failed = outcome.state is not RunState.SUCCESS
                 self.states[run.job_id] = self._reschedule(job, state, now, blocked=failed)
 

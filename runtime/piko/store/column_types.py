@@ -34,7 +34,7 @@ class Instant(TypeDecorator[datetime]):
             return dialect.type_descriptor(kind)
         return dialect.type_descriptor(DateTime())
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         if value is None:
             return None
         if value.tzinfo is None:
@@ -43,7 +43,7 @@ class Instant(TypeDecorator[datetime]):
             )
         return value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
 
 
@@ -83,16 +83,16 @@ SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 
 
 @compiles(Now)
-def _now(element: Now, compiler: SQLCompiler, **_: object) -> str:
+def _now(_element: Now, _compiler: SQLCompiler, **_: object) -> str:
     return "CURRENT_TIMESTAMP(6)"
 
 
 @compiles(NowOnWrite)
-def _now_on_write(element: NowOnWrite, compiler: SQLCompiler, **_: object) -> str:
+def _now_on_write(_element: NowOnWrite, _compiler: SQLCompiler, **_: object) -> str:
     return "CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)"
 
 
 @compiles(Now, "sqlite")
 @compiles(NowOnWrite, "sqlite")
-def _now_sqlite(element: FunctionElement[datetime], compiler: SQLCompiler, **_: object) -> str:
+def _now_sqlite(_element: FunctionElement[datetime], _compiler: SQLCompiler, **_: object) -> str:
     return SQLITE_NOW

@@ -22,9 +22,10 @@ from piko.errors import DatabaseUnavailableError
 
 # Server errors that say "not now" rather than "not so": deadlock, lock wait, too many connections,
 # shutdown, gone away, lost, killed, access refused while grants are still being made.
-_RETRYABLE_CODES = frozenset({1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161}) | {
-    1184, 1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031,
-}  # fmt: skip
+_RETRYABLE_CODES = frozenset(
+    {1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
+    | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,168 @@
+"""An application: the jobs that its code declares, and the one object with which they are run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import cached_property
+from typing import TypeVar
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from piko.clock import Clock, SystemClock
+from piko.core.registry import Handler, JobDefinition, JobRegistry
+from piko.core.resource import ResourceClass
+from piko.core.types import BackfillPolicy
+from piko.errors import PikoError
+from piko.observability.logs import configure_logging, get_logger
+from piko.observability.metrics import Metrics
+from piko.ops.http import ops_app
+from piko.ops.server import HttpServer, listen
+from piko.runtime import Runtime
+from piko.settings import Settings, load_settings
+
+H = TypeVar("H", bound=Handler)
+
+log = get_logger(__name__)
+
+
+class PikoApp:
+    """Declares jobs and runs them.
+
+    Example:
+        app = PikoApp(name="demo")
+
+        @app.job(job_id="hello")
+        async def hello(ctx, scheduled_time):
+            print("hello", ctx["run_id"], scheduled_time)
+
+        if __name__ == "__main__":
+            app.run()
+
+    Settings are read when the app starts, not when it is made: importing a module of jobs needs none.
+    """
+
+    def __init__(
+        self, name: str = "piko", *, settings: Settings | None = None, clock: Clock | None = None
+    ) -> None:
+        self.name = name
+        self.registry = JobRegistry()
+        self.metrics = Metrics()
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._runtime: Runtime | None = None
+
+    def job(
+        self,
+        job_id: str,
+        *,
+        schema: type[BaseModel] | None = None,
+        resources: Mapping[str, ResourceClass] | None = None,
+        stateful: bool = False,
+        backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
+        timeout_s: float | None = None,
+        max_attempts: int = 1,
+    ) -> Callable[[H], H]:
+        """Register `async def handler(ctx, scheduled_time, **resources)` under `job_id`.
+
+        `schema` is the model of `ctx["config"]`. `resources` maps a parameter of the handler to the class
+        that provides it. A `stateful` job gets `ctx["data_interval"]`, and `backfill_policy` says what it
+        does about windows it has missed. `timeout_s` (seconds) and `max_attempts` hold where the job's row
+        says nothing.
+
+        Raises `RegistrationError` at once for what could not run: a handler that is not async, an id that is
+        taken or malformed, a signature that does not fit.
+        """
+
+        def register(handler: H) -> H:
+            self.registry.register(
+                JobDefinition(
+                    job_id=job_id,
+                    handler=handler,
+                    schema=schema,
+                    resources=dict(resources or {}),
+                    stateful=stateful,
+                    backfill_policy=BackfillPolicy(backfill_policy),
+                    timeout_s=timeout_s,
+                    max_attempts=max_attempts,
+                )
+            )
+            return handler
+
+        return register
+
+    @cached_property
+    def api_app(self) -> FastAPI:
+        """The probes and metrics as an ASGI application; serving it (`uvicorn app:api_app`) runs the jobs."""
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            settings = self._load_settings()
+            configure_logging(log_format=settings.log_format, debug=settings.debug)
+            async with self.running(settings):
+                yield
+
+        return ops_app(
+            name=self.name, replica=lambda: self._runtime, metrics=self.metrics.registry, lifespan=lifespan
+        )
+
+    @asynccontextmanager
+    async def running(self, settings: Settings | None = None) -> AsyncIterator[Runtime]:
+        """Run the jobs while the block lasts; at its end drain and stop. Serves no HTTP.
+
+        Raises `SettingsError`; and `PikoError` where this app runs already.
+        """
+        if self._runtime is not None:
+            raise PikoError(f"PikoApp {self.name!r} is running already; one process runs it once")
+        self._runtime = runtime = Runtime(
+            app_name=self.name,
+            registry=self.registry,
+            settings=settings or self._load_settings(),
+            clock=self._clock,
+            metrics=self.metrics,
+        )
+        life = asyncio.create_task(runtime.run(), name=f"runtime of {self.name}")
+        try:
+            yield runtime
+        finally:
+            runtime.stop()
+            try:
+                await life
+            finally:
+                self._runtime = None
+
+    def run(self) -> None:
+        """Run the jobs and serve probes and metrics until SIGTERM or SIGINT, then drain and return.
+
+        Settings that cannot work end the process with exit code 2 and one message on stderr.
+        """
+        try:
+            settings = self._load_settings()
+            configure_logging(log_format=settings.log_format, debug=settings.debug)
+            asyncio.run(self._serve(settings))
+        except PikoError as error:
+            sys.stderr.write(f"piko: {error}\n")
+            raise SystemExit(2) from None
+
+    async def _serve(self, settings: Settings) -> None:
+        asked_to_stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def stop_soon() -> None:
+            loop.call_soon_threadsafe(asked_to_stop.set)
+
+        server = HttpServer(self.api_app, on_signal=stop_soon)
+        with listen(settings.http_host, settings.http_port) as listening:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(server.serve(sockets=[listening]), name="http")
+                host, port = listening.getsockname()[:2]
+                log.info("listening", host=host, port=port)
+                async with self.running(settings):
+                    await asked_to_stop.wait()
+                server.should_exit = True
+
+    def _load_settings(self) -> Settings:
+        return self._settings or load_settings()

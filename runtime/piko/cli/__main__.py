@@ -1,5 +1,0 @@
-"""`python -m piko.cli`: the command where no script of it is on PATH."""
-
-from piko.cli import main
-
-main()

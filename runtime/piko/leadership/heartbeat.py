@@ -1,0 +1,45 @@
+"""The sign of life of one instance: runs of an instance that stopped giving it are lost."""
+
+from __future__ import annotations
+
+import asyncio
+
+from piko.errors import DatabaseUnavailableError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.instances import Instance, InstanceStore
+
+_FORGET_AFTER_S = 7 * 86_400.0
+_PRUNE_EVERY = 360
+
+log = get_logger(__name__)
+
+
+class Heartbeat:
+    """Says every `interval_s` that `instance` lives."""
+
+    name = "heartbeat"
+
+    def __init__(
+        self, *, instances: InstanceStore, instance: Instance, metrics: Metrics, interval_s: float
+    ) -> None:
+        self._instances = instances
+        self._instance = instance
+        self._metrics = metrics
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Beat until cancelled; a beat that fails is made up for sooner."""
+        beats = 0
+        while True:
+            try:
+                await self._instances.beat(self._instance)
+                beats += 1
+                if beats % _PRUNE_EVERY == 1:
+                    await self._instances.prune(older_than_s=_FORGET_AFTER_S)
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("heartbeat_failed", error=str(error))
+                await asyncio.sleep(min(1.0, self._interval_s))
+            else:
+                await asyncio.sleep(self._interval_s)

@@ -1,0 +1,68 @@
+"""What a replica says of itself over HTTP: probes and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from piko.runtime import Readiness
+
+Lifespan = Callable[[FastAPI], Any]
+
+
+class Replica(Protocol):
+    """What is told of a replica."""
+
+    @property
+    def readiness(self) -> Readiness: ...
+
+    @property
+    def dead_parts(self) -> list[str]: ...
+
+
+def ops_app(
+    *,
+    name: str,
+    replica: Callable[[], Replica | None],
+    metrics: CollectorRegistry,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """`/healthz`, `/readyz` and `/metrics` of the replica that `replica()` returns; None: not started."""
+    app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> Response:
+        """Liveness: the event loop answers and every part is kept. The database may be away."""
+        running = replica()
+        dead = [] if running is None else running.dead_parts
+        if dead:
+            return _unavailable(f"parts that ended for good: {', '.join(dead)}")
+        return PlainTextResponse("ok\n")
+
+    @app.get("/readyz", response_class=PlainTextResponse)
+    async def readyz() -> Response:
+        """Readiness: `leader` or `standby`; 503 with one reason per line."""
+        running = replica()
+        if running is None:
+            return _unavailable("not started")
+        readiness = running.readiness
+        if readiness.ready:
+            return PlainTextResponse(f"{readiness.role}\n")
+        return _unavailable(*readiness.reasons)
+
+    @app.get("/metrics")
+    async def exposition(request: Request) -> Response:
+        """Prometheus' text format, or OpenMetrics (with exemplars) where the scraper accepts it."""
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        return Response(encode(metrics), media_type=content_type)
+
+    return app
+
+
+def _unavailable(*reasons: str) -> Response:
+    return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), status_code=503)

@@ -1,0 +1,283 @@
+"""One replica: its parts, built from settings, started and stopped in order.
+
+A start never fails for the sake of its surroundings. Where the database is away or its tables are not there
+yet, the replica waits, says so in its readiness, and begins when they are. A stop ends in order: no more
+claims, then the handlers that run get their time, then what they left is written, then leadership is handed
+over. Handing over comes last because outcomes are written under the fence: before, a successor could already
+lead, and the last outcomes of this replica would be refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Literal
+
+from piko.clock import Clock
+from piko.core.identity import content_hash, host_name, new_id
+from piko.core.registry import JobDefinition, JobRegistry
+from piko.errors import DatabaseUnavailableError
+from piko.leadership.elector import Elector, Standing
+from piko.leadership.heartbeat import Heartbeat
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
+from piko.scheduler.dispatcher import Dispatcher
+from piko.scheduler.plan import Plan
+from piko.scheduler.reconciler import Reconciler
+from piko.settings import Settings
+from piko.store import migrate
+from piko.store.configs import ConfigStore
+from piko.store.definitions import DefinitionRow, DefinitionStore
+from piko.store.engine import open_database
+from piko.store.instances import Instance, InstanceStore
+from piko.store.leases import LeaseStore
+from piko.store.runs import RunStore
+from piko.store.schedules import ScheduleStore
+from piko.store.states import StateStore
+from piko.supervisor import Part, Supervisor
+
+_LOOK_AGAIN_S = 1.0
+_CLAIM_PATIENCE_S = 5.0
+_FLUSH_S = 5.0
+_HAND_OVER_S = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readiness:
+    """Whether a replica can do its part. `role` is `leader` or `standby`."""
+
+    ready: bool
+    role: str
+    reasons: tuple[str, ...] = ()
+
+
+class Runtime:
+    """The parts of one replica.
+
+    Raises `SettingsError` where the settings cannot work whatever the surroundings do.
+    """
+
+    def __init__(
+        self, *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
+    ) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.plan = Plan()
+        self.instance = Instance(
+            instance_id=new_id(clock),
+            app=app_name,
+            host=host_name(),
+            pid=os.getpid(),
+            version=version("piko"),
+        )
+        self.database = open_database(settings.mysql_dsn.get_secret_value())
+        self.configs = ConfigBook(registry=registry)
+        self._registry = registry
+        self._instances = InstanceStore(database=self.database)
+        config_rows = ConfigStore(database=self.database)
+        self.elector = Elector(
+            leases=LeaseStore(database=self.database),
+            instance=self.instance,
+            clock=clock,
+            metrics=metrics,
+            lease_name=settings.leader_name,
+            lease_s=settings.leader_lease_s,
+            renew_interval_s=settings.leader_renew_interval_s,
+            compete=settings.leader_enabled,
+        )
+        self.dispatcher = Dispatcher(
+            plan=self.plan,
+            configs=self.configs,
+            config_rows=config_rows,
+            elector=self.elector,
+            runs=RunStore(database=self.database),
+            states=StateStore(database=self.database),
+            instances=self._instances,
+            instance=self.instance,
+            clock=clock,
+            metrics=metrics,
+            settings=settings,
+        )
+        reconciler = Reconciler(
+            schedules=ScheduleStore(database=self.database),
+            config_rows=config_rows,
+            registry=registry,
+            plan=self.plan,
+            configs=self.configs,
+            clock=clock,
+            metrics=metrics,
+            poll_interval_s=settings.poll_interval_s,
+            timezone=settings.timezone,
+        )
+        heartbeat = Heartbeat(
+            instances=self._instances,
+            instance=self.instance,
+            metrics=metrics,
+            interval_s=settings.heartbeat_interval_s,
+        )
+        # In the order in which they start; they stop the other way round.
+        self._parts: Sequence[Part] = (
+            heartbeat,
+            self.elector,
+            reconciler,
+            self.dispatcher.ledger,
+            self.dispatcher,
+        )
+        self._supervisor = Supervisor(metrics=metrics)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stop = asyncio.Event()
+        self._waits_for: str | None = "the database has not been looked at yet"
+
+    # ---- what others ask ---------------------------------------------------------------------------
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether this replica can do its part now, and if not, why not."""
+        role = "leader" if self.elector.standing is Standing.LEADER else "standby"
+        reasons = self._reasons()
+        return Readiness(ready=not reasons, role=role, reasons=tuple(reasons))
+
+    @property
+    def dead_parts(self) -> list[str]:
+        """Parts that ended though they should run: nobody starts them again, only a new process helps."""
+        if self._stop.is_set():
+            return []
+        return [name for name, task in self._tasks.items() if task.done()]
+
+    def _reasons(self) -> list[str]:
+        if self._stop.is_set():
+            return ["stopping"]
+        if self._waits_for is not None:
+            return [self._waits_for]
+        reasons = [f"{name} fails: {error}" for name, error in self._supervisor.failing.items()]
+        if self.plan.stale_since is not None:
+            reasons.append(
+                f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
+            )
+        elif not self.plan.loaded:
+            reasons.append("the rows have not been read yet")
+        if self.elector.standing is Standing.SUSPENDED:
+            reasons.append("the leader's lease could not be renewed in time; nothing is claimed")
+        return reasons
+
+    # ---- its life ----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask for an orderly end; `run` returns when it is done."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Wait for the database, keep the parts running until `stop`, end in order."""
+        log.info(
+            "starting",
+            app=self.instance.app,
+            version=self.instance.version,
+            instance_id=self.instance.instance_id,
+            jobs=sorted(job.job_id for job in self._registry),
+            database=self.database.where,
+        )
+        try:
+            if await self._prepared():
+                await self._operate()
+        finally:
+            await self.database.close()
+            log.info("stopped")
+
+    async def _prepared(self) -> bool:
+        """Wait until the tables can be used; False where the stop came first."""
+        preparing = asyncio.create_task(self._prepare(), name="prepare")
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        try:
+            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if preparing.done():
+                preparing.result()
+            return not self._stop.is_set()
+        finally:
+            await _end(preparing)
+            await _end(stopping)
+
+    async def _prepare(self) -> None:
+        while (reason := await self._missing()) is not None:
+            if reason != self._waits_for:
+                log.warning("waiting_for_database", reason=reason)
+            self._waits_for = reason
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        self._waits_for = None
+
+    async def _missing(self) -> str | None:
+        """What the database still lacks; None when this replica can begin."""
+        try:
+            status = await migrate.check(self.settings.mysql_dsn.get_secret_value())
+            if not status.usable:
+                return status.message
+            if status.state is migrate.SchemaState.AHEAD:
+                log.warning("tables_are_newer", message=status.message)
+            await self._instances.beat(self.instance)
+            published = [self._published(job) for job in self._registry]
+            await DefinitionStore(database=self.database).publish(published)
+        except DatabaseUnavailableError as error:
+            self.metrics.db_errors.labels("start").inc()
+            return str(error)
+        return None
+
+    def _published(self, job: JobDefinition) -> DefinitionRow:
+        schema = None if job.schema is None else json.dumps(job.schema.model_json_schema(), sort_keys=True)
+        policy = job.backfill_policy.value if job.stateful else None
+        parts = (self.instance.app, job.handler_name, str(job.stateful), policy, schema)
+        return DefinitionRow(
+            job_id=job.job_id,
+            app=self.instance.app,
+            handler=job.handler_name,
+            stateful=job.stateful,
+            backfill_policy=policy,
+            config_schema=schema,
+            content_hash=content_hash(*parts),
+            instance_id=self.instance.instance_id,
+        )
+
+    async def _operate(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for part in self._parts:
+                self._tasks[part.name] = group.create_task(self._supervisor.keep(part), name=part.name)
+            try:
+                await self._stop.wait()
+                await self._finish()
+            finally:
+                for part in reversed(self._parts):
+                    await _end(self._tasks[part.name])
+
+    async def _finish(self) -> None:
+        log.info("stopping", running=len(self.dispatcher.executor))
+        await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
+        await _end(self._tasks[self.dispatcher.name])
+        await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
+        await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
+        await _end(self._tasks[self.elector.name])
+        await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")
+
+    async def _hand_over(self) -> None:
+        await self.elector.release()
+        await _end(self._tasks["heartbeat"])
+        await self._instances.stop(self.instance)
+
+
+async def _within(seconds: float, step: Callable[[], Awaitable[None]], *, otherwise: str) -> None:
+    """Make a step of a stop; one that takes too long or finds no database must not hold the stop up."""
+    try:
+        async with asyncio.timeout(seconds):
+            await step()
+    except (TimeoutError, DatabaseUnavailableError) as error:
+        log.error(otherwise, waited_s=seconds, error=str(error) or "no answer in time")
+
+
+async def _end(task: asyncio.Task[None] | asyncio.Task[Literal[True]]) -> None:
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})
