@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from piko.cli import db, run
+from piko.cli import db, dev, run
 from piko.errors import MigrationError, PikoError, SchemaVersionError
 
 _NEEDS_ACTION = (MigrationError, SchemaVersionError)
@@ -38,6 +38,7 @@ def program() -> typer.Typer:
     commands.callback()(_program)
     commands.add_typer(db.commands, name="db")
     commands.command()(run.run)
+    commands.command()(dev.dev)
     return commands
 
 

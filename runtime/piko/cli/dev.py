@@ -1,0 +1,29 @@
+"""`piko dev`: a folder of jobs and resource files, run without a cluster or a server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def dev(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Holds app.py with a PikoApp, and *.yaml with its schedules."),
+    ],
+) -> None:
+    """Run the jobs of a folder by its resource files, on an embedded database, until Ctrl-C."""
+    from rich.console import Console
+
+    from piko.dev.session import run_folder
+
+    try:
+        run_folder(folder, console=Console(highlight=False))
+    except asyncio.CancelledError:
+        typer.echo(
+            "piko: cut off; runs that were going on are lost and tried again by the next start", err=True
+        )
+        raise typer.Exit(1) from None

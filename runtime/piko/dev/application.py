@@ -1,0 +1,129 @@
+"""The application of a folder: its module with the one `PikoApp`."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+from piko.app import PikoApp
+from piko.errors import DiscoveryError, PikoError
+
+PREFERRED = "app.py"
+
+
+def load_app(folder: Path) -> PikoApp:
+    """The app that `folder` declares; jobs in other modules are found where that module imports them.
+
+    `app.py` is taken where there is one, else the one file that makes a PikoApp. Only that file is imported,
+    with the folder first on Python's path, as `python app.py` does. Raises `DiscoveryError`.
+    """
+    path = _module_path(folder)
+    apps = _apps(_import(path))
+    if len(apps) == 1:
+        return next(iter(apps.values()))
+    if not apps:
+        raise DiscoveryError(
+            f"{path}: it has no PikoApp; expected one, for example `app = PikoApp(name={folder.name!r})`"
+        )
+    raise DiscoveryError(
+        f"{path}: it has {len(apps)} PikoApps ({', '.join(sorted(apps))}), expected one; "
+        "register all jobs with one of them and remove the others"
+    )
+
+
+def _module_path(folder: Path) -> Path:
+    preferred = folder / PREFERRED
+    if preferred.is_file():
+        return preferred
+    modules = sorted(path for path in folder.glob("*.py") if path.is_file())
+    makers = [path for path in modules if _makes_an_app(path)]
+    if len(makers) == 1:
+        return makers[0]
+    if makers:
+        raise DiscoveryError(
+            f"{folder}: {len(makers)} files make a PikoApp ({', '.join(path.name for path in makers)}), "
+            f"expected one; keep one of them, or name the one to run {PREFERRED}"
+        )
+    looked = ", ".join(path.name for path in modules) or "no Python file"
+    raise DiscoveryError(
+        f"{folder}: no PikoApp found (looked into: {looked}); expected {PREFERRED} with "
+        f"`app = PikoApp(name={folder.name!r})` and jobs declared by `@app.job(job_id=…)`"
+    )
+
+
+def _makes_an_app(path: Path) -> bool:
+    return any(
+        isinstance(node, ast.Call)
+        and (getattr(node.func, "id", None) == "PikoApp" or getattr(node.func, "attr", None) == "PikoApp")
+        for node in ast.walk(_parse(path))
+    )
+
+
+def _parse(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise _not_python(error, path) from None
+    except (OSError, ValueError) as error:
+        raise DiscoveryError(f"{path}: it cannot be read as Python: {error}") from None
+
+
+def _import(path: Path) -> ModuleType:
+    _parse(path)
+    folder = str(path.parent)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # so that a module of jobs which imports it gets this very one
+    try:
+        spec.loader.exec_module(module)
+    except PikoError as error:
+        raise DiscoveryError(f"{path}: {error}") from error
+    except SyntaxError as error:
+        raise _not_python(error, path) from error
+    except Exception as error:
+        raise DiscoveryError(
+            f"{_place(error, path)}: importing {path.name} failed with {type(error).__name__}: {error}; "
+            f"put it right, then `python {path}` runs as well"
+        ) from error
+    return module
+
+
+def _apps(module: ModuleType) -> dict[str, PikoApp]:
+    """Name by app; one that has two names counts once."""
+    named = {id(value): name for name, value in vars(module).items() if isinstance(value, PikoApp)}
+    return {name: getattr(module, name) for name in named.values()}
+
+
+def _not_python(error: SyntaxError, path: Path) -> DiscoveryError:
+    line = f": {error.text.strip()!r}" if error.text else ""
+    return DiscoveryError(
+        f"{error.filename or path}, line {error.lineno}{line}: it is not Python: {error.msg}; put it right"
+    )
+
+
+def _place(error: Exception, path: Path) -> str:
+    """The innermost line of the folder's own code that the error came through."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).is_relative_to(path.parent)
+    ]
+    return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(path)
+
+
+def code_stamps(folder: Path) -> dict[str, int]:
+    """When each Python file of `folder` was written last."""
+    stamps = {}
+    for path in folder.glob("*.py"):
+        with suppress(OSError):  # it went away just now
+            stamps[path.name] = path.stat().st_mtime_ns
+    return stamps

@@ -1,0 +1,132 @@
+"""The resource files of a folder, read again whenever they have changed.
+
+A file is taken once two looks in a row found the same: an editor that empties a file before it writes it must
+not remove a schedule for a moment, and with it how far that had come. A file that cannot be used keeps what
+it said last; the others are taken all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from piko.errors import DiscoveryError, ManifestError
+from piko_operator.manifests import load_manifests
+from piko_operator.resources import Manifest
+
+_SUFFIXES = (".yaml", ".yml")
+
+# Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
+_OURS = re.compile(r"piko\.dev|\bPiko(Schedule|JobConfig)\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declared:
+    """A resource and the file that it stands in."""
+
+    file: str
+    resource: Manifest
+
+    @property
+    def kind(self) -> str:
+        return self.resource.kind
+
+    @property
+    def job_id(self) -> str:
+        return self.resource.spec.job_id
+
+    @property
+    def where(self) -> str:
+        return f"{self.kind} {self.resource.metadata.name} in {self.file}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the folder says: resources, and what is wrong with it, a message each.
+
+    `unknown` are files that could not be used since the start: what they hold cannot be said.
+    """
+
+    declared: Sequence[Declared]
+    problems: Sequence[str]
+    unknown: frozenset[str]
+
+
+class ResourceFiles:
+    """Looks into the `*.yaml` and `*.yml` of `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: Mapping[str, str] = {}
+        self._taken: Mapping[str, str] | None = None
+        self._good: dict[str, list[Declared]] = {}
+
+    def first(self) -> Reading:
+        """What the folder says at the start. Raises `DiscoveryError` where it has no resource file."""
+        texts = self._read()
+        if not texts:
+            others = ", ".join(sorted(path.name for path in self._paths())) or "no YAML at all"
+            raise DiscoveryError(
+                f"{self._folder}: no resource file found (looked into: {others}); expected a *.yaml with "
+                "`apiVersion: piko.dev/v1` and `kind: PikoSchedule`, so that there is something to run"
+            )
+        self._seen = texts
+        return self._take(texts)
+
+    def look(self) -> Reading | None:
+        """What the folder says now, if that is something new and holds still."""
+        before, self._seen = self._seen, self._read()
+        if self._seen != before or self._seen == self._taken:
+            return None
+        return self._take(self._seen)
+
+    def _take(self, texts: Mapping[str, str]) -> Reading:
+        self._taken = texts
+        problems = []
+        for file in self._good.keys() - texts.keys():
+            del self._good[file]
+        for file, text in sorted(texts.items()):
+            try:
+                found = load_manifests(text, str(self._folder / file))
+            except ManifestError as error:
+                problems.append(str(error))
+            else:
+                self._good[file] = [Declared(file=file, resource=resource) for resource in found]
+        declared, doubles = _without_doubles(
+            [item for file in sorted(self._good) for item in self._good[file]]
+        )
+        return Reading(
+            declared=declared,
+            problems=[*problems, *doubles],
+            unknown=frozenset(texts.keys() - self._good.keys()),
+        )
+
+    def _read(self) -> dict[str, str]:
+        texts = {}
+        for path in self._paths():
+            try:
+                text = path.read_text(encoding="utf-8", errors="replace")
+            except OSError:  # it went away, or is being replaced just now: the next look tells
+                continue
+            if _OURS.search(text):
+                texts[path.name] = text
+        return texts
+
+    def _paths(self) -> list[Path]:
+        return [path for path in self._folder.iterdir() if path.suffix in _SUFFIXES and path.is_file()]
+
+
+def _without_doubles(declared: Sequence[Declared]) -> tuple[list[Declared], list[str]]:
+    """One resource per kind and job; of several the first counts."""
+    kept: dict[tuple[str, str], Declared] = {}
+    problems = []
+    for item in declared:
+        first = kept.setdefault((item.kind, item.job_id), item)
+        if first is not item:
+            problems.append(
+                f"{item.where}: job {item.job_id!r} belongs to {first.where} already, which keeps it; "
+                "remove one of the two, or give one another jobId"
+            )
+    return list(kept.values()), problems

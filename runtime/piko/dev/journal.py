@@ -1,0 +1,237 @@
+"""What has happened since the last look, and what is next: read from the rows, told in lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+
+from piko.core.types import JobStatus, RunState
+from piko.scheduler.plan import Plan
+from piko.store.engine import Database
+from piko.store.history import EndedRun, RunHistory
+from piko.store.runs import RunStore
+from piko.store.schedules import ScheduleRow
+from piko.store.states import JobState, StateStore
+
+_OVERLAP = timedelta(seconds=5)
+_TOLD_SINGLY = 3
+_GOOD = RunState.SUCCESS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A line; `details` follow it, indented."""
+
+    subject: str
+    text: str
+    tone: str = ""
+    details: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLine:
+    """One job as it stands."""
+
+    job_id: str
+    schedule: str
+    status: str
+    running: int
+    last_state: str | None
+    last_started_at: datetime | None
+    last_duration_s: float | None
+    next_run_at: datetime | None
+    watermark: datetime | None
+
+
+class Journal:
+    """Follows the runs of one database; `zone` is what instants are told in."""
+
+    def __init__(
+        self, *, database: Database, plan: Plan, job_ids: Sequence[str], zone: tzinfo, since: datetime
+    ) -> None:
+        self._history = RunHistory(database=database)
+        self._runs = RunStore(database=database)
+        self._states = StateStore(database=database)
+        self._plan = plan
+        self._job_ids = job_ids
+        self._zone = zone
+        self._since = since
+        self._known: dict[str, datetime] = {}
+        self._running: frozenset[str] = frozenset()
+        self._told_running: frozenset[str] = frozenset()
+        self._told_plan: dict[str, tuple[object, ...]] = {}
+        self._last_error: dict[str, str | None] = {}
+
+    async def look(self) -> tuple[list[Entry], list[JobLine]]:
+        """What is new, and how each job stands. Raises `DatabaseUnavailableError`."""
+        ended = self._new(await self._history.ended_since(self._since))
+        running = await self._runs.running()
+        states = await self._states.read_all()
+        entries = [*self._plan_entries(states), *self._ended_entries(ended, states)]
+        now_running = frozenset(run.run_id for run in running)
+        for run in running:
+            if run.run_id in self._running and run.run_id not in self._told_running:
+                entries.append(Entry(subject=run.job_id, text=f"running, for {self._at(run.scheduled_time)}"))
+                self._told_running |= {run.run_id}
+        self._running, self._told_running = now_running, self._told_running & now_running
+        counts: dict[str, int] = {}
+        for run in running:
+            counts[run.job_id] = counts.get(run.job_id, 0) + 1
+        return entries, self._lines(states, counts)
+
+    # ---- runs --------------------------------------------------------------------------------------
+
+    def _new(self, ended: Sequence[EndedRun]) -> list[EndedRun]:
+        new = [run for run in ended if run.run_id not in self._known]
+        self._known.update((run.run_id, run.finished_at) for run in new)
+        if self._known:
+            self._since = max(self._since, max(self._known.values()) - _OVERLAP)
+            self._known = {key: moment for key, moment in self._known.items() if moment >= self._since}
+        return new
+
+    def _ended_entries(self, ended: Iterable[EndedRun], states: Mapping[str, JobState]) -> list[Entry]:
+        entries = []
+        for group in _grouped(ended):
+            state = states.get(group[0].job_id)
+            following = (
+                "" if state is None or state.next_run_at is None else f"next {self._at(state.next_run_at)}"
+            )
+            if len(group) > _TOLD_SINGLY:
+                entries.append(self._several(group, following))
+                continue
+            entries.extend(self._one(run, following if run is group[-1] else "") for run in group)
+        return entries
+
+    def _one(self, run: EndedRun, following: str) -> Entry:
+        facts = [f"{run.state.value:<8}", self._covers(run)]
+        if run.missed_count is not None and run.missed_count > 1:
+            facts.append(f"and {run.missed_count - 1} more, up to {self._at(run.missed_through)}")
+        if run.duration_s is not None:
+            facts.append(_duration(run.duration_s))
+        if run.attempt > 1:
+            facts.append(f"attempt {run.attempt}")
+        message, _, rest = (run.error or "").partition("\n")
+        told = self._last_error.get(run.job_id)
+        self._last_error[run.job_id] = run.error
+        if message:
+            facts.append(message)
+        if following:
+            facts.append(following)
+        return Entry(
+            subject=run.job_id,
+            text="  ".join(facts),
+            tone=_tone(run.state),
+            details=rest.strip() if rest and run.error != told else None,
+        )
+
+    def _several(self, group: Sequence[EndedRun], following: str) -> Entry:
+        first, last = group[0], group[-1]
+        self._last_error.pop(first.job_id, None)
+        begin, end = first.window_start or first.scheduled_time, last.window_end or last.scheduled_time
+        took = sum(run.duration_s or 0 for run in group)
+        span = f"{self._at(begin)} to {self._at(end)}"
+        facts = [f"{first.state.value:<8}", f"{len(group)} runs, {span}", _duration(took), following]
+        return Entry(subject=first.job_id, text="  ".join(filter(None, facts)), tone=_tone(first.state))
+
+    def _covers(self, run: EndedRun) -> str:
+        if run.window_start is None or run.window_end is None:
+            return f"for {self._at(run.scheduled_time)}"
+        return f"{self._at(run.window_start)} to {self._at(run.window_end)}"
+
+    # ---- jobs --------------------------------------------------------------------------------------
+
+    def _plan_entries(self, states: Mapping[str, JobState]) -> list[Entry]:
+        """A line for each job whose schedule or verdict is not what was told last."""
+        entries = []
+        for job_id in self._told_plan.keys() - self._plan.verdicts.keys():
+            del self._told_plan[job_id]
+            entries.append(Entry(subject=job_id, text="has no schedule any more"))
+        for job_id, verdict in sorted(self._plan.verdicts.items()):
+            state = states.get(job_id)
+            if state is None or state.observed_version != verdict.row.version:
+                continue
+            told = (schedule_text(verdict.row), verdict.status, verdict.message)
+            if self._told_plan.get(job_id) == told:
+                continue
+            self._told_plan[job_id] = told
+            following = "" if state.next_run_at is None else f", next {self._at(state.next_run_at)}"
+            remark = f": {verdict.message}" if verdict.message else following
+            bad = verdict.status in (JobStatus.INVALID, JobStatus.UNREGISTERED)
+            entries.append(
+                Entry(
+                    subject=job_id,
+                    text=f"{verdict.status.value}  {told[0]}{remark}",
+                    tone="red" if bad else "cyan",
+                )
+            )
+        return entries
+
+    def _lines(self, states: Mapping[str, JobState], running: Mapping[str, int]) -> list[JobLine]:
+        lines = []
+        for job_id in sorted({*self._job_ids, *self._plan.verdicts}):
+            verdict, state = self._plan.verdicts.get(job_id), states.get(job_id)
+            lines.append(
+                JobLine(
+                    job_id=job_id,
+                    schedule="no schedule" if verdict is None else schedule_text(verdict.row),
+                    status="" if verdict is None else verdict.status.value,
+                    running=running.get(job_id, 0),
+                    last_state=None if state is None else state.last_state,
+                    last_started_at=None if state is None else state.last_started_at,
+                    last_duration_s=None if state is None else state.last_duration_s,
+                    next_run_at=None if state is None else state.next_run_at,
+                    watermark=None if verdict is None else verdict.row.last_data_time,
+                )
+            )
+        return lines
+
+    def _at(self, moment: datetime | None) -> str:
+        return "?" if moment is None else at(moment, self._zone)
+
+
+def at(moment: datetime, zone: tzinfo) -> str:
+    """The time of day; a fraction of a second only where there is one."""
+    local = moment.astimezone(zone)
+    fraction = f".{local.microsecond:06d}".rstrip("0") if local.microsecond else ""
+    return f"{local:%H:%M:%S}{fraction}"
+
+
+def schedule_text(row: ScheduleRow) -> str:
+    """A row's schedule on one line: `*/5 * * * *`, `interval every 10s`."""
+    try:
+        expression = json.loads(row.schedule_expr)
+    except ValueError:
+        return f"{row.schedule_type} {row.schedule_expr}"
+    if isinstance(expression, str):
+        return expression
+    if not isinstance(expression, dict):
+        return f"{row.schedule_type} {row.schedule_expr}"
+    if list(expression) == ["cron"]:
+        return str(expression["cron"])
+    return " ".join([row.schedule_type, *(f"{key} {value}" for key, value in expression.items())])
+
+
+def _grouped(ended: Iterable[EndedRun]) -> list[list[EndedRun]]:
+    """Successes of one job that came together; everything else singly."""
+    groups: list[list[EndedRun]] = []
+    latest: dict[str, list[EndedRun]] = {}
+    for run in ended:
+        group = latest.get(run.job_id)
+        if group is not None and run.state is _GOOD and group[-1].state is _GOOD:
+            group.append(run)
+        else:
+            latest[run.job_id] = group = [run]
+            groups.append(group)
+    return groups
+
+
+def _tone(state: RunState) -> str:
+    if state is _GOOD:
+        return "green"
+    return "yellow" if state in (RunState.SKIPPED, RunState.MISSED, RunState.CANCELLED) else "red"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"

@@ -1,0 +1,137 @@
+"""The folder into rows: what the operator does on a cluster, for one folder.
+
+Ownership is the same: rows of the folder say so in `managed_by`, a row that SQL owns is left alone unless
+the resource adopts it, and a resource that goes takes its row along as its `deletionPolicy` says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from piko.dev.files import Declared, Reading
+from piko.store.engine import Database
+from piko.store.managed import (
+    Change,
+    Held,
+    ManagedTable,
+    Outcome,
+    Refusal,
+    Verb,
+    managed_configs,
+    managed_schedules,
+)
+from piko_operator.mapping import config_row, owner_of, schedule_row
+from piko_operator.resources import PikoJobConfig, PikoSchedule
+
+_CLUSTER = "dev"
+_AUTHOR = "piko-dev"
+_RELEASE = {"Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
+
+
+class FolderMirror:
+    """Keeps the rows in step with the folder's resources."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._tables: Mapping[str, ManagedTable[Any]] = {
+            "PikoSchedule": managed_schedules(database),
+            "PikoJobConfig": managed_configs(database),
+        }
+        self._deletion_policies: dict[tuple[str, str], str] = {}
+
+    async def apply(self, reading: Reading) -> tuple[list[str], list[str]]:
+        """Write what differs; what was done, and what could not be done, a line each.
+
+        Raises `DatabaseUnavailableError`.
+        """
+        done: list[str] = []
+        problems: list[str] = []
+        for kind, table in self._tables.items():
+            wanted = {item.job_id: item for item in reading.declared if item.kind == kind}
+            await self._write(table, wanted, done, problems)
+            await self._release(table, kind, wanted, reading.unknown, done, problems)
+        self._deletion_policies = {
+            (item.kind, item.job_id): item.resource.spec.deletion_policy for item in reading.declared
+        }
+        return done, problems
+
+    async def _write(
+        self, table: ManagedTable[Any], wanted: Mapping[str, Declared], done: list[str], problems: list[str]
+    ) -> None:
+        held = await table.read(wanted)
+        changes: list[Change[Any]] = []
+        for job_id, item in wanted.items():
+            change = self._change(item, held.get(job_id), problems)
+            if change is not None:
+                changes.append(change)
+        results = await table.apply(changes)
+        for change in changes:
+            item, result = wanted[change.job_id], results[change.job_id]
+            if isinstance(result, Refusal):
+                problems.append(f"{item.where}: the database refuses its row: {result.why}")
+            elif result is Outcome.STALE:
+                problems.append(f"{item.where}: its row was edited at the same time; save the file once more")
+            else:
+                done.append(f"{'new' if change.verb is Verb.CREATE else 'changed'}: {item.where}")
+
+    def _change(self, item: Declared, held: Held[Any] | None, problems: list[str]) -> Change[Any] | None:
+        row = _row(item)
+        if isinstance(item.resource, PikoJobConfig) and item.resource.spec.config_from:
+            problems.append(
+                f"{item.where}: spec.configFrom needs the Secrets of a cluster, there is none here; "
+                "the job gets spec.config alone"
+            )
+        if held is None:
+            return Change(verb=Verb.CREATE, job_id=item.job_id, row=row)
+        owner = held.row.managed_by
+        if owner is None and item.resource.spec.adoption_policy != "Adopt":
+            problems.append(
+                f"{item.where}: the row of job {item.job_id!r} belongs to SQL (its managed_by is NULL), "
+                "nothing was written; set spec.adoptionPolicy to Adopt to take it over, or delete the row"
+            )
+            return None
+        if held.row == row:
+            return None
+        return Change(verb=Verb.REPLACE, job_id=item.job_id, row=row, seen=held)
+
+    async def _release(
+        self,
+        table: ManagedTable[Any],
+        kind: str,
+        wanted: Mapping[str, Declared],
+        unknown: frozenset[str],
+        done: list[str],
+        problems: list[str],
+    ) -> None:
+        owners = await table.owners(_CLUSTER)
+        gone = [
+            job_id
+            for job_id, owner in owners.items()
+            if job_id not in wanted and owner.rpartition("/")[2] not in unknown
+        ]
+        held = await table.read(gone)
+        changes = [
+            Change(
+                verb=_RELEASE.get(self._deletion_policies.get((kind, job_id), "Delete"), Verb.DELETE),
+                job_id=job_id,
+                seen=seen,
+            )
+            for job_id, seen in held.items()
+        ]
+        results = await table.apply(changes)
+        for change in changes:
+            what = f"{kind} of job {change.job_id!r}"
+            result = results[change.job_id]
+            if isinstance(result, Refusal):
+                problems.append(f"{what}: the database refuses to release its row: {result.why}")
+            elif result is Outcome.DONE:
+                done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
+
+
+def _row(item: Declared) -> Any:
+    metadata = item.resource.metadata
+    owner = owner_of(cluster=_CLUSTER, namespace=metadata.namespace, name=metadata.name, uid=item.file)
+    if isinstance(item.resource, PikoSchedule):
+        return schedule_row(item.resource, owner=owner)
+    return replace(config_row(item.resource, owner=owner), updated_by=_AUTHOR)

@@ -1,0 +1,183 @@
+"""One run of `piko dev`, from the folder to Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+
+from piko.app import PikoApp
+from piko.clock import SystemClock
+from piko.dev.application import code_stamps, load_app
+from piko.dev.board import Board
+from piko.dev.files import Reading, ResourceFiles
+from piko.dev.journal import Entry, Journal
+from piko.dev.mirror import FolderMirror
+from piko.dev.place import Place, check_folder, hold_place
+from piko.errors import DatabaseUnavailableError
+from piko.observability.logs import configure_logging
+from piko.runtime import Runtime
+from piko.settings import Settings, load_settings
+from piko.store import migrate
+from piko.store.engine import open_database
+
+_LOOK_S = 0.25
+
+
+def run_folder(folder: Path, *, console: Console) -> None:
+    """Run the jobs of `folder` until SIGTERM or Ctrl-C; its data stays for the next time.
+
+    Raises `PikoError` for what keeps it from starting.
+    """
+    path = check_folder(folder)
+    files = ResourceFiles(path)
+    reading = files.first()
+    app = load_app(path)
+    with hold_place(path) as place:
+        settings = load_settings(
+            directory=path,
+            mysql_dsn=place.dsn,
+            leader_enabled=False,  # it is alone, so it acts at once
+            heartbeat_interval_s=1.0,  # and sees soon what a predecessor that was killed left behind
+        )
+        asyncio.run(
+            _Session(folder=folder, app=app, place=place, settings=settings, console=console).run(
+                files, reading
+            )
+        )
+
+
+class _Session:
+    def __init__(
+        self, *, folder: Path, app: PikoApp, place: Place, settings: Settings, console: Console
+    ) -> None:
+        self._folder = folder
+        self._app = app
+        self._place = place
+        self._settings = settings
+        self._clock = SystemClock()
+        self._zone = ZoneInfo(settings.timezone)
+        self._board = Board(console=console, clock=self._clock, zone=self._zone)
+        self._stop = asyncio.Event()
+        self._problems: Sequence[str] = ()
+        self._reasons: Sequence[str] = ()
+        self._code = code_stamps(folder)
+
+    async def run(self, files: ResourceFiles, reading: Reading) -> None:
+        await migrate.upgrade(self._place.dsn)
+        database = open_database(self._place.dsn)
+        since = self._clock.now()
+        with self._board:
+            self._greet()
+            self._configure_logging()
+            self._listen_for_signals()
+            mirror = FolderMirror(database=database)
+            try:
+                await self._mirror(mirror, reading)
+                async with self._app.running(self._settings) as runtime:
+                    journal = Journal(
+                        database=database,
+                        plan=runtime.plan,
+                        job_ids=[job.job_id for job in self._app.registry],
+                        zone=self._zone,
+                        since=since,
+                    )
+                    await self._look_on(files, mirror, journal, runtime)
+                    self._board.say("stopping: what runs is waited for; Ctrl-C once more cuts it off")
+                await self._tell(journal, runtime)
+            finally:
+                await database.close()
+            self._board.say(
+                f"stopped; data is kept in {self._place.database}, the next start goes on from there"
+            )
+
+    async def _look_on(
+        self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, runtime: Runtime
+    ) -> None:
+        while not self._stop.is_set():
+            reading = await asyncio.to_thread(files.look)
+            if reading is not None:
+                await self._mirror(mirror, reading)
+            self._tell_code()
+            self._tell_readiness(runtime)
+            await self._tell(journal, runtime)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._stop.wait()
+
+    async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
+        done, refused = await mirror.apply(reading)
+        for line in done:
+            self._board.tell(Entry(subject="folder", text=line))
+        problems = [*reading.problems, *refused]
+        for problem in problems:
+            if problem not in self._problems:
+                self._board.tell(Entry(subject="folder", text=problem, tone="red"))
+        if reading.problems and problems != self._problems:
+            self._board.tell(
+                Entry(subject="folder", text="what was good before goes on meanwhile", tone="red")
+            )
+        elif self._problems and not problems:
+            self._board.tell(Entry(subject="folder", text="all resource files are good again", tone="green"))
+        self._problems = problems
+
+    async def _tell(self, journal: Journal, runtime: Runtime) -> None:
+        try:
+            entries, lines = await journal.look()
+        except DatabaseUnavailableError as error:
+            self._board.tell(Entry(subject="database", text=str(error), tone="red"))
+            return
+        for entry in entries:
+            self._board.tell(entry)
+        trouble = [*self._problems, *runtime.readiness.reasons]
+        state = f"{self._app.name}: Ctrl-C stops" if not trouble else trouble[0]
+        self._board.show(lines, state=state)
+
+    def _tell_readiness(self, runtime: Runtime) -> None:
+        reasons = runtime.readiness.reasons
+        if runtime.plan.loaded and reasons != self._reasons:
+            for reason in reasons:
+                self._board.tell(Entry(subject="runtime", text=reason, tone="red"))
+        self._reasons = reasons
+
+    def _tell_code(self) -> None:
+        stamps = code_stamps(self._folder)
+        changed = sorted(name for name in {*stamps, *self._code} if stamps.get(name) != self._code.get(name))
+        if changed:
+            what = f"{', '.join(changed)} changed: stop and start again to take it"
+            self._board.tell(Entry(subject="code", text=what, tone="yellow"))
+        self._code = stamps
+
+    def _greet(self) -> None:
+        jobs = ", ".join(sorted(job.job_id for job in self._app.registry)) or "none"
+        age = "new" if self._place.is_new else "goes on where it stopped"
+        self._board.say(
+            f"piko dev: app {self._app.name!r} of {self._folder}, jobs: {jobs}\n"
+            f"database: {self._place.database} ({age}); times are {self._settings.timezone}\n"
+            "edits of the YAML files are taken while this runs; Ctrl-C stops"
+        )
+
+    def _configure_logging(self) -> None:
+        configure_logging(log_format="text", debug=self._settings.debug)
+        if not self._settings.debug:
+            # The board tells what the runtime does; the log is left to the jobs, and to what goes wrong.
+            logging.getLogger("piko").setLevel(logging.ERROR)
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop() -> None:
+            if self._stop.is_set():
+                task.cancel()
+            self._stop.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stop)
