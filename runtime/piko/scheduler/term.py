@@ -230,7 +230,8 @@ class Term:
                 instance_id=None if waits else self._instance_id,
             )
         )
-        draft.states[job.job_id] = replace(state, cursor_at=due.window.end)
+        following = job.schedule.next_after(due.window.end)
+        draft.states[job.job_id] = replace(state, cursor_at=due.window.end, next_run_at=following)
 
     def _pass_over(
         self, draft: Draft, job: PlannedJob, state: RunState, span: Span | None, reason: str
