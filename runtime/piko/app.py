@@ -16,7 +16,7 @@ from piko.clock import Clock, SystemClock
 from piko.core.registry import Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceClass
 from piko.core.types import BackfillPolicy
-from piko.errors import PikoError
+from piko.errors import PikoError, SettingsError
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.ops.http import ops_app
@@ -100,7 +100,11 @@ class PikoApp:
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            settings = self._load_settings()
+            try:
+                settings = self._load_settings()
+            except SettingsError as error:
+                sys.stderr.write(f"piko: {error}\n")  # the ASGI server shows a traceback, this says it plainly
+                raise
             configure_logging(log_format=settings.log_format, debug=settings.debug)
             async with self.running(settings):
                 yield

@@ -1,0 +1,227 @@
+"""One replica as a process: how it starts, what it says of itself, how it stops."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from piko.store.migrate import upgrade
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replicas, runs, schedule, until_runs
+
+COMMANDS = {
+    "python app.py": ("app.py",),
+    "uvicorn app:api_app": ("-m", "uvicorn", "app:api_app", "--port", "{port}"),
+    "piko run": ("-m", "piko", "run", "app:app"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+async def test_a_row_runs_however_the_app_is_started(
+    command: tuple[str, ...], replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    await schedule(migrated_mariadb, "quick")
+    replica = replicas.start(migrated_mariadb.dsn, *command)
+    await replica.until_ready()
+    await until_runs(migrated_mariadb, "quick", 2)
+    assert replica.get("/healthz") == (200, "ok\n")
+    code = replica.process.terminate()
+    # uvicorn as a command passes the signal on once it has shut down in order.
+    assert code == (0 if "uvicorn" not in command else -signal.SIGTERM)
+    assert "Traceback" not in replica.process.output
+    stopped = "SELECT COUNT(*) FROM runtime_instance WHERE stopped_at IS NOT NULL"
+    assert [tuple(row) for row in await migrated_mariadb.execute(stopped)] == [(1,)]
+
+
+async def test_an_edit_an_insert_and_a_delete_by_sql_take_effect_at_once(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replica = replicas.start(database.dsn)
+    await replica.until_ready()
+    await schedule(database, "quick", '{"hours": 1}')
+
+    async def next_time() -> object:
+        rows = await database.execute("SELECT next_run_at FROM job_state WHERE job_id = 'quick'")
+        return rows[0][0] if rows else None
+
+    hourly = await wait_until_async(next_time, timeout=5, what="the row to be planned")
+    await database.execute(
+        "UPDATE scheduled_job SET schedule_expr = '{\"seconds\": 1}' WHERE job_id = 'quick'"
+    )
+    await until_runs(database, "quick", 2, within=5)
+    assert await next_time() != hourly
+    await database.execute("DELETE FROM scheduled_job WHERE job_id = 'quick'")
+
+    async def forgotten() -> bool:
+        return await next_time() is None
+
+    await wait_until_async(forgotten, timeout=5, what="the job's state to go")
+    before = len(await runs(database, "quick"))
+    await schedule(database, "windows")
+    await until_runs(database, "windows", 3)
+    assert len(await runs(database, "quick")) == before
+
+
+async def test_a_config_edit_reaches_the_next_run_and_the_run_names_its_revision(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replica = replicas.start(database.dsn)
+    await schedule(database, "quick")
+    replica.process.wait_for_line("quick 1 nobody ")
+    await database.execute(
+        "INSERT INTO job_config (job_id, config_json) VALUES ('quick', '{\"name\": \"Ada\"}')"
+    )
+    replica.process.wait_for_line("quick 1 Ada ")
+    await database.execute("UPDATE job_config SET config_json = '{\"name\": 7}' WHERE job_id = 'quick'")
+
+    async def refused() -> object:
+        return await database.execute(
+            "SELECT error FROM job_config_revision WHERE job_id = 'quick' AND error IS NOT NULL"
+        )
+
+    rows = await wait_until_async(refused, timeout=5, what="the revision that is refused")
+    assert "name: Input should be a valid string" in rows[0][0]
+    await database.execute("UPDATE job_config SET config_json = '{\"name\": \"Eve\"}' WHERE job_id = 'quick'")
+    replica.process.wait_for_line("quick 1 Eve ")
+
+    async def revisions() -> set[object]:
+        found = await database.execute("SELECT DISTINCT config_revision FROM job_run WHERE job_id = 'quick'")
+        return {row[0] for row in found}
+
+    async def third() -> bool:
+        return 3 in await revisions()
+
+    await wait_until_async(third, timeout=5, what="a run with revision 3")
+    assert await revisions() <= {None, 1, 3}
+
+
+async def test_a_database_that_is_down_at_start_is_waited_for(
+    replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    database = await own_mariadb.create_database()
+    await upgrade(database.dsn)
+    await schedule(database, "quick")
+    own_mariadb.stop()
+    replica = replicas.start(database.dsn)
+    await replica.until("/readyz", 503, "is not available")
+    assert replica.get("/healthz") == (200, "ok\n")
+    assert "waiting_for_database" in replica.process.output
+    assert "Traceback" not in replica.process.output
+    own_mariadb.start()
+    await replica.until_ready()
+    await until_runs(database, "quick", 1)
+    assert replica.process.terminate() == 0
+
+
+async def test_missing_tables_are_waited_for_and_the_remedy_is_told(
+    replicas: Replicas, database: TestDatabase
+) -> None:
+    replica = replicas.start(database.dsn)
+    await replica.until("/readyz", 503, "none of Piko's tables")
+    assert "run `piko db upgrade`" in replica.get("/readyz")[1]
+    assert replica.get("/healthz")[0] == 200
+    await upgrade(database.dsn)
+    await replica.until_ready()
+    assert replica.process.terminate() == 0
+
+
+async def test_tables_of_a_newer_release_are_worked_with_and_pointed_out(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    await migrated_mariadb.execute("UPDATE piko_schema_version SET version_num = '9.9.9_01'")
+    replica = replicas.start(migrated_mariadb.dsn)
+    await replica.until_ready()
+    assert "tables_are_newer" in replica.process.output
+    assert "9.9.9_01" in replica.process.output
+
+
+async def test_a_stop_while_the_database_is_down_ends_in_order(
+    replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    database = await own_mariadb.create_database()
+    await upgrade(database.dsn)
+    waiting = replicas.start(database.dsn, name="waiting")
+    working = replicas.start(database.dsn, name="working")
+    for replica in (waiting, working):
+        await replica.until("/readyz", 200, "")
+    own_mariadb.stop()
+    for replica in (waiting, working):
+        await replica.until("/readyz", 503, "rows not read since")
+        assert replica.get("/healthz") == (200, "ok\n")
+        assert replica.process.terminate() == 0
+
+
+async def test_metrics_come_as_text_and_as_openmetrics(replicas: Replicas, sqlite: TestDatabase) -> None:
+    await upgrade(sqlite.dsn)
+    await schedule(sqlite, "quick")
+    replica = replicas.start(sqlite.dsn)
+    await until_runs(sqlite, "quick", 1)
+
+    def exposed() -> str | None:
+        _, body = replica.get("/metrics")
+        return body if 'piko_job_run_total{job_id="quick",status="SUCCESS"}' in body else None
+
+    await wait_until_async(exposed, timeout=5, what="the run to be counted")
+    status, body = replica.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
+    assert status == 200
+    families = {family.name for family in text_string_to_metric_families(body)}
+    assert {"piko_job_run", "piko_job_duration_seconds", "piko_leader_status", "piko_build"} <= families
+    # What tells one run from another is an exemplar, never a label.
+    assert 'piko_job_duration_seconds_bucket{job_id="quick",le="0.005"} ' in body
+    assert '# {run_id="' in body
+
+
+# ---- stopping -------------------------------------------------------------------------------------
+
+
+async def test_a_stop_lets_handlers_finish_and_records_them(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    await schedule(migrated_mariadb, "slow", '{"seconds": 1}')
+    replica = replicas.start(migrated_mariadb.dsn)
+    replica.process.wait_for_line("slow begins")
+    assert replica.process.terminate() == 0
+    assert "slow ends" in replica.process.output
+    assert await runs(migrated_mariadb, "slow", "RUNNING") == []
+    assert len(await runs(migrated_mariadb, "slow", "SUCCESS")) >= 1
+
+
+async def test_probes_answer_while_a_replica_drains(replicas: Replicas, sqlite: TestDatabase) -> None:
+    await upgrade(sqlite.dsn)
+    await schedule(sqlite, "slow", '{"seconds": 1}')
+    replica = replicas.start(sqlite.dsn)
+    replica.process.wait_for_line("slow begins")
+    replica.process.signal(signal.SIGTERM)
+    await replica.until("/readyz", 503, "stopping")
+    assert replica.get("/healthz") == (200, "ok\n")
+    assert replica.process.wait() == 0
+
+
+async def test_a_run_cut_by_the_budget_runs_again_as_the_same_attempt(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    await schedule(database, "slow", '{"hours": 1}', schedule_type="date")
+    await database.execute('UPDATE scheduled_job SET schedule_expr = \'{"run_date": "2100-01-01 00:00:00"}\'')
+    first = replicas.start(
+        database.dsn, name="first", environment={"PIKO_DRAIN_TIMEOUT_S": "0.2", "SLOW_S": "60"}
+    )
+    await first.until_ready()
+    await database.execute(
+        "UPDATE scheduled_job SET schedule_type = 'interval', schedule_expr = '{\"seconds\": 2}'"
+    )
+    first.process.wait_for_line("slow begins 1")
+    assert first.process.terminate() == 0
+    (scheduled_time, state, attempt), *others = await runs(database, "slow")
+    assert (state, attempt) == ("CANCELLED", 1)
+    assert (scheduled_time, "QUEUED", 1) in others
+    second = replicas.start(database.dsn, name="second", environment={"SLOW_S": "0"})
+    second.process.wait_for_line("slow begins 1")
+    await until_runs(database, "slow", 1)
+    assert (scheduled_time, "SUCCESS", 1) in await runs(database, "slow")

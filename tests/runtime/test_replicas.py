@@ -1,0 +1,126 @@
+"""Two replicas and one database: one of them acts, and each due time runs once."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from piko.store.migrate import upgrade
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replica, Replicas, runs, schedule, times_run_twice, until_runs
+
+
+async def leader_of(*replicas: Replica) -> tuple[Replica, Replica]:
+    """The replica that leads, and the other."""
+
+    def roles() -> list[str] | None:
+        found = [replica.get("/readyz")[1].strip() for replica in replicas]
+        return found if sorted(found) == ["leader", "standby"] else None
+
+    found = await wait_until_async(roles, timeout=20, what="one leader and one standby")
+    first, second = replicas
+    return (first, second) if found[0] == "leader" else (second, first)
+
+
+async def test_only_the_leader_runs_and_when_it_is_killed_the_other_goes_on(
+    replicas: Replicas, migrated_database: TestDatabase
+) -> None:
+    database = migrated_database
+    await schedule(database, "quick")
+    pair = [replicas.start(database.dsn, name=name) for name in ("one", "two")]
+    leader, standby = await leader_of(*pair)
+    await until_runs(database, "quick", 3)
+    assert "quick" not in "".join(
+        line for line in standby.process.output.splitlines() if line.startswith("quick")
+    )
+    assert 'piko_leader_status{host="' in standby.get("/metrics")[1]
+    leader.process.kill()
+    await standby.until_ready("leader")
+    before = len(await runs(database, "quick", "SUCCESS"))
+    done = await until_runs(database, "quick", before + 3)
+    assert times_run_twice(done) == []
+    # The instants of the change of leader are late but within grace: run, coalesced or lost, never forgotten.
+    epochs = await database.execute(
+        "SELECT DISTINCT epoch FROM job_run WHERE job_id = 'quick' AND state = 'SUCCESS'"
+    )
+    assert sorted(row[0] for row in epochs) == [1, 2]
+
+
+async def test_a_clean_stop_hands_over_without_waiting_for_the_lease_to_expire(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    mariadb = migrated_mariadb
+    await schedule(mariadb, "quick")
+    slow_lease = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "10"}
+    pair = [replicas.start(mariadb.dsn, name=name, environment=slow_lease) for name in ("one", "two")]
+    leader, standby = await leader_of(*pair)
+    assert leader.process.terminate() == 0
+    await standby.until_ready("leader", within=5)
+    before = len(await runs(mariadb, "quick", "SUCCESS"))
+    await until_runs(mariadb, "quick", before + 2)
+
+
+async def test_a_run_of_a_killed_replica_is_lost_and_runs_again_where_attempts_are_left(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    pair = [
+        replicas.start(database.dsn, name=name, environment={"SLOW_S": "3600" if name == "one" else "0"})
+        for name in ("one", "two")
+    ]
+    first, second = pair
+    # The first leads, however they came up: the other is stopped until the first has begun a run.
+    leader, _ = await leader_of(*pair)
+    if leader is second:
+        second.process.terminate()
+        await first.until_ready("leader")
+        second = replicas.start(database.dsn, name="two again", environment={"SLOW_S": "0"})
+        await second.until_ready("standby")
+    await schedule(database, "slow", '{"seconds": 1}', max_attempts=2, overlap_policy="skip")
+    first.process.wait_for_line("slow begins 1")
+    first.process.kill()
+    second.process.wait_for_line("slow begins 2")
+    lost = await until_runs(database, "slow", 1, state="LOST")
+    scheduled_time = lost[0][0]
+
+    async def again() -> bool:
+        return (scheduled_time, "SUCCESS", 2) in await runs(database, "slow")
+
+    await wait_until_async(again, timeout=10, what="the second attempt at the lost due time")
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_a_database_that_goes_away_costs_no_due_time_and_none_runs_twice(
+    how: str, replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    database = await own_mariadb.create_database()
+    await upgrade(database.dsn)
+    await schedule(database, "quick", coalesce=0)
+    await schedule(database, "windows")
+    replica = replicas.start(database.dsn)
+    await until_runs(database, "quick", 2)
+    if how == "kill":
+        own_mariadb.kill()
+        await replica.until("/readyz", 503, "rows not read since")
+        assert replica.get("/healthz") == (200, "ok\n")
+        own_mariadb.start()
+    else:
+        own_mariadb.pause()
+        await replica.until("/readyz", 503, "")
+        own_mariadb.resume()
+    await replica.until_ready(within=30)
+    before = len(await runs(database, "quick", "SUCCESS"))
+    done = await until_runs(database, "quick", before + 3)
+    assert times_run_twice(done) == []
+    moments = [row[0] for row in await runs(database, "quick")]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
+    assert set(gaps) == {1.0}, "with coalesce off, each second has its run"
+    windows = [row[0] for row in await runs(database, "windows", "SUCCESS")]
+    assert len(windows) == len(set(windows))
+    assert await runs(database, "windows", "RUNNING") in (
+        [],
+        [*await runs(database, "windows", "RUNNING")][:1],
+    )
