@@ -113,7 +113,7 @@ class Executor:
             active = self._active.pop(run.run_id)
             self._metrics.jobs_running.set(len(self._active))
             duration_s = self._clock.monotonic() - before
-            self._metrics.job_duration.labels(run.job_id).observe(duration_s)
+            self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
             text, kind = _describe(failure, job, reason=active.reason)
             self._ended(
                 Ending(
