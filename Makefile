@@ -4,19 +4,29 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
   "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$python" && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup servers lint check test constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: $(RUNTIME) ## a real job on an embedded database, in half a minute: start here
+	@$(BIN)/python examples/orders/demo.py
+
 setup: $(INSTALLED) ## the virtual environment, with everything that the tests need
 
-$(INSTALLED): pyproject.toml constraints.txt
+# Piko alone: all that `make demo` and `piko dev` need. `make setup` adds the rest to it.
+$(RUNTIME): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Piko needs Python 3.11 or newer on PATH; or name one: make setup PYTHON=/path/to/python" >&2; exit 1; }
 	@"$(PYTHON)" -m venv $(VENV) || { echo "Python's venv module is incomplete: on Debian or Ubuntu install python3-venv" >&2; exit 1; }
+	@echo "installing Piko into $(VENV), once"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(INSTALLED): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test]'
 	@touch $@
 

@@ -68,9 +68,9 @@ class OpenWarehouse:
             yield warehouse
 
 
-def loaded(start: datetime, end: datetime) -> tuple[int, int]:
-    """How many orders of `[start, end)` are in the warehouse, and their sum in cents."""
-    with closing(sqlite3.connect(FILE, timeout=10)) as connection:
+def loaded(file: Path, start: datetime, end: datetime) -> tuple[int, int]:
+    """How many orders of `[start, end)` are in the warehouse `file`, and their sum in cents."""
+    with closing(sqlite3.connect(file, timeout=10)) as connection:
         connection.executescript(_TABLES)
         number, cents = connection.execute(
             "SELECT count(*), coalesce(sum(cents), 0) FROM orders WHERE placed_at >= ? AND placed_at < ?",
