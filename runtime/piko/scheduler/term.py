@@ -359,9 +359,11 @@ class Term:
             self._of_job.get(run.job_id, set()).discard(run.run_id)
             if outcome.retry is not None:
                 self.enqueue([outcome.retry])
-            if outcome.watermark is not None:
-                self._watermarks[run.job_id] = outcome.watermark.new
-                self._metrics.job_watermark.labels(run.job_id).set(outcome.watermark.new.timestamp())
+            planned, move = self._plan.job(run.job_id), outcome.watermark
+            # Whoever set the watermark meanwhile is obeyed: the move was refused in the database, too.
+            if planned is not None and move is not None and self.watermark(planned) == move.old:
+                self._watermarks[run.job_id] = move.new
+                self._metrics.job_watermark.labels(run.job_id).set(move.new.timestamp())
             job = self._plan.scheduled(run.job_id)
             state = self.states.get(run.job_id)
             if (
