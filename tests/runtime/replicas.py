@@ -117,6 +117,18 @@ class Replicas:
         return Replica(process=process, port=port)
 
 
+async def leader_of(*replicas: Replica) -> tuple[Replica, Replica]:
+    """The replica that leads, and the other."""
+
+    def roles() -> list[str] | None:
+        found = [replica.get("/readyz")[1].strip() for replica in replicas]
+        return found if sorted(found) == ["leader", "standby"] else None
+
+    found = await wait_until_async(roles, timeout=20, what="one leader and one standby")
+    first, second = replicas
+    return (first, second) if found[0] == "leader" else (second, first)
+
+
 async def schedule(
     database: TestDatabase, job_id: str, expression: str = '{"seconds": 1}', **columns: Any
 ) -> None:

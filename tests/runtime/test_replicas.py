@@ -10,19 +10,7 @@ from piko.store.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-from tests.runtime.replicas import Replica, Replicas, runs, schedule, times_run_twice, until_runs
-
-
-async def leader_of(*replicas: Replica) -> tuple[Replica, Replica]:
-    """The replica that leads, and the other."""
-
-    def roles() -> list[str] | None:
-        found = [replica.get("/readyz")[1].strip() for replica in replicas]
-        return found if sorted(found) == ["leader", "standby"] else None
-
-    found = await wait_until_async(roles, timeout=20, what="one leader and one standby")
-    first, second = replicas
-    return (first, second) if found[0] == "leader" else (second, first)
+from tests.runtime.replicas import Replicas, leader_of, runs, schedule, times_run_twice, until_runs
 
 
 async def test_only_the_leader_runs_and_when_it_is_killed_the_other_goes_on(

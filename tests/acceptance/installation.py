@@ -1,0 +1,116 @@
+"""The chart's programs as processes: their environment, accounts and roles are what Helm would install."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.chart.rendering import EXISTING_SECRET, ROOT, Rendering, render
+from tests.harness.control_plane import ControlPlane
+from tests.harness.databases import TestDatabase
+from tests.harness.ports import free_port
+from tests.harness.processes import ChildProcess
+from tests.harness.programs import PikoProcessFactory
+from tests.runtime.replicas import Replica
+
+EXAMPLES = ROOT / "examples"
+
+_RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+# A test cannot wait half a minute for the lease of a killed leader.
+_SHORT_LEASE = {
+    "PIKO_LEADER_LEASE_S": "3",
+    "PIKO_LEADER_RENEW_INTERVAL_S": "1",
+    "PIKO_HEARTBEAT_INTERVAL_S": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A namespace with the chart's accounts and roles, and a database."""
+
+    control_plane: ControlPlane
+    namespace: str
+    database: TestDatabase
+    rendering: Rendering
+    start_process: PikoProcessFactory
+
+    def kubectl(self, *arguments: str | Path, timeout: float = 60) -> str:
+        words = [str(argument) for argument in arguments]
+        return self.control_plane.kubectl("-n", self.namespace, *words, timeout=timeout).stdout
+
+    def wait_for(self, condition: str, *resources: str, seconds: int = 30) -> None:
+        """Watch until every resource has `condition`, in the words of `kubectl wait --for`."""
+        self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", *resources, timeout=seconds + 10)
+
+    def patch(self, resource: str, **spec: Any) -> None:
+        self.kubectl("patch", resource, "--type=merge", "-p", json.dumps({"spec": spec}))
+
+    def migrate(self) -> None:
+        """What the chart's hook does before anything else starts."""
+        program, *arguments = self._container("Job")["command"]
+        migration = self.start_process(
+            "-m", program, *arguments, env=self._environment("Job"), name="migration"
+        )
+        assert migration.wait() == 0
+
+    def start_operator(self) -> ChildProcess:
+        kubeconfig = self.control_plane.service_account_kubeconfig(self.namespace, "piko-operator")
+        environment = {
+            **self._environment("Deployment", "operator"),
+            "KUBECONFIG": str(kubeconfig),
+            "PIKO_OPERATOR_HTTP_PORT": str(free_port()),
+        }
+        return self.start_process("-m", "piko_operator", env=environment, name="operator")
+
+    def start_replica(self, name: str) -> Replica:
+        port = free_port()
+        environment = {
+            **self._environment("Deployment", "runtime"),
+            **_SHORT_LEASE,
+            "PIKO_HTTP_PORT": str(port),
+            "HOSTNAME": name,
+        }
+        arguments = self._container("Deployment", "runtime")["args"]
+        process = self.start_process(
+            "-m", "piko", *arguments, env=environment, name=name, cwd=EXAMPLES / "cluster"
+        )
+        return Replica(process=process, port=port)
+
+    def _container(self, kind: str, component: str | None = None) -> dict[str, Any]:
+        spec = self.rendering.one(kind, component)["spec"]["template"]["spec"]
+        container: dict[str, Any] = spec["containers"][0]
+        return container
+
+    def _environment(self, kind: str, component: str | None = None) -> dict[str, str]:
+        variables = self._container(kind, component)["env"]
+        literal = {item["name"]: item["value"] for item in variables if "value" in item}
+        for name in literal:
+            if name.endswith("_HTTP_HOST"):
+                literal[name] = "127.0.0.1"
+        return {**literal, "PIKO_MYSQL_DSN": self.database.dsn}
+
+
+@contextmanager
+def install(
+    control_plane: ControlPlane, namespace: str, database: TestDatabase, start_process: PikoProcessFactory
+) -> Iterator[Installation]:
+    """Accounts and roles of the chart, for one namespace; nothing runs yet."""
+    rendering = render({**EXISTING_SECRET, "operator": {"namespaces": [namespace]}}, namespace=namespace)
+    manifest = yaml.safe_dump_all([item for item in rendering.objects if item["kind"] in _RBAC])
+    control_plane.kubectl("apply", "-f", "-", input=manifest)
+    try:
+        yield Installation(
+            control_plane=control_plane,
+            namespace=namespace,
+            database=database,
+            rendering=rendering,
+            start_process=start_process,
+        )
+    finally:
+        control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=manifest)

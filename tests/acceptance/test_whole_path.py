@@ -1,0 +1,129 @@
+"""The whole path on real servers: kubectl to resource to row to run to status, and back out again.
+
+An API server and MariaDB; the operator and two runtime replicas as processes with the environment, the
+account and the rights that the chart gives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from tests.acceptance.installation import EXAMPLES, Installation, install
+from tests.harness.control_plane import ControlPlane
+from tests.harness.databases import TestDatabase
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import leader_of, runs, times_run_twice, until_runs
+
+
+@pytest.fixture
+def installation(
+    crds: ControlPlane, namespace: str, mariadb: TestDatabase, piko_process: PikoProcessFactory
+) -> Iterator[Installation]:
+    with install(crds, namespace, mariadb, piko_process) as installed:
+        yield installed
+
+
+async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(installation: Installation) -> None:
+    database = installation.database
+    installation.migrate()
+    operator = installation.start_operator()
+    replicas = [installation.start_replica(f"piko-runtime-{number}") for number in (1, 2)]
+
+    # What is applied becomes rows, each owned by its resource.
+    installation.kubectl("apply", "-f", EXAMPLES / "cluster" / "schedule.yaml", "-f", EXAMPLES / "manifests")
+    installation.wait_for("condition=Synced", "psch", "--all")
+    rows = await database.execute("SELECT job_id, managed_by FROM scheduled_job ORDER BY job_id")
+    jobs = {row[0]: row[1] for row in rows}
+    assert sorted(jobs) == [
+        "digest",
+        "greet",
+        "heartbeat",
+        "move_to_new_store",
+        "nightly_report",
+        "sync_orders",
+    ]
+    assert all(f"/{installation.namespace}/" in owner for owner in jobs.values())
+    assert await column(database, "config_json", "job_config", "greet") == '{"name":"Kubernetes","times":2}'
+
+    # One replica acts; jobs that the code does not have are named as such and hurt nobody.
+    leader, standby = await leader_of(*replicas)
+    installation.wait_for("condition=Ready", "psch/greet", "psch/digest")
+    installation.wait_for("condition=Ready=False", "psch/sync-orders", "psch/heartbeat")
+    assert "Unregistered" in installation.kubectl("get", "psch", "heartbeat", "-o", "yaml")
+
+    # It runs when due, with its config, and the resource says so.
+    installation.wait_for("jsonpath={.status.lastRun.state}=SUCCESS", "psch/greet")
+    assert leader.process.output.count("hello Kubernetes") % 2 == 0
+    assert "hello Kubernetes" in leader.process.output
+    assert "hello" not in standby.process.output
+    table = installation.kubectl("get", "psch", "greet")
+    assert "SUCCESS" in table
+    assert "every 10s" in table or "10s" in table
+
+    # An edit by kubectl changes the cadence.
+    installation.patch("psch/greet", schedule={"interval": {"every": "1s"}})
+    first = await until_runs(database, "greet", len(await runs(database, "greet")) + 4)
+    assert gaps(first)[-3:] == [timedelta(seconds=1)] * 3
+
+    # An edit by SQL changes the cadence, where the resource lets SQL have its way.
+    installation.patch("psch/digest", driftPolicy="Observe")
+    installation.wait_for("condition=Synced", "psch/digest")
+    await database.execute(
+        "UPDATE scheduled_job SET schedule_type = 'interval', schedule_expr = '{\"seconds\": 2}' "
+        "WHERE job_id = 'digest'"
+    )
+    digests = await until_runs(database, "digest", len(await runs(database, "digest")) + 3)
+    assert gaps(digests)[-2:] == [timedelta(seconds=2)] * 2
+
+    # Suspending stops it; resuming goes on from there and makes up for nothing.
+    installation.patch("psch/greet", suspend=True)
+    installation.wait_for("condition=Ready=False", "psch/greet")
+    suspended_at = (await runs(database, "greet"))[-1][0]
+    await until_runs(database, "digest", len(digests) + 2)
+    assert (await runs(database, "greet"))[-1][0] == suspended_at
+    installation.patch("psch/greet", suspend=False)
+    resumed = await until_runs(database, "greet", len(await runs(database, "greet", "SUCCESS")) + 2)
+    assert gaps(resumed)[-1] == timedelta(seconds=1)
+    assert max(gaps(resumed)) > timedelta(seconds=2)
+
+    # The leader dies: the other goes on.
+    leader.process.kill()
+    await standby.until_ready("leader")
+    await until_runs(database, "greet", len(await runs(database, "greet", "SUCCESS")) + 3)
+
+    # Once for each due time.
+    for job_id in ("greet", "digest"):
+        assert times_run_twice(await runs(database, job_id)) == []
+
+    # Deleting removes the row and lets the resource go; what ran stays as history.
+    before = len(await runs(database, "greet"))
+    installation.kubectl("delete", "psch", "greet", "--timeout=30s")
+    assert await column(database, "job_id", "scheduled_job", "greet") is None
+
+    async def forgotten() -> bool:
+        return await column(database, "job_id", "job_state", "greet") is None
+
+    await wait_until_async(forgotten, timeout=10, what="the state of the deleted job to go")
+    assert len(await runs(database, "greet")) >= before
+    installation.kubectl("delete", "psch,pjc", "--all", "--timeout=30s")
+    left = await database.execute("SELECT job_id FROM scheduled_job UNION SELECT job_id FROM job_config")
+    assert [row[0] for row in left] == ["move_to_new_store"], "deletionPolicy: Retain hands its row to SQL"
+
+    # Both programs stop when asked.
+    assert standby.process.terminate() == 0
+    assert operator.terminate() == 0
+
+
+def gaps(rows: list[tuple[datetime, str, int]]) -> list[timedelta]:
+    moments = [row[0] for row in rows]
+    return [later - earlier for earlier, later in pairwise(moments)]
+
+
+async def column(database: TestDatabase, name: str, table: str, job_id: str) -> object:
+    rows = await database.execute(f"SELECT {name} FROM {table} WHERE job_id = '{job_id}'")
+    return rows[0][0] if rows else None
