@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, tzinfo
 from types import TracebackType
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from piko.clock import Clock
-from piko.dev.journal import Entry, JobLine, at
+from piko.dev.journal import Entry, JobLine
+from piko.dev.wall import WallClock
 
 _TONES = {"SUCCESS": "green", "SKIPPED": "yellow", "MISSED": "yellow", "CANCELLED": "yellow"}
 
@@ -20,10 +20,9 @@ _TONES = {"SUCCESS": "green", "SKIPPED": "yellow", "MISSED": "yellow", "CANCELLE
 class Board:
     """Lines on `console`; where that is a terminal, the table stays below them."""
 
-    def __init__(self, *, console: Console, clock: Clock, zone: tzinfo) -> None:
+    def __init__(self, *, console: Console, wall: WallClock) -> None:
         self._console = console
-        self._clock = clock
-        self._zone = zone
+        self._wall = wall
         self._live: Live | None = None
 
     def __enter__(self) -> Board:
@@ -45,7 +44,7 @@ class Board:
 
     def tell(self, entry: Entry) -> None:
         """An entry of the journal, with the time."""
-        now = at(self._clock.now().replace(microsecond=0), self._zone)
+        now = f"{self._wall.now():%H:%M:%S}"
         line = Text.assemble(
             (now, "dim"), "  ", (f"{entry.subject:<16}", "bold"), "  ", (entry.text, entry.tone)
         )
@@ -57,8 +56,7 @@ class Board:
         """Renew the table; nothing where there is none."""
         if self._live is None:
             return
-        now = self._clock.now()
-        table = Table(title=state, title_justify="left", title_style="dim", expand=False)
+        table = Table(title=state, title_justify="left", title_style="dim", box=SIMPLE_HEAD)
         for name in ("job", "schedule", "now", "last run", "next run", "data up to"):
             table.add_column(name, overflow="fold")
         for line in lines:
@@ -66,9 +64,9 @@ class Board:
                 Text(line.job_id, style="bold"),
                 Text(line.schedule),
                 self._present(line),
-                self._last(line, now),
-                self._next(line, now),
-                Text("" if line.watermark is None else at(line.watermark, self._zone)),
+                self._last(line),
+                self._next(line),
+                Text("" if line.watermark is None else self._wall.at(line.watermark)),
             )
         self._live.update(table, refresh=True)
 
@@ -78,21 +76,13 @@ class Board:
         bad = line.status in ("Invalid", "Unregistered")
         return Text(line.status, style="red" if bad else "dim")
 
-    def _last(self, line: JobLine, now: datetime) -> Text:
+    def _last(self, line: JobLine) -> Text:
         if line.last_state is None or line.last_started_at is None:
             return Text("")
-        ago = max((now - line.last_started_at).total_seconds(), 0)
-        return Text(f"{line.last_state}, {_span(ago)} ago", style=_TONES.get(line.last_state, "red"))
+        told = f"{line.last_state}, {self._wall.ago(line.last_started_at)}"
+        return Text(told, style=_TONES.get(line.last_state, "red"))
 
-    def _next(self, line: JobLine, now: datetime) -> Text:
+    def _next(self, line: JobLine) -> Text:
         if line.next_run_at is None:
             return Text("")
-        ahead = (line.next_run_at - now).total_seconds()
-        return Text(f"{at(line.next_run_at, self._zone)}, {f'in {_span(ahead)}' if ahead > 0 else 'due'}")
-
-
-def _span(seconds: float) -> str:
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+        return Text(f"{self._wall.at(line.next_run_at)}, {self._wall.ahead(line.next_run_at)}")

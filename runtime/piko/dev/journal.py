@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 
 from piko.core.types import JobStatus, RunState
+from piko.dev.wall import WallClock
 from piko.scheduler.plan import Plan
 from piko.store.engine import Database
 from piko.store.history import EndedRun, RunHistory
@@ -46,17 +47,17 @@ class JobLine:
 
 
 class Journal:
-    """Follows the runs of one database; `zone` is what instants are told in."""
+    """Follows the runs of one database, from `since` on."""
 
     def __init__(
-        self, *, database: Database, plan: Plan, job_ids: Sequence[str], zone: tzinfo, since: datetime
+        self, *, database: Database, plan: Plan, job_ids: Sequence[str], wall: WallClock, since: datetime
     ) -> None:
         self._history = RunHistory(database=database)
         self._runs = RunStore(database=database)
         self._states = StateStore(database=database)
         self._plan = plan
         self._job_ids = job_ids
-        self._zone = zone
+        self._wall = wall
         self._since = since
         self._known: dict[str, datetime] = {}
         self._running: frozenset[str] = frozenset()
@@ -188,14 +189,7 @@ class Journal:
         return lines
 
     def _at(self, moment: datetime | None) -> str:
-        return "?" if moment is None else at(moment, self._zone)
-
-
-def at(moment: datetime, zone: tzinfo) -> str:
-    """The time of day; a fraction of a second only where there is one."""
-    local = moment.astimezone(zone)
-    fraction = f".{local.microsecond:06d}".rstrip("0") if local.microsecond else ""
-    return f"{local:%H:%M:%S}{fraction}"
+        return "?" if moment is None else self._wall.at(moment)
 
 
 def schedule_text(row: ScheduleRow) -> str:

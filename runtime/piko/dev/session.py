@@ -20,6 +20,7 @@ from piko.dev.files import Reading, ResourceFiles
 from piko.dev.journal import Entry, Journal
 from piko.dev.mirror import FolderMirror
 from piko.dev.place import Place, check_folder, hold_place
+from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import configure_logging
 from piko.runtime import Runtime
@@ -62,8 +63,8 @@ class _Session:
         self._place = place
         self._settings = settings
         self._clock = SystemClock()
-        self._zone = ZoneInfo(settings.timezone)
-        self._board = Board(console=console, clock=self._clock, zone=self._zone)
+        self._wall = WallClock(clock=self._clock, zone=ZoneInfo(settings.timezone))
+        self._board = Board(console=console, wall=self._wall)
         self._stop = asyncio.Event()
         self._problems: Sequence[str] = ()
         self._reasons: Sequence[str] = ()
@@ -85,7 +86,7 @@ class _Session:
                         database=database,
                         plan=runtime.plan,
                         job_ids=[job.job_id for job in self._app.registry],
-                        zone=self._zone,
+                        wall=self._wall,
                         since=since,
                     )
                     await self._look_on(files, mirror, journal, runtime)
@@ -135,9 +136,9 @@ class _Session:
             return
         for entry in entries:
             self._board.tell(entry)
-        trouble = [*self._problems, *runtime.readiness.reasons]
-        state = f"{self._app.name}: Ctrl-C stops" if not trouble else trouble[0]
-        self._board.show(lines, state=state)
+        if runtime.plan.loaded:
+            trouble = [*self._problems, *runtime.readiness.reasons]
+            self._board.show(lines, state=trouble[0] if trouble else f"{self._app.name}: Ctrl-C stops")
 
     def _tell_readiness(self, runtime: Runtime) -> None:
         reasons = runtime.readiness.reasons
