@@ -1,8 +1,8 @@
-"""`make demo`: a copy of this folder run by `piko dev`, an hour behind, until the warehouse equals the shop.
+"""`make demo`: a copy of this folder run by `piko dev`, behind by an hour, until it has caught up.
 
 Everything goes as it does in earnest: the process is the one that a person starts, the watermark is set back
 with the statement that a person would use, and the sums are compared from outside. It ends by itself, with a
-message and exit code 1 where the sums differ.
+message and exit code 1 where the sums of shop and warehouse differ. `demo.py MINUTES` is behind by so much.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ COPY = HERE / ".piko" / "demo"
 DATABASE = COPY / ".piko" / "piko.db"
 WAREHOUSE = COPY / "warehouse.db"
 WINDOW = timedelta(seconds=10)
-BEHIND = timedelta(hours=1)
 PATIENCE_S = 25.0
 
 SET_BACK = "UPDATE scheduled_job SET last_data_time = ?, version = version + 1 WHERE job_id = 'sync_orders'"
@@ -46,7 +45,7 @@ class DemoError(Exception):
     """The demonstration did not show what it should."""
 
 
-def main() -> int:
+def main(behind: timedelta) -> int:
     shutil.rmtree(COPY, ignore_errors=True)
     shutil.copytree(HERE, COPY, ignore=shutil.ignore_patterns(".piko", "warehouse.db*", "__pycache__"))
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
@@ -55,7 +54,7 @@ def main() -> int:
             [sys.executable, "-m", "piko", "dev", str(COPY)], stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            start, end, since = fall_behind(process)
+            start, end, since = fall_behind(process, behind)
             catch_up(process, start, end, since=since)
             code = stop(process)
             compare(start, end, since=since)
@@ -74,14 +73,16 @@ def main() -> int:
     return 0
 
 
-def fall_behind(process: subprocess.Popen[bytes]) -> tuple[datetime, datetime, datetime]:
-    """Set the watermark of `sync_orders` an hour back: where it has to run from now, to where, since when."""
+def fall_behind(process: subprocess.Popen[bytes], behind: timedelta) -> tuple[datetime, datetime, datetime]:
+    """Set the watermark of `sync_orders` back: where it has to run from now, to where, and since when."""
     wait_until(lambda: schedule_is_there(process), "piko dev to mirror schedules.yaml into the database")
     now = datetime.now(UTC)
     end = datetime.fromtimestamp(now.timestamp() // WINDOW.total_seconds() * WINDOW.total_seconds(), UTC)
-    start = end - BEHIND
+    start = end - behind
     statement = SET_BACK.replace("?", f"'{start:%Y-%m-%d %H:%M:%S}'")
-    console.print(f"the job is made an hour late, by SQL:\n  [cyan]{statement};[/]")
+    console.print(
+        f"the job is put {behind.total_seconds() / 60:.0f} minutes behind, by SQL:\n  [cyan]{statement};[/]"
+    )
     with closing(sqlite3.connect(DATABASE, timeout=10)) as connection, connection:
         connection.execute(statement)
     return start, end, datetime.now(UTC)
@@ -178,4 +179,4 @@ def shown(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(timedelta(minutes=int(sys.argv[1]) if sys.argv[1:] else 60)))

@@ -1,0 +1,159 @@
+"""What is read of a folder: its one app, its resource files, and the messages where something is wrong."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from piko.dev.application import load_app
+from piko.dev.files import ResourceFiles
+from piko.dev.place import check_folder
+from piko.dev.session import run_folder
+from piko.errors import PikoError, SettingsError
+from tests.dev.folders import APP, make_folder, schedule
+from tests.harness.programs import PikoProcessFactory
+
+
+@pytest.fixture(autouse=True)
+def _own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+
+
+def _files(**texts: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        folder.mkdir()
+        for name, text in texts.items():
+            (folder / name.replace("_py", ".py").replace("_yaml", ".yaml")).write_text(text)
+
+    return write
+
+
+_BAD = {
+    "no folder": (lambda folder: None, ["there is no such folder", "piko dev DIR"]),
+    "a file": (lambda folder: folder.write_text(""), ["it is a file; expected a folder"]),
+    "a name that a URL cannot hold": (
+        lambda folder: (folder.mkdir(), folder.rename(folder.with_name("a#b"))),
+        ["rename the folder"],
+    ),
+    "no YAML": (_files(app_py=APP), ["no resource file found", "no YAML at all", "kind: PikoSchedule"]),
+    "only YAML of others": (
+        _files(app_py=APP, values_yaml="a: 1"),
+        ["no resource file found (looked into: values.yaml)"],
+    ),
+    "no Python": (_files(s_yaml=schedule("x", "1s")), ["no PikoApp found (looked into: no Python file)"]),
+    "no app in any file": (
+        _files(s_yaml=schedule("x", "1s"), jobs_py="a = 1\n"),
+        ["no PikoApp found (looked into: jobs.py)", "app = PikoApp(name="],
+    ),
+    "no app in app.py": (_files(s_yaml=schedule("x", "1s"), app_py="a = 1\n"), ["app.py: it has no PikoApp"]),
+    "two apps in a file": (
+        _files(s_yaml=schedule("x", "1s"), app_py="from piko import PikoApp\na = PikoApp()\nb = PikoApp()\n"),
+        ["it has 2 PikoApps (a, b), expected one"],
+    ),
+    "apps in two files": (
+        _files(s_yaml=schedule("x", "1s"), one_py=APP, two_py=APP),
+        ["2 files make a PikoApp (one.py, two.py)", "name the one to run app.py"],
+    ),
+    "a syntax error": (
+        _files(s_yaml=schedule("x", "1s"), app_py="a = 1\ndef f(:\n"),
+        ["app.py, line 2: 'def f(:': it is not Python"],
+    ),
+    "a syntax error in a module of jobs": (
+        _files(
+            s_yaml=schedule("x", "1s"), app_py="import broken_jobs\n", broken_jobs_py="a = 1\n\nx = = 2\n"
+        ),
+        ["broken_jobs.py, line 3: 'x = = 2'"],
+    ),
+    "an error at import": (
+        _files(s_yaml=schedule("x", "1s"), app_py="import faulty\n", faulty_py="a = 1\nb = a / 0\n"),
+        ["faulty.py, line 2: importing app.py failed with ZeroDivisionError"],
+    ),
+    "a job that cannot run": (
+        _files(s_yaml=schedule("x", "1s"), app_py=APP.replace("async def tick", "def tick")),
+        ["job 'tick'", "the handler is not async"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _BAD)
+def test_what_keeps_it_from_starting_is_explained(case: str, tmp_path: Path) -> None:
+    make, said = _BAD[case]
+    folder = tmp_path / "jobs"
+    make(folder)
+    with pytest.raises(PikoError) as raised:  # noqa: PT012 - each of the steps may raise
+        path = check_folder(next(iter(tmp_path.iterdir()), folder))
+        ResourceFiles(path).first()
+        load_app(path)
+    message = str(raised.value)
+    assert message.startswith(str(tmp_path))
+    for part in said:
+        assert part in message
+
+
+def test_it_ends_with_2_and_one_message(piko_process: PikoProcessFactory, tmp_path: Path) -> None:
+    program = piko_process("-m", "piko", "dev", "nowhere", cwd=tmp_path)
+    assert program.wait() == 2
+    assert program.output.startswith("piko: nowhere: there is no such folder")
+    assert "Traceback" not in program.output
+
+
+def test_an_unknown_setting_of_the_folder_is_named(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "1s"))
+    (folder / "settings.toml").write_text("[default]\npol_interval_s = 1\n")
+    with pytest.raises(SettingsError, match="unknown setting `pol_interval_s`"):
+        run_folder(folder, console=Console())
+
+
+def test_jobs_of_other_modules_belong_to_the_very_app_that_runs(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs")
+    (folder / "main_of_it.py").write_text(APP.replace("trial", "shared") + "\nimport more_jobs\n")
+    (folder / "app.py").unlink()
+    (folder / "more_jobs.py").write_text(
+        "from main_of_it import app\n\n@app.job(job_id='more')\nasync def more(ctx, scheduled_time): ...\n"
+    )
+    app = load_app(folder)
+    assert (app.name, "more" in app.registry, "tick" in app.registry) == ("shared", True, True)
+
+
+def test_a_change_is_taken_once_it_holds_still(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "1s"))
+    files = ResourceFiles(folder)
+    assert [item.job_id for item in files.first().declared] == ["tick"]
+    assert files.look() is None
+    (folder / "tick.yaml").write_text("")
+    assert files.look() is None, "an editor may have emptied it only to write it"
+    (folder / "tick.yaml").write_text(schedule("load", "1s"))
+    assert files.look() is None
+    reading = files.look()
+    assert reading is not None
+    assert [item.job_id for item in reading.declared] == ["load"]
+    assert files.look() is None
+
+
+def test_a_broken_file_keeps_what_it_said_and_the_others_are_taken(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", one=schedule("tick", "1s"), two=schedule("load", "1s"))
+    files = ResourceFiles(folder)
+    files.first()
+    (folder / "one.yaml").write_text("kind: PikoSchedule\n")
+    (folder / "two.yaml").unlink()
+    files.look()
+    reading = files.look()
+    assert reading is not None
+    assert [item.job_id for item in reading.declared] == ["tick"]
+    assert [problem.startswith(f"{folder}/one.yaml, document 1: ") for problem in reading.problems] == [True]
+    assert reading.unknown == frozenset()
+
+
+def test_of_two_resources_for_one_job_the_first_keeps_it(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", a=schedule("tick", "1s"), b=schedule("tick", "2s", name="second"))
+    reading = ResourceFiles(folder).first()
+    assert [item.file for item in reading.declared] == ["a.yaml"]
+    assert reading.problems == [
+        "PikoSchedule second in b.yaml: job 'tick' belongs to PikoSchedule tick in a.yaml already, "
+        "which keeps it; remove one of the two, or give one another jobId"
+    ]

@@ -1,0 +1,95 @@
+"""The folder into rows: who owns them, and what becomes of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from piko.dev.files import ResourceFiles
+from piko.dev.mirror import FolderMirror
+from piko.store.engine import Database, open_database
+from piko.store.migrate import upgrade
+from tests.dev.folders import config, make_folder, schedule
+from tests.harness.databases import TestDatabase
+
+_ROW = "SELECT schedule_expr, enabled, managed_by, version FROM scheduled_job WHERE job_id = 'tick'"
+
+
+@pytest.fixture
+async def opened(sqlite: TestDatabase) -> AsyncIterator[Database]:
+    await upgrade(sqlite.dsn)
+    database = open_database(sqlite.dsn)
+    yield database
+    await database.close()
+
+
+class _Folder:
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path = path
+        self.mirror = FolderMirror(database=database)
+
+    async def apply(self, text: str) -> tuple[list[str], list[str]]:
+        make_folder(self.path, it=text, other="# piko.dev: nothing in here")
+        return await self.mirror.apply(ResourceFiles(self.path).first())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, opened: Database) -> _Folder:
+    return _Folder(tmp_path / "jobs", opened)
+
+
+async def test_a_row_is_made_changed_once_and_deleted(folder: _Folder, sqlite: TestDatabase) -> None:
+    assert await folder.apply(schedule("tick", "1s")) == (["new: PikoSchedule tick in it.yaml"], [])
+    assert await sqlite.execute(_ROW) == [('{"every":"1s"}', 1, "dev/default/tick/it.yaml", 1)]
+    assert await folder.apply(schedule("tick", "1s")) == ([], [])
+    assert await folder.apply(schedule("tick", "2s")) == (["changed: PikoSchedule tick in it.yaml"], [])
+    assert await sqlite.execute(_ROW) == [('{"every":"2s"}', 1, "dev/default/tick/it.yaml", 2)]
+    assert (await folder.apply("# piko.dev"))[0] == ["gone: PikoSchedule of job 'tick', its row: delete"]
+    assert await sqlite.execute(_ROW) == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "left"),
+    [("Disable", [('{"every":"1s"}', 0, None, 2)]), ("Retain", [('{"every":"1s"}', 1, None, 2)])],
+)
+async def test_a_resource_that_goes_may_leave_its_row(
+    folder: _Folder, sqlite: TestDatabase, policy: str, left: list[tuple[object, ...]]
+) -> None:
+    await folder.apply(schedule("tick", "1s", more=f"deletionPolicy: {policy}"))
+    await folder.apply("# piko.dev")
+    assert await sqlite.execute(_ROW) == left
+
+
+async def test_a_row_of_sql_is_left_alone_unless_it_is_adopted(folder: _Folder, sqlite: TestDatabase) -> None:
+    await sqlite.execute(
+        "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) "
+        """VALUES ('tick', 'interval', '{"days":1}')"""
+    )
+    done, problems = await folder.apply(schedule("tick", "1s"))
+    assert done == []
+    assert ["belongs to SQL" in problem for problem in problems] == [True]
+    assert (await sqlite.execute(_ROW))[0][0] == '{"days":1}'
+    done, problems = await folder.apply(schedule("tick", "1s", more="adoptionPolicy: Adopt"))
+    assert (done, problems) == (["changed: PikoSchedule tick in it.yaml"], [])
+    assert (await sqlite.execute(_ROW))[0][0] == '{"every":"1s"}'
+
+
+async def test_a_file_that_is_broken_from_the_start_keeps_its_rows(
+    folder: _Folder, sqlite: TestDatabase
+) -> None:
+    await folder.apply(schedule("tick", "1s"))
+    done, _ = await folder.apply("kind: PikoSchedule")
+    assert done == []
+    assert len(await sqlite.execute(_ROW)) == 1
+
+
+async def test_a_config_says_that_secrets_need_a_cluster(folder: _Folder, sqlite: TestDatabase) -> None:
+    text = config("tick", "{a: 1}").replace(
+        "config: {a: 1}", "config: {a: 1}, configFrom: [{secretKeyRef: {name: s, key: k}}]"
+    )
+    done, problems = await folder.apply(text)
+    assert done == ["new: PikoJobConfig tick in it.yaml"]
+    assert ["spec.configFrom needs the Secrets of a cluster" in problem for problem in problems] == [True]
+    assert await sqlite.execute("SELECT config_json, updated_by FROM job_config") == [('{"a":1}', "piko-dev")]

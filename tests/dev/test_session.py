@@ -1,0 +1,144 @@
+"""`piko dev` as a person uses it: started, edited under, interrupted, started again."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from piko.dev.place import hold_place
+from piko.errors import SettingsError
+from tests.dev.folders import config, make_folder, rows, schedule
+from tests.harness.processes import ChildProcess
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import wait_until
+
+_SUCCESSES = "SELECT count(*) FROM job_run WHERE job_id = ? AND state = 'SUCCESS'"
+
+
+def _dev(start: PikoProcessFactory, folder: Path) -> ChildProcess:
+    return start("-m", "piko", "dev", folder, name="dev")
+
+
+def _successes(folder: Path, job_id: str) -> int:
+    return int(rows(folder, _SUCCESSES, job_id)[0][0])
+
+
+def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "500ms"))
+    first = _dev(piko_process, folder)
+    first.wait_for_line(r"tick +Scheduled  interval every 500ms, next \d\d:\d\d:\d\d")
+    first.wait_for_line(r"tick +SUCCESS   for .* ms  next ")
+    first.wait_for_line("ticked {}")
+    with (
+        pytest.raises(SettingsError, match=f"runs on this folder already, as process {first.pid}"),
+        hold_place(folder),
+    ):
+        pass
+
+    first.signal(signal.SIGINT)
+    assert first.wait() == 0
+    assert f"data is kept in {folder}/.piko/piko.db" in first.output.splitlines()[-1]
+    done = _successes(folder, "tick")
+    assert done > 0
+
+    again = _dev(piko_process, folder)
+    again.wait_for_line("goes on where it stopped")
+    again.wait_for_line("tick +SUCCESS")
+    assert again.terminate() == 0
+    assert _successes(folder, "tick") > done
+    assert "Traceback" not in first.output + again.output
+
+
+def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(
+        tmp_path / "jobs", tick=schedule("tick", "1h"), load=schedule("load", "1h"), other="image: {tag: 1}"
+    )
+    program = _dev(piko_process, folder)
+    program.wait_for_line("tick +Scheduled  interval every 1h")
+
+    (folder / "tick.yaml").write_text(schedule("tick", "200ms") + "---\n" + config("tick", "{colour: green}"))
+    program.wait_for_line("folder +changed: PikoSchedule tick in tick.yaml")
+    program.wait_for_line("ticked {'colour': 'green'}")
+
+    (folder / "tick.yaml").write_text(schedule("tick", "often"))
+    said = program.wait_for_line("expected a duration")
+    assert (
+        f"{folder}/tick.yaml, document 1 (PikoSchedule tick): spec.schedule.interval.every: 'often': " in said
+    )
+    program.wait_for_line("what was good before goes on meanwhile")
+    done = _successes(folder, "tick")
+    wait_until(lambda: _successes(folder, "tick") > done, timeout=10, what="the last good schedule to go on")
+
+    (folder / "load.yaml").unlink()
+    program.wait_for_line("folder +gone: PikoSchedule of job 'load', its row: delete")
+    assert rows(folder, "SELECT job_id FROM scheduled_job") == [("tick",)]
+
+    (folder / "tick.yaml").write_text(schedule("tick", "2h", more="suspend: true"))
+    program.wait_for_line("all resource files are good again")
+    program.wait_for_line("tick +Disabled  interval every 2h")
+    (folder / "app.py").write_text((folder / "app.py").read_text() + "\n")
+    program.wait_for_line("app.py changed: stop and start again to take it")
+    assert program.terminate() == 0
+    assert "other.yaml" not in program.output
+
+
+def test_a_run_that_was_killed_is_lost_and_its_window_runs_after_the_next_start(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    slow = config("load", "{takes: 60}")
+    folder = make_folder(
+        tmp_path / "jobs",
+        load=schedule("load", "1s", more="retry: {maxAttempts: 2, backoff: 0s}"),
+        config=slow,
+    )
+    program = _dev(piko_process, folder)
+    program.wait_for_line("load +running, for ")
+    program.kill()
+    (window,) = rows(folder, "SELECT window_start FROM job_run WHERE state = 'RUNNING'")
+
+    (folder / "config.yaml").write_text(config("load", "{takes: 0}"))
+    again = _dev(piko_process, folder)
+    again.wait_for_line("load +LOST ")
+    again.wait_for_line("load +SUCCESS")
+    assert again.terminate() == 0
+    states = rows(
+        folder, "SELECT attempt, state FROM job_run WHERE window_start = ? ORDER BY attempt", *window
+    )
+    assert states == [(1, "LOST"), (2, "SUCCESS")]
+
+
+def test_a_watermark_set_back_while_a_window_is_being_run_replays_the_windows(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(
+        tmp_path / "jobs", load=schedule("load", "1s"), config=config("load", "{takes: 0.9}")
+    )
+    program = _dev(piko_process, folder)
+    running = "SELECT window_start, run_id FROM job_run WHERE job_id = 'load' AND state = 'RUNNING'"
+    (found,) = wait_until(
+        lambda: (folder / ".piko" / "piko.db").exists() and _read(folder, running),
+        timeout=15,
+        what="a window being run",
+    )
+    back = "strftime('%Y-%m-%d %H:%M:%f000', last_data_time, '-6 seconds')"
+    rows(folder, f"UPDATE scheduled_job SET last_data_time = {back} WHERE job_id = 'load'")
+    (set_back,) = rows(folder, "SELECT last_data_time FROM scheduled_job")
+    assert set_back < found[:1]
+    wait_until(
+        lambda: _read(folder, "SELECT run_id FROM job_run WHERE window_start = ?", *set_back),
+        timeout=15,
+        what="the window after the watermark that was set to be run",
+    )
+    assert program.terminate() == 0
+
+
+def _read(folder: Path, statement: str, *values: str) -> list[tuple[str, ...]]:
+    """`rows`, of tables that may not be there yet."""
+    there = rows(folder, "SELECT 1 FROM sqlite_master WHERE name = 'job_run'")
+    return rows(folder, statement, *values) if there else []
