@@ -62,6 +62,9 @@ def main(behind: timedelta) -> int:
             log.seek(0)
             console.print(f"\n{''.join(log.readlines()[-20:])}\n[bold red]demo failed:[/] {error}")
             return 1
+        except KeyboardInterrupt:
+            console.print("cut off")
+            return 130
         finally:
             if process.poll() is None:
                 process.kill()
@@ -135,7 +138,8 @@ def compare(start: datetime, end: datetime, *, since: datetime) -> None:
 
 def stop(process: subprocess.Popen[bytes]) -> int:
     process.send_signal(signal.SIGINT)
-    return process.wait(timeout=PATIENCE_S)
+    wait_until(lambda: process.poll() is not None, "piko dev to end after Ctrl-C")
+    return process.wait()
 
 
 def schedule_is_there(process: subprocess.Popen[bytes]) -> bool:

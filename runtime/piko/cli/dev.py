@@ -24,6 +24,7 @@ def dev(
         run_folder(folder, console=Console(highlight=False))
     except asyncio.CancelledError:
         typer.echo(
-            "piko: cut off; runs that were going on are lost and tried again by the next start", err=True
+            "piko: cut off; what was going on counts as lost, and runs again where attempts are left",
+            err=True,
         )
         raise typer.Exit(1) from None
