@@ -8,6 +8,7 @@ task does not stop its statement on the server), and answer connection failures 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -51,14 +52,14 @@ class Database:
         Raises `DatabaseUnavailableError` when the connection fails; if that happens at COMMIT, whether it
         took effect is unknown and has to be found out by reading.
         """
-        with translate_errors(self):
+        with keep_cancellation(), translate_errors(self):
             async with self.engine.begin() as connection:
                 yield connection
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[AsyncConnection]:
         """A connection on which each statement commits by itself; errors as in `transaction`."""
-        with translate_errors(self):
+        with keep_cancellation(), translate_errors(self):
             async with self.autocommit.connect() as connection:
                 yield connection
 
@@ -132,6 +133,25 @@ def translate_errors(database: Database) -> Iterator[None]:
         raise DatabaseUnavailableError(
             f"database {database.where} is not available: {type(error).__name__}: {error}"
         ) from error
+
+
+@contextmanager
+def keep_cancellation() -> Iterator[None]:
+    """Raise `CancelledError` at the end where a cancellation came meanwhile and nobody passed it on.
+
+    The driver waits with `asyncio.wait_for`, which before Python 3.12 drops a cancellation that meets the
+    answer; the task would go on as if nobody had asked it to end.
+    """
+    task = asyncio.current_task()
+    before = task.cancelling() if task else 0
+    try:
+        yield
+    except Exception as error:
+        if task and task.cancelling() > before:
+            raise asyncio.CancelledError from error
+        raise
+    if task and task.cancelling() > before:
+        raise asyncio.CancelledError
 
 
 def _is_retryable(error: BaseException | None) -> bool:

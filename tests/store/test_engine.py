@@ -1,0 +1,72 @@
+"""What becomes of failures and cancellations on their way through the driver."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import text
+
+from piko.store.engine import open_database
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+
+
+@pytest.fixture
+async def silent_server() -> AsyncIterator[tuple[int, list[asyncio.StreamWriter]]]:
+    """A port on which somebody picks up and never says a word, and who has called."""
+    callers: list[asyncio.StreamWriter] = []
+
+    async def pick_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        callers.append(writer)
+
+    server = await asyncio.start_server(pick_up, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1], callers
+    for writer in callers:
+        writer.close()
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.mark.parametrize("entrance", ["transaction", "statements"])
+async def test_a_task_that_is_cancelled_while_it_connects_ends(
+    entrance: str, silent_server: tuple[int, list[asyncio.StreamWriter]]
+) -> None:
+    port, callers = silent_server
+    database = open_database(f"mysql+asyncmy://piko:piko@127.0.0.1:{port}/piko")
+
+    async def ask() -> None:
+        async with getattr(database, entrance)() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    task = asyncio.create_task(ask())
+    await wait_until_async(lambda: callers, timeout=5, what="the connection to be tried")
+    task.cancel()
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled(), f"the driver turned the cancellation into {task.exception()!r}"
+    await database.close()
+
+
+@pytest.mark.parametrize("entrance", ["transaction", "statements"])
+async def test_a_cancellation_at_any_moment_ends_the_task(entrance: str, mariadb: TestDatabase) -> None:
+    database = open_database(mariadb.dsn)
+    asked = 0
+
+    async def ask_and_wait() -> None:
+        nonlocal asked
+        async with getattr(database, entrance)() as connection:
+            await connection.execute(text("SELECT 1"))
+        asked += 1
+        await asyncio.Event().wait()
+
+    steps = 0
+    while asked < 20:  # one step of the event loop later each time, until some come through
+        steps += 1
+        task = asyncio.create_task(ask_and_wait())
+        for _ in range(steps // 3):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=5)
+        assert task.cancelled(), f"after {steps} steps the driver kept the cancellation to itself"
+    await database.close()
