@@ -44,8 +44,8 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint servers ## everything: lint, servers, the whole suite
-	$(BIN)/pytest
+test: lint servers ## everything: lint, servers, the whole suite in as many processes as there are cores
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist=worksteal
 
 constraints: setup ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \

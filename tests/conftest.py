@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -25,6 +26,12 @@ _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
 
 # ---- the run --------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config) -> None:
+    """A run in several processes (`pytest -n`) shares its servers too: they are started before the processes."""
+    _servers(config).export()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -106,9 +113,11 @@ async def migrated_database(database: TestDatabase) -> TestDatabase:
 
 
 @pytest.fixture
-def own_mariadb(servers: Servers, tmp_path: Path) -> Iterator[DatabaseServer]:
+def own_mariadb(servers: Servers) -> Iterator[DatabaseServer]:
     """A running MariaDB that belongs to this test, to be stopped, killed and paused."""
-    server = DatabaseServer(kind="mariadb", folder=tmp_path / "mariadb", reaper=servers.reaper)
+    # Not in the test's own folder: the path of a socket may have no more than 107 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="own-", dir=servers.folder))
+    server = DatabaseServer(kind="mariadb", folder=folder, reaper=servers.reaper)
     try:
         server.start()
         yield server

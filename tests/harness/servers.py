@@ -59,6 +59,14 @@ class Servers:
                 case "mariadb" | "mysql" as kind:
                     self._once(kind, partial(self._start_database_host, kind))
 
+    def export(self) -> None:
+        """Starts all servers and names them in the environment, for test processes that this one starts."""
+        kinds: list[ServerKind] = [kind for kind in database_kinds() if kind != "sqlite"]
+        self.begin([_CONTROL_PLANE, *kinds])
+        for kind in kinds:
+            os.environ[_DSN_VARIABLES[kind]] = self.database_host(kind).dsn
+        os.environ[locate.KUBECONFIG_VARIABLE] = str(self.control_plane().admin_kubeconfig)
+
     def close(self) -> None:
         """Ends every server and removes its folder. What a killed run would leave, the reaper ends."""
         self._threads.shutdown(wait=True, cancel_futures=True)
