@@ -30,7 +30,7 @@ _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """A run in several processes (`pytest -n`) shares its servers too: they are started before the processes."""
+    """Several processes (`pytest -n`) share their servers too: those are started first."""
     _servers(config).export()
 
 

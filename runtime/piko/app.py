@@ -103,7 +103,8 @@ class PikoApp:
             try:
                 settings = self._load_settings()
             except SettingsError as error:
-                sys.stderr.write(f"piko: {error}\n")  # the ASGI server shows a traceback, this says it plainly
+                # The ASGI server will show a traceback; this says it plainly.
+                sys.stderr.write(f"piko: {error}\n")
                 raise
             configure_logging(log_format=settings.log_format, debug=settings.debug)
             async with self.running(settings):

@@ -87,7 +87,8 @@ class Settings(BaseModel):
         if self.leader_lease_s < 2 * self.leader_renew_interval_s:
             raise ValueError(
                 f"leader_lease_s = {self.leader_lease_s:g} must be at least twice "
-                f"leader_renew_interval_s = {self.leader_renew_interval_s:g}, so that one lost renewal is survived"
+                f"leader_renew_interval_s = {self.leader_renew_interval_s:g}, "
+                "so that one lost renewal is survived"
             )
         return self
 
@@ -170,7 +171,8 @@ def _explain(item: Any, origins: Mapping[str, str]) -> str:
             + (f"; for example {DSN_EXAMPLE}" if name == "mysql_dsn" else "")
         )
     if item["type"] == "extra_forbidden":
-        return f"unknown setting `{name}` ({origin}); known settings are {', '.join(sorted(Settings.model_fields))}"
+        known = ", ".join(sorted(Settings.model_fields))
+        return f"unknown setting `{name}` ({origin}); known settings are {known}"
     field = Settings.model_fields.get(name)
     shown = "(not shown)" if field is None or field.annotation is SecretStr else repr(item["input"])
     return f"setting `{name}` = {shown} ({origin}): {str(item['msg']).removeprefix('Value error, ')}"

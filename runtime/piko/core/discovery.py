@@ -23,7 +23,8 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
     found = []
     if not hasattr(root, "__path__"):
         raise DiscoveryError(
-            f"autodiscover({package!r}): {package} is a module, not a package; name the package that holds the jobs"
+            f"autodiscover({package!r}): {package} is a module, not a package; "
+            "name the package that holds the jobs"
         )
     for module in pkgutil.walk_packages(root.__path__, f"{package}.", onerror=_fail):
         if module.name.rpartition(".")[2] == module_name:

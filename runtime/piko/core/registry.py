@@ -34,7 +34,8 @@ class JobDefinition:
 
     @property
     def handler_name(self) -> str:
-        return f"{self.handler.__module__}:{getattr(self.handler, '__qualname__', type(self.handler).__qualname__)}"
+        name = getattr(self.handler, "__qualname__", type(self.handler).__qualname__)
+        return f"{self.handler.__module__}:{name}"
 
 
 class JobRegistry:
@@ -73,8 +74,8 @@ def _check(job: JobDefinition, where: str) -> None:
     call = getattr(job.handler, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler
     if not (inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)):
         raise RegistrationError(
-            f"{where}: the handler is not async; write `async def {getattr(job.handler, '__name__', 'handler')}"
-            "(ctx, scheduled_time): …`, and call blocking code through asyncio.to_thread or app.cpu_manager"
+            f"{where}: the handler is not async; write "
+            f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, and call blocking code through asyncio.to_thread or app.cpu_manager"
         )
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")

@@ -173,5 +173,6 @@ def _describe(
         return str(failure), "ConfigError"
     lines = "".join(traceback.format_exception(failure))
     if len(lines) > _TRACEBACK_LIMIT:
-        lines = f"{lines[: _TRACEBACK_LIMIT // 2]}\n… {len(lines) - _TRACEBACK_LIMIT} characters …\n{lines[-_TRACEBACK_LIMIT // 2 :]}"
+        half, left_out = _TRACEBACK_LIMIT // 2, len(lines) - _TRACEBACK_LIMIT
+        lines = f"{lines[:half]}\n… {left_out} characters …\n{lines[-half:]}"
     return f"{failure}\n{lines}", type(failure).__name__

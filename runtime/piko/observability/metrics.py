@@ -26,7 +26,7 @@ class Metrics:
             buckets=_DURATIONS, registry=registry,
         )  # fmt: skip
         self.job_start_delay = Histogram(
-            "piko_job_start_delay_seconds", "From the scheduled time to the start of the handler.", ["job_id"],
+            "piko_job_start_delay_seconds", "From the due time to the start of the handler.", ["job_id"],
             buckets=_DELAYS, registry=registry,
         )  # fmt: skip
         self.job_last_success = self._job_instant("last_success", "When the last successful run ended.")

@@ -38,9 +38,7 @@ class DefinitionStore:
             return 0
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.transaction() as connection:
-            published = {
-                job_id: content_hash for job_id, content_hash in await connection.execute(select(*columns))
-            }
+            published = dict(row._tuple() for row in await connection.execute(select(*columns)))
             changed = [item for item in definitions if published.get(item.job_id) != item.content_hash]
             if changed:
                 update = [name for name in DefinitionRow.__dataclass_fields__ if name != "job_id"]
