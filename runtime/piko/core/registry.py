@@ -75,7 +75,8 @@ def _check(job: JobDefinition, where: str) -> None:
     if not (inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)):
         raise RegistrationError(
             f"{where}: the handler is not async; write "
-            f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, and call blocking code through asyncio.to_thread or app.cpu_manager"
+            f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, "
+            "and call blocking code through asyncio.to_thread or app.cpu_manager"
         )
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")
