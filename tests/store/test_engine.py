@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
+from piko.errors import SchemaVersionError
 from piko.store.engine import open_database
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -70,3 +72,21 @@ async def test_a_cancellation_at_any_moment_ends_the_task(entrance: str, mariadb
         await asyncio.wait({task}, timeout=5)
         assert task.cancelled(), f"after {steps} steps the driver kept the cancellation to itself"
     await database.close()
+
+
+@pytest.mark.parametrize("entrance", ["transaction", "statements"])
+async def test_a_missing_table_is_told_with_its_remedy(entrance: str, database: TestDatabase) -> None:
+    opened = open_database(database.dsn)
+    with pytest.raises(SchemaVersionError, match=r"job_state.*run `piko db upgrade`"):
+        async with getattr(opened, entrance)() as connection:
+            await connection.execute(text("SELECT * FROM job_state"))
+    await opened.close()
+
+
+async def test_no_error_shows_the_values_of_its_statement(database: TestDatabase) -> None:
+    opened = open_database(database.dsn)
+    with pytest.raises(DBAPIError) as refused:
+        async with opened.transaction() as connection:
+            await connection.execute(text("SELECT nonsense + :secret"), {"secret": "hunter2"})
+    assert "hunter2" not in str(refused.value)
+    await opened.close()

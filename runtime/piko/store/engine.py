@@ -19,14 +19,19 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from piko.dsn import parse_dsn
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, SchemaVersionError
 
-# Server errors that say "not now" rather than "not so": deadlock, lock wait, too many connections,
-# shutdown, gone away, lost, killed, access refused while grants are still being made.
+# Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
+# too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
+_NO_SUCH_TABLE = 1146
 _RETRYABLE_CODES = frozenset(
-    {1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
+    {1020, 1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
     | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
+
+
+# Among the values of a statement are configs with secrets: no error's text may hold them.
+_PRIVATE: dict[str, Any] = {"hide_parameters": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +88,12 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         "stmt_cache_size": 64,
         "init_command": "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5",
     }
-    shared: dict[str, Any] = {"pool_recycle": 1800, "pool_timeout": 10, "pool_use_lifo": True}
-    engine = create_async_engine(url, connect_args=arguments, pool_size=pool_size, **shared)
+    shared: dict[str, Any] = {"pool_recycle": 1800, "pool_timeout": 10, "pool_use_lifo": True, **_PRIVATE}
+    # Each statement sees what is committed by then, and no lock covers the gap where others insert: the
+    # writes below name the rows they lock, and lock them in one order.
+    engine = create_async_engine(
+        url, connect_args=arguments, pool_size=pool_size, isolation_level="READ COMMITTED", **shared
+    )
     autocommit = create_async_engine(
         url,
         connect_args=arguments,
@@ -97,8 +106,8 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
 
 
 def _open_sqlite(url: URL) -> Database:
-    engine = create_async_engine(url)
-    autocommit = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(url, **_PRIVATE)
+    autocommit = create_async_engine(url, isolation_level="AUTOCOMMIT", **_PRIVATE)
     for each in (engine, autocommit):
         event.listen(each.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_immediate)
@@ -120,10 +129,18 @@ def _begin_immediate(connection: Any) -> None:
 
 @contextmanager
 def translate_errors(database: Database) -> Iterator[None]:
-    """Turn failures of the connection (not of the statement) into `DatabaseUnavailableError`."""
+    """Give a lost connection and a missing table the names that the parts above know.
+
+    Raises `DatabaseUnavailableError` and `SchemaVersionError`. Other failures of a statement stay what they
+    are: they are errors of this code.
+    """
     try:
         yield
     except exc.DBAPIError as error:
+        if _is_missing_table(error.orig):
+            raise SchemaVersionError(
+                f"database {database.where} lacks a table: {error.orig}; run `piko db upgrade`"
+            ) from error
         if error.connection_invalidated or _is_retryable(error.orig):
             raise DatabaseUnavailableError(
                 f"database {database.where} is not available: {error.orig}"
@@ -152,6 +169,10 @@ def keep_cancellation() -> Iterator[None]:
         raise
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
+
+
+def _is_missing_table(error: BaseException | None) -> bool:
+    return "no such table" in str(error) or (error is not None and error.args[:1] == (_NO_SUCH_TABLE,))
 
 
 def _is_retryable(error: BaseException | None) -> bool:
