@@ -21,7 +21,7 @@ from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.ops.http import ops_app
 from piko.ops.server import HttpServer, listen
-from piko.runtime import Runtime
+from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
 
 H = TypeVar("H", bound=Handler)
@@ -165,8 +165,8 @@ class PikoApp:
                 group.create_task(server.serve(sockets=[listening]), name="http")
                 host, port = listening.getsockname()[:2]
                 log.info("listening", host=host, port=port)
-                async with self.running(settings):
-                    await asked_to_stop.wait()
+                async with self.running(settings) as runtime:
+                    await first_of(asked_to_stop.wait(), runtime.ended.wait())
                 server.should_exit = True
 
     def _load_settings(self) -> Settings:

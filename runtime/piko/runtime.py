@@ -15,12 +15,11 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Literal
 
 from piko.clock import Clock
 from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, PikoError
 from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
@@ -133,6 +132,8 @@ class Runtime:
         self._supervisor = Supervisor(metrics=metrics)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
+        self.ended = asyncio.Event()
+        """Set when `run` is over, whatever the reason."""
         self._waits_for: str | None = "the database has not been looked at yet"
 
     # ---- what others ask ---------------------------------------------------------------------------
@@ -149,6 +150,8 @@ class Runtime:
         """Parts that ended though they should run: nobody starts them again, only a new process helps."""
         if self._stop.is_set():
             return []
+        if self.ended.is_set():
+            return ["runtime"]
         return [name for name, task in self._tasks.items() if task.done()]
 
     def _reasons(self) -> list[str]:
@@ -187,21 +190,18 @@ class Runtime:
             if await self._prepared():
                 await self._operate()
         finally:
+            self.ended.set()
             await self.database.close()
             log.info("stopped")
 
     async def _prepared(self) -> bool:
         """Wait until the tables can be used; False where the stop came first."""
         preparing = asyncio.create_task(self._prepare(), name="prepare")
-        stopping = asyncio.create_task(self._stop.wait(), name="stop")
         try:
-            await asyncio.wait({preparing, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if preparing.done():
-                preparing.result()
+            await first_of(preparing, self._stop.wait())
             return not self._stop.is_set()
         finally:
             await _end(preparing)
-            await _end(stopping)
 
     async def _prepare(self) -> None:
         while (reason := await self._missing()) is not None:
@@ -222,7 +222,7 @@ class Runtime:
             await self._instances.beat(self.instance)
             published = [self._published(job) for job in self._registry]
             await DefinitionStore(database=self.database).publish(published)
-        except DatabaseUnavailableError as error:
+        except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None
@@ -268,6 +268,19 @@ class Runtime:
         await self._instances.stop(self.instance)
 
 
+async def first_of(*awaited: Awaitable[object]) -> None:
+    """Return when one of `awaited` is done, and give the others up. Raises what that one raised."""
+    tasks = [asyncio.ensure_future(item) for item in awaited]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def _within(seconds: float, step: Callable[[], Awaitable[None]], *, otherwise: str) -> None:
     """Make a step of a stop; one that takes too long or finds no database must not hold the stop up."""
     try:
@@ -277,7 +290,7 @@ async def _within(seconds: float, step: Callable[[], Awaitable[None]], *, otherw
         log.error(otherwise, waited_s=seconds, error=str(error) or "no answer in time")
 
 
-async def _end(task: asyncio.Task[None] | asyncio.Task[Literal[True]]) -> None:
+async def _end(task: asyncio.Task[None]) -> None:
     if not task.done():
         task.cancel()
         await asyncio.wait({task})

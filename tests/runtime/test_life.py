@@ -131,6 +131,17 @@ async def test_missing_tables_are_waited_for_and_the_remedy_is_told(
     assert replica.process.terminate() == 0
 
 
+async def test_a_refused_login_is_told_without_the_password(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    replica = replicas.start(migrated_mariadb.dsn.replace("piko:piko@", "piko:hunter2@"))
+    await replica.until("/readyz", 503, "Access denied")
+    assert replica.get("/healthz") == (200, "ok\n")
+    assert replica.process.terminate() == 0
+    assert "hunter2" not in replica.process.output
+    assert "Traceback" not in replica.process.output
+
+
 async def test_tables_of_a_newer_release_are_worked_with_and_pointed_out(
     replicas: Replicas, migrated_mariadb: TestDatabase
 ) -> None:
