@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from piko.clock import Clock
@@ -18,9 +18,9 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook, ConfigInForce
 from piko.scheduler.plan import PlannedJob
 from piko.store.leases import Fence
-from piko.store.runs import Run
+from piko.store.run_rows import Run
 
-_TRACEBACK_LIMIT = 8_000
+_ERROR_LIMIT = 8_000
 
 log = get_logger(__name__)
 
@@ -45,8 +45,18 @@ class Ending:
 @dataclass(slots=True)
 class _Active:
     task: asyncio.Task[None]
+    begun: bool = False
     reason: str | None = None
     by_shutdown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What came of a handler, before anybody asks why."""
+
+    state: RunState
+    failure: BaseException | None = None
+    config_revision: int | None = None
 
 
 class Executor:
@@ -78,7 +88,8 @@ class Executor:
         active = self._active.get(run_id)
         if active is not None and active.reason is None:
             active.reason, active.by_shutdown = reason, by_shutdown
-            active.task.cancel()
+            if active.begun:  # a task that is cancelled before its first step would never tell its end
+                active.task.cancel()
 
     async def drain(self, budget_s: float) -> None:
         """Wait up to `budget_s` seconds for what runs, then cancel the rest and wait for its clean-up."""
@@ -93,7 +104,41 @@ class Executor:
             await asyncio.wait(late, timeout=5)
 
     async def _run(self, run: Run, job: PlannedJob, fence: Fence) -> None:
+        active = self._active[run.run_id]
+        active.begun = True
         started_at, before = self._clock.now(), self._clock.monotonic()
+        end = _End(RunState.CANCELLED)
+        try:
+            if active.reason is None:
+                self._announce(run, started_at)
+                end = await self._attempt(run, job, started_at)
+        except asyncio.CancelledError as error:
+            end = _End(RunState.CANCELLED, error)
+        finally:
+            del self._active[run.run_id]
+            self._metrics.jobs_running.set(len(self._active))
+            duration_s = self._clock.monotonic() - before
+            self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
+            if active.reason is not None and end.state is RunState.FAILED:
+                end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
+            text, kind = _describe(end, job, reason=active.reason)
+            self._ended(
+                Ending(
+                    run=run,
+                    job=job,
+                    fence=fence,
+                    state=end.state,
+                    started_at=started_at,
+                    finished_at=self._clock.now(),
+                    duration_s=duration_s,
+                    config_revision=end.config_revision,
+                    error_type=kind,
+                    error=text,
+                    by_shutdown=active.by_shutdown,
+                )
+            )
+
+    def _announce(self, run: Run, started_at: datetime) -> None:
         self._metrics.job_start_delay.labels(run.job_id).observe(
             max((started_at - run.scheduled_time).total_seconds(), 0.0)
         )
@@ -101,78 +146,87 @@ class Executor:
         log.info(
             "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
         )
-        state, failure, config = RunState.FAILED, None, ConfigInForce(revision=None, value=None)
-        try:
-            config = self._configs.in_force(job.definition, started_at)
-            state, failure = await self._call(run, job, config)
-        except ConfigError as error:
-            failure = error
-        except asyncio.CancelledError as error:
-            state, failure = RunState.CANCELLED, error
-        finally:
-            active = self._active.pop(run.run_id)
-            self._metrics.jobs_running.set(len(self._active))
-            duration_s = self._clock.monotonic() - before
-            self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
-            text, kind = _describe(failure, job, reason=active.reason)
-            self._ended(
-                Ending(
-                    run=run,
-                    job=job,
-                    fence=fence,
-                    state=state,
-                    started_at=started_at,
-                    finished_at=self._clock.now(),
-                    duration_s=duration_s,
-                    config_revision=config.revision,
-                    error_type=kind,
-                    error=text,
-                    by_shutdown=active.by_shutdown,
-                )
-            )
 
-    async def _call(
-        self, run: Run, job: PlannedJob, config: ConfigInForce
-    ) -> tuple[RunState, BaseException | None]:
-        context = JobContext(
-            run_id=run.run_id,
-            job_id=run.job_id,
-            config=config.value,
-            scheduled_time=run.scheduled_time,
-            attempt=run.attempt,
-            trigger_type=run.trigger_type,
-            data_interval=run.window,
-            config_revision=config.revision,
-        )
+    async def _attempt(self, run: Run, job: PlannedJob, started_at: datetime) -> _End:
+        """Call the handler. Raises `CancelledError` where this run is cancelled, and nothing else."""
+        revision = None
         limit = asyncio.timeout(job.timeout_s)
         try:
-            async with limit, AsyncExitStack() as stack:
-                resources = {
-                    name: await stack.enter_async_context(factory().acquire(context))
-                    for name, factory in job.definition.resources.items()
-                }
-                await job.definition.handler(context, run.scheduled_time, **resources)
-        except TimeoutError as error:
-            return (RunState.TIMEOUT if limit.expired() else RunState.FAILED), error
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
-            return RunState.FAILED, error
-        return RunState.SUCCESS, None
+            config = self._configs.in_force(job.definition, started_at)
+            revision = config.revision
+            async with limit:
+                await _call(run, job, config)
+        except asyncio.CancelledError as error:
+            if _is_being_cancelled():
+                raise
+            return _End(RunState.FAILED, error, revision)  # of something that the handler waited for
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
+            return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision)
+        # A handler that drops its cancellation and returns has not been in time either.
+        return _End(RunState.TIMEOUT if limit.expired() else RunState.SUCCESS, None, revision)
 
 
-def _describe(
-    failure: BaseException | None, job: PlannedJob, *, reason: str | None
-) -> tuple[str | None, str | None]:
+async def _call(run: Run, job: PlannedJob, config: ConfigInForce) -> None:
+    context = JobContext(
+        run_id=run.run_id,
+        job_id=run.job_id,
+        config=config.value,
+        scheduled_time=run.scheduled_time,
+        attempt=run.attempt,
+        trigger_type=run.trigger_type,
+        data_interval=run.window,
+        config_revision=config.revision,
+    )
+    async with AsyncExitStack() as stack:
+        resources = {
+            name: await stack.enter_async_context(factory().acquire(context))
+            for name, factory in job.definition.resources.items()
+        }
+        await job.definition.handler(context, run.scheduled_time, **resources)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _describe(end: _End, job: PlannedJob, *, reason: str | None) -> tuple[str | None, str | None]:
     """Message with a bounded traceback, and the error's type."""
-    if failure is None:
+    failure = end.failure
+    if end.state is RunState.SUCCESS:
         return None, None
-    if isinstance(failure, asyncio.CancelledError):
-        return reason or "the handler was cancelled", "CancelledError"
-    if isinstance(failure, TimeoutError) and job.timeout_s is not None and not str(failure):
-        return f"the handler ran longer than timeout_s = {job.timeout_s:g}", "TimeoutError"
+    if end.state is RunState.CANCELLED:
+        message = reason or "the handler was cancelled"
+        if failure is None or isinstance(failure, asyncio.CancelledError):
+            return message, "CancelledError"
+        return _bounded(f"{message}\n{_traceback(failure)}"), _type_name(failure)
+    if end.state is RunState.TIMEOUT:
+        message = f"the handler ran longer than timeout_s = {job.timeout_s:g}"
+        where = "" if failure is None else f"\n{_traceback(failure)}"
+        return _bounded(message + where), "TimeoutError"
+    assert failure is not None
     if isinstance(failure, ConfigError):
-        return str(failure), "ConfigError"
-    lines = "".join(traceback.format_exception(failure))
-    if len(lines) > _TRACEBACK_LIMIT:
-        half, left_out = _TRACEBACK_LIMIT // 2, len(lines) - _TRACEBACK_LIMIT
-        lines = f"{lines[:half]}\n… {left_out} characters …\n{lines[-half:]}"
-    return f"{failure}\n{lines}", type(failure).__name__
+        return _bounded(str(failure)), "ConfigError"
+    return _bounded(f"{_message(failure)}\n{_traceback(failure)}"), _type_name(failure)
+
+
+def _message(failure: BaseException) -> str:
+    """What the exception says, else its type."""
+    said = traceback.TracebackException.from_exception(failure, limit=0)
+    return str(said) or _type_name(failure)
+
+
+def _traceback(failure: BaseException) -> str:
+    return "".join(traceback.format_exception(failure))
+
+
+def _type_name(failure: BaseException) -> str:
+    return type(failure).__name__[:255]
+
+
+def _bounded(text: str) -> str:
+    """As much of `text` as fits, and only what every database can store."""
+    if len(text) > _ERROR_LIMIT:
+        half, left_out = _ERROR_LIMIT // 2, len(text) - _ERROR_LIMIT
+        text = f"{text[:half]}\n… {left_out} characters …\n{text[-half:]}"
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
+from piko.core.types import RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.leases import Fence
-from piko.store.runs import Outcome, RunStore
+from piko.store.run_rows import Outcome
+from piko.store.runs import RunStore
 
 _BATCH = 500
 _PAUSE_S = 0.5
@@ -63,10 +66,9 @@ class Ledger:
                 self._idle.set()
                 self._arrived.clear()
                 await self._arrived.wait()
-            fence = self._pending[0][1]
-            batch = [outcome for outcome, its in self._pending[:_BATCH] if its == fence]
+            fence, batch = self._next_batch()
             try:
-                await self._runs.finish(batch, fence)
+                told = await self._runs.finish(batch, fence)
             except DatabaseUnavailableError as error:
                 self._metrics.db_errors.labels(self.name).inc()
                 log.warning("outcomes_kept", outcomes=len(self._pending), error=str(error))
@@ -80,14 +82,36 @@ class Ledger:
                 self._refused(batch, fence)
                 continue
             self._take(batch)
-            for outcome in batch:
-                self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
-                if outcome.state.value == "SUCCESS":
-                    self._metrics.job_last_success.labels(outcome.run.job_id).set(
-                        outcome.finished_at.timestamp()
-                    )
-            self._recorded(batch)
+            self._recorded(
+                [
+                    self._count(outcome) if outcome.run.run_id in told else _without_effect(outcome)
+                    for outcome in batch
+                ]
+            )
+
+    def _count(self, outcome: Outcome) -> Outcome:
+        self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
+        if outcome.state is RunState.SUCCESS:
+            self._metrics.job_last_success.labels(outcome.run.job_id).set(outcome.finished_at.timestamp())
+        return outcome
+
+    def _next_batch(self) -> tuple[Fence, list[Outcome]]:
+        """What is written next: of one fence, and of each run what was told first."""
+        fence = self._pending[0][1]
+        first: dict[str, Outcome] = {}
+        for outcome, its in self._pending[:_BATCH]:
+            if its == fence:
+                first.setdefault(outcome.run.run_id, outcome)
+        return fence, list(first.values())
 
     def _take(self, batch: list[Outcome]) -> None:
         done = {id(outcome) for outcome in batch}
         self._pending = [item for item in self._pending if id(item[0]) not in done]
+
+
+def _without_effect(outcome: Outcome) -> Outcome:
+    """Of a run that had ended in another way: its place is free, and nothing follows."""
+    log.warning(
+        "outcome_too_late", job_id=outcome.run.job_id, run_id=outcome.run.run_id, state=outcome.state.value
+    )
+    return replace(outcome, watermark=None, retry=None, job_state=None)

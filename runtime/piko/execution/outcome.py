@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from piko.core.types import RunState, TriggerType
 from piko.execution.executor import Ending
 from piko.scheduler.plan import PlannedJob
-from piko.store.runs import Outcome, Run, WatermarkMove
+from piko.store.run_rows import Outcome, Run
 from piko.store.states import JobState
+from piko.store.watermarks import WatermarkMove
 
 _RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
 
@@ -17,8 +18,8 @@ _RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
 def conclude(ending: Ending, *, retry_id: str) -> Outcome:
     """The record of a handler's end, with the next attempt and the watermark where they follow."""
     run, job = ending.run, ending.job
-    retry = None
-    if ending.by_shutdown:  # cut by a stop: the same attempt again, at once
+    retry: Run | None
+    if ending.by_shutdown and ending.state is RunState.CANCELLED:  # the same attempt again, at once
         retry = _again(run, retry_id, attempt=run.attempt, not_before=ending.finished_at)
     else:
         retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, retry_id=retry_id)

@@ -30,7 +30,8 @@ from piko.settings import Settings
 from piko.store.configs import ConfigStore
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import Fence
-from piko.store.runs import Outcome, Run, RunStore
+from piko.store.run_rows import Outcome, Run
+from piko.store.runs import RunStore
 from piko.store.states import StateStore
 
 _AGAIN_S = 0.5
@@ -180,7 +181,7 @@ class Dispatcher:
         chosen = [run for run, _ in term.startable(now)]
         if chosen:
             won = await self._insist(term.fence, lambda: self._runs.start(chosen, term.fence, now=now))
-            self._start(term, term.started(chosen, won))
+            self._start(term, term.started(chosen, won, now))
 
     def _start(self, term: Term, runs: Sequence[Run]) -> None:
         for run in runs:

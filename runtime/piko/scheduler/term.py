@@ -6,7 +6,7 @@ what was claimed, started and recorded, and answers with batches to write and ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,8 +18,10 @@ from piko.scheduler.due import Span, decide, decide_window
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
 from piko.scheduler.timetable import Timetable
 from piko.store.leases import Fence
-from piko.store.runs import ClaimBatch, Outcome, PassedOver, Run, WatermarkMove
+from piko.store.run_rows import Outcome, PassedOver, Run
+from piko.store.runs import ClaimBatch
 from piko.store.states import JobState
+from piko.store.watermarks import WatermarkMove
 
 
 @dataclass(slots=True)
@@ -251,13 +253,14 @@ class Term:
         )
         self._metrics.job_missed.labels(job.job_id, reason).inc(span.count)
 
-    def claimed(self, draft: Draft, won: set[str], now: datetime) -> list[Run]:
+    def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
         self.states.update(draft.states)
         for move in draft.watermarks:
             self._watermarks[move.job_id] = move.new
         starting = []
-        for run in draft.runs:
+        for drafted in draft.runs:
+            run = won.get(drafted.run_id, drafted)
             job = self._plan.scheduled(run.job_id)
             if run.run_id in won:
                 (self.waiting if run.state is RunState.QUEUED else self.running)[run.run_id] = run
@@ -299,7 +302,7 @@ class Term:
                 chosen.append((replace(run, state=RunState.RUNNING, instance_id=self._instance_id), job))
         return chosen
 
-    def started(self, runs: Sequence[Run], won: set[str]) -> list[Run]:
+    def started(self, runs: Sequence[Run], won: set[str], now: datetime) -> list[Run]:
         """The queued runs that were still there to start."""
         starting = []
         for run in runs:
@@ -309,6 +312,7 @@ class Term:
                 starting.append(run)
             else:
                 self._of_job.get(run.job_id, set()).discard(run.run_id)
+                self._look_again(run.job_id, now, blocked=False)
         return starting
 
     def next_start(self) -> datetime | None:
@@ -364,16 +368,14 @@ class Term:
             if planned is not None and move is not None and self.watermark(planned) == move.old:
                 self._watermarks[run.job_id] = move.new
                 self._metrics.job_watermark.labels(run.job_id).set(move.new.timestamp())
-            job = self._plan.scheduled(run.job_id)
-            state = self.states.get(run.job_id)
-            if (
-                job is not None
-                and state is not None
-                and job.definition.stateful
-                and state.cursor_at is not None
-            ):
-                failed = outcome.state is not RunState.SUCCESS
-                self.states[run.job_id] = self._reschedule(job, state, now, blocked=failed)
+            self._look_again(run.job_id, now, blocked=outcome.state is not RunState.SUCCESS)
+
+    def _look_again(self, job_id: str, now: datetime, *, blocked: bool) -> None:
+        """A window is no longer in progress: its job's next one may follow."""
+        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        if job is None or state is None or not job.definition.stateful or state.cursor_at is None:
+            return
+        self.states[job_id] = self._reschedule(job, state, now, blocked=blocked)
 
 
 def _is_scheduled(run: Run, job_id: str) -> bool:

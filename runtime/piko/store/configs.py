@@ -83,10 +83,12 @@ class ConfigStore:
             return [ConfigRevision(**row._mapping) for row in await connection.execute(statement)]
 
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
-        """Keep `revisions`; one that is there already stays as it is."""
+        """Keep `revisions`; one that is there already stays as it is. Raises `FencedError`."""
         rows = [
             {name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions
         ]
+        if not rows:
+            return
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             await connection.execute(upsert(self._database, job_config_revision, update=()), rows)

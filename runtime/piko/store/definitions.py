@@ -39,7 +39,10 @@ class DefinitionStore:
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.transaction() as connection:
             published = dict(row._tuple() for row in await connection.execute(select(*columns)))
-            changed = [item for item in definitions if published.get(item.job_id) != item.content_hash]
+            changed = sorted(
+                (item for item in definitions if published.get(item.job_id) != item.content_hash),
+                key=lambda item: item.job_id,  # replicas that start together write in one order
+            )
             if changed:
                 update = [name for name in DefinitionRow.__dataclass_fields__ if name != "job_id"]
                 await connection.execute(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.column_types import Now
 from piko.store.engine import Database
@@ -62,7 +63,7 @@ class InstanceStore:
     async def living(self, *, within_s: float) -> set[str]:
         """Instances that have not stopped and were heard of within `within_s` seconds."""
         async with self._database.statements() as connection:
-            now = (await connection.execute(select(Now().label("now")))).scalar_one()
+            now = await _now(connection)
             rows = await connection.execute(
                 select(runtime_instance.c.instance_id).where(
                     runtime_instance.c.stopped_at.is_(None),
@@ -74,10 +75,13 @@ class InstanceStore:
     async def prune(self, *, older_than_s: float) -> None:
         """Forget instances that have been silent for long."""
         async with self._database.transaction() as connection:
-            now = (await connection.execute(select(func.max(runtime_instance.c.heartbeat_at)))).scalar_one()
-            if now is not None:
-                await connection.execute(
-                    runtime_instance.delete().where(
-                        runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
-                    )
+            now = await _now(connection)
+            await connection.execute(
+                runtime_instance.delete().where(
+                    runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
                 )
+            )
+
+
+async def _now(connection: AsyncConnection) -> datetime:
+    return (await connection.execute(select(Now().label("now")))).scalar_one()

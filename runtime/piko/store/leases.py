@@ -73,12 +73,22 @@ class LeaseStore:
     async def acquire(
         self, name: str, *, holder: str, host: str, lease_s: float, force: bool = False
     ) -> int | None:
-        """Take the lease if it is free or expired (or by `force`); the new epoch, or None."""
-        if not force and not await self._looks_free(name):
+        """Take the lease if it is free or expired (or by `force`); the new epoch, or None.
+
+        A lease of `holder` itself counts as free: its earlier try was cut off and worked.
+        """
+        if not force and not await self._looks_free(name, holder):
             return None
         async with self._database.transaction() as connection:
-            now, lease = await self._locked(connection, name)
-            if not (force or lease.is_free(now)):
+            # Made if it is not there yet; and locked, so that only one candidate at a time reads on.
+            await connection.execute(
+                upsert(self._database, leader_lease, update=()), {"name": name, "epoch": 0}
+            )
+            locked = await _locked(connection, name)
+            if locked is None:  # deleted by hand in this very moment
+                return None
+            now, lease = locked
+            if not (force or lease.is_free(now) or lease.holder == holder):
                 return None
             epoch = lease.epoch + 1
             await connection.execute(
@@ -98,7 +108,10 @@ class LeaseStore:
     async def renew(self, fence: Fence, *, holder: str, lease_s: float) -> bool:
         """Prolong the lease; False when another has it."""
         async with self._database.transaction() as connection:
-            now, lease = await self._locked(connection, fence.name)
+            locked = await _locked(connection, fence.name)
+            if locked is None:
+                return False
+            now, lease = locked
             if lease.holder != holder or lease.epoch != fence.epoch:
                 return False
             await connection.execute(
@@ -108,32 +121,28 @@ class LeaseStore:
             )
             return True
 
-    async def release(self, fence: Fence, *, holder: str) -> None:
-        """Give the lease up, so that another replica need not wait for it to expire."""
+    async def release(self, name: str, *, holder: str) -> None:
+        """Give the lease up if `holder` has it, so that another replica need not wait for it to expire."""
         async with self._database.transaction() as connection:
             await connection.execute(
                 update(leader_lease)
-                .where(
-                    leader_lease.c.name == fence.name,
-                    leader_lease.c.holder == holder,
-                    leader_lease.c.epoch == fence.epoch,
-                )
+                .where(leader_lease.c.name == name, leader_lease.c.holder == holder)
                 .values(holder=None, holder_host=None, expires_at=Now())
             )
 
-    async def _looks_free(self, name: str) -> bool:
+    async def _looks_free(self, name: str, holder: str) -> bool:
         # Without locks: candidates that wait must not queue up behind the leader's own writes.
         async with self._database.statements() as connection:
             statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
             row = (await connection.execute(statement)).first()
-        return row is None or _lease(row).is_free(row.now)
+        return row is None or row.holder == holder or _lease(row).is_free(row.now)
 
-    async def _locked(self, connection: AsyncConnection, name: str) -> tuple[datetime, Lease]:
-        """The database's time and the lease; the row is made if it is not there, and locked."""
-        await connection.execute(upsert(self._database, leader_lease, update=()), {"name": name, "epoch": 0})
-        statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
-        row = (await connection.execute(statement.with_for_update())).one()
-        return row.now, _lease(row)
+
+async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, Lease] | None:
+    """The database's time and the lease, which nobody else changes until the transaction ends."""
+    statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
+    row = (await connection.execute(statement.with_for_update())).first()
+    return None if row is None else (row.now, _lease(row))
 
 
 def _lease(row: Row[Any]) -> Lease:

@@ -10,50 +10,33 @@ a claim keeps its token and run ids, so that the second try finds what the first
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import insert, or_, select, tuple_, update
+from sqlalchemy import Select, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.core.types import FINAL_STATES, DataInterval, RunState, TriggerType
+from piko.core.types import FINAL_STATES, RunState
 from piko.store.engine import Database
 from piko.store.leases import Fence
-from piko.store.states import LAST, PLAN, JobState, write_states
-from piko.store.tables import job_lock, job_run, scheduled_job
+from piko.store.locks import DueTime, Handover, Holder, hand_over, insert_locks, read_holders
+from piko.store.run_rows import (
+    OUTCOME_COLUMNS,
+    RUN_COLUMNS,
+    Outcome,
+    PassedOver,
+    Run,
+    outcome_row,
+    passed_over_row,
+    run_of,
+    run_row,
+)
+from piko.store.states import LAST, PLAN, JobState, existing_states, write_states
+from piko.store.tables import job_run, scheduled_job
 from piko.store.upsert import upsert
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One attempt at one due time."""
-
-    run_id: str
-    job_id: str
-    scheduled_time: datetime
-    state: RunState
-    attempt: int = 1
-    trigger_type: TriggerType = TriggerType.SCHEDULE
-    priority: int = 0
-    not_before: datetime | None = None
-    window: DataInterval | None = None
-    instance_id: str | None = None
-    epoch: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOver:
-    """Consecutive instants of a job that do not run: one row with the first, the last and their number."""
-
-    run_id: str
-    job_id: str
-    state: RunState
-    first: datetime
-    through: datetime
-    count: int
-    reason: str
-    trigger_type: TriggerType = TriggerType.SCHEDULE
+from piko.store.watermarks import WatermarkMove, Watermarks, lock_watermarks, move_watermarks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,128 +53,105 @@ class ClaimBatch:
     """Jumps over windows that are passed over."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatermarkMove:
-    """A compare-and-set of a job's watermark."""
-
-    job_id: str
-    old: datetime | None
-    new: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended. A `retry` is the queued next attempt."""
-
-    run: Run
-    state: RunState
-    started_at: datetime | None
-    finished_at: datetime
-    duration_s: float | None
-    config_revision: int | None = None
-    error_type: str | None = None
-    error: str | None = None
-    watermark: WatermarkMove | None = None
-    retry: Run | None = None
-    job_state: JobState | None = None
-
-
 class RunStore:
-    """Claims and outcomes, each conditional on the fence."""
+    """Claims and outcomes, each conditional on the fence.
+
+    Every transaction here locks rows in one order, against deadlocks: the lease, schedules, locks, runs,
+    states; and within a table by key.
+    """
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime) -> set[str]:
-        """Claim the batch; the run ids that are ours. Raises `FencedError`.
+    async def claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime) -> dict[str, Run]:
+        """Claim the batch; the runs that are ours, by id. Raises `FencedError`.
 
-        A due time that another has claimed is left out. A window of a stateful job is claimed anew where its
-        watermark says that it is still to be done and its earlier run has ended.
+        A due time that another has claimed is left out. A window of a stateful job is claimed only where the
+        watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
+        It then has the `attempt` that follows.
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            plain = [run for run in batch.runs if run.window is None]
-            won = await self._take_locks(connection, plain, batch.token, fence)
-            claimed = [run for run in plain if run.run_id in won]
-            for run in batch.runs:
-                if run.window is not None:
-                    again = await self._take_window(connection, run, batch.token, fence)
-                    if again is not None:
-                        claimed.append(again)
-            rows = [_run_row(run, fence, now=now) for run in claimed]
-            if rows:
-                await connection.execute(upsert(self._database, job_run, update=()), rows)
-            passed = [_passed_row(item, fence, now=now) for item in batch.passed_over]
-            if passed:
-                await connection.execute(upsert(self._database, job_run, update=()), passed)
-            await write_states(connection, self._database, batch.states, fence, update=PLAN)
-            for move in batch.watermarks:
-                await _move_watermark(connection, move)
+            watermarks = await self._move(connection, batch)
             if batch.completed:
                 await connection.execute(
                     update(scheduled_job)
                     .where(scheduled_job.c.job_id.in_(sorted(batch.completed)))
                     .values(completed_at=now)
                 )
-        return {run.run_id for run in claimed}
+            claimed = await self._take(connection, batch, watermarks, fence)
+            rows = [run_row(run, fence, now=now) for run in claimed]
+            if rows:
+                await connection.execute(upsert(self._database, job_run, update=()), rows)
+            passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
+            if passed:
+                await connection.execute(upsert(self._database, job_run, update=()), passed)
+            await write_states(connection, self._database, batch.states, fence, update=PLAN)
+        return {run.run_id: run for run in claimed}
 
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
-        """Move queued runs to RUNNING for `run.instance_id`; the run ids that were still queued."""
-        ids = [run.run_id for run in runs]
+        """Move queued runs to RUNNING for `run.instance_id`; the run ids that were still queued.
+
+        A window that the watermark has left meanwhile is SKIPPED instead. Raises `FencedError`.
+        """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            mine = (job_run.c.state == RunState.RUNNING) & (job_run.c.instance_id == runs[0].instance_id)
-            found = await connection.execute(
-                select(job_run.c.run_id)
-                .where(job_run.c.run_id.in_(ids), or_(job_run.c.state == RunState.QUEUED, mine))
-                .with_for_update()
-            )
-            ours = set(found.scalars())
-            if ours:
+            following = [run for run in runs if run.follows_watermark]
+            watermarks = await lock_watermarks(connection, [run.job_id for run in following])
+            overtaken = {run.run_id for run in following if not _is_to_do(run, watermarks)}
+            ours: set[str] = set()
+            for instance_id in sorted({run.instance_id or "" for run in runs}):
+                ids = [run.run_id for run in runs if (run.instance_id or "") == instance_id]
+                ours |= await _begin(
+                    connection,
+                    [run_id for run_id in ids if run_id not in overtaken],
+                    instance_id,
+                    fence,
+                    now=now,
+                )
+            if overtaken:
                 await connection.execute(
                     update(job_run)
-                    .where(job_run.c.run_id.in_(sorted(ours)))
+                    .where(job_run.c.run_id.in_(sorted(overtaken)), job_run.c.state == RunState.QUEUED)
                     .values(
-                        state=RunState.RUNNING,
-                        instance_id=runs[0].instance_id,
-                        epoch=fence.epoch,
-                        claimed_at=now,
-                        started_at=now,
+                        state=RunState.SKIPPED,
+                        finished_at=now,
+                        error="the watermark was set to another instant while it waited",
                     )
                 )
         return ours
 
-    async def finish(self, outcomes: Sequence[Outcome], fence: Fence) -> None:
-        """Record outcomes, watermarks and retries in one transaction. Raises `FencedError`."""
+    async def finish(self, outcomes: Sequence[Outcome], fence: Fence) -> set[str]:
+        """Record outcomes with their watermarks, retries and summaries; the run ids that ended as told.
+
+        A run that has ended in another way before keeps that end, and its outcome has no effect: it was given
+        up, or cancelled by hand. Raises `FencedError`.
+        """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            rows = [_outcome_row(outcome, fence) for outcome in outcomes]
-            await connection.execute(upsert(self._database, job_run, update=_OUTCOME_UPDATE), rows)
-            retries = [outcome for outcome in outcomes if outcome.retry is not None]
-            if retries:
-                queued = [_run_row(item.retry, fence, now=None) for item in retries if item.retry is not None]
-                await connection.execute(upsert(self._database, job_run, update=()), queued)
-            for outcome in retries:
-                assert outcome.retry is not None
-                await connection.execute(
-                    update(job_lock)
-                    .where(job_lock.c.job_id == outcome.run.job_id)
-                    .where(job_lock.c.scheduled_time == outcome.run.scheduled_time)
-                    .where(job_lock.c.run_id == outcome.run.run_id)
-                    .values(run_id=outcome.retry.run_id, epoch=fence.epoch)
-                )
+            moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
+            watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
+            ends = await _read_ends(connection, [outcome.run.run_id for outcome in outcomes])
+            fresh: list[Outcome] = []
+            told: set[str] = set()
             for outcome in outcomes:
-                if outcome.watermark is not None:
-                    await _move_watermark(connection, outcome.watermark)
-            states = {
-                item.job_state.job_id: item.job_state for item in outcomes if item.job_state is not None
-            }
-            await write_states(connection, self._database, list(states.values()), fence, update=LAST)
+                run_id = outcome.run.run_id
+                end = ends.get(run_id)
+                if end is None or end.state not in FINAL_STATES:
+                    started_at = outcome.started_at or (None if end is None else end.started_at)
+                    fresh.append(replace(outcome, started_at=started_at))
+                    ends[run_id] = _End(outcome.state, started_at, outcome.finished_at)
+                    told.add(run_id)
+                elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
+                    told.add(run_id)  # by our own first try, whose COMMIT was cut off
+            if fresh:
+                await self._write_outcomes(connection, fresh, watermarks, fence)
+        return told
 
     async def queued(self, *, limit: int = 1000) -> list[Run]:
         """What waits: the highest priority first, then the oldest."""
         statement = (
-            select(*_RUN_COLUMNS)
+            select(*RUN_COLUMNS)
             .where(job_run.c.state == RunState.QUEUED)
             .order_by(job_run.c.priority.desc(), job_run.c.scheduled_time)
             .limit(limit)
@@ -200,164 +160,137 @@ class RunStore:
 
     async def running(self) -> list[Run]:
         """Every run that is recorded as in progress, on whatever instance."""
-        return await self._runs(select(*_RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING))
+        return await self._runs(select(*RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING))
 
-    async def _runs(self, statement: object) -> list[Run]:
+    async def _runs(self, statement: Select[Any]) -> list[Run]:
         async with self._database.statements() as connection:
-            rows = await connection.execute(statement)  # type: ignore[call-overload]
-            return [_run(row._mapping) for row in rows]
+            return [run_of(row._mapping) for row in await connection.execute(statement)]
 
-    async def _take_locks(
-        self, connection: AsyncConnection, runs: Sequence[Run], token: str, fence: Fence
-    ) -> set[str]:
-        if not runs:
-            return set()
-        rows = [_lock_row(run, token, fence) for run in runs]
-        await connection.execute(upsert(self._database, job_lock, update=()), rows)
-        # The affected-row count does not tell: the driver asks for found rows, not for changed ones.
-        keys = [(run.job_id, run.scheduled_time) for run in runs]
-        found = await connection.execute(
-            select(job_lock.c.run_id).where(
-                job_lock.c.claim_token == token,
-                tuple_(job_lock.c.job_id, job_lock.c.scheduled_time).in_(keys),
-            )
-        )
-        return set(found.scalars())
+    async def _move(self, connection: AsyncConnection, batch: ClaimBatch) -> Watermarks:
+        """Make the batch's jumps, so that its windows are judged by the watermark that they begin at."""
+        jobs = {run.job_id for run in batch.runs if run.follows_watermark}
+        watermarks = await lock_watermarks(connection, jobs.union(move.job_id for move in batch.watermarks))
+        await move_watermarks(connection, batch.watermarks, watermarks)
+        return watermarks
 
-    async def _take_window(
-        self, connection: AsyncConnection, run: Run, token: str, fence: Fence
-    ) -> Run | None:
-        if run.run_id in await self._take_locks(connection, [run], token, fence):
-            return run
-        holder = (
-            await connection.execute(
-                select(job_run.c.run_id, job_run.c.state, job_run.c.attempt)
-                .join(job_lock, job_lock.c.run_id == job_run.c.run_id)
-                .where(job_lock.c.job_id == run.job_id, job_lock.c.scheduled_time == run.scheduled_time)
-                .with_for_update()
-            )
-        ).first()
-        watermark = (
-            await connection.execute(
-                select(scheduled_job.c.last_data_time).where(scheduled_job.c.job_id == run.job_id)
-            )
-        ).scalar_one_or_none()
-        assert run.window is not None
-        still_to_do = watermark is None or watermark == run.window.start
-        if holder is None or holder.state not in FINAL_STATES or not still_to_do:
-            return None
+    async def _take(
+        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
+    ) -> list[Run]:
+        """Take the locks of the batch; the runs that have one."""
+        to_do = [run for run in batch.runs if not run.follows_watermark or _is_to_do(run, watermarks)]
+        runs = {run.due_time: run.run_id for run in to_do}
+        await insert_locks(connection, self._database, runs, token=batch.token, epoch=fence.epoch)
+        # Of those that are not to be done (any more) a first try may have taken the lock.
+        holders = await read_holders(connection, [run.due_time for run in batch.runs])
+        earlier = await self._earlier(connection, [run for run in batch.runs if run.window], holders)
+        claimed, handovers = [], []
+        for run in batch.runs:
+            holder = holders.get(run.due_time)
+            if holder is None:
+                continue
+            before = earlier.get(holder.run_id)
+            if holder.claim_token == batch.token:
+                if holder.run_id == run.run_id:
+                    claimed.append(run if before is None else replace(run, attempt=before.attempt))
+            elif run.window is not None and run in to_do and (before is None or before.state in FINAL_STATES):
+                # After a success the watermark was set back: a new beginning. Else: one more attempt.
+                again = before is not None and before.state is not RunState.SUCCESS
+                claimed.append(replace(run, attempt=before.attempt + 1) if again and before else run)
+                handovers.append(Handover(due_time=run.due_time, from_run=holder.run_id, to_run=run.run_id))
+        await hand_over(connection, handovers, epoch=fence.epoch, token=batch.token)
+        return claimed
+
+    async def _earlier(
+        self, connection: AsyncConnection, windows: Sequence[Run], holders: Mapping[DueTime, Holder]
+    ) -> dict[str, Run]:
+        """The runs that hold the locks of `windows`, by id; one that was pruned is left out."""
+        ids = [holders[run.due_time].run_id for run in windows if run.due_time in holders]
+        if not ids:
+            return {}
+        rows = await connection.execute(select(*RUN_COLUMNS).where(job_run.c.run_id.in_(sorted(ids))))
+        return {run.run_id: run for run in (run_of(row._mapping) for row in rows)}
+
+    async def _write_outcomes(
+        self, connection: AsyncConnection, outcomes: Sequence[Outcome], watermarks: Watermarks, fence: Fence
+    ) -> None:
+        moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
+        await move_watermarks(connection, moves, watermarks)
+        retries = [(outcome.run, outcome.retry) for outcome in outcomes if outcome.retry is not None]
+        handovers = [
+            Handover(due_time=run.due_time, from_run=run.run_id, to_run=retry.run_id)
+            for run, retry in retries
+        ]
+        await hand_over(connection, handovers, epoch=fence.epoch)
+        rows = [outcome_row(outcome, fence) for outcome in outcomes]
+        await connection.execute(upsert(self._database, job_run, update=OUTCOME_COLUMNS), rows)
+        if retries:
+            queued = [run_row(retry, fence, now=None) for _, retry in retries]
+            await connection.execute(upsert(self._database, job_run, update=()), queued)
+        states = {item.job_state.job_id: item.job_state for item in outcomes if item.job_state is not None}
+        # A job that was deleted meanwhile must not come back by its last run.
+        present = await existing_states(connection, states)
+        kept = [state for job_id, state in states.items() if job_id in present]
+        await write_states(connection, self._database, kept, fence, update=LAST)
+
+
+class _End(NamedTuple):
+    """How a run has ended, or that it has not."""
+
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+async def _read_ends(connection: AsyncConnection, run_ids: Collection[str]) -> dict[str, _End]:
+    statement = (
+        select(job_run.c.run_id, job_run.c.state, job_run.c.started_at, job_run.c.finished_at)
+        .where(job_run.c.run_id.in_(sorted(run_ids)))
+        .order_by(job_run.c.run_id)
+        .with_for_update()
+    )
+    rows = await connection.execute(statement)
+    return {row.run_id: _End(RunState(row.state), row.started_at, row.finished_at) for row in rows}
+
+
+async def _begin(
+    connection: AsyncConnection, run_ids: Sequence[str], instance_id: str, fence: Fence, *, now: datetime
+) -> set[str]:
+    if not run_ids:
+        return set()
+    # Ours already: by a first try whose COMMIT was cut off.
+    ours = and_(
+        job_run.c.state == RunState.RUNNING,
+        job_run.c.instance_id == instance_id,
+        job_run.c.epoch == fence.epoch,
+    )
+    found = await connection.execute(
+        select(job_run.c.run_id)
+        .where(job_run.c.run_id.in_(sorted(run_ids)), or_(job_run.c.state == RunState.QUEUED, ours))
+        .order_by(job_run.c.run_id)
+        .with_for_update()
+    )
+    begun = set(found.scalars())
+    if begun:
         await connection.execute(
-            update(job_lock)
-            .where(job_lock.c.job_id == run.job_id)
-            .where(job_lock.c.scheduled_time == run.scheduled_time)
-            .where(job_lock.c.run_id == holder.run_id)
-            .values(run_id=run.run_id, claim_token=token, epoch=fence.epoch)
+            update(job_run)
+            .where(job_run.c.run_id.in_(sorted(begun)))
+            .values(
+                state=RunState.RUNNING,
+                instance_id=instance_id,
+                epoch=fence.epoch,
+                claimed_at=now,
+                started_at=now,
+            )
         )
-        # After a success the watermark was set back: a new beginning. After a failure: one more attempt.
-        attempt = 1 if holder.state == RunState.SUCCESS else holder.attempt + 1
-        return Run(**{**{name: getattr(run, name) for name in Run.__dataclass_fields__}, "attempt": attempt})
+    return begun
 
 
-# ---- rows -----------------------------------------------------------------------------------------
-
-_RUN_COLUMNS = [
-    job_run.c[name]
-    for name in (
-        "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
-        "window_start", "window_end", "instance_id", "epoch",
-    )
-]  # fmt: skip
-
-_OUTCOME_UPDATE = (
-    "state",
-    "started_at",
-    "finished_at",
-    "duration_s",
-    "config_revision",
-    "error_type",
-    "error",
-)
-
-
-def _run(row: object) -> Run:
-    values = dict(row)  # type: ignore[call-overload]
-    start, end = values.pop("window_start"), values.pop("window_end")
-    window = None if start is None or end is None else DataInterval(start, end)
-    values["state"] = RunState(values["state"])
-    values["trigger_type"] = TriggerType(values["trigger_type"])
-    return Run(**values, window=window)
-
-
-def _run_row(run: Run, fence: Fence, *, now: datetime | None) -> dict[str, object]:
-    running = run.state == RunState.RUNNING
-    return {
-        "run_id": run.run_id,
-        "job_id": run.job_id,
-        "scheduled_time": run.scheduled_time,
-        "attempt": run.attempt,
-        "state": run.state.value,
-        "trigger_type": run.trigger_type.value,
-        "priority": run.priority,
-        "not_before": run.not_before,
-        "window_start": None if run.window is None else run.window.start,
-        "window_end": None if run.window is None else run.window.end,
-        "epoch": fence.epoch,
-        "instance_id": run.instance_id if running else None,
-        "claimed_at": now,
-        "started_at": now if running else None,
-    }
-
-
-def _passed_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[str, object]:
-    return {
-        "run_id": item.run_id,
-        "job_id": item.job_id,
-        "scheduled_time": item.first,
-        "state": item.state.value,
-        "trigger_type": item.trigger_type.value,
-        "missed_through": item.through,
-        "missed_count": item.count,
-        "epoch": fence.epoch,
-        "finished_at": now,
-        "error": item.reason,
-    }
-
-
-def _outcome_row(outcome: Outcome, fence: Fence) -> dict[str, object]:
-    return {
-        **_run_row(outcome.run, fence, now=None),
-        "state": outcome.state.value,
-        "started_at": outcome.started_at,
-        "finished_at": outcome.finished_at,
-        "duration_s": outcome.duration_s,
-        "config_revision": outcome.config_revision,
-        "error_type": outcome.error_type,
-        "error": outcome.error,
-    }
-
-
-def _lock_row(run: Run, token: str, fence: Fence) -> dict[str, object]:
-    return {
-        "job_id": run.job_id,
-        "scheduled_time": run.scheduled_time,
-        "run_id": run.run_id,
-        "claim_token": token,
-        "epoch": fence.epoch,
-    }
-
-
-async def _move_watermark(connection: AsyncConnection, move: WatermarkMove) -> bool:
-    moved = await connection.execute(
-        update(scheduled_job)
-        .where(scheduled_job.c.job_id == move.job_id)
-        .where(scheduled_job.c.last_data_time.is_not_distinct_from(move.old))
-        .values(last_data_time=move.new)
-    )
-    return moved.rowcount == 1
+def _is_to_do(run: Run, watermarks: Watermarks) -> bool:
+    return run.window is not None and watermarks.get(run.job_id) == run.window.start
 
 
 async def insert_queued(database: Database, run: Run) -> None:
     """Queue a run from outside the leader: a manual trigger. It needs no lock and no fence."""
     async with database.transaction() as connection:
-        row = _run_row(run, Fence(name="", epoch=0), now=None)
+        row = run_row(run, Fence(name="", epoch=0), now=None)
         await connection.execute(insert(job_run), [{**row, "epoch": None}])

@@ -73,6 +73,19 @@ class StateStore:
             await connection.execute(delete(job_state).where(job_state.c.job_id.in_(sorted(job_ids))))
 
 
+async def existing_states(connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
+    """Those of `job_ids` that have a row, which stays until the transaction ends."""
+    if not job_ids:
+        return set()
+    statement = (
+        select(job_state.c.job_id)
+        .where(job_state.c.job_id.in_(sorted(job_ids)))
+        .order_by(job_state.c.job_id)
+        .with_for_update()
+    )
+    return set((await connection.execute(statement)).scalars())
+
+
 async def write_states(
     connection: AsyncConnection,
     database: Database,
@@ -83,5 +96,8 @@ async def write_states(
 ) -> None:
     """Write the columns `update` of `states` within a transaction that holds `fence`."""
     if states:
-        rows = [{**{name: getattr(state, name) for name in FIELDS}, "epoch": fence.epoch} for state in states]
+        ordered = sorted(states, key=lambda state: state.job_id)  # one order everywhere, against deadlocks
+        rows = [
+            {**{name: getattr(state, name) for name in FIELDS}, "epoch": fence.epoch} for state in ordered
+        ]
         await connection.execute(upsert(database, job_state, update=update), rows)

@@ -1,0 +1,94 @@
+"""`job_lock`: whose a due time is.
+
+A due time belongs to whoever inserts its row. The row carries the token of the batch that inserted it, by
+which the batch knows what it has won, also when it is written a second time; and it names the run that
+holds the due time now, which a retry takes over from the run before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, case, literal, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.store.column_types import KEY
+from piko.store.engine import Database
+from piko.store.tables import job_lock
+from piko.store.upsert import upsert
+
+DueTime = tuple[str, datetime]
+"""A job and its scheduled time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Whose a due time is now."""
+
+    run_id: str
+    claim_token: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """A due time goes from the run that held it to its next attempt."""
+
+    due_time: DueTime
+    from_run: str
+    to_run: str
+
+
+async def insert_locks(
+    connection: AsyncConnection, database: Database, runs: Mapping[DueTime, str], *, token: str, epoch: int
+) -> None:
+    """Insert a lock for each of `runs` (run id by due time); one that is there already stays as it is."""
+    rows = [
+        {
+            "job_id": job_id,
+            "scheduled_time": scheduled_time,
+            "run_id": runs[job_id, scheduled_time],
+            "claim_token": token,
+            "epoch": epoch,
+        }
+        for job_id, scheduled_time in sorted(runs)  # in one order everywhere, against deadlocks
+    ]
+    if rows:
+        await connection.execute(upsert(database, job_lock, update=()), rows)
+
+
+async def read_holders(connection: AsyncConnection, due_times: Sequence[DueTime]) -> dict[DueTime, Holder]:
+    """Whose `due_times` are; one that nobody has ever claimed is left out."""
+    if not due_times:
+        return {}
+    rows = await connection.execute(
+        select(job_lock.c.job_id, job_lock.c.scheduled_time, job_lock.c.run_id, job_lock.c.claim_token).where(
+            _is_one_of(due_times)
+        )
+    )
+    return {
+        (row.job_id, row.scheduled_time): Holder(run_id=row.run_id, claim_token=row.claim_token)
+        for row in rows
+    }
+
+
+async def hand_over(
+    connection: AsyncConnection, handovers: Iterable[Handover], *, epoch: int, token: str | None = None
+) -> None:
+    """Make `handovers` where the lock still names `from_run`; under a new claim token, if one is given."""
+    changes = list(handovers)
+    if not changes:
+        return
+    successors = {change.from_run: literal(change.to_run, KEY) for change in changes}
+    claimed = {} if token is None else {"claim_token": token}
+    await connection.execute(
+        update(job_lock)
+        .where(_is_one_of([change.due_time for change in changes]))
+        .where(job_lock.c.run_id.in_(sorted(successors)))
+        .values(run_id=case(successors, value=job_lock.c.run_id), epoch=epoch, **claimed)
+    )
+
+
+def _is_one_of(due_times: Sequence[DueTime]) -> ColumnElement[bool]:
+    return tuple_(job_lock.c.job_id, job_lock.c.scheduled_time).in_(sorted(due_times))

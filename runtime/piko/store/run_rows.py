@@ -1,0 +1,153 @@
+"""A run: as a value, and as a row of `job_run`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import RowMapping
+
+from piko.core.types import DataInterval, RunState, TriggerType
+from piko.store.leases import Fence
+from piko.store.locks import DueTime
+from piko.store.states import JobState
+from piko.store.tables import job_run
+from piko.store.watermarks import WatermarkMove
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One attempt at one due time."""
+
+    run_id: str
+    job_id: str
+    scheduled_time: datetime
+    state: RunState
+    attempt: int = 1
+    trigger_type: TriggerType = TriggerType.SCHEDULE
+    priority: int = 0
+    not_before: datetime | None = None
+    window: DataInterval | None = None
+    instance_id: str | None = None
+    epoch: int | None = None
+
+    @property
+    def due_time(self) -> DueTime:
+        return self.job_id, self.scheduled_time
+
+    @property
+    def follows_watermark(self) -> bool:
+        """Whether its window is still to be done only while the watermark stands at its start."""
+        outside = (TriggerType.BACKFILL, TriggerType.MANUAL)
+        return self.window is not None and self.trigger_type not in outside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassedOver:
+    """Consecutive instants of a job that do not run: one row with the first, the last and their number."""
+
+    run_id: str
+    job_id: str
+    state: RunState
+    first: datetime
+    through: datetime
+    count: int
+    reason: str
+    trigger_type: TriggerType = TriggerType.SCHEDULE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended. A `retry` is the queued next attempt."""
+
+    run: Run
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime
+    duration_s: float | None
+    config_revision: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+    watermark: WatermarkMove | None = None
+    retry: Run | None = None
+    job_state: JobState | None = None
+
+
+RUN_COLUMNS = [
+    job_run.c[name]
+    for name in (
+        "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
+        "window_start", "window_end", "instance_id", "epoch",
+    )
+]  # fmt: skip
+
+OUTCOME_COLUMNS = (
+    "state",
+    "started_at",
+    "finished_at",
+    "duration_s",
+    "config_revision",
+    "error_type",
+    "error",
+)
+
+
+def run_of(row: RowMapping) -> Run:
+    """The run of a row that holds `RUN_COLUMNS`."""
+    values = dict(row)
+    start, end = values.pop("window_start"), values.pop("window_end")
+    window = None if start is None or end is None else DataInterval(start, end)
+    values["state"] = RunState(values["state"])
+    values["trigger_type"] = TriggerType(values["trigger_type"])
+    return Run(**values, window=window)
+
+
+def run_row(run: Run, fence: Fence, *, now: datetime | None) -> dict[str, object]:
+    """All columns of a run that has not ended; `now` is when it is claimed."""
+    running = run.state == RunState.RUNNING
+    return {
+        "run_id": run.run_id,
+        "job_id": run.job_id,
+        "scheduled_time": run.scheduled_time,
+        "attempt": run.attempt,
+        "state": run.state.value,
+        "trigger_type": run.trigger_type.value,
+        "priority": run.priority,
+        "not_before": run.not_before,
+        "window_start": None if run.window is None else run.window.start,
+        "window_end": None if run.window is None else run.window.end,
+        "epoch": fence.epoch,
+        "instance_id": run.instance_id if running else None,
+        "claimed_at": now,
+        "started_at": now if running else None,
+    }
+
+
+def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[str, object]:
+    """The one row that stands for instants that do not run."""
+    return {
+        "run_id": item.run_id,
+        "job_id": item.job_id,
+        "scheduled_time": item.first,
+        "state": item.state.value,
+        "trigger_type": item.trigger_type.value,
+        "missed_through": item.through,
+        "missed_count": item.count,
+        "epoch": fence.epoch,
+        "finished_at": now,
+        "error": item.reason,
+    }
+
+
+def outcome_row(outcome: Outcome, fence: Fence) -> dict[str, object]:
+    """All columns of a run that has ended."""
+    return {
+        **run_row(outcome.run, fence, now=None),
+        "state": outcome.state.value,
+        "started_at": outcome.started_at,
+        "finished_at": outcome.finished_at,
+        "duration_s": outcome.duration_s,
+        "config_revision": outcome.config_revision,
+        "error_type": outcome.error_type,
+        "error": outcome.error,
+    }

@@ -1,0 +1,61 @@
+"""The watermarks of stateful jobs: up to where their data is done.
+
+A watermark lives in `scheduled_job`, where people may set it too. The runtime moves it by compare-and-set
+only: who set it meanwhile is obeyed. The functions here belong into a transaction that holds the fence, and
+come first in it: every writer locks the rows of schedules before those of locks and runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, literal, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.store.column_types import INSTANT
+from piko.store.tables import scheduled_job
+
+Watermarks = dict[str, datetime | None]
+"""By job; a job without a row is not in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatermarkMove:
+    """A compare-and-set of a job's watermark."""
+
+    job_id: str
+    old: datetime | None
+    new: datetime
+
+
+async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:
+    """The watermarks of `job_ids` as they stay until the transaction ends."""
+    ids = sorted(set(job_ids))
+    if not ids:
+        return {}
+    statement = (
+        select(scheduled_job.c.job_id, scheduled_job.c.last_data_time)
+        .where(scheduled_job.c.job_id.in_(ids))
+        .order_by(scheduled_job.c.job_id)
+        .with_for_update()
+    )
+    return dict(row._tuple() for row in await connection.execute(statement))
+
+
+async def move_watermarks(
+    connection: AsyncConnection, moves: Iterable[WatermarkMove], locked: Watermarks
+) -> None:
+    """Make those of `moves` whose `old` is what `locked` says, in `locked` too."""
+    moved: dict[str, datetime] = {}
+    for move in moves:
+        if move.job_id in locked and locked[move.job_id] == move.old:
+            locked[move.job_id] = moved[move.job_id] = move.new
+    if moved:
+        values = {job_id: literal(new, INSTANT) for job_id, new in moved.items()}
+        await connection.execute(
+            update(scheduled_job)
+            .where(scheduled_job.c.job_id.in_(sorted(moved)))
+            .values(last_data_time=case(values, value=scheduled_job.c.job_id))
+        )
