@@ -27,6 +27,7 @@ from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 
 _LOOK_S = 0.5
+_SOON_S = 0.05
 
 log = get_logger(__name__)
 
@@ -61,9 +62,10 @@ class Elector:
         self._lease_name = lease_name
         self._lease_s = lease_s
         self._renew_interval_s = renew_interval_s
-        self._compete = compete
+        self._take_by_force = not compete
         self._changed = asyncio.Event()
         self._deadline = 0.0
+        self._unsure = False
         self.standing = Standing.FOLLOWER
         self.fence: Fence | None = None
         self.leader_host: str | None = None
@@ -90,12 +92,13 @@ class Elector:
             await asyncio.sleep(self._pause())
 
     async def release(self) -> None:
-        """Step down for good and let another replica take over at once."""
+        """Step down for good and let another replica take over at once; after `run` has ended."""
         fence, self.fence = self.fence, None
         self._become(Standing.FOLLOWER)
-        if fence is not None:
-            await self._leases.release(fence, holder=self._instance.instance_id)
-            log.info("leadership_released", epoch=fence.epoch)
+        if fence is not None or self._unsure:
+            await self._leases.release(self._lease_name, holder=self._instance.instance_id)
+            self._unsure = False
+            log.info("leadership_released", epoch=None if fence is None else fence.epoch)
 
     def deposed(self, fence: Fence) -> None:
         """Another part was refused by the fence: `fence` is over, whatever the last renewal said."""
@@ -104,47 +107,68 @@ class Elector:
 
     async def _try_to_lead(self) -> None:
         before = self._clock.monotonic()
-        async with asyncio.timeout(self._lease_s):
-            epoch = await self._leases.acquire(
-                self._lease_name,
-                holder=self._instance.instance_id,
-                host=self._instance.host,
-                lease_s=self._lease_s,
-                force=not self._compete,
-            )
+        self._unsure = True  # until the answer is there, we may hold it
+        try:
+            async with asyncio.timeout(self._lease_s):
+                epoch = await self._leases.acquire(
+                    self._lease_name,
+                    holder=self._instance.instance_id,
+                    host=self._instance.host,
+                    lease_s=self._lease_s,
+                    force=self._take_by_force,
+                )
+        except (DatabaseUnavailableError, TimeoutError) as error:
+            self._metrics.db_errors.labels(self.name).inc()
+            log.warning("lease_not_read", error=str(error) or "no answer in time", lease=self._lease_name)
+            return
+        self._unsure = False
         if epoch is None:
             return
+        # Once: two replicas that both insist would depose each other for ever.
+        self._take_by_force = False
         self.fence = Fence(name=self._lease_name, epoch=epoch)
         self._deadline = before + self._lease_s
         self._become(Standing.LEADER)
         log.info("leadership_acquired", epoch=epoch, lease=self._lease_name)
 
     async def _renew(self) -> None:
-        assert self.fence is not None
+        fence = self.fence
+        assert fence is not None
         before = self._clock.monotonic()
-        # Half an interval, so that one that hangs leaves time for another try before the deadline.
-        patience = max(self._renew_interval_s / 2, 1.0)
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(self._patience(before)):
                 kept = await self._leases.renew(
-                    self.fence, holder=self._instance.instance_id, lease_s=self._lease_s
+                    fence, holder=self._instance.instance_id, lease_s=self._lease_s
                 )
         except (DatabaseUnavailableError, TimeoutError) as error:
             self._metrics.db_errors.labels(self.name).inc()
-            log.warning("lease_not_renewed", error=str(error) or "no answer in time", epoch=self.fence.epoch)
-            if self._clock.monotonic() >= self._deadline and self.standing is Standing.LEADER:
-                log.error("leadership_suspended", epoch=self.fence.epoch)
-                self._become(Standing.SUSPENDED)
+            log.warning("lease_not_renewed", error=str(error) or "no answer in time", epoch=fence.epoch)
+            self._notice_deadline(fence)
             return
-        if self.fence is None:  # released or refused meanwhile
+        if self.fence != fence:  # refused meanwhile
             return
         if not kept:
             self._lose("another replica holds the lease")
             return
         self._deadline = before + self._lease_s
         if self.standing is not Standing.LEADER:
-            log.info("leadership_resumed", epoch=self.fence.epoch)
+            log.info("leadership_resumed", epoch=fence.epoch)
             self._become(Standing.LEADER)
+
+    def _patience(self, now: float) -> float:
+        """How long a renewal may hang: so that another try comes in time, and the deadline is noticed."""
+        patience = max(self._renew_interval_s / 2, 1.0)
+        left = self._deadline - now
+        return min(patience, max(left, _SOON_S)) if left > 0 else patience
+
+    def _notice_deadline(self, fence: Fence) -> None:
+        if (
+            self.fence == fence
+            and self.standing is Standing.LEADER
+            and self._clock.monotonic() >= self._deadline
+        ):
+            log.error("leadership_suspended", epoch=fence.epoch)
+            self._become(Standing.SUSPENDED)
 
     def _lose(self, reason: str) -> None:
         log.error("leadership_lost", epoch=self.fence.epoch if self.fence else None, reason=reason)
@@ -163,9 +187,10 @@ class Elector:
     def _pause(self) -> float:
         if self.fence is None:
             return min(_LOOK_S, self._renew_interval_s)
-        late = self._deadline - self._clock.monotonic()
-        healthy = late > self._lease_s - self._renew_interval_s
-        return self._renew_interval_s if healthy else min(1.0, self._renew_interval_s / 5)
+        left = self._deadline - self._clock.monotonic()
+        healthy = left > self._lease_s - self._renew_interval_s
+        pause = self._renew_interval_s if healthy else min(1.0, self._renew_interval_s / 5)
+        return min(pause, max(left, _SOON_S)) if left > 0 else pause
 
 
 async def leadership(elector: Elector) -> Fence:

@@ -11,6 +11,7 @@ from piko.store.instances import Instance, InstanceStore
 
 _FORGET_AFTER_S = 7 * 86_400.0
 _PRUNE_EVERY = 360
+_PATIENCE_S = 2.0
 
 log = get_logger(__name__)
 
@@ -33,13 +34,15 @@ class Heartbeat:
         beats = 0
         while True:
             try:
-                await self._instances.beat(self._instance)
-                beats += 1
-                if beats % _PRUNE_EVERY == 1:
-                    await self._instances.prune(older_than_s=_FORGET_AFTER_S)
-            except DatabaseUnavailableError as error:
+                # One that hangs must not keep the next one from a connection that works.
+                async with asyncio.timeout(max(self._interval_s, _PATIENCE_S)):
+                    await self._instances.beat(self._instance)
+                    beats += 1
+                    if beats % _PRUNE_EVERY == 1:
+                        await self._instances.prune(older_than_s=_FORGET_AFTER_S)
+            except (DatabaseUnavailableError, TimeoutError) as error:
                 self._metrics.db_errors.labels(self.name).inc()
-                log.warning("heartbeat_failed", error=str(error))
+                log.warning("heartbeat_failed", error=str(error) or "no answer in time")
                 await asyncio.sleep(min(1.0, self._interval_s))
             else:
                 await asyncio.sleep(self._interval_s)
