@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from piko.clock import Clock, SystemClock
+from piko.compute.cpu import CpuManager
 from piko.core.registry import Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceClass
 from piko.core.types import BackfillPolicy
@@ -51,6 +52,7 @@ class PikoApp:
         self.name = name
         self.registry = JobRegistry()
         self.metrics = Metrics()
+        self.cpu_manager = CpuManager(metrics=self.metrics)
         self._settings = settings
         self._clock = clock or SystemClock()
         self._runtime: Runtime | None = None
@@ -122,10 +124,12 @@ class PikoApp:
         """
         if self._runtime is not None:
             raise PikoError(f"PikoApp {self.name!r} is running already; one process runs it once")
+        settings = settings or self._load_settings()
+        self.cpu_manager.configure(settings)
         self._runtime = runtime = Runtime(
             app_name=self.name,
             registry=self.registry,
-            settings=settings or self._load_settings(),
+            settings=settings,
             clock=self._clock,
             metrics=self.metrics,
         )
@@ -137,6 +141,7 @@ class PikoApp:
             try:
                 await life
             finally:
+                await self.cpu_manager.stop()  # by now no handler is left that could wait for it
                 self._runtime = None
 
     def run(self) -> None:

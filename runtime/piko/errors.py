@@ -53,3 +53,29 @@ class MigrationError(PikoError):
 
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""
+
+
+class ComputeError(PikoError):
+    """A computation could not be handed to a worker process, or the workers could not be had."""
+
+
+class WorkerLostError(ComputeError):
+    """The process that ran a computation died under it, twice: it was killed, ran out of memory, or crashed.
+
+    `index` is the item's place among the items of `map_reduce`; None for `submit`.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class ItemError(PikoError):
+    """The cause of an exception that one item of `map_reduce` raised: which item, and the worker's traceback.
+
+    The exception itself arrives as the function raised it; this is its `__cause__`.
+    """
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index

@@ -65,6 +65,19 @@ class Settings(BaseModel):
     )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
 
+    cpu_backend: Literal["processes", "dask"] = Field(
+        "processes", description="where app.cpu_manager computes: on this machine, or on a Dask cluster"
+    )
+    cpu_workers: int = Field(
+        0, ge=0, le=1024, description="worker processes of this replica; 0: one for each usable processor"
+    )
+    cpu_max_tasks_per_child: int = Field(
+        0, ge=0, description="items after which a worker process is replaced; 0: never"
+    )
+    dask_address: str | None = Field(
+        None, description="scheduler of the Dask cluster, for example tcp://dask-scheduler:8786"
+    )
+
     http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
     http_port: int = Field(
         8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"
@@ -89,6 +102,15 @@ class Settings(BaseModel):
                 f"leader_lease_s = {self.leader_lease_s:g} must be at least twice "
                 f"leader_renew_interval_s = {self.leader_renew_interval_s:g}, "
                 "so that one lost renewal is survived"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _dask_is_somewhere(self) -> Settings:
+        if self.cpu_backend == "dask" and not self.dask_address:
+            raise ValueError(
+                'cpu_backend = "dask" needs `dask_address`: set PIKO_DASK_ADDRESS to the scheduler, for example '
+                "tcp://dask-scheduler:8786"
             )
         return self
 

@@ -55,6 +55,15 @@ class Metrics:
         self.persistence_queue = Gauge(
             "piko_persistence_queue_size", "Write intents that wait for their sink.", registry=registry
         )
+        self.cpu_workers = Gauge("piko_cpu_workers", "Worker processes of this replica.", registry=registry)
+        self.cpu_busy = Gauge("piko_cpu_workers_busy", "Chunks being computed.", registry=registry)
+        self.cpu_items = Counter("piko_cpu_items", "Items computed.", ["outcome"], registry=registry)
+        self.cpu_workers_lost = Counter(
+            "piko_cpu_workers_lost",
+            "Workers that died or were killed while busy.",
+            ["reason"],
+            registry=registry,
+        )
         self.db_errors = Counter(
             "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
         )

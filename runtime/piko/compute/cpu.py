@@ -1,0 +1,303 @@
+"""`app.cpu_manager`: what a job's author calls."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import pickle
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
+from contextlib import aclosing
+from enum import Enum
+from itertools import count
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+
+from piko.compute.backend import Backend, CasualtyError
+from piko.compute.chunk import Chunk, name_of, pickled_function, pickled_items
+from piko.compute.feed import Feed
+from piko.compute.mapping import Job, Mapping, Progress
+from piko.compute.processes import ProcessBackend
+from piko.compute.processors import usable_processors
+from piko.compute.sizing import ChunkSizer
+from piko.errors import ComputeError, WorkerLostError
+from piko.observability.metrics import Metrics
+from piko.settings import Settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+Items = Iterable[T] | AsyncIterable[T]
+
+
+class _Nothing(Enum):
+    GIVEN = "no value"
+
+
+class CpuManager:
+    """Runs functions in worker processes, so that the event loop goes on.
+
+    Workers start on the first call and end with the app. A function that raises raises here; one that takes
+    too long is ended together with its process by a timeout or a cancellation. What is sent is pickled by
+    cloudpickle: lambdas, closures and functions of `__main__` work.
+
+    A function may be run more than once where a worker process dies under it: it should compute, and leave
+    effects on the outside to the caller.
+    """
+
+    def __init__(self, *, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._settings: Settings | None = None
+        self._backend: Backend | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._starting = asyncio.Lock()
+        self._calls = count(1)
+
+    def configure(self, settings: Settings) -> None:
+        """Use `settings` from the next start on; without them it is this machine with all its processors."""
+        self._settings = settings
+
+    async def stop(self) -> None:
+        """End the workers, busy ones too; the next call starts new ones."""
+        backend, self._backend = self._backend, None
+        if backend is not None and self._loop is asyncio.get_running_loop():
+            await backend.stop()
+
+    # ---- calls ---------------------------------------------------------------------------------------
+
+    async def submit(
+        self,
+        fn: Callable[P, R],
+        /,
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Run `fn(*args, **kwargs)` in a worker process.
+
+        Bound it with `asyncio.timeout(seconds)`: that ends the process. Raises what `fn` raises, with the
+        worker's traceback as its cause; `WorkerLostError` where the process died under it, twice;
+        `ComputeError` where the function, an argument or the result cannot be pickled.
+        """
+        _check_plain(fn, role="fn")
+        name = name_of(fn)
+        try:
+            items = pickled_items([(args, kwargs)])
+        except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
+            raise ComputeError(
+                f"an argument of {name} cannot be sent to a worker process: {error}; pass plain values"
+            ) from error
+        chunk = Chunk(
+            call=next(self._calls), count=1, fn=pickled_function(fn, role="fn"), items=items, starred=True
+        )
+        backend = await self._started()
+        for last in (False, True):
+            try:
+                answer = await backend.run(chunk)
+            except CasualtyError as casualty:
+                if last:
+                    self._metrics.cpu_items.labels("lost").inc()
+                    raise WorkerLostError(f"{name} cost two worker processes: {casualty.how}") from None
+                continue
+            break
+        self._metrics.cpu_items.labels("failed" if answer.failures else "ok").inc()
+        for failure in answer.failures:
+            raise failure.restored(first=None)
+        (result,) = pickle.loads(answer.results)  # noqa: S301 - written by our own worker
+        return result  # type: ignore[no-any-return]
+
+    @overload
+    async def map_reduce(
+        self,
+        map_fn: Callable[[T], R],
+        items: Items[T],
+        *,
+        concurrency: int | None = None,
+        chunk_size: int | None = None,
+        timeout_s: float | None = None,
+        item_timeout_s: float | None = None,
+        progress: Progress | None = None,
+        return_exceptions: Literal[False] = False,
+    ) -> list[R]: ...
+    @overload
+    async def map_reduce(
+        self,
+        map_fn: Callable[[T], R],
+        items: Items[T],
+        *,
+        return_exceptions: Literal[True],
+        concurrency: int | None = None,
+        chunk_size: int | None = None,
+        timeout_s: float | None = None,
+        item_timeout_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> list[R | BaseException]: ...
+    @overload
+    async def map_reduce(
+        self,
+        map_fn: Callable[[T], R],
+        items: Items[T],
+        *,
+        reduce_fn: Callable[[R, R], R],
+        initial: R | _Nothing = _Nothing.GIVEN,
+        concurrency: int | None = None,
+        chunk_size: int | None = None,
+        timeout_s: float | None = None,
+        item_timeout_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> R: ...
+    async def map_reduce(
+        self,
+        map_fn: Callable[[Any], Any],
+        items: Items[Any],
+        *,
+        reduce_fn: Callable[[Any, Any], Any] | None = None,
+        initial: Any = _Nothing.GIVEN,
+        concurrency: int | None = None,
+        chunk_size: int | None = None,
+        timeout_s: float | None = None,
+        item_timeout_s: float | None = None,
+        progress: Progress | None = None,
+        return_exceptions: bool = False,
+    ) -> Any:
+        """Run `map_fn(item)` for each item; the results as a list in the order of the items.
+
+        With `reduce_fn(left, right)` the results are combined, in order, into one value, partly in the
+        workers: it must be associative. `initial` is put in front, and is the value of no items.
+
+        `concurrency`: how many workers at most it uses at once. `chunk_size`: how many items are sent at a
+        time; chosen by itself. `timeout_s` bounds the whole, `item_timeout_s` each item: both end the process
+        and raise `TimeoutError`. `progress(done, total)` is called on the event loop.
+
+        An item's exception is raised as it is, caused by an `ItemError` with the item's `index`; the rest is
+        given up. With `return_exceptions=True` it stands in the list instead, as do `WorkerLostError` and
+        `TimeoutError`, and the rest is computed.
+        """
+        if reduce_fn is not None and return_exceptions:
+            raise ComputeError(
+                "map_reduce: give reduce_fn or return_exceptions=True; exceptions cannot be reduced"
+            )
+        mapping = await self._mapping(
+            map_fn, items, reduce_fn=reduce_fn, concurrency=concurrency, chunk_size=chunk_size,
+            item_timeout_s=item_timeout_s, progress=progress, keep_going=return_exceptions, bounded=False,
+        )  # fmt: skip
+        results: list[Any] = []
+        limit = asyncio.timeout(timeout_s)
+        try:
+            async with limit, aclosing(mapping.outcomes()) as outcomes:
+                async for outcome in outcomes:
+                    results += outcome.values
+                    if reduce_fn is not None and len(results) > 1:
+                        results = [functools.reduce(reduce_fn, results)]
+        except TimeoutError as error:
+            if limit.expired():
+                raise TimeoutError(
+                    f"map_reduce: {mapping.done} items were done when timeout_s = {timeout_s:g} was over"
+                ) from error
+            raise
+        if reduce_fn is None:
+            return results
+        if initial is not _Nothing.GIVEN:
+            results.insert(0, initial)
+        if not results:
+            raise ComputeError("map_reduce: there are no items to reduce; give `initial`, the value of none")
+        return functools.reduce(reduce_fn, results)
+
+    async def stream(
+        self,
+        map_fn: Callable[[T], R],
+        items: Items[T],
+        *,
+        concurrency: int | None = None,
+        chunk_size: int | None = None,
+        item_timeout_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> AsyncGenerator[R, None]:
+        """Yield `map_fn(item)` for each item, in order, holding only a few chunks in memory.
+
+        Items are taken as workers become free, and no further ahead than the results are taken. Whoever
+        leaves the loop early closes the generator, best with `contextlib.aclosing`, and frees the workers.
+        """
+        mapping = await self._mapping(
+            map_fn, items, reduce_fn=None, concurrency=concurrency, chunk_size=chunk_size,
+            item_timeout_s=item_timeout_s, progress=progress, keep_going=False, bounded=True,
+        )  # fmt: skip
+        async with aclosing(mapping.outcomes()) as outcomes:
+            async for outcome in outcomes:
+                for value in outcome.values:
+                    yield value
+
+    # ---- what they have in common ----------------------------------------------------------------------
+
+    async def _mapping(
+        self,
+        map_fn: Callable[[Any], Any],
+        items: Items[Any],
+        *,
+        reduce_fn: Callable[[Any, Any], Any] | None,
+        concurrency: int | None,
+        chunk_size: int | None,
+        item_timeout_s: float | None,
+        progress: Progress | None,
+        keep_going: bool,
+        bounded: bool,
+    ) -> Mapping:
+        _check_plain(map_fn, role="map_fn")
+        if concurrency is not None and concurrency < 1:
+            raise ComputeError(f"concurrency = {concurrency!r} must be at least 1")
+        if item_timeout_s is not None and not item_timeout_s > 0:
+            raise ComputeError(f"item_timeout_s = {item_timeout_s!r} must be a positive number of seconds")
+        job = Job(
+            call=next(self._calls),
+            fn=pickled_function(map_fn, role="map_fn"),
+            name=name_of(map_fn),
+            reduce_fn=None if reduce_fn is None else pickled_function(reduce_fn, role="reduce_fn"),
+            keep_going=keep_going,
+            item_timeout_s=item_timeout_s,
+        )
+        backend = await self._started()
+        lanes = await backend.lanes()
+        if concurrency is not None:
+            lanes = min(concurrency, lanes)
+        return Mapping(
+            backend=backend,
+            metrics=self._metrics,
+            job=job,
+            feed=Feed(items),
+            sizer=ChunkSizer(fixed=chunk_size, lanes=lanes),
+            lanes=lanes,
+            bounded=bounded,
+            progress=progress,
+        )
+
+    async def _started(self) -> Backend:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:  # what an earlier loop has left cannot be used in this one
+            self._backend, self._loop, self._starting = None, loop, asyncio.Lock()
+        async with self._starting:
+            if self._backend is None:
+                backend = self._make()
+                await backend.start()
+                self._backend = backend
+        return self._backend
+
+    def _make(self) -> Backend:
+        settings = self._settings
+        if settings is not None and settings.cpu_backend == "dask":
+            from piko.compute.on_dask import DaskBackend
+
+            assert settings.dask_address is not None
+            return DaskBackend(metrics=self._metrics, address=settings.dask_address)
+        return ProcessBackend(
+            metrics=self._metrics,
+            workers=(settings.cpu_workers if settings else 0) or usable_processors(),
+            max_tasks_per_child=(settings.cpu_max_tasks_per_child if settings else 0) or None,
+        )
+
+
+def _check_plain(fn: Callable[..., Any], *, role: str) -> None:
+    if not callable(fn):
+        raise ComputeError(f"{role} = {fn!r} is not callable; expected a plain function")
+    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        raise ComputeError(
+            f"{role} = {name_of(fn)} is async; a worker process runs plain functions, so write `def`, or await it here"
+        )

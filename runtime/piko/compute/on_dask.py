@@ -1,0 +1,157 @@
+"""Workers on a Dask cluster, for those who have outgrown one machine.
+
+Dask finds a place for a chunk, brings it there, and brings it elsewhere when a machine is lost. At that place
+it is done as it is done here: each Dask worker keeps processes of its own for it, as many as it has threads.
+So an item that must be killed, or that kills, costs its own process and not the Dask worker with everyone
+else's work on it; and it is known which item it was.
+
+The Dask workers need Piko installed, and whatever the functions import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from itertools import count
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.scheduler import KilledWorker
+
+from piko.compute.backend import CasualtyError
+from piko.compute.chunk import Answer, Chunk
+from piko.compute.processes import ProcessBackend
+from piko.errors import ComputeError
+from piko.observability.metrics import Metrics
+
+_CONNECT_S = 10.0
+_END_S = 5.0
+_LOOK_S = 0.05
+_PLUGIN = "piko-processes"
+
+T = TypeVar("T")
+Casualty = tuple[str, int | None, bool]
+
+
+class DaskBackend:
+    """Sends chunks to the scheduler at `address`."""
+
+    def __init__(self, *, metrics: Metrics, address: str) -> None:
+        self._metrics = metrics
+        self._address = address
+        self._client: Client | None = None
+        self._name = uuid4().hex
+        self._numbers = count(1)
+        self._steps: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Connect. Raises `ComputeError` where the scheduler does not answer."""
+        client = Client(
+            self._address, asynchronous=True, timeout=_CONNECT_S, set_as_default=False, name="piko"
+        )
+        try:
+            await client
+            await client.register_plugin(WorkerProcesses(), name=_PLUGIN)
+        except (OSError, TimeoutError) as error:
+            await client.close()
+            raise ComputeError(
+                f"setting `dask_address` = {self._address!r}: no Dask scheduler answers there within {_CONNECT_S:g} s: "
+                f"{error}; start one with `dask scheduler`, or set PIKO_CPU_BACKEND=processes"
+            ) from error
+        self._client = client
+
+    async def lanes(self) -> int:
+        """Twice as many as there are threads just now: the way through the scheduler is long."""
+        assert self._client is not None
+        return max(2 * sum((await self._client.nthreads()).values()), 2)
+
+    async def run(self, chunk: Chunk) -> Answer:
+        client = self._client
+        assert client is not None
+        key = f"piko-{self._name}-{next(self._numbers)}"
+        future = client.submit(_run_on_dask_worker, chunk, key, key=key, pure=False)
+        # Dask's client gathers for all calls at once: whoever is cancelled in there takes the others with him.
+        waiting = self._kept(future.result())
+        self._metrics.cpu_busy.inc()
+        try:
+            answer: Answer | Casualty = await asyncio.shield(waiting)
+        except KilledWorker as error:
+            raise CasualtyError(f"the Dask workers that ran it died: {error}", offset=None) from error
+        except asyncio.CancelledError as error:
+            if waiting.done() and not _being_cancelled():
+                raise ComputeError(
+                    f"the Dask scheduler at {self._address} is gone, or dropped the work; nothing of it is known"
+                ) from error
+            self._kept(client.cancel([future]))
+            self._metrics.cpu_workers_lost.labels("cancelled").inc()
+            raise
+        except OSError as error:
+            raise ComputeError(f"the Dask scheduler at {self._address} is gone: {error}") from error
+        finally:
+            self._metrics.cpu_busy.dec()
+        if isinstance(answer, Answer):
+            return answer
+        how, offset, timed_out = answer
+        self._metrics.cpu_workers_lost.labels("timeout" if timed_out else "died").inc()
+        raise CasualtyError(how, offset=offset, timed_out=timed_out)
+
+    def _kept(self, step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Let `step` come to its end, even where nobody waits for it."""
+        task = asyncio.create_task(step)
+        self._steps.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._steps.discard(task)
+        if not task.cancelled():
+            task.exception()  # told to whoever waits; here it has been seen
+
+    async def stop(self) -> None:
+        if self._steps:
+            await asyncio.wait(self._steps, timeout=_END_S)
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+
+class WorkerProcesses(WorkerPlugin):  # type: ignore[misc]
+    """The processes that belong to one Dask worker."""
+
+    def __init__(self) -> None:
+        self.backend: ProcessBackend | None = None
+
+    def setup(self, worker: Worker) -> None:
+        self.backend = ProcessBackend(metrics=Metrics(), workers=worker.state.nthreads)
+
+    async def teardown(self, worker: Worker) -> None:  # noqa: ARG002 - the signature is Dask's
+        if self.backend is not None:
+            await self.backend.stop()
+
+
+async def _run_on_dask_worker(chunk: Chunk, key: str) -> Answer | Casualty:
+    """Runs on a Dask worker's event loop. Dask does not end a task whose result nobody wants: this does."""
+    worker = get_worker()
+    backend = worker.plugins[_PLUGIN].backend
+    doing = asyncio.ensure_future(backend.run(chunk))
+    try:
+        while not (await asyncio.wait({doing}, timeout=_LOOK_S))[0]:
+            state = worker.state.tasks.get(key)
+            if state is None or state.state != "executing":
+                break
+        else:
+            answer: Answer = doing.result()
+            return answer
+    except CasualtyError as casualty:
+        return casualty.how, casualty.offset, casualty.timed_out
+    finally:
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait({doing})
+    return "nobody waits for it any more", None, False
+
+
+def _being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,0 +1,328 @@
+"""Workers on this machine: fresh interpreters, each on a socket pair of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import mmap
+import os
+import pickle
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+
+from piko.compute.backend import CasualtyError
+from piko.compute.chunk import Answer, Chunk
+from piko.compute.worker import IDLE, LENGTH, PLACE_BYTES
+from piko.errors import ComputeError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+
+_START_S = 60.0
+_END_S = 5.0
+_HANG_UP_S = 1.0
+
+log = get_logger(__name__)
+
+
+class ProcessBackend:
+    """Up to `workers` processes, each started when it is first needed and kept for the next chunk.
+
+    A process is replaced once it has done `max_tasks_per_child` items (None: never).
+    """
+
+    def __init__(self, *, metrics: Metrics, workers: int, max_tasks_per_child: int | None = None) -> None:
+        self._metrics = metrics
+        self._workers = workers
+        self._max_tasks = max_tasks_per_child
+        self._turns = asyncio.Semaphore(workers)
+        self._idle: list[Worker] = []
+        self._all: set[Worker] = set()
+        # Nobody writes to it: a worker reads it to its end, which is when this process is gone.
+        self._life: tuple[int, int] | None = None
+
+    async def start(self) -> None:
+        """Nothing to do: the first chunk starts the first process."""
+
+    async def lanes(self) -> int:
+        """One more than there are workers: its chunk is ready when a worker is."""
+        return self._workers + 1
+
+    async def run(self, chunk: Chunk) -> Answer:
+        async with self._turns:
+            worker = await self._take()
+            self._metrics.cpu_busy.inc()
+            try:
+                answer = await worker.do(chunk, limit=self._left(worker))
+            except BaseException as error:
+                # What it is busy with cannot be interrupted in any other way.
+                reason = "cancelled" if isinstance(error, asyncio.CancelledError) else "died"
+                reason = "timeout" if isinstance(error, CasualtyError) and error.timed_out else reason
+                self._metrics.cpu_workers_lost.labels(reason).inc()
+                worker.kill()
+                raise
+            else:
+                worker.done += answer.done
+                if self._left(worker) == 0:
+                    worker.retire()
+                else:
+                    self._idle.append(worker)
+                return answer
+            finally:
+                self._metrics.cpu_busy.dec()
+
+    async def stop(self) -> None:
+        for worker in self._all:
+            worker.retire()
+        endings = {asyncio.ensure_future(worker.ended.wait()) for worker in self._all}
+        if self._life is not None:
+            os.close(self._life[1])
+        if endings:
+            await asyncio.wait(endings, timeout=_END_S)
+        for worker in list(self._all):
+            worker.kill()
+        if endings:
+            await asyncio.wait(endings)
+        if self._life is not None:
+            os.close(self._life[0])
+            self._life = None
+
+    def _left(self, worker: Worker) -> int | None:
+        return None if self._max_tasks is None else max(self._max_tasks - worker.done, 0)
+
+    async def _take(self) -> Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.usable:
+                return worker
+        if self._life is None:
+            self._life = os.pipe()
+        worker = Worker(ended=self._forget)
+        self._all.add(worker)
+        self._metrics.cpu_workers.set(len(self._all))
+        try:
+            await worker.start(life=self._life[0])
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    def _forget(self, worker: Worker) -> None:
+        self._all.discard(worker)
+        self._metrics.cpu_workers.set(len(self._all))
+
+
+class Worker:
+    """One worker process, and this end of its line."""
+
+    def __init__(self, *, ended: Callable[[Worker], None]) -> None:
+        self.done = 0
+        self.ended = asyncio.Event()
+        self._on_end = ended
+        self._process: asyncio.subprocess.Process | None = None
+        self._line = _Line()
+        self._watch: asyncio.Task[None] | None = None
+        self._knows_call: int | None = None
+        place = _shared_memory(PLACE_BYTES)
+        self._place_fd = place
+        self._map = mmap.mmap(place, PLACE_BYTES)
+        self._place = memoryview(self._map).cast("q")
+
+    @property
+    def usable(self) -> bool:
+        return self._line.open and not self.ended.is_set()
+
+    async def start(self, *, life: int) -> None:
+        """Start the process and wait until it serves. Raises `ComputeError` where it does not."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        inherited = (theirs.fileno(), life, self._place_fd)
+        program = (
+            f"import sys, json; sys.path[:] = json.loads({json.dumps(sys.path)!r}); "
+            f"from piko.compute.worker import main; main{inherited}"
+        )
+        with theirs:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-c",
+                    program,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=inherited,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                ours.close()
+                raise ComputeError(f"a worker process cannot be started: {error}") from error
+            except BaseException:
+                ours.close()
+                raise
+            finally:
+                os.close(self._place_fd)  # the mapping stays
+        self._watch = asyncio.create_task(self._see_end(self._process), name=f"worker {self._process.pid}")
+        await asyncio.get_running_loop().create_connection(lambda: self._line, sock=ours)
+        try:
+            async with asyncio.timeout(_START_S):
+                await self._line.receive()
+        except (TimeoutError, ConnectionError):
+            raise ComputeError(
+                f"a worker process did not start within {_START_S:g} s or ended at once; it writes its reasons to "
+                f"the error output of this process; it runs {sys.executable}"
+            ) from None
+        log.debug("worker_started", worker=self._process.pid)
+
+    async def do(self, chunk: Chunk, *, limit: int | None) -> Answer:
+        """Do `chunk`, at most `limit` items; after an exception of any kind the worker is not usable."""
+        self._place[0] = IDLE
+        if chunk.call == self._knows_call:
+            chunk = replace(chunk, fn=b"")
+        self._line.send(pickle.dumps((chunk, limit), protocol=5))
+        try:
+            if chunk.item_timeout_s is None:
+                data = await self._line.receive()
+            else:
+                data = await self._receive_watching(chunk.item_timeout_s)
+        except ConnectionError:
+            at = self._place[0]
+            await self._gone()
+            raise CasualtyError(self._how(), offset=at if 0 <= at < chunk.count else None) from None
+        answer: Answer = pickle.loads(data)  # noqa: S301 - our own worker's bytes
+        self._knows_call = chunk.call if answer.done else None
+        return answer
+
+    def retire(self) -> None:
+        """No more chunks: the process ends by itself when it finds the line closed."""
+        self._line.close()
+
+    def kill(self) -> None:
+        """End the process and all that it started, at once."""
+        self._line.close()
+        if self._process is not None and self._process.returncode is None and not self.ended.is_set():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        elif self._process is None:
+            self._finished()
+
+    async def _receive_watching(self, item_timeout_s: float) -> bytes:
+        """Wait for the answer while the worker goes from item to item in time."""
+        answer = asyncio.ensure_future(self._line.receive())
+        loop = asyncio.get_running_loop()
+        at, since = IDLE, loop.time()
+        try:
+            while True:
+                await asyncio.wait({answer}, timeout=item_timeout_s / 10)
+                if answer.done():
+                    return answer.result()
+                if self._place[0] != at:
+                    at, since = self._place[0], loop.time()
+                elif loop.time() - since > item_timeout_s:
+                    raise CasualtyError(
+                        f"took longer than item_timeout_s = {item_timeout_s:g}",
+                        offset=max(at, 0),
+                        timed_out=True,
+                    )
+        finally:
+            answer.cancel()
+
+    async def _gone(self) -> None:
+        """Wait for the end of a process that has hung up; one that goes on without its line is no use."""
+        try:
+            async with asyncio.timeout(_HANG_UP_S):
+                await self.ended.wait()
+        except TimeoutError:
+            self.kill()
+            await self.ended.wait()
+
+    async def _see_end(self, process: asyncio.subprocess.Process) -> None:
+        await process.wait()
+        # What the process started may hold its end of the line open for long after it.
+        self._line.close()
+        self._finished()
+
+    def _finished(self) -> None:
+        if not self.ended.is_set():
+            self.ended.set()
+            self._on_end(self)
+
+    def _how(self) -> str:
+        code = None if self._process is None else self._process.returncode
+        if code is None or code >= 0:
+            return f"its worker process ended with exit code {code}"
+        name = signal.Signals(-code).name
+        hint = "; a kernel that runs out of memory kills like this" if -code == signal.SIGKILL else ""
+        return f"its worker process was ended by {name}{hint}"
+
+
+class _Line(asyncio.Protocol):
+    """Messages with a length in front, one answer at a time."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._awaited: asyncio.Future[None] | None = None
+        self._lost = False
+
+    @property
+    def open(self) -> bool:
+        return not self._lost
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        if self._lost:
+            transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if self._complete() and self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what was lost is all that matters
+        self._lost = True
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    def send(self, data: bytes) -> None:
+        if self._transport is not None and not self._lost:
+            self._transport.write(LENGTH.pack(len(data)) + data)
+
+    async def receive(self) -> bytes:
+        """The next message; `ConnectionError` where none will come."""
+        if not self._complete() and not self._lost:
+            self._awaited = asyncio.get_running_loop().create_future()
+            await self._awaited
+        if not self._complete():
+            raise ConnectionError("the worker is gone")
+        (length,) = LENGTH.unpack_from(self._buffer)
+        end = LENGTH.size + length
+        message = bytes(memoryview(self._buffer)[LENGTH.size : end])
+        del self._buffer[:end]
+        return message
+
+    def close(self) -> None:
+        self._lost = True
+        if self._transport is not None:
+            self._transport.abort()
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(None)
+
+    def _complete(self) -> bool:
+        if len(self._buffer) < LENGTH.size:
+            return False
+        (length,) = LENGTH.unpack_from(self._buffer)
+        return len(self._buffer) >= LENGTH.size + int(length)
+
+
+def _shared_memory(size: int) -> int:
+    """A descriptor of memory that a child can map: no file system is needed where the kernel offers that."""
+    if sys.platform == "linux":
+        descriptor = os.memfd_create("piko-worker")
+    else:
+        with tempfile.TemporaryFile() as file:
+            descriptor = os.dup(file.fileno())
+    os.truncate(descriptor, size)
+    return descriptor

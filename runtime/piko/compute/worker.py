@@ -1,0 +1,75 @@
+"""The program of a worker process: read a chunk, do it, answer, until the line closes.
+
+It is started as a fresh interpreter, never as a copy of the process that wants it: that one has threads and
+an event loop. It doesn't import the application's main module either, which would run `python app.py` once
+more in each worker; functions of that module arrive by value.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import pickle
+import signal
+import socket
+import struct
+import threading
+from pathlib import Path
+
+from piko.compute.chunk import Chunk, Functions, load_functions, run_chunk
+
+LENGTH = struct.Struct("!Q")
+PLACE_BYTES = 8
+IDLE = -1
+
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
+
+
+def main(line: int, life: int, place: int) -> None:
+    """Serve on the inherited descriptors: the line to the owner, its sign of life, the shared place."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A stop that reaches all processes at once is the owner's to carry out. No SIG_IGN: children inherit that.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    _prefer_to_be_killed()
+    threading.Thread(target=_end_with_owner, args=(life,), daemon=True).start()
+    functions = LatestFunctions()
+    at = memoryview(mmap.mmap(place, PLACE_BYTES)).cast("q")
+    with socket.socket(fileno=line) as connection, connection.makefile("rb", buffering=1 << 16) as incoming:
+        _send(connection, b"")
+        while header := incoming.read(LENGTH.size):
+            chunk, limit = pickle.loads(incoming.read(*LENGTH.unpack(header)))  # noqa: S301 - our owner's bytes
+            assert isinstance(chunk, Chunk)
+            answer = run_chunk(chunk, load=functions.load, place=at, limit=limit)
+            at[0] = IDLE
+            _send(connection, pickle.dumps(answer, protocol=5))
+
+
+class LatestFunctions:
+    """The functions of the latest call: its next chunk comes without them."""
+
+    def __init__(self) -> None:
+        self._call: int | None = None
+        self._functions: Functions | None = None
+
+    def load(self, chunk: Chunk) -> Functions:
+        if self._functions is None or chunk.call != self._call:
+            self._functions = None
+            self._functions, self._call = load_functions(chunk), chunk.call
+        return self._functions
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    connection.sendall(LENGTH.pack(len(data)))
+    connection.sendall(data)
+
+
+def _end_with_owner(life: int) -> None:
+    os.read(life, 1)  # nobody writes: it returns when the owner is gone
+    os._exit(0)
+
+
+def _prefer_to_be_killed() -> None:
+    """Where memory runs out the kernel should take a worker, not the process that holds the leadership."""
+    with contextlib.suppress(OSError):
+        _OOM_SCORE.write_text("800")

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from piko.compute.cpu import CpuManager
+from piko.observability.metrics import Metrics
+from piko.settings import Settings
+from tests.harness.ports import free_port
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.servers import Servers
+from tests.harness.waiting import wait_until
+
+MakeManager = Callable[..., CpuManager]
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def make_manager() -> AsyncIterator[MakeManager]:
+    """Makes managers of two workers; keywords are settings."""
+    made: list[CpuManager] = []
+
+    def make(**settings: object) -> CpuManager:
+        manager = CpuManager(metrics=Metrics())
+        values = {"mysql_dsn": "sqlite+aiosqlite:////unused", "cpu_workers": 2, **settings}
+        manager.configure(Settings.model_validate(values))
+        made.append(manager)
+        return manager
+
+    yield make
+    for manager in made:
+        await manager.stop()
+
+
+@pytest.fixture(scope="module")
+def dask_address(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Dask scheduler with two workers, each a process of its own."""
+    programs = PikoProcessFactory(folder=tmp_path_factory.mktemp("dask"), reaper=servers.reaper)
+    try:
+        yield _start_dask(programs)
+    finally:
+        programs.close()
+
+
+def _start_dask(start: PikoProcessFactory) -> str:
+    address = f"tcp://127.0.0.1:{(port := free_port())}"
+    here = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
+    start(
+        "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard",
+        env=here, name="dask-scheduler",
+    )  # fmt: skip
+
+    def listens() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    wait_until(listens, timeout=20, what="the Dask scheduler to listen")
+    workers = [
+        start(
+            "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
+            "--host", "127.0.0.1", env=here, name=f"dask-worker-{number}",
+        )
+        for number in (1, 2)
+    ]  # fmt: skip
+    for worker in workers:
+        worker.wait_for_line("Starting established connection|Registered to")
+    return address
+
+
+@pytest.fixture(params=["processes", "dask"])
+def manager(request: pytest.FixtureRequest, make_manager: MakeManager) -> CpuManager:
+    """The same calls on both backends."""
+    if request.param == "processes":
+        return make_manager()
+    return make_manager(cpu_backend="dask", dask_address=request.getfixturevalue("dask_address"))
