@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from piko.clock import Clock, SystemClock
 from piko.compute.cpu import CpuManager
 from piko.core.registry import Handler, JobDefinition, JobRegistry
-from piko.core.resource import ResourceClass
+from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy
 from piko.errors import PikoError, SettingsError
 from piko.observability.logs import configure_logging, get_logger
@@ -62,7 +62,7 @@ class PikoApp:
         job_id: str,
         *,
         schema: type[BaseModel] | None = None,
-        resources: Mapping[str, ResourceClass] | None = None,
+        resources: Mapping[str, ResourceSource] | None = None,
         stateful: bool = False,
         backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
         timeout_s: float | None = None,
@@ -70,10 +70,10 @@ class PikoApp:
     ) -> Callable[[H], H]:
         """Register `async def handler(ctx, scheduled_time, **resources)` under `job_id`.
 
-        `schema` is the model of `ctx["config"]`. `resources` maps a parameter of the handler to the class
-        that provides it. A `stateful` job gets `ctx["data_interval"]`, and `backfill_policy` says what it
-        does about windows it has missed. `timeout_s` (seconds) and `max_attempts` hold where the job's row
-        says nothing.
+        `schema` is the model of `ctx["config"]`. `resources` maps a parameter of the handler to the class,
+        instance or function that provides it. A `stateful` job gets `ctx["data_interval"]`, and
+        `backfill_policy` says what it does about windows it has missed. `timeout_s` (seconds) and
+        `max_attempts` hold where the job's row says nothing.
 
         Raises `RegistrationError` at once for what could not run: a handler that is not async, an id that is
         taken or malformed, a signature that does not fit.

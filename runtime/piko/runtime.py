@@ -44,6 +44,7 @@ _LOOK_AGAIN_S = 1.0
 _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
 _HAND_OVER_S = 5.0
+_CLOSE_S = 10.0
 
 log = get_logger(__name__)
 
@@ -261,6 +262,7 @@ class Runtime:
         await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
         await _end(self._tasks[self.elector.name])
         await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")
+        await _within(_CLOSE_S, self.dispatcher.executor.close, otherwise="resources_not_closed")
 
     async def _hand_over(self) -> None:
         await self.elector.release()

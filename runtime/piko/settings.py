@@ -109,8 +109,8 @@ class Settings(BaseModel):
     def _dask_is_somewhere(self) -> Settings:
         if self.cpu_backend == "dask" and not self.dask_address:
             raise ValueError(
-                'cpu_backend = "dask" needs `dask_address`: set PIKO_DASK_ADDRESS to the scheduler, for example '
-                "tcp://dask-scheduler:8786"
+                'cpu_backend = "dask" needs `dask_address`: set PIKO_DASK_ADDRESS to the scheduler, '
+                "for example tcp://dask-scheduler:8786"
             )
         return self
 

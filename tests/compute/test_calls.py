@@ -92,7 +92,7 @@ async def test_what_cannot_be_sent_is_named(manager: CpuManager) -> None:
         await manager.submit(lambda: loop)
     with pytest.raises(ComputeError, match=r"argument of .*square cannot be sent"):
         await manager.submit(functions.square, loop)  # type: ignore[arg-type]
-    with pytest.raises(ComputeError, match="item 2, a .*Loop, cannot be sent") as caught:
+    with pytest.raises(ComputeError, match=r"item 2, a .*Loop, cannot be sent") as caught:
         await manager.map_reduce(functions.process_of, [1, 2, loop, 4])
     assert isinstance(caught.value.__cause__, ItemError)
     assert caught.value.__cause__.index == 2
@@ -109,7 +109,7 @@ async def test_a_killed_worker_costs_only_its_item(manager: CpuManager) -> None:
     assert lost.index == 13
     assert "ended by SIGKILL" in str(lost)
     assert [result for result in results if result is not lost] == [*range(13), *range(14, 200)]
-    with pytest.raises(WorkerLostError, match="item 13 of .*die_at_thirteen cost two worker processes"):
+    with pytest.raises(WorkerLostError, match=r"item 13 of .*die_at_thirteen cost two worker processes"):
         await manager.map_reduce(functions.die_at_thirteen, range(200))
     with pytest.raises(WorkerLostError, match="cost two worker processes"):
         await manager.submit(functions.die_at_thirteen, 13)

@@ -55,6 +55,10 @@ def _runs(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists() and "Z (" not in Path(f"/proc/{pid}/stat").read_text()
 
 
+def _oom_score(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
+
+
 def _value(manager: CpuManager, name: str, **labels: str) -> float:
     return manager._metrics.registry.get_sample_value(name, labels) or 0.0
 
@@ -130,7 +134,7 @@ async def test_workers_would_be_killed_before_this_process_where_memory_ends(
     make_manager: MakeManager,
 ) -> None:
     pid = await make_manager().submit(functions.process_of, 0)
-    assert Path(f"/proc/{pid}/oom_score_adj").read_text().strip() == "800"
+    assert _oom_score(pid) == 800
 
 
 async def test_calls_share_the_workers(make_manager: MakeManager) -> None:

@@ -164,7 +164,8 @@ def _pickled_results(results: list[Any], failures: list[Failure]) -> bytes:
                 pickled_items([result])
             except Exception as error:  # noqa: BLE001 - as above
                 unsendable = ComputeError(
-                    f"the result, a {type(result).__qualname__}, cannot be sent back: {error}; return plain values"
+                    f"the result, a {type(result).__qualname__}, cannot be sent back: {error}; "
+                    "return plain values"
                 )
                 results[offset] = None
                 failures.append(_failure(unsendable, offset=offset, item=result))

@@ -299,5 +299,6 @@ def _check_plain(fn: Callable[..., Any], *, role: str) -> None:
         raise ComputeError(f"{role} = {fn!r} is not callable; expected a plain function")
     if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
         raise ComputeError(
-            f"{role} = {name_of(fn)} is async; a worker process runs plain functions, so write `def`, or await it here"
+            f"{role} = {name_of(fn)} is async; a worker process runs plain functions, so write `def`, "
+            "or await it here"
         )

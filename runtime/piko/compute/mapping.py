@@ -185,11 +185,11 @@ class Mapping:
             return
         values = pickle.loads(answer.results)  # noqa: S301 - written by our own worker
         for failure in answer.failures:
-            error = failure.restored(first=piece.first)
+            raised = failure.restored(first=piece.first)
             self._metrics.cpu_items.labels("failed").inc()
             if failure.offset is None or not job.keep_going:
-                raise error
-            values[failure.offset] = error
+                raise raised
+            values[failure.offset] = raised
         self._metrics.cpu_items.labels("ok").inc(answer.done - len(answer.failures))
         self._sizer.learn(
             done=answer.done, seconds=answer.seconds, transferred=len(items) + len(answer.results)

@@ -56,22 +56,24 @@ class DaskBackend:
         except (OSError, TimeoutError) as error:
             await client.close()
             raise ComputeError(
-                f"setting `dask_address` = {self._address!r}: no Dask scheduler answers there within {_CONNECT_S:g} s: "
-                f"{error}; start one with `dask scheduler`, or set PIKO_CPU_BACKEND=processes"
+                f"setting `dask_address` = {self._address!r}: no Dask scheduler answers there within "
+                f"{_CONNECT_S:g} s: {error}; start one with `dask scheduler`, or set "
+                "PIKO_CPU_BACKEND=processes"
             ) from error
         self._client = client
 
     async def lanes(self) -> int:
         """Twice as many as there are threads just now: the way through the scheduler is long."""
         assert self._client is not None
-        return max(2 * sum((await self._client.nthreads()).values()), 2)
+        threads: dict[str, int] = await self._client.nthreads()
+        return max(2 * sum(threads.values()), 2)
 
     async def run(self, chunk: Chunk) -> Answer:
         client = self._client
         assert client is not None
         key = f"piko-{self._name}-{next(self._numbers)}"
         future = client.submit(_run_on_dask_worker, chunk, key, key=key, pure=False)
-        # Dask's client gathers for all calls at once: whoever is cancelled in there takes the others with him.
+        # Dask's client gathers for all calls at once: cancelling one cancels the others.
         waiting = self._kept(future.result())
         self._metrics.cpu_busy.inc()
         try:
@@ -81,7 +83,7 @@ class DaskBackend:
         except asyncio.CancelledError as error:
             if waiting.done() and not _being_cancelled():
                 raise ComputeError(
-                    f"the Dask scheduler at {self._address} is gone, or dropped the work; nothing of it is known"
+                    f"the Dask scheduler at {self._address} is gone, or dropped the work"
                 ) from error
             self._kept(client.cancel([future]))
             self._metrics.cpu_workers_lost.labels("cancelled").inc()
@@ -116,7 +118,7 @@ class DaskBackend:
             self._client = None
 
 
-class WorkerProcesses(WorkerPlugin):  # type: ignore[misc]
+class WorkerProcesses(WorkerPlugin):
     """The processes that belong to one Dask worker."""
 
     def __init__(self) -> None:
@@ -133,7 +135,10 @@ class WorkerProcesses(WorkerPlugin):  # type: ignore[misc]
 async def _run_on_dask_worker(chunk: Chunk, key: str) -> Answer | Casualty:
     """Runs on a Dask worker's event loop. Dask does not end a task whose result nobody wants: this does."""
     worker = get_worker()
-    backend = worker.plugins[_PLUGIN].backend
+    plugin = worker.plugins[_PLUGIN]
+    assert isinstance(plugin, WorkerProcesses)
+    backend = plugin.backend
+    assert backend is not None
     doing = asyncio.ensure_future(backend.run(chunk))
     try:
         while not (await asyncio.wait({doing}, timeout=_LOOK_S))[0]:

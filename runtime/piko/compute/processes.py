@@ -170,8 +170,8 @@ class Worker:
                 await self._line.receive()
         except (TimeoutError, ConnectionError):
             raise ComputeError(
-                f"a worker process did not start within {_START_S:g} s or ended at once; it writes its reasons to "
-                f"the error output of this process; it runs {sys.executable}"
+                f"a worker process did not start within {_START_S:g} s or ended at once; it writes its "
+                f"reasons to the error output of this process; it runs {sys.executable}"
             ) from None
         log.debug("worker_started", worker=self._process.pid)
 

@@ -1,9 +1,9 @@
 """How many items make a chunk: enough to make the way to the worker cheap, few enough to share the work out.
 
 The first chunks are small. What they took says how many items fit into the time that a chunk should take, and
-the next chunk is of that size, unless that would be too many bytes. Where that was wrong, since items need not be like each other, a worker hands
-in what it has when its time is over, and the rest is cut anew. Near the end of items whose number is known,
-chunks shrink again, so that all workers finish together.
+the next chunk is of that size, unless that would be too many bytes. Where that was wrong, since items need
+not be like each other, a worker hands in what it has when its time is over, and the rest is cut anew. Near
+the end of items whose number is known, chunks shrink again, so that all workers finish together.
 """
 
 from __future__ import annotations

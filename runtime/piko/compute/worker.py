@@ -29,7 +29,7 @@ _OOM_SCORE = Path("/proc/self/oom_score_adj")
 def main(line: int, life: int, place: int) -> None:
     """Serve on the inherited descriptors: the line to the owner, its sign of life, the shared place."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A stop that reaches all processes at once is the owner's to carry out. No SIG_IGN: children inherit that.
+    # A stop that reaches all processes is the owner's to carry out. No SIG_IGN: children would inherit that.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _prefer_to_be_killed()
     threading.Thread(target=_end_with_owner, args=(life,), daemon=True).start()

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from piko.core.resource import ResourceClass, check_resource
+from piko.core.resource import ResourceSource, check_resource
 from piko.core.types import BackfillPolicy
 from piko.errors import RegistrationError
 
@@ -26,7 +26,7 @@ class JobDefinition:
     job_id: str
     handler: Handler
     schema: type[BaseModel] | None = None
-    resources: Mapping[str, ResourceClass]
+    resources: Mapping[str, ResourceSource]
     stateful: bool = False
     backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP
     timeout_s: float | None = None

@@ -1,11 +1,22 @@
-"""What a job asks to be handed: a resource is opened before a run and closed after it, whatever happens."""
+"""What a job asks to be handed: a resource is opened before a run and closed after it, whatever happens.
+
+There are three ways to write one, and all are used alike:
+
+- a class with `acquire(self, ctx)`, decorated with `@asynccontextmanager`; each run makes an instance of it,
+- an instance of such a class, for one that takes arguments,
+- a function decorated with `@asynccontextmanager` that takes `ctx`, or nothing.
+
+Its scope is `run`, unless `@resource(scope="app")` says that it is opened once, when a run first needs it,
+shared by all runs of the process, and closed when that stops.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from piko.errors import RegistrationError
 
@@ -14,45 +25,144 @@ if TYPE_CHECKING:
 
 T_co = TypeVar("T_co", covariant=True)
 
+Scope = Literal["run", "app"]
+
+_SCOPES = ("run", "app")
+_SCOPE_MARK = "__piko_resource_scope__"
+
 
 class Resource(Protocol[T_co]):
-    """A class with `acquire(ctx)`, an async context manager that yields what the handler receives."""
+    """Has `acquire(ctx)`, an async context manager that yields what the handler receives.
 
-    def acquire(self, ctx: JobContext) -> AbstractAsyncContextManager[T_co]: ...
-
-
-ResourceClass = type[Resource[Any]]
-C = TypeVar("C", bound=ResourceClass)
-
-
-@overload
-def resource(cls: C, /) -> C: ...
-@overload
-def resource() -> Callable[[C], C]: ...
-def resource(cls: C | None = None, /) -> C | Callable[[C], C]:
-    """Mark a class as a resource; works with and without parentheses.
-
-    Raises `RegistrationError` at once where the class has no usable `acquire(self, ctx)`.
+    `ctx` is the run's `JobContext`, or an `AppContext` where the scope is `app`.
     """
-    if cls is None:
-        return _checked
-    return _checked(cls)
+
+    def acquire(self, ctx: Any, /) -> AbstractAsyncContextManager[T_co]: ...
 
 
-def _checked(cls: C) -> C:
-    check_resource(cls, where=f"@resource on {cls.__module__}.{cls.__qualname__}")
-    return cls
+ResourceFunction = (
+    Callable[[Any], AbstractAsyncContextManager[Any]] | Callable[[], AbstractAsyncContextManager[Any]]
+)
+ResourceSource = type[Resource[Any]] | Resource[Any] | ResourceFunction
+"""Whatever `resources={"name": …}` of a job accepts."""
+
+S = TypeVar("S", bound=ResourceSource)
 
 
-def check_resource(candidate: object, *, where: str) -> None:
-    """Raise `RegistrationError` unless `candidate` is a class that can be acquired for a run."""
-    acquire = getattr(candidate, "acquire", None)
-    if not inspect.isclass(candidate) or not callable(acquire):
+@dataclass(frozen=True, slots=True, eq=False)
+class AppContext(Mapping[str, Any]):
+    """What a resource of scope `app` is told: it belongs to no run. A mapping that also has attributes."""
+
+    app: str
+
+    def __getitem__(self, key: str) -> Any:
+        if key != "app":
+            raise KeyError(f"{key!r}; a resource of scope 'app' belongs to no run, its context has only app")
+        return self.app
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("app",))
+
+    def __len__(self) -> int:
+        return 1
+
+
+@overload
+def resource(source: S, /, *, scope: Scope = "run") -> S: ...
+@overload
+def resource(*, scope: Scope = "run") -> Callable[[S], S]: ...
+def resource(source: S | None = None, /, *, scope: Scope = "run") -> S | Callable[[S], S]:
+    """Mark a class, a function or an instance as a resource; works with and without parentheses.
+
+    Raises `RegistrationError` at once for what cannot be acquired.
+    """
+
+    def mark(source: S) -> S:
+        where = f"@resource on {described(source)}"
+        if scope not in _SCOPES:
+            raise RegistrationError(f"{where}: scope = {scope!r} must be 'run' or 'app'")
+        check_resource(source, where=where)
+        try:
+            setattr(source, _SCOPE_MARK, scope)
+        except AttributeError:
+            raise RegistrationError(
+                f"{where}: the scope cannot be noted on it, since its class has __slots__; "
+                "mark the class instead"
+            ) from None
+        return source
+
+    return mark if source is None else mark(source)
+
+
+def scope_of(source: ResourceSource) -> Scope:
+    """Until when what is acquired is kept."""
+    scope: Scope = getattr(source, _SCOPE_MARK, "run")
+    return scope
+
+
+def described(source: object) -> str:
+    """What a person calls a resource."""
+    named: Any = source if hasattr(source, "__qualname__") else type(source)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def opened(source: Any, ctx: JobContext | AppContext) -> AbstractAsyncContextManager[Any]:
+    """The context manager of one acquisition; raises what making it raises."""
+    manager: Any
+    if isinstance(source, type):
+        made: Any = source()
+        manager = made.acquire(ctx)
+    elif (acquire := getattr(source, "acquire", None)) is not None:
+        manager = acquire(ctx)
+    elif _fits(source, ctx):
+        manager = source(ctx)
+    else:
+        manager = source()
+    if not isinstance(manager, AbstractAsyncContextManager):
+        raise TypeError(
+            f"it gave a {type(manager).__qualname__}; expected an async context manager: decorate it with "
+            "@asynccontextmanager"
+        )
+    return manager
+
+
+def check_resource(source: object, *, where: str) -> None:
+    """Raise `RegistrationError` unless `source` is something that can be acquired for a run."""
+    if inspect.isclass(source):
+        acquire = getattr(source, "acquire", None)
+        if acquire is not None and not _fits(source):
+            raise RegistrationError(
+                f"{where}: {described(source)} is made without arguments for each run, but it takes "
+                f"{inspect.signature(source)}; give an instance instead, or defaults"
+            )
+        fits = acquire is not None and _fits(acquire, None, None)  # self and ctx: not bound yet
+    elif (acquire := getattr(source, "acquire", None)) is not None:
+        fits = _fits(acquire, None)
+    else:
+        acquire = source if callable(source) else None
+        fits = acquire is not None and (_fits(acquire, None) or _fits(acquire))
+    if not callable(acquire):
         raise RegistrationError(
-            f"{where}: {candidate!r} is not a resource; expected a class with a method "
-            "`acquire(self, ctx)` decorated with @asynccontextmanager"
+            f"{where}: {source!r} is not a resource; expected a class with a method `acquire(self, ctx)`, an "
+            "instance of one, or a function of `ctx`, each decorated with @asynccontextmanager"
         )
     if inspect.iscoroutinefunction(acquire) or inspect.isasyncgenfunction(acquire):
         raise RegistrationError(
-            f"{where}: `acquire` must return an async context manager; decorate it with @asynccontextmanager"
+            f"{where}: `{acquire.__name__}` must return an async context manager; decorate it with "
+            "@asynccontextmanager"
         )
+    if not fits:
+        raise RegistrationError(
+            f"{where}: it is called with the run's context, but takes {inspect.signature(acquire)}; "
+            "expected (self, ctx) of a method, (ctx) or () of a function"
+        )
+
+
+def _fits(function: Any, *arguments: object) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in without a signature: only the call can tell
+        return True
+    return True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from piko.clock import Clock
 from piko.core.context import JobContext
 from piko.core.types import RunState
 from piko.errors import ConfigError
+from piko.execution.resources import AppResources, RunResources
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook, ConfigInForce
@@ -63,8 +63,15 @@ class Executor:
     """Runs handlers as tasks of this event loop."""
 
     def __init__(
-        self, *, configs: ConfigBook, clock: Clock, metrics: Metrics, ended: Callable[[Ending], None]
+        self,
+        *,
+        app_name: str,
+        configs: ConfigBook,
+        clock: Clock,
+        metrics: Metrics,
+        ended: Callable[[Ending], None],
     ) -> None:
+        self._shared = AppResources(app_name=app_name)
         self._configs = configs
         self._clock = clock
         self._metrics = metrics
@@ -102,6 +109,10 @@ class Executor:
             for run_id in list(self._active):
                 self.cancel(run_id, reason="the replica stopped", by_shutdown=True)
             await asyncio.wait(late, timeout=5)
+
+    async def close(self) -> None:
+        """Close what the runs have shared; nothing may run any more."""
+        await self._shared.close()
 
     async def _run(self, run: Run, job: PlannedJob, fence: Fence) -> None:
         active = self._active[run.run_id]
@@ -154,8 +165,11 @@ class Executor:
         try:
             config = self._configs.in_force(job.definition, started_at)
             revision = config.revision
-            async with limit:
-                await _call(run, job, config)
+            context = _context(run, config)
+            # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
+            async with RunResources(shared=self._shared) as resources, limit:
+                acquired = await resources.acquire(job.definition.resources, context)
+                await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
             if _is_being_cancelled():
                 raise
@@ -166,8 +180,8 @@ class Executor:
         return _End(RunState.TIMEOUT if limit.expired() else RunState.SUCCESS, None, revision)
 
 
-async def _call(run: Run, job: PlannedJob, config: ConfigInForce) -> None:
-    context = JobContext(
+def _context(run: Run, config: ConfigInForce) -> JobContext:
+    return JobContext(
         run_id=run.run_id,
         job_id=run.job_id,
         config=config.value,
@@ -177,12 +191,6 @@ async def _call(run: Run, job: PlannedJob, config: ConfigInForce) -> None:
         data_interval=run.window,
         config_revision=config.revision,
     )
-    async with AsyncExitStack() as stack:
-        resources = {
-            name: await stack.enter_async_context(factory().acquire(context))
-            for name, factory in job.definition.resources.items()
-        }
-        await job.definition.handler(context, run.scheduled_time, **resources)
 
 
 def _is_being_cancelled() -> bool:

@@ -76,7 +76,9 @@ class Dispatcher:
         self._term: Term | None = None
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
-        self.executor = Executor(configs=configs, clock=clock, metrics=metrics, ended=self._ended)
+        self.executor = Executor(
+            app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
+        )
         self.ledger = Ledger(runs=runs, metrics=metrics, recorded=self._recorded, refused=self._refused)
 
     async def run(self) -> None:

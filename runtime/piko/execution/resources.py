@@ -1,0 +1,174 @@
+"""Resources opened and closed: around one run, or once for the life of the app.
+
+What a handler did decides the outcome of its run; a resource cannot hide that, neither by swallowing the
+exception that it is told of, nor by failing itself. Every resource that was opened is closed, in reverse
+order, each within a bound of its own, and one that fails to close does not keep the others open. A close that
+fails after a handler that succeeded makes the run fail: what was promised at the close, a commit for
+instance, did not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any
+
+from piko.core.context import JobContext
+from piko.core.resource import AppContext, ResourceSource, described, opened, scope_of
+from piko.errors import ResourceError
+from piko.observability.logs import get_logger
+
+RELEASE_S = 30.0
+
+log = get_logger(__name__)
+
+
+class AppResources:
+    """Resources of scope `app`: each is opened by the first run that needs it and closed by `close`.
+
+    A task of its own holds each one, so that it is closed by the task that opened it, and outlives the run.
+    """
+
+    def __init__(self, *, app_name: str, release_s: float = RELEASE_S) -> None:
+        self._context = AppContext(app_name)
+        self._release_s = release_s
+        self._holders: dict[int, _Holder] = {}
+
+    async def value(self, source: ResourceSource) -> Any:
+        """What `source` yields; one that failed to open is tried again by the next run."""
+        holder = self._holders.get(id(source))
+        if holder is None or holder.failed:
+            holder = self._holders[id(source)] = _Holder(source, self._context, release_s=self._release_s)
+        return await asyncio.shield(holder.opened)
+
+    async def close(self) -> None:
+        """Close all, the youngest first; failures are logged, since no run is left to have them."""
+        while self._holders:
+            _, holder = self._holders.popitem()
+            await holder.close()
+
+
+class RunResources:
+    """The resources of one run, as an async context manager around its handler.
+
+    Raises `ResourceError` where a resource fails to close after a handler that succeeded.
+    """
+
+    def __init__(self, *, shared: AppResources, release_s: float = RELEASE_S) -> None:
+        self._shared = shared
+        self._release_s = release_s
+        self._open: list[tuple[str, AbstractAsyncContextManager[Any]]] = []
+
+    async def acquire(self, sources: Mapping[str, ResourceSource], ctx: JobContext) -> dict[str, Any]:
+        """Open each of `sources` in order. Raises `ResourceError` that names the one that failed."""
+        values: dict[str, Any] = {}
+        for name, source in sources.items():
+            try:
+                if scope_of(source) == "app":
+                    values[name] = await self._shared.value(source)
+                else:
+                    manager = opened(source, ctx)
+                    values[name] = await manager.__aenter__()
+                    self._open.append((f"resource {name!r} ({described(source)})", manager))
+            except Exception as error:
+                raise ResourceError(
+                    f"resource {name!r} ({described(source)}) could not be acquired: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
+        return values
+
+    async def __aenter__(self) -> RunResources:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failures: list[ResourceError] = []
+        cut_off: asyncio.CancelledError | None = None
+        while self._open:
+            what, manager = self._open.pop()
+            try:
+                await _release(what, manager, error, within_s=self._release_s)
+            except asyncio.CancelledError as cancelled:
+                cut_off = cancelled
+            except ResourceError as failure:
+                log.error("resource_not_released", resource=what, error=str(failure))
+                failures.append(failure)
+        if error is not None:
+            for unreleased in failures:
+                error.add_note(str(unreleased))
+        elif cut_off is not None:
+            raise cut_off
+        elif failures:
+            raise failures[0]
+
+
+class _Holder:
+    """Opens a resource in a task of its own and keeps it open until told otherwise."""
+
+    def __init__(self, source: ResourceSource, context: AppContext, *, release_s: float) -> None:
+        self._what = f"resource {described(source)} of scope 'app'"
+        self._source = source  # kept, so that its id stays its own
+        self._release_s = release_s
+        self._enough = asyncio.Event()
+        self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.opened.add_done_callback(_seen)
+        self._task = asyncio.create_task(self._hold(context), name=self._what)
+
+    @property
+    def failed(self) -> bool:
+        return self.opened.done() and (self.opened.cancelled() or self.opened.exception() is not None)
+
+    async def close(self) -> None:
+        self._enough.set()
+        if not self.opened.done():
+            self._task.cancel()
+        await asyncio.wait({self._task})
+
+    async def _hold(self, context: AppContext) -> None:
+        try:
+            manager = opened(self._source, context)
+            value = await manager.__aenter__()
+        except Exception as error:  # noqa: BLE001 - whatever opening raises belongs to the runs that wait for it
+            self.opened.set_exception(error)
+            return
+        except asyncio.CancelledError:
+            self.opened.cancel()
+            raise
+        self.opened.set_result(value)
+        log.info("resource_opened", resource=self._what)
+        try:
+            await self._enough.wait()
+        finally:
+            try:
+                await _release(self._what, manager, None, within_s=self._release_s)
+            except ResourceError as failure:
+                log.error("resource_not_released", resource=self._what, error=str(failure))
+
+
+async def _release(
+    what: str, manager: AbstractAsyncContextManager[Any], error: BaseException | None, *, within_s: float
+) -> None:
+    """Close one; what it raises other than the error that it was told of becomes a `ResourceError`."""
+    limit = asyncio.timeout(within_s)
+    told = (None, None, None) if error is None else (type(error), error, error.__traceback__)
+    try:
+        async with limit:
+            await manager.__aexit__(*told)
+    except asyncio.CancelledError as cancelled:
+        if cancelled is not error:
+            raise
+    except (Exception, SystemExit) as failure:
+        if limit.expired():
+            raise ResourceError(f"{what} was not released within {within_s:g} s") from failure
+        if failure is not error:
+            raise ResourceError(
+                f"{what} failed to be released: {type(failure).__name__}: {failure}"
+            ) from failure
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()  # a run that was cancelled no longer waits for it
