@@ -10,6 +10,8 @@ from piko.errors import SettingsError
 SUPPORTED_DRIVERS = ("mysql+asyncmy", "sqlite+aiosqlite")
 DSN_EXAMPLE = "mysql+asyncmy://user:password@127.0.0.1:3306/piko?charset=utf8mb4"
 
+_SECRET_OPTIONS = ("key", "pass", "secret", "token")
+
 
 def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
     """The DSN as a URL.
@@ -40,3 +42,11 @@ def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
             "expected a file, for example sqlite+aiosqlite:////var/lib/piko/piko.db"
         )
     return url
+
+
+def masked_dsn(dsn: str) -> str:
+    """The DSN for people to read: without its password, nor what an option may hold in secret."""
+    url = parse_dsn(dsn)
+    secret = {name for name in url.query if any(word in name.lower() for word in _SECRET_OPTIONS)}
+    masked = url.update_query_dict(dict.fromkeys(secret, "***"))
+    return masked.render_as_string(hide_password=True).replace("%2A%2A%2A", "***")

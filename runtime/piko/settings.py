@@ -123,6 +123,14 @@ def load_settings(
     Raises `SettingsError` that names each bad setting, where it comes from, its value (never a secret's)
     and what was expected.
     """
+    settings, _ = trace_settings(environment=environment, directory=directory, **overrides)
+    return settings
+
+
+def trace_settings(
+    *, environment: Mapping[str, str] | None = None, directory: Path | None = None, **overrides: object
+) -> tuple[Settings, dict[str, str]]:
+    """As `load_settings`, and where each setting comes from that is not left at its default."""
     environment = os.environ if environment is None else environment
     directory = Path.cwd() if directory is None else directory
     values: dict[str, object] = {}
@@ -151,7 +159,7 @@ def load_settings(
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(item, origins) for item in error.errors())) from None
     parse_dsn(settings.mysql_dsn.get_secret_value())
-    return settings
+    return settings, origins
 
 
 def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from piko.cli import db, dev, run
+from piko.cli import db, dev, run, settings
 from piko.errors import MigrationError, PikoError, SchemaVersionError
 
 _NEEDS_ACTION = (MigrationError, SchemaVersionError)
@@ -39,6 +39,7 @@ def program() -> typer.Typer:
     commands.add_typer(db.commands, name="db")
     commands.command()(run.run)
     commands.command()(dev.dev)
+    commands.command()(settings.settings)
     return commands
 
 
