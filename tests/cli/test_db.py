@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ def _piko(*arguments: str, cwd: Path, dsn: str | None = None, **environment: str
     outcome = subprocess.run(
         [sys.executable, "-m", "piko", *arguments],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", **settings},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **settings},
         capture_output=True,
         text=True,
         timeout=60,

@@ -41,7 +41,7 @@ async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -
         .order_by(scheduled_job.c.job_id)
         .with_for_update()
     )
-    return dict(row._tuple() for row in await connection.execute(statement))
+    return {row[0]: row[1] for row in await connection.execute(statement)}
 
 
 async def move_watermarks(
