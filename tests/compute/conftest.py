@@ -10,6 +10,7 @@ from piko.compute.cpu import CpuManager
 from piko.observability.metrics import Metrics
 from piko.settings import Settings
 from tests.harness.ports import free_port
+from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until
@@ -41,17 +42,18 @@ def dask_address(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> 
     """A Dask scheduler with two workers, each a process of its own."""
     programs = PikoProcessFactory(folder=tmp_path_factory.mktemp("dask"), reaper=servers.reaper)
     try:
-        yield _start_dask(programs)
+        yield start_dask(programs)[0]
     finally:
         programs.close()
 
 
-def _start_dask(start: PikoProcessFactory) -> str:
+def start_dask(start: PikoProcessFactory) -> tuple[str, list[ChildProcess]]:
+    """Its address, and its workers."""
     address = f"tcp://127.0.0.1:{(port := free_port())}"
     here = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
     start(
-        "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard",
-        env=here, name="dask-scheduler",
+        "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
+        "--dashboard-address", "127.0.0.1:0", env=here, name="dask-scheduler",
     )  # fmt: skip
 
     def listens() -> bool:
@@ -68,7 +70,7 @@ def _start_dask(start: PikoProcessFactory) -> str:
     ]  # fmt: skip
     for worker in workers:
         worker.wait_for_line("Starting established connection|Registered to")
-    return address
+    return address, workers
 
 
 @pytest.fixture(params=["processes", "dask"])

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from distributed import Client, Worker, WorkerPlugin, get_worker
+from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from piko.compute.backend import CasualtyError
@@ -80,16 +81,14 @@ class DaskBackend:
             answer: Answer | Casualty = await asyncio.shield(waiting)
         except KilledWorker as error:
             raise CasualtyError(f"the Dask workers that ran it died: {error}", offset=None) from error
-        except asyncio.CancelledError as error:
-            if waiting.done() and not _being_cancelled():
-                raise ComputeError(
-                    f"the Dask scheduler at {self._address} is gone, or dropped the work"
-                ) from error
+        except (FutureCancelledError, OSError) as error:
+            raise ComputeError(
+                f"the Dask scheduler at {self._address} is gone, or has dropped the work: {error}"
+            ) from error
+        except asyncio.CancelledError:
             self._kept(client.cancel([future]))
             self._metrics.cpu_workers_lost.labels("cancelled").inc()
             raise
-        except OSError as error:
-            raise ComputeError(f"the Dask scheduler at {self._address} is gone: {error}") from error
         finally:
             self._metrics.cpu_busy.dec()
         if isinstance(answer, Answer):
@@ -155,8 +154,3 @@ async def _run_on_dask_worker(chunk: Chunk, key: str) -> Answer | Casualty:
             doing.cancel()
             await asyncio.wait({doing})
     return "nobody waits for it any more", None, False
-
-
-def _being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
