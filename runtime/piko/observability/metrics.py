@@ -68,7 +68,16 @@ class Metrics:
     def _job_instant(self, what: str, text: str) -> Gauge:
         return Gauge(f"piko_job_{what}_timestamp_seconds", text, ["job_id"], registry=self.registry)
 
+    def no_next_run(self, job_id: str) -> None:
+        """The job is not due again as things stand, so that no alert waits for it."""
+        self.job_next_run.remove(job_id)
+
     def forget_job(self, job_id: str) -> None:
         """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
-        for gauge in (self.job_next_run, self.job_watermark):
-            gauge.remove_by_labels({"job_id": job_id})
+        for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
+            gauge.remove(job_id)
+
+    def forget_plans(self) -> None:
+        """This replica no longer leads: when jobs are due next is for another to say."""
+        self.job_next_run.clear()
+        self.runs_queued.set(0)

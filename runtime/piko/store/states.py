@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, select
@@ -47,6 +47,11 @@ PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "
 LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
 """What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""
 _COLUMNS = [job_state.c[name] for name in FIELDS]
+
+
+def with_plan(state: JobState, planned: JobState) -> JobState:
+    """`state` with what claims write taken from `planned`: the outcomes that came meanwhile stay."""
+    return replace(state, **{name: getattr(planned, name) for name in PLAN if name in FIELDS})
 
 
 class StateStore:

@@ -1,0 +1,57 @@
+"""Up to where the data of each stateful job is done, as the leader knows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from piko.store.schedules import ScheduleRow
+
+
+class Watermarks:
+    """What the rows say, and what this leader has moved since they were read.
+
+    The leader's own moves edit the row, too, and come back with some later reading of it. A row that holds
+    one of them, or what was there before, is an echo; any other instant was set by somebody else, who is
+    obeyed. Where an echo and an edit look alike the database decides: it refuses a window that does not begin
+    at the watermark, and then the row counts (`doubt`).
+    """
+
+    def __init__(self) -> None:
+        self._moves: dict[str, list[datetime | None]] = {}
+        self._seen: dict[str, datetime | None] = {}
+
+    def of(self, row: ScheduleRow) -> datetime | None:
+        own = self._moves.get(row.job_id)
+        return own[-1] if own else row.last_data_time
+
+    def move(self, job_id: str, old: datetime | None, new: datetime) -> None:
+        """This leader has moved the watermark from `old` to `new`."""
+        self._moves.setdefault(job_id, [old]).append(new)
+
+    def adopt(self, row: ScheduleRow) -> bool:
+        """Take over a row that was read anew; whether somebody else has set the watermark."""
+        own, value = self._moves.get(row.job_id), row.last_data_time
+        if own is None:
+            foreign = row.job_id in self._seen and self._seen[row.job_id] != value
+        elif value in own:
+            foreign = False
+            del own[: own.index(value)]
+            if len(own) == 1:
+                del self._moves[row.job_id]
+        else:
+            foreign = True
+            del self._moves[row.job_id]
+        self._seen[row.job_id] = value
+        return foreign
+
+    def doubt(self, job_id: str) -> None:
+        """The database does not agree: what its row says counts."""
+        self._moves.pop(job_id, None)
+
+    def forget(self, job_id: str) -> None:
+        self._moves.pop(job_id, None)
+        self._seen.pop(job_id, None)
+
+    def knows(self, job_id: str) -> bool:
+        """Whether a row of the job has been adopted."""
+        return job_id in self._seen
