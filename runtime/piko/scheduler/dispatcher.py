@@ -109,18 +109,22 @@ class Dispatcher:
                 await self._recover(term)
                 looked_for_lost = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
-                term.enqueue(await self._insist(fence, self._runs.queued))
+                term.progress.enqueue(await self._insist(fence, self._runs.queued))
                 looked_at_queue = moment
             async with self._claiming:
                 await self._claim_due(term)
                 await self._start_waiting(term)
-            self._metrics.runs_queued.set(len(term.waiting))
+            self._metrics.runs_queued.set(len(term.progress.waiting))
             await self._sleep(term)
 
     async def _begin_term(self, fence: Fence) -> Term:
         while not self._plan.loaded:
             await self._wake(0.05)
         states = await self._insist(fence, self._states.read_all)
+        configured = self._configs.job_ids()
+        self._configs.load(
+            configured, await self._insist(fence, lambda: self._config_rows.revisions(configured))
+        )
         term = Term(
             plan=self._plan,
             states=states,
@@ -135,7 +139,7 @@ class Dispatcher:
         self._plan.take_changed()
         running = await self._insist(fence, self._runs.running)
         term.held_elsewhere(run for run in running if run.run_id not in self.executor)
-        term.enqueue(await self._insist(fence, self._runs.queued))
+        term.progress.enqueue(await self._insist(fence, self._runs.queued))
         await self._adopt(term, {*self._plan.verdicts, *states})
         return term
 
@@ -143,8 +147,9 @@ class Dispatcher:
         """This replica has been deposed: what it still runs can no longer be recorded."""
         if self._term is None or self._term.fence != fence:
             return
-        for run_id in list(self._term.running):
+        for run_id in list(self._term.progress.running):
             self.executor.cancel(run_id, reason="another replica leads now")
+        self._metrics.forget_plans()
         self._term = None
 
     async def _adopt(self, term: Term, job_ids: set[str]) -> None:
@@ -178,7 +183,7 @@ class Dispatcher:
 
     async def _start_waiting(self, term: Term) -> None:
         now = self._clock.now()
-        chosen = [run for run, _ in term.startable(now)]
+        chosen = term.startable(now)
         if chosen:
             won = await self._insist(term.fence, lambda: self._runs.start(chosen, term.fence, now=now))
             self._start(term, term.started(chosen, won, now))
@@ -201,7 +206,11 @@ class Dispatcher:
         within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
         running = await self._insist(term.fence, self._runs.running)
         strangers = [
-            run for run in running if run.run_id not in self.executor and (run.epoch or 0) < term.fence.epoch
+            run
+            for run in running
+            if run.run_id not in self.executor
+            and not term.progress.is_ending(run.run_id)
+            and (run.epoch or 0) < term.fence.epoch
         ]
         term.held_elsewhere(strangers)
         if not strangers:
@@ -231,7 +240,6 @@ class Dispatcher:
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
-        term.waiting.pop(run.run_id, None)
         self.ledger.put(term.summarised(outcome), term.fence)
 
     # ---- ends of runs -----------------------------------------------------------------------------
@@ -280,7 +288,9 @@ class Dispatcher:
         latest = now + timedelta(seconds=self._settings.poll_interval_s)
         moments: list[datetime] = [latest]
         moments.extend(
-            moment for moment in (term.timetable.earliest(), term.next_start()) if moment is not None
+            moment
+            for moment in (term.timetable.earliest(), term.progress.next_start(now))
+            if moment is not None
         )
         delay = (min(moments) - now).total_seconds()
         if delay > 0:

@@ -2,7 +2,8 @@
 
 Each pass reads `(job_id, version, updated_at)` of every row and compares it with what was understood last
 time. A difference in either direction counts, so an edit without a bumped version, a delete, and a slow
-transaction that commits late are all seen within one pass; only rows that differ are read whole.
+transaction that commits late are all seen within one pass; only rows that differ are read whole. Besides,
+each pass reads some rows whole in turn: an edit that put `updated_at` back is found that way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from piko.store.configs import ConfigStore
 from piko.store.schedules import Digest, ScheduleStore
 
 _CHUNK = 250
+_IN_TURN = 50
+"""Rows that each pass reads whole whether they look changed or not."""
 
 log = get_logger(__name__)
 
@@ -54,6 +57,7 @@ class Reconciler:
         self._poll_interval_s = poll_interval_s
         self._timezone = timezone
         self._config_digests: dict[str, Digest] = {}
+        self._in_turn: list[str] = []
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
@@ -83,12 +87,17 @@ class Reconciler:
         digests = await self._schedules.digests()
         known = self._plan.verdicts
         gone = known.keys() - digests.keys()
-        changed = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
-        if changed:
-            rows = await self._schedules.read(changed)
+        suspects = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
+        suspects |= self._next_in_turn(digests)
+        changed: set[str] = set()
+        if suspects:
+            rows = await self._schedules.read(suspects)
             for number, row in enumerate(rows):
-                verdict = assess(row, registry=self._registry, timezone=self._timezone)
                 before = known.get(row.job_id)
+                if before is not None and before.row == row:
+                    continue
+                changed.add(row.job_id)
+                verdict = assess(row, registry=self._registry, timezone=self._timezone)
                 if verdict.status is JobStatus.INVALID and (
                     before is None or before.message != verdict.message
                 ):
@@ -105,15 +114,23 @@ class Reconciler:
             log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=_some({*changed, *gone}))
         self._plan.loaded = True
 
+    def _next_in_turn(self, job_ids: Iterable[str]) -> set[str]:
+        if not self._in_turn:
+            self._in_turn = sorted(job_ids, reverse=True)
+        taken = self._in_turn[-_IN_TURN:]
+        del self._in_turn[-_IN_TURN:]
+        return set(taken)
+
     async def _compare_configs(self) -> None:
         digests = await self._config_rows.digests()
         changed = {key for key, digest in digests.items() if self._config_digests.get(key) != digest}
         gone = self._config_digests.keys() - digests.keys()
         if changed:
+            rows = await self._config_rows.read(changed)
             new = changed - self._config_digests.keys()
             if new:
-                self._configs.load(await self._config_rows.revisions(new))
-            self._configs.observe(await self._config_rows.read(changed))
+                self._configs.load(new, await self._config_rows.revisions(new))
+            self._configs.observe(rows)
             log.info("configs_changed", jobs=_some(changed))
         self._configs.drop(gone)
         self._config_digests = digests

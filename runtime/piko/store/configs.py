@@ -36,7 +36,7 @@ class ConfigRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRevision:
-    """One content that `job_config` once held; `error` says why it never took effect."""
+    """One content that `job_config` once held, since `created_at`; `error` says why it never took effect."""
 
     job_id: str
     revision: int
@@ -49,6 +49,7 @@ class ConfigRevision:
     author: str | None
     source: str | None
     error: str | None
+    created_at: datetime
 
 
 _ROW = [job_config.c[name] for name in ConfigRow.__dataclass_fields__]
@@ -83,7 +84,7 @@ class ConfigStore:
             return [ConfigRevision(**row._mapping) for row in await connection.execute(statement)]
 
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
-        """Keep `revisions`; one that is there already stays as it is. Raises `FencedError`."""
+        """Keep `revisions`; of one that is there, only the judgement changes. Raises `FencedError`."""
         rows = [
             {name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions
         ]
@@ -91,4 +92,4 @@ class ConfigStore:
             return
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            await connection.execute(upsert(self._database, job_config_revision, update=()), rows)
+            await connection.execute(upsert(self._database, job_config_revision, update=("error",)), rows)
