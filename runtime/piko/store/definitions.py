@@ -38,7 +38,8 @@ class DefinitionStore:
             return 0
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.transaction() as connection:
-            published = dict(row._tuple() for row in await connection.execute(select(*columns)))
+            rows = await connection.execute(select(*columns))
+            published = {job_id: digest for job_id, digest in rows}  # noqa: C416 - a row is no pair to the type checker
             changed = sorted(
                 (item for item in definitions if published.get(item.job_id) != item.content_hash),
                 key=lambda item: item.job_id,  # replicas that start together write in one order
