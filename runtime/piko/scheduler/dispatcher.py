@@ -36,6 +36,8 @@ from piko.store.states import StateStore
 
 _AGAIN_S = 0.5
 _HEARTBEATS = 3
+_QUEUED = 1000
+"""Waiting runs that are looked at together."""
 
 T = TypeVar("T")
 
@@ -109,7 +111,7 @@ class Dispatcher:
                 await self._recover(term)
                 looked_for_lost = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
-                term.progress.enqueue(await self._insist(fence, self._runs.queued))
+                await self._look_at_queue(term)
                 looked_at_queue = moment
             async with self._claiming:
                 await self._claim_due(term)
@@ -201,10 +203,20 @@ class Dispatcher:
             )  # fmt: skip
             self.ledger.put(term.summarised(outcome), term.fence)
 
+    async def _look_at_queue(self, term: Term) -> None:
+        """Take in what waits in the database, and let go of what no longer does."""
+        waited = set(term.progress.waiting)
+        queued = await self._insist(term.fence, lambda: self._runs.queued(limit=_QUEUED))
+        term.progress.enqueue(queued)
+        if len(queued) < _QUEUED:
+            term.gone(waited - {run.run_id for run in queued}, self._clock.now())
+
     async def _recover(self, term: Term) -> None:
         """Give up runs whose instance is gone, or which only a past leader could have recorded."""
         within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
+        held = term.held_elsewhere_ids()
         running = await self._insist(term.fence, self._runs.running)
+        term.gone(held - {run.run_id for run in running}, self._clock.now())
         strangers = [
             run
             for run in running

@@ -79,8 +79,8 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
         latest = _latest_to_start(job, too_late, now)
         before = None if latest is None else schedule.latest_at(latest - _INSTANT)
         left_out = _span(schedule, too_late, before, "coalesced into a later instant")
-        run = () if latest is None else (latest,)
-        return Due(run=run, missed=missed, coalesced=left_out, through=latest or _through(missed))
+        alone = () if latest is None else (latest,)
+        return Due(run=alone, missed=missed, coalesced=left_out, through=latest or _through(missed))
     run = tuple(
         takewhile(
             lambda instant: _start(job, instant) <= now, islice(schedule.between(too_late, now), AT_ONCE)

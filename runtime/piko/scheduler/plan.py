@@ -123,6 +123,8 @@ class Plan:
     stale_since: datetime | None = None
     stale_reason: str | None = None
     changed: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
+    """Jobs whose row is to be read and adopted again, whether it looks changed or not."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:

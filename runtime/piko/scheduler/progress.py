@@ -23,6 +23,10 @@ class Progress:
         """Whether a run of the job is in progress, waits, or has an end that is not recorded."""
         return job_id in self._of_job
 
+    def find(self, run_id: str) -> Run | None:
+        """The run of that id, where it is in progress or waits."""
+        return self.running.get(run_id) or self.waiting.get(run_id)
+
     def running_of(self, job_id: str) -> list[Run]:
         return [self.running[run_id] for run_id in self._of_job.get(job_id, ()) if run_id in self.running]
 

@@ -89,12 +89,16 @@ class Reconciler:
         gone = known.keys() - digests.keys()
         suspects = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
         suspects |= self._next_in_turn(digests)
+        doubted, self._plan.doubted = self._plan.doubted & digests.keys(), set()
+        suspects |= doubted
         changed: set[str] = set()
         if suspects:
             rows = await self._schedules.read(suspects)
             for number, row in enumerate(rows):
                 before = known.get(row.job_id)
                 if before is not None and before.row == row:
+                    if row.job_id in doubted:
+                        self._plan.touch({row.job_id})
                     continue
                 changed.add(row.job_id)
                 verdict = assess(row, registry=self._registry, timezone=self._timezone)

@@ -66,6 +66,7 @@ class Term:
         self._blocked_until: dict[str, datetime | None] = {}
         self._group_limits: dict[str, int] = {}
         self._unwritten: set[str] = set()
+        self._elsewhere: set[str] = set()
 
     # ---- rows -------------------------------------------------------------------------------------
 
@@ -98,6 +99,8 @@ class Term:
         row, job = verdict.row, verdict.job
         first_seen = not self._watermarks.knows(row.job_id)
         foreign = self._watermarks.adopt(row)
+        if self._watermarks.is_behind(row):
+            self._plan.doubted.add(row.job_id)
         new = replace(
             state,
             status=verdict.status.value,
@@ -181,6 +184,8 @@ class Term:
             state = self.states.get(job.job_id)
             if state is None or state.cursor_at is None:
                 continue
+            if state.schedule_hash != job.schedule.fingerprint:
+                continue  # the row was edited just now: the cursor belongs to the schedule before
             if job.definition.stateful:
                 self._add_window(draft, job, state, room, now)
             else:
@@ -269,6 +274,20 @@ class Term:
         """Runs of past leaders count as running until they have ended or are given up."""
         for run in runs:
             self.progress.begin(run)
+            self._elsewhere.add(run.run_id)
+
+    def held_elsewhere_ids(self) -> set[str]:
+        """Runs in progress whose end only the database can tell."""
+        return set(self._elsewhere)
+
+    def gone(self, run_ids: Iterable[str], now: datetime) -> None:
+        """Runs that waited or were held elsewhere have ended without this replica: by SQL, for example."""
+        for run_id in run_ids:
+            self._elsewhere.discard(run_id)
+            run = self.progress.find(run_id)
+            if run is not None and not self.progress.is_ending(run_id):
+                self.progress.leave(run)
+                self._look_again(run.job_id, now, failed=False)
 
     # ---- what waits -------------------------------------------------------------------------------
 
@@ -324,6 +343,7 @@ class Term:
         for outcome in outcomes:
             run, move = outcome.run, outcome.watermark
             self.progress.leave(run)
+            self._elsewhere.discard(run.run_id)
             if outcome.retry is not None:
                 self.progress.wait(outcome.retry)
             job = self._plan.job(run.job_id)
