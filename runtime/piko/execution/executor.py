@@ -21,6 +21,7 @@ from piko.store.leases import Fence
 from piko.store.run_rows import Run
 
 _ERROR_LIMIT = 8_000
+_CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
 
@@ -101,7 +102,9 @@ class Executor:
         if late:
             for run_id in list(self._active):
                 self.cancel(run_id, reason="the replica stopped", by_shutdown=True)
-            await asyncio.wait(late, timeout=5)
+            _, deaf = await asyncio.wait(late, timeout=_CLEAN_UP_S)
+            if deaf:
+                log.error("handlers_ignore_cancellation", runs=[task.get_name() for task in deaf])
 
     async def _run(self, run: Run, job: PlannedJob, fence: Fence) -> None:
         active = self._active[run.run_id]
@@ -112,8 +115,6 @@ class Executor:
             if active.reason is None:
                 self._announce(run, started_at)
                 end = await self._attempt(run, job, started_at)
-        except asyncio.CancelledError as error:
-            end = _End(RunState.CANCELLED, error)
         finally:
             del self._active[run.run_id]
             self._metrics.jobs_running.set(len(self._active))
@@ -148,7 +149,7 @@ class Executor:
         )
 
     async def _attempt(self, run: Run, job: PlannedJob, started_at: datetime) -> _End:
-        """Call the handler. Raises `CancelledError` where this run is cancelled, and nothing else."""
+        """Call the handler; raises nothing, whatever it does."""
         revision = None
         limit = asyncio.timeout(job.timeout_s)
         try:
@@ -157,9 +158,9 @@ class Executor:
             async with limit:
                 await _call(run, job, config)
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
-                raise
-            return _End(RunState.FAILED, error, revision)  # of something that the handler waited for
+            # Else it is something that the handler waited for, and nobody meant this run.
+            state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
+            return _End(state, error, revision)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision)
         # A handler that drops its cancellation and returns has not been in time either.
