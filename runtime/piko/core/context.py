@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ class JobContext(Mapping[str, Any]):
 
     run_id: str
     job_id: str
-    config: Any
+    config: Any = field(repr=False)
     scheduled_time: datetime
     attempt: int
     trigger_type: TriggerType
@@ -43,7 +43,7 @@ class JobContext(Mapping[str, Any]):
         return len(self._keys())
 
     def _keys(self) -> list[str]:
-        names = [field.name for field in fields(self)]
+        names = [item.name for item in fields(self)]
         if self.data_interval is None:
             names.remove("data_interval")
         return [*names, "idempotency_key"]

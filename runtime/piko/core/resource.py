@@ -52,7 +52,25 @@ def check_resource(candidate: object, *, where: str) -> None:
             f"{where}: {candidate!r} is not a resource; expected a class with a method "
             "`acquire(self, ctx)` decorated with @asynccontextmanager"
         )
-    if inspect.iscoroutinefunction(acquire) or inspect.isasyncgenfunction(acquire):
+    wrapped = inspect.unwrap(acquire)
+    undecorated = inspect.iscoroutinefunction(acquire) or inspect.isasyncgenfunction(acquire)
+    if undecorated or inspect.isgeneratorfunction(wrapped):
         raise RegistrationError(
-            f"{where}: `acquire` must return an async context manager; decorate it with @asynccontextmanager"
+            f"{where}: `acquire` must return an async context manager; write it as `async def` with one "
+            "`yield`, decorated with @asynccontextmanager"
         )
+    _check_call(candidate, (), f"{where}: it is made anew for each run, as {candidate.__name__}()")
+    is_method = inspect.isfunction(inspect.getattr_static(candidate, "acquire"))
+    call = f"{where}: `acquire` is called with (self, ctx)"
+    _check_call(acquire, (None, None) if is_method else (None,), call)
+
+
+def _check_call(function: Callable[..., object], arguments: tuple[None, ...], what: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # written in C, some tell nothing of it
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise RegistrationError(f"{what}, but it takes {signature}: {error}") from None
