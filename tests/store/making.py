@@ -102,14 +102,13 @@ async def count(database: TestDatabase, table: str, condition: str = "1 = 1") ->
     return int(rows[0][0])
 
 
-async def schedule_windows(
-    database: TestDatabase, job_id: str = "windows", *, watermark: datetime | None
-) -> None:
-    """The row of a stateful job."""
+async def schedule_windows(database: TestDatabase, *job_ids: str, watermark: datetime | None) -> None:
+    """The rows of stateful jobs; of `windows`, if no other are named."""
     said = "NULL" if watermark is None else f"'{watermark:%Y-%m-%d %H:%M:%S}'"
+    rows = [f"('{job_id}', 'interval', '{{\"minutes\": 1}}', {said})" for job_id in job_ids or ("windows",)]
     await database.execute(
         "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, last_data_time) "
-        f"VALUES ('{job_id}', 'interval', '{{\"minutes\": 1}}', {said})"
+        f"VALUES {', '.join(rows)}"
     )
 
 

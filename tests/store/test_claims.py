@@ -150,8 +150,7 @@ async def test_a_thousand_claims_are_a_handful_of_statements(
     fence = await lead(store)
     plain = [make_run(number) for number in range(600)]
     windows = [make_window_run(job_id=f"windows-{number}") for number in range(200)]
-    for run in windows:
-        await schedule_windows(emptied_database, run.job_id, watermark=minute(0))
+    await schedule_windows(emptied_database, *(run.job_id for run in windows), watermark=minute(0))
     states = [make_state(run.job_id) for run in windows]
 
     async def statements() -> int:
@@ -225,8 +224,7 @@ async def test_claims_outcomes_and_renewals_side_by_side_meet_no_deadlock(
     fence = await lead(store)
     leases = LeaseStore(database=store)
     jobs = [f"job-{number}" for number in range(10)]
-    for job_id in jobs:
-        await schedule_windows(emptied_database, job_id, watermark=minute(0))
+    await schedule_windows(emptied_database, *jobs, watermark=minute(0))
 
     async def claim(step: int) -> list[Outcome]:
         """Claim the even jobs' window or the odd ones', and a plain run of each; the outcomes to write."""

@@ -75,11 +75,18 @@ async def test_a_cancellation_at_any_moment_ends_the_task(entrance: str, mariadb
 
 
 @pytest.mark.parametrize("entrance", ["transaction", "statements"])
-async def test_a_missing_table_is_told_with_its_remedy(entrance: str, database: TestDatabase) -> None:
+async def test_a_missing_table_or_column_is_told_with_its_remedy(
+    entrance: str, database: TestDatabase
+) -> None:
+    await database.execute("CREATE TABLE job_config (job_id INTEGER)")
     opened = open_database(database.dsn)
-    with pytest.raises(SchemaVersionError, match=r"job_state.*run `piko db upgrade`"):
-        async with getattr(opened, entrance)() as connection:
-            await connection.execute(text("SELECT * FROM job_state"))
+    for missing, statement in (
+        ("job_state", "SELECT * FROM job_state"),
+        ("config_json", "SELECT config_json FROM job_config"),
+    ):
+        with pytest.raises(SchemaVersionError, match=rf"{missing}.*run `piko db upgrade`"):
+            async with getattr(opened, entrance)() as connection:
+                await connection.execute(text(statement))
     await opened.close()
 
 
@@ -87,6 +94,6 @@ async def test_no_error_shows_the_values_of_its_statement(database: TestDatabase
     opened = open_database(database.dsn)
     with pytest.raises(DBAPIError) as refused:
         async with opened.transaction() as connection:
-            await connection.execute(text("SELECT nonsense + :secret"), {"secret": "hunter2"})
+            await connection.execute(text("SELECT nonsense(:secret)"), {"secret": "hunter2"})
     assert "hunter2" not in str(refused.value)
     await opened.close()
