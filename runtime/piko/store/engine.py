@@ -23,7 +23,8 @@ from piko.errors import DatabaseUnavailableError, SchemaVersionError
 
 # Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
 # too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
-_NO_SUCH_TABLE = 1146
+# Unknown column, unknown table.
+_SCHEMA_CODES = frozenset({1054, 1146})
 _RETRYABLE_CODES = frozenset(
     {1020, 1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
     | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
@@ -137,9 +138,10 @@ def translate_errors(database: Database) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        if _is_missing_table(error.orig):
+        if _is_schema_missing(error.orig):
             raise SchemaVersionError(
-                f"database {database.where} lacks a table: {error.orig}; run `piko db upgrade`"
+                f"database {database.where} is not available: {error.orig}; its tables are missing or older "
+                "than this release, run `piko db upgrade`"
             ) from error
         if error.connection_invalidated or _is_retryable(error.orig):
             raise DatabaseUnavailableError(
@@ -171,8 +173,11 @@ def keep_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-def _is_missing_table(error: BaseException | None) -> bool:
-    return "no such table" in str(error) or (error is not None and error.args[:1] == (_NO_SUCH_TABLE,))
+def _is_schema_missing(error: BaseException | None) -> bool:
+    if error is None:
+        return False
+    code = error.args[0] if error.args else None
+    return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
 
 
 def _is_retryable(error: BaseException | None) -> bool:
