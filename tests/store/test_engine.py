@@ -97,3 +97,30 @@ async def test_no_error_shows_the_values_of_its_statement(database: TestDatabase
             await connection.execute(text("SELECT nonsense(:secret)"), {"secret": "hunter2"})
     assert "hunter2" not in str(refused.value)
     await opened.close()
+
+
+async def test_who_loses_a_deadlock_may_try_again(emptied_database: TestDatabase) -> None:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    database = open_database(emptied_database.dsn)
+    names = ("one", "two")
+    together = asyncio.Barrier(len(names))
+
+    grow = text("UPDATE leader_lease SET epoch = epoch + 1 WHERE name = :name")
+
+    async def cross(first: str, second: str) -> None:
+        async with database.transaction() as connection:
+            await connection.execute(grow, {"name": first})
+            await together.wait()
+            await connection.execute(grow, {"name": second})
+
+    for name in names:
+        await emptied_database.execute(f"INSERT INTO leader_lease (name, epoch) VALUES ('{name}', 0)")
+    ends = await asyncio.gather(cross("one", "two"), cross("two", "one"), return_exceptions=True)
+    assert sorted(type(end).__name__ for end in ends) == ["DatabaseUnavailableError", "NoneType"]
+    assert "Deadlock" in str(next(end for end in ends if end is not None))
+    async with database.transaction() as connection:
+        await connection.execute(grow, {"name": "one"})
+    rows = await emptied_database.execute("SELECT name, epoch FROM leader_lease ORDER BY name")
+    assert rows == [("one", 2), ("two", 1)]
+    await database.close()
