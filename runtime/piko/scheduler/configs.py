@@ -16,7 +16,6 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +24,7 @@ from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError
 from piko.store.configs import ConfigRevision, ConfigRow
+from piko.store.revisions import revision_in_force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,7 @@ class ConfigBook:
             effective = None if row.effective_from is None else row.effective_from.isoformat()
             digest = content_hash(str(row.schema_version), row.config_json, row.secret_json, effective)
             if known and known[-1].content_hash == digest:
+                self._reread(known, row)
                 continue
             revision = ConfigRevision(
                 job_id=row.job_id,
@@ -92,6 +93,12 @@ class ConfigBook:
             revision = replace(revision, error=self._judge(revision))
             known.append(revision)
             self._unrecorded[row.job_id, revision.revision] = revision
+
+    def _reread(self, known: list[ConfigRevision], row: ConfigRow) -> None:
+        """The row was edited and its content was not: who compares versions is to find the new one."""
+        if known[-1].row_version != row.version:
+            known[-1] = same = replace(known[-1], row_version=row.version)
+            self._unrecorded[row.job_id, same.revision] = same
 
     def drop(self, job_ids: Iterable[str]) -> None:
         """The rows of `job_ids` are gone: their jobs run with their defaults."""
@@ -115,7 +122,7 @@ class ConfigBook:
         where it refuses the one that is.
         """
         revisions = self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
-        newest = effective(revisions, now)
+        newest = revision_in_force(revisions, now)
         if newest is None:
             return _defaults(definition, revisions)
         try:
@@ -135,20 +142,6 @@ class ConfigBook:
         except ConfigError as error:
             return str(error)
         return None
-
-
-def effective(revisions: Sequence[ConfigRevision], now: datetime) -> ConfigRevision | None:
-    """The revision in force at `now`, of `revisions` oldest first."""
-    valid = [item for item in revisions if item.error is None]
-    in_time = [
-        item
-        for item, successor in pairwise(valid)
-        if item.effective_from is None or item.effective_from <= successor.created_at
-    ]
-    came = [
-        item for item in (*in_time, *valid[-1:]) if item.effective_from is None or item.effective_from <= now
-    ]
-    return came[-1] if came else None
 
 
 def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:

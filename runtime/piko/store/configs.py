@@ -84,7 +84,7 @@ class ConfigStore:
             return [ConfigRevision(**row._mapping) for row in await connection.execute(statement)]
 
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
-        """Keep `revisions`; of one that is there, only the judgement changes. Raises `FencedError`."""
+        """Keep `revisions`; of one that is there, the content stays. Raises `FencedError`."""
         rows = [
             {name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions
         ]
@@ -92,4 +92,6 @@ class ConfigStore:
             return
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            await connection.execute(upsert(self._database, job_config_revision, update=("error",)), rows)
+            await connection.execute(
+                upsert(self._database, job_config_revision, update=("error", "row_version")), rows
+            )

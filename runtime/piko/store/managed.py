@@ -157,6 +157,7 @@ class RevisionSummary:
     row_version: int
     effective_from: datetime | None
     error: str | None
+    created_at: datetime
 
 
 class ManagedTable(Generic[R]):
