@@ -214,7 +214,7 @@ class Runtime:
     async def _missing(self) -> str | None:
         """What the database still lacks; None when this replica can begin."""
         try:
-            status = await migrate.check(self.settings.mysql_dsn.get_secret_value())
+            status = await migrate.check(self.settings.mysql_dsn.get_secret_value(), compare_tables=False)
             if not status.usable:
                 return status.message
             if status.state is migrate.SchemaState.AHEAD:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from piko.store.migrate import dump, head
-from piko.store.migrations.steps import VERSION_TABLE
+from piko.store.migrations.version_table import VERSION_TABLE
 from piko.store.tables import metadata
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from alembic.migration import MigrationContext
-from sqlalchemy import DDL, Column, Connection, Index, MetaData, String, Table, inspect, text
+from sqlalchemy import DDL, Connection, Index, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable
-
-VERSION_TABLE = "piko_schema_version"
-"""Where the revision is kept; not Alembic's usual name, which an application may use in the same database."""
 
 
 class Steps:
@@ -46,12 +43,3 @@ class Steps:
     @property
     def _connection(self) -> Connection | None:
         return None if self._context.as_sql else self._context.connection
-
-
-def create_version_table(connection: Connection) -> None:
-    """Create the table that Alembic keeps its place in.
-
-    Alembic would do so itself, with a name for the primary key that MySQL warns about.
-    """
-    column = Column("version_num", String(32), primary_key=True)
-    Table(VERSION_TABLE, MetaData(), column, mysql_engine="InnoDB").create(connection, checkfirst=True)
