@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alembic.migration import MigrationContext
 from sqlalchemy import DDL, Connection, Index, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -18,6 +20,15 @@ class Steps:
         connection = self._connection
         if connection is None or not inspect(connection).has_table(table.name):
             self._context.execute(CreateTable(table))
+
+    def add_column(self, table: str, column: Column[Any]) -> None:
+        """Add `column` to `table`; it is nullable or has a default, for the rows that are there."""
+        connection = self._connection
+        if connection is not None:
+            present = {item["name"] for item in inspect(connection).get_columns(table)}
+            if column.name in present:
+                return
+        self._context.impl.add_column(table, column)
 
     def create_index(self, index: Index) -> None:
         """Create `index` on its table."""
