@@ -27,7 +27,11 @@ def upgrade(steps: Steps) -> None:
             Column("schedule_expr", JSON_TEXT, nullable=False, comment="the same; it cuts the windows"),
             Column("timezone", String(64), nullable=False, comment="the same, or the setting `timezone`"),
             Column(
-                "parallelism", Integer, nullable=False, server_default=text("1"), comment="its windows at once"
+                "parallelism",
+                Integer,
+                nullable=False,
+                server_default=text("1"),
+                comment="its windows at once",
             ),
             Column("next_start", INSTANT, nullable=False, comment="windows before it have been claimed"),
             Column("windows_total", Integer, nullable=False, comment="windows in the range"),
