@@ -51,5 +51,9 @@ class MigrationError(PikoError):
     """A change of the tables could not be made; what was done stays, and the same call goes on from there."""
 
 
+class RefusedError(PikoError):
+    """What was asked for cannot be done as things are; nothing was changed."""
+
+
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""

@@ -30,6 +30,7 @@ from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
 from piko.settings import Settings
 from piko.store import migrate
+from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import open_database
@@ -97,6 +98,7 @@ class Runtime:
             config_rows=config_rows,
             elector=self.elector,
             runs=RunStore(database=self.database),
+            backfills=BackfillStore(database=self.database),
             states=StateStore(database=self.database),
             instances=self._instances,
             instance=self.instance,

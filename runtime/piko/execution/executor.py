@@ -11,7 +11,7 @@ from datetime import datetime
 
 from piko.clock import Clock
 from piko.core.context import JobContext
-from piko.core.types import RunState
+from piko.core.types import RunState, TriggerType
 from piko.errors import ConfigError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -140,10 +140,11 @@ class Executor:
             )
 
     def _announce(self, run: Run, started_at: datetime) -> None:
-        self._metrics.job_start_delay.labels(run.job_id).observe(
-            max((started_at - run.scheduled_time).total_seconds(), 0.0)
-        )
-        self._metrics.job_last_run.labels(run.job_id).set(started_at.timestamp())
+        if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
+            self._metrics.job_start_delay.labels(run.job_id).observe(
+                max((started_at - run.scheduled_time).total_seconds(), 0.0)
+            )
+            self._metrics.job_last_run.labels(run.job_id).set(started_at.timestamp())
         log.info(
             "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
         )
@@ -177,6 +178,7 @@ async def _call(run: Run, job: PlannedJob, config: ConfigInForce) -> None:
         trigger_type=run.trigger_type,
         data_interval=run.window,
         config_revision=config.revision,
+        backfill_id=run.backfill_id,
     )
     async with AsyncExitStack() as stack:
         resources = {

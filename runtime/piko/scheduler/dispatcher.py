@@ -23,10 +23,12 @@ from piko.execution.outcome import conclude, next_attempt
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.settings import Settings
+from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import Fence
@@ -57,6 +59,7 @@ class Dispatcher:
         config_rows: ConfigStore,
         elector: Elector,
         runs: RunStore,
+        backfills: BackfillStore,
         states: StateStore,
         instances: InstanceStore,
         instance: Instance,
@@ -78,6 +81,14 @@ class Dispatcher:
         self._term: Term | None = None
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
+        self._backfiller = Backfiller(
+            plan=plan,
+            requests=backfills,
+            runs=runs,
+            clock=clock,
+            instance_id=instance.instance_id,
+            insist=self._insist,
+        )
         self.executor = Executor(configs=configs, clock=clock, metrics=metrics, ended=self._ended)
         self.ledger = Ledger(runs=runs, metrics=metrics, recorded=self._recorded, refused=self._refused)
 
@@ -116,6 +127,7 @@ class Dispatcher:
             async with self._claiming:
                 await self._claim_due(term)
                 await self._start_waiting(term)
+                self._start(term, await self._backfiller.advance(term))
             self._metrics.runs_queued.set(len(term.progress.waiting))
             await self._sleep(term)
 
@@ -139,9 +151,11 @@ class Dispatcher:
         self._term_began = self._clock.monotonic()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
         self._plan.take_changed()
-        running = await self._insist(fence, self._runs.running)
+        running, backfilling = split(await self._insist(fence, self._runs.running))
+        queued, backfills = split(await self._insist(fence, self._runs.queued))
         term.held_elsewhere(run for run in running if run.run_id not in self.executor)
-        term.progress.enqueue(await self._insist(fence, self._runs.queued))
+        term.progress.enqueue(queued)
+        await self._backfiller.begin(term, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
         return term
 
@@ -149,7 +163,7 @@ class Dispatcher:
         """This replica has been deposed: what it still runs can no longer be recorded."""
         if self._term is None or self._term.fence != fence:
             return
-        for run_id in list(self._term.progress.running):
+        for run_id in [*self._term.progress.running, *self._backfiller.progress.running]:
             self.executor.cancel(run_id, reason="another replica leads now")
         self._metrics.forget_plans()
         self._term = None
@@ -166,6 +180,15 @@ class Dispatcher:
         if revisions:
             await self._insist(fence, lambda: self._config_rows.record(revisions, fence))
             self._configs.recorded(revisions)
+
+    async def _look_at_queue(self, term: Term) -> None:
+        live, backfills = split(await self._insist(term.fence, self._runs.queued))
+        term.progress.enqueue(live)
+        waiting, running = await self._backfiller.look(term.fence, queued=backfills)
+        for run in waiting:
+            self._conclude_waiting(term, run, RunState.CANCELLED, "its backfill was cancelled")
+        for run in running:
+            self.executor.cancel(run.run_id, reason="its backfill was cancelled")
 
     async def _claim_due(self, term: Term) -> None:
         now = self._clock.now()
@@ -201,7 +224,7 @@ class Dispatcher:
                 run=run, state=RunState.CANCELLED, started_at=None, finished_at=now, duration_s=None,
                 error="its row or its code went away before it could start",
             )  # fmt: skip
-            self.ledger.put(term.summarised(outcome), term.fence)
+            self.ledger.put(self._accounted(term, outcome), term.fence)
 
     async def _look_at_queue(self, term: Term) -> None:
         """Take in what waits in the database, and let go of what no longer does."""
@@ -222,9 +245,12 @@ class Dispatcher:
             for run in running
             if run.run_id not in self.executor
             and not term.progress.is_ending(run.run_id)
+            and not self._backfiller.progress.is_ending(run.run_id)
             and (run.epoch or 0) < term.fence.epoch
         ]
-        term.held_elsewhere(strangers)
+        live, backfills = split(strangers)
+        term.held_elsewhere(live)
+        self._backfiller.account.hold(backfills)
         if not strangers:
             return
         living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
@@ -252,7 +278,14 @@ class Dispatcher:
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
-        self.ledger.put(term.summarised(outcome), term.fence)
+        self.ledger.put(self._accounted(term, outcome), term.fence)
+
+    def _accounted(self, term: Term, outcome: Outcome) -> Outcome:
+        """The outcome, on its way to the database; a backfill says nothing of how the job does now."""
+        if outcome.run.backfill_id is None:
+            return term.summarised(outcome)
+        self._backfiller.progress.end(outcome.run.run_id)
+        return outcome
 
     # ---- ends of runs -----------------------------------------------------------------------------
 
@@ -268,12 +301,14 @@ class Dispatcher:
             error=None if ending.error is None else ending.error.splitlines()[0],
         )
         if self._term is not None and self._term.fence == ending.fence:
-            outcome = self._term.summarised(outcome)
+            outcome = self._accounted(self._term, outcome)
         self.ledger.put(outcome, ending.fence)
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:
-            self._term.recorded(outcomes, self._clock.now())
+            self._backfiller.account.recorded(item for item in outcomes if item.run.backfill_id is not None)
+            live = [item for item in outcomes if item.run.backfill_id is None]
+            self._term.recorded(live, self._clock.now())
         self._plan.news.set()
 
     def _refused(self, _outcomes: list[Outcome], fence: Fence) -> None:
@@ -301,7 +336,11 @@ class Dispatcher:
         moments: list[datetime] = [latest]
         moments.extend(
             moment
-            for moment in (term.timetable.earliest(), term.progress.next_start(now))
+            for moment in (
+                term.timetable.earliest(),
+                term.progress.next_start(now),
+                self._backfiller.progress.next_start(now),
+            )
             if moment is not None
         )
         delay = (min(moments) - now).total_seconds()

@@ -30,8 +30,12 @@ class Room:
         self._free -= 1
         if job is not None:
             self._of_job[job.job_id] += 1
-            if job.row.concurrency_group is not None:
-                self._of_group[job.row.concurrency_group] += 1
+        self.take_in_group(job)
+
+    def take_in_group(self, job: PlannedJob | None) -> None:
+        """One more run of `job` that counts for its concurrency group alone."""
+        if job is not None and job.row.concurrency_group is not None:
+            self._of_group[job.row.concurrency_group] += 1
 
     def has_place(self, job: PlannedJob) -> bool:
         """Whether the replica and the group of `job` have one more place."""

@@ -57,6 +57,8 @@ class Term:
         self.states = states
         self.timetable = Timetable()
         self.progress = Progress()
+        self.beside: Mapping[str, Run] = {}
+        """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
         self._plan = plan
         self._instance_id = instance_id
         self._metrics = metrics
@@ -325,7 +327,19 @@ class Term:
 
     def _room(self) -> Room:
         running = (self._plan.job(run.job_id) for run in self.progress.running.values())
-        return Room(running=running, total=self._max_concurrent_runs, group_limits=self._group_limits)
+        room = Room(running=running, total=self._max_concurrent_runs, group_limits=self._group_limits)
+        for run in self.beside.values():
+            room.take_in_group(self._plan.job(run.job_id))
+        return room
+
+    def room_beside(self) -> Room:
+        """The places for runs of backfills: of the replica and of each group one is kept for live runs."""
+        runs = (*self.progress.running.values(), *self.beside.values())
+        return Room(
+            running=(self._plan.job(run.job_id) for run in runs),
+            total=self._max_concurrent_runs - 1,
+            group_limits={group: limit - 1 for group, limit in self._group_limits.items()},
+        )
 
     # ---- the end of runs --------------------------------------------------------------------------
 
