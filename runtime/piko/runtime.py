@@ -10,13 +10,14 @@ lead, and the last outcomes of this replica would be refused.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from piko.clock import Clock
+from piko.clock import Clock, Slices
 from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
@@ -80,6 +81,7 @@ class Runtime:
         self.database = open_database(settings.mysql_dsn.get_secret_value())
         self.configs = ConfigBook(registry=registry)
         self._registry = registry
+        self._clock = clock
         self._instances = InstanceStore(database=self.database)
         config_rows = ConfigStore(database=self.database)
         self.elector = Elector(
@@ -185,10 +187,11 @@ class Runtime:
             app=self.instance.app,
             version=self.instance.version,
             instance_id=self.instance.instance_id,
-            jobs=sorted(job.job_id for job in self._registry),
+            jobs=len(self._registry),
             database=self.database.where,
         )
         try:
+            gc.freeze()  # modules and registered jobs: they never become garbage
             if await self._prepared():
                 await self._operate()
         finally:
@@ -222,12 +225,18 @@ class Runtime:
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
             await self._instances.beat(self.instance)
-            published = [self._published(job) for job in self._registry]
-            await DefinitionStore(database=self.database).publish(published)
+            await DefinitionStore(database=self.database).publish(await self._definitions())
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None
+
+    async def _definitions(self) -> list[DefinitionRow]:
+        slices, found = Slices(self._clock), []
+        for job in self._registry:
+            await slices.pause()
+            found.append(self._published(job))
+        return found
 
     def _published(self, job: JobDefinition) -> DefinitionRow:
         schema = None if job.schema is None else json.dumps(job.schema.model_json_schema(), sort_keys=True)

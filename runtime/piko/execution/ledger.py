@@ -92,7 +92,7 @@ class Ledger:
     def _count(self, outcome: Outcome) -> Outcome:
         self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
         if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
-            self._metrics.job_last_success.labels(outcome.run.job_id).set(outcome.finished_at.timestamp())
+            self._metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
         return outcome
 
     def _next_batch(self) -> tuple[Fence, list[Outcome]]:

@@ -69,6 +69,8 @@ class BackfillAccount:
 
     def __init__(self, *, plan: Plan, instance_id: str, new_id: Callable[[], str]) -> None:
         self.progress = Progress()
+        self.elsewhere: set[str] = set()
+        """Runs in progress whose end only the database can tell."""
         self._plan = plan
         self._instance_id = instance_id
         self._new_id = new_id
@@ -85,11 +87,21 @@ class BackfillAccount:
     def hold(self, runs: Iterable[Run]) -> None:
         """Runs of past leaders count as running until they have ended or are given up."""
         for run in runs:
+            self.elsewhere.add(run.run_id)
             self.progress.begin(run)
 
-    def orphans(self, runs: Mapping[str, Run]) -> list[Run]:
-        """Those of `runs` whose request is over: it was cancelled."""
-        return [run for run in runs.values() if run.backfill_id not in self._open]
+    def orphans(self) -> list[Run]:
+        """Runs whose request is over: it was cancelled."""
+        runs = (*self.progress.waiting.values(), *self.progress.running.values())
+        return [run for run in runs if run.backfill_id not in self._open]
+
+    def gone(self, run_ids: Iterable[str]) -> None:
+        """Somebody has deleted or ended these runs in the database."""
+        for run_id in run_ids:
+            self.elsewhere.discard(run_id)
+            run = self.progress.find(run_id)
+            if run is not None and not self.progress.is_ending(run_id):
+                self.progress.leave(run)
 
     # ---- what next ---------------------------------------------------------------------------------
 
@@ -177,7 +189,8 @@ class BackfillAccount:
             if ours:
                 request = self._open[step.backfill_id]
                 self._open[step.backfill_id] = replace(request, next_start=step.to)
-                self.hold(ours)
+                for run in ours:
+                    self.progress.begin(run)
                 starting.extend(ours)
             else:  # paused, cancelled or moved meanwhile: the next look tells
                 self._open.pop(step.backfill_id, None)
@@ -201,6 +214,7 @@ class BackfillAccount:
     def recorded(self, outcomes: Iterable[Outcome]) -> None:
         """The outcomes are written: free their places."""
         for outcome in outcomes:
+            self.elsewhere.discard(outcome.run.run_id)
             self.progress.leave(outcome.run)
             if outcome.retry is not None:
                 self.progress.wait(outcome.retry)

@@ -67,11 +67,10 @@ class Backfiller:
         self.progress.enqueue(queued)
         self.account.observe(await self._insist(term.fence, self._requests.open))
 
-    async def look(self, fence: Fence, *, queued: Iterable[Run]) -> tuple[list[Run], list[Run]]:
-        """See how the requests stand; the waiting and the running runs of those that were cancelled."""
+    async def look(self, fence: Fence) -> list[Run]:
+        """See how the requests stand; the runs of those that were cancelled."""
         self.account.observe(await self._insist(fence, self._requests.open))
-        self.progress.enqueue(queued)
-        return self.account.orphans(self.progress.waiting), self.account.orphans(self.progress.running)
+        return self.account.orphans()
 
     async def advance(self, term: Term) -> Sequence[Run]:
         """Claim what live runs leave room for; the runs to start."""

@@ -8,6 +8,7 @@ leadership. Each write is made under the fence; where it is refused, the term is
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -38,6 +39,9 @@ from piko.store.states import StateStore
 
 _AGAIN_S = 0.5
 _HEARTBEATS = 3
+_CANCELLED = "its backfill was cancelled"
+_ADOPTED_AT_ONCE = 200
+"""Jobs between two turns of the event loop, and states in one transaction."""
 _QUEUED = 1000
 """Waiting runs that are looked at together."""
 
@@ -157,6 +161,7 @@ class Dispatcher:
         term.progress.enqueue(queued)
         await self._backfiller.begin(term, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
+        gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
 
     def _end_term(self, fence: Fence) -> None:
@@ -169,26 +174,23 @@ class Dispatcher:
         self._term = None
 
     async def _adopt(self, term: Term, job_ids: set[str]) -> None:
+        ids = list(job_ids)
+        for start in range(0, len(ids), _ADOPTED_AT_ONCE):
+            await self._adopt_some(term, ids[start : start + _ADOPTED_AT_ONCE])
+
+    async def _adopt_some(self, term: Term, job_ids: Sequence[str]) -> None:
         write, forget = term.adopt(job_ids, self._clock.now())
         if write:
             await self._insist(term.fence, lambda: self._states.write(write, term.fence))
         if forget:
             await self._insist(term.fence, lambda: self._states.forget(forget, term.fence))
+        await asyncio.sleep(0)
 
     async def _record_configs(self, fence: Fence) -> None:
         revisions = self._configs.unrecorded()
         if revisions:
             await self._insist(fence, lambda: self._config_rows.record(revisions, fence))
             self._configs.recorded(revisions)
-
-    async def _look_at_queue(self, term: Term) -> None:
-        live, backfills = split(await self._insist(term.fence, self._runs.queued))
-        term.progress.enqueue(live)
-        waiting, running = await self._backfiller.look(term.fence, queued=backfills)
-        for run in waiting:
-            self._conclude_waiting(term, run, RunState.CANCELLED, "its backfill was cancelled")
-        for run in running:
-            self.executor.cancel(run.run_id, reason="its backfill was cancelled")
 
     async def _claim_due(self, term: Term) -> None:
         now = self._clock.now()
@@ -228,18 +230,29 @@ class Dispatcher:
 
     async def _look_at_queue(self, term: Term) -> None:
         """Take in what waits in the database, and let go of what no longer does."""
-        waited = set(term.progress.waiting)
+        backfills = self._backfiller.progress
+        waited, waited_in_backfills = set(term.progress.waiting), set(backfills.waiting)
         queued = await self._insist(term.fence, lambda: self._runs.queued(limit=_QUEUED))
-        term.progress.enqueue(queued)
+        live, of_backfills = split(queued)
+        term.progress.enqueue(live)
+        backfills.enqueue(of_backfills)
         if len(queued) < _QUEUED:
-            term.gone(waited - {run.run_id for run in queued}, self._clock.now())
+            there = {run.run_id for run in queued}
+            term.gone(waited - there, self._clock.now())
+            self._backfiller.account.gone(waited_in_backfills - there)
+        for run in await self._backfiller.look(term.fence):
+            if run.run_id in backfills.waiting:
+                self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
+            self.executor.cancel(run.run_id, reason=_CANCELLED)
 
     async def _recover(self, term: Term) -> None:
         """Give up runs whose instance is gone, or which only a past leader could have recorded."""
         within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
-        held = term.held_elsewhere_ids()
+        held, held_of_backfills = term.held_elsewhere_ids(), set(self._backfiller.account.elsewhere)
         running = await self._insist(term.fence, self._runs.running)
-        term.gone(held - {run.run_id for run in running}, self._clock.now())
+        there = {run.run_id for run in running}
+        term.gone(held - there, self._clock.now())
+        self._backfiller.account.gone(held_of_backfills - there)
         strangers = [
             run
             for run in running

@@ -66,7 +66,7 @@ class Term:
         self._max_concurrent_runs = max_concurrent_runs
         self._watermarks = Watermarks()
         self._blocked_until: dict[str, datetime | None] = {}
-        self._group_limits: dict[str, int] = {}
+        self._group_limits: dict[str, int] | None = None
         self._unwritten: set[str] = set()
         self._elsewhere: set[str] = set()
 
@@ -87,7 +87,7 @@ class Term:
             if new != old or job_id in self._unwritten:
                 write.append(new)
             self._unwritten.discard(job_id)
-        self._group_limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+        self._group_limits = None  # worked out when it is asked for
         return write, forget
 
     def _drop(self, job_id: str) -> None:
@@ -152,7 +152,7 @@ class Term:
         else:
             offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
             self.timetable.put(job.job_id, following + offset)
-        self._metrics.job_next_run.labels(job.job_id).set(following.timestamp())
+        self._metrics.job_next_run.set(job.job_id, following)
         return replace(state, next_run_at=following, status=JobStatus.SCHEDULED.value, message=None)
 
     def _following(self, job: PlannedJob, state: JobState) -> datetime | None:
@@ -160,7 +160,7 @@ class Term:
         watermark = self.watermark(job)
         if not job.definition.stateful or watermark is None:
             return job.schedule.next_after(state.cursor_at)
-        self._metrics.job_watermark.labels(job.job_id).set(watermark.timestamp())
+        self._metrics.job_watermark.set(job.job_id, watermark)
         following = job.schedule.next_after(max(watermark, state.cursor_at))
         if job.job_id not in self._blocked_until:
             return following
@@ -327,10 +327,15 @@ class Term:
 
     def _room(self) -> Room:
         running = (self._plan.job(run.job_id) for run in self.progress.running.values())
-        room = Room(running=running, total=self._max_concurrent_runs, group_limits=self._group_limits)
+        room = Room(running=running, total=self._max_concurrent_runs, group_limits=self._limits())
         for run in self.beside.values():
             room.take_in_group(self._plan.job(run.job_id))
         return room
+
+    def _limits(self) -> dict[str, int]:
+        if self._group_limits is None:
+            self._group_limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+        return self._group_limits
 
     def room_beside(self) -> Room:
         """The places for runs of backfills: of the replica and of each group one is kept for live runs."""
@@ -338,7 +343,7 @@ class Term:
         return Room(
             running=(self._plan.job(run.job_id) for run in runs),
             total=self._max_concurrent_runs - 1,
-            group_limits={group: limit - 1 for group, limit in self._group_limits.items()},
+            group_limits={group: limit - 1 for group, limit in self._limits().items()},
         )
 
     # ---- the end of runs --------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from piko.store.schedules import Digest, ScheduleRow
+from piko.store.digests import Digest
+from piko.store.schedules import ScheduleRow
 
 
 class Watermarks:

@@ -10,6 +10,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import JobStatus, RunState
+from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.leases import Fence
 from piko.store.tables import job_state
@@ -62,8 +63,11 @@ class StateStore:
 
     async def read_all(self) -> dict[str, JobState]:
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(*_COLUMNS))
-            return {row.job_id: JobState(**row._mapping) for row in rows}
+            return {
+                row.job_id: JobState(**row._mapping)
+                async for page in read_pages(connection, _COLUMNS)
+                for row in page
+            }
 
     async def write(self, states: Sequence[JobState], fence: Fence) -> None:
         """Write `states`; raises `FencedError` where another replica leads."""

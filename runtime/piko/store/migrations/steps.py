@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import DDL, Connection, Index, Table, inspect, text
+from sqlalchemy import DDL, Column, Connection, Index, Table, inspect, text
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 
