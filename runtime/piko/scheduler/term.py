@@ -35,7 +35,7 @@ from piko.store.run_rows import Outcome, Run
 from piko.store.states import JobState, with_plan
 from piko.store.watermarks import WatermarkMove
 
-_JOBS_AT_ONCE = 500
+_JOBS_AT_ONCE = 250
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
 
 
@@ -64,7 +64,7 @@ class Term:
         self._max_concurrent_runs = max_concurrent_runs
         self._watermarks = Watermarks()
         self._blocked_until: dict[str, datetime | None] = {}
-        self._group_limits: dict[str, int] = {}
+        self._group_limits: dict[str, int] | None = {}
         self._unwritten: set[str] = set()
         self._elsewhere: set[str] = set()
 
@@ -85,7 +85,7 @@ class Term:
             if new != old or job_id in self._unwritten:
                 write.append(new)
             self._unwritten.discard(job_id)
-        self._group_limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+        self._group_limits = None  # reckoned anew when somebody asks
         return write, forget
 
     def _drop(self, job_id: str) -> None:
@@ -325,7 +325,11 @@ class Term:
 
     def _room(self) -> Room:
         running = (self._plan.job(run.job_id) for run in self.progress.running.values())
-        return Room(running=running, total=self._max_concurrent_runs, group_limits=self._group_limits)
+        limits = self._group_limits
+        if limits is None:
+            limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+            self._group_limits = limits
+        return Room(running=running, total=self._max_concurrent_runs, group_limits=limits)
 
     # ---- the end of runs --------------------------------------------------------------------------
 
