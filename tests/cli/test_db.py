@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from piko.cli import main
 from piko.store.migrate import dump, head
 from piko.store.migrations.version_table import VERSION_TABLE
 from piko.store.tables import metadata
@@ -27,18 +33,42 @@ class Answer:
 
 
 def _piko(*arguments: str, cwd: Path, dsn: str | None = None, **environment: str) -> Answer:
+    """The command, in this process but on a thread without an event loop: a process costs a second each."""
     settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
+    out, err = io.StringIO(), io.StringIO()
+
+    def run() -> int:
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, {"PATH": "/usr/bin:/bin", **settings}, clear=True),
+        mock.patch.object(sys, "argv", ["piko", *arguments]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        ThreadPoolExecutor(1) as thread,
+    ):
+        code = thread.submit(run).result(timeout=60)
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def test_it_is_a_program(tmp_path: Path) -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "piko", *arguments],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", **settings},
+        [sys.executable, "-m", "piko", "db", "check"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PIKO_MYSQL_DSN": "nonsense"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    assert (outcome.returncode, outcome.stdout) == (_CANNOT, "")
+    assert outcome.stderr.startswith("piko: setting `mysql_dsn` is not a database URL")
     assert "Traceback" not in outcome.stderr
-    return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
 def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_path: Path) -> None:
