@@ -45,7 +45,7 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/lint-imports --no-cache --no-logo
 
 test: lint servers ## everything: lint, servers, the whole suite in as many processes as there are cores
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist=worksteal
+	$(BIN)/pytest -n 3 --dist=worksteal
 
 constraints: setup ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \

@@ -12,33 +12,48 @@ import pytest
 from piko.store.migrate import dump, head
 from piko.store.migrations.version_table import VERSION_TABLE
 from piko.store.tables import metadata
-from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
 
 
+def test_it_is_a_program(tmp_path: Path) -> None:
+    outcome = subprocess.run(
+        [sys.executable, "-m", "piko", "db", "check"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PIKO_MYSQL_DSN": "nonsense"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (outcome.returncode, outcome.stdout) == (CANNOT, "")
+    assert outcome.stderr.startswith("piko: setting `mysql_dsn` is not a database URL")
+    assert "Traceback" not in outcome.stderr
+
+
 def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_path: Path) -> None:
-    before = piko("db", "check", cwd=tmp_path, dsn=database.dsn)
+    before = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
     assert before.code == NEEDS_ACTION
     assert "none of Piko's tables" in before.err
     assert "run `piko db upgrade`" in before.err
 
-    upgraded = piko("db", "upgrade", cwd=tmp_path, dsn=database.dsn)
+    upgraded = piko_here("db", "upgrade", cwd=tmp_path, dsn=database.dsn)
     assert (upgraded.code, upgraded.err) == (OK, "")
     assert "Create `scheduled_job`." in upgraded.out
     assert f"at revision {head()}, as this release expects" in upgraded.out
 
-    again = piko("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
+    again = piko_here("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
     assert (again.code, again.out.count("\n")) == (OK, 1), "there is nothing left to do"
-    after = piko("db", "check", cwd=tmp_path, dsn=database.dsn)
+    after = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
     assert (after.code, after.err) == (OK, "")
 
 
 async def test_check_answers_in_json_for_each_state(migrated_database: TestDatabase, tmp_path: Path) -> None:
     async def state(change: str) -> tuple[str, int]:
         await migrated_database.execute(change)
-        answer = piko("db", "check", "-o", "json", cwd=tmp_path, dsn=migrated_database.dsn)
+        answer = piko_here("db", "check", "-o", "json", cwd=tmp_path, dsn=migrated_database.dsn)
         document = json.loads(answer.out)
         assert set(document) == {"state", "database", "revision", "expected", "differences", "message"}
         assert document["expected"] == head()
@@ -56,10 +71,10 @@ async def test_a_drifted_schema_is_described_line_by_line(
     migrated_database: TestDatabase, tmp_path: Path
 ) -> None:
     await migrated_database.execute("DROP TABLE job_lock")
-    answer = piko("db", "check", cwd=tmp_path, dsn=migrated_database.dsn)
+    answer = piko_here("db", "check", cwd=tmp_path, dsn=migrated_database.dsn)
     assert answer.code == NEEDS_ACTION
     assert "table job_lock is missing" in answer.err
-    assert piko("db", "upgrade", cwd=tmp_path, dsn=migrated_database.dsn).code == NEEDS_ACTION
+    assert piko_here("db", "upgrade", cwd=tmp_path, dsn=migrated_database.dsn).code == NEEDS_ACTION
 
 
 def test_a_database_that_is_down_is_said_without_the_password(
@@ -69,8 +84,8 @@ def test_a_database_that_is_down_is_said_without_the_password(
     dsn = f"mysql+asyncmy://piko:hush@127.0.0.1:{own_mariadb.port}/piko"
     for command in ("check", "upgrade"):
         for answer in (
-            piko("db", command, cwd=tmp_path, dsn=dsn),
-            piko("db", command, "--dsn", dsn, cwd=tmp_path),
+            piko_here("db", command, cwd=tmp_path, dsn=dsn),
+            piko_here("db", command, "--dsn", dsn, cwd=tmp_path),
         ):
             assert answer.code == CANNOT
             assert f"piko:***@127.0.0.1:{own_mariadb.port}/piko is not available" in answer.err
@@ -89,7 +104,7 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
         assert "is not available" in upgrade.output
     assert "Traceback" not in upgrade.output
     own_mariadb.start()
-    assert piko("db", "upgrade", cwd=tmp_path, dsn=database.dsn).code == OK
+    assert piko_here("db", "upgrade", cwd=tmp_path, dsn=database.dsn).code == OK
 
 
 @pytest.mark.parametrize(
@@ -103,14 +118,14 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
     ],
 )
 def test_a_setting_that_cannot_work_is_explained(tmp_path: Path, dsn: str | None, said: str) -> None:
-    answer = piko("db", "check", cwd=tmp_path, dsn=dsn)
+    answer = piko_here("db", "check", cwd=tmp_path, dsn=dsn)
     assert answer.code == CANNOT
     assert said in answer.err
     assert "hush" not in answer.out + answer.err
 
 
 def test_an_option_that_cannot_work_is_explained_by_its_name(tmp_path: Path) -> None:
-    answer = piko("db", "upgrade", "--dsn", "postgresql://piko:hush@db/piko", cwd=tmp_path)
+    answer = piko_here("db", "upgrade", "--dsn", "postgresql://piko:hush@db/piko", cwd=tmp_path)
     assert answer.code == CANNOT
     assert "`--dsn` = postgresql://piko:***@db/piko" in answer.err
     assert "hush" not in answer.err
@@ -118,18 +133,18 @@ def test_an_option_that_cannot_work_is_explained_by_its_name(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("arguments", [("db", "check", "-o", "yaml"), ("db", "migrate"), ("db", "--what")])
 def test_a_command_that_is_not_understood_exits_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert piko(*arguments, cwd=tmp_path).code == CANNOT
+    assert piko_here(*arguments, cwd=tmp_path).code == CANNOT
 
 
 def test_checking_a_file_that_is_not_there_does_not_make_it(tmp_path: Path) -> None:
     path = tmp_path / "misspelt.db"
-    assert piko("db", "check", "--dsn", f"sqlite+aiosqlite:///{path}", cwd=tmp_path).code == NEEDS_ACTION
+    assert piko_here("db", "check", "--dsn", f"sqlite+aiosqlite:///{path}", cwd=tmp_path).code == NEEDS_ACTION
     assert not path.exists()
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "sqlite"])
 def test_dump_needs_no_settings_and_prints_every_table(tmp_path: Path, dialect: str) -> None:
-    answer = piko("db", "dump", "--dialect", dialect, cwd=tmp_path)
+    answer = piko_here("db", "dump", "--dialect", dialect, cwd=tmp_path)
     assert (answer.code, answer.err) == (OK, "")
     assert answer.out == dump(dialect)
     for table in metadata.tables:

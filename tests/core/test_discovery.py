@@ -119,8 +119,19 @@ def test_a_package_that_is_not_there_is_named() -> None:
         autodiscover("nowhere")
 
 
+def test_a_folder_that_python_does_not_look_into_is_named(write: Write, tmp_path: Path) -> None:
+    write(shop__jobs="", shop__orders__eu__jobs="")
+    (tmp_path / "shop/orders/__init__.py").unlink()
+
+    with pytest.raises(DiscoveryError) as caught:
+        autodiscover("shop")
+    assert str(tmp_path / "shop/orders/eu/jobs.py") in str(caught.value)
+    assert f"{tmp_path / 'shop/orders'} has no __init__.py; create an empty one" in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [("program.py",), ("-m", "program")], ids=["python file", "python -m"])
 def test_jobs_that_import_the_program_register_with_the_app_that_runs(
-    write: Write, tmp_path: Path, piko_process: PikoProcessFactory
+    command: tuple[str, ...], write: Write, tmp_path: Path, piko_process: PikoProcessFactory
 ) -> None:
     write(
         shop__jobs="""
@@ -138,7 +149,7 @@ def test_jobs_that_import_the_program_register_with_the_app_that_runs(
         """,
     )
 
-    process = piko_process("program.py", cwd=tmp_path)
+    process = piko_process(*command, cwd=tmp_path)
 
     assert process.wait() == 0
     assert process.output.strip() == "['orders']"

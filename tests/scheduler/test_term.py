@@ -268,12 +268,13 @@ def test_each_of_several_instants_meets_the_policy() -> None:
     assert passed_over(leader) == [("SKIPPED", at("12:00:30"), at("12:00:40"), 2)]
 
 
-def test_a_run_that_has_ended_holds_its_place_until_that_is_recorded() -> None:
+def test_a_run_that_has_ended_gives_up_its_place_before_that_is_recorded() -> None:
     leader = Leader(row())
     (run,) = leader.tick(at("12:00:10"))
     leader.term.progress.end(run.run_id)
 
-    assert leader.tick(at("12:00:20")) == []
+    assert leader.term.progress.busy("job")
+    assert [run.scheduled_time for run in leader.tick(at("12:00:20"))] == [at("12:00:20")]
 
 
 def test_a_superseded_run_does_not_come_back_with_a_late_reading_of_the_queue() -> None:

@@ -89,7 +89,7 @@ async def test_an_upgrade_cut_off_before_any_version_row_is_run_again(
         assert (await upgrade(migrated_database.dsn)).state is SchemaState.CURRENT, recorded
 
 
-@pytest.mark.parametrize("at", [0, 5, 11])
+@pytest.mark.parametrize("at", [0, 11])
 async def test_an_upgrade_that_is_killed_is_run_again(
     database: TestDatabase, piko_process: PikoProcessFactory, at: int
 ) -> None:

@@ -35,13 +35,13 @@ from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
 from piko.store.runs import RunStore
-from piko.store.states import StateStore
+from piko.store.states import JobState, StateStore
 
 _AGAIN_S = 0.5
 _HEARTBEATS = 3
 _CANCELLED = "its backfill was cancelled"
-_ADOPTED_AT_ONCE = 200
-"""Jobs between two turns of the event loop, and states in one transaction."""
+_ADOPTED = 250
+"""Rows that are adopted together."""
 _QUEUED = 1000
 """Waiting runs that are looked at together."""
 
@@ -174,17 +174,17 @@ class Dispatcher:
         self._term = None
 
     async def _adopt(self, term: Term, job_ids: set[str]) -> None:
-        ids = list(job_ids)
-        for start in range(0, len(ids), _ADOPTED_AT_ONCE):
-            await self._adopt_some(term, ids[start : start + _ADOPTED_AT_ONCE])
+        ordered = sorted(job_ids)
+        for start in range(0, len(ordered), _ADOPTED):
+            write, forget = term.adopt(ordered[start : start + _ADOPTED], self._clock.now())
+            await self._write_states(term.fence, write, forget)
 
-    async def _adopt_some(self, term: Term, job_ids: Sequence[str]) -> None:
-        write, forget = term.adopt(job_ids, self._clock.now())
+    async def _write_states(self, fence: Fence, write: list[JobState], forget: list[str]) -> None:
         if write:
-            await self._insist(term.fence, lambda: self._states.write(write, term.fence))
+            await self._insist(fence, lambda: self._states.write(write, fence))
         if forget:
-            await self._insist(term.fence, lambda: self._states.forget(forget, term.fence))
-        await asyncio.sleep(0)
+            await self._insist(fence, lambda: self._states.forget(forget, fence))
+        await asyncio.sleep(0)  # ten thousand rows at once must not stop the event loop
 
     async def _record_configs(self, fence: Fence) -> None:
         revisions = self._configs.unrecorded()

@@ -10,7 +10,11 @@ from piko.store.run_rows import Run
 
 
 class Progress:
-    """Runs by id, and which job is busy. A run leaves when its end is recorded, not when it ends."""
+    """Runs by id, and which job is busy.
+
+    A run gives up its place when it ends: while the database is away, handlers that have ended must not keep
+    others out. Its job stays busy until the end is recorded, for only then the watermark has moved.
+    """
 
     def __init__(self) -> None:
         self.running: dict[str, Run] = {}
@@ -63,6 +67,7 @@ class Progress:
 
     def end(self, run_id: str) -> None:
         """The run has ended; its end is on its way to the database."""
+        self.running.pop(run_id, None)
         self.waiting.pop(run_id, None)
         self._ending.add(run_id)
 

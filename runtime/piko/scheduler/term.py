@@ -35,7 +35,7 @@ from piko.store.run_rows import Outcome, Run
 from piko.store.states import JobState, with_plan
 from piko.store.watermarks import WatermarkMove
 
-_JOBS_AT_ONCE = 500
+_JOBS_AT_ONCE = 250
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
 
 
