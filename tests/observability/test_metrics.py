@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client import Metric, generate_latest
@@ -62,7 +63,7 @@ def used() -> Metrics:
         metrics.job_next_run,
         metrics.job_watermark,
     ):
-        gauge.labels("job").set(1_800_000_000)
+        gauge.set("job", datetime.fromtimestamp(1_800_000_000, UTC))
     return metrics
 
 
@@ -233,7 +234,7 @@ def test_a_job_of_an_awkward_id_is_one_label_value() -> None:
 
 def test_nothing_is_said_any_more_of_a_job_whose_row_is_gone() -> None:
     metrics = used()
-    metrics.job_next_run.labels("other").set(1)
+    metrics.job_next_run.set("other", datetime.fromtimestamp(1, UTC))
     metrics.forget_job("job")
     metrics.forget_job("never seen")
     text = generate_latest(metrics.registry).decode()

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from pydantic import BaseModel
@@ -162,7 +163,7 @@ async def test_a_version_that_was_lowered_counts(replica: Replica, sql: Sql) -> 
 async def test_a_deleted_row_leaves_the_plan_and_the_metrics(replica: Replica, sql: Sql) -> None:
     await insert(sql, "a", "b")
     await replica.compare()
-    replica.metrics.job_next_run.labels("a").set(1)
+    replica.metrics.job_next_run.set("a", datetime.fromtimestamp(1, UTC))
     await sql("DELETE FROM scheduled_job WHERE job_id = 'a'")
 
     assert await replica.compare() == {"a"}
