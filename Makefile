@@ -44,7 +44,7 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint servers ## everything: lint, servers, the whole suite in as many processes as there are cores
+test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
 	$(BIN)/pytest -n 3 --dist=worksteal
 
 constraints: setup ## writes constraints.txt from what is installed
