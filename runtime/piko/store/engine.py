@@ -31,6 +31,8 @@ _RETRYABLE_CODES = frozenset(
 )
 
 
+_HANG_UP_S = 1.0
+
 # Among the values of a statement are configs with secrets: no error's text may hold them.
 _PRIVATE: dict[str, Any] = {"hide_parameters": True}
 
@@ -87,6 +89,7 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         "connect_timeout": 5,
         "read_timeout": 30,
         "stmt_cache_size": 64,
+        "async_creator_fn": _connect,
         "init_command": "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5",
     }
     shared: dict[str, Any] = {"pool_recycle": 1800, "pool_timeout": 10, "pool_use_lifo": True, **_PRIVATE}
@@ -104,6 +107,25 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         **shared,
     )
     return Database(engine=engine, autocommit=autocommit)
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect with the driver, which forgets to close what it has opened when it is cancelled meanwhile."""
+    import asyncmy
+
+    async def dial() -> Any:
+        return await asyncmy.connect(*arguments, **options)
+
+    dialling = asyncio.create_task(dial())
+    try:
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        await asyncio.wait({dialling}, timeout=_HANG_UP_S)
+        if dialling.done() and not dialling.cancelled() and dialling.exception() is None:
+            dialling.result().close()
+        else:
+            dialling.cancel()
+        raise
 
 
 def _open_sqlite(url: URL) -> Database:
