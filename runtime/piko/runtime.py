@@ -24,6 +24,7 @@ from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
@@ -43,6 +44,7 @@ from piko.supervisor import Part, Supervisor
 _LOOK_AGAIN_S = 1.0
 _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
+_WRITER_S = 5.0
 _HAND_OVER_S = 5.0
 
 log = get_logger(__name__)
@@ -64,7 +66,14 @@ class Runtime:
     """
 
     def __init__(
-        self, *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
+        self,
+        *,
+        app_name: str,
+        registry: JobRegistry,
+        writer: PersistenceWriter,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -121,12 +130,14 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
+        self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
             heartbeat,
             self.elector,
             reconciler,
             self.dispatcher.ledger,
+            writer,
             self.dispatcher,
         )
         self._supervisor = Supervisor(metrics=metrics)
@@ -186,10 +197,16 @@ class Runtime:
             jobs=sorted(job.job_id for job in self._registry),
             database=self.database.where,
         )
+        self.writer.prepare(
+            folder=self.settings.spool_dir,
+            fsync=self.settings.spool_fsync,
+            owner=self.instance.instance_id,
+        )
         try:
             if await self._prepared():
                 await self._operate()
         finally:
+            await self.writer.close()
             self.ended.set()
             await self.database.close()
             log.info("stopped")
@@ -258,6 +275,8 @@ class Runtime:
         await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
         await _end(self._tasks[self.dispatcher.name])
         await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
+        await self.writer.drain(_WRITER_S)
+        await _end(self._tasks[self.writer.name])
         await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
         await _end(self._tasks[self.elector.name])
         await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")
