@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.persistence.sink_base import ResultSink, TypedSink, on
-from piko.persistence.spool import SpoolFile
 from piko.persistence.writer import PersistenceWriter
+from piko.store.spool import SpoolFile
 from tests.harness.waiting import wait_until_async
 from tests.persistence.writing import Remembering, intent, running, sample
 
@@ -51,7 +51,7 @@ async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
 
 
 def spool_files(folder: Path) -> list[Path]:
-    return list(folder.glob("*.db"))
+    return list(folder.glob("*.spool"))
 
 
 async def _produce(writer: PersistenceWriter, count: int) -> None:

@@ -31,7 +31,7 @@ _PLAIN = (str, int, float, bool, type(None))
 def encode(intent: WriteIntent) -> str:
     """The intent as one line of text. Raises `PayloadError` for a payload that would not come back."""
     try:
-        payload = _pack(intent.payload)
+        payload = pack(intent.payload)
     except PayloadError as error:
         raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: {error}") from None
     return json.dumps(
@@ -58,22 +58,23 @@ def model_name(model: type[BaseModel]) -> str:
     return f"{model.__module__}:{model.__qualname__}"
 
 
-def _pack(value: Any) -> Any:
+def pack(value: Any) -> Any:
+    """`value` as JSON with tags. Raises `PayloadError`."""
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind is dict:
         named = all(type(name) is str for name in value)
         if named and not (len(value) == 1 and next(iter(value)).startswith("$")):
-            return {name: _pack(item) for name, item in value.items()}
-        return {"$dict": [[_pack(name), _pack(item)] for name, item in value.items()]}
+            return {name: pack(item) for name, item in value.items()}
+        return {"$dict": [[pack(name), pack(item)] for name, item in value.items()]}
     if kind is list or kind is tuple:
-        return [_pack(item) for item in value]
+        return [pack(item) for item in value]
     if isinstance(value, BaseModel):
-        return {"$model": [model_name(kind), _pack(value.model_dump())]}
-    for tag, (of, pack, _) in _TAGS.items():
+        return {"$model": [model_name(kind), pack(value.model_dump())]}
+    for tag, (of, write, _) in _TAGS.items():
         if kind is of:
-            return {tag: pack(value)}
+            return {tag: write(value)}
     raise PayloadError(
         f"a payload holds a {kind.__module__}.{kind.__qualname__}, which cannot be kept on disk; expected "
         "JSON values, bytes, datetime, date, time, timedelta, Decimal, UUID, or Pydantic models of these"

@@ -20,7 +20,7 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
-from piko.persistence.spool import Kept, Spool
+from piko.store.spool import Kept, Spool
 
 _PROBES = 8
 """How many records a sink may refuse, having taken none, before it is the one to blame."""

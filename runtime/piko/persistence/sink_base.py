@@ -60,6 +60,9 @@ class ResultSink(ABC):
     def check(self, intent: WriteIntent) -> None:  # noqa: B027 - most sinks take any payload
         """Raise `PayloadError` for an intent that this sink could never write."""
 
+    async def close(self) -> None:  # noqa: B027 - most sinks hold nothing
+        """Let go of what the sink holds; the writer has stopped."""
+
     @property
     def models(self) -> Mapping[str, type[BaseModel]]:
         """Pydantic models that payloads of this sink are made of, by `model_name`."""

@@ -18,7 +18,7 @@ from piko.persistence.codec import encode
 from piko.persistence.intent import WriteIntent
 from piko.persistence.lane import Lane
 from piko.persistence.sink_base import ResultSink
-from piko.persistence.spool import Spool
+from piko.store.spool import Spool
 
 log = get_logger(__name__)
 
@@ -194,6 +194,7 @@ class PersistenceWriter:
             else:
                 if spilled:
                     log.info("intents_spilled", sink=lane.sink.name, intents=spilled)
+            await lane.sink.close()
         self._lanes.clear()
         self._running = False
         if self._spool is not None:

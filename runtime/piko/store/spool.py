@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -93,8 +92,9 @@ class SpoolFile:
         """Move an intent to the dead letters."""
         with self._transaction() as connection:
             connection.execute(
-                "INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, ?)",
-                (sink, kept.body, error, datetime.now(UTC).isoformat(timespec="seconds")),
+                "INSERT INTO dead_letter (sink, body, error, died_at) "
+                "VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))",
+                (sink, kept.body, error),
             )
             connection.execute("DELETE FROM intent WHERE id = ?", (kept.id,))
 
@@ -107,10 +107,7 @@ class SpoolFile:
 
     def dead_letters(self) -> list[DeadLetter]:
         with _told(self.path):
-            rows = self._connection.execute(
-                "SELECT id, sink, body, error, died_at FROM dead_letter ORDER BY id"
-            ).fetchall()
-        return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
+            return _dead_letters(self._connection)
 
     def replay(self, ids: Sequence[int]) -> None:
         """Let dead letters be delivered again."""
@@ -225,23 +222,31 @@ class Spool:
                 f"setting `spool_dir` = {str(self.folder)!r}: cannot be made: {error.strerror}; "
                 "name a folder that this process may write to and that outlives it"
             ) from None
-        self._file = SpoolFile(self.folder / f"{self._name}.db", fsync=self._fsync)
-        for path in sorted(self.folder.glob("*.db")):
+        self._file = SpoolFile(self.folder / f"{self._name}.spool", fsync=self._fsync)
+        for path in sorted(self.folder.glob("*.spool")):
             if path != self._file.path:
                 with suppress(SpoolError):  # it has a living owner
                     self._file.adopt(SpoolFile(path))
         return sum(self._file.counts().values())
 
 
-def orphans(folder: Path) -> Iterator[SpoolFile]:
-    """Files of the spool in `folder` without a living owner, one after the other. Raises `SpoolError`."""
-    for path in sorted(folder.glob("*.db")):
-        file = SpoolFile(path)
+def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
+    """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`."""
+    with _told(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         try:
-            yield file
+            return _counts(connection), _dead_letters(connection)
         finally:
-            if path.exists():
-                file.close()
+            connection.close()
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall())
+
+
+def _dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
+    rows = connection.execute("SELECT id, sink, body, error, died_at FROM dead_letter ORDER BY id")
+    return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
 
 
 def _lock(path: Path) -> int:
