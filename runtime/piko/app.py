@@ -21,6 +21,7 @@ from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.ops.http import ops_app
 from piko.ops.server import HttpServer, listen
+from piko.persistence.writer import PersistenceWriter
 from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
 
@@ -53,6 +54,7 @@ class PikoApp:
         self.metrics = Metrics()
         self._settings = settings
         self._clock = clock or SystemClock()
+        self.writer = PersistenceWriter(clock=self._clock, metrics=self.metrics)
         self._runtime: Runtime | None = None
 
     def job(
@@ -125,6 +127,7 @@ class PikoApp:
         self._runtime = runtime = Runtime(
             app_name=self.name,
             registry=self.registry,
+            writer=self.writer,
             settings=settings or self._load_settings(),
             clock=self._clock,
             metrics=self.metrics,

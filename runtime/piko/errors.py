@@ -57,3 +57,11 @@ class RefusedError(PikoError):
 
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""
+
+
+class PayloadError(PikoError):
+    """A payload that its sink cannot write, or that could not be kept on disk."""
+
+
+class SpoolError(PikoError):
+    """The spool on disk cannot be used now."""

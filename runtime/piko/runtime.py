@@ -25,6 +25,7 @@ from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
@@ -45,6 +46,7 @@ from piko.supervisor import Part, Supervisor
 _LOOK_AGAIN_S = 1.0
 _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
+_WRITER_S = 5.0
 _HAND_OVER_S = 5.0
 
 log = get_logger(__name__)
@@ -66,7 +68,14 @@ class Runtime:
     """
 
     def __init__(
-        self, *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
+        self,
+        *,
+        app_name: str,
+        registry: JobRegistry,
+        writer: PersistenceWriter,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -125,12 +134,14 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
+        self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
             heartbeat,
             self.elector,
             reconciler,
             self.dispatcher.ledger,
+            writer,
             self.dispatcher,
         )
         self._supervisor = Supervisor(metrics=metrics)
@@ -190,11 +201,17 @@ class Runtime:
             jobs=len(self._registry),
             database=self.database.where,
         )
+        self.writer.prepare(
+            folder=self.settings.spool_dir,
+            fsync=self.settings.spool_fsync,
+            owner=self.instance.instance_id,
+        )
         try:
             gc.freeze()  # modules and registered jobs: they never become garbage
             if await self._prepared():
                 await self._operate()
         finally:
+            await self.writer.close()
             self.ended.set()
             await self.database.close()
             log.info("stopped")
@@ -269,6 +286,8 @@ class Runtime:
         await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
         await _end(self._tasks[self.dispatcher.name])
         await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
+        await self.writer.drain(_WRITER_S)
+        await _end(self._tasks[self.writer.name])
         await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
         await _end(self._tasks[self.elector.name])
         await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")

@@ -66,6 +66,13 @@ class Settings(BaseModel):
     )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
 
+    spool_dir: Path = Field(
+        Path(".piko/spool"), description="folder in which write intents outlive the process; its own volume"
+    )
+    spool_fsync: bool = Field(
+        True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"
+    )
+
     http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
     http_port: int = Field(
         8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from piko.cli import act, backfill, config, db, dev, jobs, run, upcoming, validate
+from piko.cli import act, backfill, config, db, dev, jobs, run, spool, upcoming, validate
 from piko.errors import MigrationError, PikoError, SchemaVersionError
 
 _NEEDS_ACTION = (MigrationError, SchemaVersionError)
@@ -37,6 +37,7 @@ def program() -> typer.Typer:
     )
     commands.callback()(_program)
     commands.add_typer(db.commands, name="db")
+    commands.add_typer(spool.commands, name="spool")
     commands.command()(run.run)
     commands.command()(dev.dev)
     commands.command()(jobs.jobs)

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class JobInstants(Collector):
@@ -89,8 +90,23 @@ class Metrics:
             "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
         )
         self.persistence_queue = Gauge(
-            "piko_persistence_queue_size", "Write intents that wait for their sink.", registry=registry
+            "piko_persistence_queue_size", "Write intents that are not delivered yet.", ["sink"],
+            registry=registry,
+        )  # fmt: skip
+        self.persistence_intents = Counter(
+            "piko_persistence_intents", "Write intents accepted and delivered.", ["sink", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.persistence_batch_size = Histogram(
+            "piko_persistence_batch_size", "Write intents in a batch.", ["sink"],
+            buckets=_BATCHES, registry=registry,
+        )  # fmt: skip
+        self.persistence_sink_failures = self._of_sink("sink_failure", "Batches that a sink did not take.")
+        self.persistence_spilled = self._of_sink("spilled", "Write intents moved from memory to the spool.")
+        self.persistence_recovered = self._of_sink(
+            "recovered", "Write intents found in the spool at a start."
         )
+        self.persistence_dead_letters = self._of_sink("dead_letter", "Write intents that a sink refused.")
         self.db_errors = Counter(
             "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
         )
@@ -103,6 +119,12 @@ class Metrics:
 
     def _job_instant(self, what: str, text: str) -> JobInstants:
         return JobInstants(f"piko_job_{what}_timestamp_seconds", text, registry=self.registry)
+
+    def _of_sink(self, what: str, text: str) -> Counter:
+        return Counter(f"piko_persistence_{what}", text, ["sink"], registry=self.registry)
+
+    def persistence_waiting(self, sink: str, count: int) -> None:
+        self.persistence_queue.labels(sink).set(count)
 
     def no_next_run(self, job_id: str) -> None:
         """The job is not due again as things stand, so that no alert waits for it."""
