@@ -8,10 +8,10 @@ RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test bench-schedules constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(RUNTIME) ## a real job on an embedded database, in half a minute: start here
 	@$(BIN)/python examples/orders/demo.py
@@ -44,8 +44,11 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
 
-test: lint servers ## everything: lint, servers, the whole suite in as many processes as there are cores
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist=worksteal
+test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
+	$(BIN)/pytest -n 3 --dist=worksteal
+
+bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
+	$(BIN)/python -m benchmarks.schedules
 
 constraints: setup ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
@@ -69,7 +70,8 @@ def _servers(config: pytest.Config) -> Servers:
 def _servers_of(item: pytest.Item) -> set[str]:
     asked = set(getattr(item, "fixturenames", ()))
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    return (asked & {"control_plane", "mariadb"}) | {str(parameters.get("database"))}
+    kinds = {str(parameters.get(name)) for name in ("database", "kept_database")}
+    return (asked & {"control_plane", "mariadb"}) | kinds
 
 
 @pytest.fixture(scope="session")
@@ -110,6 +112,45 @@ async def migrated_database(database: TestDatabase) -> TestDatabase:
 
     await upgrade(database.dsn)
     return database
+
+
+@pytest.fixture(scope="session", params=database_kinds())
+def kept_database(
+    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TestDatabase]:
+    """A migrated database that many tests use one after the other; they ask for `emptied_database`."""
+    from piko.store.migrate import upgrade
+
+    kind: DatabaseKind = request.param
+
+    async def make() -> TestDatabase:
+        if kind == "sqlite":
+            made = sqlite_database(tmp_path_factory.mktemp("kept"))
+        else:
+            made = await create_database(kind, servers.database_host(kind).dsn)
+        await upgrade(made.dsn)
+        return made
+
+    kept = asyncio.run(make())
+    yield kept
+    if kind != "sqlite":
+        asyncio.run(drop_database(kept))
+
+
+@pytest.fixture
+async def emptied_database(kept_database: TestDatabase) -> TestDatabase:
+    """Piko's tables without a row: as `migrated_database`, without the time that migrations take."""
+    from piko.store.engine import open_database
+    from piko.store.tables import metadata
+
+    opened = open_database(kept_database.dsn)
+    try:
+        async with opened.transaction() as connection:
+            for table in metadata.tables.values():
+                await connection.execute(table.delete())
+    finally:
+        await opened.close()
+    return kept_database
 
 
 @pytest.fixture

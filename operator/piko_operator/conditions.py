@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
+from piko.store.revisions import revision_in_force
 from piko_operator.ownership import Condition
 from piko_operator.shapes import instant_text
 
@@ -74,13 +75,9 @@ def revision_conditions(
 
 
 def effective_revision(revisions: Sequence[RevisionSummary], now: datetime) -> int | None:
-    """The newest valid revision whose time has come."""
-    reached = [
-        item.revision
-        for item in revisions
-        if item.error is None and (item.effective_from is None or item.effective_from <= now)
-    ]
-    return max(reached, default=None)
+    """The revision that runs use."""
+    found = revision_in_force(revisions, now)
+    return None if found is None else found.revision
 
 
 def merge_conditions(

@@ -22,6 +22,7 @@ from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.ops.http import ops_app
 from piko.ops.server import HttpServer, listen
+from piko.persistence.writer import PersistenceWriter
 from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
 
@@ -55,6 +56,7 @@ class PikoApp:
         self.cpu_manager = CpuManager(metrics=self.metrics)
         self._settings = settings
         self._clock = clock or SystemClock()
+        self.writer = PersistenceWriter(clock=self._clock, metrics=self.metrics)
         self._runtime: Runtime | None = None
 
     def job(
@@ -129,6 +131,7 @@ class PikoApp:
         self._runtime = runtime = Runtime(
             app_name=self.name,
             registry=self.registry,
+            writer=self.writer,
             settings=settings,
             clock=self._clock,
             metrics=self.metrics,

@@ -5,6 +5,7 @@ Everything else takes a `Clock` (or an instant) as an argument, so that a test d
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -30,3 +31,18 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class Slices:
+    """Cuts long work into slices of some milliseconds, between which the event loop turns."""
+
+    def __init__(self, clock: Clock, *, slice_s: float = 0.008) -> None:
+        self._clock = clock
+        self._slice_s = slice_s
+        self._began = clock.monotonic()
+
+    async def pause(self) -> None:
+        """Let others run, if this slice has lasted long enough."""
+        if self._clock.monotonic() - self._began >= self._slice_s:
+            await asyncio.sleep(0)
+            self._began = self._clock.monotonic()

@@ -21,10 +21,12 @@ def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
     """
     try:
         url = make_url(dsn)
-    except ArgumentError:
+        if "@" in (url.host or ""):  # the end of a password that is not percent-encoded
+            raise ArgumentError
+    except (ArgumentError, ValueError):  # a port that is no number
         raise SettingsError(
             f"setting `{source}` is not a database URL (its text is not shown, it may hold a password); "
-            f"expected the form {DSN_EXAMPLE}"
+            f"expected the form {DSN_EXAMPLE}, with @ : / in the password percent-encoded"
         ) from None
     shown = url.render_as_string(hide_password=True)
     if url.drivername not in SUPPORTED_DRIVERS:
@@ -35,6 +37,10 @@ def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
     if url.drivername.startswith("mysql") and not (url.host and url.database):
         raise SettingsError(
             f"setting `{source}` = {shown}: host or database name is missing; expected the form {DSN_EXAMPLE}"
+        )
+    if url.port is not None and not 1 <= url.port <= 65535:
+        raise SettingsError(
+            f"setting `{source}` = {shown}: port {url.port} does not exist; expected 1 to 65535"
         )
     if url.drivername.startswith("sqlite") and url.database in (None, "", ":memory:"):
         raise SettingsError(

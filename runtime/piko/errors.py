@@ -51,6 +51,10 @@ class MigrationError(PikoError):
     """A change of the tables could not be made; what was done stays, and the same call goes on from there."""
 
 
+class RefusedError(PikoError):
+    """What was asked for cannot be done as things are; nothing was changed."""
+
+
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""
 
@@ -79,3 +83,11 @@ class ItemError(PikoError):
     def __init__(self, message: str, *, index: int | None = None) -> None:
         super().__init__(message)
         self.index = index
+
+
+class PayloadError(PikoError):
+    """A payload that its sink cannot write, or that could not be kept on disk."""
+
+
+class SpoolError(PikoError):
+    """The spool on disk cannot be used now."""

@@ -10,13 +10,14 @@ lead, and the last outcomes of this replica would be refused.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from piko.clock import Clock
+from piko.clock import Clock, Slices
 from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
@@ -24,12 +25,14 @@ from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
 from piko.settings import Settings
 from piko.store import migrate
+from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import open_database
@@ -43,6 +46,7 @@ from piko.supervisor import Part, Supervisor
 _LOOK_AGAIN_S = 1.0
 _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
+_WRITER_S = 5.0
 _HAND_OVER_S = 5.0
 _CLOSE_S = 10.0
 
@@ -65,7 +69,14 @@ class Runtime:
     """
 
     def __init__(
-        self, *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
+        self,
+        *,
+        app_name: str,
+        registry: JobRegistry,
+        writer: PersistenceWriter,
+        settings: Settings,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -80,6 +91,7 @@ class Runtime:
         self.database = open_database(settings.mysql_dsn.get_secret_value())
         self.configs = ConfigBook(registry=registry)
         self._registry = registry
+        self._clock = clock
         self._instances = InstanceStore(database=self.database)
         config_rows = ConfigStore(database=self.database)
         self.elector = Elector(
@@ -98,6 +110,7 @@ class Runtime:
             config_rows=config_rows,
             elector=self.elector,
             runs=RunStore(database=self.database),
+            backfills=BackfillStore(database=self.database),
             states=StateStore(database=self.database),
             instances=self._instances,
             instance=self.instance,
@@ -122,12 +135,14 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
+        self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
             heartbeat,
             self.elector,
             reconciler,
             self.dispatcher.ledger,
+            writer,
             self.dispatcher,
         )
         self._supervisor = Supervisor(metrics=metrics)
@@ -184,13 +199,20 @@ class Runtime:
             app=self.instance.app,
             version=self.instance.version,
             instance_id=self.instance.instance_id,
-            jobs=sorted(job.job_id for job in self._registry),
+            jobs=len(self._registry),
             database=self.database.where,
         )
+        self.writer.prepare(
+            folder=self.settings.spool_dir,
+            fsync=self.settings.spool_fsync,
+            owner=self.instance.instance_id,
+        )
         try:
+            gc.freeze()  # modules and registered jobs: they never become garbage
             if await self._prepared():
                 await self._operate()
         finally:
+            await self.writer.close()
             self.ended.set()
             await self.database.close()
             log.info("stopped")
@@ -215,18 +237,24 @@ class Runtime:
     async def _missing(self) -> str | None:
         """What the database still lacks; None when this replica can begin."""
         try:
-            status = await migrate.check(self.settings.mysql_dsn.get_secret_value())
+            status = await migrate.check(self.settings.mysql_dsn.get_secret_value(), compare_tables=False)
             if not status.usable:
                 return status.message
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
             await self._instances.beat(self.instance)
-            published = [self._published(job) for job in self._registry]
-            await DefinitionStore(database=self.database).publish(published)
+            await DefinitionStore(database=self.database).publish(await self._definitions())
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None
+
+    async def _definitions(self) -> list[DefinitionRow]:
+        slices, found = Slices(self._clock), []
+        for job in self._registry:
+            await slices.pause()
+            found.append(self._published(job))
+        return found
 
     def _published(self, job: JobDefinition) -> DefinitionRow:
         schema = None if job.schema is None else json.dumps(job.schema.model_json_schema(), sort_keys=True)
@@ -259,6 +287,8 @@ class Runtime:
         await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
         await _end(self._tasks[self.dispatcher.name])
         await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
+        await self.writer.drain(_WRITER_S)
+        await _end(self._tasks[self.writer.name])
         await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
         await _end(self._tasks[self.elector.name])
         await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")

@@ -38,8 +38,9 @@ _FOREIGN_PREFIXES = ("PIKO_OPERATOR_", "PIKO_TEST_")
 # Kubernetes describes each Service of the namespace to every pod in variables like these; a Service
 # called `piko` must not look like a misspelt setting.
 _SERVICE_LINK = re.compile(
-    r"PIKO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+    r"PIKO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 
 
 class Settings(BaseModel):
@@ -76,6 +77,12 @@ class Settings(BaseModel):
     )
     dask_address: str | None = Field(
         None, description="scheduler of the Dask cluster, for example tcp://dask-scheduler:8786"
+    )
+    spool_dir: Path = Field(
+        Path(".piko/spool"), description="folder in which write intents outlive the process; its own volume"
+    )
+    spool_fsync: bool = Field(
+        True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"
     )
 
     http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
@@ -147,7 +154,7 @@ def trace_settings(
         ):
             continue
         name = variable.removeprefix(PREFIX).lower()
-        if name not in Settings.model_fields and _SERVICE_LINK.fullmatch(variable):
+        if _is_service_link(variable, text):
             continue
         values[name] = text
         origins[name] = f"in the environment as {variable}"
@@ -160,6 +167,13 @@ def trace_settings(
         raise SettingsError("\n".join(_explain(item, origins) for item in error.errors())) from None
     parse_dsn(settings.mysql_dsn.get_secret_value())
     return settings, origins
+
+
+def _is_service_link(variable: str, text: str) -> bool:
+    # A Service called `piko-http` describes itself as PIKO_HTTP_PORT = tcp://…, which is a setting's name.
+    if variable.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(text):
+        return True
+    return _SERVICE_LINK.fullmatch(variable) is not None
 
 
 def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
@@ -179,6 +193,10 @@ def _read_table(path: Path) -> dict[str, Any]:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"settings file {path} is not TOML: {error}") from None
+    except OSError as error:
+        raise SettingsError(
+            f"settings file {path} cannot be read: {error.strerror}; let this process read it"
+        ) from None
     table = document.get("default", {})
     strays = sorted(set(document) - {"default"})
     if strays or not isinstance(table, dict):

@@ -69,6 +69,11 @@ class Supervisor:
             if not done:
                 self.failing.pop(part.name, None)
             await task
+        except asyncio.CancelledError:
+            ourselves = asyncio.current_task()
+            if task.cancelled() and ourselves is not None and not ourselves.cancelling():
+                raise RuntimeError("something within it was cancelled, and so it ended") from None
+            raise
         finally:
             if not task.done():
                 task.cancel()

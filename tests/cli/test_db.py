@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,79 +10,71 @@ from pathlib import Path
 import pytest
 
 from piko.store.migrate import dump, head
-from piko.store.migrations.steps import VERSION_TABLE
+from piko.store.migrations.version_table import VERSION_TABLE
 from piko.store.tables import metadata
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
 
-_OK, _NEEDS_ACTION, _CANNOT = 0, 1, 2
 
-
-class Answer:
-    """How a command ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-def _piko(*arguments: str, cwd: Path, dsn: str | None = None, **environment: str) -> Answer:
-    settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
+def test_it_is_a_program(tmp_path: Path) -> None:
     outcome = subprocess.run(
-        [sys.executable, "-m", "piko", *arguments],
-        cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": os.environ.get("PYTHONPATH", ""), **settings},
+        [sys.executable, "-m", "piko", "db", "check"],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin", "PIKO_MYSQL_DSN": "nonsense"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    assert (outcome.returncode, outcome.stdout) == (CANNOT, "")
+    assert outcome.stderr.startswith("piko: setting `mysql_dsn` is not a database URL")
     assert "Traceback" not in outcome.stderr
-    return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
 def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_path: Path) -> None:
-    before = _piko("db", "check", cwd=tmp_path, dsn=database.dsn)
-    assert before.code == _NEEDS_ACTION
+    before = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
+    assert before.code == NEEDS_ACTION
     assert "none of Piko's tables" in before.err
     assert "run `piko db upgrade`" in before.err
 
-    upgraded = _piko("db", "upgrade", cwd=tmp_path, dsn=database.dsn)
-    assert (upgraded.code, upgraded.err) == (_OK, "")
+    upgraded = piko_here("db", "upgrade", cwd=tmp_path, dsn=database.dsn)
+    assert (upgraded.code, upgraded.err) == (OK, "")
     assert "Create `scheduled_job`." in upgraded.out
     assert f"at revision {head()}, as this release expects" in upgraded.out
 
-    again = _piko("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
-    assert (again.code, again.out.count("\n")) == (_OK, 1), "there is nothing left to do"
-    after = _piko("db", "check", cwd=tmp_path, dsn=database.dsn)
-    assert (after.code, after.err) == (_OK, "")
+    again = piko_here("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
+    assert (again.code, again.out.count("\n")) == (OK, 1), "there is nothing left to do"
+    after = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
+    assert (after.code, after.err) == (OK, "")
 
 
 async def test_check_answers_in_json_for_each_state(migrated_database: TestDatabase, tmp_path: Path) -> None:
     async def state(change: str) -> tuple[str, int]:
         await migrated_database.execute(change)
-        answer = _piko("db", "check", "-o", "json", cwd=tmp_path, dsn=migrated_database.dsn)
+        answer = piko_here("db", "check", "-o", "json", cwd=tmp_path, dsn=migrated_database.dsn)
         document = json.loads(answer.out)
         assert set(document) == {"state", "database", "revision", "expected", "differences", "message"}
         assert document["expected"] == head()
         return document["state"], answer.code
 
     version = f"UPDATE {VERSION_TABLE} SET version_num = "
-    assert await state(f"{version}'{head()}'") == ("current", _OK)
-    assert await state(f"{version}'0.1.0_02'") == ("behind", _NEEDS_ACTION)
-    assert await state(f"{version}'9.0.0_01'") == ("ahead", _OK)
+    assert await state(f"{version}'{head()}'") == ("current", OK)
+    assert await state(f"{version}'0.1.0_02'") == ("behind", NEEDS_ACTION)
+    assert await state(f"{version}'9.0.0_01'") == ("ahead", OK)
     await migrated_database.execute(f"{version}'{head()}'")
-    assert await state("DROP TABLE job_lock") == ("drifted", _NEEDS_ACTION)
+    assert await state("DROP TABLE job_lock") == ("drifted", NEEDS_ACTION)
 
 
 async def test_a_drifted_schema_is_described_line_by_line(
     migrated_database: TestDatabase, tmp_path: Path
 ) -> None:
     await migrated_database.execute("DROP TABLE job_lock")
-    answer = _piko("db", "check", cwd=tmp_path, dsn=migrated_database.dsn)
-    assert answer.code == _NEEDS_ACTION
+    answer = piko_here("db", "check", cwd=tmp_path, dsn=migrated_database.dsn)
+    assert answer.code == NEEDS_ACTION
     assert "table job_lock is missing" in answer.err
-    assert _piko("db", "upgrade", cwd=tmp_path, dsn=migrated_database.dsn).code == _NEEDS_ACTION
+    assert piko_here("db", "upgrade", cwd=tmp_path, dsn=migrated_database.dsn).code == NEEDS_ACTION
 
 
 def test_a_database_that_is_down_is_said_without_the_password(
@@ -93,10 +84,10 @@ def test_a_database_that_is_down_is_said_without_the_password(
     dsn = f"mysql+asyncmy://piko:hush@127.0.0.1:{own_mariadb.port}/piko"
     for command in ("check", "upgrade"):
         for answer in (
-            _piko("db", command, cwd=tmp_path, dsn=dsn),
-            _piko("db", command, "--dsn", dsn, cwd=tmp_path),
+            piko_here("db", command, cwd=tmp_path, dsn=dsn),
+            piko_here("db", command, "--dsn", dsn, cwd=tmp_path),
         ):
-            assert answer.code == _CANNOT
+            assert answer.code == CANNOT
             assert f"piko:***@127.0.0.1:{own_mariadb.port}/piko is not available" in answer.err
             assert "hush" not in answer.out + answer.err
 
@@ -108,12 +99,12 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
     upgrade = piko_process("-m", "piko", "db", "upgrade", env={"PIKO_MYSQL_DSN": database.dsn})
     upgrade.wait_for_line("0.1.0_03")
     own_mariadb.kill()
-    if upgrade.wait() != _OK:  # else it was done before the server was
-        assert upgrade.returncode == _CANNOT
+    if upgrade.wait() != OK:  # else it was done before the server was
+        assert upgrade.returncode == CANNOT
         assert "is not available" in upgrade.output
     assert "Traceback" not in upgrade.output
     own_mariadb.start()
-    assert _piko("db", "upgrade", cwd=tmp_path, dsn=database.dsn).code == _OK
+    assert piko_here("db", "upgrade", cwd=tmp_path, dsn=database.dsn).code == OK
 
 
 @pytest.mark.parametrize(
@@ -127,34 +118,34 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
     ],
 )
 def test_a_setting_that_cannot_work_is_explained(tmp_path: Path, dsn: str | None, said: str) -> None:
-    answer = _piko("db", "check", cwd=tmp_path, dsn=dsn)
-    assert answer.code == _CANNOT
+    answer = piko_here("db", "check", cwd=tmp_path, dsn=dsn)
+    assert answer.code == CANNOT
     assert said in answer.err
     assert "hush" not in answer.out + answer.err
 
 
 def test_an_option_that_cannot_work_is_explained_by_its_name(tmp_path: Path) -> None:
-    answer = _piko("db", "upgrade", "--dsn", "postgresql://piko:hush@db/piko", cwd=tmp_path)
-    assert answer.code == _CANNOT
+    answer = piko_here("db", "upgrade", "--dsn", "postgresql://piko:hush@db/piko", cwd=tmp_path)
+    assert answer.code == CANNOT
     assert "`--dsn` = postgresql://piko:***@db/piko" in answer.err
     assert "hush" not in answer.err
 
 
 @pytest.mark.parametrize("arguments", [("db", "check", "-o", "yaml"), ("db", "migrate"), ("db", "--what")])
 def test_a_command_that_is_not_understood_exits_with_2(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    assert _piko(*arguments, cwd=tmp_path).code == _CANNOT
+    assert piko_here(*arguments, cwd=tmp_path).code == CANNOT
 
 
 def test_checking_a_file_that_is_not_there_does_not_make_it(tmp_path: Path) -> None:
     path = tmp_path / "misspelt.db"
-    assert _piko("db", "check", "--dsn", f"sqlite+aiosqlite:///{path}", cwd=tmp_path).code == _NEEDS_ACTION
+    assert piko_here("db", "check", "--dsn", f"sqlite+aiosqlite:///{path}", cwd=tmp_path).code == NEEDS_ACTION
     assert not path.exists()
 
 
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb", "sqlite"])
 def test_dump_needs_no_settings_and_prints_every_table(tmp_path: Path, dialect: str) -> None:
-    answer = _piko("db", "dump", "--dialect", dialect, cwd=tmp_path)
-    assert (answer.code, answer.err) == (_OK, "")
+    answer = piko_here("db", "dump", "--dialect", dialect, cwd=tmp_path)
+    assert (answer.code, answer.err) == (OK, "")
     assert answer.out == dump(dialect)
     for table in metadata.tables:
         assert f"CREATE TABLE {table} (" in answer.out

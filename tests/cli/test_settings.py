@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from piko.settings import Settings
-from tests.cli.test_db import _piko
+from tests.cli.piko import piko
 
 _DSN = "mysql+asyncmy://ada:open-sesame@db:3306/piko?charset=utf8mb4&ssl_key_passphrase=hush"
 
@@ -14,7 +14,7 @@ _DSN = "mysql+asyncmy://ada:open-sesame@db:3306/piko?charset=utf8mb4&ssl_key_pas
 def test_each_value_is_told_with_its_origin_and_the_environment_wins(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("[default]\nleader_lease_s = 60\npoll_interval_s = 2\n")
     (tmp_path / ".secrets.toml").write_text(f'[default]\nmysql_dsn = "{_DSN}"\n')
-    answer = _piko("settings", "-o", "json", cwd=tmp_path, PIKO_POLL_INTERVAL_S="3")
+    answer = piko("settings", "-o", "json", cwd=tmp_path, PIKO_POLL_INTERVAL_S="3")
     assert answer.code == 0
     told = json.loads(answer.out)
     assert set(told) == set(Settings.model_fields)
@@ -26,7 +26,7 @@ def test_each_value_is_told_with_its_origin_and_the_environment_wins(tmp_path: P
 
 def test_no_secret_is_printed(tmp_path: Path) -> None:
     for form in ("text", "json"):
-        answer = _piko("settings", "-o", form, cwd=tmp_path, dsn=_DSN)
+        answer = piko("settings", "-o", form, cwd=tmp_path, dsn=_DSN)
         assert "mysql+asyncmy://ada:***@db:3306/piko" in answer.out
         assert "charset=utf8mb4" in answer.out
         assert "open-sesame" not in answer.out + answer.err
@@ -34,16 +34,16 @@ def test_no_secret_is_printed(tmp_path: Path) -> None:
 
 
 def test_a_person_gets_a_table(tmp_path: Path) -> None:
-    lines = _piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_TIMEZONE="Asia/Shanghai").out.splitlines()
+    lines = piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_TIMEZONE="Asia/Shanghai").out.splitlines()
     assert lines[0].split() == ["SETTING", "VALUE", "FROM"]
     [zone] = [line for line in lines if line.startswith("timezone ")]
     assert zone.split(maxsplit=2) == ["timezone", '"Asia/Shanghai"', "the environment as PIKO_TIMEZONE"]
 
 
 def test_settings_that_cannot_work_are_named(tmp_path: Path) -> None:
-    answer = _piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_CPU_BACKEND="dask", PIKO_CPU_WORKERS="-1")
+    answer = piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_CPU_BACKEND="dask", PIKO_CPU_WORKERS="-1")
     assert answer.code == 2
     assert "setting `cpu_workers` = '-1' (in the environment as PIKO_CPU_WORKERS)" in answer.err
-    answer = _piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_CPU_BACKEND="dask")
+    answer = piko("settings", cwd=tmp_path, dsn=_DSN, PIKO_CPU_BACKEND="dask")
     assert answer.code == 2
     assert "needs `dask_address`: set PIKO_DASK_ADDRESS" in answer.err

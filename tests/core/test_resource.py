@@ -93,12 +93,12 @@ def test_a_job_accepts_every_kind_of_resource(source: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (Named, r"'thing': .*Named is made without arguments .* takes \(name: .*; give an instance"),
-        (NoContext, r"it is called with the run's context, but takes \(self\)"),
-        (NoContext(), r"it is called with the run's context, but takes \(\)"),
-        (NotDecorated, r"`acquire` must return an async context manager; decorate it"),
+        (Named, r"'thing': it is made anew for each run, as Named\(\), but it takes \(name: "),
+        (NoContext, r"`acquire` is called with \(self, ctx\), but it takes \(self\)"),
+        (NoContext(), r"`acquire` is called with \(ctx\), but it takes \(\)"),
+        (NotDecorated, r"`acquire` must return an async context manager; write it as `async def`"),
         (Generator(), r"`acquire` must return an async context manager"),
-        (lambda one, two: None, r"takes \(one, two\); expected"),
+        (lambda one, two: None, r"is called with \(ctx\), or with \(\), but it takes \(one, two\)"),
         (object, r"is not a resource; expected a class with a method `acquire\(self, ctx\)`"),
         ("text", r"'text' is not a resource"),
         (None, r"None is not a resource"),

@@ -174,6 +174,8 @@ class DatabaseServer:
                 self._flavour.initialize,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # A server removes what others left in its folder for temporary files, so it needs its own.
+                env={**os.environ, "TMPDIR": str(self._folder)},
                 check=False,
                 timeout=_START_TIMEOUT_S,
             )

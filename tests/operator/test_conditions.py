@@ -39,7 +39,9 @@ _ROW = ConfigSummary(job_id="a", version=2, managed_by="o", effective_from=None,
 
 
 def _revision(number: int, **values: Any) -> RevisionSummary:
-    plain = RevisionSummary(job_id="a", revision=number, row_version=number, effective_from=None, error=None)
+    plain = RevisionSummary(
+        job_id="a", revision=number, row_version=number, effective_from=None, error=None, created_at=_NOW
+    )
     return replace(plain, **values)
 
 
@@ -81,6 +83,11 @@ def test_ready_follows_the_runtimes_verdict(
             "False Waiting",
         ),
         ([_revision(1), _revision(2, effective_from=_NOW)], "True Valid", "True InForce"),
+        (
+            [_revision(1, effective_from=_NOW - timedelta(hours=1)), _revision(2, effective_from=_NOW)],
+            "True Valid",
+            "True InForce",
+        ),
     ],
 )
 def test_a_config_is_valid_and_in_force_as_its_revisions_say(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from piko.cli import db, dev, run, settings
+from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate
 from piko.errors import MigrationError, PikoError, SchemaVersionError
 
 _NEEDS_ACTION = (MigrationError, SchemaVersionError)
@@ -37,9 +37,19 @@ def program() -> typer.Typer:
     )
     commands.callback()(_program)
     commands.add_typer(db.commands, name="db")
+    commands.add_typer(spool.commands, name="spool")
     commands.command()(run.run)
     commands.command()(dev.dev)
     commands.command()(settings.settings)
+    commands.command()(jobs.jobs)
+    commands.command()(jobs.runs)
+    commands.command("next")(upcoming.next_instants)
+    commands.command()(act.trigger)
+    commands.command()(act.pause)
+    commands.command()(act.resume)
+    commands.add_typer(backfill.commands, name="backfill")
+    commands.add_typer(config.commands, name="config")
+    commands.command()(validate.validate)
     return commands
 
 

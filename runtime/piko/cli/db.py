@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force
+
 if TYPE_CHECKING:
     from piko.store.migrate import SchemaStatus
 
@@ -21,24 +23,6 @@ class Dialect(StrEnum):
     MYSQL = "mysql"
     MARIADB = "mariadb"
     SQLITE = "sqlite"
-
-
-class Output(StrEnum):
-    """Forms of an answer."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-Dsn = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URL",
-        help="Database URL. Better leave it out: then it is the setting `mysql_dsn` (PIKO_MYSQL_DSN), "
-        "which no process list shows.",
-        show_default=False,
-    ),
-]
 
 
 @commands.command()
@@ -54,18 +38,18 @@ def upgrade(
     def show(revision: str, what: str) -> None:
         typer.echo(f"{revision}  {what}")
 
-    _finish(asyncio.run(migrate.upgrade(_dsn(dsn), lock_wait_s=lock_wait, on_revision=show)))
+    _finish(asyncio.run(migrate.upgrade(dsn_in_force(dsn), lock_wait_s=lock_wait, on_revision=show)))
 
 
 @commands.command()
 def check(
     dsn: Dsn = None,
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")] = Output.TEXT,
+    output: Form = Output.TEXT,
 ) -> None:
     """Compare the tables with this release; exit 1 if something needs to be done."""
     from piko.store import migrate
 
-    _finish(asyncio.run(migrate.check(_dsn(dsn))), output)
+    _finish(asyncio.run(migrate.check(dsn_in_force(dsn))), output)
 
 
 @commands.command()
@@ -76,16 +60,6 @@ def dump(
     from piko.store import migrate
 
     typer.echo(migrate.dump(dialect), nl=False)
-
-
-def _dsn(given: str | None) -> str:
-    from piko.dsn import parse_dsn
-    from piko.settings import load_settings
-
-    if given is None:
-        return load_settings().mysql_dsn.get_secret_value()
-    parse_dsn(given, source="--dsn")
-    return given
 
 
 def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-
-from piko.cli.db import Output
+from piko.cli.answers import Form, Output, show_json, show_table
 
 if TYPE_CHECKING:
     from piko.settings import Settings
@@ -15,9 +14,7 @@ if TYPE_CHECKING:
 _DEFAULT = "default"
 
 
-def settings(
-    output: Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")] = Output.TEXT,
-) -> None:
+def settings(output: Form = Output.TEXT) -> None:
     """Print the settings in force in this directory and environment; secrets are masked."""
     from piko.settings import trace_settings
 
@@ -27,13 +24,10 @@ def settings(
         for name in type(found).model_fields
     ]
     if output is Output.JSON:
-        answer = {name: {"value": value, "from": origin} for name, value, origin in rows}
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    texts = [("SETTING", "VALUE", "FROM"), *((name, _text(value), origin) for name, value, origin in rows)]
-    widths = [max(len(row[column]) for row in texts) for column in (0, 1)]
-    for name, value, origin in texts:
-        typer.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
+        show_json({name: {"value": value, "from": origin} for name, value, origin in rows})
+    else:
+        lines = [(name, _text(value), origin) for name, value, origin in rows]
+        show_table(["SETTING", "VALUE", "FROM"], lines, otherwise="no settings")
 
 
 def _shown(found: Settings, name: str) -> object:
@@ -44,7 +38,9 @@ def _shown(found: Settings, name: str) -> object:
     value = getattr(found, name)
     if name == "mysql_dsn":
         return masked_dsn(value.get_secret_value())
-    return "***" if isinstance(value, SecretStr) else value
+    if isinstance(value, SecretStr):
+        return "***"
+    return str(value) if isinstance(value, Path) else value
 
 
 def _text(value: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -14,22 +14,25 @@ from piko.core.types import DataInterval, TriggerType
 class JobContext(Mapping[str, Any]):
     """A mapping that also has attributes: `ctx["run_id"]` and `ctx.run_id` are the same.
 
-    `data_interval` is there for stateful jobs only. `idempotency_key` is the same for every attempt at
-    one due time, so that a handler can make its outside effects happen once.
+    `data_interval` is there for stateful jobs only, `backfill_id` in a backfill only. `idempotency_key` is
+    the same for every attempt at one due time, so that a handler can make its outside effects happen once;
+    a backfill means to do them again, and has keys of its own.
     """
 
     run_id: str
     job_id: str
-    config: Any
+    config: Any = field(repr=False)
     scheduled_time: datetime
     attempt: int
     trigger_type: TriggerType
     data_interval: DataInterval | None = None
     config_revision: int | None = None
+    backfill_id: str | None = None
 
     @property
     def idempotency_key(self) -> str:
-        return f"{self.job_id}@{self.scheduled_time.isoformat()}"
+        due_time = f"{self.job_id}@{self.scheduled_time.isoformat()}"
+        return due_time if self.backfill_id is None else f"{due_time}/{self.backfill_id}"
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._keys():
@@ -43,7 +46,8 @@ class JobContext(Mapping[str, Any]):
         return len(self._keys())
 
     def _keys(self) -> list[str]:
-        names = [field.name for field in fields(self)]
-        if self.data_interval is None:
-            names.remove("data_interval")
+        names = [item.name for item in fields(self)]
+        for name in ("data_interval", "backfill_id"):
+            if getattr(self, name) is None:
+                names.remove(name)
         return [*names, "idempotency_key"]

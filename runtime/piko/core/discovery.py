@@ -30,6 +30,8 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
         if module.name.rpartition(".")[2] == module_name:
             _import(module.name)
             found.append(module.name)
+    for folder in root.__path__:
+        _refuse_hidden(Path(folder), package, module_name)
     if not found:
         raise DiscoveryError(
             f"autodiscover({package!r}, module_name={module_name!r}): no module of that name below "
@@ -38,8 +40,20 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
     return found
 
 
+def _refuse_hidden(root: Path, package: str, module_name: str) -> None:
+    """Python does not look into a folder without `__init__.py`: its jobs would be missing in silence."""
+    for file in sorted(root.rglob(f"{module_name}.py")):
+        folders = [root / folder for folder in file.relative_to(root).parents if folder != Path()]
+        bare = [folder for folder in folders if not (folder / "__init__.py").is_file()]
+        if bare:
+            raise DiscoveryError(
+                f"autodiscover({package!r}): {file} is not found by Python, for {bare[0]} has no "
+                "__init__.py; create an empty one"
+            )
+
+
 def _share_main_module() -> None:
-    """Make `from app import app` in a jobs module find the running `python app.py`.
+    """Make `from app import app` in a jobs module find the running `python app.py` or `python -m app`.
 
     Without it Python would load `app.py` a second time, and the jobs would register with an app that
     nobody runs.
@@ -49,9 +63,10 @@ def _share_main_module() -> None:
     main = sys.modules.get("__main__")
     if caller is None or main is None or caller.f_globals is not vars(main):
         return
-    file = getattr(main, "__file__", None)
-    if file is not None and getattr(main, "__spec__", None) is None:
-        sys.modules.setdefault(Path(file).stem, main)
+    file, spec = getattr(main, "__file__", None), getattr(main, "__spec__", None)
+    name = spec.name if spec is not None else None if file is None else Path(file).stem
+    if name is not None:
+        sys.modules.setdefault(name, main)
 
 
 def _import(name: str) -> ModuleType:

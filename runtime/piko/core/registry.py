@@ -72,7 +72,8 @@ def _check(job: JobDefinition, where: str) -> None:
     if not isinstance(job.job_id, str) or not JOB_ID_PATTERN.fullmatch(job.job_id):
         raise RegistrationError(f"{where}: job_id must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")
     call = getattr(job.handler, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler
-    if not (inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)):
+    is_async = inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)
+    if inspect.isclass(job.handler) or not is_async:
         raise RegistrationError(
             f"{where}: the handler is not async; write "
             f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, "
@@ -80,12 +81,14 @@ def _check(job: JobDefinition, where: str) -> None:
         )
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")
-    if job.timeout_s is not None and not job.timeout_s > 0:
+    if job.timeout_s is not None and not (isinstance(job.timeout_s, int | float) and job.timeout_s > 0):
         raise RegistrationError(
             f"{where}: timeout_s = {job.timeout_s!r} must be a positive number of seconds"
         )
-    if job.max_attempts < 1:
-        raise RegistrationError(f"{where}: max_attempts = {job.max_attempts!r} must be at least 1")
+    if not (isinstance(job.max_attempts, int) and job.max_attempts >= 1):
+        raise RegistrationError(
+            f"{where}: max_attempts = {job.max_attempts!r} must be a whole number of at least 1"
+        )
     for name, factory in job.resources.items():
         check_resource(factory, where=f"{where}, resource {name!r}")
     _check_signature(job, where)

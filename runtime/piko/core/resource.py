@@ -128,41 +128,45 @@ def opened(source: Any, ctx: JobContext | AppContext) -> AbstractAsyncContextMan
 
 def check_resource(source: object, *, where: str) -> None:
     """Raise `RegistrationError` unless `source` is something that can be acquired for a run."""
-    if inspect.isclass(source):
-        acquire = getattr(source, "acquire", None)
-        if acquire is not None and not _fits(source):
-            raise RegistrationError(
-                f"{where}: {described(source)} is made without arguments for each run, but it takes "
-                f"{inspect.signature(source)}; give an instance instead, or defaults"
-            )
-        fits = acquire is not None and _fits(acquire, None, None)  # self and ctx: not bound yet
-    elif (acquire := getattr(source, "acquire", None)) is not None:
-        fits = _fits(acquire, None)
-    else:
-        acquire = source if callable(source) else None
-        fits = acquire is not None and (_fits(acquire, None) or _fits(acquire))
+    is_function = callable(source) and not inspect.isclass(source) and not hasattr(source, "acquire")
+    acquire: Any = source if is_function else getattr(source, "acquire", None)
+    name = getattr(acquire, "__name__", "it")
     if not callable(acquire):
         raise RegistrationError(
             f"{where}: {source!r} is not a resource; expected a class with a method `acquire(self, ctx)`, an "
             "instance of one, or a function of `ctx`, each decorated with @asynccontextmanager"
         )
-    if inspect.iscoroutinefunction(acquire) or inspect.isasyncgenfunction(acquire):
+    undecorated = inspect.iscoroutinefunction(acquire) or inspect.isasyncgenfunction(acquire)
+    if undecorated or inspect.isgeneratorfunction(inspect.unwrap(acquire)):
         raise RegistrationError(
-            f"{where}: `{acquire.__name__}` must return an async context manager; decorate it with "
-            "@asynccontextmanager"
+            f"{where}: `{name}` must return an async context manager; write it as `async def` "
+            "with one `yield`, decorated with @asynccontextmanager"
         )
-    if not fits:
-        raise RegistrationError(
-            f"{where}: it is called with the run's context, but takes {inspect.signature(acquire)}; "
-            "expected (self, ctx) of a method, (ctx) or () of a function"
-        )
+    if inspect.isclass(source):
+        _check_call(source, (), f"{where}: it is made anew for each run, as {source.__name__}()")
+        is_method = inspect.isfunction(inspect.getattr_static(source, "acquire"))
+        call = f"{where}: `acquire` is called with (self, ctx)"
+        _check_call(acquire, (None, None) if is_method else (None,), call)
+    elif not is_function:
+        _check_call(acquire, (None,), f"{where}: `acquire` is called with (ctx)")
+    elif not _fits(acquire):
+        _check_call(acquire, (None,), f"{where}: `{name}` is called with (ctx), or with ()")
 
 
-def _fits(function: Any, *arguments: object) -> bool:
+def _check_call(function: Callable[..., object], arguments: tuple[None, ...], what: str) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # written in C, some tell nothing of it
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise RegistrationError(f"{what}, but it takes {signature}: {error}") from None
+
+
+def _fits(function: Callable[..., object], *arguments: object) -> bool:
     try:
         inspect.signature(function).bind(*arguments)
-    except TypeError:
+    except (TypeError, ValueError):
         return False
-    except ValueError:  # a built-in without a signature: only the call can tell
-        return True
     return True

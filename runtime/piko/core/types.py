@@ -43,6 +43,18 @@ class TriggerType(StrEnum):
     BACKFILL = "backfill"
 
 
+class BackfillState(StrEnum):
+    """States of a `backfill` row: a request to run the windows of a range."""
+
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    CANCELLED = "CANCELLED"
+    SUCCEEDED = "SUCCEEDED"
+    """Every window of the range succeeded."""
+    FAILED = "FAILED"
+    """Every window of the range was run, and some did not succeed."""
+
+
 class OverlapPolicy(StrEnum):
     """What happens when an instant is due while `max_instances` runs of the job are still going."""
 

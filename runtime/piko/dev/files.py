@@ -19,7 +19,7 @@ from piko_operator.resources import Manifest
 _SUFFIXES = (".yaml", ".yml")
 
 # Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
-_OURS = re.compile(r"piko\.dev|\bPiko(Schedule|JobConfig)\b")
+OURS = re.compile(r"piko\.dev|\bPiko(Schedule|JobConfig)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +110,7 @@ class ResourceFiles:
                 text = path.read_text(encoding="utf-8", errors="replace")
             except OSError:  # it went away, or is being replaced just now: the next look tells
                 continue
-            if _OURS.search(text):
+            if OURS.search(text):
                 texts[path.name] = text
         return texts
 

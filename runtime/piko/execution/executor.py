@@ -10,7 +10,7 @@ from datetime import datetime
 
 from piko.clock import Clock
 from piko.core.context import JobContext
-from piko.core.types import RunState
+from piko.core.types import RunState, TriggerType
 from piko.errors import ConfigError
 from piko.execution.resources import AppResources, RunResources
 from piko.observability.logs import get_logger
@@ -21,6 +21,7 @@ from piko.store.leases import Fence
 from piko.store.run_rows import Run
 
 _ERROR_LIMIT = 8_000
+_CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
 
@@ -108,7 +109,9 @@ class Executor:
         if late:
             for run_id in list(self._active):
                 self.cancel(run_id, reason="the replica stopped", by_shutdown=True)
-            await asyncio.wait(late, timeout=5)
+            _, deaf = await asyncio.wait(late, timeout=_CLEAN_UP_S)
+            if deaf:
+                log.error("handlers_ignore_cancellation", runs=[task.get_name() for task in deaf])
 
     async def close(self) -> None:
         """Close what the runs have shared; nothing may run any more."""
@@ -123,8 +126,6 @@ class Executor:
             if active.reason is None:
                 self._announce(run, started_at)
                 end = await self._attempt(run, job, started_at)
-        except asyncio.CancelledError as error:
-            end = _End(RunState.CANCELLED, error)
         finally:
             del self._active[run.run_id]
             self._metrics.jobs_running.set(len(self._active))
@@ -150,16 +151,17 @@ class Executor:
             )
 
     def _announce(self, run: Run, started_at: datetime) -> None:
-        self._metrics.job_start_delay.labels(run.job_id).observe(
-            max((started_at - run.scheduled_time).total_seconds(), 0.0)
-        )
-        self._metrics.job_last_run.labels(run.job_id).set(started_at.timestamp())
+        if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
+            self._metrics.job_start_delay.labels(run.job_id).observe(
+                max((started_at - run.scheduled_time).total_seconds(), 0.0)
+            )
+            self._metrics.job_last_run.set(run.job_id, started_at)
         log.info(
             "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
         )
 
     async def _attempt(self, run: Run, job: PlannedJob, started_at: datetime) -> _End:
-        """Call the handler. Raises `CancelledError` where this run is cancelled, and nothing else."""
+        """Call the handler; raises nothing, whatever it does."""
         revision = None
         limit = asyncio.timeout(job.timeout_s)
         try:
@@ -171,9 +173,9 @@ class Executor:
                 acquired = await resources.acquire(job.definition.resources, context)
                 await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
-            if _is_being_cancelled():
-                raise
-            return _End(RunState.FAILED, error, revision)  # of something that the handler waited for
+            # Else it is something that the handler waited for, and nobody meant this run.
+            state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
+            return _End(state, error, revision)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision)
         # A handler that drops its cancellation and returns has not been in time either.
@@ -190,6 +192,7 @@ def _context(run: Run, config: ConfigInForce) -> JobContext:
         trigger_type=run.trigger_type,
         data_interval=run.window,
         config_revision=config.revision,
+        backfill_id=run.backfill_id,
     )
 
 

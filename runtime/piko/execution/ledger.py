@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from piko.core.types import RunState
+from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -91,8 +91,8 @@ class Ledger:
 
     def _count(self, outcome: Outcome) -> Outcome:
         self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
-        if outcome.state is RunState.SUCCESS:
-            self._metrics.job_last_success.labels(outcome.run.job_id).set(outcome.finished_at.timestamp())
+        if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
+            self._metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
         return outcome
 
     def _next_batch(self) -> tuple[Fence, list[Outcome]]:

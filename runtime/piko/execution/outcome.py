@@ -12,6 +12,9 @@ from piko.store.run_rows import Outcome, Run
 from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 
+# No later tick comes back to a window of a backfill, so a crash of the replica must not leave it out; one
+# that brings down every replica must not do so for ever.
+_ATTEMPTS_AT_A_LOST_WINDOW = 3
 _RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
 
 
@@ -46,7 +49,10 @@ def conclude(ending: Ending, *, retry_id: str) -> Outcome:
 
 def next_attempt(run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str) -> Run | None:
     """The queued next attempt, where one is left."""
-    if state not in _RETRIED or run.attempt >= job.max_attempts:
+    most = job.max_attempts
+    if state is RunState.LOST and run.trigger_type is TriggerType.BACKFILL:
+        most = max(most, _ATTEMPTS_AT_A_LOST_WINDOW)
+    if state not in _RETRIED or run.attempt >= most:
         return None
     delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
     return _again(run, retry_id, attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))

@@ -7,12 +7,49 @@ test run) do not share counters. Timestamps rather than ages, base units, never 
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
+from datetime import datetime
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+
+
+class JobInstants(Collector):
+    """A gauge of one instant per job.
+
+    The client's own gauges keep an object with a lock for each job, a kilobyte of it, and 10,000 jobs have
+    several.
+    """
+
+    def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self._seconds: dict[str, float] = {}
+        registry.register(self)
+
+    def set(self, job_id: str, instant: datetime) -> None:
+        self._seconds[job_id] = instant.timestamp()
+
+    def remove(self, job_id: str) -> None:
+        self._seconds.pop(job_id, None)
+
+    def clear(self) -> None:
+        self._seconds.clear()
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self._name, self._text, labels=["job_id"])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
+        for job_id, seconds in list(self._seconds.items()):
+            family.add_metric([job_id], seconds)
+        return [family]
 
 
 class Metrics:
@@ -53,7 +90,21 @@ class Metrics:
             "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
         )
         self.persistence_queue = Gauge(
-            "piko_persistence_queue_size", "Write intents that wait for their sink.", registry=registry
+            "piko_persistence_queue_size", "Write intents that are not delivered yet.", ["sink"],
+            registry=registry,
+        )  # fmt: skip
+        self.persistence_intents = Counter(
+            "piko_persistence_intents", "Write intents accepted and delivered.", ["sink", "outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.persistence_batch_size = Histogram(
+            "piko_persistence_batch_size", "Write intents in a batch.", ["sink"],
+            buckets=_BATCHES, registry=registry,
+        )  # fmt: skip
+        self.persistence_sink_failures = self._of_sink("sink_failure", "Batches that a sink did not take.")
+        self.persistence_spilled = self._of_sink("spilled", "Write intents moved from memory to the spool.")
+        self.persistence_recovered = self._of_sink(
+            "recovered", "Write intents found in the spool at a start."
         )
         self.cpu_workers = Gauge("piko_cpu_workers", "Worker processes of this replica.", registry=registry)
         self.cpu_busy = Gauge("piko_cpu_workers_busy", "Chunks being computed.", registry=registry)
@@ -64,6 +115,7 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.persistence_dead_letters = self._of_sink("dead_letter", "Write intents that a sink refused.")
         self.db_errors = Counter(
             "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
         )
@@ -74,10 +126,25 @@ class Metrics:
             {"version": version("piko"), "python": platform.python_version()}
         )
 
-    def _job_instant(self, what: str, text: str) -> Gauge:
-        return Gauge(f"piko_job_{what}_timestamp_seconds", text, ["job_id"], registry=self.registry)
+    def _job_instant(self, what: str, text: str) -> JobInstants:
+        return JobInstants(f"piko_job_{what}_timestamp_seconds", text, registry=self.registry)
+
+    def _of_sink(self, what: str, text: str) -> Counter:
+        return Counter(f"piko_persistence_{what}", text, ["sink"], registry=self.registry)
+
+    def persistence_waiting(self, sink: str, count: int) -> None:
+        self.persistence_queue.labels(sink).set(count)
+
+    def no_next_run(self, job_id: str) -> None:
+        """The job is not due again as things stand, so that no alert waits for it."""
+        self.job_next_run.remove(job_id)
 
     def forget_job(self, job_id: str) -> None:
         """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
-        for gauge in (self.job_next_run, self.job_watermark):
-            gauge.remove_by_labels({"job_id": job_id})
+        for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
+            gauge.remove(job_id)
+
+    def forget_plans(self) -> None:
+        """This replica no longer leads: when jobs are due next is for another to say."""
+        self.job_next_run.clear()
+        self.runs_queued.set(0)

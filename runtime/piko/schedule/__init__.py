@@ -8,7 +8,7 @@ from piko.schedule.explain import ExplainedInstant, Explanation, explain, why_si
 from piko.schedule.jitter import start_offset
 from piko.schedule.parsing import parse_schedule
 from piko.schedule.schedule import Schedule
-from piko.schedule.windows import latest_window, missing_windows, window_ending_at
+from piko.schedule.windows import latest_window, missing_windows, window_ending_at, without_bounds
 
 __all__ = [
     "ExplainedInstant",
@@ -21,4 +21,5 @@ __all__ = [
     "start_offset",
     "why_silent",
     "window_ending_at",
+    "without_bounds",
 ]

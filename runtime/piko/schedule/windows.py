@@ -7,10 +7,17 @@ windows meet without gap or overlap, also where daylight saving moves the instan
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from piko.core.types import DataInterval
+from piko.schedule.instants import FIRST_INSTANT, LAST_INSTANT
 from piko.schedule.schedule import Schedule
+
+
+def without_bounds(schedule: Schedule) -> Schedule:
+    """The instants that the expression names: bounds decide when a schedule fires, not which data exists."""
+    return replace(schedule, start=FIRST_INSTANT, end=LAST_INSTANT)
 
 
 def missing_windows(schedule: Schedule, *, watermark: datetime, now: datetime) -> Iterator[DataInterval]:

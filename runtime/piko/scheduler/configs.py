@@ -1,15 +1,20 @@
 """Which config a run gets.
 
-Every content that `job_config` ever held is a revision. In force is the newest revision that is valid and
-whose `effective_from` has come; so a config for the future leaves the present one in force until then,
-across restarts, and an invalid one never replaces a valid one.
+Every content that `job_config` ever held is a revision. In force is the newest revision that has taken
+effect: it is valid, its `effective_from` has come, and it was still in the row when it came. So a config for
+the future leaves the present one in force until then, across restarts; one that is replaced before its time
+never takes effect; and an invalid one never replaces a valid one.
+
+A revision that was valid once stays the one in force although a later release's model refuses it: its runs
+fail and say so, for falling back to what somebody replaced long ago would be worse. The other way round, a
+revision that was refused takes effect when a release comes whose model accepts it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +24,7 @@ from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError
 from piko.store.configs import ConfigRevision, ConfigRow
+from piko.store.revisions import revision_in_force
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +32,7 @@ class ConfigInForce:
     """What a run gets as `ctx["config"]`. `revision` is None where nothing was ever configured."""
 
     revision: int | None
-    value: Any
+    value: Any = field(repr=False)
 
 
 class ConfigBook:
@@ -35,26 +41,40 @@ class ConfigBook:
     def __init__(self, *, registry: JobRegistry) -> None:
         self._registry = registry
         self._revisions: dict[str, list[ConfigRevision]] = {}
-        self._present: set[str] = set()
+        self._rows: dict[str, ConfigRow] = {}
         self._unrecorded: dict[tuple[str, int], ConfigRevision] = {}
 
-    def load(self, revisions: Iterable[ConfigRevision]) -> None:
-        """Take over what is recorded, oldest first per job."""
-        found: dict[str, list[ConfigRevision]] = {}
+    def job_ids(self) -> Collection[str]:
+        """Jobs that have a row."""
+        return list(self._rows)
+
+    def load(self, job_ids: Iterable[str], revisions: Iterable[ConfigRevision]) -> None:
+        """Take over what is recorded of `job_ids`, oldest first; what their rows hold comes after it.
+
+        Replicas that do not lead number what they see by themselves; a new leader loads what the one before
+        it has recorded.
+        """
+        found: dict[str, list[ConfigRevision]] = {job_id: [] for job_id in job_ids}
         for revision in revisions:
             found.setdefault(revision.job_id, []).append(revision)
         self._revisions.update(found)
-        for job_id in found:
-            self._unrecorded = {key: item for key, item in self._unrecorded.items() if key[0] != job_id}
+        self._unrecorded = {key: item for key, item in self._unrecorded.items() if key[0] not in found}
+        for job_id, known in found.items():
+            for number, revision in enumerate(known):
+                if revision.error is not None and self._judge(revision) is None:
+                    known[number] = accepted = replace(revision, error=None)
+                    self._unrecorded[job_id, revision.revision] = accepted
+        self.observe([self._rows[job_id] for job_id in found if job_id in self._rows])
 
     def observe(self, rows: Iterable[ConfigRow]) -> None:
         """Note what the rows hold now; a content other than the newest revision's is a new revision."""
         for row in rows:
-            self._present.add(row.job_id)
+            self._rows[row.job_id] = row
             known = self._revisions.setdefault(row.job_id, [])
             effective = None if row.effective_from is None else row.effective_from.isoformat()
             digest = content_hash(str(row.schema_version), row.config_json, row.secret_json, effective)
             if known and known[-1].content_hash == digest:
+                self._reread(known, row)
                 continue
             revision = ConfigRevision(
                 job_id=row.job_id,
@@ -67,14 +87,23 @@ class ConfigBook:
                 row_version=row.version,
                 author=row.updated_by,
                 source=row.managed_by or "sql",
-                error=self._error(row.job_id, row.config_json, row.secret_json),
+                error=None,
+                created_at=row.updated_at,
             )
+            revision = replace(revision, error=self._judge(revision))
             known.append(revision)
             self._unrecorded[row.job_id, revision.revision] = revision
 
+    def _reread(self, known: list[ConfigRevision], row: ConfigRow) -> None:
+        """The row was edited and its content was not: who compares versions is to find the new one."""
+        if known[-1].row_version != row.version:
+            known[-1] = same = replace(known[-1], row_version=row.version)
+            self._unrecorded[row.job_id, same.revision] = same
+
     def drop(self, job_ids: Iterable[str]) -> None:
         """The rows of `job_ids` are gone: their jobs run with their defaults."""
-        self._present.difference_update(job_ids)
+        for job_id in job_ids:
+            self._rows.pop(job_id, None)
 
     def unrecorded(self) -> Sequence[ConfigRevision]:
         """Revisions that the leader has still to write down."""
@@ -82,39 +111,34 @@ class ConfigBook:
 
     def recorded(self, revisions: Iterable[ConfigRevision]) -> None:
         for revision in revisions:
-            self._unrecorded.pop((revision.job_id, revision.revision), None)
+            key = revision.job_id, revision.revision
+            if self._unrecorded.get(key) == revision:
+                del self._unrecorded[key]
 
     def in_force(self, definition: JobDefinition, now: datetime) -> ConfigInForce:
         """The config of a run that starts now.
 
-        Raises `ConfigError` where the job's model has required fields and no valid config is in force.
+        Raises `ConfigError` where the job's model has required fields and no valid config is in force, or
+        where it refuses the one that is.
         """
-        revisions = self._revisions.get(definition.job_id, []) if definition.job_id in self._present else []
-        effective = [
-            item
-            for item in revisions
-            if item.error is None and (item.effective_from is None or item.effective_from <= now)
-        ]
-        if effective:
-            newest = effective[-1]
+        revisions = self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
+        newest = revision_in_force(revisions, now)
+        if newest is None:
+            return _defaults(definition, revisions)
+        try:
             value = typed_config(definition.schema, newest.config_json, newest.secret_json)
-            return ConfigInForce(revision=newest.revision, value=value)
-        if definition.schema is None:
-            return ConfigInForce(revision=None, value={})
-        try:
-            return ConfigInForce(revision=None, value=definition.schema())
-        except ValidationError as error:
-            rejected = [item.error for item in revisions if item.error is not None]
+        except ConfigError as error:
             raise ConfigError(
-                f"job {definition.job_id!r} waits for a config: no job_config is in force, and its model "
-                f"{definition.schema.__name__} has required fields: {_issues(error)}"
-                + (f"; the newest row was refused: {rejected[-1]}" if rejected else "")
+                f"job {definition.job_id!r}: revision {newest.revision} of its config is in force, but this "
+                f"release refuses it: {error}; update the row in job_config"
             ) from None
+        return ConfigInForce(revision=newest.revision, value=value)
 
-    def _error(self, job_id: str, config_json: str, secret_json: str | None) -> str | None:
-        definition = self._registry.get(job_id)
+    def _judge(self, revision: ConfigRevision) -> str | None:
+        definition = self._registry.get(revision.job_id)
+        schema = None if definition is None else definition.schema
         try:
-            typed_config(None if definition is None else definition.schema, config_json, secret_json)
+            typed_config(schema, revision.config_json, revision.secret_json)
         except ConfigError as error:
             return str(error)
         return None
@@ -125,25 +149,58 @@ def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: 
 
     Raises `ConfigError` that names each field; values are left out, they may be secret.
     """
-    merged: dict[str, Any] = {}
-    for column, text in (("config_json", config_json), ("secret_json", secret_json)):
-        if text is None:
-            continue
-        try:
-            part = json.loads(text)
-        except ValueError:
-            raise ConfigError(f"{column} is not JSON; expected an object") from None
-        if not isinstance(part, dict):
-            raise ConfigError(f"{column} is a JSON {type(part).__name__}; expected an object")
-        merged.update(part)
+    public = _object("config_json", config_json)
+    secret = {} if secret_json is None else _object("secret_json", secret_json)
     if schema is None:
-        return merged
+        return {**public, **secret}
     try:
-        return schema.model_validate(merged)
+        return schema.model_validate({**public, **secret})
     except ValidationError as error:
-        raise ConfigError(f"the config does not fit {schema.__name__}: {_issues(error)}") from None
+        issues = _issues(error, secrets=secret.keys())
+        raise ConfigError(f"the config does not fit {schema.__name__}: {issues}") from None
+    except Exception as error:  # noqa: BLE001 - a model's validators are the user's code
+        raise ConfigError(
+            f"the config cannot be checked: a validator of {schema.__name__} raised {type(error).__name__}; "
+            "a validator refuses a value with ValueError"
+        ) from None
 
 
-def _issues(error: ValidationError) -> str:
+def _object(column: str, text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ConfigError(f"{column} is not JSON; expected an object") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"{column} is a JSON {type(value).__name__}; expected an object")
+    return value
+
+
+def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> ConfigInForce:
+    schema = definition.schema
+    if schema is None:
+        return ConfigInForce(revision=None, value={})
+    try:
+        return ConfigInForce(revision=None, value=typed_config(schema, "{}", None))
+    except ConfigError as error:
+        waits = f"job {definition.job_id!r} waits for a config: no job_config is in force"
+        message = f"{waits}, and without one {error}"
+        coming = [
+            item.effective_from for item in revisions[-1:] if item.error is None and item.effective_from
+        ]
+        refused = [item.error for item in revisions if item.error is not None]
+        if coming:
+            message += f"; the row takes effect at {coming[0].isoformat()}"
+        elif refused:
+            message += f"; the newest row was refused: {refused[-1]}"
+        raise ConfigError(message) from None
+
+
+def _issues(error: ValidationError, *, secrets: Collection[str]) -> str:
+    """What is wrong with which field. Of secrets only the kind of error: texts of validators hold values."""
     items = error.errors(include_input=False, include_url=False, include_context=False)
-    return "; ".join(f"{'.'.join(map(str, item['loc'])) or 'config'}: {item['msg']}" for item in items)
+    told = []
+    for item in items:
+        path = [str(part) for part in item["loc"]]
+        may_tell = not secrets or (path and path[0] not in secrets)
+        told.append(f"{'.'.join(path) or 'config'}: {item['msg'] if may_tell else item['type']}")
+    return "; ".join(told)

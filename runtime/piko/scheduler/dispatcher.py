@@ -8,6 +8,7 @@ leadership. Each write is made under the fence; where it is refused, the term is
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -23,19 +24,26 @@ from piko.execution.outcome import conclude, next_attempt
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.settings import Settings
+from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
 from piko.store.runs import RunStore
-from piko.store.states import StateStore
+from piko.store.states import JobState, StateStore
 
 _AGAIN_S = 0.5
 _HEARTBEATS = 3
+_CANCELLED = "its backfill was cancelled"
+_ADOPTED = 250
+"""Rows that are adopted together."""
+_QUEUED = 1000
+"""Waiting runs that are looked at together."""
 
 T = TypeVar("T")
 
@@ -55,6 +63,7 @@ class Dispatcher:
         config_rows: ConfigStore,
         elector: Elector,
         runs: RunStore,
+        backfills: BackfillStore,
         states: StateStore,
         instances: InstanceStore,
         instance: Instance,
@@ -76,6 +85,14 @@ class Dispatcher:
         self._term: Term | None = None
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
+        self._backfiller = Backfiller(
+            plan=plan,
+            requests=backfills,
+            runs=runs,
+            clock=clock,
+            instance_id=instance.instance_id,
+            insist=self._insist,
+        )
         self.executor = Executor(
             app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
         )
@@ -111,18 +128,23 @@ class Dispatcher:
                 await self._recover(term)
                 looked_for_lost = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
-                term.enqueue(await self._insist(fence, self._runs.queued))
+                await self._look_at_queue(term)
                 looked_at_queue = moment
             async with self._claiming:
                 await self._claim_due(term)
                 await self._start_waiting(term)
-            self._metrics.runs_queued.set(len(term.waiting))
+                self._start(term, await self._backfiller.advance(term))
+            self._metrics.runs_queued.set(len(term.progress.waiting))
             await self._sleep(term)
 
     async def _begin_term(self, fence: Fence) -> Term:
         while not self._plan.loaded:
             await self._wake(0.05)
         states = await self._insist(fence, self._states.read_all)
+        configured = self._configs.job_ids()
+        self._configs.load(
+            configured, await self._insist(fence, lambda: self._config_rows.revisions(configured))
+        )
         term = Term(
             plan=self._plan,
             states=states,
@@ -135,26 +157,36 @@ class Dispatcher:
         self._term_began = self._clock.monotonic()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
         self._plan.take_changed()
-        running = await self._insist(fence, self._runs.running)
+        running, backfilling = split(await self._insist(fence, self._runs.running))
+        queued, backfills = split(await self._insist(fence, self._runs.queued))
         term.held_elsewhere(run for run in running if run.run_id not in self.executor)
-        term.enqueue(await self._insist(fence, self._runs.queued))
+        term.progress.enqueue(queued)
+        await self._backfiller.begin(term, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
+        gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
 
     def _end_term(self, fence: Fence) -> None:
         """This replica has been deposed: what it still runs can no longer be recorded."""
         if self._term is None or self._term.fence != fence:
             return
-        for run_id in list(self._term.running):
+        for run_id in [*self._term.progress.running, *self._backfiller.progress.running]:
             self.executor.cancel(run_id, reason="another replica leads now")
+        self._metrics.forget_plans()
         self._term = None
 
     async def _adopt(self, term: Term, job_ids: set[str]) -> None:
-        write, forget = term.adopt(job_ids, self._clock.now())
+        ordered = sorted(job_ids)
+        for start in range(0, len(ordered), _ADOPTED):
+            write, forget = term.adopt(ordered[start : start + _ADOPTED], self._clock.now())
+            await self._write_states(term.fence, write, forget)
+
+    async def _write_states(self, fence: Fence, write: list[JobState], forget: list[str]) -> None:
         if write:
-            await self._insist(term.fence, lambda: self._states.write(write, term.fence))
+            await self._insist(fence, lambda: self._states.write(write, fence))
         if forget:
-            await self._insist(term.fence, lambda: self._states.forget(forget, term.fence))
+            await self._insist(fence, lambda: self._states.forget(forget, fence))
+        await asyncio.sleep(0)  # ten thousand rows at once must not stop the event loop
 
     async def _record_configs(self, fence: Fence) -> None:
         revisions = self._configs.unrecorded()
@@ -180,7 +212,7 @@ class Dispatcher:
 
     async def _start_waiting(self, term: Term) -> None:
         now = self._clock.now()
-        chosen = [run for run, _ in term.startable(now)]
+        chosen = term.startable(now)
         if chosen:
             won = await self._insist(term.fence, lambda: self._runs.start(chosen, term.fence, now=now))
             self._start(term, term.started(chosen, won, now))
@@ -196,16 +228,44 @@ class Dispatcher:
                 run=run, state=RunState.CANCELLED, started_at=None, finished_at=now, duration_s=None,
                 error="its row or its code went away before it could start",
             )  # fmt: skip
-            self.ledger.put(term.summarised(outcome), term.fence)
+            self.ledger.put(self._accounted(term, outcome), term.fence)
+
+    async def _look_at_queue(self, term: Term) -> None:
+        """Take in what waits in the database, and let go of what no longer does."""
+        backfills = self._backfiller.progress
+        waited, waited_in_backfills = set(term.progress.waiting), set(backfills.waiting)
+        queued = await self._insist(term.fence, lambda: self._runs.queued(limit=_QUEUED))
+        live, of_backfills = split(queued)
+        term.progress.enqueue(live)
+        backfills.enqueue(of_backfills)
+        if len(queued) < _QUEUED:
+            there = {run.run_id for run in queued}
+            term.gone(waited - there, self._clock.now())
+            self._backfiller.account.gone(waited_in_backfills - there)
+        for run in await self._backfiller.look(term.fence):
+            if run.run_id in backfills.waiting:
+                self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
+            self.executor.cancel(run.run_id, reason=_CANCELLED)
 
     async def _recover(self, term: Term) -> None:
         """Give up runs whose instance is gone, or which only a past leader could have recorded."""
         within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
+        held, held_of_backfills = term.held_elsewhere_ids(), set(self._backfiller.account.elsewhere)
         running = await self._insist(term.fence, self._runs.running)
+        there = {run.run_id for run in running}
+        term.gone(held - there, self._clock.now())
+        self._backfiller.account.gone(held_of_backfills - there)
         strangers = [
-            run for run in running if run.run_id not in self.executor and (run.epoch or 0) < term.fence.epoch
+            run
+            for run in running
+            if run.run_id not in self.executor
+            and not term.progress.is_ending(run.run_id)
+            and not self._backfiller.progress.is_ending(run.run_id)
+            and (run.epoch or 0) < term.fence.epoch
         ]
-        term.held_elsewhere(strangers)
+        live, backfills = split(strangers)
+        term.held_elsewhere(live)
+        self._backfiller.account.hold(backfills)
         if not strangers:
             return
         living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
@@ -233,8 +293,14 @@ class Dispatcher:
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
-        term.waiting.pop(run.run_id, None)
-        self.ledger.put(term.summarised(outcome), term.fence)
+        self.ledger.put(self._accounted(term, outcome), term.fence)
+
+    def _accounted(self, term: Term, outcome: Outcome) -> Outcome:
+        """The outcome, on its way to the database; a backfill says nothing of how the job does now."""
+        if outcome.run.backfill_id is None:
+            return term.summarised(outcome)
+        self._backfiller.progress.end(outcome.run.run_id)
+        return outcome
 
     # ---- ends of runs -----------------------------------------------------------------------------
 
@@ -250,12 +316,14 @@ class Dispatcher:
             error=None if ending.error is None else ending.error.splitlines()[0],
         )
         if self._term is not None and self._term.fence == ending.fence:
-            outcome = self._term.summarised(outcome)
+            outcome = self._accounted(self._term, outcome)
         self.ledger.put(outcome, ending.fence)
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:
-            self._term.recorded(outcomes, self._clock.now())
+            self._backfiller.account.recorded(item for item in outcomes if item.run.backfill_id is not None)
+            live = [item for item in outcomes if item.run.backfill_id is None]
+            self._term.recorded(live, self._clock.now())
         self._plan.news.set()
 
     def _refused(self, _outcomes: list[Outcome], fence: Fence) -> None:
@@ -282,7 +350,13 @@ class Dispatcher:
         latest = now + timedelta(seconds=self._settings.poll_interval_s)
         moments: list[datetime] = [latest]
         moments.extend(
-            moment for moment in (term.timetable.earliest(), term.next_start()) if moment is not None
+            moment
+            for moment in (
+                term.timetable.earliest(),
+                term.progress.next_start(now),
+                self._backfiller.progress.next_start(now),
+            )
+            if moment is not None
         )
         delay = (min(moments) - now).total_seconds()
         if delay > 0:

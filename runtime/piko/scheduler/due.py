@@ -1,14 +1,32 @@
-"""What is due, what is too late, and what is left out: pure decisions."""
+"""What is due, what is too late, and what is left out: pure decisions.
+
+Every instant of a schedule is accounted for once: it runs, or it is part of a `Span` that is recorded. A
+decision covers the instants after a cursor, and the cursor moves to the last one that it covers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from itertools import islice, takewhile
 
 from piko.core.types import BackfillPolicy, DataInterval
-from piko.schedule import latest_window, missing_windows
+from piko.schedule import Schedule, latest_window, start_offset
+from piko.schedule.triggers import Interval
 from piko.scheduler.plan import PlannedJob
+
+SHORTEST_GRACE_S = 1.0
+"""An instant that is less late than this is never missed: a claim takes its time, too."""
+
+COUNTED = 100_000
+"""Cron instants that are counted one by one, in about half a second; more are estimated from these."""
+
+AT_ONCE = 1_000
+"""Instants of one job that are decided together where each of them runs; the rest follows at once."""
+
+_INSTANT = timedelta(microseconds=1)
+_LONGEST = timedelta(days=36_500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +41,12 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """What to do about the instants of a stateless job up to now."""
+    """What to do about the instants of a stateless job up to `through`; None: about none."""
 
     run: tuple[datetime, ...]
     missed: Span | None = None
     coalesced: Span | None = None
+    through: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,79 +61,121 @@ class DueWindow:
 
 
 def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
-    """The instants after `cursor` and not after `now`: which run, which are recorded as passed over."""
-    oldest = now - timedelta(seconds=min(job.row.misfire_grace_s, 1e9))
-    missed = _Counter()
-    recent: list[datetime] = []
-    for instant in job.schedule.between(cursor, now):
-        if instant < oldest:
-            missed.add(instant)
-        else:
-            recent.append(instant)
-    left_out = _Counter()
-    if job.row.coalesce and recent:
-        for instant in recent[:-1]:
-            left_out.add(instant)
-        recent = recent[-1:]
-    grace = f"older than misfire_grace_s = {job.row.misfire_grace_s:g}"
-    return Due(
-        run=tuple(recent),
-        missed=missed.span(grace),
-        coalesced=left_out.span("coalesced into a later instant"),
+    """The instants after `cursor` whose time to start has come by `now`: which run, which do not.
+
+    Jitter moves the time to start, so an instant is neither due nor late before its own; and it is missed
+    when it is later than `misfire_grace_s` after the latest moment to which jitter could have moved it.
+    """
+    row, schedule = job.row, job.schedule
+    grace = _seconds(max(row.misfire_grace_s, SHORTEST_GRACE_S) + row.jitter_s)
+    too_late = max(cursor, now - grace - _INSTANT)
+    missed = _span(
+        schedule,
+        cursor,
+        schedule.latest_at(too_late),
+        f"older than misfire_grace_s = {row.misfire_grace_s:g}",
     )
+    if row.coalesce:
+        latest = _latest_to_start(job, too_late, now)
+        before = None if latest is None else schedule.latest_at(latest - _INSTANT)
+        left_out = _span(schedule, too_late, before, "coalesced into a later instant")
+        alone = () if latest is None else (latest,)
+        return Due(run=alone, missed=missed, coalesced=left_out, through=latest or _through(missed))
+    run = tuple(
+        takewhile(
+            lambda instant: _start(job, instant) <= now, islice(schedule.between(too_late, now), AT_ONCE)
+        )
+    )
+    return Due(run=run, missed=missed, through=run[-1] if run else _through(missed))
+
+
+def _latest_to_start(job: PlannedJob, after: datetime, now: datetime) -> datetime | None:
+    """The last instant after `after` whose time to start has come."""
+    instant = job.schedule.latest_at(now)
+    while instant is not None and instant > after:
+        if _start(job, instant) <= now:
+            return instant
+        instant = job.schedule.latest_at(instant - _INSTANT)
+    return None
+
+
+def _start(job: PlannedJob, instant: datetime) -> datetime:
+    return instant + start_offset(job_id=job.job_id, scheduled_time=instant, jitter_s=job.row.jitter_s)
 
 
 def decide_window(job: PlannedJob, *, watermark: datetime | None, now: datetime) -> DueWindow:
-    """The next window of a stateful job, and what a bound or the policy leaves out before it."""
+    """The next window of a stateful job, and what a bound or the policy leaves out before it.
+
+    `CATCH_UP` bounds the backlog, not the number of runs: whenever a window is chosen, those that end more
+    than `max_lookback_s` ago and those beyond the newest `backfill_max_windows` are given up for good, and
+    the oldest of the rest is chosen. A backlog within the bounds is thus run completely, and a job that is
+    slower than its schedule lags by at most so many windows. The newest window is never given up: it is what
+    the schedule asks for now.
+    """
     if watermark is None:
         first = latest_window(job.schedule, now=now)
         return DueWindow(window=first, watermark=None if first is None else first.start)
-    windows = list(missing_windows(job.schedule, watermark=watermark, now=now))
-    if not windows:
+    watermark = watermark.astimezone(UTC)
+    skip = job.backfill_policy is BackfillPolicy.SKIP
+    ends = _backlog(job, watermark, now, bound=1 if skip else job.row.backfill_max_windows)
+    if not ends:
         return DueWindow(window=None)
-    if job.backfill_policy is BackfillPolicy.SKIP:
-        skipped = _windows(windows[:-1])
-        return DueWindow(
-            window=windows[-1],
-            skipped=skipped.span("BackfillPolicy.SKIP runs the latest window only"),
-            watermark=windows[-1].start,
-        )
-    kept = windows
-    if job.row.max_lookback_s is not None:
-        horizon = now - timedelta(seconds=min(job.row.max_lookback_s, 1e9))
-        kept = [window for window in windows if window.end > horizon] or windows[-1:]
-    kept = kept[-job.row.backfill_max_windows :]
-    dropped = _windows(windows[: len(windows) - len(kept)])
+    before = job.schedule.latest_at(ends[0] - _INSTANT)
+    start = watermark if before is None or before <= watermark else before
+    passed = None
+    if start != watermark:
+        reason = "BackfillPolicy.SKIP runs the latest window only" if skip else _bounds(job)
+        passed = _span(job.schedule, watermark, start, reason)
     return DueWindow(
-        window=kept[0],
-        catching_up=len(kept) > 1,
-        missed=dropped.span("beyond max_lookback_s or backfill_max_windows"),
-        watermark=kept[0].start,
+        window=DataInterval(start=start, end=ends[0]),
+        catching_up=len(ends) > 1,
+        missed=None if skip else passed,
+        skipped=passed if skip else None,
+        watermark=start,
     )
 
 
-class _Counter:
-    """Counts consecutive instants without keeping them."""
-
-    def __init__(self) -> None:
-        self._first: datetime | None = None
-        self._last: datetime | None = None
-        self._count = 0
-
-    def add(self, instant: datetime) -> None:
-        if self._first is None:
-            self._first = instant
-        self._last = instant
-        self._count += 1
-
-    def span(self, reason: str) -> Span | None:
-        if self._first is None or self._last is None:
-            return None
-        return Span(first=self._first, through=self._last, count=self._count, reason=reason)
+def _backlog(job: PlannedJob, watermark: datetime, now: datetime, *, bound: int) -> deque[datetime]:
+    """Where the windows end that are still to be run, oldest first; found from the newest backwards."""
+    lookback = job.row.max_lookback_s
+    horizon = None if lookback is None else now - _seconds(lookback)
+    ends: deque[datetime] = deque()
+    end = job.schedule.latest_at(now)
+    while end is not None and end > watermark and len(ends) < bound:
+        if ends and horizon is not None and end <= horizon:
+            break
+        ends.appendleft(end)
+        end = job.schedule.latest_at(end - _INSTANT)
+    return ends
 
 
-def _windows(windows: Iterable[DataInterval]) -> _Counter:
-    counter = _Counter()
-    for window in windows:
-        counter.add(window.end)
-    return counter
+def _bounds(job: PlannedJob) -> str:
+    lookback = job.row.max_lookback_s
+    bounds = f"backfill_max_windows = {job.row.backfill_max_windows}"
+    return f"beyond {bounds}" + ("" if lookback is None else f" or max_lookback_s = {lookback:g}")
+
+
+def _seconds(seconds: float) -> timedelta:
+    """As a duration; one so long that it leaves the calendar is as good as a century."""
+    return min(timedelta(seconds=min(seconds, _LONGEST.total_seconds())), _LONGEST)
+
+
+def _span(schedule: Schedule, after: datetime, through: datetime | None, reason: str) -> Span | None:
+    """The instants of `schedule` in `(after, through]`."""
+    first = schedule.next_after(after)
+    if first is None or through is None or first > through:
+        return None
+    if isinstance(schedule.trigger, Interval):
+        period = timedelta(microseconds=schedule.trigger.period)
+        return Span(first=first, through=through, count=(through - first) // period + 1, reason=reason)
+    count, last = 0, first
+    for last in islice(schedule.between(after, through), COUNTED):  # noqa: B007 - the last one is what is asked
+        count += 1
+    if last < through:
+        count = round(count * ((through - after) / (last - after)))
+        reason = f"{reason} (so many that they are counted roughly)"
+    return Span(first=first, through=through, count=count, reason=reason)
+
+
+def _through(span: Span | None) -> datetime | None:
+    return None if span is None else span.through

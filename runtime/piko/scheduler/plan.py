@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy
 from piko.errors import ScheduleError
-from piko.schedule import Schedule, parse_schedule
+from piko.schedule import Schedule, parse_schedule, start_offset
 from piko.store.schedules import ScheduleRow
 
 
@@ -50,7 +51,7 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What became of a row. `job` is there where it will fire."""
+    """What became of a row. `job` is there where the row and the code say what a run of it would be."""
 
     row: ScheduleRow
     status: JobStatus
@@ -70,6 +71,7 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
             start_at=row.start_at,
             end_at=row.end_at,
         )
+        _refuse_bad_policies(row)
     except ScheduleError as error:
         return Verdict(row=row, status=JobStatus.INVALID, message=str(error))
     if definition is None:
@@ -83,10 +85,28 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
     if not row.enabled:
         return Verdict(row=row, status=JobStatus.DISABLED, message="the row is disabled", job=job)
     if schedule.fires_once and is_completed(row, schedule):
+        fired = f"it fired; completed_at = {row.completed_at}"
+        return Verdict(row=row, status=JobStatus.COMPLETED, message=fired, job=job)
+    if schedule.fires_once and definition.stateful and row.last_data_time is None:
         return Verdict(
-            row=row, status=JobStatus.COMPLETED, message=f"it fired; completed_at = {row.completed_at}"
+            row=row,
+            status=JobStatus.INVALID,
+            message="the job is stateful and its schedule a date: nothing says where its one window begins; "
+            "set last_data_time to the instant from which it is to cover data",
         )
     return Verdict(row=row, status=JobStatus.SCHEDULED, job=job)
+
+
+def _refuse_bad_policies(row: ScheduleRow) -> None:
+    """Databases that do not enforce CHECK constraints hold whatever was written."""
+    policies: tuple[tuple[str, str | None, type[StrEnum]], ...] = (
+        ("overlap_policy", row.overlap_policy, OverlapPolicy),
+        ("backfill_policy", row.backfill_policy, BackfillPolicy),
+    )
+    for column, value, known in policies:
+        if value is not None and value not in list(known):
+            raise ScheduleError(f"{column} = {value!r}: not a policy; expected one of {', '.join(known)}")
+    start_offset(job_id=row.job_id, scheduled_time=row.updated_at, jitter_s=row.jitter_s)
 
 
 def is_completed(row: ScheduleRow, schedule: Schedule) -> bool:
@@ -103,6 +123,8 @@ class Plan:
     stale_since: datetime | None = None
     stale_reason: str | None = None
     changed: set[str] = field(default_factory=set)
+    doubted: set[str] = field(default_factory=set)
+    """Jobs whose row is to be read and adopted again, whether it looks changed or not."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:

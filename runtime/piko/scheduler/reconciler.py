@@ -1,16 +1,19 @@
 """Rows to plan: level-triggered, on every replica.
 
-Each pass reads `(job_id, version, updated_at)` of every row and compares it with what was understood last
-time. A difference in either direction counts, so an edit without a bumped version, a delete, and a slow
-transaction that commits late are all seen within one pass; only rows that differ are read whole.
+Each pass compares `(job_id, version, updated_at)` of every row with what was understood last time; where the
+server can sum the table up, one row tells that nothing has changed. A difference in either direction counts,
+so an edit without a bumped version, a delete, and a slow transaction that commits late are all seen within
+one pass; only rows that differ are read whole. Besides, each pass reads some rows whole in turn: an edit that
+put `updated_at` back is found that way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 
-from piko.clock import Clock
+from piko.clock import Clock, Slices
 from piko.core.registry import JobRegistry
 from piko.core.types import JobStatus
 from piko.errors import DatabaseUnavailableError
@@ -19,9 +22,14 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.plan import Plan, Verdict, assess
 from piko.store.configs import ConfigStore
-from piko.store.schedules import Digest, ScheduleStore
+from piko.store.digests import Digest, Mark
+from piko.store.schedules import ScheduleStore
 
-_CHUNK = 250
+_TRUST_MARK_FOR = 60
+"""Passes after which all rows are compared although the table's mark is what it was."""
+_SETTLED = 500
+_IN_TURN = 50
+"""Rows that each pass reads whole whether they look changed or not."""
 
 log = get_logger(__name__)
 
@@ -54,6 +62,10 @@ class Reconciler:
         self._poll_interval_s = poll_interval_s
         self._timezone = timezone
         self._config_digests: dict[str, Digest] = {}
+        self._in_turn: list[str] = []
+        self._mark: Mark | None = None
+        self._config_mark: Mark | None = None
+        self._passes = 0
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
@@ -80,22 +92,30 @@ class Reconciler:
     async def compare(self) -> None:
         """One pass."""
         await self._compare_configs()
-        digests = await self._schedules.digests()
         known = self._plan.verdicts
-        gone = known.keys() - digests.keys()
-        changed = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
-        if changed:
-            rows = await self._schedules.read(changed)
-            for number, row in enumerate(rows):
-                verdict = assess(row, registry=self._registry, timezone=self._timezone)
+        suspects, gone = await self._compare_digests()
+        suspects |= self._next_in_turn(known.keys() - gone)
+        doubted, self._plan.doubted = self._plan.doubted & known.keys() - gone, set()
+        suspects |= doubted
+        changed: set[str] = set()
+        if suspects:
+            slices = Slices(self._clock)
+            for number, row in enumerate(await self._schedules.read(suspects)):
+                await slices.pause()  # many rows at once must not stop the event loop
+                if not self._plan.loaded and number % _SETTLED == 0:
+                    gc.freeze()  # what is loaded stays; the collector would go through it again and again
                 before = known.get(row.job_id)
+                if before is not None and before.row == row:
+                    if row.job_id in doubted:
+                        self._plan.touch({row.job_id})
+                    continue
+                changed.add(row.job_id)
+                verdict = assess(row, registry=self._registry, timezone=self._timezone)
                 if verdict.status is JobStatus.INVALID and (
                     before is None or before.message != verdict.message
                 ):
                     log.warning("row_invalid", job_id=row.job_id, error=verdict.message)
                 known[row.job_id] = verdict
-                if number % _CHUNK == _CHUNK - 1:
-                    await asyncio.sleep(0)  # many rows at once must not stop the event loop
         for job_id in gone:
             del known[job_id]
             self._metrics.forget_job(job_id)
@@ -105,18 +125,44 @@ class Reconciler:
             log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=_some({*changed, *gone}))
         self._plan.loaded = True
 
+    async def _compare_digests(self) -> tuple[set[str], set[str]]:
+        """The jobs whose rows look changed, and those whose rows are gone."""
+        before, known = self._mark, self._plan.verdicts
+        mark = await self._schedules.mark()  # first: what is edited meanwhile is seen next time
+        self._passes += 1
+        if mark is not None and mark == before and self._passes % _TRUST_MARK_FOR:
+            return set(), set()
+        digests = await self._schedules.digests()
+        self._mark = mark
+        suspects = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
+        return suspects, known.keys() - digests.keys()
+
+    def _next_in_turn(self, job_ids: Iterable[str]) -> set[str]:
+        if not self._in_turn:
+            self._in_turn = sorted(job_ids, reverse=True)
+        taken = self._in_turn[-_IN_TURN:]
+        del self._in_turn[-_IN_TURN:]
+        return set(taken)
+
     async def _compare_configs(self) -> None:
+        mark = await self._config_rows.mark()
+        if mark is not None and mark == self._config_mark:
+            return
         digests = await self._config_rows.digests()
         changed = {key for key, digest in digests.items() if self._config_digests.get(key) != digest}
         gone = self._config_digests.keys() - digests.keys()
         if changed:
+            rows = await self._config_rows.read(changed)
+            slices = Slices(self._clock)
             new = changed - self._config_digests.keys()
             if new:
-                self._configs.load(await self._config_rows.revisions(new))
-            self._configs.observe(await self._config_rows.read(changed))
+                self._configs.load(new, await self._config_rows.revisions(new))
+            for row in rows:
+                await slices.pause()
+                self._configs.observe([row])
             log.info("configs_changed", jobs=_some(changed))
         self._configs.drop(gone)
-        self._config_digests = digests
+        self._config_digests, self._config_mark = digests, mark
 
 
 def _differs(verdict: Verdict | None, digest: Digest) -> bool:

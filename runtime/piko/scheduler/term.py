@@ -2,51 +2,41 @@
 
 Nothing in here awaits: a term is the functional core of the dispatcher. It is asked what is due, is told
 what was claimed, started and recorded, and answers with batches to write and runs to start.
+
+**Stateless jobs** have a cursor: instants up to it are dealt with. A schedule that is new, changed, repaired
+or enabled again begins at that edit, so nothing is fired for instants before it.
+
+**Stateful jobs** have a watermark, and their cursor only says which instant woke them last. At an instant the
+missing windows run one after the other, each as soon as the one before has succeeded. A window that failed is
+tried again by its retry, or else at the schedule's next instant. So is what went missing while the job was
+disabled: enabling runs nothing by itself; the next instant does, and then `CATCH_UP` makes up for the data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 from piko.core.types import JobStatus, OverlapPolicy, RunState, TriggerType
 from piko.execution.outcome import after
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
-from piko.scheduler.due import Span, decide, decide_window
+from piko.scheduler.draft import Draft
+from piko.scheduler.due import decide, decide_window
+from piko.scheduler.overlap import admit
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
+from piko.scheduler.progress import Progress
+from piko.scheduler.room import Room, group_limits
 from piko.scheduler.timetable import Timetable
+from piko.scheduler.watermarks import Watermarks
 from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, PassedOver, Run
-from piko.store.runs import ClaimBatch
-from piko.store.states import JobState
+from piko.store.run_rows import Outcome, Run
+from piko.store.states import JobState, with_plan
 from piko.store.watermarks import WatermarkMove
 
-
-@dataclass(slots=True)
-class Draft:
-    """A batch of claims while it is being filled."""
-
-    runs: list[Run] = field(default_factory=list)
-    passed_over: list[PassedOver] = field(default_factory=list)
-    states: dict[str, JobState] = field(default_factory=dict)
-    completed: set[str] = field(default_factory=set)
-    watermarks: list[WatermarkMove] = field(default_factory=list)
-    replaced: list[str] = field(default_factory=list)
-    """Running runs that a newer instant replaces."""
-    superseded: list[Run] = field(default_factory=list)
-    """Queued runs that a newer instant replaces."""
-
-    def batch(self, token: str) -> ClaimBatch:
-        return ClaimBatch(
-            token=token,
-            runs=self.runs,
-            passed_over=self.passed_over,
-            states=list(self.states.values()),
-            completed=self.completed,
-            watermarks=self.watermarks,
-        )
+_JOBS_AT_ONCE = 250
+"""Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
 
 
 class Term:
@@ -66,15 +56,19 @@ class Term:
         self.fence = fence
         self.states = states
         self.timetable = Timetable()
-        self.running: dict[str, Run] = {}
-        self.waiting: dict[str, Run] = {}
+        self.progress = Progress()
+        self.beside: Mapping[str, Run] = {}
+        """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
         self._plan = plan
         self._instance_id = instance_id
         self._metrics = metrics
         self._new_id = new_id
         self._max_concurrent_runs = max_concurrent_runs
-        self._watermarks: dict[str, datetime] = {}
-        self._of_job: dict[str, set[str]] = {}
+        self._watermarks = Watermarks()
+        self._blocked_until: dict[str, datetime | None] = {}
+        self._group_limits: dict[str, int] | None = None
+        self._unwritten: set[str] = set()
+        self._elsewhere: set[str] = set()
 
     # ---- rows -------------------------------------------------------------------------------------
 
@@ -82,22 +76,33 @@ class Term:
         """Take over what the plan says of `job_ids`; the states to write, and the jobs to forget."""
         write, forget = [], []
         for job_id in job_ids:
-            self._watermarks.pop(job_id, None)
             verdict = self._plan.verdicts.get(job_id)
             if verdict is None:
-                self.timetable.put(job_id, None)
+                self._drop(job_id)
                 if self.states.pop(job_id, None) is not None:
                     forget.append(job_id)
                 continue
             old = self.states.get(job_id)
-            new = self._judge(verdict, old or JobState(job_id=job_id), now)
-            self.states[job_id] = new
-            if new != old:
+            self.states[job_id] = new = self._judge(verdict, old or JobState(job_id=job_id), now)
+            if new != old or job_id in self._unwritten:
                 write.append(new)
+            self._unwritten.discard(job_id)
+        self._group_limits = None  # worked out when it is asked for
         return write, forget
+
+    def _drop(self, job_id: str) -> None:
+        self._watermarks.forget(job_id)
+        self._blocked_until.pop(job_id, None)
+        self._unwritten.discard(job_id)
+        self.timetable.put(job_id, None)
+        self._metrics.no_next_run(job_id)
 
     def _judge(self, verdict: Verdict, state: JobState, now: datetime) -> JobState:
         row, job = verdict.row, verdict.job
+        first_seen = not self._watermarks.knows(row.job_id)
+        foreign = self._watermarks.adopt(row)
+        if self._watermarks.is_behind(row):
+            self._plan.doubted.add(row.job_id)
         new = replace(
             state,
             status=verdict.status.value,
@@ -107,247 +112,245 @@ class Term:
         )
         if job is None or verdict.status is not JobStatus.SCHEDULED:
             self.timetable.put(row.job_id, None)
-            # An enable after a disable, and a repair of a broken row, begin anew: nothing is made up for.
-            keeps_cursor = verdict.status is JobStatus.UNREGISTERED
+            self._metrics.no_next_run(row.job_id)
+            # Code that comes back goes on where it was; an enabled or repaired row begins anew.
+            keeps_cursor = verdict.status is JobStatus.UNREGISTERED and row.enabled
             return new if keeps_cursor else replace(new, schedule_hash=None)
-        fingerprint = job.schedule.fingerprint
-        if state.schedule_hash != fingerprint or state.cursor_at is None:
-            new = replace(new, schedule_hash=fingerprint, cursor_at=min(row.updated_at, now))
-        return self._reschedule(job, new, now)
+        if state.schedule_hash != job.schedule.fingerprint or state.cursor_at is None:
+            edited = min(row.updated_at, now)
+            begin = edited if state.cursor_at is None else max(edited, state.cursor_at)
+            new = replace(new, schedule_hash=job.schedule.fingerprint, cursor_at=begin)
+            self._blocked_until.pop(row.job_id, None)
+        elif first_seen:
+            self._block_as_left(job, state, now)
+        if foreign and job.definition.stateful:
+            self._blocked_until.pop(row.job_id, None)
+            new = replace(new, cursor_at=row.last_data_time or new.cursor_at)
+        return self._reschedule(job, new)
 
-    def _reschedule(
-        self, job: PlannedJob, state: JobState, now: datetime, *, blocked: bool = False
-    ) -> JobState:
+    def _block_as_left(self, job: PlannedJob, state: JobState, now: datetime) -> None:
+        """A window that failed under an earlier leader waits for the instant after that, too."""
+        watermark = self.watermark(job)
+        failed = state.last_state in (RunState.FAILED, RunState.TIMEOUT, RunState.LOST, RunState.CANCELLED)
+        if not job.definition.stateful or watermark is None or not failed:
+            return
+        if state.last_scheduled_time == job.schedule.next_after(watermark):
+            began = state.last_started_at or now
+            self._blocked_until[job.job_id] = job.schedule.next_after(max(began, watermark))
+
+    def _reschedule(self, job: PlannedJob, state: JobState) -> JobState:
         """Enter the job's next instant into the timetable and into its state."""
+        following = self._following(job, state)
+        if following is None:
+            self.timetable.put(job.job_id, None)
+            self._metrics.no_next_run(job.job_id)
+            assert state.cursor_at is not None
+            silent = why_silent(job.schedule, after=state.cursor_at) or "the schedule has no further instant"
+            return replace(state, next_run_at=None, status=JobStatus.COMPLETED.value, message=silent)
+        if job.definition.stateful and self.progress.busy(job.job_id):
+            self.timetable.put(job.job_id, None)  # looked at again when its run is recorded
+        else:
+            offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
+            self.timetable.put(job.job_id, following + offset)
+        self._metrics.job_next_run.set(job.job_id, following)
+        return replace(state, next_run_at=following, status=JobStatus.SCHEDULED.value, message=None)
+
+    def _following(self, job: PlannedJob, state: JobState) -> datetime | None:
         assert state.cursor_at is not None
         watermark = self.watermark(job)
         if not job.definition.stateful or watermark is None:
-            following = job.schedule.next_after(state.cursor_at)
-        elif blocked:
-            following = job.schedule.next_after(max(now, watermark))
-        else:
-            following = job.schedule.next_after(watermark)
-        if following is None:
-            self.timetable.put(job.job_id, None)
-            silent = why_silent(job.schedule, after=state.cursor_at) or "the schedule has no further instant"
-            return replace(state, next_run_at=None, status=JobStatus.COMPLETED.value, message=silent)
-        offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
-        if job.definition.stateful and watermark is not None and self.busy(job.job_id):
-            self.timetable.put(job.job_id, None)  # looked at again when its run is recorded
-        else:
-            self.timetable.put(job.job_id, following + offset)
-        self._metrics.job_next_run.labels(job.job_id).set(following.timestamp())
-        return replace(state, next_run_at=following)
+            return job.schedule.next_after(state.cursor_at)
+        self._metrics.job_watermark.set(job.job_id, watermark)
+        following = job.schedule.next_after(max(watermark, state.cursor_at))
+        if job.job_id not in self._blocked_until:
+            return following
+        until = self._blocked_until[job.job_id]
+        return None if following is None or until is None else max(following, until)
 
     def watermark(self, job: PlannedJob) -> datetime | None:
-        return self._watermarks.get(job.job_id, job.row.last_data_time)
+        return self._watermarks.of(job.row)
 
     # ---- due --------------------------------------------------------------------------------------
 
     def due(self, now: datetime) -> Draft:
-        """What to claim now. Nothing of it counts before it is claimed; see `claimed`."""
-        draft = Draft()
-        jobs = [
-            job for job_id in self.timetable.pop_due(now) if (job := self._plan.scheduled(job_id)) is not None
-        ]
-        for job in sorted(jobs, key=lambda item: -item.row.priority):
+        """What to claim now, up to a good number of jobs. Nothing of it counts before it is `claimed`."""
+        due = [self._plan.scheduled(job_id) for job_id in self.timetable.pop_due(now)]
+        jobs = sorted((job for job in due if job is not None), key=lambda job: -job.row.priority)
+        for job in jobs[_JOBS_AT_ONCE:]:
+            self.timetable.put(job.job_id, now)
+        draft = Draft(new_id=self._new_id, instance_id=self._instance_id)
+        room = self._room()
+        for run in self.startable(now):  # what waits already goes first where places are short
+            room.take(self._plan.job(run.job_id))
+        for job in jobs[:_JOBS_AT_ONCE]:
             state = self.states.get(job.job_id)
             if state is None or state.cursor_at is None:
                 continue
+            if state.schedule_hash != job.schedule.fingerprint:
+                continue  # the row was edited just now: the cursor belongs to the schedule before
             if job.definition.stateful:
-                self._add_window(draft, job, state, now)
+                self._add_window(draft, job, state, room, now)
             else:
-                self._add_instants(draft, job, state, state.cursor_at, now)
+                self._add_instants(draft, job, state, room, now)
         return draft
 
     def _add_instants(
-        self, draft: Draft, job: PlannedJob, state: JobState, cursor: datetime, now: datetime
+        self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime
     ) -> None:
-        due = decide(job, cursor=cursor, now=now)
-        self._pass_over(draft, job, RunState.MISSED, due.missed, "misfire")
-        self._pass_over(draft, job, RunState.SKIPPED, due.coalesced, "coalesced")
-        for instant in due.run:
-            self._admit(draft, job, instant)
-        last = max(
-            (
-                moment
-                for moment in (*due.run, *(span.through for span in (due.missed, due.coalesced) if span))
-            ),
-            default=cursor,
+        assert state.cursor_at is not None
+        due = decide(job, cursor=state.cursor_at, now=now)
+        if due.through is None:
+            self._reschedule(job, state)
+            return
+        draft.pass_over(job, RunState.MISSED, due.missed, "misfire")
+        draft.pass_over(job, RunState.SKIPPED, due.coalesced, "coalesced")
+        admission = admit(
+            job,
+            due.run,
+            running=self.progress.running_of(job.job_id),
+            waiting=self.progress.due_waiting_of(job.job_id),
+            room=room,
         )
-        draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=last), now)
-        if job.schedule.fires_once and last > cursor:
+        draft.pass_over(job, RunState.SKIPPED, admission.skipped, "overlap")
+        for instant in admission.start:
+            draft.add(job, instant, waits=False)
+        for instant in admission.wait:
+            draft.add(job, instant, waits=True)
+        draft.replaced.extend(run.run_id for run in admission.replaced)
+        draft.superseded.extend(admission.superseded)
+        draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=due.through))
+        if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
-    def _admit(self, draft: Draft, job: PlannedJob, instant: datetime) -> None:
-        mine = [self.running[key] for key in self._of_job.get(job.job_id, ()) if key in self.running]
-        drafted = sum(run.job_id == job.job_id and run.state is RunState.RUNNING for run in draft.runs)
-        full = len(mine) + drafted >= job.row.max_instances
-        policy = job.overlap_policy
-        if full and policy is OverlapPolicy.SKIP:
-            reason = f"{len(mine) + drafted} of max_instances = {job.row.max_instances} still running"
-            span = Span(first=instant, through=instant, count=1, reason=reason)
-            self._pass_over(draft, job, RunState.SKIPPED, span, "overlap")
-            return
-        waits = full and policy is not OverlapPolicy.ALLOW
-        if waits and policy is OverlapPolicy.QUEUE:
-            draft.superseded.extend(run for run in self.waiting.values() if _is_scheduled(run, job.job_id))
-        if waits and policy is OverlapPolicy.REPLACE:
-            draft.replaced.extend(run.run_id for run in mine)
-        waits = waits or not self._has_room(job, draft.runs)
-        draft.runs.append(
-            Run(
-                run_id=self._new_id(),
-                job_id=job.job_id,
-                scheduled_time=instant,
-                state=RunState.QUEUED if waits else RunState.RUNNING,
-                priority=job.row.priority,
-                instance_id=None if waits else self._instance_id,
-            )
-        )
-
-    def _add_window(self, draft: Draft, job: PlannedJob, state: JobState, now: datetime) -> None:
-        if self.busy(job.job_id):
+    def _add_window(self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime) -> None:
+        if self.progress.busy(job.job_id):
             return
         watermark = self.watermark(job)
         due = decide_window(job, watermark=watermark, now=now)
-        self._pass_over(draft, job, RunState.MISSED, due.missed, "lookback")
-        self._pass_over(draft, job, RunState.SKIPPED, due.skipped, "policy")
+        draft.pass_over(job, RunState.MISSED, due.missed, "lookback")
+        draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=cursor), now)
+            draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=cursor))
             return
         if due.watermark is not None and due.watermark != watermark:
             draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
-        waits = not self._has_room(job, draft.runs)
-        draft.runs.append(
-            Run(
-                run_id=self._new_id(),
-                job_id=job.job_id,
-                scheduled_time=due.window.end,
-                state=RunState.QUEUED if waits else RunState.RUNNING,
-                trigger_type=TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE,
-                priority=job.row.priority,
-                window=due.window,
-                instance_id=None if waits else self._instance_id,
-            )
-        )
+        waits = not room.has_place(job)
+        if not waits:
+            room.take(job)
+        trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
+        draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
         draft.states[job.job_id] = replace(state, cursor_at=due.window.end, next_run_at=following)
-
-    def _pass_over(
-        self, draft: Draft, job: PlannedJob, state: RunState, span: Span | None, reason: str
-    ) -> None:
-        if span is None:
-            return
-        draft.passed_over.append(
-            PassedOver(
-                run_id=self._new_id(),
-                job_id=job.job_id,
-                state=state,
-                first=span.first,
-                through=span.through,
-                count=span.count,
-                reason=span.reason,
-            )
-        )
-        self._metrics.job_missed.labels(job.job_id, reason).inc(span.count)
+        if job.schedule.fires_once:
+            draft.completed.add(job.job_id)
 
     def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
-        self.states.update(draft.states)
+        for job_id, state in draft.states.items():
+            self.states[job_id] = with_plan(self.states.get(job_id, state), state)
+        refused = {run.job_id for run in draft.runs if run.window is not None and run.run_id not in won}
+        for item, reason in draft.passed_over:
+            if item.job_id not in refused:
+                self._metrics.job_missed.labels(item.job_id, reason).inc(item.count)
         for move in draft.watermarks:
-            self._watermarks[move.job_id] = move.new
-        starting = []
-        for drafted in draft.runs:
-            run = won.get(drafted.run_id, drafted)
-            job = self._plan.scheduled(run.job_id)
-            if run.run_id in won:
-                (self.waiting if run.state is RunState.QUEUED else self.running)[run.run_id] = run
-                self._of_job.setdefault(run.job_id, set()).add(run.run_id)
-                if run.state is RunState.RUNNING:
-                    starting.append(run)
-            elif run.window is not None and job is not None:
-                # Another run holds the window, or the watermark has moved: its row will tell.
-                state = self.states[run.job_id]
-                self.states[run.job_id] = self._reschedule(job, state, now, blocked=True)
-        return starting
+            if move.job_id not in refused:
+                self._watermarks.move(move.job_id, move.old, move.new)
+        for job_id in refused:
+            # Another run holds the window, or somebody has set the watermark: the row will tell.
+            self._watermarks.doubt(job_id)
+            self._look_again(job_id, now, failed=True)
+        return [run for run in won.values() if self._takes_up(run)]
+
+    def _takes_up(self, run: Run) -> bool:
+        """Take a claimed run into the account; whether it starts now."""
+        if run.window is not None:
+            self._blocked_until.pop(run.job_id, None)
+        if run.state is RunState.QUEUED:
+            self.progress.wait(run)
+        else:
+            self.progress.begin(run)
+        return run.state is RunState.RUNNING
 
     def held_elsewhere(self, runs: Iterable[Run]) -> None:
         """Runs of past leaders count as running until they have ended or are given up."""
         for run in runs:
-            self.running[run.run_id] = run
-            self._of_job.setdefault(run.job_id, set()).add(run.run_id)
+            self.progress.begin(run)
+            self._elsewhere.add(run.run_id)
+
+    def held_elsewhere_ids(self) -> set[str]:
+        """Runs in progress whose end only the database can tell."""
+        return set(self._elsewhere)
+
+    def gone(self, run_ids: Iterable[str], now: datetime) -> None:
+        """Runs that waited or were held elsewhere have ended without this replica: by SQL, for example."""
+        for run_id in run_ids:
+            self._elsewhere.discard(run_id)
+            run = self.progress.find(run_id)
+            if run is not None and not self.progress.is_ending(run_id):
+                self.progress.leave(run)
+                self._look_again(run.job_id, now, failed=False)
 
     # ---- what waits -------------------------------------------------------------------------------
 
-    def enqueue(self, runs: Iterable[Run]) -> None:
-        """Take in what waits in the database: retries, and what others have queued."""
-        for run in runs:
-            if run.run_id not in self.running:
-                self.waiting[run.run_id] = run
-                self._of_job.setdefault(run.job_id, set()).add(run.run_id)
+    def startable(self, now: datetime) -> list[Run]:
+        """What waits, may start now and finds room; the highest priority first.
 
-    def startable(self, now: datetime) -> list[tuple[Run, PlannedJob]]:
-        """What waits, may start now and finds room; the highest priority first."""
-        chosen: list[tuple[Run, PlannedJob]] = []
-        for run in sorted(self.waiting.values(), key=lambda item: (-item.priority, item.scheduled_time)):
-            job = self._plan.job(run.job_id)
-            if job is None or (run.not_before is not None and run.not_before > now):
+        Runs whose row is gone are among them, so that they come to an end.
+        """
+        chosen: list[Run] = []
+        room = self._room()
+        for run in sorted(
+            self.progress.waiting.values(), key=lambda item: (-item.priority, item.scheduled_time)
+        ):
+            if run.not_before is not None and run.not_before > now:
                 continue
-            taken = [item for item, _ in chosen]
-            mine = sum(other.job_id == run.job_id for other in (*self.running.values(), *taken))
-            limit = 1 if job.definition.stateful else job.row.max_instances
-            if mine < limit and self._has_room(job, taken):
-                chosen.append((replace(run, state=RunState.RUNNING, instance_id=self._instance_id), job))
+            job = self._plan.job(run.job_id)
+            if job is None and run.job_id in self._plan.verdicts:
+                continue  # its row or its code cannot be run now, and may be again
+            if job is not None:
+                if room.running(job) >= _limit(job) or not room.has_place(job):
+                    continue
+                room.take(job)
+            chosen.append(replace(run, state=RunState.RUNNING, instance_id=self._instance_id))
         return chosen
 
     def started(self, runs: Sequence[Run], won: set[str], now: datetime) -> list[Run]:
         """The queued runs that were still there to start."""
-        starting = []
         for run in runs:
-            self.waiting.pop(run.run_id, None)
             if run.run_id in won:
-                self.running[run.run_id] = run
-                starting.append(run)
+                self.progress.begin(run)
             else:
-                self._of_job.get(run.job_id, set()).discard(run.run_id)
-                self._look_again(run.job_id, now, blocked=False)
-        return starting
+                self.progress.leave(run)
+                self._look_again(run.job_id, now, failed=False)
+        return [run for run in runs if run.run_id in won]
 
-    def next_start(self) -> datetime | None:
-        """When the next waiting run may start by its own clock."""
-        return min(
-            (run.not_before for run in self.waiting.values() if run.not_before is not None), default=None
+    def _room(self) -> Room:
+        running = (self._plan.job(run.job_id) for run in self.progress.running.values())
+        room = Room(running=running, total=self._max_concurrent_runs, group_limits=self._limits())
+        for run in self.beside.values():
+            room.take_in_group(self._plan.job(run.job_id))
+        return room
+
+    def _limits(self) -> dict[str, int]:
+        if self._group_limits is None:
+            self._group_limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+        return self._group_limits
+
+    def room_beside(self) -> Room:
+        """The places for runs of backfills: of the replica and of each group one is kept for live runs."""
+        runs = (*self.progress.running.values(), *self.beside.values())
+        return Room(
+            running=(self._plan.job(run.job_id) for run in runs),
+            total=self._max_concurrent_runs - 1,
+            group_limits={group: limit - 1 for group, limit in self._limits().items()},
         )
-
-    def _has_room(self, job: PlannedJob, drafted: Sequence[Run]) -> bool:
-        starting = [run for run in drafted if run.state is RunState.RUNNING]
-        if len(self.running) + len(starting) >= self._max_concurrent_runs:
-            return False
-        group, limit = job.row.concurrency_group, self._group_limit(job.row.concurrency_group)
-        if group is None or limit is None:
-            return True
-        members = (self._plan.job(run.job_id) for run in (*self.running.values(), *starting))
-        return sum(member is not None and member.row.concurrency_group == group for member in members) < limit
-
-    def _group_limit(self, group: str | None) -> int | None:
-        if group is None:
-            return None
-        limits = [
-            verdict.row.concurrency_limit
-            for verdict in self._plan.verdicts.values()
-            if verdict.row.concurrency_group == group and verdict.row.concurrency_limit is not None
-        ]
-        return min(limits, default=None)
 
     # ---- the end of runs --------------------------------------------------------------------------
 
-    def busy(self, job_id: str) -> bool:
-        return bool(self._of_job.get(job_id))
-
     def summarised(self, outcome: Outcome) -> Outcome:
-        """The outcome with the job's summary that it makes."""
+        """The outcome, on its way to the database, with the job's summary that it makes."""
+        self.progress.end(outcome.run.run_id)
         old = self.states.get(outcome.run.job_id)
         if old is None:  # its row is gone; its run stays as history
             return outcome
@@ -357,26 +360,33 @@ class Term:
     def recorded(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         """The outcomes are written: free their places, and look at what follows."""
         for outcome in outcomes:
-            run = outcome.run
-            self.running.pop(run.run_id, None)
-            self.waiting.pop(run.run_id, None)
-            self._of_job.get(run.job_id, set()).discard(run.run_id)
+            run, move = outcome.run, outcome.watermark
+            self.progress.leave(run)
+            self._elsewhere.discard(run.run_id)
             if outcome.retry is not None:
-                self.enqueue([outcome.retry])
-            planned, move = self._plan.job(run.job_id), outcome.watermark
+                self.progress.wait(outcome.retry)
+            job = self._plan.job(run.job_id)
             # Whoever set the watermark meanwhile is obeyed: the move was refused in the database, too.
-            if planned is not None and move is not None and self.watermark(planned) == move.old:
-                self._watermarks[run.job_id] = move.new
-                self._metrics.job_watermark.labels(run.job_id).set(move.new.timestamp())
-            self._look_again(run.job_id, now, blocked=outcome.state is not RunState.SUCCESS)
+            if job is not None and move is not None and self.watermark(job) == move.old:
+                self._watermarks.move(run.job_id, move.old, move.new)
+            failed = outcome.state is not RunState.SUCCESS and outcome.retry is None
+            self._look_again(run.job_id, now, failed=failed)
 
-    def _look_again(self, job_id: str, now: datetime, *, blocked: bool) -> None:
+    def _look_again(self, job_id: str, now: datetime, *, failed: bool) -> None:
         """A window is no longer in progress: its job's next one may follow."""
         job, state = self._plan.scheduled(job_id), self.states.get(job_id)
         if job is None or state is None or not job.definition.stateful or state.cursor_at is None:
             return
-        self.states[job_id] = self._reschedule(job, state, now, blocked=blocked)
+        if failed:
+            self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
+        self.states[job_id] = new = self._reschedule(job, state)
+        if new != state:
+            self._unwritten.add(job_id)
+            self._plan.touch({job_id})
 
 
-def _is_scheduled(run: Run, job_id: str) -> bool:
-    return run.job_id == job_id and run.trigger_type is TriggerType.SCHEDULE
+def _limit(job: PlannedJob) -> float:
+    """How many runs of a job may be in progress before what waits goes on waiting."""
+    if job.definition.stateful:
+        return 1
+    return float("inf") if job.overlap_policy is OverlapPolicy.ALLOW else job.row.max_instances

@@ -5,6 +5,8 @@ from __future__ import annotations
 import heapq
 from datetime import datetime
 
+_SLACK = 64
+
 
 class Timetable:
     """One instant per job; the earliest is found at once. A newer entry replaces the older one."""
@@ -20,6 +22,9 @@ class Timetable:
         elif self._at.get(job_id) != at:
             self._at[job_id] = at
             heapq.heappush(self._heap, (at, job_id))
+            if len(self._heap) > 2 * len(self._at) + _SLACK:
+                self._heap = [(at, job_id) for job_id, at in self._at.items()]
+                heapq.heapify(self._heap)
 
     def earliest(self) -> datetime | None:
         self._drop_replaced()

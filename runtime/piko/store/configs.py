@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from piko.store.digests import Digest, Mark, read_digests, read_mark
 from piko.store.engine import Database
 from piko.store.leases import Fence
-from piko.store.schedules import Digest
 from piko.store.tables import job_config, job_config_revision
 from piko.store.upsert import upsert
 
@@ -36,7 +36,7 @@ class ConfigRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRevision:
-    """One content that `job_config` once held; `error` says why it never took effect."""
+    """One content that `job_config` once held, since `created_at`; `error` says why it never took effect."""
 
     job_id: str
     revision: int
@@ -49,8 +49,10 @@ class ConfigRevision:
     author: str | None
     source: str | None
     error: str | None
+    created_at: datetime
 
 
+_CHUNK = 250
 _ROW = [job_config.c[name] for name in ConfigRow.__dataclass_fields__]
 _REVISION = [job_config_revision.c[name] for name in ConfigRevision.__dataclass_fields__]
 
@@ -62,28 +64,40 @@ class ConfigStore:
         self._database = database
 
     async def digests(self) -> dict[str, Digest]:
-        columns = (job_config.c.job_id, job_config.c.version, job_config.c.updated_at)
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(*columns))
-            return {job_id: (version, updated_at) for job_id, version, updated_at in rows}
+            return await read_digests(connection, job_config)
+
+    async def mark(self) -> Mark | None:
+        """What changes with every edit of any row; None where there is no such thing."""
+        async with self._database.statements() as connection:
+            return await read_mark(connection, job_config)
 
     async def read(self, job_ids: Collection[str]) -> list[ConfigRow]:
+        found: list[ConfigRow] = []
+        ids = sorted(job_ids)
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(*_ROW).where(job_config.c.job_id.in_(sorted(job_ids))))
-            return [ConfigRow(**row._mapping) for row in rows]
+            for start in range(0, len(ids), _CHUNK):
+                chunk = ids[start : start + _CHUNK]
+                rows = await connection.execute(select(*_ROW).where(job_config.c.job_id.in_(chunk)))
+                found.extend(ConfigRow(**row._mapping) for row in rows)
+        return found
 
     async def revisions(self, job_ids: Collection[str]) -> list[ConfigRevision]:
         """Every revision of `job_ids`, oldest first."""
-        statement = (
-            select(*_REVISION)
-            .where(job_config_revision.c.job_id.in_(sorted(job_ids)))
-            .order_by(job_config_revision.c.job_id, job_config_revision.c.revision)
-        )
+        found: list[ConfigRevision] = []
+        ids = sorted(job_ids)
+        columns = job_config_revision.c
+        statement = select(*_REVISION).order_by(columns.job_id, columns.revision)
         async with self._database.statements() as connection:
-            return [ConfigRevision(**row._mapping) for row in await connection.execute(statement)]
+            for start in range(0, len(ids), _CHUNK):
+                rows = await connection.execute(
+                    statement.where(columns.job_id.in_(ids[start : start + _CHUNK]))
+                )
+                found.extend(ConfigRevision(**row._mapping) for row in rows)
+        return found
 
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
-        """Keep `revisions`; one that is there already stays as it is. Raises `FencedError`."""
+        """Keep `revisions`; of one that is there, the content stays. Raises `FencedError`."""
         rows = [
             {name: getattr(item, name) for name in ConfigRevision.__dataclass_fields__} for item in revisions
         ]
@@ -91,4 +105,6 @@ class ConfigStore:
             return
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            await connection.execute(upsert(self._database, job_config_revision, update=()), rows)
+            await connection.execute(
+                upsert(self._database, job_config_revision, update=("error", "row_version")), rows
+            )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
-from sqlalchemy import select
-
+from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.tables import job_definition
 from piko.store.upsert import upsert
@@ -26,6 +25,10 @@ class DefinitionRow:
     instance_id: str
 
 
+_CHUNK = 250
+_NAMES = tuple(field.name for field in fields(DefinitionRow))
+
+
 class DefinitionStore:
     """The published definitions."""
 
@@ -37,15 +40,19 @@ class DefinitionStore:
         if not definitions:
             return 0
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
-        async with self._database.transaction() as connection:
-            published = {row[0]: row[1] for row in await connection.execute(select(*columns))}
-            changed = sorted(
-                (item for item in definitions if published.get(item.job_id) != item.content_hash),
-                key=lambda item: item.job_id,  # replicas that start together write in one order
-            )
-            if changed:
-                update = [name for name in DefinitionRow.__dataclass_fields__ if name != "job_id"]
-                await connection.execute(
-                    upsert(self._database, job_definition, update=update), [asdict(item) for item in changed]
-                )
+        async with self._database.statements() as connection:
+            published = {
+                row.job_id: row.content_hash async for page in read_pages(connection, columns) for row in page
+            }
+        changed = sorted(
+            (item for item in definitions if published.get(item.job_id) != item.content_hash),
+            key=lambda item: item.job_id,  # replicas that start together write in one order
+        )
+        statement = upsert(self._database, job_definition, update=_NAMES[1:])
+        for start in range(0, len(changed), _CHUNK):
+            rows = [
+                {name: getattr(item, name) for name in _NAMES} for item in changed[start : start + _CHUNK]
+            ]
+            async with self._database.transaction() as connection:
+                await connection.execute(statement, rows)
         return len(changed)

@@ -23,12 +23,15 @@ from piko.errors import DatabaseUnavailableError, SchemaVersionError
 
 # Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
 # too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
-_NO_SUCH_TABLE = 1146
+# Unknown column, unknown table.
+_SCHEMA_CODES = frozenset({1054, 1146})
 _RETRYABLE_CODES = frozenset(
     {1020, 1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
     | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
 
+
+_HANG_UP_S = 1.0
 
 # Among the values of a statement are configs with secrets: no error's text may hold them.
 _PRIVATE: dict[str, Any] = {"hide_parameters": True}
@@ -86,6 +89,7 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         "connect_timeout": 5,
         "read_timeout": 30,
         "stmt_cache_size": 64,
+        "async_creator_fn": _connect,
         "init_command": "SET time_zone = '+00:00', innodb_lock_wait_timeout = 5",
     }
     shared: dict[str, Any] = {"pool_recycle": 1800, "pool_timeout": 10, "pool_use_lifo": True, **_PRIVATE}
@@ -103,6 +107,25 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         **shared,
     )
     return Database(engine=engine, autocommit=autocommit)
+
+
+async def _connect(*arguments: Any, **options: Any) -> Any:
+    """Connect with the driver, which forgets to close what it has opened when it is cancelled meanwhile."""
+    import asyncmy
+
+    async def dial() -> Any:
+        return await asyncmy.connect(*arguments, **options)
+
+    dialling = asyncio.create_task(dial())
+    try:
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        await asyncio.wait({dialling}, timeout=_HANG_UP_S)
+        if dialling.done() and not dialling.cancelled() and dialling.exception() is None:
+            dialling.result().close()
+        else:
+            dialling.cancel()
+        raise
 
 
 def _open_sqlite(url: URL) -> Database:
@@ -137,9 +160,10 @@ def translate_errors(database: Database) -> Iterator[None]:
     try:
         yield
     except exc.DBAPIError as error:
-        if _is_missing_table(error.orig):
+        if _is_schema_missing(error.orig):
             raise SchemaVersionError(
-                f"database {database.where} lacks a table: {error.orig}; run `piko db upgrade`"
+                f"database {database.where} is not available: {error.orig}; its tables are missing or older "
+                "than this release, run `piko db upgrade`"
             ) from error
         if error.connection_invalidated or _is_retryable(error.orig):
             raise DatabaseUnavailableError(
@@ -171,8 +195,11 @@ def keep_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
-def _is_missing_table(error: BaseException | None) -> bool:
-    return "no such table" in str(error) or (error is not None and error.args[:1] == (_NO_SUCH_TABLE,))
+def _is_schema_missing(error: BaseException | None) -> bool:
+    if error is None:
+        return False
+    code = error.args[0] if error.args else None
+    return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
 
 
 def _is_retryable(error: BaseException | None) -> bool:

@@ -17,13 +17,11 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.engine import Database
 from piko.store.tables import job_config, job_config_revision, job_state, scheduled_job
 
 _CHUNK = 1000
-_SCHEMA_CODES = frozenset({1054, 1146})
-"""Of the server: unknown column, unknown table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +157,7 @@ class RevisionSummary:
     row_version: int
     effective_from: datetime | None
     error: str | None
+    created_at: datetime
 
 
 class ManagedTable(Generic[R]):
@@ -326,19 +325,8 @@ async def _statements(database: Database) -> AsyncIterator[AsyncConnection]:
     try:
         async with database.statements() as connection:
             yield connection
-    except exc.DBAPIError as error:
-        if not _is_schema_missing(error):
-            raise
-        raise DatabaseUnavailableError(
-            f"database {database.where} is not available: {_server_text(error)}; "
-            "its tables are missing or older than this operator, run `piko db upgrade`"
-        ) from error
-
-
-def _is_schema_missing(error: exc.DBAPIError) -> bool:
-    arguments: tuple[object, ...] = getattr(error.orig, "args", ())
-    code = arguments[0] if arguments else None
-    return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
+    except SchemaVersionError as error:
+        raise DatabaseUnavailableError(str(error)) from error
 
 
 def _chunks(job_ids: Collection[str]) -> list[list[str]]:

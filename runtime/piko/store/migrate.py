@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, exc, func, inspect, select
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -28,10 +26,14 @@ from sqlalchemy.pool import NullPool
 
 from piko.dsn import parse_dsn
 from piko.errors import MigrationError, SchemaVersionError, SettingsError
-from piko.store.comparison import differences
 from piko.store.engine import Database, translate_errors
-from piko.store.migrations.steps import VERSION_TABLE, Steps, create_version_table
+from piko.store.migrations.version_table import VERSION_TABLE, create_version_table, version_table
 from piko.store.tables import metadata
+
+# Alembic is imported where it is needed: every start of a replica asks for the status, few change anything.
+if TYPE_CHECKING:
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
 DIALECTS = ("mysql", "mariadb", "sqlite")
 """What `dump` writes for."""
@@ -131,20 +133,25 @@ async def current(dsn: str) -> str | None:
     return (await check(dsn)).revision
 
 
-async def check(dsn: str) -> SchemaStatus:
-    """Compare the database with what this release expects; changes nothing."""
+async def check(dsn: str, *, compare_tables: bool = True) -> SchemaStatus:
+    """Compare the database with what this release expects; changes nothing.
+
+    Without `compare_tables` the revision alone decides, which is quick: it does not see `DRIFTED`.
+    """
     url = parse_dsn(dsn)
     if url.drivername.startswith("sqlite") and not await to_thread(Path(url.database or "").exists):
         where = url.render_as_string(hide_password=True)  # connecting would make the file
         return SchemaStatus(state=SchemaState.EMPTY, where=where, revision=None, expected=head())
     async with _connect(dsn, busy_wait_s=_ANSWER_WAIT_S, answer_wait_s=_ANSWER_WAIT_S) as connection:
-        return await connection.run_sync(_status)
+        return await connection.run_sync(_status, compare_tables=compare_tables)
 
 
 def dump(dialect: str) -> str:
     """The statements that make an empty database current, as SQL text; needs no database."""
     if dialect not in DIALECTS:
         raise SettingsError(f"dialect {dialect!r} is not supported; expected one of {', '.join(DIALECTS)}")
+    from alembic.migration import MigrationContext
+
     text = io.StringIO()
     options = {"as_sql": True, "output_buffer": text, "literal_binds": True}
     _run(
@@ -159,29 +166,39 @@ def dump(dialect: str) -> str:
 
 def head() -> str:
     """The last revision that this release knows."""
-    revision = _scripts().get_current_head()
-    assert revision is not None
-    return revision
+    return revisions()[-1]
+
+
+def revisions() -> list[str]:
+    """The revisions that this release knows, in order: their modules are named after them."""
+    folder = resources.files("piko.store") / "migrations" / "versions"
+    names = (item.name for item in folder.iterdir() if item.name.startswith("r"))
+    numbers = [name.removeprefix("r").split("_", 4)[:4] for name in names]
+    numbers.sort(key=lambda parts: [int(part) for part in parts])
+    return [f"{major}.{minor}.{patch}_{number}" for major, minor, patch, number in numbers]
 
 
 # ---- with a connection ----------------------------------------------------------------------------
 
 
-def _status(connection: Connection) -> SchemaStatus:
-    scripts = _scripts()
-    expected = scripts.get_current_head()
-    assert expected is not None
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    revision = context.get_current_revision()
+def _status(connection: Connection, *, compare_tables: bool = True) -> SchemaStatus:
+    known = revisions()
+    expected = known[-1]
+    inspector = inspect(connection)
+    revision = None
+    if inspector.has_table(VERSION_TABLE):
+        revision = connection.execute(select(version_table.c.version_num)).scalar_one_or_none()
     found: Sequence[str] = ()
     if revision is None:
-        present = set(inspect(connection).get_table_names()) & set(metadata.tables)
+        present = set(inspector.get_table_names()) & set(metadata.tables)
         state = SchemaState.BEHIND if present else SchemaState.EMPTY
     elif revision == expected:
-        found = differences(connection)
+        if compare_tables:
+            from piko.store.comparison import differences
+
+            found = differences(connection)
         state = SchemaState.DRIFTED if found else SchemaState.CURRENT
     else:
-        known = {script.revision for script in scripts.walk_revisions()}
         state = SchemaState.BEHIND if revision in known else SchemaState.AHEAD
     return SchemaStatus(
         state=state,
@@ -197,17 +214,23 @@ def _upgrade(connection: Connection, on_revision: Callable[[str, str], None]) ->
         on_revision(step.up_revision_id, step.up_revision.doc)
 
     if not _status(connection).usable:  # another may have done it while this one waited for the lock
+        from alembic.migration import MigrationContext
+
         create_version_table(connection)
         options = {**_options(_scripts()), "on_version_apply": (applied,)}
         _run(MigrationContext.configure(connection, opts=options))
 
 
 def _run(context: MigrationContext) -> None:
+    from piko.store.migrations.steps import Steps
+
     with context.begin_transaction():
         context.run_migrations(steps=Steps(context))
 
 
 def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
     folder = resources.files("piko.store") / "migrations"
     return ScriptDirectory(str(folder), version_locations=[str(folder / "versions")])
 

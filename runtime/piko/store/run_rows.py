@@ -30,6 +30,7 @@ class Run:
     window: DataInterval | None = None
     instance_id: str | None = None
     epoch: int | None = None
+    backfill_id: str | None = None
 
     @property
     def due_time(self) -> DueTime:
@@ -77,7 +78,7 @@ RUN_COLUMNS = [
     job_run.c[name]
     for name in (
         "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
-        "window_start", "window_end", "instance_id", "epoch",
+        "window_start", "window_end", "instance_id", "epoch", "backfill_id",
     )
 ]  # fmt: skip
 
@@ -120,6 +121,7 @@ def run_row(run: Run, fence: Fence, *, now: datetime | None) -> dict[str, object
         "instance_id": run.instance_id if running else None,
         "claimed_at": now,
         "started_at": now if running else None,
+        "backfill_id": run.backfill_id,
     }
 
 

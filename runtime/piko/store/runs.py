@@ -19,6 +19,7 @@ from sqlalchemy import Select, and_, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
+from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
 from piko.store.leases import Fence
 from piko.store.locks import DueTime, Handover, Holder, hand_over, insert_locks, read_holders
@@ -56,8 +57,8 @@ class ClaimBatch:
 class RunStore:
     """Claims and outcomes, each conditional on the fence.
 
-    Every transaction here locks rows in one order, against deadlocks: the lease, schedules, locks, runs,
-    states; and within a table by key.
+    Every transaction here locks rows in one order, against deadlocks: the lease, backfills, schedules, locks,
+    runs, states; and within a table by key.
     """
 
     def __init__(self, *, database: Database) -> None:
@@ -129,6 +130,7 @@ class RunStore:
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
+            await lock_backfills(connection, outcomes)
             moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
             watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
             ends = await _read_ends(connection, [outcome.run.run_id for outcome in outcomes])
@@ -146,6 +148,7 @@ class RunStore:
                     told.add(run_id)  # by our own first try, whose COMMIT was cut off
             if fresh:
                 await self._write_outcomes(connection, fresh, watermarks, fence)
+                await count_ends(connection, fresh)
         return told
 
     async def queued(self, *, limit: int = 1000) -> list[Run]:

@@ -8,13 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import select
 
+from piko.store.digests import Digest, Mark, read_digests, read_mark
 from piko.store.engine import Database
 from piko.store.tables import scheduled_job
 
-_CHUNK = 1000
-
-Digest = tuple[int, datetime]
-"""What changes with every edit of a row: its version and when it was written."""
+_CHUNK = 250
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +62,13 @@ class ScheduleStore:
 
     async def digests(self) -> dict[str, Digest]:
         """The digest of every row: a comparison with it sees edits, late commits and deletes alike."""
-        columns = (scheduled_job.c.job_id, scheduled_job.c.version, scheduled_job.c.updated_at)
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(*columns))
-            return {job_id: (version, updated_at) for job_id, version, updated_at in rows}
+            return await read_digests(connection, scheduled_job)
+
+    async def mark(self) -> Mark | None:
+        """What changes with every edit of any row; None where there is no such thing."""
+        async with self._database.statements() as connection:
+            return await read_mark(connection, scheduled_job)
 
     async def read(self, job_ids: Collection[str]) -> list[ScheduleRow]:
         """The rows of `job_ids`; one that is gone by now is left out."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import JobStatus, RunState
+from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.leases import Fence
 from piko.store.tables import job_state
@@ -49,6 +50,11 @@ LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_fai
 _COLUMNS = [job_state.c[name] for name in FIELDS]
 
 
+def with_plan(state: JobState, planned: JobState) -> JobState:
+    """`state` with what claims write taken from `planned`: the outcomes that came meanwhile stay."""
+    return replace(state, **{name: getattr(planned, name) for name in PLAN if name in FIELDS})
+
+
 class StateStore:
     """The leader's account of the jobs."""
 
@@ -57,8 +63,11 @@ class StateStore:
 
     async def read_all(self) -> dict[str, JobState]:
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(*_COLUMNS))
-            return {row.job_id: JobState(**row._mapping) for row in rows}
+            return {
+                row.job_id: JobState(**row._mapping)
+                async for page in read_pages(connection, _COLUMNS)
+                for row in page
+            }
 
     async def write(self, states: Sequence[JobState], fence: Fence) -> None:
         """Write `states`; raises `FencedError` where another replica leads."""

@@ -27,7 +27,14 @@ from sqlalchemy import (
     text,
 )
 
-from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy, RunState, TriggerType
+from piko.core.types import (
+    BackfillPolicy,
+    BackfillState,
+    JobStatus,
+    OverlapPolicy,
+    RunState,
+    TriggerType,
+)
 from piko.store import checks
 from piko.store.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, STAMP, Now, NowOnWrite
 from piko.store.dialects import triggers_on_sqlite
@@ -253,6 +260,7 @@ job_run = Table(
     Column("error_type", String(255), comment="class of the exception"),
     Column("error", LONG_TEXT, comment="message and bounded traceback"),
     _created_at(),
+    Column("backfill_id", KEY, comment="the backfill that it belongs to"),
     checks.between("attempt", 1, checks.MAX_INTEGER, "attempt_is_positive"),
     checks.one_of("state", RunState, "run_state_is_known"),
     checks.one_of("trigger_type", TriggerType, "trigger_type_is_known"),
@@ -261,6 +269,42 @@ job_run = Table(
 Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
 Index("ix_job_run_state", job_run.c.state, job_run.c.not_before)
 Index("ix_job_run_finished", job_run.c.finished_at)
+Index("ix_job_run_backfill", job_run.c.backfill_id, job_run.c.scheduled_time)
+
+backfill = Table(
+    "backfill",
+    metadata,
+    Column("backfill_id", KEY, primary_key=True, comment="one request"),
+    Column("job_id", JOB_ID, nullable=False, comment="the job, a stateful one"),
+    Column("state", String(16), nullable=False, comment="ACTIVE, PAUSED, or how it ended"),
+    Column("range_start", INSTANT, nullable=False, comment="start of its first window"),
+    Column("range_end", INSTANT, nullable=False, comment="end of its last window, exclusive"),
+    Column("schedule_type", String(16), nullable=False, comment="as the row said when it was asked for"),
+    Column("schedule_expr", JSON_TEXT, nullable=False, comment="the same; it cuts the windows"),
+    Column("timezone", String(64), nullable=False, comment="the same, or the setting `timezone`"),
+    Column("parallelism", Integer, nullable=False, server_default=text("1"), comment="its windows at once"),
+    Column("next_start", INSTANT, nullable=False, comment="windows before it have been claimed"),
+    Column("windows_total", Integer, nullable=False, comment="windows in the range"),
+    Column(
+        "windows_succeeded", Integer, nullable=False, server_default=text("0"), comment="of them succeeded"
+    ),
+    Column(
+        "windows_failed",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="of them ended otherwise, with no attempt left",
+    ),
+    Column("message", LONG_TEXT, comment="why nothing of it runs just now, for a person"),
+    Column("requested_by", String(255), comment="who asked for it, as they say"),
+    Column("finished_at", INSTANT, comment="when the last window ended, or it was cancelled"),
+    _created_at(),
+    checks.one_of("state", BackfillState, "backfill_state_is_known"),
+    CheckConstraint("range_start < range_end", name="range_start_is_before_range_end"),
+    checks.between("parallelism", 1, checks.MAX_INTEGER, "parallelism_is_positive"),
+    **_ON_MYSQL,
+)
+Index("ix_backfill_state", backfill.c.state, backfill.c.created_at)
 
 job_lock = Table(
     "job_lock",

@@ -41,7 +41,8 @@ async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -
         .order_by(scheduled_job.c.job_id)
         .with_for_update()
     )
-    return {row[0]: row[1] for row in await connection.execute(statement)}
+    rows = await connection.execute(statement)
+    return {job_id: watermark for job_id, watermark in rows}  # noqa: C416 - a row is no pair to the type checker
 
 
 async def move_watermarks(

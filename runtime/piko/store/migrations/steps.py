@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from alembic.migration import MigrationContext
-from sqlalchemy import DDL, Column, Connection, Index, MetaData, String, Table, inspect, text
-from sqlalchemy.schema import CreateIndex, CreateTable
+from typing import Any
 
-VERSION_TABLE = "piko_schema_version"
-"""Where the revision is kept; not Alembic's usual name, which an application may use in the same database."""
+from alembic.migration import MigrationContext
+from sqlalchemy import DDL, Column, Connection, Index, Table, inspect, text
+from sqlalchemy.schema import CreateIndex, CreateTable
 
 
 class Steps:
@@ -21,6 +20,15 @@ class Steps:
         connection = self._connection
         if connection is None or not inspect(connection).has_table(table.name):
             self._context.execute(CreateTable(table))
+
+    def add_column(self, table: str, column: Column[Any]) -> None:
+        """Add `column` to `table`; it is nullable or has a default, for the rows that are there."""
+        connection = self._connection
+        if connection is not None:
+            present = {item["name"] for item in inspect(connection).get_columns(table)}
+            if column.name in present:
+                return
+        self._context.impl.add_column(table, column)
 
     def create_index(self, index: Index) -> None:
         """Create `index` on its table."""
@@ -46,12 +54,3 @@ class Steps:
     @property
     def _connection(self) -> Connection | None:
         return None if self._context.as_sql else self._context.connection
-
-
-def create_version_table(connection: Connection) -> None:
-    """Create the table that Alembic keeps its place in.
-
-    Alembic would do so itself, with a name for the primary key that MySQL warns about.
-    """
-    column = Column("version_num", String(32), primary_key=True)
-    Table(VERSION_TABLE, MetaData(), column, mysql_engine="InnoDB").create(connection, checkfirst=True)

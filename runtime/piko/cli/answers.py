@@ -1,0 +1,153 @@
+"""What every command shares: its options, the database, and the two forms of an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from piko.errors import RefusedError
+
+if TYPE_CHECKING:
+    from piko.store.engine import Database
+
+T = TypeVar("T")
+
+
+class Output(StrEnum):
+    """Forms of an answer."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+Dsn = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL",
+        help="Database URL. Better leave it out: then it is the setting `mysql_dsn` (PIKO_MYSQL_DSN), "
+        "which no process list shows.",
+        show_default=False,
+    ),
+]
+Form = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
+Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+
+def dsn_in_force(given: str | None) -> str:
+    """The DSN to use. Raises `SettingsError`."""
+    from piko.dsn import parse_dsn
+    from piko.settings import load_settings
+
+    if given is None:
+        return load_settings().mysql_dsn.get_secret_value()
+    parse_dsn(given, source="--dsn")
+    return given
+
+
+def zone_in_force(given: str | None) -> str:
+    """The zone of schedules that name none, as the settings here say. Raises `SettingsError`."""
+    from piko.settings import load_settings
+
+    return load_settings(mysql_dsn=dsn_in_force(given)).timezone
+
+
+def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What `work` answers. Raises `SettingsError` and `DatabaseUnavailableError`."""
+    from piko.store.engine import open_database
+
+    async def main() -> T:
+        database = open_database(dsn, pool_size=2)
+        try:
+            return await work(database)
+        finally:
+            await database.close()
+
+    dsn = dsn_in_force(given)
+    return asyncio.run(main())
+
+
+def show_json(value: object) -> None:
+    """`value` with its instants in UTC; dataclasses become objects."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, otherwise: str) -> None:
+    """A table for people; `otherwise` where there are no rows."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    if not table.row_count:
+        typer.echo(otherwise)
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
+    with console.capture() as capture:
+        console.print(table)
+    for line in capture.get().splitlines():
+        typer.echo(line.rstrip())
+
+
+def stamp(moment: datetime | None) -> str:
+    """An instant for people: UTC, as many digits of the second as it has."""
+    if moment is None:
+        return ""
+    shown = moment.astimezone(UTC)
+    return shown.isoformat(sep=" ", timespec="milliseconds" if shown.microsecond else "seconds")[:-6] + "Z"
+
+
+def instant(text: str, *, option: str, zone: str = "UTC") -> datetime:
+    """An instant that a person wrote, aware. Raises `RefusedError`."""
+    from zoneinfo import ZoneInfo
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise RefusedError(
+            f"{option} = {text!r}: expected an instant such as 2026-01-08, 2026-01-08T10:00 or "
+            "2026-01-08T10:00:00+08:00; without an offset it is read in the schedule's zone"
+        ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+
+
+def unknown_job(job_id: str, known: Iterable[str]) -> RefusedError:
+    """No such row, with what may have been meant."""
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    near = get_close_matches(job_id, names, n=3) or names[:10]
+    listed = f"; there is {', '.join(near)}" if near else "; there are no jobs yet"
+    return RefusedError(f"no job {job_id!r} in scheduled_job{listed}")
+
+
+def author() -> str:
+    """Who gives the command, as this machine knows them."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a pod's random user has no name
+        return "unknown"
+
+
+def first_line(text: str | None, *, length: int = 80) -> str:
+    """The beginning of a message, for a table."""
+    line = (text or "").strip().partition("\n")[0]
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def _plain(value: Any) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return asdict(value)

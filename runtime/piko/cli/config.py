@@ -1,0 +1,105 @@
+"""`piko config`: what a job was configured with, and back to it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from piko.cli.act import owned_by_resource
+from piko.cli.answers import (
+    Dsn,
+    Form,
+    Job,
+    Output,
+    author,
+    first_line,
+    show_json,
+    show_table,
+    stamp,
+    with_database,
+)
+from piko.errors import RefusedError
+
+if TYPE_CHECKING:
+    from piko.store.configs import ConfigRevision
+    from piko.store.engine import Database
+
+commands = typer.Typer(help="Every config that a job had, and back to one of them.", no_args_is_help=True)
+
+
+@commands.command()
+def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+    """List the revisions of a job's config, the newest first. Secrets are not shown."""
+    found = with_database(dsn, lambda database: _revisions(database, job))
+    if output is Output.JSON:
+        show_json([_shown(item) for item in found])
+        return
+    columns = ("REVISION", "CONFIG", "EFFECTIVE FROM", "AUTHOR", "SOURCE", "VALID")
+    rows = [
+        (
+            item.revision,
+            first_line(item.config_json, length=60) + (" + secret" if item.secret_json else ""),
+            stamp(item.effective_from) or "at once",
+            item.author,
+            item.source,
+            "yes" if item.error is None else first_line(item.error),
+        )
+        for item in found
+    ]
+    show_table(columns, rows, otherwise=f"{job}: no config was ever in job_config")
+
+
+@commands.command()
+def rollback(
+    job: Job,
+    to: Annotated[int, typer.Option(min=1, metavar="REVISION", help="The revision to go back to.")],
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Write a revision's content to `job_config` again, in force at once. It becomes a new revision."""
+
+    async def write(database: Database) -> ConfigRevision:
+        from piko.store.edits import Edits
+
+        found = {item.revision: item for item in await _revisions(database, job)}
+        revision = found.get(to)
+        if revision is None:
+            known = ", ".join(map(str, sorted(found))) or "none"
+            raise RefusedError(f"{job}: no revision {to} of its config; there is {known}")
+        if revision.error is not None:
+            raise RefusedError(f"{job}: revision {to} never took effect: {revision.error}")
+        edit = await Edits(database=database).restore_config(
+            revision, author=f"{author()} (rollback to {to})"
+        )
+        if edit.owner is not None:
+            patch: dict[str, object] = {"spec": {"config": json.loads(revision.config_json)}}
+            raise owned_by_resource(job, edit.owner, kind="PikoJobConfig", patch=patch)
+        return revision
+
+    revision = with_database(dsn, write)
+    if output is Output.JSON:
+        show_json(_shown(revision))
+    else:
+        typer.echo(f"{job}: config is that of revision {to} again: {first_line(revision.config_json)}")
+
+
+async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
+    from piko.store.configs import ConfigStore
+
+    return (await ConfigStore(database=database).revisions([job_id]))[::-1]
+
+
+def _shown(item: ConfigRevision) -> dict[str, object]:
+    return {
+        "job_id": item.job_id,
+        "revision": item.revision,
+        "schema_version": item.schema_version,
+        "config": json.loads(item.config_json),
+        "has_secret": item.secret_json is not None,
+        "effective_from": item.effective_from,
+        "author": item.author,
+        "source": item.source,
+        "error": item.error,
+    }

@@ -1,0 +1,158 @@
+"""`piko next`: when a schedule fires, and what may surprise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from piko.cli.answers import Dsn, Form, Output, instant, show_json, stamp, with_database, zone_in_force
+from piko.errors import RefusedError
+
+if TYPE_CHECKING:
+    from piko.schedule import Explanation, Schedule
+    from piko.store.engine import Database
+    from piko.store.overview import JobLine
+
+_INTERVAL_KEYS = ("every", "weeks", "days", "hours", "minutes", "seconds", "start_date", "end_date")
+
+
+def next_instants(
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[EXPRESSION|JOB]",
+            help="A cron text in quotes, the JSON of schedule_expr, or the id of a job in the database.",
+            show_default=False,
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", metavar="FILE", help="PikoSchedules in YAML; - is standard input."),
+    ] = None,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many instants.")] = 5,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="Zone of what names none; else PIKO_TIMEZONE, else UTC."),
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="From this instant on, not from now.")
+    ] = None,
+    job_id: Annotated[str, typer.Option(metavar="JOB", help="Whose `H` it is, in an expression.")] = "job",
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Say what a schedule means and when it fires next. An expression or a file needs no database."""
+    from piko.clock import SystemClock
+    from piko.schedule import explain
+
+    found = []
+    for schedule in _schedules(what, file, timezone, job_id, dsn):
+        zone = schedule.zone.key
+        now = SystemClock().now() if after is None else instant(after, option="--after", zone=zone)
+        found.append((schedule, explain(schedule, now=now, count=count)))
+    if output is Output.JSON:
+        show_json([_shown(schedule, explanation) for schedule, explanation in found])
+        return
+    named = file is not None or (what is not None and _is_job_id(what))
+    for number, (schedule, explanation) in enumerate(found):
+        if number:
+            typer.echo()
+        if named:
+            typer.echo(f"{schedule.job_id}:")
+        typer.echo(explanation.sentence)
+        for item in explanation.instants:
+            typer.echo(f"  {item.local:%a} {item.local.isoformat(sep=' ')}  {stamp(item.instant)}")
+        for remark in explanation.remarks:
+            typer.echo(f"! {remark}")
+
+
+def _schedules(
+    what: str | None, file: Path | None, zone: str | None, job_id: str, dsn: str | None
+) -> list[Schedule]:
+    if file is not None and what is None:
+        return _of_file(file, _offline_zone(zone))
+    if what is None or file is not None:
+        raise RefusedError("expected either an expression or a job, or a file with -f; `piko next --help`")
+    if _is_job_id(what):
+        return [_of_job(what, dsn, zone)]
+    return [_of_expression(what, _offline_zone(zone), job_id)]
+
+
+def _is_job_id(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", text) is not None
+
+
+def _offline_zone(given: str | None) -> str:
+    import os
+
+    return given or os.environ.get("PIKO_TIMEZONE") or "UTC"
+
+
+def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
+    import json
+
+    from piko.schedule import parse_schedule
+
+    kind, expression = "cron", text.strip()
+    if expression[:1] in ("{", '"', "["):
+        try:
+            keys = json.loads(expression)
+        except ValueError:
+            keys = None  # the parser says what is wrong with it
+        if isinstance(keys, dict) and "run_date" in keys:
+            kind = "date"
+        elif isinstance(keys, dict) and any(key in _INTERVAL_KEYS for key in keys):
+            kind = "interval"
+    else:
+        expression = json.dumps({"cron": expression})
+    return parse_schedule(job_id=job_id, schedule_type=kind, schedule_expr=expression, timezone=zone)
+
+
+def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
+    from piko.cli.answers import unknown_job
+    from piko.schedule import parse_schedule
+    from piko.store.overview import Overview
+
+    async def read(database: Database) -> JobLine:
+        overview = Overview(database=database)
+        line = await overview.job(job_id)
+        if line is None:
+            raise unknown_job(job_id, [item.job_id for item in await overview.jobs()])
+        return line
+
+    line = with_database(dsn, read)
+    return parse_schedule(
+        job_id=line.job_id,
+        schedule_type=line.schedule_type,
+        schedule_expr=line.schedule_expr,
+        timezone=line.timezone or zone or zone_in_force(dsn),
+        start_at=line.start_at,
+        end_at=line.end_at,
+    )
+
+
+def _of_file(file: Path, zone: str) -> list[Schedule]:
+    from piko.cli.manifests import read_manifests, schedule_of
+    from piko_operator.resources import PikoSchedule
+
+    found = [item for item in read_manifests(file) if isinstance(item, PikoSchedule)]
+    if not found:
+        raise RefusedError(f"{file}: no PikoSchedule in it")
+    return [schedule_of(item, zone) for item in found]
+
+
+def _shown(schedule: Schedule, explanation: Explanation) -> dict[str, object]:
+    return {
+        "job_id": schedule.job_id,
+        "schedule_type": schedule.kind,
+        "schedule_expr": schedule.expression,
+        "timezone": schedule.zone.key,
+        "sentence": explanation.sentence,
+        "instants": [
+            {"instant": item.instant, "local": item.local.isoformat()} for item in explanation.instants
+        ],
+        "remarks": list(explanation.remarks),
+    }

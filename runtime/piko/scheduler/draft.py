@@ -1,0 +1,82 @@
+"""A batch of claims while it is being filled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from piko.core.types import DataInterval, RunState, TriggerType
+from piko.scheduler.due import Span
+from piko.scheduler.plan import PlannedJob
+from piko.store.run_rows import PassedOver, Run
+from piko.store.runs import ClaimBatch
+from piko.store.states import JobState
+from piko.store.watermarks import WatermarkMove
+
+
+@dataclass(slots=True, kw_only=True)
+class Draft:
+    """Decisions that do not count before they are written."""
+
+    new_id: Callable[[], str]
+    instance_id: str
+    runs: list[Run] = field(default_factory=list)
+    passed_over: list[tuple[PassedOver, str]] = field(default_factory=list)
+    """Each with the word for it in the metrics."""
+    states: dict[str, JobState] = field(default_factory=dict)
+    completed: set[str] = field(default_factory=set)
+    watermarks: list[WatermarkMove] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    """Running runs that a newer instant replaces."""
+    superseded: list[Run] = field(default_factory=list)
+    """Queued runs that a newer instant replaces."""
+
+    def add(
+        self,
+        job: PlannedJob,
+        instant: datetime,
+        *,
+        waits: bool,
+        window: DataInterval | None = None,
+        trigger_type: TriggerType = TriggerType.SCHEDULE,
+    ) -> None:
+        """A run of `job` that starts now, or waits."""
+        self.runs.append(
+            Run(
+                run_id=self.new_id(),
+                job_id=job.job_id,
+                scheduled_time=instant,
+                state=RunState.QUEUED if waits else RunState.RUNNING,
+                trigger_type=trigger_type,
+                priority=job.row.priority,
+                window=window,
+                instance_id=None if waits else self.instance_id,
+            )
+        )
+
+    def pass_over(self, job: PlannedJob, state: RunState, span: Span | None, reason: str) -> None:
+        """Record instants that do not run."""
+        if span is None:
+            return
+        item = PassedOver(
+            run_id=self.new_id(),
+            job_id=job.job_id,
+            state=state,
+            first=span.first,
+            through=span.through,
+            count=span.count,
+            reason=span.reason,
+        )
+        self.passed_over.append((item, reason))
+
+    def batch(self, token: str) -> ClaimBatch:
+        """What the database is asked to write."""
+        return ClaimBatch(
+            token=token,
+            runs=self.runs,
+            passed_over=[item for item, _ in self.passed_over],
+            states=list(self.states.values()),
+            completed=self.completed,
+            watermarks=self.watermarks,
+        )

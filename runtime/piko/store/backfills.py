@@ -1,0 +1,217 @@
+"""`backfill`: requests to run the windows of a range, and how far each has come.
+
+A request keeps the schedule that it was made with, so that its windows stay those that were shown when it
+was asked for. The leader claims windows in order: the runs and `next_start`, which says how far it came, are
+one transaction under the fence. No `job_lock` is taken and no watermark moved, so live runs of the same
+windows are not in the way, nor is a backfill in theirs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import case, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.core.types import BackfillState, RunState
+from piko.store.engine import Database
+from piko.store.leases import Fence
+from piko.store.run_rows import Outcome, Run, run_row
+from piko.store.tables import backfill, job_run
+from piko.store.upsert import upsert
+
+OPEN_STATES = (BackfillState.ACTIVE, BackfillState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backfill:
+    """One request. The windows before `next_start` have been claimed."""
+
+    backfill_id: str
+    job_id: str
+    state: BackfillState = BackfillState.ACTIVE
+    range_start: datetime
+    range_end: datetime
+    schedule_type: str
+    schedule_expr: str
+    timezone: str
+    parallelism: int = 1
+    next_start: datetime
+    windows_total: int
+    windows_succeeded: int = 0
+    windows_failed: int = 0
+    message: str | None = None
+    requested_by: str | None = None
+    finished_at: datetime | None = None
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """The next windows of one request: its `next_start` goes from `since` to `to`."""
+
+    backfill_id: str
+    since: datetime
+    to: datetime
+    runs: Sequence[Run]
+
+
+_NAMES = tuple(field.name for field in fields(Backfill))
+_COLUMNS = [backfill.c[name] for name in _NAMES]
+
+
+class BackfillStore:
+    """Requests as people make and change them, and as the leader works them off."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    # ---- people -----------------------------------------------------------------------------------
+
+    async def create(self, request: Backfill) -> None:
+        """Ask for `request`; the leader begins within a poll."""
+        values = {name: getattr(request, name) for name in _NAMES if name != "created_at"}
+        async with self._database.transaction() as connection:
+            await connection.execute(insert(backfill), [values])
+
+    async def matching(self, beginning: str) -> list[Backfill]:
+        """The requests whose id begins so, at most ten."""
+        statement = select(*_COLUMNS).where(backfill.c.backfill_id.startswith(beginning, autoescape=True))
+        return await self._select(statement.order_by(backfill.c.created_at.desc()).limit(10))
+
+    async def newest(self, *, job_id: str | None = None, limit: int = 20) -> list[Backfill]:
+        """The newest requests first."""
+        statement = select(*_COLUMNS).order_by(backfill.c.created_at.desc()).limit(limit)
+        if job_id is not None:
+            statement = statement.where(backfill.c.job_id == job_id)
+        return await self._select(statement)
+
+    async def change_state(
+        self, backfill_id: str, *, to: BackfillState, of: Collection[BackfillState], now: datetime
+    ) -> bool:
+        """Pause, resume or cancel; False where its state is none of `of`."""
+        values: dict[str, object] = {"state": to, "message": None}
+        if to is BackfillState.CANCELLED:
+            values["finished_at"] = now
+        async with self._database.transaction() as connection:
+            changed = await connection.execute(
+                update(backfill)
+                .where(backfill.c.backfill_id == backfill_id, backfill.c.state.in_(sorted(of)))
+                .values(values)
+            )
+            return changed.rowcount == 1
+
+    # ---- the leader -------------------------------------------------------------------------------
+
+    async def open(self) -> list[Backfill]:
+        """What is active or paused, the oldest first."""
+        statement = (
+            select(*_COLUMNS)
+            .where(backfill.c.state.in_(OPEN_STATES))
+            .order_by(backfill.c.created_at, backfill.c.backfill_id)
+        )
+        return await self._select(statement)
+
+    async def claim(self, steps: Sequence[Step], fence: Fence, *, now: datetime) -> dict[str, Run]:
+        """Take the steps; the runs that are ours, by id. Raises `FencedError`.
+
+        A step of a request that is not active any more is left out. Made again after an unknown COMMIT, a
+        step finds what its first try wrote.
+        """
+        taken: list[Run] = []
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            for step in sorted(steps, key=lambda item: item.backfill_id):
+                if await _advance(connection, step):
+                    taken.extend(step.runs)
+            if taken:
+                rows = [run_row(run, fence, now=now) for run in taken]
+                await connection.execute(upsert(self._database, job_run, update=()), rows)
+        return {run.run_id: run for run in taken}
+
+    async def explain(self, messages: Mapping[str, str | None], fence: Fence) -> None:
+        """Say of each request why nothing of it runs; None: nothing is in its way. Raises `FencedError`."""
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            for backfill_id, message in messages.items():
+                await connection.execute(
+                    update(backfill).where(backfill.c.backfill_id == backfill_id).values(message=message)
+                )
+
+    async def _select(self, statement: object) -> list[Backfill]:
+        async with self._database.statements() as connection:
+            rows = await connection.execute(statement)  # type: ignore[call-overload]
+            return [_backfill(row._mapping) for row in rows]
+
+
+async def lock_backfills(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
+    """Lock the requests that `outcomes` belong to, before the runs of either are touched."""
+    ids = {outcome.run.backfill_id for outcome in outcomes if outcome.run.backfill_id is not None}
+    if ids:
+        statement = select(backfill.c.backfill_id).where(backfill.c.backfill_id.in_(sorted(ids)))
+        await connection.execute(statement.order_by(backfill.c.backfill_id).with_for_update())
+
+
+async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
+    """Count the windows that end for good with `outcomes`, none of which was written before.
+
+    A request of which every window has ended is over.
+    """
+    succeeded: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
+    for outcome in outcomes:
+        if outcome.run.backfill_id is not None and outcome.retry is None:
+            ended_well = outcome.state is RunState.SUCCESS
+            (succeeded if ended_well else failed)[outcome.run.backfill_id] += 1
+    columns = backfill.c
+    for backfill_id in sorted({*succeeded, *failed}):
+        await connection.execute(
+            update(backfill)
+            .where(columns.backfill_id == backfill_id)
+            .values(
+                windows_succeeded=columns.windows_succeeded + succeeded[backfill_id],
+                windows_failed=columns.windows_failed + failed[backfill_id],
+            )
+        )
+        all_ended = columns.windows_succeeded + columns.windows_failed >= columns.windows_total
+        how = case(
+            (columns.windows_failed > 0, BackfillState.FAILED.value), else_=BackfillState.SUCCEEDED.value
+        )
+        await connection.execute(
+            update(backfill)
+            .where(columns.backfill_id == backfill_id, columns.state.in_(OPEN_STATES), all_ended)
+            .values(state=how, finished_at=outcomes[-1].finished_at, message=None)
+        )
+
+
+async def _advance(connection: AsyncConnection, step: Step) -> bool:
+    statement = select(backfill.c.state, backfill.c.next_start)
+    row = (
+        await connection.execute(
+            statement.where(backfill.c.backfill_id == step.backfill_id).with_for_update()
+        )
+    ).first()
+    if row is None or row.state != BackfillState.ACTIVE:
+        return False
+    if row.next_start == step.to:
+        return await _has_written(connection, step)
+    if row.next_start != step.since:
+        return False
+    await connection.execute(
+        update(backfill).where(backfill.c.backfill_id == step.backfill_id).values(next_start=step.to)
+    )
+    return True
+
+
+async def _has_written(connection: AsyncConnection, step: Step) -> bool:
+    found = await connection.execute(select(job_run.c.run_id).where(job_run.c.run_id == step.runs[0].run_id))
+    return found.scalar_one_or_none() is not None
+
+
+def _backfill(row: Mapping[str, object]) -> Backfill:
+    values = dict(row)
+    values["state"] = BackfillState(str(values["state"]))
+    return Backfill(**values)  # type: ignore[arg-type]

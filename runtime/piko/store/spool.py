@@ -1,0 +1,270 @@
+"""Intents on disk: what is acknowledged there is delivered, by this process or by a later one.
+
+The spool is a folder. Each process has a file of its own in it, an SQLite database that one thread writes on
+one connection, and holds a lock on it while it lives. At its start a process takes over what files without
+a living owner hold, so that a pod that starts on the volume of its predecessor delivers what that one left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from piko.errors import SpoolError
+
+T = TypeVar("T")
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS intent (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, body TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS ix_intent_sink ON intent (sink, id);
+CREATE TABLE IF NOT EXISTS dead_letter (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, body TEXT NOT NULL,
+  error TEXT NOT NULL, died_at TEXT NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One intent in the spool, still as text."""
+
+    id: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """An intent that its sink refused, and why."""
+
+    id: int
+    sink: str
+    body: str
+    error: str
+    died_at: str
+
+
+class SpoolFile:
+    """One file of the spool, open in this process. Not for use by several threads at once."""
+
+    def __init__(self, path: Path, *, fsync: bool = True) -> None:
+        self.path = path
+        self._lock = _lock(path)
+        with _told(path):
+            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
+            self._connection.executescript(_TABLES)
+
+    def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
+        """Keep (sink, body); returns when they are on disk, with their ids."""
+        with self._transaction() as connection:
+            last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'intent'").fetchone()
+            first = (last[0] if last else 0) + 1
+            numbered = [(first + at, sink, body) for at, (sink, body) in enumerate(rows)]
+            connection.executemany("INSERT INTO intent (id, sink, body) VALUES (?, ?, ?)", numbered)
+            return [row[0] for row in numbered]
+
+    def take(self, sink: str, *, after: int, limit: int) -> list[Kept]:
+        """The next intents of `sink` after the id `after`; they stay until they are removed."""
+        with _told(self.path):
+            rows = self._connection.execute(
+                "SELECT id, body FROM intent WHERE sink = ? AND id > ? ORDER BY id LIMIT ?",
+                (sink, after, limit),
+            )
+            return [Kept(id=row[0], body=row[1]) for row in rows]
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """They are delivered."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM intent WHERE id = ?", [(item,) for item in ids])
+
+    def bury(self, kept: Kept, sink: str, error: str) -> None:
+        """Move an intent to the dead letters."""
+        with self._transaction() as connection:
+            connection.execute(
+                "INSERT INTO dead_letter (sink, body, error, died_at) "
+                "VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))",
+                (sink, kept.body, error),
+            )
+            connection.execute("DELETE FROM intent WHERE id = ?", (kept.id,))
+
+    def counts(self) -> dict[str, int]:
+        """How many intents wait, by sink."""
+        with _told(self.path):
+            return dict(
+                self._connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall()
+            )
+
+    def dead_letters(self) -> list[DeadLetter]:
+        with _told(self.path):
+            return _dead_letters(self._connection)
+
+    def replay(self, ids: Sequence[int]) -> None:
+        """Let dead letters be delivered again."""
+        with self._transaction() as connection:
+            for item in ids:
+                connection.execute(
+                    "INSERT INTO intent (sink, body) SELECT sink, body FROM dead_letter WHERE id = ?", (item,)
+                )
+                connection.execute("DELETE FROM dead_letter WHERE id = ?", (item,))
+
+    def drop(self, ids: Sequence[int]) -> None:
+        """Forget dead letters."""
+        with self._transaction() as connection:
+            connection.executemany("DELETE FROM dead_letter WHERE id = ?", [(item,) for item in ids])
+
+    def adopt(self, other: SpoolFile) -> int:
+        """Take over what `other` holds, then remove it; after a crash in between it is delivered twice."""
+        with _told(other.path):
+            intents = other._connection.execute("SELECT sink, body FROM intent ORDER BY id").fetchall()
+            dead = other._connection.execute("SELECT sink, body, error, died_at FROM dead_letter").fetchall()
+        with self._transaction() as connection:
+            connection.executemany("INSERT INTO intent (sink, body) VALUES (?, ?)", intents)
+            connection.executemany(
+                "INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, ?)", dead
+            )
+        other.delete()
+        return len(intents)
+
+    def delete(self) -> None:
+        """Remove the file, empty or taken over."""
+        with suppress(sqlite3.Error):
+            self._connection.close()
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        self._release()
+
+    def close(self) -> None:
+        """Close; a file in which nothing is left is removed."""
+        with _told(self.path):
+            held = "SELECT EXISTS (SELECT 1 FROM intent) OR EXISTS (SELECT 1 FROM dead_letter)"
+            empty = not self._connection.execute(held).fetchone()[0]
+        if empty:
+            self.delete()
+            return
+        self._connection.close()
+        self._release()
+
+    def _release(self) -> None:
+        Path(f"{self.path}.lock").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with _told(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+class Spool:
+    """The spool as the writer uses it: calls go to the thread that owns the file."""
+
+    def __init__(self, folder: Path, *, name: str, fsync: bool = True) -> None:
+        self.folder = folder
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._name = name
+        self._fsync = fsync
+        self._file: SpoolFile | None = None
+
+    async def open(self) -> int:
+        """Make or take the file; the number of intents that were found. Raises `SpoolError`."""
+        return await self.call(self._open)
+
+    async def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
+        return await self.call(lambda: self._opened.put(rows))
+
+    async def take(self, sink: str, *, after: int, limit: int) -> list[Kept]:
+        return await self.call(lambda: self._opened.take(sink, after=after, limit=limit))
+
+    async def remove(self, ids: Sequence[int]) -> None:
+        await self.call(lambda: self._opened.remove(ids))
+
+    async def bury(self, kept: Kept, sink: str, error: str) -> None:
+        await self.call(lambda: self._opened.bury(kept, sink, error))
+
+    async def counts(self) -> dict[str, int]:
+        return await self.call(lambda: self._opened.counts())
+
+    async def close(self) -> None:
+        if self._file is not None:
+            await self.call(self._file.close)
+        self._thread.shutdown()
+
+    async def call(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    @property
+    def _opened(self) -> SpoolFile:
+        assert self._file is not None
+        return self._file
+
+    def _open(self) -> int:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpoolError(
+                f"setting `spool_dir` = {str(self.folder)!r}: cannot be made: {error.strerror}; "
+                "name a folder that this process may write to and that outlives it"
+            ) from None
+        self._file = SpoolFile(self.folder / f"{self._name}.spool", fsync=self._fsync)
+        for path in sorted(self.folder.glob("*.spool")):
+            if path != self._file.path:
+                with suppress(SpoolError):  # it has a living owner
+                    self._file.adopt(SpoolFile(path))
+        return sum(self._file.counts().values())
+
+
+def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
+    """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`."""
+    with _told(path):
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        try:
+            return _counts(connection), _dead_letters(connection)
+        finally:
+            connection.close()
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall())
+
+
+def _dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
+    rows = connection.execute("SELECT id, sink, body, error, died_at FROM dead_letter ORDER BY id")
+    return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
+
+
+def _lock(path: Path) -> int:
+    try:
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SpoolError(f"spool {path}: cannot be opened: {error.strerror}; check `spool_dir`") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise SpoolError(f"spool {path} is in use by a process that runs; stop it first") from None
+    return descriptor
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise SpoolError(f"spool {path}: {error}; is its disk full, or read-only?") from error

@@ -1,0 +1,73 @@
+"""The `piko` command as a person runs it."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from piko.cli import main
+
+OK, NEEDS_ACTION, CANNOT = 0, 1, 2
+IMPORT_PATH = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def piko(
+    *arguments: str, cwd: Path, dsn: str | None = None, stdin: str | None = None, **environment: str
+) -> Answer:
+    """Run `piko` in a process of its own, with no settings but these."""
+    settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
+    outcome = subprocess.run(
+        [sys.executable, "-m", "piko", *arguments],
+        cwd=cwd,
+        env={"PATH": "/usr/bin:/bin", **IMPORT_PATH, **settings},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in outcome.stderr, outcome.stderr
+    return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
+
+
+def piko_here(
+    *arguments: str, cwd: Path, dsn: str | None = None, stdin: str = "", **environment: str
+) -> Answer:
+    """The same in this process, on a thread without an event loop: a process costs a second each."""
+    settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
+    out, err = io.StringIO(), io.StringIO()
+
+    def run() -> int:
+        try:
+            main()
+        except SystemExit as end:
+            return int(end.code or 0)
+        return 0
+
+    with (
+        chdir(cwd),
+        patch.dict(os.environ, {"PATH": "/usr/bin:/bin", **IMPORT_PATH, **settings}, clear=True),
+        patch.object(sys, "argv", ["piko", *arguments]),
+        patch.object(sys, "stdin", io.StringIO(stdin)),
+        redirect_stdout(out),
+        redirect_stderr(err),
+        ThreadPoolExecutor(1) as thread,
+    ):
+        code = thread.submit(run).result(timeout=60)
+    return Answer(code, out.getvalue(), err.getvalue())

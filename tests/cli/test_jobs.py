@@ -1,0 +1,235 @@
+"""Jobs, runs, configs and backfills from the command line, beside one replica."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from pydantic import BaseModel
+
+from piko import PikoApp
+from piko.settings import load_settings
+from piko.store.migrate import upgrade
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, piko_here
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+
+
+class Limits(BaseModel):
+    rows: int = 10
+
+
+REFUSALS = [
+    (("trigger", "windows"), "a stateful job runs windows of data"),
+    (("trigger", "strange"), "no replica has registered it"),
+    (("trigger", "plane"), "no job 'plane' in scheduled_job; there is plain"),
+    (("pause", "plane"), "there is plain"),
+    (("jobs", "plane"), "there is plain"),
+    (("next", "plane"), "there is plain"),
+    (("backfill", "plain", "--from", "2026-01-01", "--to", "2026-01-02"), "it is stateless"),
+    (("backfill", "plane", "--from", "2026-01-01", "--to", "2026-01-02"), "there is plain"),
+    (("backfill", "strange", "--from", "2026-01-01", "--to", "2026-01-02"), "no replica has registered"),
+    (("backfill", "windows", "--from", "2026-01-02", "--to", "2026-01-01"), "must lie before --to"),
+    (("backfill", "windows", "--from", "2026-01-01", "--to", "2999-01-01"), "lies in the future"),
+    (("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-01T01:00"), "no whole window"),
+    (("backfill", "windows", "--from", "yesterday", "--to", "2026-01-01"), "--from = 'yesterday'"),
+    (("backfill", "status", "nope"), "no backfill 'nope'"),
+    (("config", "rollback", "plain", "--to", "7"), "no revision 7 of its config"),
+]
+
+
+class Desk:
+    """A database that a replica in this process works on, and the command line beside it."""
+
+    def __init__(self, database: TestDatabase, folder: Path) -> None:
+        self.database, self.folder = database, folder
+
+    async def __call__(self, *arguments: str) -> Answer:
+        return await asyncio.to_thread(piko_here, *arguments, cwd=self.folder, dsn=self.database.dsn)
+
+    async def json(self, *arguments: str) -> Any:
+        answer = await self(*arguments, "-o", "json")
+        assert answer.code == OK, answer.err
+        return json.loads(answer.out)
+
+
+@pytest.fixture
+async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
+    await upgrade(sqlite.dsn)
+    app = PikoApp(name="trial")
+
+    @app.job(job_id="plain", schema=Limits)
+    async def plain(ctx: Any, scheduled_time: datetime) -> None:
+        if ctx.config.rows < 0:
+            raise ValueError("rows must not be negative")
+
+    @app.job(job_id="windows", stateful=True)
+    async def windows(ctx: Any, scheduled_time: datetime) -> None:
+        pass
+
+    for job_id in ("plain", "windows", "strange"):
+        await sqlite.execute(
+            "INSERT INTO scheduled_job(job_id, schedule_type, schedule_expr) "
+            f"VALUES ('{job_id}', 'cron', '{{\"hour\": 3}}')"
+        )
+    settings = load_settings(
+        environment={}, directory=tmp_path, mysql_dsn=sqlite.dsn, poll_interval_s=0.1, heartbeat_interval_s=1
+    )
+    # Logs go where they do not meet the answers, which are caught from this process's own output.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(file=sys.stderr))
+    async with app.running(settings):
+        desk = Desk(sqlite, tmp_path)
+
+        async def seen() -> bool:
+            return len(await sqlite.execute("SELECT 1 FROM job_state")) == 3
+
+        await wait_until_async(seen, timeout=10, what="the leader's account of three jobs")
+        yield desk
+    structlog.reset_defaults()
+
+
+async def test_jobs_and_runs_are_listed_and_triggered(desk: Desk) -> None:
+    found = {item["job_id"]: item for item in await desk.json("jobs")}
+    assert {key: item["status"] for key, item in found.items()} == {
+        "plain": "Scheduled",
+        "windows": "Scheduled",
+        "strange": "Unregistered",
+    }
+    assert found["plain"]["next_run_at"].endswith("T03:00:00Z")
+    listed = await desk("jobs")
+    assert "strange: no replica has registered the job" in listed.out
+
+    run = await desk.json("trigger", "plain", "--wait", "10")
+    assert (run["state"], run["error"]) == ("SUCCESS", None)
+    (line,) = await desk.json("runs", "--job", "plain")
+    assert (line["run_id"], line["trigger_type"], line["state"]) == (run["run_id"], "manual", "SUCCESS")
+    assert await desk.json("runs", "--state", "FAILED") == []
+    assert "no such runs" in (await desk("runs", "--state", "LOST")).out
+
+
+async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: Desk) -> None:
+    assert (await desk("pause", "plain")).out == "plain: paused\n"
+    assert (await desk("pause", "plain")).out == "plain: is already paused\n"
+
+    async def disabled() -> bool:
+        return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE status = 'Disabled'"))
+
+    await wait_until_async(disabled, timeout=5, what="the leader to see it")
+    assert (await desk.json("trigger", "plain", "--wait", "10"))["state"] == "SUCCESS"
+    assert await desk.json("resume", "plain") == {"job_id": "plain", "enabled": True, "changed": True}
+
+
+async def test_a_row_of_a_resource_is_left_to_kubectl(desk: Desk) -> None:
+    await desk.database.execute("UPDATE scheduled_job SET managed_by = 'prod/data/nightly/uid-1'")
+    answer = await desk("pause", "plain")
+    assert answer.code == CANNOT
+    assert (
+        'kubectl patch pikoschedule nightly -n data --type merge -p \'{"spec": {"suspend": true}}\''
+        in answer.err
+    )
+    assert (await desk.database.execute("SELECT DISTINCT enabled FROM scheduled_job"))[0][0] == 1
+
+
+async def test_what_cannot_be_done_is_explained(desk: Desk) -> None:
+    for arguments, said in REFUSALS:
+        answer = await desk(*arguments)
+        assert (answer.code, answer.out) == (CANNOT, ""), arguments
+        assert said in answer.err
+
+
+async def test_next_of_a_job_in_the_database(desk: Desk) -> None:
+    answer = await desk("next", "plain", "-n", "1", "--after", "2026-01-01")
+    assert answer.out == "plain:\nAt 03:00, UTC.\n  Thu 2026-01-01 03:00:00+00:00  2026-01-01 03:00:00Z\n"
+
+
+async def test_a_dry_run_shows_the_windows_and_starts_nothing(desk: Desk) -> None:
+    arguments = ("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-04T05:00", "--dry-run")
+    answer = await desk(*arguments)
+    assert answer.out.splitlines() == [
+        "2026-01-01 03:00:00Z - 2026-01-02 03:00:00Z",
+        "2026-01-02 03:00:00Z - 2026-01-03 03:00:00Z",
+        "2026-01-03 03:00:00Z - 2026-01-04 03:00:00Z",
+        "left out, no whole window: 2026-01-01 00:00:00Z - 2026-01-01 03:00:00Z",
+        "left out, no whole window: 2026-01-04 03:00:00Z - 2026-01-04 05:00:00Z",
+        "windows: 3 windows from 2026-01-01 03:00:00Z to 2026-01-04 03:00:00Z; "
+        "nothing was started (--dry-run)",
+    ]
+    assert await desk.json("backfill", "status") == []
+    found = await desk.json(*arguments)
+    assert (found["backfill_id"], found["windows_total"], len(found["windows"])) == (None, 3, 3)
+
+
+async def test_a_backfill_is_asked_for_and_seen_to_its_end(desk: Desk) -> None:
+    asked = await desk.json("backfill", "windows", "--from", "2026-01-01T03:00", "--to", "2026-01-11T03:00")
+
+    async def done() -> Any:
+        (found,) = await desk.json("backfill", "status", asked["backfill_id"][:20])
+        return found if found["state"] == "SUCCEEDED" else None
+
+    found = await wait_until_async(done, timeout=15, what="the end of the backfill")
+    assert (found["windows_succeeded"], found["windows_failed"]) == (10, 0)
+    lines = await desk.json("runs", "--backfill", asked["backfill_id"], "-n", "100")
+    assert len(lines) == 10
+    assert "SUCCEEDED" in (await desk("backfill", "status")).out
+
+
+async def test_a_config_is_rolled_back_and_in_force_at_once(desk: Desk) -> None:
+    async def configure(rows: object) -> None:
+        await desk.database.execute(
+            f"""INSERT INTO job_config(job_id, config_json, secret_json)
+            VALUES ('plain', '{{"rows": {rows}}}', '{{"token": "hush"}}')
+            ON CONFLICT (job_id) DO UPDATE SET config_json = excluded.config_json"""
+        )
+
+    async def revision(number: int) -> None:
+        async def there() -> bool:
+            rows = await desk.database.execute("SELECT max(revision) FROM job_config_revision")
+            return rows[0][0] == number
+
+        await wait_until_async(there, timeout=5, what=f"revision {number}")
+
+    for number, rows in enumerate((1, -5, '"many"'), start=1):
+        await configure(rows)
+        await revision(number)
+    failed = await desk("trigger", "plain", "--wait", "10")
+    assert (failed.code, "rows must not be negative" in failed.out) == (NEEDS_ACTION, True)
+
+    history = await desk("config", "history", "plain")
+    assert "hush" not in history.out
+    assert [item["revision"] for item in await desk.json("config", "history", "plain")] == [3, 2, 1]
+    never = await desk("config", "rollback", "plain", "--to", "3")
+    assert (never.code, "revision 3 never took effect" in never.err) == (CANNOT, True)
+
+    await desk.json("config", "rollback", "plain", "--to", "1")
+    await revision(4)
+    run = await desk.json("trigger", "plain", "--wait", "10")
+    assert run["state"] == "SUCCESS"
+    (line,) = await desk.json("runs", "--job", "plain", "--state", "SUCCESS")
+    assert line["config_revision"] == 4
+    assert "hush" in (await desk.database.execute("SELECT secret_json FROM job_config"))[0][0]
+
+
+async def test_validate_asks_what_the_replicas_have_published(desk: Desk) -> None:
+    resource = """
+apiVersion: piko.dev/v1
+kind: PikoJobConfig
+metadata: {name: plain}
+spec: {jobId: plain, config: {rows: many}}
+"""
+    (desk.folder / "config.yaml").write_text(resource)
+    answer = await desk("validate", "-f", "config.yaml", "--dsn", desk.database.dsn)
+    assert answer.code == NEEDS_ACTION
+    assert "spec.config.rows: 'many' is not of type 'integer'" in answer.out
+
+
+async def test_runs_are_listed_from_an_instant_on(desk: Desk) -> None:
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await desk.json("trigger", "plain", "--wait", "10")
+    assert await desk.json("runs", "--since", soon) == []

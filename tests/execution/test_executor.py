@@ -1,0 +1,425 @@
+"""One run's life: the handler is called with what it asked for, and its end is told, whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from piko.clock import SystemClock
+from piko.core.context import JobContext
+from piko.core.registry import JobDefinition, JobRegistry
+from piko.core.types import RunState, TriggerType
+from piko.execution.executor import Ending, Executor
+from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
+from piko.store.leases import Fence
+from tests.harness.waiting import wait_until_async
+from tests.scheduler.making import planned
+from tests.store.making import make_run, make_window_run, minute, window
+
+FENCE = Fence(name="default", epoch=1)
+
+
+class Bench:
+    """An executor, and what it told."""
+
+    def __init__(self) -> None:
+        self.endings: asyncio.Queue[Ending] = asyncio.Queue()
+        self.executor = Executor(
+            app_name="bench",
+            configs=ConfigBook(registry=JobRegistry()),
+            clock=SystemClock(),
+            metrics=Metrics(),
+            ended=self.endings.put_nowait,
+        )
+
+    def start(
+        self,
+        handler: Callable[..., Awaitable[object]],
+        *,
+        resources: dict[str, Any] | None = None,
+        schema: type[BaseModel] | None = None,
+        run: Any = None,
+        timeout_s: float | None = None,
+    ) -> str:
+        run = run or make_run()
+        definition = JobDefinition(
+            job_id=run.job_id, handler=handler, resources=resources or {}, schema=schema, stateful=False
+        )
+        job = replace(planned(job_id=run.job_id, timeout_s=timeout_s), definition=definition)
+        self.executor.start(run, job, FENCE)
+        return str(run.run_id)
+
+    async def end(self) -> Ending:
+        """How the next run ends; nothing of it stays behind."""
+        async with asyncio.timeout(10):
+            return await self.endings.get()
+
+    async def end_of(self, handler: Callable[..., Awaitable[object]], **values: Any) -> Ending:
+        run_id = self.start(handler, **values)
+        ending = await self.end()
+        assert run_id not in self.executor
+        return ending
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def forever(ctx: JobContext, scheduled_time: object) -> None:
+    await asyncio.Event().wait()
+
+
+# ---- ends by itself -------------------------------------------------------------------------------
+
+
+async def test_a_handler_knows_its_run_and_succeeds(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> str:
+        seen.extend([dict(ctx), scheduled_time])
+        return "ignored"
+
+    run = make_window_run(3, attempt=2, trigger_type=TriggerType.RETRY)
+    ending = await bench.end_of(handler, run=run)
+    assert (ending.state, ending.error, ending.error_type) == (RunState.SUCCESS, None, None)
+    assert (ending.run, ending.fence, ending.by_shutdown) == (run, FENCE, False)
+    assert ending.finished_at >= ending.started_at
+    context, scheduled_time = seen
+    assert scheduled_time == minute(4)
+    assert context == {
+        "run_id": run.run_id,
+        "job_id": "windows",
+        "config": {},
+        "scheduled_time": minute(4),
+        "attempt": 2,
+        "trigger_type": TriggerType.RETRY,
+        "data_interval": window(3),
+        "config_revision": None,
+        "idempotency_key": "windows@2026-01-08T00:04:00+00:00",
+    }
+
+
+async def test_a_failure_is_told_by_its_message_and_its_traceback(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        raise ValueError("no such table")
+
+    ending = await bench.end_of(handler)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "ValueError")
+    assert ending.error is not None
+    first, *rest = ending.error.splitlines()
+    assert first == "no such table"
+    assert rest[0].startswith("Traceback")
+    assert __file__ in ending.error
+
+
+async def test_a_traceback_is_bounded_and_keeps_its_beginning_and_its_end(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        raise ValueError("begins " + "x" * 1_000_000 + " ends")
+
+    ending = await bench.end_of(handler)
+    assert ending.error is not None
+    assert len(ending.error) < 9_000
+    assert ending.error.startswith("begins xxx")
+    assert ending.error.rstrip().endswith(" ends")
+    assert "characters …" in ending.error
+
+
+async def test_a_recursion_without_end_is_a_failure_like_any_other(bench: Bench) -> None:
+    def deeper(level: int) -> int:
+        return deeper(level + 1) + 1
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        deeper(0)
+
+    ending = await bench.end_of(handler)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "RecursionError")
+    assert len(ending.error or "") < 9_000
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("even this fails")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Unspeakable(), ValueError(), ValueError("half a character: \udc80, and none: \0"), SystemExit(3)],
+    ids=["cannot be told", "says nothing", "cannot be stored", "wants to end the process"],
+)
+async def test_whatever_a_handler_raises_its_end_is_told_and_can_be_stored(
+    error: BaseException, bench: Bench
+) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        raise error
+
+    ending = await bench.end_of(handler)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, type(error).__name__)
+    assert ending.error is not None
+    assert ending.error.splitlines()[0]
+    assert ending.error.encode()
+    assert "\0" not in ending.error
+
+
+async def test_a_cancellation_of_something_the_handler_waits_for_is_its_failure(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        inner = asyncio.create_task(asyncio.Event().wait())
+        inner.cancel()
+        await inner
+
+    ending = await bench.end_of(handler)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "CancelledError")
+
+
+async def test_a_job_that_waits_for_a_config_fails_and_says_so(bench: Bench) -> None:
+    class Needy(BaseModel):
+        size: int
+
+    ending = await bench.end_of(forever, schema=Needy)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "ConfigError")
+    assert "waits for a config" in (ending.error or "")
+    assert "Traceback" not in (ending.error or "")
+
+
+async def test_a_model_that_breaks_is_its_jobs_failure(bench: Bench) -> None:
+    class Broken(BaseModel):
+        def __init__(self) -> None:
+            raise RuntimeError("a model with a mind of its own")
+
+    ending = await bench.end_of(forever, schema=Broken)
+    assert ending.state is RunState.FAILED
+    assert ending.error
+
+
+# ---- ends by the clock ----------------------------------------------------------------------------
+
+
+async def test_a_handler_that_runs_too_long_is_ended_and_the_place_is_told(bench: Bench) -> None:
+    ending = await bench.end_of(forever, timeout_s=0.05)
+    assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
+    assert ending.error is not None
+    assert ending.error.splitlines()[0] == "the handler ran longer than timeout_s = 0.05"
+    assert "in forever" in ending.error
+    assert 0.05 <= ending.duration_s < 5
+
+
+@pytest.mark.parametrize("timeout_s", [None, 60])
+async def test_a_timeout_error_of_the_handlers_own_is_a_failure(
+    timeout_s: float | None, bench: Bench
+) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        raise TimeoutError
+
+    ending = await bench.end_of(handler, timeout_s=timeout_s)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "TimeoutError")
+    assert "ran longer than" not in (ending.error or "")
+
+
+async def test_a_handler_that_drops_its_timeout_is_out_of_time_all_the_same(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever(ctx, scheduled_time)
+
+    ending = await bench.end_of(handler, timeout_s=0.05)
+    assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
+
+
+async def test_a_handler_that_answers_its_timeout_with_an_error_is_out_of_time(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        try:
+            await forever(ctx, scheduled_time)
+        finally:
+            raise ConnectionError("cut off")
+
+    ending = await bench.end_of(handler, timeout_s=0.05)
+    assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
+    assert "cut off" in (ending.error or "")
+
+
+# ---- ends by others -------------------------------------------------------------------------------
+
+
+async def test_a_cancelled_run_says_why(bench: Bench) -> None:
+    run_id = bench.start(forever)
+    await asyncio.sleep(0)
+    bench.executor.cancel(run_id, reason="replaced by a newer due time")
+    bench.executor.cancel(run_id, reason="too late for this")
+    ending = await bench.end()
+    assert (ending.state, ending.error_type) == (RunState.CANCELLED, "CancelledError")
+    assert ending.error == "replaced by a newer due time"
+    bench.executor.cancel(run_id, reason="it is over")
+
+
+async def test_a_run_that_is_cancelled_before_its_first_step_tells_its_end(bench: Bench) -> None:
+    called = False
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        nonlocal called
+        called = True
+
+    run_id = bench.start(handler)
+    bench.executor.cancel(run_id, reason="another replica leads now")
+    ending = await bench.end()
+    assert (ending.state, ending.error) == (RunState.CANCELLED, "another replica leads now")
+    assert not called
+    assert len(bench.executor) == 0
+
+
+async def test_a_handler_that_answers_its_cancellation_with_an_error_is_cancelled(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        try:
+            await forever(ctx, scheduled_time)
+        finally:
+            raise ConnectionError("cut off")
+
+    run_id = bench.start(handler)
+    await asyncio.sleep(0)
+    bench.executor.cancel(run_id, reason="the replica stopped", by_shutdown=True)
+    ending = await bench.end()
+    assert (ending.state, ending.error_type, ending.by_shutdown) == (
+        RunState.CANCELLED,
+        "ConnectionError",
+        True,
+    )
+    assert (ending.error or "").startswith("the replica stopped\n")
+
+
+async def test_a_handler_that_finishes_in_spite_of_its_cancellation_succeeds(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        with suppress(asyncio.CancelledError):
+            await forever(ctx, scheduled_time)
+
+    run_id = bench.start(handler)
+    await asyncio.sleep(0)
+    bench.executor.cancel(run_id, reason="the replica stopped", by_shutdown=True)
+    assert (await bench.end()).state is RunState.SUCCESS
+
+
+async def test_draining_gives_what_runs_its_time_and_cancels_what_needs_more(bench: Bench) -> None:
+    gate = asyncio.Event()
+
+    async def quick(ctx: JobContext, scheduled_time: object) -> None:
+        await gate.wait()
+
+    done, cut = bench.start(quick), bench.start(forever)
+    draining = asyncio.create_task(bench.executor.drain(0.3))
+    await asyncio.sleep(0)
+    assert not draining.done()
+    gate.set()
+    async with asyncio.timeout(5):
+        await draining
+    assert len(bench.executor) == 0
+    ends = {ending.run.run_id: ending for ending in [await bench.end(), await bench.end()]}
+    assert (ends[done].state, ends[done].by_shutdown) == (RunState.SUCCESS, False)
+    assert (ends[cut].state, ends[cut].by_shutdown) == (RunState.CANCELLED, True)
+    assert ends[cut].error == "the replica stopped"
+
+
+async def test_draining_nothing_takes_no_time(bench: Bench) -> None:
+    async with asyncio.timeout(1):
+        await bench.executor.drain(3600)
+
+
+# ---- resources ------------------------------------------------------------------------------------
+
+
+class Trace:
+    """A resource that tells what is done with it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def resource(self, name: str, *, acquires: bool = True, releases: bool = True) -> Any:
+        trace = self
+
+        class Traced:
+            @asynccontextmanager
+            async def acquire(self, ctx: JobContext) -> AsyncIterator[str]:
+                trace.told.append(f"{name} acquired for {ctx.job_id}")
+                if not acquires:
+                    raise ConnectionError("nobody there")
+                try:
+                    yield name
+                finally:
+                    trace.told.append(f"{name} released after {sys.exc_info()[0]}")
+                    if not releases:
+                        raise ConnectionError("not given back")
+
+        return Traced
+
+
+async def test_resources_are_handed_over_and_released_in_reverse(bench: Bench) -> None:
+    trace = Trace()
+
+    async def handler(ctx: JobContext, scheduled_time: object, *, first: str, second: str) -> None:
+        trace.told.append(f"called with {first} and {second}")
+
+    resources = {"first": trace.resource("a"), "second": trace.resource("b")}
+    assert (await bench.end_of(handler, resources=resources)).state is RunState.SUCCESS
+    assert trace.told == [
+        "a acquired for job",
+        "b acquired for job",
+        "called with a and b",
+        "b released after None",
+        "a released after None",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(ValueError("no"), RunState.FAILED), (None, RunState.TIMEOUT)],
+    ids=["fails", "times out"],
+)
+async def test_resources_are_released_after_a_handler_that(
+    error: Exception | None, state: RunState, bench: Bench
+) -> None:
+    trace = Trace()
+
+    async def handler(ctx: JobContext, scheduled_time: object, *, thing: str) -> None:
+        if error is not None:
+            raise error
+        await forever(ctx, scheduled_time)
+
+    ending = await bench.end_of(handler, resources={"thing": trace.resource("it")}, timeout_s=0.1)
+    assert ending.state is state
+    assert len(trace.told) == 2
+    assert trace.told[1].startswith("it released after <class")
+
+
+async def test_a_resource_that_cannot_be_acquired_is_a_failure_and_the_others_are_released(
+    bench: Bench,
+) -> None:
+    trace = Trace()
+
+    async def handler(ctx: JobContext, scheduled_time: object, **resources: str) -> None:
+        trace.told.append("called")
+
+    resources = {"first": trace.resource("a"), "second": trace.resource("b", acquires=False)}
+    ending = await bench.end_of(handler, resources=resources)
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "ResourceError")
+    assert "called" not in trace.told
+    assert trace.told[-1].startswith("a released")
+
+
+async def test_a_resource_that_cannot_be_released_is_a_failure(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object, *, thing: str) -> None:
+        pass
+
+    ending = await bench.end_of(handler, resources={"thing": Trace().resource("it", releases=False)})
+    assert (ending.state, ending.error_type) == (RunState.FAILED, "ResourceError")
+
+
+async def test_many_runs_go_on_side_by_side(bench: Bench) -> None:
+    for _ in range(200):
+        bench.start(forever)
+    await wait_until_async(lambda: len(bench.executor) == 200, timeout=5, what="all to run")
+    await bench.executor.drain(0)
+    assert [bench.endings.get_nowait().by_shutdown for _ in range(200)] == [True] * 200

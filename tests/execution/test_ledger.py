@@ -1,0 +1,193 @@
+"""Outcomes on their way: in batches, kept while the database is away, dropped where the fence refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from piko.core.types import RunState
+from piko.execution.ledger import Ledger
+from piko.observability.metrics import Metrics
+from piko.store.engine import Database
+from piko.store.leases import Fence
+from piko.store.run_rows import Outcome
+from piko.store.runs import RunStore
+from piko.store.watermarks import WatermarkMove
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.store.cutting import cuttable
+from tests.store.making import (
+    NOW,
+    count,
+    lead,
+    make_batch,
+    make_outcome,
+    make_run,
+    make_window_run,
+    minute,
+    opened,
+    schedule_windows,
+)
+
+
+class Bench:
+    """A ledger, and what it told of its batches."""
+
+    def __init__(self, database: Database) -> None:
+        self.recorded: list[list[Outcome]] = []
+        self.refused: list[tuple[list[Outcome], Fence]] = []
+        self.metrics = Metrics()
+        self.runs = RunStore(database=database)
+        self.ledger = Ledger(
+            runs=self.runs,
+            metrics=self.metrics,
+            recorded=self.recorded.append,
+            refused=lambda outcomes, fence: self.refused.append((outcomes, fence)),
+        )
+
+    async def claim(self, fence: Fence, number: int) -> list[Outcome]:
+        """That many runs, and how they ended."""
+        claimed = [make_run(minute) for minute in range(number)]
+        await self.runs.claim(make_batch(*claimed), fence, now=NOW)
+        return [make_outcome(run) for run in claimed]
+
+    def put(self, outcomes: list[Outcome], fence: Fence) -> None:
+        for outcome in outcomes:
+            self.ledger.put(outcome, fence)
+
+    async def flush(self) -> None:
+        async with asyncio.timeout(10):
+            await self.ledger.flushed()
+        assert len(self.ledger) == 0
+
+    def ended(self, state: RunState) -> float:
+        value = self.metrics.registry.get_sample_value(
+            "piko_job_run_total", {"job_id": "job", "status": state.value}
+        )
+        return value or 0.0
+
+
+@asynccontextmanager
+async def working(database: Database) -> AsyncIterator[Bench]:
+    bench = Bench(database)
+    task = asyncio.create_task(bench.ledger.run())
+    try:
+        yield bench
+        assert not task.done(), "the ledger ended by itself"
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@pytest.fixture
+async def bench(emptied_database: TestDatabase) -> AsyncIterator[tuple[Bench, Database]]:
+    async with opened(emptied_database) as database, working(database) as made:
+        yield made, database
+
+
+async def test_what_arrives_while_a_batch_is_written_is_the_next_batch(
+    bench: tuple[Bench, Database], emptied_database: TestDatabase
+) -> None:
+    made, database = bench
+    fence = await lead(database)
+    outcomes = await made.claim(fence, 1201)
+    made.put(outcomes[:1], fence)
+    await asyncio.sleep(0)  # the ledger has taken it up
+    made.put(outcomes[1:], fence)
+    await made.flush()
+    assert [len(batch) for batch in made.recorded] == [1, 500, 500, 200]
+    assert [outcome for batch in made.recorded for outcome in batch] == outcomes
+    assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 1201
+    assert made.ended(RunState.SUCCESS) == 1201
+
+
+async def test_an_empty_ledger_is_flushed(bench: tuple[Bench, Database]) -> None:
+    await bench[0].flush()
+
+
+async def test_outcomes_that_the_fence_refuses_are_dropped_and_reported(
+    bench: tuple[Bench, Database], emptied_database: TestDatabase
+) -> None:
+    made, database = bench
+    old = await lead(database)
+    outcomes = await made.claim(old, 3)
+    new = await lead(database, "two")
+    (later,) = [make_outcome(run) for run in (make_run(50),)]
+    await made.runs.claim(make_batch(later.run), new, now=NOW)
+    made.put(outcomes, old)
+    made.put([later], new)
+    await made.flush()
+    assert made.refused == [(outcomes, old)]
+    assert made.recorded == [[later]]
+    assert await count(emptied_database, "job_run", "state = 'RUNNING'") == 3
+    assert made.ended(RunState.SUCCESS) == 1, "what was refused is not counted"
+
+
+async def test_an_outcome_of_a_run_that_ended_in_another_way_frees_its_place_and_does_nothing_else(
+    bench: tuple[Bench, Database], emptied_database: TestDatabase
+) -> None:
+    made, database = bench
+    await schedule_windows(emptied_database, "job", watermark=minute(0))
+    fence = await lead(database)
+    run = make_window_run(job_id="job")
+    await made.runs.claim(make_batch(run), fence, now=NOW)
+    lost = make_outcome(run, RunState.LOST)
+    late = make_outcome(run, watermark=WatermarkMove(job_id="job", old=minute(0), new=minute(1)))
+    made.put([lost, late], fence)
+    await made.flush()
+    told = [outcome for batch in made.recorded for outcome in batch]
+    assert [(outcome.state, outcome.watermark) for outcome in told] == [
+        (RunState.LOST, None),
+        (RunState.SUCCESS, None),
+    ]
+    assert await count(emptied_database, "job_run", "state = 'LOST'") == 1
+    assert (made.ended(RunState.LOST), made.ended(RunState.SUCCESS)) == (1, 0)
+
+
+async def test_outcomes_are_kept_while_the_database_is_away_and_written_when_it_returns(
+    emptied_database: TestDatabase,
+) -> None:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("there is no way that could be cut")
+    async with (
+        cuttable(emptied_database) as (way, beyond),
+        opened(beyond) as database,
+        working(database) as bench,
+    ):
+        fence = await lead(database)
+        outcomes = await bench.claim(fence, 3)
+        way.close()
+        bench.put(outcomes[:2], fence)
+
+        def failed() -> bool:
+            return bool(bench.metrics.registry.get_sample_value("piko_db_errors_total", {"part": "ledger"}))
+
+        await wait_until_async(failed, timeout=5, what="the ledger to meet a database that is away")
+        bench.put(outcomes[2:], fence)
+        assert len(bench.ledger) == 3
+        assert bench.recorded == []
+        way.open()
+        await bench.flush()
+        assert [outcome for batch in bench.recorded for outcome in batch] == outcomes
+        assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 3
+
+
+async def test_outcomes_whose_commit_is_cut_off_are_written_once(emptied_database: TestDatabase) -> None:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("there is no connection to cut")
+    async with (
+        cuttable(emptied_database) as (way, beyond),
+        opened(beyond) as database,
+        working(database) as bench,
+    ):
+        fence = await lead(database)
+        outcomes = await bench.claim(fence, 3)
+        way.cut_next_commit()
+        bench.put(outcomes, fence)
+        await bench.flush()
+        assert way.cuts == 1
+        assert bench.recorded == [outcomes]
+        assert bench.ended(RunState.SUCCESS) == 3

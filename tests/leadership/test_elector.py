@@ -1,0 +1,380 @@
+"""The elector: who acts, and who no longer does, on a real lease and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from piko.clock import SystemClock
+from piko.leadership.elector import Elector, Standing, leadership
+from piko.observability.metrics import Metrics
+from piko.store.engine import Database
+from piko.store.instances import Instance
+from piko.store.leases import Fence, LeaseStore
+from piko.store.migrate import upgrade
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.store.cutting import cuttable
+from tests.store.making import LEASE, count, opened
+
+
+class MovableClock:
+    """The machine's clock, and as much later as the test says."""
+
+    def __init__(self) -> None:
+        self._system = SystemClock()
+        self.ahead_s = 0.0
+
+    def now(self) -> datetime:
+        return self._system.now()
+
+    def monotonic(self) -> float:
+        return self._system.monotonic() + self.ahead_s
+
+
+class Replicas:
+    """Electors of one lease, each running as a task of its own."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._tasks: dict[Elector, asyncio.Task[None]] = {}
+
+    async def start(
+        self,
+        database: Database,
+        name: str,
+        *,
+        lease_s: float = 60,
+        renew_interval_s: float = 0.1,
+        **values: Any,
+    ) -> Elector:
+        elector = Elector(
+            leases=LeaseStore(database=database),
+            instance=Instance(instance_id=name, app="demo", host=f"host-{name}", pid=1, version="1.0"),
+            **{"clock": SystemClock(), "metrics": Metrics(), **values},
+            lease_name=LEASE,
+            lease_s=lease_s,
+            renew_interval_s=renew_interval_s,
+        )
+        self._tasks[elector] = asyncio.create_task(elector.run())
+        self._stack.push_async_callback(self._end, elector)
+        return elector
+
+    async def stop(self, elector: Elector) -> None:
+        """As a replica that stops in order."""
+        await self._end(elector)
+        await elector.release()
+
+    async def vanish(self, elector: Elector) -> None:
+        """As a replica that is killed."""
+        await self._end(elector)
+
+    async def _end(self, elector: Elector) -> None:
+        task = self._tasks[elector]
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        assert task.cancelled(), f"the elector ended by itself: {task.exception()!r}"
+
+
+@pytest.fixture
+async def replicas() -> AsyncIterator[Replicas]:
+    async with AsyncExitStack() as stack:
+        yield Replicas(stack)
+
+
+@pytest.fixture
+async def database(emptied_database: TestDatabase) -> AsyncIterator[Database]:
+    async with opened(emptied_database) as made:
+        yield made
+
+
+@asynccontextmanager
+async def cut_off(emptied_database: TestDatabase) -> AsyncIterator[Any]:
+    """A way to the database for one replica alone, and Piko's engines over it."""
+    if emptied_database.kind == "sqlite":
+        pytest.skip("there is no way that could be cut")
+    async with cuttable(emptied_database) as (way, beyond), opened(beyond) as made:
+        yield way, made
+
+
+async def until(elector: Elector, standing: Standing, *, within: float = 8) -> None:
+    await wait_until_async(
+        lambda: elector.standing is standing,
+        timeout=within,
+        what=f"the elector to be {standing}",
+        interval=0.01,
+    )
+
+
+async def until_acting(elector: Elector) -> Fence:
+    async with asyncio.timeout(8):
+        return await leadership(elector)
+
+
+async def only_then_acts(second: Elector, *, after: Elector) -> Fence:
+    """Under which fence `second` acts in the end; at no moment do both act."""
+
+    def acting() -> Fence | None:
+        assert after.acting is None or second.acting is None, "two act at once"
+        return second.acting
+
+    fence = await wait_until_async(acting, timeout=8, what="the other to take over", interval=0.005)
+    assert fence is not None
+    return fence
+
+
+def gauge(metrics: Metrics, name: str) -> float | None:
+    return metrics.registry.get_sample_value("piko_leader_status", {"host": f"host-{name}"})
+
+
+# ---- the normal course ----------------------------------------------------------------------------
+
+
+async def test_a_replica_alone_becomes_leader_and_stays_it(replicas: Replicas, database: Database) -> None:
+    metrics = Metrics()
+    elector = await replicas.start(database, "one", lease_s=0.6, metrics=metrics)
+    assert (elector.standing, elector.acting) == (Standing.FOLLOWER, None)
+    fence = await until_acting(elector)
+    assert fence == Fence(name=LEASE, epoch=1)
+    assert gauge(metrics, "one") == 1
+    expiries = set()
+
+    async def renewed() -> bool:
+        lease = await LeaseStore(database=database).read(LEASE)
+        assert lease is not None
+        assert elector.acting == fence, "renewals came too late"
+        expiries.add(lease.expires_at)
+        return len(expiries) > 6
+
+    await wait_until_async(renewed, timeout=8, what="more renewals than fit into one lease")
+
+
+async def test_of_three_replicas_one_leads_and_a_stop_hands_over_at_once(
+    replicas: Replicas, database: Database
+) -> None:
+    electors = [await replicas.start(database, name) for name in ("one", "two", "three")]
+    epochs = []
+    while electors:
+        leader = await wait_until_async(
+            lambda: next((each for each in electors if each.acting), None), timeout=5, what="a leader"
+        )
+        assert sum(each.acting is not None for each in electors) == 1
+        epochs.append(leader.acting and leader.acting.epoch)
+        await replicas.stop(leader)
+        assert (leader.standing, leader.acting, leader.fence) == (Standing.FOLLOWER, None, None)
+        electors.remove(leader)
+    assert epochs == [1, 2, 3]
+
+
+async def test_a_killed_leader_is_followed_when_its_lease_has_expired_and_not_before(
+    replicas: Replicas, database: Database
+) -> None:
+    first = await replicas.start(database, "one", lease_s=0.6)
+    await until_acting(first)
+    second = await replicas.start(database, "two")
+    await replicas.vanish(first)
+    assert await only_then_acts(second, after=first) == Fence(name=LEASE, epoch=2)
+
+
+async def test_one_that_runs_without_an_election_takes_over_at_once_and_only_once(
+    replicas: Replicas, database: Database
+) -> None:
+    other = await replicas.start(database, "other")
+    await until_acting(other)
+    one = await replicas.start(database, "one", compete=False)
+    assert (await until_acting(one)).epoch == 2
+    await until(other, Standing.FOLLOWER)
+    two = await replicas.start(database, "two", compete=False)
+    assert (await until_acting(two)).epoch == 3
+    await until(one, Standing.FOLLOWER)
+    await replicas.stop(two)
+    winner = await wait_until_async(
+        lambda: next((each for each in (one, other) if each.acting), None), timeout=5, what="the next leader"
+    )
+    assert winner.fence is not None
+    assert winner.fence.epoch == 4, "nobody deposed anybody meanwhile"
+
+
+# ---- the deadline ---------------------------------------------------------------------------------
+
+
+async def test_nobody_acts_beyond_the_deadline_even_if_nobody_noticed(
+    replicas: Replicas, database: Database
+) -> None:
+    clock = MovableClock()
+    elector = await replicas.start(database, "one", clock=clock, renew_interval_s=0.3)
+    fence = await until_acting(elector)
+    clock.ahead_s += 60  # a process that was stopped, or an event loop that was blocked
+    assert elector.acting is None
+    assert elector.standing is Standing.LEADER, "it has not been told yet"
+    assert await until_acting(elector) == fence, "nobody took over, so the next renewal resumes it"
+
+
+async def test_a_leader_that_slept_while_another_took_over_never_acts_again(
+    replicas: Replicas, database: Database
+) -> None:
+    clock = MovableClock()
+    elector = await replicas.start(database, "one", clock=clock, renew_interval_s=0.3)
+    await until_acting(elector)
+    clock.ahead_s += 60
+    await LeaseStore(database=database).acquire(LEASE, holder="two", host="two", lease_s=60, force=True)
+    await until(elector, Standing.FOLLOWER)
+    assert elector.acting is None
+    assert elector.fence is None
+
+
+async def test_a_refusal_by_the_fence_ends_leadership_whatever_the_last_renewal_said(
+    replicas: Replicas, database: Database
+) -> None:
+    elector = await replicas.start(database, "one")
+    fence = await until_acting(elector)
+    elector.deposed(Fence(name=LEASE, epoch=fence.epoch - 1))
+    assert elector.acting == fence, "an old term's refusal says nothing about this one"
+    elector.deposed(fence)
+    assert (elector.acting, elector.standing) == (None, Standing.FOLLOWER)
+    assert (await until_acting(elector)).epoch == fence.epoch + 1
+
+
+async def test_a_change_of_standing_wakes_who_waits_for_it(replicas: Replicas, database: Database) -> None:
+    elector = await replicas.start(database, "one")
+    async with asyncio.timeout(5):
+        await elector.wait_for_change()
+    assert elector.standing is Standing.LEADER
+
+
+# ---- the database goes away -----------------------------------------------------------------------
+
+
+async def test_a_leader_alone_cut_off_is_suspended_at_its_deadline_and_resumes_where_nobody_took_over(
+    replicas: Replicas, emptied_database: TestDatabase
+) -> None:
+    async with cut_off(emptied_database) as (way, beyond):
+        metrics = Metrics()
+        elector = await replicas.start(beyond, "one", lease_s=0.8, metrics=metrics)
+        fence = await until_acting(elector)
+        way.close()
+        await until(elector, Standing.SUSPENDED)
+        assert elector.acting is None
+        assert elector.fence == fence, "its handlers go on, and what they leave may still be written"
+        assert gauge(metrics, "one") == 0
+        way.open()
+        assert await until_acting(elector) == fence
+        assert gauge(metrics, "one") == 1
+        assert await count(emptied_database, "leader_lease", "epoch = 1") == 1
+        await replicas.vanish(elector)
+
+
+async def test_a_leader_alone_cut_off_is_deposed_where_another_took_over_and_never_do_two_act(
+    replicas: Replicas, database: Database, emptied_database: TestDatabase
+) -> None:
+    async with cut_off(emptied_database) as (way, beyond):
+        first = await replicas.start(beyond, "one", lease_s=0.8)
+        await until_acting(first)
+        second = await replicas.start(database, "two", lease_s=60)
+        way.close()
+
+        await only_then_acts(second, after=first)
+        assert first.standing is Standing.SUSPENDED
+        way.open()
+        await until(first, Standing.FOLLOWER)
+        assert first.fence is None
+        assert second.acting == Fence(name=LEASE, epoch=2)
+        await replicas.vanish(first)
+
+
+async def test_a_follower_that_meets_a_lost_database_goes_on_when_it_returns(
+    replicas: Replicas, emptied_database: TestDatabase
+) -> None:
+    async with cut_off(emptied_database) as (way, beyond):
+        way.close()
+        metrics = Metrics()
+        elector = await replicas.start(beyond, "one", metrics=metrics)
+
+        def failed() -> bool:
+            return bool(metrics.registry.get_sample_value("piko_db_errors_total", {"part": "elector"}))
+
+        await wait_until_async(failed, timeout=5, what="the elector to meet a database that is away")
+        assert elector.standing is Standing.FOLLOWER
+        way.open()
+        await until_acting(elector)
+        await replicas.vanish(elector)
+
+
+async def test_leadership_that_was_won_unheard_is_found_and_released(
+    replicas: Replicas, database: Database, emptied_database: TestDatabase
+) -> None:
+    async with cut_off(emptied_database) as (way, beyond):
+        async with beyond.transaction(), beyond.statements():
+            pass  # connections are there, and what they commit at their own start is through
+        way.cut_next_commit()
+        elector = await replicas.start(beyond, "one", lease_s=3600, renew_interval_s=30)
+        await wait_until_async(lambda: way.cuts, timeout=5, what="the COMMIT to be cut", interval=0.01)
+        assert await count(emptied_database, "leader_lease", "holder = 'one'") == 1
+        assert elector.fence is None
+        await replicas.stop(elector)  # it does not know that it leads, and gives it up all the same
+    assert (await until_acting(await replicas.start(database, "two"))).epoch == 2
+
+
+async def test_a_server_that_hangs_and_one_that_stops_suspend_the_leader_who_then_resumes(
+    replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    test_database = await own_mariadb.create_database()
+    await upgrade(test_database.dsn)
+    async with opened(test_database) as database:
+        elector = await replicas.start(database, "one", lease_s=1.0)
+        fence = await until_acting(elector)
+        own_mariadb.pause()
+        await until(elector, Standing.SUSPENDED)
+        assert elector.acting is None
+        own_mariadb.resume()
+        assert await until_acting(elector) == fence
+        own_mariadb.stop()
+        await until(elector, Standing.SUSPENDED)
+        own_mariadb.start()
+        assert await until_acting(elector) == fence
+        await replicas.vanish(elector)
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_through_cuts_at_random_never_two_act_and_epochs_only_grow(
+    seed: int, replicas: Replicas, mariadb: TestDatabase
+) -> None:
+    """A law: whatever is cut when, at each moment at most one acts, and under an epoch not seen before it."""
+    await upgrade(mariadb.dsn)
+    chance = random.Random(seed)
+    async with AsyncExitStack() as stack:
+        ways, electors = [], []
+        for name in ("one", "two", "three"):
+            way, beyond = await stack.enter_async_context(cuttable(mariadb))
+            database = await stack.enter_async_context(opened(beyond))
+            ways.append(way)
+            electors.append(await replicas.start(database, name, lease_s=0.3, renew_interval_s=0.05))
+        epochs: list[int] = []
+
+        def next_leader() -> Elector | None:
+            acting = [each for each in electors if each.acting is not None]
+            assert len(acting) <= 1, "two act at once"
+            for each in acting:
+                if each.fence is not None and each.fence.epoch not in epochs[-1:]:
+                    epochs.append(each.fence.epoch)
+                    return each
+            return None
+
+        for _ in range(5):
+            leader = await wait_until_async(next_leader, timeout=8, what="a new leader", interval=0.002)
+            place = electors.index(leader)
+            for way in ways:
+                (way.close if chance.random() < 0.5 else way.open)()
+            ways[place].close()
+            ways[(place + chance.choice((1, 2))) % 3].open()
+        assert epochs == sorted(set(epochs))
+        for elector in electors:
+            await replicas.vanish(elector)

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from piko.observability.logs import configure_logging, get_logger
+
+
+class Terminal(io.StringIO):
+    """A stream that calls itself a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    levels = {
+        name: item.level for name, item in root.manager.loggerDict.items() if isinstance(item, logging.Logger)
+    }
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+    structlog.reset_defaults()
+
+
+def events(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_without_a_terminal_each_event_is_one_line_of_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").info("run_finished", job_id="sync", text="two\nlines", attempt=2)
+    (event,) = events(stream)
+    assert event.pop("timestamp").endswith("Z")
+    assert event == {
+        "event": "run_finished",
+        "level": "info",
+        "logger": "piko.trial",
+        "job_id": "sync",
+        "text": "two\nlines",
+        "attempt": 2,
+    }
+
+
+def test_on_a_terminal_an_event_is_readable() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").info("run_finished", job_id="sync")
+    text = stream.getvalue()
+    assert "run_finished" in text
+    assert "sync" in text
+    assert not text.startswith("{")
+
+
+@pytest.mark.parametrize(
+    ("log_format", "stream", "is_json"), [("json", Terminal(), True), ("text", io.StringIO(), False)]
+)
+def test_the_format_can_be_chosen(log_format: Any, stream: io.StringIO, is_json: bool) -> None:
+    configure_logging(log_format=log_format, stream=stream)
+    get_logger("piko.trial").info("started")
+    assert stream.getvalue().startswith("{") is is_json
+    assert is_json or "\x1b[" not in stream.getvalue(), "colours are for terminals"
+
+
+def fail_with(secret: str) -> None:
+    raise ValueError(f"{len(secret)} characters")
+
+
+@pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["JSON", "terminal"])
+def test_an_exception_is_told_without_the_values_of_variables(stream: io.StringIO) -> None:
+    configure_logging(stream=stream)
+    try:
+        fail_with("".join(["hun", "ter", "2"]))
+    except ValueError as error:
+        get_logger("piko.trial").error("part_failed", exc_info=error)
+    assert "ValueError: 7 characters" in stream.getvalue()
+    assert "hunter2" not in stream.getvalue()
+
+
+def test_an_exception_stays_on_its_line_of_json() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    try:
+        fail_with("x")
+    except ValueError:
+        get_logger("piko.trial").exception("part_failed")
+    (event,) = events(stream)
+    assert event["exception"].startswith("Traceback")
+
+
+def test_libraries_speak_the_same_way() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    logging.getLogger("somebody.else").warning("a %s of theirs", "message", extra={"size": 3})
+    (event,) = events(stream)
+    assert event["event"] == "a message of theirs"
+    assert (event["level"], event["logger"], event["size"]) == ("warning", "somebody.else", 3)
+
+
+def test_details_and_chatter_are_left_out() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").debug("detail")
+    logging.getLogger("uvicorn.access").info("GET /healthz")
+    logging.getLogger("alembic.runtime").info("Context impl")
+    assert stream.getvalue() == ""
+
+
+def test_debug_shows_the_details() -> None:
+    stream = io.StringIO()
+    configure_logging(debug=True, stream=stream)
+    get_logger("piko.trial").debug("detail")
+    assert events(stream)[0]["level"] == "debug"
+
+
+def test_configured_twice_an_event_is_told_once() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    configure_logging(stream=stream)
+    get_logger("piko.trial").info("once")
+    assert len(events(stream)) == 1
+
+
+def test_a_logger_of_before_the_configuration_follows_it() -> None:
+    early = get_logger("piko.trial")
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    early.info("late")
+    assert events(stream)[0]["event"] == "late"
+
+
+def test_what_a_run_binds_is_in_its_events() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    with structlog.contextvars.bound_contextvars(run_id="run-1"):
+        logging.getLogger("somebody.else").warning("slow")
+    assert events(stream)[0]["run_id"] == "run-1"
+
+
+def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(log_format="json")
+    get_logger("piko.trial").info("said")
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert "said" in output.err

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from prometheus_client import Metric, generate_latest
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from piko.observability.metrics import Metrics
+
+NAMES = {
+    "piko_build_info": "gauge",
+    "piko_db_errors_total": "counter",
+    "piko_invalid_rows": "gauge",
+    "piko_job_duration_seconds": "histogram",
+    "piko_job_last_run_timestamp_seconds": "gauge",
+    "piko_job_last_success_timestamp_seconds": "gauge",
+    "piko_job_missed_total": "counter",
+    "piko_job_next_run_timestamp_seconds": "gauge",
+    "piko_job_run_total": "counter",
+    "piko_job_start_delay_seconds": "histogram",
+    "piko_job_watermark_timestamp_seconds": "gauge",
+    "piko_jobs_running": "gauge",
+    "piko_leader_status": "gauge",
+    "piko_leader_transitions_total": "counter",
+    "piko_part_restarts_total": "counter",
+    "piko_persistence_queue_size": "gauge",
+    "piko_reconcile_duration_seconds": "histogram",
+    "piko_reconcile_total": "counter",
+    "piko_runs_queued": "gauge",
+}
+"""What dashboards and alerts are written against."""
+
+LABELS = {
+    "piko_build_info": {"version", "python"},
+    "piko_db_errors_total": {"part"},
+    "piko_job_missed_total": {"job_id", "reason"},
+    "piko_job_run_total": {"job_id", "status"},
+    "piko_leader_status": {"host"},
+    "piko_part_restarts_total": {"part"},
+    "piko_reconcile_total": {"outcome"},
+}
+
+
+def used() -> Metrics:
+    """Metrics of which each has a series."""
+    metrics = Metrics()
+    metrics.job_runs.labels("job", "SUCCESS").inc()
+    metrics.job_missed.labels("job", "misfire").inc(3)
+    metrics.reconciles.labels("ok").inc()
+    metrics.leader.labels("here").set(1)
+    metrics.db_errors.labels("ledger").inc()
+    metrics.part_restarts.labels("ledger").inc()
+    metrics.job_duration.labels("job").observe(0.2, {"run_id": "run-1"})
+    metrics.job_start_delay.labels("job").observe(0.2)
+    for gauge in (
+        metrics.job_last_success,
+        metrics.job_last_run,
+        metrics.job_next_run,
+        metrics.job_watermark,
+    ):
+        gauge.set("job", datetime.fromtimestamp(1_800_000_000, UTC))
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def families() -> list[Metric]:
+    return list(parse_text(generate_latest(used().registry).decode()))
+
+
+def full_name(family: Metric) -> str:
+    """As it is written in a query; the parser takes the suffix off counters."""
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def made_by_the_library(family: Metric) -> bool:
+    """When a series was made, which the library adds to counters and histograms."""
+    return family.name.endswith("_created")
+
+
+@pytest.fixture(scope="module")
+def own(families: list[Metric]) -> list[Metric]:
+    return [family for family in families if not made_by_the_library(family)]
+
+
+def test_names_and_types_are_those_that_are_promised(own: list[Metric]) -> None:
+    assert {full_name(family): family.type for family in own} == NAMES
+
+
+def test_labels_are_those_that_are_promised_and_never_a_run(own: list[Metric]) -> None:
+    for family in own:
+        name = full_name(family)
+        expected = LABELS.get(name, {"job_id"} if name.startswith("piko_job_") else set())
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == expected, name
+
+
+def test_two_apps_of_one_process_count_for_themselves() -> None:
+    one, other = Metrics(), Metrics()
+    one.job_runs.labels("job", "SUCCESS").inc()
+    assert (
+        other.registry.get_sample_value("piko_job_run_total", {"job_id": "job", "status": "SUCCESS"}) is None
+    )
+
+
+def test_the_build_is_told() -> None:
+    (sample,) = [
+        sample
+        for family in Metrics().registry.collect()
+        for sample in family.samples
+        if sample.name == "piko_build_info"
+    ]
+    assert sample.value == 1
+    assert re.fullmatch(r"\d+\.\d+.*", sample.labels["version"])
+
+
+# ---- the rules of `promtool check metrics` ----------------------------------------------------------
+
+BASE_UNITS = {
+    "amperes",
+    "bytes",
+    "celsius",
+    "grams",
+    "joules",
+    "kelvin",
+    "meters",
+    "metres",
+    "moles",
+    "seconds",
+    "volts",
+}
+SMALLER = {"milli", "micro", "nano", "kilo", "mega", "giga", "tera", "kibi", "mebi", "gibi"}
+OTHER_UNITS = {
+    "minutes",
+    "hours",
+    "days",
+    "weeks",
+    "bits",
+    "fahrenheit",
+    "kelvins",
+    "ratio_percent",
+    "percent",
+}
+ABBREVIATIONS = {"s", "ms", "us", "ns", "sec", "b", "kb", "mb", "gb", "tb", "pb", "m", "h", "d"}
+CAMEL_CASE = re.compile(r"[a-z][A-Z]")
+KINDS = {"gauge", "counter", "summary", "histogram", "untyped"}
+
+
+def complaints(family: Metric) -> Iterator[str]:
+    yield from of_the_type(family)
+    yield from of_the_words(full_name(family))
+    for label in {label for sample in family.samples for label in sample.labels}:
+        if CAMEL_CASE.search(label) or (label == "le" and family.type != "histogram"):
+            yield f"the label {label}"
+
+
+def of_the_type(family: Metric) -> Iterator[str]:
+    name = full_name(family)
+    if not family.documentation:
+        yield "no help text"
+    if family.type != "counter" and name.endswith("_total"):
+        yield "only a counter ends in _total"
+    if family.type not in ("histogram", "summary") and name.endswith(("_bucket", "_count", "_sum")):
+        yield "a suffix of histograms"
+
+
+def of_the_words(name: str) -> Iterator[str]:
+    words = name.split("_")
+    if KINDS.intersection(words):
+        yield "the type is no part of the name"
+    if ":" in name:
+        yield "colons are for rules"
+    if CAMEL_CASE.search(name):
+        yield "camelCase"
+    if {f"{prefix}{unit}" for prefix in SMALLER for unit in BASE_UNITS}.union(OTHER_UNITS).intersection(
+        words
+    ):
+        yield "not a base unit"
+    if ABBREVIATIONS.intersection(words):
+        yield "an abbreviated unit"
+
+
+def test_the_rules_of_prometheus_are_kept(families: list[Metric]) -> None:
+    told = {family.name: list(complaints(family)) for family in families}
+    assert {name: found for name, found in told.items() if found} == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("piko_wait_milliseconds", "gauge", "not a base unit"),
+        ("piko_wait_ms", "gauge", "an abbreviated unit"),
+        ("piko_runs_total", "gauge", "only a counter"),
+        ("piko_runs_gauge", "gauge", "the type"),
+        ("piko_runs_count", "gauge", "a suffix of histograms"),
+        ("piko_runsFailed", "gauge", "camelCase"),
+    ],
+)
+def test_the_rules_see_what_they_are_for(name: str, kind: str, expected: str) -> None:
+    assert any(found.startswith(expected) for found in complaints(Metric(name, "Help.", kind)))
+
+
+# ---- OpenMetrics ------------------------------------------------------------------------------------
+
+
+def test_openmetrics_parses_and_names_the_run_behind_a_duration() -> None:
+    families = list(parse_openmetrics(generate_openmetrics(used().registry).decode()))
+    assert {full_name(family) for family in families} >= NAMES.keys() - {"piko_build_info"}
+    exemplars = [
+        sample.exemplar.labels
+        for family in families
+        if family.name == "piko_job_duration_seconds"
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert exemplars == [{"run_id": "run-1"}]
+
+
+def test_a_job_of_an_awkward_id_is_one_label_value() -> None:
+    metrics = Metrics()
+    metrics.job_runs.labels('a"b\\c\n', "SUCCESS").inc()
+    (family,) = [
+        item for item in parse_text(generate_latest(metrics.registry).decode()) if item.name == "piko_job_run"
+    ]
+    assert family.samples[0].labels["job_id"] == 'a"b\\c\n'
+
+
+# ---- jobs that are gone -----------------------------------------------------------------------------
+
+
+def test_nothing_is_said_any_more_of_a_job_whose_row_is_gone() -> None:
+    metrics = used()
+    metrics.job_next_run.set("other", datetime.fromtimestamp(1, UTC))
+    metrics.forget_job("job")
+    metrics.forget_job("never seen")
+    text = generate_latest(metrics.registry).decode()
+    instants = [
+        line for line in text.splitlines() if line.startswith("piko_job") and "_timestamp_seconds{" in line
+    ]
+    assert instants == ['piko_job_next_run_timestamp_seconds{job_id="other"} 1.0']
+    assert 'piko_job_run_total{job_id="job",status="SUCCESS"} 1.0' in text, "what was counted stays counted"
+
+
+def test_a_replica_that_no_longer_leads_says_nothing_of_the_plan() -> None:
+    metrics = used()
+    metrics.runs_queued.set(7)
+    metrics.forget_plans()
+    sample = metrics.registry.get_sample_value
+    assert sample("piko_job_next_run_timestamp_seconds", {"job_id": "job"}) is None
+    assert sample("piko_runs_queued") == 0

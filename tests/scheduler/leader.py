@@ -1,0 +1,119 @@
+"""A term without a database: what it drafts is claimed as it is, unless a test says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from datetime import datetime
+from itertools import count
+
+from piko.core.types import RunState, TriggerType
+from piko.observability.metrics import Metrics
+from piko.scheduler.draft import Draft
+from piko.scheduler.plan import Plan
+from piko.scheduler.term import Term
+from piko.store.leases import Fence
+from piko.store.run_rows import Outcome, Run
+from piko.store.schedules import ScheduleRow
+from piko.store.states import JobState
+from piko.store.watermarks import WatermarkMove
+from tests.scheduler.making import NOON, definition, seconds, verdict
+
+
+class Leader:
+    """Drives a `Term` as the dispatcher does, and keeps the rows' versions as a database would."""
+
+    def __init__(
+        self,
+        *rows: ScheduleRow,
+        stateful: Collection[str] = (),
+        registered: Collection[str] | None = None,
+        states: dict[str, JobState] | None = None,
+        places: int = 100,
+        now: datetime = NOON,
+    ) -> None:
+        self.plan = Plan(loaded=True)
+        self.metrics = Metrics()
+        self.registered = registered
+        self.stateful = stateful
+        ids = count(1)
+        self.term = Term(
+            plan=self.plan,
+            states={} if states is None else states,
+            fence=Fence(name="test", epoch=1),
+            instance_id="here",
+            metrics=self.metrics,
+            new_id=lambda: f"run-{next(ids)}",
+            max_concurrent_runs=places,
+        )
+        self.written: list[JobState] = []
+        self.forgotten: list[str] = []
+        self.drafts: list[Draft] = []
+        for row in rows:
+            self.learn(row)
+        self.adopt({*self.plan.verdicts, *self.term.states}, now)
+
+    @property
+    def draft(self) -> Draft:
+        """What the last tick drafted."""
+        return self.drafts[-1]
+
+    def state(self, job_id: str = "job") -> JobState:
+        return self.term.states[job_id]
+
+    def learn(self, row: ScheduleRow) -> None:
+        """The reconciler has understood this row."""
+        registered = self.registered is None or row.job_id in self.registered
+        jobs = [definition(row.job_id, stateful=row.job_id in self.stateful)] if registered else []
+        self.plan.verdicts[row.job_id] = verdict(row, *jobs)
+
+    def edit(self, row: ScheduleRow, now: datetime) -> None:
+        self.learn(row)
+        self.adopt({row.job_id}, now)
+
+    def delete(self, job_id: str, now: datetime) -> None:
+        del self.plan.verdicts[job_id]
+        self.adopt({job_id}, now)
+
+    def adopt(self, job_ids: Collection[str], now: datetime) -> None:
+        self.written, self.forgotten = self.term.adopt(job_ids, now)
+
+    def tick(self, now: datetime, *, lost: Collection[str] = ()) -> list[Run]:
+        """Claim what is due, then start what waits; the runs that start. Claims of `lost` are refused."""
+        draft = self.term.due(now)
+        self.drafts.append(draft)
+        won = {run.run_id: run for run in draft.runs if run.job_id not in lost}
+        for superseded in draft.superseded:
+            self.end(superseded, RunState.SKIPPED, now)
+        starting = self.term.claimed(draft, won, now)
+        waiting = self.term.startable(now)
+        return starting + self.term.started(waiting, {run.run_id for run in waiting}, now)
+
+    def end(
+        self,
+        run: Run,
+        state: RunState = RunState.SUCCESS,
+        now: datetime | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> Run | None:
+        """`run` has ended and its outcome is recorded; the retry, where there is one."""
+        now = run.scheduled_time if now is None else now
+        retry = None
+        if retry_after is not None:
+            retry = replace(
+                run,
+                run_id=f"{run.run_id}-again",
+                state=RunState.QUEUED,
+                attempt=run.attempt + 1,
+                trigger_type=TriggerType.RETRY,
+                not_before=now + seconds(retry_after),
+            )
+        move = None
+        if run.window is not None and state is RunState.SUCCESS:
+            move = WatermarkMove(job_id=run.job_id, old=run.window.start, new=run.window.end)
+        outcome = Outcome(
+            run=run, state=state, started_at=now, finished_at=now, duration_s=0.0, watermark=move, retry=retry
+        )
+        self.term.recorded([self.term.summarised(outcome)], now)
+        return retry

@@ -1,0 +1,126 @@
+"""A COMMIT that works and whose answer is lost: the same call again finds what the first one wrote."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pytest
+
+from piko.core.types import RunState, TriggerType
+from piko.errors import DatabaseUnavailableError
+from piko.store.engine import Database
+from piko.store.leases import LeaseStore
+from piko.store.runs import RunStore
+from piko.store.states import StateStore
+from piko.store.watermarks import WatermarkMove
+from tests.harness.databases import TestDatabase
+from tests.store.cutting import CuttableWay, cuttable
+from tests.store.making import (
+    LEASE,
+    NOW,
+    count,
+    lead,
+    make_batch,
+    make_outcome,
+    make_run,
+    make_state,
+    make_window_run,
+    minute,
+    opened,
+    schedule_windows,
+    set_watermark,
+    watermark_of,
+    written,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Piko's engines over a way that is cut after a COMMIT, and the database itself."""
+
+    way: CuttableWay
+    database: Database
+    direct: TestDatabase
+
+    async def commit_of(self, call: Callable[[], Awaitable[T]]) -> None:
+        """Make `call`; it commits, and does not learn of it."""
+        async with self.database.transaction(), self.database.statements():
+            pass  # connections are there, and what they commit at their own start is through
+        self.way.cut_next_commit()
+        with pytest.raises(DatabaseUnavailableError):
+            await call()
+        assert self.way.cuts == 1
+
+
+@pytest.fixture
+async def cut(emptied_database: TestDatabase) -> AsyncIterator[Cut]:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("there is no connection to cut")
+    async with cuttable(emptied_database) as (way, beyond), opened(beyond) as database:
+        yield Cut(way=way, database=database, direct=emptied_database)
+
+
+async def test_a_claim_that_is_made_again_wins_what_it_had_won(cut: Cut) -> None:
+    runs, fence = RunStore(database=cut.database), await lead(cut.database)
+    await schedule_windows(cut.direct, watermark=None)
+    batch = make_batch(
+        make_run(),
+        make_window_run(3),
+        states=[make_state()],
+        watermarks=[WatermarkMove(job_id="windows", old=None, new=minute(3))],
+    )
+    await cut.commit_of(lambda: runs.claim(batch, fence, now=NOW))
+    assert await count(cut.direct, "job_run") == 2, "it did work"
+    assert (await runs.claim(batch, fence, now=NOW)).keys() == {run.run_id for run in batch.runs}
+    assert await count(cut.direct, "job_run") == await count(cut.direct, "job_lock") == 2
+    assert await watermark_of(cut.direct) == written(minute(3))
+
+
+async def test_a_start_that_is_made_again_starts_what_it_had_started(cut: Cut) -> None:
+    runs, fence = RunStore(database=cut.database), await lead(cut.database)
+    queued = make_run(state=RunState.QUEUED)
+    await runs.claim(make_batch(queued), fence, now=NOW)
+    starting = make_run(run_id=queued.run_id)
+    await cut.commit_of(lambda: runs.start([starting], fence, now=NOW))
+    assert await runs.start([starting], fence, now=NOW) == {queued.run_id}
+
+
+async def test_an_outcome_that_is_told_again_takes_effect_once(cut: Cut) -> None:
+    runs, fence = RunStore(database=cut.database), await lead(cut.database)
+    await schedule_windows(cut.direct, watermark=minute(0))
+    done, failed = make_window_run(), make_run()
+    await runs.claim(make_batch(done, failed), fence, now=NOW)
+    retry = make_run(state=RunState.QUEUED, attempt=2, trigger_type=TriggerType.RETRY)
+    outcomes = [
+        make_outcome(done, watermark=WatermarkMove(job_id="windows", old=minute(0), new=minute(1))),
+        make_outcome(failed, RunState.FAILED, retry=retry),
+    ]
+    await cut.commit_of(lambda: runs.finish(outcomes, fence))
+    await set_watermark(cut.direct, minute(0))  # somebody wants the window again
+    await runs.start([make_run(run_id=retry.run_id)], fence, now=NOW)
+    assert await runs.finish(outcomes, fence) == {done.run_id, failed.run_id}
+    assert await watermark_of(cut.direct) == written(minute(0)), "whom the second try would have overruled"
+    assert await count(cut.direct, "job_run") == 3
+    assert [run.run_id for run in await runs.running()] == [retry.run_id]
+
+
+async def test_leadership_that_was_won_unheard_is_won_by_the_next_try(cut: Cut) -> None:
+    leases = LeaseStore(database=cut.database)
+
+    def take() -> Awaitable[int | None]:
+        return leases.acquire(LEASE, holder="one", host="host", lease_s=3600)
+
+    await cut.commit_of(take)
+    assert await take() == 2
+
+
+async def test_states_that_are_written_again_are_the_same(cut: Cut) -> None:
+    states, fence = StateStore(database=cut.database), await lead(cut.database)
+    state = make_state(cursor_at=minute(5))
+    await cut.commit_of(lambda: states.write([state], fence))
+    await states.write([state], fence)
+    assert await states.read_all() == {"job": state}

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from piko import supervisor as module
+from piko.errors import DatabaseUnavailableError
+from piko.observability.metrics import Metrics
+from piko.supervisor import Supervisor
+from tests.harness.waiting import wait_until_async
+
+
+class Part:
+    """A background part that does `steps` one after the other, one for each start."""
+
+    def __init__(self, *steps: Callable[[], Awaitable[None]], name: str = "part") -> None:
+        self.name = name
+        self.starts = 0
+        self.cancelled = False
+        self._steps = steps
+
+    async def run(self) -> None:
+        step = self._steps[min(self.starts, len(self._steps) - 1)]
+        self.starts += 1
+        try:
+            await step()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+
+
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def returns() -> None:
+    """Ends at once."""
+
+
+def fails(error: BaseException) -> Callable[[], Awaitable[None]]:
+    async def step() -> None:
+        raise error
+
+    return step
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture(autouse=True)
+def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(module, "_SETTLED_S", 0.1)
+
+
+@pytest.fixture
+async def keep(metrics: Metrics) -> AsyncIterator[Callable[[Part], Supervisor]]:
+    supervisor = Supervisor(metrics=metrics)
+    async with asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[None]] = []
+
+        def start(part: Part) -> Supervisor:
+            tasks.append(group.create_task(supervisor.keep(part)))
+            return supervisor
+
+        yield start
+        for task in tasks:
+            task.cancel()
+
+
+def restarts(metrics: Metrics, name: str = "part") -> float:
+    return metrics.registry.get_sample_value("piko_part_restarts_total", {"part": name}) or 0
+
+
+Keep = Callable[[Part], Supervisor]
+
+
+async def test_a_part_that_fails_is_started_again_and_said_to_fail(keep: Keep, metrics: Metrics) -> None:
+    part = Part(fails(ValueError("no luck")), for_ever)
+    supervisor = keep(part)
+
+    await wait_until_async(lambda: supervisor.failing, timeout=5, what="a failing part")
+    assert supervisor.failing == {"part": "ValueError: no luck"}
+    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    assert restarts(metrics) == 1
+
+
+async def test_a_part_that_has_run_for_a_while_no_longer_fails(keep: Keep) -> None:
+    part = Part(fails(ValueError()), for_ever)
+    supervisor = keep(part)
+
+    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    assert "part" in supervisor.failing, "a part that has only just started has proved nothing"
+    await wait_until_async(lambda: not supervisor.failing, timeout=5, what="a settled part")
+
+
+async def test_pauses_grow_while_a_part_goes_on_failing(
+    keep: Keep, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 0.05)
+    monkeypatch.setattr(asyncio, "sleep", note)
+    part = Part(*[fails(ValueError())] * 5, for_ever)
+    keep(part)
+    while part.starts < 6:
+        await sleep(0.001)
+
+    assert pauses == [0.01, 0.02, 0.04, 0.05, 0.05]
+
+
+async def test_a_part_that_fails_leaves_its_neighbours_alone(keep: Keep) -> None:
+    bad, good = Part(fails(ValueError()), name="bad"), Part(for_ever, name="good")
+    supervisor = keep(bad)
+    keep(good)
+
+    await wait_until_async(lambda: bad.starts >= 3, timeout=5, what="restarts")
+    assert (good.starts, good.cancelled) == (1, False)
+    assert supervisor.failing.keys() == {"bad"}
+
+
+async def test_a_part_that_something_within_cancels_does_not_end_in_silence(keep: Keep) -> None:
+    part = Part(fails(asyncio.CancelledError()), for_ever)
+    supervisor = keep(part)
+
+    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    assert "cancelled" in supervisor.failing["part"]
+
+
+async def test_a_part_may_come_to_its_end(metrics: Metrics) -> None:
+    supervisor = Supervisor(metrics=metrics)
+    part = Part(fails(ValueError()), returns)
+
+    await asyncio.wait_for(supervisor.keep(part), timeout=5)
+
+    assert (part.starts, supervisor.failing) == (2, {})
+
+
+@pytest.mark.parametrize("settled", [False, True])
+async def test_cancelling_ends_the_part_and_starts_it_no_more(metrics: Metrics, settled: bool) -> None:
+    part = Part(for_ever)
+    task = asyncio.create_task(Supervisor(metrics=metrics).keep(part))
+    await wait_until_async(lambda: part.starts, timeout=5, what="the start")
+    if settled:
+        await asyncio.sleep(2 * module._SETTLED_S)  # the time after which the part counts as settled
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (part.starts, part.cancelled) == (1, True)
+    assert restarts(metrics) == 0
+
+
+async def test_an_error_that_says_everything_is_logged_without_a_traceback(keep: Keep) -> None:
+    with capture_logs() as logged:
+        keep(Part(fails(DatabaseUnavailableError("the database is away")), for_ever, name="known"))
+        keep(Part(fails(ValueError("a defect")), for_ever, name="unknown"))
+        await wait_until_async(lambda: len(logged) == 2, timeout=5, what="two log records")
+
+    told = {item["part"]: item["exc_info"] for item in logged}
+    assert told["known"] is None
+    assert isinstance(told["unknown"], ValueError)
