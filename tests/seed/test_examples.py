@@ -112,27 +112,21 @@ async def test_example_6_2_one_heavy_call_from_the_main_module(
     assert replica.process.output.count("loaded") == 1
 
 
-async def test_example_7_windows_that_were_missed_are_caught_up(trial: Trial) -> None:
+async def test_example_7_the_windows_of_three_hours_of_downtime_are_caught_up(trial: Trial) -> None:
     module = trial.load("example_07.py")
     await trial.sql("example_07.sql")
-    now = datetime.now(UTC)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    since = hour - timedelta(hours=3)
-    await trial.database.execute(
-        f"UPDATE scheduled_job SET last_data_time = '{since:%Y-%m-%d %H:%M:%S}' WHERE job_id = 'sync_orders'"
-    )
+    ten = datetime(2026, 1, 8, 10, tzinfo=UTC)
+    trial.clock.shift = ten - timedelta(seconds=2) - datetime.now(UTC)
     async with trial.running(module):
-        await trial.succeeded("sync_orders", 3)
-
-        async def watermark() -> bool:
-            [(value,)] = await trial.database.execute("SELECT last_data_time FROM scheduled_job")
-            return value == hour.replace(tzinfo=None)
-
-        await trial.until_printed(f"-> {hour}")
-        await wait_until_async(watermark, timeout=10, what="the watermark at the end of the last window")
-    windows = [line for line in trial.output.splitlines() if line.startswith("sync window:")]
-    edges = [since + timedelta(hours=number) for number in range(4)]
-    assert windows[:3] == [f"sync window: {start} -> {end}" for start, end in pairwise(edges)]
+        await trial.succeeded("sync_orders", 1)
+    trial.clock.shift = ten + timedelta(hours=3, minutes=5) - datetime.now(UTC)
+    async with trial.running(module):
+        await trial.succeeded("sync_orders", 4)
+    windows = [line for line in trial.printed().splitlines() if line.startswith("sync window:")]
+    edges = [ten + timedelta(hours=number) for number in range(-1, 4)]
+    assert windows == [f"sync window: {start} -> {end}" for start, end in pairwise(edges)]
+    [(watermark,)] = await trial.database.execute("SELECT last_data_time FROM scheduled_job")
+    assert watermark == edges[-1].replace(tzinfo=None)
 
 
 async def test_example_8_a_client_as_a_resource(
