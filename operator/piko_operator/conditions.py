@@ -19,6 +19,7 @@ _DEFAULT_MESSAGES = {
     "Completed": "the schedule has no further instant",
     "Invalid": "the runtime cannot use the row",
     "Unregistered": "no replica has registered this job; deploy the code that registers it, or correct jobId",
+    "WaitingForConfig": "the job's model has required fields and no config is in force",
 }
 
 

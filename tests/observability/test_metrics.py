@@ -14,6 +14,10 @@ from piko.observability.metrics import Metrics
 
 NAMES = {
     "piko_build_info": "gauge",
+    "piko_cpu_items_total": "counter",
+    "piko_cpu_workers": "gauge",
+    "piko_cpu_workers_busy": "gauge",
+    "piko_cpu_workers_lost_total": "counter",
     "piko_db_errors_total": "counter",
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
@@ -43,6 +47,7 @@ NAMES = {
 
 LABELS = {
     "piko_build_info": {"version", "python"},
+    "piko_cpu_items_total": {"outcome"},
     "piko_db_errors_total": {"part"},
     "piko_job_missed_total": {"job_id", "reason"},
     "piko_job_run_total": {"job_id", "status"},

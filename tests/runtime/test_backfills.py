@@ -168,6 +168,30 @@ async def test_live_runs_are_not_delayed(replicas: Replicas, migrated_mariadb: T
     assert (status[0]["windows_total"], status[0]["message"]) == (1200, None)
 
 
+async def test_a_concurrency_group_holds_for_live_runs_and_windows_together(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database, hold = migrated_mariadb, replicas.folder / "hold"
+    replicas.write(APP)
+    hold.touch()
+    group = {"concurrency_group": "warehouse", "concurrency_limit": 3}
+    await schedule(database, "windows", EVERY_MINUTE, schedule_type="cron", **group)
+    await schedule(database, "quick", '{"every": "300ms"}', **group)
+    replica = replicas.start(database.dsn)
+    await replica.until_ready()
+    until = (YESTERDAY + timedelta(minutes=40)).isoformat()
+    backfill = await _start(replicas, database, until, "--parallel", "8")
+    await _until_running(database, backfill)
+    before = len(await runs(database, "quick", "SUCCESS"))
+    await until_runs(database, "quick", before + 5)
+    assert await _running(database, backfill) == 2, "of three places one is kept for live runs"
+    hold.unlink()
+    assert await _ended(database, backfill) == ("SUCCEEDED", 40, 40, 0)
+    spans = await database.execute("SELECT started_at, finished_at FROM job_run WHERE state = 'SUCCESS'")
+    together = max(sum(start <= moment < end for start, end in spans) for moment, _ in spans)
+    assert together <= 3
+
+
 async def _start(replicas: Replicas, database: TestDatabase, until: str, *options: str) -> str:
     arguments = (
         "backfill",

@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count
 
+from piko.core.registry import JobRegistry
 from piko.core.types import RunState, TriggerType
 from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
@@ -39,6 +41,7 @@ class Leader:
         ids = count(1)
         self.term = Term(
             plan=self.plan,
+            configs=ConfigBook(registry=JobRegistry()),
             states={} if states is None else states,
             fence=Fence(name="test", epoch=1),
             instance_id="here",

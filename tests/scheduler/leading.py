@@ -16,6 +16,7 @@ from piko.core.types import FINAL_STATES, RunState
 from piko.execution.executor import Ending
 from piko.execution.outcome import conclude
 from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
 from piko.scheduler.plan import Plan, assess
 from piko.scheduler.term import Term
 from piko.store.leases import Fence
@@ -31,6 +32,7 @@ class Leader:
         self.now = NOON
         self.registry: JobRegistry = registry(*(definitions or (definition(),)))
         self.plan = Plan(loaded=True)
+        self.configs = ConfigBook(registry=self.registry)
         self.metrics = Metrics()
         self.states: dict[str, JobState] = {}
         self.writes = 0
@@ -86,6 +88,7 @@ class Leader:
         """Another replica leads from here: it knows what was written, and nothing else."""
         self.term = Term(
             plan=self.plan,
+            configs=self.configs,
             states=dict(self.states),
             fence=Fence(name="default", epoch=next(self._epochs)),
             instance_id="here",

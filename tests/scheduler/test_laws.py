@@ -8,10 +8,12 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
-from piko.core.types import BackfillPolicy, RunState
+from piko.core.types import BackfillPolicy, JobStatus, RunState
 from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, at, definition, seconds
+from tests.scheduler.test_configs import config
 
 ENDS = st.tuples(st.just("end"), st.sampled_from([RunState.SUCCESS, RunState.SUCCESS, RunState.FAILED]))
 PASSES = st.tuples(st.just("pass"), st.integers(1, 45))
@@ -187,3 +189,38 @@ def test_a_backlog_is_run_oldest_first_and_to_its_end() -> None:
     assert ends == [at("11:58:20") + seconds(10 * step) for step in range(1, 11)]
     assert leader.watermark() == NOON
     assert leader.recorded() == []
+
+
+class Target(BaseModel):
+    table: str
+
+
+def test_instants_without_a_config_are_judged_when_it_comes() -> None:
+    leader = Leader(definition(schema=Target))
+    leader.write(expression={"seconds": 10}, misfire_grace_s=15)
+    leader.until(NOON + seconds(35))
+    assert not leader.history
+    state = leader.states["job"]
+    assert (state.status, state.next_run_at) == (JobStatus.WAITING_FOR_CONFIG, None)
+    assert "table: Field required" in (state.message or "")
+    leader.configs.observe([config({"table": "t"}, when=leader.now)])
+    leader.work()
+    assert [run.scheduled_time for run in leader.history] == [NOON + seconds(30)]
+    assert [(state, count) for state, _, _, count in leader.recorded()] == [
+        ("MISSED", 1),
+        ("SKIPPED", 1),
+    ]
+    assert (leader.states["job"].status, leader.states["job"].message) == (JobStatus.SCHEDULED, None)
+
+
+def test_a_job_whose_config_is_deleted_waits_from_its_next_instant() -> None:
+    leader = Leader(definition(schema=Target))
+    leader.configs.observe([config({"table": "t"}, when=NOON)])
+    leader.write(expression={"seconds": 10})
+    leader.until(NOON + seconds(10))
+    leader.finish()
+    leader.configs.drop(["job"])
+    leader.until(NOON + seconds(20))
+    leader.work()
+    assert len({run.run_id for run in leader.history}) == 1
+    assert leader.states["job"].status == JobStatus.WAITING_FOR_CONFIG

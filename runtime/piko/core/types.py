@@ -73,6 +73,7 @@ class JobStatus(StrEnum):
     COMPLETED = "Completed"
     INVALID = "Invalid"
     UNREGISTERED = "Unregistered"
+    WAITING_FOR_CONFIG = "WaitingForConfig"
 
 
 @dataclass(frozen=True, slots=True)

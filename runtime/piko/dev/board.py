@@ -73,7 +73,7 @@ class Board:
     def _present(self, line: JobLine) -> Text:
         if line.running:
             return Text("running" if line.running == 1 else f"{line.running} running", style="cyan")
-        bad = line.status in ("Invalid", "Unregistered")
+        bad = line.status in ("Invalid", "Unregistered", "WaitingForConfig")
         return Text(line.status, style="red" if bad else "dim")
 
     def _last(self, line: JobLine) -> Text:

@@ -117,7 +117,7 @@ class BackfillAccount:
             if request.state is not BackfillState.ACTIVE:
                 continue
             begun = len(retries) + len(steps)
-            waits_for = self._fill(request, room, steps, retries, now)
+            waits_for = self._fill(request, term, room, steps, retries, now)
             running = any(run.run_id in self.progress.running for run in self._in_progress(request))
             message = None if running or begun < len(retries) + len(steps) else waits_for
             if message != request.message:
@@ -125,13 +125,21 @@ class BackfillAccount:
         return BackfillDraft(steps=steps, retries=retries, messages=messages)
 
     def _fill(
-        self, request: Backfill, room: Room, steps: list[Step], retries: list[Run], now: datetime
+        self,
+        request: Backfill,
+        term: Term,
+        room: Room,
+        steps: list[Step],
+        retries: list[Run],
+        now: datetime,
     ) -> str | None:
         """Add what of `request` may start; the reason where something has to wait."""
         job = self._plan.job(request.job_id)
         if job is None:
             verdict = self._plan.verdicts.get(request.job_id)
             return "the job has no row in scheduled_job" if verdict is None else verdict.message
+        if (lacking := term.lacks_config(job, now)) is not None:
+            return lacking
         in_progress = self._in_progress(request)
         for run in sorted(in_progress, key=lambda item: item.scheduled_time):
             if run.run_id in self.progress.waiting and (run.not_before is None or run.not_before <= now):

@@ -43,6 +43,7 @@ class ConfigBook:
         self._revisions: dict[str, list[ConfigRevision]] = {}
         self._rows: dict[str, ConfigRow] = {}
         self._unrecorded: dict[tuple[str, int], ConfigRevision] = {}
+        self._has_defaults: dict[str, bool] = {}
 
     def job_ids(self) -> Collection[str]:
         """Jobs that have a row."""
@@ -121,7 +122,7 @@ class ConfigBook:
         Raises `ConfigError` where the job's model has required fields and no valid config is in force, or
         where it refuses the one that is.
         """
-        revisions = self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
+        revisions = self._current(definition)
         newest = revision_in_force(revisions, now)
         if newest is None:
             return _defaults(definition, revisions)
@@ -133,6 +134,33 @@ class ConfigBook:
                 f"release refuses it: {error}; update the row in job_config"
             ) from None
         return ConfigInForce(revision=newest.revision, value=value)
+
+    def missing(self, definition: JobDefinition, now: datetime) -> str | None:
+        """What the job waits for: its model has required fields, and no config is in force; else None."""
+        if definition.schema is None or self._runs_by_defaults(definition):
+            return None
+        revisions = self._current(definition)
+        if revision_in_force(revisions, now) is not None:
+            return None
+        try:
+            _defaults(definition, revisions)
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def _runs_by_defaults(self, definition: JobDefinition) -> bool:
+        if definition.job_id not in self._has_defaults:
+            try:
+                _defaults(definition, ())
+            except ConfigError:
+                self._has_defaults[definition.job_id] = False
+            else:
+                self._has_defaults[definition.job_id] = True
+        return self._has_defaults[definition.job_id]
+
+    def _current(self, definition: JobDefinition) -> Sequence[ConfigRevision]:
+        """The revisions of the job, while it has a row."""
+        return self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
 
     def _judge(self, revision: ConfigRevision) -> str | None:
         definition = self._registry.get(revision.job_id)

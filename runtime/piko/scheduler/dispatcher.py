@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import new_id
-from piko.core.types import RunState
+from piko.core.types import JobStatus, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
@@ -147,6 +147,7 @@ class Dispatcher:
         )
         term = Term(
             plan=self._plan,
+            configs=self._configs,
             states=states,
             fence=fence,
             instance_id=self._instance.instance_id,
@@ -179,6 +180,9 @@ class Dispatcher:
         ordered = sorted(job_ids)
         for start in range(0, len(ordered), _ADOPTED):
             write, forget = term.adopt(ordered[start : start + _ADOPTED], self._clock.now())
+            for state in write:
+                if state.status == JobStatus.WAITING_FOR_CONFIG:
+                    log.warning("job_waits", job_id=state.job_id, why=state.message)
             await self._write_states(term.fence, write, forget)
 
     async def _write_states(self, fence: Fence, write: list[JobState], forget: list[str]) -> None:

@@ -161,6 +161,7 @@ class Reconciler:
                 await slices.pause()
                 self._configs.observe([row])
             log.info("configs_changed", jobs=_some(changed))
+            self._plan.news.set()  # a job may have waited for it
         self._configs.drop(gone)
         self._config_digests, self._config_mark = digests, mark
 

@@ -10,6 +10,9 @@ or enabled again begins at that edit, so nothing is fired for instants before it
 missing windows run one after the other, each as soon as the one before has succeeded. A window that failed is
 tried again by its retry, or else at the schedule's next instant. So is what went missing while the job was
 disabled: enabling runs nothing by itself; the next instant does, and then `CATCH_UP` makes up for the data.
+
+**A job that lacks its config** waits: nothing of it is claimed and its cursor stays, so that what came due
+meanwhile is judged by the rules of every delay once the config is there.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from piko.core.types import JobStatus, OverlapPolicy, RunState, TriggerType
 from piko.execution.outcome import after
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
+from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.due import decide, decide_window
 from piko.scheduler.overlap import admit
@@ -46,6 +50,7 @@ class Term:
         self,
         *,
         plan: Plan,
+        configs: ConfigBook,
         states: dict[str, JobState],
         fence: Fence,
         instance_id: str,
@@ -60,6 +65,7 @@ class Term:
         self.beside: Mapping[str, Run] = {}
         """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
         self._plan = plan
+        self._configs = configs
         self._instance_id = instance_id
         self._metrics = metrics
         self._new_id = new_id
@@ -69,6 +75,7 @@ class Term:
         self._group_limits: dict[str, int] | None = None
         self._unwritten: set[str] = set()
         self._elsewhere: set[str] = set()
+        self._without_config: set[str] = set()
 
     # ---- rows -------------------------------------------------------------------------------------
 
@@ -94,6 +101,7 @@ class Term:
         self._watermarks.forget(job_id)
         self._blocked_until.pop(job_id, None)
         self._unwritten.discard(job_id)
+        self._without_config.discard(job_id)
         self.timetable.put(job_id, None)
         self._metrics.no_next_run(job_id)
 
@@ -111,6 +119,7 @@ class Term:
             next_run_at=None,
         )
         if job is None or verdict.status is not JobStatus.SCHEDULED:
+            self._without_config.discard(row.job_id)
             self.timetable.put(row.job_id, None)
             self._metrics.no_next_run(row.job_id)
             # Code that comes back goes on where it was; an enabled or repaired row begins anew.
@@ -126,7 +135,7 @@ class Term:
         if foreign and job.definition.stateful:
             self._blocked_until.pop(row.job_id, None)
             new = replace(new, cursor_at=row.last_data_time or new.cursor_at)
-        return self._reschedule(job, new)
+        return self._reschedule(job, new, now)
 
     def _block_as_left(self, job: PlannedJob, state: JobState, now: datetime) -> None:
         """A window that failed under an earlier leader waits for the instant after that, too."""
@@ -138,8 +147,9 @@ class Term:
             began = state.last_started_at or now
             self._blocked_until[job.job_id] = job.schedule.next_after(max(began, watermark))
 
-    def _reschedule(self, job: PlannedJob, state: JobState) -> JobState:
+    def _reschedule(self, job: PlannedJob, state: JobState, now: datetime) -> JobState:
         """Enter the job's next instant into the timetable and into its state."""
+        self._without_config.discard(job.job_id)
         following = self._following(job, state)
         if following is None:
             self.timetable.put(job.job_id, None)
@@ -147,6 +157,13 @@ class Term:
             assert state.cursor_at is not None
             silent = why_silent(job.schedule, after=state.cursor_at) or "the schedule has no further instant"
             return replace(state, next_run_at=None, status=JobStatus.COMPLETED.value, message=silent)
+        lacking = self.lacks_config(job, now)
+        if lacking is not None:
+            self._without_config.add(job.job_id)
+            self.timetable.put(job.job_id, None)
+            self._metrics.no_next_run(job.job_id)
+            waiting = JobStatus.WAITING_FOR_CONFIG.value
+            return replace(state, next_run_at=None, status=waiting, message=lacking)
         if job.definition.stateful and self.progress.busy(job.job_id):
             self.timetable.put(job.job_id, None)  # looked at again when its run is recorded
         else:
@@ -174,6 +191,7 @@ class Term:
 
     def due(self, now: datetime) -> Draft:
         """What to claim now, up to a good number of jobs. Nothing of it counts before it is `claimed`."""
+        self._look_for_configs(now)
         due = [self._plan.scheduled(job_id) for job_id in self.timetable.pop_due(now)]
         jobs = sorted((job for job in due if job is not None), key=lambda job: -job.row.priority)
         for job in jobs[_JOBS_AT_ONCE:]:
@@ -188,11 +206,25 @@ class Term:
                 continue
             if state.schedule_hash != job.schedule.fingerprint:
                 continue  # the row was edited just now: the cursor belongs to the schedule before
+            if self.lacks_config(job, now) is not None:
+                self._note(job.job_id, self._reschedule(job, state, now))
+                continue
             if job.definition.stateful:
                 self._add_window(draft, job, state, room, now)
             else:
                 self._add_instants(draft, job, state, room, now)
         return draft
+
+    def _look_for_configs(self, now: datetime) -> None:
+        """Jobs whose config has come, or has taken effect, fire again."""
+        for job_id in list(self._without_config):
+            job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+            if job is not None and state is not None and self.lacks_config(job, now) is None:
+                self._note(job_id, self._reschedule(job, state, now))
+
+    def lacks_config(self, job: PlannedJob, now: datetime) -> str | None:
+        """Why a run of `job` cannot start now, where what it lacks is a config."""
+        return self._configs.missing(job.definition, now)
 
     def _add_instants(
         self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime
@@ -200,7 +232,7 @@ class Term:
         assert state.cursor_at is not None
         due = decide(job, cursor=state.cursor_at, now=now)
         if due.through is None:
-            self._reschedule(job, state)
+            self._reschedule(job, state, now)
             return
         draft.pass_over(job, RunState.MISSED, due.missed, "misfire")
         draft.pass_over(job, RunState.SKIPPED, due.coalesced, "coalesced")
@@ -218,7 +250,7 @@ class Term:
             draft.add(job, instant, waits=True)
         draft.replaced.extend(run.run_id for run in admission.replaced)
         draft.superseded.extend(admission.superseded)
-        draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=due.through))
+        draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=due.through), now)
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -231,7 +263,7 @@ class Term:
         draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=cursor))
+            draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=cursor), now)
             return
         if due.watermark is not None and due.watermark != watermark:
             draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
@@ -309,6 +341,8 @@ class Term:
             if job is None and run.job_id in self._plan.verdicts:
                 continue  # its row or its code cannot be run now, and may be again
             if job is not None:
+                if self.lacks_config(job, now) is not None:
+                    continue
                 if room.running(job) >= _limit(job) or not room.has_place(job):
                     continue
                 room.take(job)
@@ -379,8 +413,12 @@ class Term:
             return
         if failed:
             self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
-        self.states[job_id] = new = self._reschedule(job, state)
-        if new != state:
+        self._note(job_id, self._reschedule(job, state, now))
+
+    def _note(self, job_id: str, new: JobState) -> None:
+        """Keep a state that came to be outside of a claim; it is written with the next rows."""
+        if new != self.states[job_id]:
+            self.states[job_id] = new
             self._unwritten.add(job_id)
             self._plan.touch({job_id})
 

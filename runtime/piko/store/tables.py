@@ -326,7 +326,7 @@ job_state = Table(
         "status",
         String(16),
         nullable=False,
-        comment="Scheduled, Disabled, Completed, Invalid or Unregistered",
+        comment="Scheduled, Disabled, Completed, Invalid, Unregistered or WaitingForConfig",
     ),
     Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
     Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),

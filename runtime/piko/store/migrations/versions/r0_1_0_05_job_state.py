@@ -21,7 +21,7 @@ def upgrade(steps: Steps) -> None:
                 "status",
                 String(16),
                 nullable=False,
-                comment="Scheduled, Disabled, Completed, Invalid or Unregistered",
+                comment="Scheduled, Disabled, Completed, Invalid, Unregistered or WaitingForConfig",
             ),
             Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
             Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
@@ -53,7 +53,8 @@ def upgrade(steps: Steps) -> None:
                 "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
             ),
             CheckConstraint(
-                "status IN ('Scheduled', 'Disabled', 'Completed', 'Invalid', 'Unregistered')",
+                "status IN ('Scheduled', 'Disabled', 'Completed', 'Invalid', 'Unregistered', "
+                "'WaitingForConfig')",
                 name="job_status_is_known",
             ),
             mysql_engine="InnoDB",
