@@ -50,6 +50,29 @@ async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
     assert sorted(map(int, sink.keys)) == list(range(100))
 
 
+async def test_what_was_acknowledged_does_not_change_with_what_its_handler_holds(tmp_path: Path) -> None:
+    sink = Remembering(durability="spooled", linger_s=0.2)
+    async with running(sink, folder=tmp_path) as (writer, _):
+        for payload in ({"n": 1}, {"n": [1]}):
+            await writer.enqueue(intent("a", payload))
+            payload["n"] = 2
+    assert [item.payload for batch in sink.batches for item in batch] == [{"n": 1}, {"n": [1]}]
+
+
+async def test_a_backlog_larger_than_the_queue_is_read_from_disk_once_and_in_order(tmp_path: Path) -> None:
+    sink = Remembering(durability="spooled", queue_size=20, batch_size=7)
+    sink.down = True
+    numbers = range(200)
+    async with running(sink, folder=tmp_path) as (writer, _):
+        for number in numbers:  # some have to be read again, some are at hand
+            await writer.enqueue(intent(number, {"n": [number] if number % 9 == 0 else number}))
+        assert len(writer) == 200
+        sink.down = False
+        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="the backlog to be delivered")
+    assert sink.keys == [str(number) for number in numbers]
+    assert spool_files(tmp_path) == []
+
+
 def spool_files(folder: Path) -> list[Path]:
     return list(folder.glob("*.spool"))
 

@@ -25,7 +25,9 @@ from piko.persistence.intent import WriteIntent
 Models = Mapping[str, type[BaseModel]]
 """Pydantic models by the name that `model_name` gives them."""
 
-_PLAIN = (str, int, float, bool, type(None))
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+_STRINGS = frozenset((str,))
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it is the hot path
 
 
 def encode(intent: WriteIntent) -> str:
@@ -34,11 +36,7 @@ def encode(intent: WriteIntent) -> str:
         payload = pack(intent.payload)
     except PayloadError as error:
         raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: {error}") from None
-    return json.dumps(
-        [intent.key, intent.job_id, intent.run_id, intent.scheduled_time.isoformat(), payload],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
+    return _write([intent.key, intent.job_id, intent.run_id, intent.scheduled_time.isoformat(), payload])
 
 
 def decode(sink: str, body: str, models: Models) -> WriteIntent:
@@ -54,6 +52,26 @@ def decode(sink: str, body: str, models: Models) -> WriteIntent:
     )
 
 
+def detached(intent: WriteIntent) -> WriteIntent | None:
+    """What `decode` would make of what `encode` writes, where a copy says the same; else None.
+
+    The handler may change its payload afterwards; what was acknowledged must not change with it.
+    """
+    payload = intent.payload
+    if type(payload) is dict and _is_flat(payload):
+        payload = dict(payload)
+    elif type(payload) not in _PLAIN:
+        return None
+    return WriteIntent(
+        sink=intent.sink,
+        key=intent.key,
+        payload=payload,
+        job_id=intent.job_id,
+        run_id=intent.run_id,
+        scheduled_time=intent.scheduled_time,
+    )
+
+
 def model_name(model: type[BaseModel]) -> str:
     return f"{model.__module__}:{model.__qualname__}"
 
@@ -64,6 +82,8 @@ def pack(value: Any) -> Any:
     if kind in _PLAIN:
         return value
     if kind is dict:
+        if _is_flat(value):
+            return value
         named = all(type(name) is str for name in value)
         if named and not (len(value) == 1 and next(iter(value)).startswith("$")):
             return {name: pack(item) for name, item in value.items()}
@@ -81,6 +101,13 @@ def pack(value: Any) -> Any:
     )
 
 
+def _is_flat(value: dict[Any, Any]) -> bool:
+    """Whether JSON says the same of `value` as it is: names, plain values, and nothing like a tag."""
+    if len(value) == 1:
+        return False
+    return _STRINGS.issuperset(map(type, value)) and _PLAIN.issuperset(map(type, value.values()))
+
+
 def _unpack(value: Any, models: Models) -> Any:
     if isinstance(value, list):
         return [_unpack(item, models) for item in value]
@@ -94,6 +121,8 @@ def _unpack(value: Any, models: Models) -> Any:
             return _model(inner[0], models).model_validate(_unpack(inner[1], models))
         if tag in _TAGS:
             return _TAGS[tag][2](inner)
+    elif _is_flat(value):
+        return value
     return {name: _unpack(item, models) for name, item in value.items()}
 
 

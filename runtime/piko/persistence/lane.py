@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from piko.clock import Clock
 from piko.errors import PayloadError, SpoolError
@@ -30,8 +29,7 @@ _T = TypeVar("_T")
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
+class _Letter(NamedTuple):
     """An intent on its way; `kept` where it lies in the spool."""
 
     intent: WriteIntent
@@ -51,6 +49,7 @@ class Lane:
         self._queue: deque[WriteIntent] = deque()
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
+        self._at_hand: deque[_Letter] = deque()
         self._on_disk = 0
         self._cursor = 0
         self._taking = asyncio.Lock()
@@ -61,7 +60,7 @@ class Lane:
 
     def __len__(self) -> int:
         """Intents that are not delivered yet, in memory and on disk."""
-        return len(self._queue) + self._on_disk + self._in_flight
+        return len(self._queue) + len(self._at_hand) + self._on_disk + self._in_flight
 
     # ---- in ----------------------------------------------------------------------------------------
 
@@ -81,8 +80,23 @@ class Lane:
             self._room.clear()
             await self._room.wait()
 
+    def put_spooled(self, letters: Sequence[tuple[Kept, WriteIntent | None]]) -> None:
+        """More intents of this sink lie in the spool, with copies of them where there are any.
+
+        While the sink keeps up, copies save reading them again. Behind one that has to be read all are read,
+        so that the order stays.
+        """
+        at_hand = [_Letter(copy, kept) for kept, copy in letters if copy is not None]
+        room = self.sink.queue_size - len(self._at_hand)
+        if self._on_disk or len(at_hand) < len(letters) or len(letters) > room:
+            self.note_on_disk(len(letters))
+            return
+        self._at_hand.extend(at_hand)
+        self._cursor = letters[-1][0].id
+        self._arrived.set()
+
     def note_on_disk(self, count: int) -> None:
-        """`count` more intents of this sink lie in the spool."""
+        """`count` more intents of this sink lie in the spool, to be read from there."""
         self._on_disk += count
         self._arrived.set()
 
@@ -126,12 +140,13 @@ class Lane:
 
     async def _next_batch(self) -> list[_Letter]:
         while True:
-            if not self._queue and not self._on_disk:
+            if not (self._queue or self._at_hand or self._on_disk):
                 self._arrived.clear()
                 await self._arrived.wait()
-            if not self._hurry and len(self._queue) + self._on_disk < self.sink.batch_size:
+            waiting = len(self._queue) + len(self._at_hand) + self._on_disk
+            if not self._hurry and waiting < self.sink.batch_size:
                 await asyncio.sleep(self.sink.linger_s)
-            batch = self._from_memory() or await self._from_disk()
+            batch = self._from_memory() or self._from_hand() or await self._from_disk()
             if batch:
                 self._count()
                 return batch
@@ -142,6 +157,18 @@ class Lane:
         self._in_flight += size
         if not self.full:
             self._room.set()
+        return batch
+
+    def _from_hand(self) -> list[_Letter]:
+        batch: list[_Letter] = []
+        total = 0
+        while self._at_hand and len(batch) < self.sink.batch_size:
+            kept = self._at_hand[0].kept
+            total += 0 if kept is None else len(kept.body)
+            if total > self.sink.batch_bytes and batch:
+                break
+            batch.append(self._at_hand.popleft())
+        self._in_flight += len(batch)
         return batch
 
     async def _from_disk(self) -> list[_Letter]:
@@ -158,9 +185,10 @@ class Lane:
             self._on_disk -= len(kept)
             self._in_flight += len(kept)
         letters = []
+        models = self.sink.models
         for item in kept:
             try:
-                letters.append(_Letter(decode(self.sink.name, item.body, self.sink.models), item))
+                letters.append(_Letter(decode(self.sink.name, item.body, models), item))
             except (PayloadError, ValueError) as error:
                 await spool.bury(item, self.sink.name, str(error))
                 self._bury(str(error))

@@ -7,6 +7,7 @@ Intents for the disk that arrive while one write is in progress share the next o
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from piko.clock import Clock
 from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.codec import encode
+from piko.persistence.codec import detached, encode
 from piko.persistence.intent import WriteIntent
 from piko.persistence.lane import Lane
 from piko.persistence.sink_base import ResultSink
-from piko.store.spool import Spool
+from piko.store.spool import Kept, Spool
+
+Spooled = tuple[str, str, WriteIntent | None]
+"""On its way to disk: the sink, the intent as text, and a copy of it where there is a cheap one."""
 
 log = get_logger(__name__)
 
@@ -44,7 +48,7 @@ class PersistenceWriter:
         self._spool: Spool | None = None
         self._opening: asyncio.Lock | None = None
         self._make_spool: Callable[[], Spool] | None = None
-        self._group: list[tuple[list[tuple[str, str]], asyncio.Future[None]]] = []
+        self._group: list[tuple[list[Spooled], asyncio.Future[None]]] = []
         self._committer: asyncio.Task[None] | None = None
         self._running = False
 
@@ -115,14 +119,14 @@ class PersistenceWriter:
         )
 
     async def _keep(self, intents: Sequence[WriteIntent]) -> None:
-        rows = [(intent.sink, encode(intent)) for intent in intents]
+        rows = [(intent.sink, encode(intent), detached(intent)) for intent in intents]
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._group.append((rows, kept))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit(), name="spool commit")
         await kept
-        for intent in intents:
-            self._metrics.persistence_intents.labels(intent.sink, "accepted").inc()
+        for sink, count in Counter(sink for sink, _, _ in rows).items():
+            self._metrics.persistence_intents.labels(sink, "accepted").inc(count)
 
     async def _commit(self) -> None:
         """Put on disk what has arrived, and what arrives meanwhile, group by group."""
@@ -132,7 +136,7 @@ class PersistenceWriter:
             error: SpoolError | None = None
             try:
                 spool = await self._opened()
-                await spool.put(rows)
+                ids = await spool.put([(sink, body) for sink, body, _ in rows])
             except SpoolError as failure:
                 error = failure
             for _, kept in group:
@@ -143,10 +147,12 @@ class PersistenceWriter:
                 else:
                     kept.set_exception(error)
             if error is None:
-                for sink, lane in self._lanes.items():
-                    count = sum(name == sink for name, _ in rows)
-                    if count:
-                        lane.note_on_disk(count)
+                arrived: dict[str, list[tuple[Kept, WriteIntent | None]]] = {}
+                for number, (sink, body, copy) in zip(ids, rows, strict=True):
+                    arrived.setdefault(sink, []).append((Kept(number, body), copy))
+                for sink, letters in arrived.items():
+                    if sink in self._lanes:
+                        self._lanes[sink].put_spooled(letters)
 
     # ---- its life ----------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from piko.errors import SpoolError
 
@@ -34,8 +34,7 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(NamedTuple):
     """One intent in the spool, still as text."""
 
     id: int
@@ -81,12 +80,12 @@ class SpoolFile:
                 "SELECT id, body FROM intent WHERE sink = ? AND id > ? ORDER BY id LIMIT ?",
                 (sink, after, limit),
             )
-            return [Kept(id=row[0], body=row[1]) for row in rows]
+            return [Kept(*row) for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:
         """They are delivered."""
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM intent WHERE id = ?", [(item,) for item in ids])
+            connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", _ranges(ids))
 
     def bury(self, kept: Kept, sink: str, error: str) -> None:
         """Move an intent to the dead letters."""
@@ -238,6 +237,17 @@ def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
             return _counts(connection), _dead_letters(connection)
         finally:
             connection.close()
+
+
+def _ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """`ids` as first and last of each unbroken stretch: batches are mostly one."""
+    ranges: list[tuple[int, int]] = []
+    for item in sorted(ids):
+        if ranges and item <= ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], item
+        else:
+            ranges.append((item, item))
+    return ranges
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
