@@ -16,7 +16,7 @@ from tests.acceptance.installation import EXAMPLES, Installation, install
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import wait_until, wait_until_async
 from tests.runtime.replicas import leader_of, runs, times_run_twice, until_runs
 
 
@@ -59,7 +59,9 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     # It runs when due, with its config, and the resource says so.
     installation.wait_for("jsonpath={.status.lastRun.state}=SUCCESS", "psch/greet")
     # The config is a resource of its own: a run before it came has the model's defaults.
-    leader.process.wait_for_line("hello Kubernetes(.|\n)*hello Kubernetes")
+    wait_until(
+        lambda: leader.process.output.count("hello Kubernetes") >= 2, timeout=30, what="two greetings a run"
+    )
     assert "hello" not in standby.process.output
     table = installation.kubectl("get", "psch", "greet")
     assert "SUCCESS" in table

@@ -37,6 +37,16 @@ async def test_batches_fill_up_instead_of_going_out_one_by_one(tmp_path: Path) -
     assert [len(batch) for batch in sink.batches] == [100, 100, 100]
 
 
+@DURABILITIES
+async def test_a_batch_holds_no_more_bytes_than_it_may(durability: str, tmp_path: Path) -> None:
+    sink = Remembering(durability=durability, batch_bytes=10_000, linger_s=0.05)
+    payloads = ["x" * 3_000] * 4 + [{"text": "y" * 20_000}, ["z" * 4_000, "z" * 4_000], "small"]
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await writer.enqueue_many([intent(number, payload) for number, payload in enumerate(payloads)])
+    assert sink.keys == [str(number) for number in range(7)]
+    assert [len(batch) for batch in sink.batches] == [3, 1, 1, 2]
+
+
 async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
     sink = Remembering(queue_size=10, batch_size=5)
     sink.down = True

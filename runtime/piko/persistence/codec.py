@@ -26,6 +26,8 @@ Models = Mapping[str, type[BaseModel]]
 """Pydantic models by the name that `model_name` gives them."""
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_SMALL = frozenset((int, float, bool, type(None)))
+_ITEM_BYTES = 16
 _STRINGS = frozenset((str,))
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it is the hot path
 
@@ -70,6 +72,22 @@ def detached(intent: WriteIntent) -> WriteIntent | None:
         run_id=intent.run_id,
         scheduled_time=intent.scheduled_time,
     )
+
+
+def weight(payload: Any) -> int:
+    """About how many bytes `payload` takes as text, found without writing it."""
+    kind = type(payload)
+    if kind is str or kind is bytes:
+        return len(payload)
+    if kind is dict:
+        return sum(
+            _ITEM_BYTES + (weight(item) if type(item) not in _SMALL else 0) for item in payload.values()
+        )
+    if kind is list or kind is tuple:
+        return sum(map(weight, payload))
+    if isinstance(payload, BaseModel):
+        return weight(payload.__dict__)
+    return _ITEM_BYTES
 
 
 def model_name(model: type[BaseModel]) -> str:

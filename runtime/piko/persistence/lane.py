@@ -16,7 +16,7 @@ from piko.clock import Clock
 from piko.errors import PayloadError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.codec import decode, encode
+from piko.persistence.codec import decode, encode, weight
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.store.spool import Kept, Spool
@@ -152,9 +152,14 @@ class Lane:
                 return batch
 
     def _from_memory(self) -> list[_Letter]:
-        size = min(self.sink.batch_size, len(self._queue))
-        batch = [_Letter(self._queue.popleft()) for _ in range(size)]
-        self._in_flight += size
+        batch: list[_Letter] = []
+        total = 0
+        while self._queue and len(batch) < self.sink.batch_size:
+            total += weight(self._queue[0].payload)
+            if total > self.sink.batch_bytes and batch:
+                break
+            batch.append(_Letter(self._queue.popleft()))
+        self._in_flight += len(batch)
         if not self.full:
             self._room.set()
         return batch
