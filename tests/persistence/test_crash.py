@@ -69,6 +69,10 @@ async def test_nothing_acknowledged_is_lost_however_often_the_process_is_killed(
 
     async with running(survivor, folder=spool, owner="last", budget_s=10) as (writer, _):
         await wait_until_async(lambda: not missing(), timeout=20, what="everything that was acknowledged")
+        # What the dead had delivered already is recovered too, if only to be cleared away.
+        await wait_until_async(
+            lambda: not list(spool.glob("life*")), timeout=20, what="the end of the dead processes' spools"
+        )
         await asyncio.wait_for(writer.drain(10), 15)
     assert missing() == set()
     assert list(spool.glob("*")) == []
