@@ -2,9 +2,9 @@
 
 A start never fails for the sake of its surroundings. Where the database is away or its tables are not there
 yet, the replica waits, says so in its readiness, and begins when they are. A stop ends in order: no more
-claims, then the handlers that run get their time, then what they left is written, then leadership is handed
-over. Handing over comes last because outcomes are written under the fence: before, a successor could already
-lead, and the last outcomes of this replica would be refused.
+claims, then leadership is handed over, so that another replica goes on at once; then the handlers that run
+get their time, and then what they left is written. They end under the epoch they began under: leadership
+that was released, not taken away, leaves an instance the title to its own runs (`InstanceFence`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from piko.clock import Clock, Slices
 from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
+from piko.execution.recall import Recall
+from piko.execution.taker import Taker
 from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
@@ -48,6 +50,7 @@ _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
 _WRITER_S = 5.0
 _HAND_OVER_S = 5.0
+_SETTLE_S = 0.3
 _CLOSE_S = 10.0
 
 log = get_logger(__name__)
@@ -93,6 +96,7 @@ class Runtime:
         self._registry = registry
         self._clock = clock
         self._instances = InstanceStore(database=self.database)
+        runs = RunStore(database=self.database)
         config_rows = ConfigStore(database=self.database)
         self.elector = Elector(
             leases=LeaseStore(database=self.database),
@@ -109,7 +113,7 @@ class Runtime:
             configs=self.configs,
             config_rows=config_rows,
             elector=self.elector,
-            runs=RunStore(database=self.database),
+            runs=runs,
             backfills=BackfillStore(database=self.database),
             states=StateStore(database=self.database),
             instances=self._instances,
@@ -135,6 +139,28 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
+        recall = Recall(
+            runs=runs,
+            executor=self.dispatcher.executor,
+            instance=self.instance,
+            metrics=metrics,
+            poll_interval_s=settings.poll_interval_s,
+        )
+        self._taker = Taker(
+            runs=runs,
+            config_rows=config_rows,
+            plan=self.plan,
+            executor=self.dispatcher.executor,
+            ledger=self.dispatcher.ledger,
+            instance=self.instance,
+            clock=clock,
+            metrics=metrics,
+            offered=self.dispatcher.offered,
+            instances=self._instances,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            lease_name=settings.leader_name,
+            max_concurrent_runs=settings.max_concurrent_runs,
+        )
         self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
@@ -143,7 +169,9 @@ class Runtime:
             reconciler,
             self.dispatcher.ledger,
             writer,
+            recall,
             self.dispatcher,
+            *([self._taker] if settings.executor == "replicas" else []),
         )
         self._supervisor = Supervisor(metrics=metrics)
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -286,16 +314,20 @@ class Runtime:
         log.info("stopping", running=len(self.dispatcher.executor))
         await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
         await _end(self._tasks[self.dispatcher.name])
+        if self._taker.name in self._tasks:
+            await _within(_CLAIM_PATIENCE_S, self._taker.stop_taking, otherwise="taking_cut_off")
+            await _end(self._tasks[self._taker.name])
+        await _end(self._tasks[self.elector.name])
+        await _within(_SETTLE_S, self.dispatcher.ledger.flushed, otherwise="outcomes_follow_later")
+        await _within(_HAND_OVER_S, self.elector.release, otherwise="not_handed_over")
         await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
         await self.writer.drain(_WRITER_S)
         await _end(self._tasks[self.writer.name])
         await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
-        await _end(self._tasks[self.elector.name])
-        await _within(_HAND_OVER_S, self._hand_over, otherwise="not_handed_over")
+        await _within(_HAND_OVER_S, self._sign_off, otherwise="not_signed_off")
         await _within(_CLOSE_S, self.dispatcher.executor.close, otherwise="resources_not_closed")
 
-    async def _hand_over(self) -> None:
-        await self.elector.release()
+    async def _sign_off(self) -> None:
         await _end(self._tasks["heartbeat"])
         await self._instances.stop(self.instance)
 

@@ -64,6 +64,9 @@ class Settings(BaseModel):
     drain_timeout_s: float = Field(
         20.0, ge=0, le=3600, description="how long a stop waits for running handlers"
     )
+    executor: Literal["leader", "replicas"] = Field(
+        "leader", description="where runs execute: in the leader's process, or in every replica"
+    )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
 
     cpu_backend: Literal["processes", "dask"] = Field(

@@ -10,6 +10,7 @@ import pytest
 
 from piko.core.types import BackfillState, RunState, TriggerType
 from piko.scheduler.backfill import PRIORITY, BackfillAccount, BackfillDraft
+from piko.scheduler.placement import Here
 from piko.store.backfills import Backfill
 from piko.store.run_rows import Outcome, Run
 from tests.scheduler.leader import Leader
@@ -25,7 +26,9 @@ class Desk:
     def __init__(self, leader: Leader, *requests: Backfill) -> None:
         self.leader = leader
         ids = count(1)
-        self.account = BackfillAccount(plan=leader.plan, instance_id="here", new_id=lambda: f"b-{next(ids)}")
+        self.account = BackfillAccount(
+            plan=leader.plan, placement=Here(instance_id="here"), new_id=lambda: f"b-{next(ids)}"
+        )
         self.requests = {request.backfill_id: request for request in requests}
         leader.term.beside = self.account.progress.running
         self.account.observe(requests)

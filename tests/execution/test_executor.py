@@ -19,12 +19,12 @@ from piko.core.types import RunState, TriggerType
 from piko.execution.executor import Ending, Executor
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
-from piko.store.leases import Fence
+from piko.store.instances import InstanceFence
 from tests.harness.waiting import wait_until_async
 from tests.scheduler.making import planned
 from tests.store.making import make_run, make_window_run, minute, window
 
-FENCE = Fence(name="default", epoch=1)
+FENCE = InstanceFence(instance_id="one", epoch=1)
 
 
 class Bench:

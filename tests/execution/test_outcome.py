@@ -10,11 +10,11 @@ import pytest
 
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.execution.executor import Ending
-from piko.execution.outcome import after, conclude, next_attempt
+from piko.execution.outcome import conclude, next_attempt
 from piko.store.leases import Fence
 from piko.store.watermarks import WatermarkMove
 from tests.scheduler.making import planned
-from tests.store.making import NOW, make_outcome, make_run, make_state, make_window_run, minute
+from tests.store.making import NOW, make_run, make_window_run, minute
 
 SUCCESS, FAILED, TIMEOUT, CANCELLED, LOST = (
     RunState.SUCCESS,
@@ -142,26 +142,6 @@ def test_a_record_holds_what_the_handlers_end_told() -> None:
         *("config_revision", "error_type", "error"),
     ):
         assert getattr(outcome, name) == getattr(ending, name)
-
-
-# ---- the summary ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("state", "failures"),
-    [(SUCCESS, 0), (FAILED, 5), (TIMEOUT, 5), (LOST, 5), (CANCELLED, 4), (RunState.SKIPPED, 4)],
-)
-def test_failures_in_a_row_are_counted_until_a_success(state: RunState, failures: int) -> None:
-    before = make_state(
-        consecutive_failures=4, last_success_at=minute(-5), message="kept", cursor_at=minute(0)
-    )
-    outcome = make_outcome(make_run(), state, error="why")
-    summary = after(before, outcome)
-    assert summary.consecutive_failures == failures
-    assert summary.last_success_at == (outcome.finished_at if state is SUCCESS else minute(-5))
-    assert (summary.last_run_id, summary.last_state) == (outcome.run.run_id, state.value)
-    assert (summary.last_scheduled_time, summary.last_error) == (minute(0), "why")
-    assert (summary.message, summary.cursor_at) == ("kept", minute(0)), "the plan's own columns"
 
 
 def test_every_final_state_has_a_place_in_these_tables() -> None:

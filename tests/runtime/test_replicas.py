@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from itertools import pairwise
 
 import pytest
@@ -115,3 +116,30 @@ async def test_a_database_that_goes_away_costs_no_due_time_and_none_runs_twice(
         [],
         [*await runs(database, "windows", "RUNNING")][:1],
     )
+
+
+async def test_a_stop_hands_over_at_once_and_the_run_in_progress_still_ends_where_it_began(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    slow_lease = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "10", "SLOW_S": "4"}
+    pair = [replicas.start(database.dsn, name=name, environment=slow_lease) for name in ("one", "two")]
+    leader, standby = await leader_of(*pair)
+    await schedule(database, "slow", '{"seconds": 1}', max_attempts=1)
+    leader.process.wait_for_line("slow begins")
+    await schedule(database, "quick")
+    leader.process.wait_for_line("quick")
+    leader.process.signal(signal.SIGTERM)
+    await standby.until_ready("leader", within=3)
+    standby.process.wait_for_line("quick")
+    assert "slow ends" not in leader.process.output, "the other leads while this one drains"
+    assert leader.process.wait() == 0
+    assert "slow ends" in leader.process.output
+    (first, *_) = await runs(database, "slow")
+    assert first[1:] == ("SUCCESS", 1)
+    begun = await database.execute(
+        "SELECT started_at, finished_at FROM job_run "
+        "WHERE job_id = 'slow' AND state IN ('RUNNING', 'SUCCESS') ORDER BY started_at"
+    )
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(begun)), "max_instances = 1 holds"
+    standby.process.wait_for_line("slow begins 1")

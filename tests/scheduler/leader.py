@@ -12,12 +12,13 @@ from piko.core.types import RunState, TriggerType
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
+from piko.scheduler.placement import Here
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
 from piko.store.schedules import ScheduleRow
-from piko.store.states import JobState
+from piko.store.states import JobState, with_outcome
 from piko.store.watermarks import WatermarkMove
 from tests.scheduler.making import NOON, definition, seconds, verdict
 
@@ -44,7 +45,7 @@ class Leader:
             configs=ConfigBook(registry=JobRegistry()),
             states={} if states is None else states,
             fence=Fence(name="test", epoch=1),
-            instance_id="here",
+            placement=Here(instance_id="here"),
             metrics=self.metrics,
             new_id=lambda: f"run-{next(ids)}",
             max_concurrent_runs=places,
@@ -52,6 +53,8 @@ class Leader:
         self.written: list[JobState] = []
         self.forgotten: list[str] = []
         self.drafts: list[Draft] = []
+        self.stored: dict[str, JobState] = {}
+        """As the database has them after the outcomes that were recorded."""
         for row in rows:
             self.learn(row)
         self.adopt({*self.plan.verdicts, *self.term.states}, now)
@@ -118,5 +121,8 @@ class Leader:
         outcome = Outcome(
             run=run, state=state, started_at=now, finished_at=now, duration_s=0.0, watermark=move, retry=retry
         )
-        self.term.recorded([self.term.summarised(outcome)], now)
+        self.term.ended(run.run_id)
+        self.term.recorded([outcome], now)
+        if job_state := self.term.states.get(run.job_id):
+            self.stored[run.job_id] = with_outcome(job_state, outcome)
         return retry

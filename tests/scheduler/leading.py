@@ -17,11 +17,13 @@ from piko.execution.executor import Ending
 from piko.execution.outcome import conclude
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.placement import Here
 from piko.scheduler.plan import Plan, assess
 from piko.scheduler.term import Term
+from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, PassedOver, Run
-from piko.store.states import JobState, with_plan
+from piko.store.states import JobState, with_outcome, with_plan
 from tests.scheduler.making import NOON, definition, registry, row
 
 
@@ -91,7 +93,7 @@ class Leader:
             configs=self.configs,
             states=dict(self.states),
             fence=Fence(name="default", epoch=next(self._epochs)),
-            instance_id="here",
+            placement=Here(instance_id="here"),
             metrics=self.metrics,
             new_id=lambda: f"run-{next(self._numbers)}",
             max_concurrent_runs=self._places,
@@ -188,22 +190,23 @@ class Leader:
         job = self.plan.job(run.job_id)
         assert job is not None
         ending = Ending(
-            run=run, job=job, fence=self.term.fence, state=state,
+            run=run, job=job, state=state,
+            fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),
             started_at=self.now, finished_at=self.now, duration_s=0.0,
         )  # fmt: skip
         self._record(conclude(ending, retry_id=f"run-{next(self._numbers)}"))
         return run
 
     def _record(self, outcome: Outcome) -> None:
-        outcome = self.term.summarised(outcome)
+        self.term.ended(outcome.run.run_id)
         self.ended[outcome.run.run_id] = outcome.state
         self.history.append(replace(outcome.run, state=outcome.state))
         if outcome.retry is not None:
             self.history.append(outcome.retry)
             self._locks[outcome.run.due_time] = outcome.retry
-        if outcome.job_state is not None:  # outcomes leave the columns of claims as they are
+        if outcome.run.job_id in self.states:  # outcomes leave the columns of claims as they are
             known = self.states[outcome.run.job_id]
-            self.states[outcome.run.job_id] = with_plan(outcome.job_state, known)
+            self.states[outcome.run.job_id] = with_plan(with_outcome(known, outcome), known)
         if outcome.watermark is not None:
             self._move(outcome.run.job_id, outcome.watermark.old, outcome.watermark.new)
         self.term.recorded([outcome], self.now)

@@ -493,7 +493,7 @@ def test_a_failed_window_waits_under_the_next_leader_too() -> None:
     after = Leader(
         hourly(last_data_time=at("11:00:00")),
         stateful={"job"},
-        states={"job": leader.state()},
+        states={"job": leader.stored["job"]},
         now=at("13:10:00"),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from piko.core.types import DataInterval, RunState
 from piko.store.engine import Database, open_database
+from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 from piko.store.run_rows import Outcome, Run
 from piko.store.runs import ClaimBatch
@@ -55,6 +56,10 @@ def make_run(
 def make_window_run(number: int = 0, *, job_id: str = "windows", **values: Any) -> Run:
     """A run of the window that begins at the due time `number`."""
     return make_run(number + 1, job_id=job_id, window=window(number), **values)
+
+
+def make_instance(name: str = "one") -> Instance:
+    return Instance(instance_id=name, app="demo", host=f"host-{name}", pid=7, version="1.0")
 
 
 def make_batch(*runs: Run, **values: Any) -> ClaimBatch:

@@ -234,9 +234,7 @@ async def test_claims_outcomes_and_renewals_side_by_side_meet_no_deadlock(
         states = [make_state(run.job_id, cursor_at=run.scheduled_time) for run in drafted]
         won = await runs.claim(make_batch(*drafted, states=states), fence, now=NOW)
         assert len(won) == len(drafted)
-        return [
-            make_outcome(run, watermark=move_over(run), job_state=make_state(run.job_id)) for run in drafted
-        ]
+        return [make_outcome(run, watermark=move_over(run)) for run in drafted]
 
     async def renew() -> None:
         assert await leases.renew(fence, holder="one", lease_s=60)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,9 +10,11 @@ import pytest
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import FencedError
 from piko.store.engine import Database
+from piko.store.instances import InstanceFence, InstanceStore
+from piko.store.leases import Fence, LeaseStore
 from piko.store.run_rows import OUTCOME_COLUMNS, Run
 from piko.store.runs import RunStore, insert_queued
-from piko.store.states import FIELDS, LAST, PLAN, JobState, StateStore
+from piko.store.states import FIELDS, LAST, PLAN, StateStore, with_outcome
 from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
@@ -21,6 +23,7 @@ from tests.store.making import (
     fresh_id,
     lead,
     make_batch,
+    make_instance,
     make_outcome,
     make_run,
     make_state,
@@ -145,13 +148,12 @@ async def test_a_run_keeps_its_first_end_and_a_later_one_has_no_effect(
         run,
         watermark=WatermarkMove(job_id="windows", old=minute(0), new=minute(1)),
         retry=make_window_run(state=RunState.QUEUED),
-        job_state=make_state("windows", last_state="SUCCESS"),
     )
     assert await runs.finish([late], fence) == set()
     assert await state_of(emptied_database, run.run_id) == RunState.LOST
     assert await watermark_of(emptied_database) == written(minute(0))
     assert [waiting.run_id for waiting in await runs.queued()] == [retry.run_id]
-    assert (await StateStore(database=store).read_all())["windows"].last_state is None
+    assert (await StateStore(database=store).read_all())["windows"].last_state == "LOST"
 
 
 async def test_a_run_that_is_given_up_keeps_when_it_started(
@@ -250,7 +252,6 @@ async def test_a_deposed_leader_cannot_start_or_finish_and_nothing_is_written(
         running,
         watermark=WatermarkMove(job_id="windows", old=minute(0), new=minute(1)),
         retry=make_run(9, state=RunState.QUEUED),
-        job_state=make_state("windows", last_state="SUCCESS"),
     )
     with pytest.raises(FencedError):
         await runs.finish([outcome], old)
@@ -258,6 +259,66 @@ async def test_a_deposed_leader_cannot_start_or_finish_and_nothing_is_written(
     assert [run.run_id for run in await runs.queued()] == [waiting.run_id]
     assert await watermark_of(emptied_database) == written(minute(0))
     assert (await StateStore(database=store).read_all())["windows"].last_state is None
+
+
+# ---- titles ---------------------------------------------------------------------------------------
+
+
+async def title(store: Database, fence: Fence, instance_id: str = "one") -> InstanceFence:
+    """What a replica that lives may record."""
+    await InstanceStore(database=store).beat(make_instance(instance_id))
+    return InstanceFence(instance_id=instance_id, epoch=fence.epoch)
+
+
+async def test_who_released_leadership_records_how_its_own_runs_ended(
+    store: Database, runs: RunStore, emptied_database: TestDatabase
+) -> None:
+    await schedule_windows(emptied_database, watermark=minute(0))
+    old = await lead(store)
+    run = make_window_run()
+    await runs.claim(make_batch(run, states=[make_state("windows")]), old, now=NOW)
+    ours = await title(store, old)
+    await LeaseStore(database=store).release(old.name, holder="one")
+    await lead(store, "two")
+    move = WatermarkMove(job_id="windows", old=minute(0), new=minute(1))
+    assert await runs.finish([make_outcome(run, watermark=move)], ours) == {run.run_id}
+    assert await watermark_of(emptied_database) == written(minute(1))
+    assert (await StateStore(database=store).read_all())["windows"].last_state == "SUCCESS"
+
+
+async def test_who_had_leadership_taken_away_records_nothing_of_it(
+    store: Database, runs: RunStore, emptied_database: TestDatabase
+) -> None:
+    old = await lead(store)
+    run, later = make_run(), make_run(1)
+    await runs.claim(make_batch(run), old, now=NOW)
+    ours = await title(store, old)
+    await lead(store, "two")
+    with pytest.raises(FencedError, match=r"lost its leadership of epoch 1 .* nothing was written"):
+        await runs.finish([make_outcome(run)], ours)
+    assert await state_of(emptied_database, run.run_id) == RunState.RUNNING
+    again = await lead(store)
+    await runs.claim(make_batch(later), again, now=NOW)
+    assert await runs.finish([make_outcome(later)], await title(store, again)) == {later.run_id}
+    with pytest.raises(FencedError):
+        await runs.finish([make_outcome(run)], ours)
+
+
+async def test_an_instance_that_nobody_knows_records_nothing(store: Database, runs: RunStore) -> None:
+    run = make_run()
+    await claim(runs, store, run)
+    with pytest.raises(FencedError, match="has no row in runtime_instance"):
+        await runs.finish([make_outcome(run)], InstanceFence(instance_id="one", epoch=9))
+
+
+async def test_nobody_records_the_end_of_anothers_run(
+    store: Database, runs: RunStore, emptied_database: TestDatabase
+) -> None:
+    fence = await lead(store)
+    run = make_run()
+    await runs.claim(make_batch(run), fence, now=NOW)
+    assert await runs.finish([make_outcome(run)], await title(store, fence, "two")) == set()
+    assert await state_of(emptied_database, run.run_id) == RunState.RUNNING
 
 
 def test_a_record_of_an_end_leaves_alone_what_the_claim_wrote() -> None:
@@ -279,6 +340,30 @@ def test_claims_and_outcomes_write_columns_of_their_own() -> None:
     assert set(PLAN) | set(LAST) == {*FIELDS, "epoch"} - {"job_id"}
 
 
+@pytest.mark.parametrize(
+    ("state", "failures"),
+    [
+        (RunState.SUCCESS, 0),
+        (RunState.FAILED, 5),
+        (RunState.TIMEOUT, 5),
+        (RunState.LOST, 5),
+        (RunState.CANCELLED, 4),
+        (RunState.SKIPPED, 4),
+    ],
+)
+def test_failures_in_a_row_are_counted_until_a_success(state: RunState, failures: int) -> None:
+    before = make_state(
+        consecutive_failures=4, last_success_at=minute(-5), message="kept", cursor_at=minute(0)
+    )
+    outcome = make_outcome(make_run(), state, error="why")
+    summary = with_outcome(before, outcome)
+    assert summary.consecutive_failures == failures
+    assert summary.last_success_at == (outcome.finished_at if state is RunState.SUCCESS else minute(-5))
+    assert (summary.last_run_id, summary.last_state) == (outcome.run.run_id, state.value)
+    assert (summary.last_scheduled_time, summary.last_error) == (minute(0), "why")
+    assert (summary.message, summary.cursor_at) == ("kept", minute(0)), "the plan's own columns"
+
+
 async def test_neither_claims_nor_outcomes_touch_what_the_other_wrote(
     store: Database, runs: RunStore
 ) -> None:
@@ -289,27 +374,26 @@ async def test_neither_claims_nor_outcomes_touch_what_the_other_wrote(
     )
     run = make_run()
     await runs.claim(make_batch(run, states=[planned]), fence, now=NOW)
-    ended = make_state(
-        last_run_id=run.run_id,
-        last_state="FAILED",
-        last_scheduled_time=minute(0),
-        last_started_at=NOW,
-        last_duration_s=1.5,
-        last_error="no",
-        last_success_at=minute(-1),
-        consecutive_failures=2,
-    )
-    await runs.finish([make_outcome(run, RunState.FAILED, job_state=ended)], fence)
-    both = JobState(
-        **{
-            field.name: getattr(planned if field.name in (*PLAN, "job_id") else ended, field.name)
-            for field in fields(JobState)
-        }
-    )
+    outcome = make_outcome(run, RunState.FAILED, error="no")
+    await runs.finish([outcome], fence)
+    both = with_outcome(planned, outcome)
     assert await states.read_all() == {"job": both}
     again = replace(planned, cursor_at=minute(2), message=None)
     await states.write([again], fence)
     assert await states.read_all() == {"job": replace(both, cursor_at=minute(2), message=None)}
+
+
+async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched(
+    store: Database, runs: RunStore
+) -> None:
+    fence = await lead(store)
+    failing = [make_run(number) for number in range(5)]
+    await runs.claim(make_batch(*failing, states=[make_state()]), fence, now=NOW)
+    ends = [make_outcome(run, RunState.FAILED) for run in failing]
+    await runs.finish(ends[:2], fence)
+    await runs.finish(ends[2:], await title(store, fence))
+    (state,) = (await StateStore(database=store).read_all()).values()
+    assert (state.consecutive_failures, state.last_run_id) == (5, failing[-1].run_id)
 
 
 async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_deleted(
@@ -320,7 +404,7 @@ async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_delete
     run, other = make_run(), make_run(job_id="other")
     await runs.claim(make_batch(run, other, states=[make_state(), make_state("other")]), fence, now=NOW)
     await states.forget(["job"], fence)
-    ended = [make_outcome(each, job_state=make_state(each.job_id)) for each in (run, other)]
+    ended = [make_outcome(each) for each in (run, other)]
     assert await runs.finish(ended, fence) == {run.run_id, other.run_id}
     assert (await states.read_all()).keys() == {"other"}
 

@@ -11,11 +11,11 @@ from piko.errors import FencedError
 from piko.store.configs import ConfigRevision, ConfigStore
 from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import Database
-from piko.store.instances import Instance, InstanceStore
+from piko.store.instances import InstanceStore
 from piko.store.schedules import ScheduleStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-from tests.store.making import NOW, count, lead, schedule_windows
+from tests.store.making import NOW, count, lead, make_instance, schedule_windows
 
 _HOURLY = "('job', 'cron', '\"@hourly\"')"
 
@@ -124,10 +124,6 @@ async def test_a_deposed_leader_cannot_record_configs(
 # ---- instances ------------------------------------------------------------------------------------
 
 
-def make_instance(name: str) -> Instance:
-    return Instance(instance_id=name, app="demo", host=f"host-{name}", pid=7, version="1.0")
-
-
 async def test_instances_live_while_they_are_heard_of_by_the_clock_of_the_database(
     store: Database, emptied_database: TestDatabase
 ) -> None:
@@ -139,9 +135,9 @@ async def test_instances_live_while_they_are_heard_of_by_the_clock_of_the_databa
     await emptied_database.execute(
         "UPDATE runtime_instance SET heartbeat_at = '2001-01-01 00:00:00' WHERE instance_id = 'is silent'"
     )
-    assert await instances.living(within_s=60) == {"beats"}
+    assert await instances.living(within_s=60) == {"beats": 0}
     await instances.beat(make_instance("is silent"))
-    assert await instances.living(within_s=60) == {"beats", "is silent"}
+    assert await instances.living(within_s=60) == {"beats": 0, "is silent": 0}
     assert await count(emptied_database, "runtime_instance") == 3
 
     async def nobody() -> bool:

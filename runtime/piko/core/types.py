@@ -31,6 +31,8 @@ class RunState(StrEnum):
 
 
 FINAL_STATES = frozenset(RunState) - {RunState.QUEUED, RunState.RUNNING}
+FAILED_STATES = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
+"""What a further attempt may put right."""
 
 
 class TriggerType(StrEnum):

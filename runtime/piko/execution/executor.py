@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from piko.clock import Clock
 from piko.core.context import JobContext
@@ -17,7 +18,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook, ConfigInForce
 from piko.scheduler.plan import PlannedJob
-from piko.store.leases import Fence
+from piko.store.instances import InstanceFence
 from piko.store.run_rows import Run
 
 _ERROR_LIMIT = 8_000
@@ -32,7 +33,7 @@ class Ending:
 
     run: Run
     job: PlannedJob
-    fence: Fence
+    fence: InstanceFence
     state: RunState
     started_at: datetime
     finished_at: datetime
@@ -85,9 +86,26 @@ class Executor:
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._active
 
-    def start(self, run: Run, job: PlannedJob, fence: Fence) -> None:
-        """Begin `run`; `ended` is called when it is over, whatever happens."""
-        task = asyncio.create_task(self._run(run, job, fence), name=f"run {run.job_id} {run.run_id}")
+    @property
+    def run_ids(self) -> set[str]:
+        """What runs now."""
+        return set(self._active)
+
+    def start(
+        self,
+        run: Run,
+        job: PlannedJob,
+        fence: InstanceFence,
+        *,
+        config: Callable[[], ConfigInForce] | None = None,
+    ) -> None:
+        """Begin `run`; `ended` is called when it is over, whatever happens.
+
+        It gets the config that is in force when it starts, or what `config` gives.
+        """
+        if config is None:
+            config = partial(self._configs.in_force, job.definition, self._clock.now())
+        task = asyncio.create_task(self._run(run, job, fence, config), name=f"run {run.job_id} {run.run_id}")
         self._active[run.run_id] = _Active(task=task)
         self._metrics.jobs_running.set(len(self._active))
 
@@ -117,7 +135,9 @@ class Executor:
         """Close what the runs have shared; nothing may run any more."""
         await self._shared.close()
 
-    async def _run(self, run: Run, job: PlannedJob, fence: Fence) -> None:
+    async def _run(
+        self, run: Run, job: PlannedJob, fence: InstanceFence, config: Callable[[], ConfigInForce]
+    ) -> None:
         active = self._active[run.run_id]
         active.begun = True
         started_at, before = self._clock.now(), self._clock.monotonic()
@@ -125,7 +145,7 @@ class Executor:
         try:
             if active.reason is None:
                 self._announce(run, started_at)
-                end = await self._attempt(run, job, started_at)
+                end = await self._attempt(run, job, config)
         finally:
             del self._active[run.run_id]
             self._metrics.jobs_running.set(len(self._active))
@@ -160,12 +180,12 @@ class Executor:
             "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
         )
 
-    async def _attempt(self, run: Run, job: PlannedJob, started_at: datetime) -> _End:
+    async def _attempt(self, run: Run, job: PlannedJob, give: Callable[[], ConfigInForce]) -> _End:
         """Call the handler; raises nothing, whatever it does."""
         revision = None
         limit = asyncio.timeout(job.timeout_s)
         try:
-            config = self._configs.in_force(job.definition, started_at)
+            config = give()
             revision = config.revision
             context = _context(run, config)
             # The limit is for the run; closing what it has opened comes after it, with bounds of its own.

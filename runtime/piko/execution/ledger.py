@@ -1,8 +1,8 @@
 """Outcomes on their way to the database.
 
 They are written in batches that form by themselves: what arrives while one batch is being written is the
-next. Where the database is away they are kept and written when it returns; where another replica leads by
-then, the fence refuses them and they are dropped, for the new leader has judged those runs already.
+next. Where the database is away they are kept and written when it returns; where another replica took the
+leadership away by then, the fence refuses them and they are dropped, for the new leader judges those runs.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome
+from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
 
 _BATCH = 500
@@ -36,13 +35,13 @@ class Ledger:
         runs: RunStore,
         metrics: Metrics,
         recorded: Callable[[list[Outcome]], None],
-        refused: Callable[[list[Outcome], Fence], None],
+        refused: Callable[[list[Outcome], OutcomeFence], None],
     ) -> None:
         self._runs = runs
         self._metrics = metrics
         self._recorded = recorded
         self._refused = refused
-        self._pending: list[tuple[Outcome, Fence]] = []
+        self._pending: list[tuple[Outcome, OutcomeFence]] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -50,7 +49,12 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._pending)
 
-    def put(self, outcome: Outcome, fence: Fence) -> None:
+    @property
+    def run_ids(self) -> set[str]:
+        """Runs whose end is not written yet."""
+        return {outcome.run.run_id for outcome, _ in self._pending}
+
+    def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
         self._pending.append((outcome, fence))
         self._idle.clear()
         self._arrived.set()
@@ -95,7 +99,7 @@ class Ledger:
             self._metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
         return outcome
 
-    def _next_batch(self) -> tuple[Fence, list[Outcome]]:
+    def _next_batch(self) -> tuple[OutcomeFence, list[Outcome]]:
         """What is written next: of one fence, and of each run what was told first."""
         fence = self._pending[0][1]
         first: dict[str, Outcome] = {}
@@ -114,4 +118,4 @@ def _without_effect(outcome: Outcome) -> Outcome:
     log.warning(
         "outcome_too_late", job_id=outcome.run.job_id, run_id=outcome.run.run_id, state=outcome.state.value
     )
-    return replace(outcome, watermark=None, retry=None, job_state=None)
+    return replace(outcome, watermark=None, retry=None)

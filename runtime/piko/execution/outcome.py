@@ -5,17 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from piko.core.types import RunState, TriggerType
+from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.execution.executor import Ending
 from piko.scheduler.plan import PlannedJob
 from piko.store.run_rows import Outcome, Run
-from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 
 # No later tick comes back to a window of a backfill, so a crash of the replica must not leave it out; one
 # that brings down every replica must not do so for ever.
 _ATTEMPTS_AT_A_LOST_WINDOW = 3
-_RETRIED = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
 
 
 def conclude(ending: Ending, *, retry_id: str) -> Outcome:
@@ -47,32 +45,27 @@ def conclude(ending: Ending, *, retry_id: str) -> Outcome:
     )
 
 
+def without_row(run: Run, now: datetime) -> Outcome:
+    """The end of a run whose job went away before it could start."""
+    return Outcome(
+        run=run,
+        state=RunState.CANCELLED,
+        started_at=None,
+        finished_at=now,
+        duration_s=None,
+        error="its row or its code went away before it could start",
+    )
+
+
 def next_attempt(run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str) -> Run | None:
     """The queued next attempt, where one is left."""
     most = job.max_attempts
     if state is RunState.LOST and run.trigger_type is TriggerType.BACKFILL:
         most = max(most, _ATTEMPTS_AT_A_LOST_WINDOW)
-    if state not in _RETRIED or run.attempt >= most:
+    if state not in FAILED_STATES or run.attempt >= most:
         return None
     delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
     return _again(run, retry_id, attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
-
-
-def after(state: JobState, outcome: Outcome) -> JobState:
-    """The job's summary once `outcome` is part of it."""
-    succeeded = outcome.state is RunState.SUCCESS
-    failed = outcome.state in _RETRIED
-    return replace(
-        state,
-        last_run_id=outcome.run.run_id,
-        last_state=outcome.state.value,
-        last_scheduled_time=outcome.run.scheduled_time,
-        last_started_at=outcome.started_at,
-        last_duration_s=outcome.duration_s,
-        last_error=outcome.error,
-        last_success_at=outcome.finished_at if succeeded else state.last_success_at,
-        consecutive_failures=0 if succeeded else state.consecutive_failures + failed,
-    )
 
 
 def _again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:
@@ -85,4 +78,6 @@ def _again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:
         not_before=not_before,
         instance_id=None,
         epoch=None,
+        offered_at=None,
+        config_revision=None,
     )

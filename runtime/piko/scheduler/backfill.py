@@ -22,6 +22,7 @@ from itertools import islice, pairwise
 from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.errors import ScheduleError
 from piko.schedule import Schedule, parse_schedule, without_bounds
+from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.progress import Progress
 from piko.scheduler.room import Room
@@ -67,12 +68,12 @@ _NO_PLACE = (
 class BackfillAccount:
     """The open requests under one term of leadership, and their runs."""
 
-    def __init__(self, *, plan: Plan, instance_id: str, new_id: Callable[[], str]) -> None:
+    def __init__(self, *, plan: Plan, placement: Placement, new_id: Callable[[], str]) -> None:
         self.progress = Progress()
         self.elsewhere: set[str] = set()
         """Runs in progress whose end only the database can tell."""
         self._plan = plan
-        self._instance_id = instance_id
+        self._placement = placement
         self._new_id = new_id
         self._open: dict[str, Backfill] = {}
         self._schedules: dict[str, Schedule] = {}
@@ -146,7 +147,7 @@ class BackfillAccount:
                 if not room.has_place(job):
                     return _NO_PLACE
                 room.take(job)
-                retries.append(replace(run, state=RunState.RUNNING, instance_id=self._instance_id))
+                retries.append(self._placement.place(run, now))
         try:
             windows = self._next_windows(request, request.parallelism - len(in_progress))
         except ScheduleError as error:
@@ -156,7 +157,7 @@ class BackfillAccount:
             if not room.has_place(job):
                 break
             room.take(job)
-            runs.append(self._run(request, window))
+            runs.append(self._placement.place(self._run(request, window), now))
         if runs:
             last = runs[-1].scheduled_time
             steps.append(Step(backfill_id=request.backfill_id, since=request.next_start, to=last, runs=runs))
@@ -175,11 +176,10 @@ class BackfillAccount:
             run_id=self._new_id(),
             job_id=request.job_id,
             scheduled_time=window.end,
-            state=RunState.RUNNING,
+            state=RunState.QUEUED,
             trigger_type=TriggerType.BACKFILL,
             priority=PRIORITY,
             window=window,
-            instance_id=self._instance_id,
             backfill_id=request.backfill_id,
         )
 
@@ -190,28 +190,33 @@ class BackfillAccount:
     # ---- what became of it -------------------------------------------------------------------------
 
     def claimed(self, steps: Iterable[Step], won: Mapping[str, Run]) -> list[Run]:
-        """The steps are written; the runs to start."""
-        starting = []
+        """The steps are written; the runs to start here."""
+        starting: list[Run] = []
         for step in steps:
             ours = [won[run.run_id] for run in step.runs if run.run_id in won]
             if ours:
                 request = self._open[step.backfill_id]
                 self._open[step.backfill_id] = replace(request, next_start=step.to)
                 for run in ours:
-                    self.progress.begin(run)
-                starting.extend(ours)
+                    self._begin(run)
+                starting.extend(run for run in ours if not run.is_offered)
             else:  # paused, cancelled or moved meanwhile: the next look tells
                 self._open.pop(step.backfill_id, None)
         return starting
 
     def started(self, runs: Sequence[Run], won: set[str]) -> list[Run]:
-        """The waiting runs that were still there to start."""
+        """The waiting runs that were still there; those to start here."""
         for run in runs:
             if run.run_id in won:
-                self.progress.begin(run)
+                self._begin(run)
             else:
                 self.progress.leave(run)
-        return [run for run in runs if run.run_id in won]
+        return [run for run in runs if run.run_id in won and not run.is_offered]
+
+    def _begin(self, run: Run) -> None:
+        self.progress.begin(run)
+        if run.is_offered:
+            self.elsewhere.add(run.run_id)
 
     def explained(self, messages: Mapping[str, str | None]) -> None:
         """The messages are written."""

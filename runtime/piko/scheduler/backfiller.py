@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import new_id
 from piko.scheduler.backfill import BackfillAccount
+from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.progress import Progress
 from piko.scheduler.term import Term
 from piko.store.backfills import BackfillStore
 from piko.store.leases import Fence
 from piko.store.run_rows import Run
-from piko.store.runs import RunStore
 
 T = TypeVar("T")
 
@@ -23,6 +24,12 @@ class Insist(Protocol):
     """Makes a call until the database answers or leadership ends."""
 
     async def __call__(self, fence: Fence, call: Callable[[], Awaitable[T]]) -> T: ...
+
+
+class Begin(Protocol):
+    """Lets queued runs start, here or elsewhere; the run ids that were still queued."""
+
+    async def __call__(self, runs: Sequence[Run], fence: Fence, now: datetime) -> set[str]: ...
 
 
 def split(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
@@ -42,16 +49,16 @@ class Backfiller:
         *,
         plan: Plan,
         requests: BackfillStore,
-        runs: RunStore,
         clock: Clock,
-        instance_id: str,
+        placement: Placement,
+        begin: Begin,
         insist: Insist,
     ) -> None:
         self._plan = plan
         self._requests = requests
-        self._runs = runs
         self._clock = clock
-        self._instance_id = instance_id
+        self._placement = placement
+        self._begin = begin
         self._insist = insist
         self.account = self._new_account()
 
@@ -83,9 +90,7 @@ class Backfiller:
             )
             starting.extend(account.claimed(draft.steps, won))
         if draft.retries:
-            begun = await self._insist(
-                term.fence, lambda: self._runs.start(draft.retries, term.fence, now=now)
-            )
+            begun = await self._insist(term.fence, lambda: self._begin(draft.retries, term.fence, now))
             starting.extend(account.started(draft.retries, begun))
         if draft.messages:
             await self._insist(term.fence, lambda: self._requests.explain(draft.messages, term.fence))
@@ -93,6 +98,4 @@ class Backfiller:
         return starting
 
     def _new_account(self) -> BackfillAccount:
-        return BackfillAccount(
-            plan=self._plan, instance_id=self._instance_id, new_id=lambda: new_id(self._clock)
-        )
+        return BackfillAccount(plan=self._plan, placement=self._placement, new_id=lambda: new_id(self._clock))

@@ -124,16 +124,12 @@ class ConfigBook:
         """
         revisions = self._current(definition)
         newest = revision_in_force(revisions, now)
-        if newest is None:
-            return _defaults(definition, revisions)
-        try:
-            value = typed_config(definition.schema, newest.config_json, newest.secret_json)
-        except ConfigError as error:
-            raise ConfigError(
-                f"job {definition.job_id!r}: revision {newest.revision} of its config is in force, but this "
-                f"release refuses it: {error}; update the row in job_config"
-            ) from None
-        return ConfigInForce(revision=newest.revision, value=value)
+        return _defaults(definition, revisions) if newest is None else config_of(definition, newest)
+
+    def revision_in_force(self, definition: JobDefinition, now: datetime) -> int | None:
+        """The number of the revision that a run that starts now is to have; None: the defaults."""
+        newest = revision_in_force(self._current(definition), now)
+        return None if newest is None else newest.revision
 
     def missing(self, definition: JobDefinition, now: datetime) -> str | None:
         """What the job waits for: its model has required fields, and no config is in force; else None."""
@@ -170,6 +166,23 @@ class ConfigBook:
         except ConfigError as error:
             return str(error)
         return None
+
+
+def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> ConfigInForce:
+    """What a run gets by `revision`; None: the job's defaults.
+
+    Raises `ConfigError` where the job's model refuses it, or has no defaults.
+    """
+    if revision is None:
+        return _defaults(definition, ())
+    try:
+        value = typed_config(definition.schema, revision.config_json, revision.secret_json)
+    except ConfigError as error:
+        raise ConfigError(
+            f"job {definition.job_id!r}: revision {revision.revision} of its config is in force, but this "
+            f"release refuses it: {error}; update the row in job_config"
+        ) from None
+    return ConfigInForce(revision=revision.revision, value=value)
 
 
 def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:

@@ -16,34 +16,37 @@ from typing import TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import new_id
-from piko.core.types import JobStatus, RunState
+from piko.core.types import FINAL_STATES, JobStatus, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
-from piko.execution.outcome import conclude, next_attempt
+from piko.execution.outcome import conclude, next_attempt, without_row
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.placement import Anywhere, Here, Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.settings import Settings
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
-from piko.store.instances import Instance, InstanceStore
+from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
 from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, Run
+from piko.store.run_rows import Outcome, OutcomeFence, Run
 from piko.store.runs import RunStore
 from piko.store.states import JobState, StateStore
 
 _AGAIN_S = 0.5
-_HEARTBEATS = 3
 _CANCELLED = "its backfill was cancelled"
 _ADOPTED = 250
 """Rows that are adopted together."""
 _QUEUED = 1000
 """Waiting runs that are looked at together."""
+_ELSEWHERE_S = 0.2
+"""How often the leader looks for ends of runs that other replicas record."""
+_NO_LIMIT = 2**31
 
 T = TypeVar("T")
 
@@ -51,7 +54,7 @@ log = get_logger(__name__)
 
 
 class Dispatcher:
-    """Claims and starts what is due, while this replica leads."""
+    """Claims what is due, and starts it or offers it to the replicas, while this replica leads."""
 
     name = "dispatcher"
 
@@ -85,14 +88,22 @@ class Dispatcher:
         self._term: Term | None = None
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
+        self._offers = settings.executor == "replicas"
+        self._placement: Placement = (
+            Anywhere(plan=plan, revision=configs.revision_in_force)
+            if self._offers
+            else Here(instance_id=instance.instance_id)
+        )
         self._backfiller = Backfiller(
             plan=plan,
             requests=backfills,
-            runs=runs,
+            placement=self._placement,
+            begin=self._begin_queued,
             clock=clock,
-            instance_id=instance.instance_id,
             insist=self._insist,
         )
+        self.offered = asyncio.Event()
+        """Set when there may be something for this replica to take."""
         self.executor = Executor(
             app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
         )
@@ -118,7 +129,7 @@ class Dispatcher:
         if self._term is None or self._term.fence != fence:
             self._term = await self._begin_term(fence)
         term = self._term
-        looked_at_queue = looked_for_lost = float("-inf")
+        looked_at_queue = looked_for_lost = looked_elsewhere = float("-inf")
         while self._elector.acting == fence:
             if self._plan.changed:
                 await self._adopt(term, self._plan.take_changed())
@@ -127,6 +138,9 @@ class Dispatcher:
             if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
                 await self._recover(term)
                 looked_for_lost = moment
+            if moment - looked_elsewhere >= _ELSEWHERE_S:
+                await self._look_elsewhere(term)
+                looked_elsewhere = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
                 await self._look_at_queue(term)
                 looked_at_queue = moment
@@ -150,16 +164,20 @@ class Dispatcher:
             configs=self._configs,
             states=states,
             fence=fence,
-            instance_id=self._instance.instance_id,
+            placement=self._placement,
             metrics=self._metrics,
             new_id=lambda: new_id(self._clock),
-            max_concurrent_runs=self._settings.max_concurrent_runs,
+            # Where any replica may run it, each keeps to the limit by itself.
+            max_concurrent_runs=_NO_LIMIT if self._offers else self._settings.max_concurrent_runs,
         )
         self._term_began = self._clock.monotonic()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
         self._plan.take_changed()
-        running, backfilling = split(await self._insist(fence, self._runs.running))
-        queued, backfills = split(await self._insist(fence, self._runs.queued))
+        in_progress = await self._insist(fence, self._runs.running)
+        if self._offers:
+            in_progress = [*in_progress, *await self._insist(fence, self._runs.offered)]
+        running, backfilling = split(in_progress)
+        queued, backfills = split(await self._insist(fence, self._queued))
         term.held_elsewhere(run for run in running if run.run_id not in self.executor)
         term.progress.enqueue(queued)
         await self._backfiller.begin(term, running=backfilling, queued=backfills)
@@ -205,40 +223,59 @@ class Dispatcher:
             return
         batch = draft.batch(new_id(self._clock))
         # The same batch with the same token until it is known: a COMMIT that was cut off may have worked.
+        await self._record_configs(term.fence)  # what is offered names its revision
         won = await self._insist(term.fence, lambda: self._runs.claim(batch, term.fence, now=now))
         for run_id in draft.replaced:
-            self.executor.cancel(run_id, reason="replaced by a newer due time (overlap_policy = replace)")
+            self._cancel(term, run_id, "replaced by a newer due time (overlap_policy = replace)")
         for run in draft.superseded:
             self._conclude_waiting(
                 term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)"
             )
         self._start(term, term.claimed(draft, won, now))
+        self.offered.set()
 
     async def _start_waiting(self, term: Term) -> None:
         now = self._clock.now()
         chosen = term.startable(now)
         if chosen:
-            won = await self._insist(term.fence, lambda: self._runs.start(chosen, term.fence, now=now))
+            won = await self._insist(term.fence, lambda: self._begin_queued(chosen, term.fence, now))
             self._start(term, term.started(chosen, won, now))
+
+    async def _begin_queued(self, runs: Sequence[Run], fence: Fence, now: datetime) -> set[str]:
+        if not self._offers:
+            return await self._runs.start(runs, fence, now=now)
+        await self._record_configs(fence)  # what is offered names its revision
+        won = await self._runs.offer(runs, fence)
+        self.offered.set()
+        return won
 
     def _start(self, term: Term, runs: Sequence[Run]) -> None:
         for run in runs:
             job = self._plan.job(run.job_id)
             if job is not None:
-                self.executor.start(run, job, term.fence)
-                continue
-            now = self._clock.now()
-            outcome = Outcome(
-                run=run, state=RunState.CANCELLED, started_at=None, finished_at=now, duration_s=None,
-                error="its row or its code went away before it could start",
-            )  # fmt: skip
-            self.ledger.put(self._accounted(term, outcome), term.fence)
+                title = InstanceFence(instance_id=self._instance.instance_id, epoch=term.fence.epoch)
+                self.executor.start(run, job, title)
+            else:
+                self._conclude(term, without_row(run, self._clock.now()))
+
+    def _cancel(self, term: Term, run_id: str, reason: str) -> None:
+        """End a run, wherever it is."""
+        if run_id in self.executor:
+            self.executor.cancel(run_id, reason=reason)
+            return
+        run = term.progress.running.get(run_id) or self._backfiller.progress.running.get(run_id)
+        if run is not None:  # the replica that runs it sees that its row has ended
+            self._conclude_waiting(term, run, RunState.CANCELLED, reason)
+
+    async def _queued(self) -> list[Run]:
+        """What waits for the leader's word."""
+        return await self._runs.queued(limit=_QUEUED, offered=not self._offers)
 
     async def _look_at_queue(self, term: Term) -> None:
         """Take in what waits in the database, and let go of what no longer does."""
         backfills = self._backfiller.progress
         waited, waited_in_backfills = set(term.progress.waiting), set(backfills.waiting)
-        queued = await self._insist(term.fence, lambda: self._runs.queued(limit=_QUEUED))
+        queued = await self._insist(term.fence, self._queued)
         live, of_backfills = split(queued)
         term.progress.enqueue(live)
         backfills.enqueue(of_backfills)
@@ -249,37 +286,48 @@ class Dispatcher:
         for run in await self._backfiller.look(term.fence):
             if run.run_id in backfills.waiting:
                 self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
-            self.executor.cancel(run.run_id, reason=_CANCELLED)
+            else:
+                self._cancel(term, run.run_id, _CANCELLED)
+
+    async def _look_elsewhere(self, term: Term) -> None:
+        """Take in the ends of runs that other replicas record."""
+        backfills = self._backfiller.account
+        held, of_backfills = term.held_elsewhere_ids(), set(backfills.elsewhere)
+        if not held and not of_backfills:
+            return
+        states = await self._insist(term.fence, lambda: self._runs.states(held | of_backfills))
+        in_progress = {run_id for run_id, state in states.items() if state not in FINAL_STATES}
+        if held <= in_progress and of_backfills <= in_progress:
+            return
+        await self._look_at_queue(term)  # first: retries that came of it keep their jobs busy
+        term.ended_elsewhere({run_id: states.get(run_id) for run_id in held - in_progress}, self._clock.now())
+        backfills.gone(of_backfills - in_progress)
 
     async def _recover(self, term: Term) -> None:
-        """Give up runs whose instance is gone, or which only a past leader could have recorded."""
-        within_s = self._settings.heartbeat_interval_s * _HEARTBEATS
-        held, held_of_backfills = term.held_elsewhere_ids(), set(self._backfiller.account.elsewhere)
+        """Give up runs whose instance is gone, or whose title to them was taken away."""
+        known = self.executor.run_ids | self.ledger.run_ids  # first: what ends meanwhile is no stranger
         running = await self._insist(term.fence, self._runs.running)
-        there = {run.run_id for run in running}
-        term.gone(held - there, self._clock.now())
-        self._backfiller.account.gone(held_of_backfills - there)
-        strangers = [
-            run
-            for run in running
-            if run.run_id not in self.executor
-            and not term.progress.is_ending(run.run_id)
-            and not self._backfiller.progress.is_ending(run.run_id)
-            and (run.epoch or 0) < term.fence.epoch
-        ]
+        known |= self.executor.run_ids | self.ledger.run_ids
+        strangers = [run for run in running if run.run_id not in known]
+        if not strangers:
+            return
         live, backfills = split(strangers)
         term.held_elsewhere(live)
         self._backfiller.account.hold(backfills)
-        if not strangers:
-            return
+        within_s = self._settings.heartbeat_interval_s * HEARTBEATS
         living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
         # A deposed leader that lives learns of it when it renews, and then cancels what it runs.
-        deposed = self._clock.monotonic() - self._term_began >= self._settings.leader_lease_s
+        has_learned = self._clock.monotonic() - self._term_began >= self._settings.leader_lease_s
         for run in strangers:
-            if run.instance_id not in living or run.instance_id == self._instance.instance_id:
-                self._conclude_waiting(term, run, RunState.LOST, f"its instance {run.instance_id} is gone")
-            elif deposed:
-                reason = f"its instance {run.instance_id} lost leadership and can no longer record it"
+            instance_id, epoch = run.instance_id or "", run.epoch or 0
+            if instance_id not in living:
+                self._conclude_waiting(term, run, RunState.LOST, f"its instance {instance_id} is gone")
+            elif instance_id == self._instance.instance_id:
+                if epoch <= living[instance_id] or (not self._offers and epoch < term.fence.epoch):
+                    reason = "its instance lost leadership meanwhile, and no longer runs it"
+                    self._conclude_waiting(term, run, RunState.LOST, reason)
+            elif epoch <= living[instance_id] and has_learned:
+                reason = f"its instance {instance_id} lost leadership and can no longer record it"
                 self._conclude_waiting(term, run, RunState.LOST, reason)
 
     def _conclude_waiting(self, term: Term, run: Run, state: RunState, reason: str) -> None:
@@ -297,14 +345,18 @@ class Dispatcher:
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
-        self.ledger.put(self._accounted(term, outcome), term.fence)
+        self._conclude(term, outcome)
 
-    def _accounted(self, term: Term, outcome: Outcome) -> Outcome:
-        """The outcome, on its way to the database; a backfill says nothing of how the job does now."""
-        if outcome.run.backfill_id is None:
-            return term.summarised(outcome)
-        self._backfiller.progress.end(outcome.run.run_id)
-        return outcome
+    def _conclude(self, term: Term, outcome: Outcome) -> None:
+        """The leader's word on how a run ended."""
+        self._account_end(term, outcome.run)
+        self.ledger.put(outcome, term.fence)
+
+    def _account_end(self, term: Term, run: Run) -> None:
+        if run.backfill_id is None:
+            term.ended(run.run_id)
+        else:
+            self._backfiller.progress.end(run.run_id)
 
     # ---- ends of runs -----------------------------------------------------------------------------
 
@@ -319,9 +371,10 @@ class Dispatcher:
             duration_s=round(ending.duration_s, 3),
             error=None if ending.error is None else ending.error.splitlines()[0],
         )
-        if self._term is not None and self._term.fence == ending.fence:
-            outcome = self._accounted(self._term, outcome)
+        if self._term is not None:
+            self._account_end(self._term, ending.run)
         self.ledger.put(outcome, ending.fence)
+        self.offered.set()  # there is room for one more
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:
@@ -330,8 +383,10 @@ class Dispatcher:
             self._term.recorded(live, self._clock.now())
         self._plan.news.set()
 
-    def _refused(self, _outcomes: list[Outcome], fence: Fence) -> None:
-        self._elector.deposed(fence)
+    def _refused(self, _outcomes: list[Outcome], fence: OutcomeFence) -> None:
+        ours = self._elector.fence
+        if ours is not None and ours.epoch <= fence.epoch:
+            self._elector.deposed(ours)
 
     # ---- waiting ----------------------------------------------------------------------------------
 
@@ -351,7 +406,9 @@ class Dispatcher:
 
     async def _sleep(self, term: Term) -> None:
         now = self._clock.now()
-        latest = now + timedelta(seconds=self._settings.poll_interval_s)
+        elsewhere = term.held_elsewhere_ids() or self._backfiller.account.elsewhere
+        at_most_s = self._settings.poll_interval_s
+        latest = now + timedelta(seconds=min(at_most_s, _ELSEWHERE_S) if elsewhere else at_most_s)
         moments: list[datetime] = [latest]
         moments.extend(
             moment

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.scheduler.due import Span
+from piko.scheduler.placement import Placement
 from piko.scheduler.plan import PlannedJob
 from piko.store.run_rows import PassedOver, Run
 from piko.store.runs import ClaimBatch
@@ -20,7 +21,8 @@ class Draft:
     """Decisions that do not count before they are written."""
 
     new_id: Callable[[], str]
-    instance_id: str
+    placement: Placement
+    now: datetime
     runs: list[Run] = field(default_factory=list)
     passed_over: list[tuple[PassedOver, str]] = field(default_factory=list)
     """Each with the word for it in the metrics."""
@@ -42,18 +44,16 @@ class Draft:
         trigger_type: TriggerType = TriggerType.SCHEDULE,
     ) -> None:
         """A run of `job` that starts now, or waits."""
-        self.runs.append(
-            Run(
-                run_id=self.new_id(),
-                job_id=job.job_id,
-                scheduled_time=instant,
-                state=RunState.QUEUED if waits else RunState.RUNNING,
-                trigger_type=trigger_type,
-                priority=job.row.priority,
-                window=window,
-                instance_id=None if waits else self.instance_id,
-            )
+        run = Run(
+            run_id=self.new_id(),
+            job_id=job.job_id,
+            scheduled_time=instant,
+            state=RunState.QUEUED,
+            trigger_type=trigger_type,
+            priority=job.row.priority,
+            window=window,
         )
+        self.runs.append(run if waits else self.placement.place(run, self.now))
 
     def pass_over(self, job: PlannedJob, state: RunState, span: Span | None, reason: str) -> None:
         """Record instants that do not run."""

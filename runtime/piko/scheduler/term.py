@@ -22,13 +22,13 @@ from dataclasses import replace
 from datetime import datetime
 
 from piko.core.types import JobStatus, OverlapPolicy, RunState, TriggerType
-from piko.execution.outcome import after
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.due import decide, decide_window
 from piko.scheduler.overlap import admit
+from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
 from piko.scheduler.progress import Progress
 from piko.scheduler.room import Room, group_limits
@@ -53,7 +53,7 @@ class Term:
         configs: ConfigBook,
         states: dict[str, JobState],
         fence: Fence,
-        instance_id: str,
+        placement: Placement,
         metrics: Metrics,
         new_id: Callable[[], str],
         max_concurrent_runs: int,
@@ -66,7 +66,7 @@ class Term:
         """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
         self._plan = plan
         self._configs = configs
-        self._instance_id = instance_id
+        self._placement = placement
         self._metrics = metrics
         self._new_id = new_id
         self._max_concurrent_runs = max_concurrent_runs
@@ -196,7 +196,7 @@ class Term:
         jobs = sorted((job for job in due if job is not None), key=lambda job: -job.row.priority)
         for job in jobs[_JOBS_AT_ONCE:]:
             self.timetable.put(job.job_id, now)
-        draft = Draft(new_id=self._new_id, instance_id=self._instance_id)
+        draft = Draft(new_id=self._new_id, placement=self._placement, now=now)
         room = self._room()
         for run in self.startable(now):  # what waits already goes first where places are short
             room.take(self._plan.job(run.job_id))
@@ -295,17 +295,22 @@ class Term:
         return [run for run in won.values() if self._takes_up(run)]
 
     def _takes_up(self, run: Run) -> bool:
-        """Take a claimed run into the account; whether it starts now."""
+        """Take a claimed run into the account; whether it starts here."""
         if run.window is not None:
             self._blocked_until.pop(run.job_id, None)
-        if run.state is RunState.QUEUED:
+        if run.is_offered:
+            self.held_elsewhere([run])
+        elif run.state is RunState.QUEUED:
             self.progress.wait(run)
         else:
             self.progress.begin(run)
         return run.state is RunState.RUNNING
 
     def held_elsewhere(self, runs: Iterable[Run]) -> None:
-        """Runs of past leaders count as running until they have ended or are given up."""
+        """Runs that are offered, or in progress on another replica, count as running.
+
+        They do until they have ended or are given up.
+        """
         for run in runs:
             self.progress.begin(run)
             self._elsewhere.add(run.run_id)
@@ -314,8 +319,26 @@ class Term:
         """Runs in progress whose end only the database can tell."""
         return set(self._elsewhere)
 
+    def ended_elsewhere(self, ends: Mapping[str, RunState | None], now: datetime) -> None:
+        """Runs that were held elsewhere have ended, as the database says; None: their rows are gone.
+
+        Retries that came of it wait already: they are to be taken in first.
+        """
+        for run_id, state in ends.items():
+            self._elsewhere.discard(run_id)
+            run = self.progress.find(run_id)
+            if run is None or self.progress.is_ending(run_id):
+                continue
+            self.progress.leave(run)
+            job = self._plan.job(run.job_id)
+            moved = job is not None and state is RunState.SUCCESS and run.follows_watermark
+            if moved and job and run.window and self.watermark(job) == run.window.start:
+                self._watermarks.move(run.job_id, run.window.start, run.window.end)
+            failed = state not in (None, RunState.SUCCESS, RunState.SKIPPED)
+            self._look_again(run.job_id, now, failed=failed and not self.progress.busy(run.job_id))
+
     def gone(self, run_ids: Iterable[str], now: datetime) -> None:
-        """Runs that waited or were held elsewhere have ended without this replica: by SQL, for example."""
+        """Runs that waited have ended or were deleted without this replica: by SQL, for example."""
         for run_id in run_ids:
             self._elsewhere.discard(run_id)
             run = self.progress.find(run_id)
@@ -346,18 +369,20 @@ class Term:
                 if room.running(job) >= _limit(job) or not room.has_place(job):
                     continue
                 room.take(job)
-            chosen.append(replace(run, state=RunState.RUNNING, instance_id=self._instance_id))
+            chosen.append(self._placement.place(run, now))
         return chosen
 
     def started(self, runs: Sequence[Run], won: set[str], now: datetime) -> list[Run]:
-        """The queued runs that were still there to start."""
+        """The queued runs that were still there; those to start here."""
         for run in runs:
             if run.run_id in won:
                 self.progress.begin(run)
+                if run.is_offered:
+                    self._elsewhere.add(run.run_id)
             else:
                 self.progress.leave(run)
                 self._look_again(run.job_id, now, failed=False)
-        return [run for run in runs if run.run_id in won]
+        return [run for run in runs if run.run_id in won and not run.is_offered]
 
     def _room(self) -> Room:
         running = (self._plan.job(run.job_id) for run in self.progress.running.values())
@@ -382,14 +407,9 @@ class Term:
 
     # ---- the end of runs --------------------------------------------------------------------------
 
-    def summarised(self, outcome: Outcome) -> Outcome:
-        """The outcome, on its way to the database, with the job's summary that it makes."""
-        self.progress.end(outcome.run.run_id)
-        old = self.states.get(outcome.run.job_id)
-        if old is None:  # its row is gone; its run stays as history
-            return outcome
-        self.states[outcome.run.job_id] = new = after(old, outcome)
-        return replace(outcome, job_state=new)
+    def ended(self, run_id: str) -> None:
+        """The run has ended; its outcome is on its way to the database."""
+        self.progress.end(run_id)
 
     def recorded(self, outcomes: Iterable[Outcome], now: datetime) -> None:
         """The outcomes are written: free their places, and look at what follows."""

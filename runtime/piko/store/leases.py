@@ -4,6 +4,10 @@ The row of `leader_lease` grows its `epoch` by one with each change of leader. A
 that row with a shared lock before it writes (`Fence.hold`): a takeover, which updates the row, waits for
 writes in flight, and every later write of the old leader sees the new epoch and is refused. Expiry is
 decided by the database's clock, so that wrong clocks of replicas do not matter.
+
+A lease that is released leaves the runs of its holder alone: it drains them under the epoch it had. One that
+is taken from its holder takes the runs as well: the same transaction writes that epoch to the holder's row in
+`runtime_instance`, where the holder's outcomes look (`InstanceFence`).
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.errors import FencedError
 from piko.store.column_types import Now
 from piko.store.engine import Database
-from piko.store.tables import leader_lease
+from piko.store.tables import leader_lease, runtime_instance
 from piko.store.upsert import upsert
 
 
@@ -91,6 +95,12 @@ class LeaseStore:
             if not (force or lease.is_free(now) or lease.holder == holder):
                 return None
             epoch = lease.epoch + 1
+            if lease.holder not in (None, holder):
+                await connection.execute(
+                    update(runtime_instance)
+                    .where(runtime_instance.c.instance_id == lease.holder)
+                    .values(fenced_epoch=lease.epoch)
+                )
             await connection.execute(
                 update(leader_lease)
                 .where(leader_lease.c.name == name)

@@ -8,16 +8,23 @@ from datetime import datetime
 from sqlalchemy import RowMapping
 
 from piko.core.types import DataInterval, RunState, TriggerType
+from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
 from piko.store.locks import DueTime
-from piko.store.states import JobState
 from piko.store.tables import job_run
 from piko.store.watermarks import WatermarkMove
+
+OutcomeFence = Fence | InstanceFence
+"""By what right an outcome is written: the leader's, who gives runs up, or the instance's that ran it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One attempt at one due time."""
+    """One attempt at one due time.
+
+    `offered_at`: it waits for a replica, and any may take it. `config_revision`: with what config, once that
+    is decided.
+    """
 
     run_id: str
     job_id: str
@@ -31,6 +38,12 @@ class Run:
     instance_id: str | None = None
     epoch: int | None = None
     backfill_id: str | None = None
+    offered_at: datetime | None = None
+    config_revision: int | None = None
+
+    @property
+    def is_offered(self) -> bool:
+        return self.state is RunState.QUEUED and self.offered_at is not None
 
     @property
     def due_time(self) -> DueTime:
@@ -71,14 +84,13 @@ class Outcome:
     error: str | None = None
     watermark: WatermarkMove | None = None
     retry: Run | None = None
-    job_state: JobState | None = None
 
 
 RUN_COLUMNS = [
     job_run.c[name]
     for name in (
         "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
-        "window_start", "window_end", "instance_id", "epoch", "backfill_id",
+        "window_start", "window_end", "instance_id", "epoch", "backfill_id", "offered_at", "config_revision",
     )
 ]  # fmt: skip
 
@@ -90,6 +102,7 @@ OUTCOME_COLUMNS = (
     "config_revision",
     "error_type",
     "error",
+    "offered_at",
 )
 
 
@@ -103,7 +116,7 @@ def run_of(row: RowMapping) -> Run:
     return Run(**values, window=window)
 
 
-def run_row(run: Run, fence: Fence, *, now: datetime | None) -> dict[str, object]:
+def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str, object]:
     """All columns of a run that has not ended; `now` is when it is claimed."""
     running = run.state == RunState.RUNNING
     return {
@@ -122,6 +135,8 @@ def run_row(run: Run, fence: Fence, *, now: datetime | None) -> dict[str, object
         "claimed_at": now,
         "started_at": now if running else None,
         "backfill_id": run.backfill_id,
+        "offered_at": run.offered_at,
+        "config_revision": run.config_revision,
     }
 
 
@@ -141,7 +156,7 @@ def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[st
     }
 
 
-def outcome_row(outcome: Outcome, fence: Fence) -> dict[str, object]:
+def outcome_row(outcome: Outcome, fence: OutcomeFence) -> dict[str, object]:
     """All columns of a run that has ended."""
     return {
         **run_row(outcome.run, fence, now=None),
@@ -152,4 +167,5 @@ def outcome_row(outcome: Outcome, fence: Fence) -> dict[str, object]:
         "config_revision": outcome.config_revision,
         "error_type": outcome.error_type,
         "error": outcome.error,
+        "offered_at": None,
     }

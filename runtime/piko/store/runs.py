@@ -10,23 +10,25 @@ a claim keeps its token and run ids, so that the second try finds what the first
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
 from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
+from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
 from piko.store.locks import DueTime, Handover, Holder, hand_over, insert_locks, read_holders
 from piko.store.run_rows import (
     OUTCOME_COLUMNS,
     RUN_COLUMNS,
     Outcome,
+    OutcomeFence,
     PassedOver,
     Run,
     outcome_row,
@@ -34,10 +36,18 @@ from piko.store.run_rows import (
     run_of,
     run_row,
 )
-from piko.store.states import LAST, PLAN, JobState, existing_states, write_states
-from piko.store.tables import job_run, scheduled_job
+from piko.store.states import PLAN, JobState, summarise, write_states
+from piko.store.tables import job_run, leader_lease, scheduled_job
 from piko.store.upsert import upsert
-from piko.store.watermarks import WatermarkMove, Watermarks, lock_watermarks, move_watermarks
+from piko.store.watermarks import (
+    WatermarkMove,
+    Watermarks,
+    lock_watermarks,
+    move_watermarks,
+    read_watermarks,
+)
+
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +65,10 @@ class ClaimBatch:
 
 
 class RunStore:
-    """Claims and outcomes, each conditional on the fence.
+    """Claims and outcomes, each conditional on its fence.
 
-    Every transaction here locks rows in one order, against deadlocks: the lease, backfills, schedules, locks,
-    runs, states; and within a table by key.
+    Every transaction here locks rows in one order, against deadlocks: the lease, instances, backfills,
+    schedules, locks, runs, states; and within a table by key.
     """
 
     def __init__(self, *, database: Database) -> None:
@@ -111,22 +121,103 @@ class RunStore:
                     now=now,
                 )
             if overtaken:
-                await connection.execute(
-                    update(job_run)
-                    .where(job_run.c.run_id.in_(sorted(overtaken)), job_run.c.state == RunState.QUEUED)
-                    .values(
-                        state=RunState.SKIPPED,
-                        finished_at=now,
-                        error="the watermark was set to another instant while it waited",
-                    )
-                )
+                await _skip(connection, overtaken, now=now)
         return ours
 
-    async def finish(self, outcomes: Sequence[Outcome], fence: Fence) -> set[str]:
+    async def offer(self, runs: Sequence[Run], fence: Fence) -> set[str]:
+        """Let any replica take queued runs, from `run.offered_at` on; the run ids that were still there.
+
+        Raises `FencedError`.
+        """
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            rows = await connection.execute(
+                select(job_run.c.run_id, job_run.c.state)
+                .where(job_run.c.run_id.in_(sorted(run.run_id for run in runs)))
+                .order_by(job_run.c.run_id)
+                .with_for_update()
+            )
+            states = {row.run_id: row.state for row in rows}
+            queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]
+            for run in queued:
+                await connection.execute(
+                    update(job_run)
+                    .where(job_run.c.run_id == run.run_id)
+                    .values(offered_at=run.offered_at, config_revision=run.config_revision, epoch=fence.epoch)
+                )
+        # What is not queued any more was offered by a first try whose COMMIT was cut off, and taken since.
+        return set(states)
+
+    async def take(
+        self,
+        instance_id: str,
+        *,
+        lease: str,
+        limit: int,
+        now: datetime,
+        knows: Callable[[str], bool],
+        leaving: Collection[str] = (),
+    ) -> tuple[list[Run], list[Run]]:
+        """Take up to `limit` runs that are offered, in their order, of jobs that the replica `knows`.
+
+        What was taken is RUNNING on `instance_id` now; the second list is what was found of jobs that it does
+        not know, and left. Jobs of `leaving` are not looked at. Replicas that take at the same time take
+        different runs. A window that the watermark has left meanwhile is SKIPPED instead.
+        """
+        async with self._database.transaction() as connection:
+            found = await connection.execute(
+                select(*RUN_COLUMNS)
+                .where(*_offered(), job_run.c.job_id.not_in(sorted(leaving)))
+                .order_by(job_run.c.offered_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            rows = [run_of(row._mapping) for row in found]
+            offered = [run for run in rows if knows(run.job_id)]
+            left = [run for run in rows if not knows(run.job_id)]
+            if not offered:
+                return [], left
+            watermarks = await read_watermarks(
+                connection, [run.job_id for run in offered if run.follows_watermark]
+            )
+            overtaken = [
+                run.run_id for run in offered if run.follows_watermark and not _is_to_do(run, watermarks)
+            ]
+            if overtaken:
+                await _skip(connection, overtaken, now=now)
+            # The epoch of now: what was begun under one that this instance has lost would be refused.
+            epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == lease)
+            epoch = (await connection.execute(epochs)).scalar_one_or_none() or 0
+            taken = [
+                replace(
+                    run,
+                    state=RunState.RUNNING,
+                    instance_id=instance_id,
+                    epoch=max(epoch, run.epoch or 0),
+                    offered_at=None,
+                )
+                for run in offered
+                if run.run_id not in overtaken
+            ]
+            for number in {run.epoch for run in taken}:
+                await connection.execute(
+                    update(job_run)
+                    .where(job_run.c.run_id.in_(sorted(run.run_id for run in taken if run.epoch == number)))
+                    .values(
+                        state=RunState.RUNNING,
+                        instance_id=instance_id,
+                        epoch=number,
+                        offered_at=None,
+                        started_at=now,
+                    )
+                )
+        return taken, left
+
+    async def finish(self, outcomes: Sequence[Outcome], fence: OutcomeFence) -> set[str]:
         """Record outcomes with their watermarks, retries and summaries; the run ids that ended as told.
 
         A run that has ended in another way before keeps that end, and its outcome has no effect: it was given
-        up, or cancelled by hand. Raises `FencedError`.
+        up, or cancelled by hand; so does one that is another instance's. Raises `FencedError`.
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
@@ -139,10 +230,14 @@ class RunStore:
             for outcome in outcomes:
                 run_id = outcome.run.run_id
                 end = ends.get(run_id)
+                if isinstance(fence, InstanceFence) and end is not None and not end.belongs_to(fence):
+                    continue
                 if end is None or end.state not in FINAL_STATES:
                     started_at = outcome.started_at or (None if end is None else end.started_at)
                     fresh.append(replace(outcome, started_at=started_at))
-                    ends[run_id] = _End(outcome.state, started_at, outcome.finished_at)
+                    ends[run_id] = _End(
+                        outcome.state, started_at, outcome.finished_at, outcome.run.instance_id
+                    )
                     told.add(run_id)
                 elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
                     told.add(run_id)  # by our own first try, whose COMMIT was cut off
@@ -151,19 +246,50 @@ class RunStore:
                 await count_ends(connection, fresh)
         return told
 
-    async def queued(self, *, limit: int = 1000) -> list[Run]:
-        """What waits: the highest priority first, then the oldest."""
+    async def queued(self, *, limit: int = 1000, offered: bool = True) -> list[Run]:
+        """What waits: the highest priority first, then the oldest; also what is `offered` already."""
+        waits = job_run.c.state == RunState.QUEUED
         statement = (
             select(*RUN_COLUMNS)
-            .where(job_run.c.state == RunState.QUEUED)
+            .where(waits if offered else and_(waits, job_run.c.offered_at.is_(None)))
             .order_by(job_run.c.priority.desc(), job_run.c.scheduled_time)
             .limit(limit)
         )
         return await self._runs(statement)
 
-    async def running(self) -> list[Run]:
-        """Every run that is recorded as in progress, on whatever instance."""
-        return await self._runs(select(*RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING))
+    async def running(self, *, on: str | None = None) -> list[Run]:
+        """Every run that is recorded as in progress, on whatever instance or on that one."""
+        statement = select(*RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING)
+        return await self._runs(statement if on is None else statement.where(job_run.c.instance_id == on))
+
+    async def offered(self) -> list[Run]:
+        """Every run that waits for a replica to take it."""
+        return await self._runs(select(*RUN_COLUMNS).where(*_offered()))
+
+    async def count_offered(self) -> int:
+        """How many runs wait for a replica to take them."""
+        async with self._database.statements() as connection:
+            statement = select(func.count()).select_from(job_run).where(*_offered())
+            return int((await connection.execute(statement)).scalar_one())
+
+    async def running_on(self, instance_id: str) -> set[str]:
+        """The runs that are in progress on that instance, by the database's account."""
+        statement = select(job_run.c.run_id).where(
+            job_run.c.state == RunState.RUNNING, job_run.c.instance_id == instance_id
+        )
+        async with self._database.statements() as connection:
+            return set((await connection.execute(statement)).scalars())
+
+    async def states(self, run_ids: Collection[str]) -> dict[str, RunState]:
+        """The state of each of `run_ids` that has a row."""
+        found: dict[str, RunState] = {}
+        ids = sorted(run_ids)
+        async with self._database.statements() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                chunk = ids[start : start + _CHUNK]
+                statement = select(job_run.c.run_id, job_run.c.state).where(job_run.c.run_id.in_(chunk))
+                found.update((row.run_id, RunState(row.state)) for row in await connection.execute(statement))
+        return found
 
     async def _runs(self, statement: Select[Any]) -> list[Run]:
         async with self._database.statements() as connection:
@@ -214,7 +340,11 @@ class RunStore:
         return {run.run_id: run for run in (run_of(row._mapping) for row in rows)}
 
     async def _write_outcomes(
-        self, connection: AsyncConnection, outcomes: Sequence[Outcome], watermarks: Watermarks, fence: Fence
+        self,
+        connection: AsyncConnection,
+        outcomes: Sequence[Outcome],
+        watermarks: Watermarks,
+        fence: OutcomeFence,
     ) -> None:
         moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
         await move_watermarks(connection, moves, watermarks)
@@ -229,11 +359,11 @@ class RunStore:
         if retries:
             queued = [run_row(retry, fence, now=None) for _, retry in retries]
             await connection.execute(upsert(self._database, job_run, update=()), queued)
-        states = {item.job_state.job_id: item.job_state for item in outcomes if item.job_state is not None}
-        # A job that was deleted meanwhile must not come back by its last run.
-        present = await existing_states(connection, states)
-        kept = [state for job_id, state in states.items() if job_id in present]
-        await write_states(connection, self._database, kept, fence, update=LAST)
+        await summarise(connection, self._database, outcomes, fence)
+
+
+def _offered() -> tuple[ColumnElement[bool], ...]:
+    return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
 
 
 class _End(NamedTuple):
@@ -242,17 +372,31 @@ class _End(NamedTuple):
     state: RunState
     started_at: datetime | None
     finished_at: datetime | None
+    instance_id: str | None
+
+    def belongs_to(self, fence: InstanceFence) -> bool:
+        """Whether the instance may tell its end: it runs there, or ran there."""
+        return self.instance_id == fence.instance_id
 
 
 async def _read_ends(connection: AsyncConnection, run_ids: Collection[str]) -> dict[str, _End]:
     statement = (
-        select(job_run.c.run_id, job_run.c.state, job_run.c.started_at, job_run.c.finished_at)
+        select(
+            job_run.c.run_id,
+            job_run.c.state,
+            job_run.c.started_at,
+            job_run.c.finished_at,
+            job_run.c.instance_id,
+        )
         .where(job_run.c.run_id.in_(sorted(run_ids)))
         .order_by(job_run.c.run_id)
         .with_for_update()
     )
     rows = await connection.execute(statement)
-    return {row.run_id: _End(RunState(row.state), row.started_at, row.finished_at) for row in rows}
+    return {
+        row.run_id: _End(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
+        for row in rows
+    }
 
 
 async def _begin(
@@ -281,11 +425,25 @@ async def _begin(
                 state=RunState.RUNNING,
                 instance_id=instance_id,
                 epoch=fence.epoch,
+                offered_at=None,
                 claimed_at=now,
                 started_at=now,
             )
         )
     return begun
+
+
+async def _skip(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:
+    await connection.execute(
+        update(job_run)
+        .where(job_run.c.run_id.in_(sorted(run_ids)), job_run.c.state == RunState.QUEUED)
+        .values(
+            state=RunState.SKIPPED,
+            offered_at=None,
+            finished_at=now,
+            error="the watermark was set to another instant while it waited",
+        )
+    )
 
 
 def _is_to_do(run: Run, watermarks: Watermarks) -> bool:

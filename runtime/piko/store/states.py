@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.core.types import JobStatus, RunState
+from piko.core.types import FAILED_STATES, JobStatus, RunState
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.leases import Fence
+from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.tables import job_state
 from piko.store.upsert import upsert
 
@@ -55,6 +56,24 @@ def with_plan(state: JobState, planned: JobState) -> JobState:
     return replace(state, **{name: getattr(planned, name) for name in PLAN if name in FIELDS})
 
 
+def with_outcome(state: JobState, outcome: Outcome) -> JobState:
+    """The job's summary once `outcome` is part of it."""
+    succeeded = outcome.state is RunState.SUCCESS
+    return replace(
+        state,
+        last_run_id=outcome.run.run_id,
+        last_state=outcome.state.value,
+        last_scheduled_time=outcome.run.scheduled_time,
+        last_started_at=outcome.started_at,
+        last_duration_s=outcome.duration_s,
+        last_error=outcome.error,
+        last_success_at=outcome.finished_at if succeeded else state.last_success_at,
+        consecutive_failures=(
+            0 if succeeded else state.consecutive_failures + (outcome.state in FAILED_STATES)
+        ),
+    )
+
+
 class StateStore:
     """The leader's account of the jobs."""
 
@@ -82,24 +101,34 @@ class StateStore:
             await connection.execute(delete(job_state).where(job_state.c.job_id.in_(sorted(job_ids))))
 
 
-async def existing_states(connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
-    """Those of `job_ids` that have a row, which stays until the transaction ends."""
-    if not job_ids:
-        return set()
-    statement = (
-        select(job_state.c.job_id)
-        .where(job_state.c.job_id.in_(sorted(job_ids)))
+async def summarise(
+    connection: AsyncConnection, database: Database, outcomes: Iterable[Outcome], fence: OutcomeFence
+) -> None:
+    """Make `outcomes` part of their jobs' summaries.
+
+    A backfill says nothing of how its job does now. A job that was deleted meanwhile does not come back.
+    """
+    live = [outcome for outcome in outcomes if outcome.run.backfill_id is None]
+    if not live:
+        return
+    rows = await connection.execute(
+        select(*_COLUMNS)
+        .where(job_state.c.job_id.in_(sorted({outcome.run.job_id for outcome in live})))
         .order_by(job_state.c.job_id)
         .with_for_update()
     )
-    return set((await connection.execute(statement)).scalars())
+    states = {row.job_id: JobState(**row._mapping) for row in rows}
+    for outcome in live:
+        if (state := states.get(outcome.run.job_id)) is not None:
+            states[outcome.run.job_id] = with_outcome(state, outcome)
+    await write_states(connection, database, list(states.values()), fence, update=LAST)
 
 
 async def write_states(
     connection: AsyncConnection,
     database: Database,
     states: Sequence[JobState],
-    fence: Fence,
+    fence: OutcomeFence,
     *,
     update: Sequence[str],
 ) -> None:

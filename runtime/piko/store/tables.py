@@ -261,6 +261,7 @@ job_run = Table(
     Column("error", LONG_TEXT, comment="message and bounded traceback"),
     _created_at(),
     Column("backfill_id", KEY, comment="the backfill that it belongs to"),
+    Column("offered_at", INSTANT, comment="QUEUED: any replica may take it since then"),
     checks.between("attempt", 1, checks.MAX_INTEGER, "attempt_is_positive"),
     checks.one_of("state", RunState, "run_state_is_known"),
     checks.one_of("trigger_type", TriggerType, "trigger_type_is_known"),
@@ -270,6 +271,7 @@ Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
 Index("ix_job_run_state", job_run.c.state, job_run.c.not_before)
 Index("ix_job_run_finished", job_run.c.finished_at)
 Index("ix_job_run_backfill", job_run.c.backfill_id, job_run.c.scheduled_time)
+Index("ix_job_run_offered", job_run.c.offered_at)
 
 backfill = Table(
     "backfill",
@@ -398,6 +400,7 @@ runtime_instance = Table(
     Column("started_at", INSTANT, nullable=False, comment="when it started"),
     Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
     Column("stopped_at", INSTANT, comment="set by a clean stop"),
+    Column("fenced_epoch", BigInteger, comment="what it began under this epoch or before is not its own"),
     **_ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)

@@ -30,6 +30,16 @@ class WatermarkMove:
     new: datetime
 
 
+async def read_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:
+    """The watermarks of `job_ids` as they are now."""
+    ids = sorted(set(job_ids))
+    if not ids:
+        return {}
+    columns = (scheduled_job.c.job_id, scheduled_job.c.last_data_time)
+    rows = await connection.execute(select(*columns).where(scheduled_job.c.job_id.in_(ids)))
+    return {job_id: watermark for job_id, watermark in rows}  # noqa: C416 - a row is no pair to the type checker
+
+
 async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:
     """The watermarks of `job_ids` as they stay until the transaction ends."""
     ids = sorted(set(job_ids))

@@ -1,0 +1,180 @@
+"""Runs that the leader offers, taken and run by this replica: `executor = "replicas"`.
+
+Every replica takes its share of what waits, as far as it has room, and looks again a moment later: so the
+work spreads while all have room, and nothing waits for a replica that is full or gone. What a replica has
+taken stays its own whoever leads: it records the end itself, and its heartbeat says that it goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from functools import partial
+
+from piko.clock import Clock
+from piko.errors import ConfigError, DatabaseUnavailableError
+from piko.execution.executor import Executor
+from piko.execution.ledger import Ledger
+from piko.execution.outcome import without_row
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigInForce, config_of
+from piko.scheduler.plan import Plan, PlannedJob
+from piko.store.configs import ConfigRevision, ConfigStore
+from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
+from piko.store.run_rows import Run
+from piko.store.runs import RunStore
+
+_LOOK_S = 0.1
+_AGAIN_S = 0.5
+_STRANGE_FOR_S = 5.0
+_BATCH = 500
+_LEAST = 3
+"""Fewer are not worth sharing."""
+
+log = get_logger(__name__)
+
+
+class Taker:
+    """Takes what is offered while there is room."""
+
+    name = "taker"
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        config_rows: ConfigStore,
+        plan: Plan,
+        executor: Executor,
+        ledger: Ledger,
+        instance: Instance,
+        clock: Clock,
+        metrics: Metrics,
+        offered: asyncio.Event,
+        instances: InstanceStore,
+        heartbeat_interval_s: float,
+        lease_name: str,
+        max_concurrent_runs: int,
+    ) -> None:
+        self._runs = runs
+        self._config_rows = config_rows
+        self._plan = plan
+        self._executor = executor
+        self._ledger = ledger
+        self._instance = instance
+        self._clock = clock
+        self._metrics = metrics
+        self._offered = offered
+        self._instances = instances
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._lease_name = lease_name
+        self._max_concurrent_runs = max_concurrent_runs
+        self._taking = asyncio.Lock()
+        self._unsure = False
+        self._taken: list[Run] = []
+        """Ours, and not started yet."""
+        self._revisions: dict[tuple[str, int], ConfigRevision] = {}
+        self._strange: set[str] = set()
+        """Jobs that are offered, and that this replica does not know."""
+        self._strange_since = 0.0
+        self._replicas = 1
+        self._counted_at = float("-inf")
+
+    async def run(self) -> None:
+        """Take and start, until cancelled."""
+        while True:
+            try:
+                async with self._taking:
+                    await self._take()
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("nothing_taken", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            self._offered.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._offered.wait()
+
+    async def stop_taking(self) -> None:
+        """Return when what is being taken has started; nothing else will be."""
+        await self._taking.acquire()
+
+    async def _take(self) -> None:
+        """Take and start this replica's share."""
+        if self._unsure:
+            await self._find_out()
+        if not self._taken:
+            await self._take_offered()
+        if self._taken:
+            await self._read_configs()
+            for run in self._taken:
+                self._start(run)
+            self._taken = []
+
+    async def _take_offered(self) -> None:
+        room = self._max_concurrent_runs - len(self._executor)
+        if room <= 0 or not self._plan.loaded:
+            return
+        waiting = await self._runs.count_offered()
+        if waiting == 0:
+            return
+        moment = self._clock.monotonic()
+        if moment - self._counted_at >= self._heartbeat_interval_s:
+            living = await self._instances.living(within_s=HEARTBEATS * self._heartbeat_interval_s)
+            self._replicas, self._counted_at = max(len(living), 1), moment
+        share = max(math.ceil(waiting / self._replicas), _LEAST)
+        if moment - self._strange_since >= _STRANGE_FOR_S:
+            self._strange.clear()
+            self._strange_since = moment
+        self._unsure = True  # until the answer is there
+        taken, left = await self._runs.take(
+            self._instance.instance_id,
+            lease=self._lease_name,
+            limit=min(room, share, _BATCH),
+            now=self._clock.now(),
+            knows=lambda job_id: self._plan.job(job_id) is not None,
+            leaving=self._strange,
+        )
+        self._unsure = False
+        self._taken = taken
+        self._strange |= {run.job_id for run in left}
+
+    async def _find_out(self) -> None:
+        """A COMMIT that was cut off may have worked: what is ours by the database is ours."""
+        known = self._executor.run_ids | self._ledger.run_ids
+        running = await self._runs.running(on=self._instance.instance_id)
+        self._taken = [run for run in running if run.run_id not in known]
+        self._unsure = False
+
+    async def _read_configs(self) -> None:
+        """Have the revisions that the runs are to use; the leader writes them down before it offers."""
+        lacking = {
+            run.job_id
+            for run in self._taken
+            if run.config_revision is not None and (run.job_id, run.config_revision) not in self._revisions
+        }
+        if lacking:
+            for revision in await self._config_rows.revisions(lacking):
+                self._revisions[revision.job_id, revision.revision] = revision
+
+    def _start(self, run: Run) -> None:
+        job = self._plan.job(run.job_id)
+        fence = InstanceFence(instance_id=self._instance.instance_id, epoch=run.epoch or 0)
+        if job is None:
+            self._ledger.put(without_row(run, self._clock.now()), fence)
+            return
+        self._executor.start(run, job, fence, config=partial(self._config, run, job))
+
+    def _config(self, run: Run, job: PlannedJob) -> ConfigInForce:
+        if run.config_revision is None:
+            return config_of(job.definition, None)
+        revision = self._revisions.get((run.job_id, run.config_revision))
+        if revision is None:
+            raise ConfigError(
+                f"job {run.job_id!r}: revision {run.config_revision} of its config was to be used, and is "
+                "not in job_config_revision: was it deleted?"
+            )
+        return config_of(job.definition, revision)

@@ -1,0 +1,58 @@
+"""Where a run that may start goes: to the leader's own process, or to whichever replica takes it first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from piko.core.registry import JobDefinition
+from piko.core.types import RunState
+from piko.scheduler.plan import Plan
+from piko.store.run_rows import Run
+
+_STEP = timedelta(microseconds=1)
+
+
+class Placement(Protocol):
+    """Makes a run that may start one that starts here, or one that is offered."""
+
+    def place(self, run: Run, now: datetime) -> Run:
+        """`run` as it is written when it may start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Here:
+    """Runs start in the leader's process."""
+
+    instance_id: str
+
+    def place(self, run: Run, now: datetime) -> Run:  # noqa: ARG002 - the other placement asks for it
+        return replace(run, state=RunState.RUNNING, instance_id=self.instance_id, offered_at=None)
+
+
+class Anywhere:
+    """Runs are offered to every replica, with the revision of the config that they are to have.
+
+    No two are offered at one instant: replicas take them in the order in which they were placed.
+    """
+
+    def __init__(self, *, plan: Plan, revision: Callable[[JobDefinition, datetime], int | None]) -> None:
+        self._plan = plan
+        self._revision = revision
+        self._last: datetime | None = None
+
+    def place(self, run: Run, now: datetime) -> Run:
+        offered_at = now if self._last is None else max(now, self._last + _STEP)
+        self._last = offered_at
+        job = self._plan.job(run.job_id)
+        revision = None if job is None else self._revision(job.definition, now)
+        return replace(
+            run,
+            state=RunState.QUEUED,
+            instance_id=None,
+            offered_at=offered_at,
+            config_revision=revision,
+        )
