@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 from collections.abc import AsyncIterator
 
 import pytest
@@ -125,4 +126,36 @@ async def test_who_loses_a_deadlock_may_try_again(emptied_database: TestDatabase
         await connection.execute(grow, {"name": "one"})
     rows = await emptied_database.execute("SELECT name, epoch FROM leader_lease ORDER BY name")
     assert rows == [("one", 2), ("two", 1)]
+    await database.close()
+
+
+async def test_a_task_that_is_cancelled_within_a_transaction_leaves_no_lock_behind(
+    emptied_database: TestDatabase,
+) -> None:
+    """Also where nobody collects what the cancelled task has left."""
+    database = open_database(emptied_database.dsn)
+    chance = random.Random(7)
+    await emptied_database.execute("INSERT INTO leader_lease (name, epoch) VALUES ('one', 0)")
+
+    async def write_for_ever() -> None:
+        while True:
+            await write()
+
+    async def write() -> None:
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE leader_lease SET epoch = epoch + 1 WHERE name = 'one'"))
+            await connection.execute(text("SELECT * FROM leader_lease"))
+
+    gc.disable()
+    try:
+        for _ in range(60):
+            task = asyncio.create_task(write_for_ever())
+            await asyncio.wait({task}, timeout=chance.uniform(0, 0.02))
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled()
+            async with asyncio.timeout(4):
+                await write()
+    finally:
+        gc.enable()
     await database.close()

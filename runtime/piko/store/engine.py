@@ -9,8 +9,9 @@ task does not stop its statement on the server), and answer connection failures 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +135,7 @@ def _open_sqlite(url: URL) -> Database:
     for each in (engine, autocommit):
         event.listen(each.sync_engine, "connect", _configure_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_immediate)
+    event.listen(engine.sync_engine, "invalidate", _roll_back)
     return Database(engine=engine, autocommit=autocommit)
 
 
@@ -143,6 +145,14 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 10000", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _roll_back(connection: Any, _record: object, error: BaseException | None) -> None:
+    # A task was cancelled within a statement. SQLite keeps a connection that is closed with a statement open,
+    # and its lock, until somebody collects the cursor.
+    if error is not None:
+        with suppress(sqlite3.Error):
+            connection.rollback()
 
 
 def _begin_immediate(connection: Any) -> None:
