@@ -156,10 +156,15 @@ def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[st
     }
 
 
-def outcome_row(outcome: Outcome, fence: OutcomeFence) -> dict[str, object]:
-    """All columns of a run that has ended."""
+def outcome_row(outcome: Outcome) -> dict[str, object]:
+    """What is written of a run that has ended, and what tells it from others where its row was deleted."""
+    run = outcome.run
     return {
-        **run_row(outcome.run, fence, now=None),
+        "run_id": run.run_id,
+        "job_id": run.job_id,
+        "scheduled_time": run.scheduled_time,
+        "attempt": run.attempt,
+        "trigger_type": run.trigger_type.value,
         "state": outcome.state.value,
         "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,

@@ -354,7 +354,7 @@ class RunStore:
             for run, retry in retries
         ]
         await hand_over(connection, handovers, epoch=fence.epoch)
-        rows = [outcome_row(outcome, fence) for outcome in outcomes]
+        rows = [outcome_row(outcome) for outcome in outcomes]
         await connection.execute(upsert(self._database, job_run, update=OUTCOME_COLUMNS), rows)
         if retries:
             queued = [run_row(retry, fence, now=None) for _, retry in retries]

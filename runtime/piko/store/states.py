@@ -135,7 +135,8 @@ async def write_states(
     """Write the columns `update` of `states` within a transaction that holds `fence`."""
     if states:
         ordered = sorted(states, key=lambda state: state.job_id)  # one order everywhere, against deadlocks
+        columns = sorted({"job_id", "status", *update} - {"epoch"})
         rows = [
-            {**{name: getattr(state, name) for name in FIELDS}, "epoch": fence.epoch} for state in ordered
+            {**{name: getattr(state, name) for name in columns}, "epoch": fence.epoch} for state in ordered
         ]
         await connection.execute(upsert(database, job_state, update=update), rows)
