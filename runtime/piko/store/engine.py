@@ -122,10 +122,12 @@ async def _connect(*arguments: Any, **options: Any) -> Any:
         return await asyncio.shield(dialling)
     except asyncio.CancelledError:
         await asyncio.wait({dialling}, timeout=_HANG_UP_S)
-        if dialling.done() and not dialling.cancelled() and dialling.exception() is None:
-            dialling.result().close()
-        else:
+        if not dialling.done():
             dialling.cancel()
+            await asyncio.wait({dialling})
+        if not dialling.cancelled() and dialling.exception() is None:
+            dialling.result().close()
+        await asyncio.sleep(0)  # a transport that was closed lets go of its socket at the loop's next turn
         raise
 
 
