@@ -46,6 +46,7 @@ from piko.store.states import StateStore
 from piko.supervisor import Part, Supervisor
 
 _LOOK_AGAIN_S = 1.0
+_SILENT_S = 5.0
 _CLAIM_PATIENCE_S = 5.0
 _FLUSH_S = 5.0
 _WRITER_S = 5.0
@@ -208,11 +209,18 @@ class Runtime:
             reasons.append(
                 f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
             )
+        elif (silent_s := self._silent_s()) > _SILENT_S + 3 * self.settings.poll_interval_s:
+            reasons.append(f"the database has not answered for {silent_s:.0f} s")
         elif not self.plan.loaded:
             reasons.append("the rows have not been read yet")
         if self.elector.standing is Standing.SUSPENDED:
             reasons.append("the leader's lease could not be renewed in time; nothing is claimed")
         return reasons
+
+    def _silent_s(self) -> float:
+        """How long a statement has been waiting for its answer; one that hangs fails much later."""
+        answered_at = self.plan.answered_at
+        return 0.0 if answered_at is None else self._clock.monotonic() - answered_at
 
     # ---- its life ----------------------------------------------------------------------------------
 

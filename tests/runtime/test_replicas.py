@@ -143,3 +143,20 @@ async def test_a_stop_hands_over_at_once_and_the_run_in_progress_still_ends_wher
     )
     assert all(earlier[1] <= later[0] for earlier, later in pairwise(begun)), "max_instances = 1 holds"
     standby.process.wait_for_line("slow begins 1")
+
+
+async def test_a_database_that_hangs_makes_leader_and_standby_unready_within_seconds(
+    replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    database = await own_mariadb.create_database()
+    await upgrade(database.dsn)
+    slow_lease = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "10"}
+    pair = [replicas.start(database.dsn, name=name, environment=slow_lease) for name in ("one", "two")]
+    leader, standby = await leader_of(*pair)
+    own_mariadb.pause()
+    for replica in pair:
+        await replica.until("/readyz", 503, "the database has not answered for", within=9)
+        assert replica.get("/healthz") == (200, "ok\n")
+    own_mariadb.resume()
+    await leader.until_ready("leader")
+    await standby.until_ready("standby")

@@ -122,6 +122,8 @@ class Plan:
     loaded: bool = False
     stale_since: datetime | None = None
     stale_reason: str | None = None
+    answered_at: float | None = None
+    """When the database last answered the reconciler, on the monotonic clock."""
     changed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
     """Jobs whose row is to be read and adopted again, whether it looks changed or not."""

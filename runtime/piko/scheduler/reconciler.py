@@ -92,8 +92,10 @@ class Reconciler:
     async def compare(self) -> None:
         """One pass."""
         await self._compare_configs()
+        self._plan.answered_at = self._clock.monotonic()
         known = self._plan.verdicts
         suspects, gone = await self._compare_digests()
+        self._plan.answered_at = self._clock.monotonic()
         suspects |= self._next_in_turn(known.keys() - gone)
         doubted, self._plan.doubted = self._plan.doubted & known.keys() - gone, set()
         suspects |= doubted
@@ -124,6 +126,7 @@ class Reconciler:
             self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
             log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=_some({*changed, *gone}))
         self._plan.loaded = True
+        self._plan.answered_at = self._clock.monotonic()
 
     async def _compare_digests(self) -> tuple[set[str], set[str]]:
         """The jobs whose rows look changed, and those whose rows are gone."""
