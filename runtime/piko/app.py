@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -20,8 +21,8 @@ from piko.core.types import BackfillPolicy
 from piko.errors import PikoError, SettingsError
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
-from piko.ops.http import ops_app
-from piko.ops.server import HttpServer, listen
+from piko.ops.http import Lifespan, ops_app
+from piko.ops.server import Front, HttpServer, listen
 from piko.persistence.writer import PersistenceWriter
 from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
@@ -114,6 +115,9 @@ class PikoApp:
             async with self.running(settings):
                 yield
 
+        return self._ops_app(lifespan)
+
+    def _ops_app(self, lifespan: Lifespan | None = None) -> FastAPI:
         return ops_app(
             name=self.name, replica=lambda: self._runtime, metrics=self.metrics.registry, lifespan=lifespan
         )
@@ -163,19 +167,17 @@ class PikoApp:
     async def _serve(self, settings: Settings) -> None:
         asked_to_stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-
-        def stop_soon() -> None:
-            loop.call_soon_threadsafe(asked_to_stop.set)
-
-        server = HttpServer(self.api_app, on_signal=stop_soon)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked_to_stop.set)
+        server = HttpServer(Front(probes=self._ops_app(), app=self.api_app, loop=loop))
         with listen(settings.http_host, settings.http_port) as listening:
             async with asyncio.TaskGroup() as group:
-                group.create_task(server.serve(sockets=[listening]), name="http")
+                group.create_task(server.serve(listening), name="http")
                 host, port = listening.getsockname()[:2]
                 log.info("listening", host=host, port=port)
                 async with self.running(settings) as runtime:
                     await first_of(asked_to_stop.wait(), runtime.ended.wait())
-                server.should_exit = True
+                server.stop()
 
     def _load_settings(self) -> Settings:
         return self._settings or load_settings()

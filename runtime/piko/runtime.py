@@ -27,6 +27,7 @@ from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.watchdog import Watchdog
 from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
@@ -175,13 +176,14 @@ class Runtime:
             *([self._taker] if settings.executor == "replicas" else []),
         )
         self._supervisor = Supervisor(metrics=metrics)
+        self.watchdog = Watchdog(clock=clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when `run` is over, whatever the reason."""
         self._waits_for: str | None = "the database has not been looked at yet"
 
-    # ---- what others ask ---------------------------------------------------------------------------
+    # ---- what others ask, from any thread ---------------------------------------------------------
 
     @property
     def readiness(self) -> Readiness:
@@ -197,14 +199,24 @@ class Runtime:
             return []
         if self.ended.is_set():
             return ["runtime"]
-        return [name for name, task in self._tasks.items() if task.done()]
+        return [name for name, task in list(self._tasks.items()) if task.done()]
+
+    @property
+    def hung_for_s(self) -> float:
+        """How long nothing has moved here, where that is so long that only a new process helps; else 0."""
+        blocked_s = self.watchdog.blocked_for_s
+        return blocked_s if blocked_s >= self.settings.blocked_loop_fatal_s else 0.0
 
     def _reasons(self) -> list[str]:
         if self._stop.is_set():
             return ["stopping"]
         if self._waits_for is not None:
             return [self._waits_for]
-        reasons = [f"{name} fails: {error}" for name, error in self._supervisor.failing.items()]
+        reasons = [f"{name} fails: {error}" for name, error in list(self._supervisor.failing.items())]
+        blockage = self.watchdog.blockage
+        if blockage is not None:
+            blocked_s = self.watchdog.blocked_for_s
+            reasons.append(f"the event loop has been blocked for {blocked_s:.0f} s by {blockage.by}")
         if self.plan.stale_since is not None:
             reasons.append(
                 f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
@@ -245,8 +257,9 @@ class Runtime:
         )
         try:
             gc.freeze()  # modules and registered jobs: they never become garbage
-            if await self._prepared():
-                await self._operate()
+            with self.watchdog:
+                if await self._prepared():
+                    await self._operate()
         finally:
             await self.writer.close()
             self.ended.set()

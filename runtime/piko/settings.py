@@ -88,6 +88,12 @@ class Settings(BaseModel):
         True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"
     )
 
+    blocked_loop_s: float = Field(
+        1.0, gt=0, le=600, description="how long a handler may block the event loop before the log names it"
+    )
+    blocked_loop_fatal_s: float = Field(
+        60.0, gt=0, le=86_400, description="how long the event loop may be blocked before /healthz turns red"
+    )
     http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
     http_port: int = Field(
         8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"

@@ -19,6 +19,8 @@ NAMES = {
     "piko_cpu_workers_busy": "gauge",
     "piko_cpu_workers_lost_total": "counter",
     "piko_db_errors_total": "counter",
+    "piko_event_loop_blocked_total": "counter",
+    "piko_event_loop_blocked_seconds_total": "counter",
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
     "piko_job_last_run_timestamp_seconds": "gauge",
@@ -46,6 +48,8 @@ NAMES = {
 """What dashboards and alerts are written against."""
 
 LABELS = {
+    "piko_event_loop_blocked_total": {"job_id"},
+    "piko_event_loop_blocked_seconds_total": {"job_id"},
     "piko_build_info": {"version", "python"},
     "piko_cpu_items_total": {"outcome"},
     "piko_db_errors_total": {"part"},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,16 +11,16 @@ from functools import partial
 from piko.clock import Clock
 from piko.core.context import JobContext
 from piko.core.types import RunState, TriggerType
-from piko.errors import ConfigError
+from piko.execution.failure import describe
 from piko.execution.resources import AppResources, RunResources
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.watchdog import run_name
 from piko.scheduler.configs import ConfigBook, ConfigInForce
 from piko.scheduler.plan import PlannedJob
 from piko.store.instances import InstanceFence
 from piko.store.run_rows import Run
 
-_ERROR_LIMIT = 8_000
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
@@ -59,6 +58,7 @@ class _End:
     state: RunState
     failure: BaseException | None = None
     config_revision: int | None = None
+    secrets: frozenset[str] = frozenset()
 
 
 class Executor:
@@ -105,7 +105,8 @@ class Executor:
         """
         if config is None:
             config = partial(self._configs.in_force, job.definition, self._clock.now())
-        task = asyncio.create_task(self._run(run, job, fence, config), name=f"run {run.job_id} {run.run_id}")
+        name = run_name(run.job_id, run.run_id)
+        task = asyncio.create_task(self._run(run, job, fence, config), name=name)
         self._active[run.run_id] = _Active(task=task)
         self._metrics.jobs_running.set(len(self._active))
 
@@ -153,7 +154,9 @@ class Executor:
             self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
-            text, kind = _describe(end, job, reason=active.reason)
+            text, kind = describe(
+                end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
+            )
             self._ended(
                 Ending(
                     run=run,
@@ -182,11 +185,11 @@ class Executor:
 
     async def _attempt(self, run: Run, job: PlannedJob, give: Callable[[], ConfigInForce]) -> _End:
         """Call the handler; raises nothing, whatever it does."""
-        revision = None
+        revision, secrets = None, frozenset[str]()
         limit = asyncio.timeout(job.timeout_s)
         try:
             config = give()
-            revision = config.revision
+            revision, secrets = config.revision, config.secrets
             context = _context(run, config)
             # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
             async with RunResources(shared=self._shared) as resources, limit:
@@ -195,9 +198,9 @@ class Executor:
         except asyncio.CancelledError as error:
             # Else it is something that the handler waited for, and nobody meant this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
-            return _End(state, error, revision)
+            return _End(state, error, revision, secrets)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
-            return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision)
+            return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision, secrets)
         # A handler that drops its cancellation and returns has not been in time either.
         return _End(RunState.TIMEOUT if limit.expired() else RunState.SUCCESS, None, revision)
 
@@ -219,45 +222,3 @@ def _context(run: Run, config: ConfigInForce) -> JobContext:
 def _is_being_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _describe(end: _End, job: PlannedJob, *, reason: str | None) -> tuple[str | None, str | None]:
-    """Message with a bounded traceback, and the error's type."""
-    failure = end.failure
-    if end.state is RunState.SUCCESS:
-        return None, None
-    if end.state is RunState.CANCELLED:
-        message = reason or "the handler was cancelled"
-        if failure is None or isinstance(failure, asyncio.CancelledError):
-            return message, "CancelledError"
-        return _bounded(f"{message}\n{_traceback(failure)}"), _type_name(failure)
-    if end.state is RunState.TIMEOUT:
-        message = f"the handler ran longer than timeout_s = {job.timeout_s:g}"
-        where = "" if failure is None else f"\n{_traceback(failure)}"
-        return _bounded(message + where), "TimeoutError"
-    assert failure is not None
-    if isinstance(failure, ConfigError):
-        return _bounded(str(failure)), "ConfigError"
-    return _bounded(f"{_message(failure)}\n{_traceback(failure)}"), _type_name(failure)
-
-
-def _message(failure: BaseException) -> str:
-    """What the exception says, else its type."""
-    said = traceback.TracebackException.from_exception(failure, limit=0)
-    return str(said) or _type_name(failure)
-
-
-def _traceback(failure: BaseException) -> str:
-    return "".join(traceback.format_exception(failure))
-
-
-def _type_name(failure: BaseException) -> str:
-    return type(failure).__name__[:255]
-
-
-def _bounded(text: str) -> str:
-    """As much of `text` as fits, and only what every database can store."""
-    if len(text) > _ERROR_LIMIT:
-        half, left_out = _ERROR_LIMIT // 2, len(text) - _ERROR_LIMIT
-        text = f"{text[:half]}\n… {left_out} characters …\n{text[-half:]}"
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")

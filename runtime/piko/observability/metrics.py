@@ -75,6 +75,13 @@ class Metrics:
         )
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
         self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
+        self.loop_blocked = Counter(
+            "piko_event_loop_blocked", "Times the event loop was blocked, by whose handler.", ["job_id"],
+            registry=registry,
+        )  # fmt: skip
+        self.loop_blocked_seconds = Counter(
+            "piko_event_loop_blocked_seconds", "How long it was blocked.", ["job_id"], registry=registry
+        )
         self.reconciles = Counter(
             "piko_reconcile", "Comparisons of rows with the plan.", ["outcome"], registry=registry
         )

@@ -12,6 +12,7 @@ from prometheus_client.exposition import choose_encoder
 
 from piko.runtime import Readiness
 
+PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 Lifespan = Callable[[FastAPI], Any]
 
 
@@ -23,6 +24,9 @@ class Replica(Protocol):
 
     @property
     def dead_parts(self) -> list[str]: ...
+
+    @property
+    def hung_for_s(self) -> float: ...
 
 
 def ops_app(
@@ -37,11 +41,13 @@ def ops_app(
 
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> Response:
-        """Liveness: the event loop answers and every part is kept. The database may be away."""
+        """Liveness: every part is kept, and the jobs' event loop turns. The database may be away."""
         running = replica()
         dead = [] if running is None else running.dead_parts
         if dead:
             return _unavailable(f"parts that ended for good: {', '.join(dead)}")
+        if running is not None and (hung_for_s := running.hung_for_s):
+            return _unavailable(f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s")
         return PlainTextResponse("ok\n")
 
     @app.get("/readyz", response_class=PlainTextResponse)

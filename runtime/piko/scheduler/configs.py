@@ -23,6 +23,7 @@ from pydantic import BaseModel, ValidationError
 from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError
+from piko.execution.failure import model_secrets, secrets_of
 from piko.store.configs import ConfigRevision, ConfigRow
 from piko.store.revisions import revision_in_force
 
@@ -33,6 +34,8 @@ class ConfigInForce:
 
     revision: int | None
     value: Any = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """Texts that no error may show."""
 
 
 class ConfigBook:
@@ -182,7 +185,9 @@ def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> Con
             f"job {definition.job_id!r}: revision {revision.revision} of its config is in force, but this "
             f"release refuses it: {error}; update the row in job_config"
         ) from None
-    return ConfigInForce(revision=revision.revision, value=value)
+    told = revision.secret_json
+    secrets = secrets_of(*([] if told is None else [_object("secret_json", told)])) | model_secrets(value)
+    return ConfigInForce(revision=revision.revision, value=value, secrets=secrets)
 
 
 def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:
@@ -221,7 +226,8 @@ def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) ->
     if schema is None:
         return ConfigInForce(revision=None, value={})
     try:
-        return ConfigInForce(revision=None, value=typed_config(schema, "{}", None))
+        value = typed_config(schema, "{}", None)
+        return ConfigInForce(revision=None, value=value, secrets=model_secrets(value))
     except ConfigError as error:
         waits = f"job {definition.job_id!r} waits for a config: no job_config is in force"
         message = f"{waits}, and without one {error}"

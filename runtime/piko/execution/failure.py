@@ -1,0 +1,143 @@
+"""What is told of a run that did not succeed: a message with a bounded traceback, and without secrets.
+
+Handlers put what they hold into their exceptions: a DSN, a header, a whole config. `job_run.error`, the job's
+summary, the status of its resource and the logs are read by more people than may know its secrets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import traceback
+from collections.abc import Collection, Iterable, Iterator
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from pydantic import BaseModel, SecretBytes, SecretStr
+
+from piko.core.types import RunState
+from piko.errors import ConfigError
+
+LIMIT = 8_000
+"""Characters of an error that are kept."""
+SHORTEST_SECRET = 4
+"""Shorter values are no secrets: each text is full of them."""
+_HIDDEN = "***"
+
+
+def describe(
+    state: RunState,
+    failure: BaseException | None,
+    *,
+    reason: str | None,
+    timeout_s: float | None,
+    secrets: Collection[str] = (),
+) -> tuple[str | None, str | None]:
+    """The text and the type of the error of a run that ended in `state`; `reason`: why it was cancelled."""
+    text, kind = _tell(state, failure, reason=reason, timeout_s=timeout_s)
+    return None if text is None else _bounded(hide(text, secrets)), kind
+
+
+def secrets_of(*values: object) -> frozenset[str]:
+    """The texts in `values` that nobody is to read: each value of a JSON document, each secret of a model."""
+    return frozenset(text for value in values for text in _texts(value) if len(text) >= SHORTEST_SECRET)
+
+
+def model_secrets(value: Any) -> frozenset[str]:
+    """The texts in what a model declares as `SecretStr` or `SecretBytes`, at any depth."""
+    return secrets_of(*_declared(value))
+
+
+def hide(text: str, secrets: Collection[str]) -> str:
+    """`text` with `***` for each of `secrets`, also as they look within a repr, JSON or a URL."""
+    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
+    while True:
+        hidden = text
+        for form in forms:
+            hidden = hidden.replace(form, _HIDDEN)
+        if hidden == text:
+            return text
+        text = hidden  # what was left and right of a secret may be one now; the text gets shorter each time
+
+
+def _tell(
+    state: RunState, failure: BaseException | None, *, reason: str | None, timeout_s: float | None
+) -> tuple[str | None, str | None]:
+    if state is RunState.SUCCESS:
+        return None, None
+    if state is RunState.CANCELLED:
+        message = reason or "the handler was cancelled"
+        if failure is None or isinstance(failure, asyncio.CancelledError):
+            return message, "CancelledError"
+        return f"{message}\n{_traceback(failure)}", _type_name(failure)
+    if state is RunState.TIMEOUT:
+        message = f"the handler ran longer than timeout_s = {timeout_s or 0:g}"
+        return message + ("" if failure is None else f"\n{_traceback(failure)}"), "TimeoutError"
+    assert failure is not None
+    if isinstance(failure, ConfigError):
+        return str(failure), "ConfigError"
+    return f"{_message(failure)}\n{_traceback(failure)}", _type_name(failure)
+
+
+def _message(failure: BaseException) -> str:
+    """What the exception says, else its type."""
+    said = traceback.TracebackException.from_exception(failure, limit=0)
+    return str(said) or _type_name(failure)
+
+
+def _traceback(failure: BaseException) -> str:
+    return "".join(traceback.format_exception(failure))
+
+
+def _type_name(failure: BaseException) -> str:
+    return type(failure).__name__[:255]
+
+
+def _bounded(text: str) -> str:
+    """As much of `text` as fits, and only what every database can store."""
+    if len(text) > LIMIT:
+        half, left_out = LIMIT // 2, len(text) - LIMIT
+        text = f"{text[:half]}\n… {left_out} characters …\n{text[-half:]}"
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, bytes):
+        yield value.decode(errors="backslashreplace")
+    elif isinstance(value, str):
+        yield value
+        if "\n" in value:  # a key in lines: an error may show one of them
+            yield from (line for line in value.splitlines() if len(line) >= 2 * SHORTEST_SECRET)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield str(value)
+
+
+def _declared(value: Any) -> Iterator[object]:
+    if isinstance(value, SecretStr | SecretBytes):
+        yield value.get_secret_value()
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _declared(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _declared(item)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from _declared(item)
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """How a secret looks where it is not written as it is."""
+    yield secret
+    yield repr(secret)[1:-1]
+    yield ascii(secret)[1:-1]
+    yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
+    encodable = secret.encode(errors="backslashreplace").decode()
+    yield from (quote(encodable), quote(encodable, safe=""), quote_plus(encodable))

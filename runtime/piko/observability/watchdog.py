@@ -1,0 +1,139 @@
+"""Who blocks the event loop: a thread that asks it for an answer, and names the handler that keeps it.
+
+A handler that computes, sleeps or waits without `await` keeps every other handler, the heartbeat and the
+renewal of the lease from running. Nothing on the loop can see that; a thread can. It looks at its own clock,
+too: where it was not run itself, the whole process was stopped, and no handler is to blame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from types import TracebackType
+
+from piko.clock import Clock
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+
+_FRAMES = 30
+_JOIN_S = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blockage:
+    """The event loop has not turned since `since` (monotonic seconds).
+
+    `job_id` and `run_id` are those of the handler that keeps it; None: something else does.
+    """
+
+    since: float
+    job_id: str | None
+    run_id: str | None
+
+    @property
+    def by(self) -> str:
+        return "something that is no run" if self.job_id is None else f"job {self.job_id}, run {self.run_id}"
+
+
+class Watchdog:
+    """Watches the event loop on which it is entered."""
+
+    def __init__(self, *, clock: Clock, metrics: Metrics, blocked_after_s: float) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._blocked_after_s = blocked_after_s
+        self._look_s = min(blocked_after_s / 4, 0.25)
+        self._ending = threading.Event()
+        self._answered = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.blockage: Blockage | None = None
+        """The one that lasts now. May be read from any thread."""
+
+    @property
+    def blocked_for_s(self) -> float:
+        """How long the event loop has been blocked; 0: it is not."""
+        blockage = self.blockage
+        return 0.0 if blockage is None else self._clock.monotonic() - blockage.since
+
+    def __enter__(self) -> Watchdog:
+        loop, thread_id = asyncio.get_running_loop(), threading.get_ident()
+        self._thread = threading.Thread(
+            target=self._watch, args=(loop, thread_id), name="piko-watchdog", daemon=True
+        )
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(_JOIN_S)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, thread_id: int) -> None:
+        while not self._ending.is_set():
+            self._answered.clear()
+            asked_at = self._clock.monotonic()
+            try:
+                loop.call_soon_threadsafe(self._answered.set)
+            except RuntimeError:  # the loop is closed
+                return
+            self._await_answer(loop, thread_id, asked_at)
+            self._ending.wait(self._look_s)
+
+    def _await_answer(self, loop: asyncio.AbstractEventLoop, thread_id: int, asked_at: float) -> None:
+        looked_at = asked_at
+        while not self._answered.wait(self._look_s):
+            if self._ending.is_set():
+                return
+            now = self._clock.monotonic()
+            if now - looked_at > self._look_s + self._blocked_after_s:
+                asked_at = now  # this thread was not run either: the process was stopped
+            looked_at = now
+            if self.blockage is None and now - asked_at >= self._blocked_after_s:
+                self._report(loop, thread_id, asked_at)
+        if self.blockage is not None:
+            self._report_end(self.blockage)
+
+    def _report(self, loop: asyncio.AbstractEventLoop, thread_id: int, since: float) -> None:
+        frame = sys._current_frames().get(thread_id)
+        job_id, run_id = _run_of(asyncio.current_task(loop))
+        self.blockage = blockage = Blockage(since=since, job_id=job_id, run_id=run_id)
+        self._metrics.loop_blocked.labels(job_id or "").inc()
+        log.error(
+            "event_loop_blocked",
+            job_id=job_id,
+            run_id=run_id,
+            blocked_s=round(self.blocked_for_s, 3),
+            by=blockage.by,
+            remedy="await something that waits, or give the work to app.cpu_manager or asyncio.to_thread",
+            stack="" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES)),
+        )
+
+    def _report_end(self, blockage: Blockage) -> None:
+        blocked_s = self.blocked_for_s
+        self.blockage = None
+        self._metrics.loop_blocked_seconds.labels(blockage.job_id or "").inc(blocked_s)
+        log.warning(
+            "event_loop_free",
+            job_id=blockage.job_id,
+            run_id=blockage.run_id,
+            blocked_s=round(blocked_s, 3),
+        )
+
+
+def run_name(job_id: str, run_id: str) -> str:
+    """The name of the task of a run, by which it is found here."""
+    return f"run {job_id} {run_id}"
+
+
+def _run_of(task: asyncio.Task[object] | None) -> tuple[str | None, str | None]:
+    words = [] if task is None else task.get_name().split(" ")
+    if len(words) == 3 and words[0] == "run":
+        return words[1], words[2]
+    return None, None

@@ -1,0 +1,92 @@
+"""The watchdog: it names who blocks the loop, once, and blames nobody for a process that was stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from piko.clock import SystemClock
+from piko.observability.metrics import Metrics
+from piko.observability.watchdog import Blockage, Watchdog, run_name
+from tests.harness.waiting import wait_until_async
+
+
+def make_watchdog(metrics: Metrics, blocked_after_s: float = 0.1) -> Watchdog:
+    return Watchdog(clock=SystemClock(), metrics=metrics, blocked_after_s=blocked_after_s)
+
+
+def blocked(metrics: Metrics, job_id: str) -> float | None:
+    return metrics.registry.get_sample_value("piko_event_loop_blocked_total", {"job_id": job_id})
+
+
+async def test_the_run_that_blocks_is_named_once_however_long_it_takes() -> None:
+    metrics = Metrics()
+    seen: list[Blockage | None] = []
+
+    async def handler() -> None:
+        time.sleep(0.5)  # noqa: ASYNC251 - that is what is looked for
+        seen.append(watchdog.blockage)
+        time.sleep(0.2)  # noqa: ASYNC251
+
+    with make_watchdog(metrics) as watchdog:
+        await asyncio.create_task(handler(), name=run_name("job", "run-1"))
+        (blockage,) = seen
+        assert blockage is not None
+        assert blockage.by == "job job, run run-1"
+        await wait_until_async(lambda: watchdog.blockage is None, timeout=5, what="the end to be seen")
+        assert watchdog.blocked_for_s == 0
+    assert blocked(metrics, "job") == 1
+    seconds = metrics.registry.get_sample_value("piko_event_loop_blocked_seconds_total", {"job_id": "job"})
+    assert seconds is not None
+    assert 0.6 < seconds < 5
+
+
+async def test_a_loop_that_turns_is_left_alone() -> None:
+    metrics = Metrics()
+    with make_watchdog(metrics, 2) as watchdog:
+        for _ in range(125):
+            await asyncio.sleep(0.02)
+        assert watchdog.blockage is None
+    assert blocked(metrics, "job") is None
+
+
+async def test_what_blocks_outside_of_a_run_is_told_apart() -> None:
+    metrics = Metrics()
+    with make_watchdog(metrics):
+        time.sleep(0.5)  # noqa: ASYNC251
+        await asyncio.sleep(0.3)
+    assert blocked(metrics, "") == 1
+
+
+STOPPED = """
+import asyncio
+from piko.clock import SystemClock
+from piko.observability.metrics import Metrics
+from piko.observability.watchdog import Watchdog
+
+async def main():
+    metrics = Metrics()
+    with Watchdog(clock=SystemClock(), metrics=metrics, blocked_after_s=0.5):
+        print("ready", flush=True)
+        await asyncio.sleep(2.5)
+    print(metrics.registry.get_sample_value("piko_event_loop_blocked_total", {"job_id": ""}), flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_nobody_is_blamed_for_a_process_that_was_stopped() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STOPPED, stdout=subprocess.PIPE, env=dict(os.environ)
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"ready\n"
+    process.send_signal(signal.SIGSTOP)
+    await asyncio.sleep(1.5)
+    process.send_signal(signal.SIGCONT)
+    assert (await process.stdout.read()).split()[-1] == b"None"
+    await process.wait()

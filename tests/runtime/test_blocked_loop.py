@@ -1,0 +1,104 @@
+"""A handler that blocks the event loop: it is named, probes go on answering, and the fence holds."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replica, Replicas, leader_of, runs, schedule, times_run_twice, until_runs
+
+APP = """
+import os, threading, time
+from piko import PikoApp
+
+app = PikoApp(name="trial")
+api_app = app.api_app
+main = threading.get_ident()
+
+@api_app.get("/mine")
+async def mine():
+    return {"in_the_thread_of_the_jobs": threading.get_ident() == main}
+
+@app.job(job_id="quick")
+async def quick(ctx, scheduled_time):
+    pass
+
+@app.job(job_id="blocks")
+async def blocks(ctx, scheduled_time):
+    if not os.path.exists("blocked"):
+        open("blocked", "w").close()
+        print("blocks now", flush=True)
+        a_call_that_takes_long()
+
+def a_call_that_takes_long():
+    time.sleep(float(os.environ["BLOCK_S"]))
+"""
+
+
+def events(replica: Replica, name: str) -> list[dict[str, Any]]:
+    lines = (line for line in replica.process.output.splitlines() if line.startswith("{"))
+    return [event for event in map(json.loads, lines) if event["event"] == name]
+
+
+async def test_a_blocked_event_loop_is_named_answers_probes_and_is_fenced(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replicas.write(APP)
+    pair = [
+        replicas.start(database.dsn, name=name, environment={"BLOCK_S": "12", "PIKO_LOG_FORMAT": "json"})
+        for name in ("one", "two")
+    ]
+    leader, standby = await leader_of(*pair)
+    await schedule(database, "quick", coalesce=0)
+    await until_runs(database, "quick", 1)
+    await schedule(database, "blocks", '{"seconds": 1}', max_attempts=2)
+    leader.process.wait_for_line("blocks now")
+    (begun,) = await wait_until_async(
+        lambda: events(leader, "event_loop_blocked"), timeout=5, what="the handler to be named"
+    )
+    assert begun["job_id"] == "blocks"
+    assert "a_call_that_takes_long" in begun["stack"]
+    assert "await" in begun["remedy"]
+    await standby.until_ready("leader", within=10)
+    assert leader.get("/healthz") == (200, "ok\n")
+    status, why = leader.get("/readyz")
+    assert (status, f"by job blocks, run {begun['run_id']}" in why) == (503, True)
+    assert 'piko_event_loop_blocked_total{job_id="blocks"} 1.0' in leader.get("/metrics")[1]
+    (ended,) = await wait_until_async(
+        lambda: events(leader, "event_loop_free"), timeout=15, what="the event loop to turn again"
+    )
+    assert ended["blocked_s"] > 11
+    await leader.until_ready("standby")
+
+    async def recorded() -> list[Any]:
+        return await database.execute(
+            "SELECT state FROM job_run WHERE state = 'RUNNING' AND job_id = 'blocks'"
+        )
+
+    async def none_is_stuck() -> bool:
+        return not await recorded()
+
+    await wait_until_async(none_is_stuck, timeout=10, what="the run that blocked to be given up")
+    assert next(state for _, state, attempt in await runs(database, "blocks") if attempt == 1) == "LOST"
+    before = len(await runs(database, "quick", "SUCCESS"))
+    done = await until_runs(database, "quick", before + 2)
+    assert times_run_twice(done) == []
+
+
+async def test_a_loop_that_stays_blocked_turns_liveness_red(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    replicas.write(APP)
+    replica = replicas.start(
+        migrated_mariadb.dsn, environment={"BLOCK_S": "600", "PIKO_BLOCKED_LOOP_FATAL_S": "2"}
+    )
+    await replica.until_ready()
+    assert replica.get("/mine") == (200, '{"in_the_thread_of_the_jobs":true}')
+    assert replica.get("/nothing")[0] == 404
+    await schedule(migrated_mariadb, "blocks")
+    replica.process.wait_for_line("blocks now")
+    await replica.until("/healthz", 503, "the event loop of the jobs has been blocked for")
+    replica.process.kill()
