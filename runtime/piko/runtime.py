@@ -32,6 +32,7 @@ from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
+from piko.scheduler.retention import Retention
 from piko.settings import Settings
 from piko.store import migrate
 from piko.store.backfills import BackfillStore
@@ -40,6 +41,7 @@ from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import open_database
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import LeaseStore
+from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
 from piko.store.states import StateStore
@@ -162,6 +164,13 @@ class Runtime:
             lease_name=settings.leader_name,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
+        retention = Retention(
+            store=RetentionStore(database=self.database),
+            elector=self.elector,
+            clock=clock,
+            metrics=metrics,
+            max_age_s=settings.history_max_age_s,
+        )
         self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
@@ -173,6 +182,7 @@ class Runtime:
             recall,
             self.dispatcher,
             *([self._taker] if settings.executor == "replicas" else []),
+            retention,
         )
         self._supervisor = Supervisor(metrics=metrics)
         self._tasks: dict[str, asyncio.Task[None]] = {}

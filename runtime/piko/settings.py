@@ -68,6 +68,9 @@ class Settings(BaseModel):
         "leader", description="where runs execute: in the leader's process, or in every replica"
     )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
+    history_max_age_s: float = Field(
+        2_592_000.0, gt=0, description="how long runs of deleted jobs and of ended backfills are kept at most"
+    )
 
     cpu_backend: Literal["processes", "dask"] = Field(
         "processes", description="where app.cpu_manager computes: on this machine, or on a Dask cluster"

@@ -31,6 +31,7 @@ NAMES = {
     "piko_jobs_running": "gauge",
     "piko_leader_status": "gauge",
     "piko_leader_transitions_total": "counter",
+    "piko_locks_pruned_total": "counter",
     "piko_part_restarts_total": "counter",
     "piko_persistence_batch_size": "histogram",
     "piko_persistence_dead_letter_total": "counter",
@@ -41,6 +42,7 @@ NAMES = {
     "piko_persistence_spilled_total": "counter",
     "piko_reconcile_duration_seconds": "histogram",
     "piko_reconcile_total": "counter",
+    "piko_runs_pruned_total": "counter",
     "piko_runs_queued": "gauge",
 }
 """What dashboards and alerts are written against."""

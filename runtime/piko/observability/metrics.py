@@ -75,6 +75,12 @@ class Metrics:
         )
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
         self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
+        self.runs_pruned = Counter(
+            "piko_runs_pruned", "Rows of job_run that were old enough to be deleted.", registry=registry
+        )
+        self.locks_pruned = Counter(
+            "piko_locks_pruned", "Rows of job_lock that were old enough to be deleted.", registry=registry
+        )
         self.reconciles = Counter(
             "piko_reconcile", "Comparisons of rows with the plan.", ["outcome"], registry=registry
         )
