@@ -22,6 +22,7 @@ from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.execution.recall import Recall
+from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
 from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
@@ -164,6 +165,7 @@ class Runtime:
             lease_name=settings.leader_name,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
+        self._recovery = Recovery(runs=runs, metrics=metrics, folder=settings.spool_dir)
         retention = Retention(
             store=RetentionStore(database=self.database),
             elector=self.elector,
@@ -215,6 +217,9 @@ class Runtime:
         if self._waits_for is not None:
             return [self._waits_for]
         reasons = [f"{name} fails: {error}" for name, error in self._supervisor.failing.items()]
+        if self.dispatcher.ledger.failing is not None:
+            what = "nothing starts any more" if self.dispatcher.ledger.full else "they are in memory only"
+            reasons.append(f"ends of runs cannot be kept on disk, {what}: {self.dispatcher.ledger.failing}")
         if self.plan.stale_since is not None:
             reasons.append(
                 f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
@@ -258,6 +263,7 @@ class Runtime:
             if await self._prepared():
                 await self._operate()
         finally:
+            await self.dispatcher.ledger.close()
             await self.writer.close()
             self.ended.set()
             await self.database.close()
@@ -288,6 +294,7 @@ class Runtime:
                 return status.message
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
+            await self._recovery.recover()
             await self._instances.beat(self.instance)
             await DefinitionStore(database=self.database).publish(await self._definitions())
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
@@ -347,7 +354,8 @@ class Runtime:
 
     async def _sign_off(self) -> None:
         await _end(self._tasks["heartbeat"])
-        await self._instances.stop(self.instance)
+        if not len(self.dispatcher.ledger):  # else a leader would give up runs whose ends are on disk
+            await self._instances.stop(self.instance)
 
 
 async def first_of(*awaited: Awaitable[object]) -> None:

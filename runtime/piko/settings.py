@@ -85,7 +85,8 @@ class Settings(BaseModel):
         None, description="scheduler of the Dask cluster, for example tcp://dask-scheduler:8786"
     )
     spool_dir: Path = Field(
-        Path(".piko/spool"), description="folder in which write intents outlive the process; its own volume"
+        Path(".piko/spool"),
+        description="folder in which write intents and ends of runs outlive the process; its own volume",
     )
     spool_fsync: bool = Field(
         True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"

@@ -75,6 +75,22 @@ class Metrics:
         )
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
         self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
+        self.outcomes_pending = Gauge(
+            "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
+        )
+        self.outcomes_spooled = Counter(
+            "piko_outcomes_spooled",
+            "Ends of runs put on disk while the database was away.",
+            registry=registry,
+        )
+        self.outcomes_recovered = Counter(
+            "piko_outcomes_recovered", "Ends of runs that a process which is gone had left on disk.", ["how"],
+            registry=registry,
+        )  # fmt: skip
+        self.outcome_spool_errors = Counter(
+            "piko_outcome_spool_errors", "Failures to keep ends of runs on disk, or to read them.",
+            registry=registry,
+        )  # fmt: skip
         self.runs_pruned = Counter(
             "piko_runs_pruned", "Rows of job_run that were old enough to be deleted.", registry=registry
         )
