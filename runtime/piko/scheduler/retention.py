@@ -20,7 +20,7 @@ from piko.store.leases import Fence
 from piko.store.retention import EndedRow, JobFacts, RetentionStore
 
 _BATCH = 500
-_ROUND_S = 300.0
+_ROUND_S = 900.0
 _RESTS = 5.0
 _LONGEST_REST_S = 2.0
 _AGAIN_S = 5.0
