@@ -22,6 +22,7 @@ from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.execution.recall import Recall
+from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
 from piko.leadership.elector import Elector, Standing
 from piko.leadership.heartbeat import Heartbeat
@@ -33,6 +34,7 @@ from piko.scheduler.configs import ConfigBook
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
+from piko.scheduler.retention import Retention
 from piko.settings import Settings
 from piko.store import migrate
 from piko.store.backfills import BackfillStore
@@ -41,6 +43,7 @@ from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import open_database
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import LeaseStore
+from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
 from piko.store.states import StateStore
@@ -163,6 +166,14 @@ class Runtime:
             lease_name=settings.leader_name,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
+        self._recovery = Recovery(runs=runs, metrics=metrics, folder=settings.spool_dir)
+        retention = Retention(
+            store=RetentionStore(database=self.database),
+            elector=self.elector,
+            clock=clock,
+            metrics=metrics,
+            max_age_s=settings.history_max_age_s,
+        )
         self.writer = writer
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
@@ -174,6 +185,7 @@ class Runtime:
             recall,
             self.dispatcher,
             *([self._taker] if settings.executor == "replicas" else []),
+            retention,
         )
         self._supervisor = Supervisor(metrics=metrics)
         self.watchdog = Watchdog(clock=clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s)
@@ -217,6 +229,9 @@ class Runtime:
         if blockage is not None:
             blocked_s = self.watchdog.blocked_for_s
             reasons.append(f"the event loop has been blocked for {blocked_s:.0f} s by {blockage.by}")
+        if self.dispatcher.ledger.failing is not None:
+            what = "nothing starts any more" if self.dispatcher.ledger.full else "they are in memory only"
+            reasons.append(f"ends of runs cannot be kept on disk, {what}: {self.dispatcher.ledger.failing}")
         if self.plan.stale_since is not None:
             reasons.append(
                 f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
@@ -261,6 +276,7 @@ class Runtime:
                 if await self._prepared():
                     await self._operate()
         finally:
+            await self.dispatcher.ledger.close()
             await self.writer.close()
             self.ended.set()
             await self.database.close()
@@ -291,6 +307,7 @@ class Runtime:
                 return status.message
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
+            await self._recovery.recover()
             await self._instances.beat(self.instance)
             await DefinitionStore(database=self.database).publish(await self._definitions())
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
@@ -350,7 +367,8 @@ class Runtime:
 
     async def _sign_off(self) -> None:
         await _end(self._tasks["heartbeat"])
-        await self._instances.stop(self.instance)
+        if not len(self.dispatcher.ledger):  # else a leader would give up runs whose ends are on disk
+            await self._instances.stop(self.instance)
 
 
 async def first_of(*awaited: Awaitable[object]) -> None:

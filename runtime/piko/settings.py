@@ -68,6 +68,9 @@ class Settings(BaseModel):
         "leader", description="where runs execute: in the leader's process, or in every replica"
     )
     max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
+    history_max_age_s: float = Field(
+        2_592_000.0, gt=0, description="how long runs of deleted jobs and of ended backfills are kept at most"
+    )
 
     cpu_backend: Literal["processes", "dask"] = Field(
         "processes", description="where app.cpu_manager computes: on this machine, or on a Dask cluster"
@@ -82,7 +85,8 @@ class Settings(BaseModel):
         None, description="scheduler of the Dask cluster, for example tcp://dask-scheduler:8786"
     )
     spool_dir: Path = Field(
-        Path(".piko/spool"), description="folder in which write intents outlive the process; its own volume"
+        Path(".piko/spool"),
+        description="folder in which write intents and ends of runs outlive the process; its own volume",
     )
     spool_fsync: bool = Field(
         True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"

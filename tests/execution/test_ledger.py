@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from piko.execution.ledger import Ledger
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
 from piko.store.leases import Fence
+from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome
 from piko.store.runs import RunStore
 from piko.store.watermarks import WatermarkMove
@@ -36,16 +39,18 @@ from tests.store.making import (
 class Bench:
     """A ledger, and what it told of its batches."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, folder: Path, **values: Any) -> None:
         self.recorded: list[list[Outcome]] = []
         self.refused: list[tuple[list[Outcome], Fence]] = []
         self.metrics = Metrics()
         self.runs = RunStore(database=database)
         self.ledger = Ledger(
             runs=self.runs,
+            spool=OutcomeSpool.of_instance(folder, "one", fsync=False),
             metrics=self.metrics,
             recorded=self.recorded.append,
             refused=lambda outcomes, fence: self.refused.append((outcomes, fence)),
+            **values,
         )
 
     async def claim(self, fence: Fence, number: int) -> list[Outcome]:
@@ -71,8 +76,8 @@ class Bench:
 
 
 @asynccontextmanager
-async def working(database: Database) -> AsyncIterator[Bench]:
-    bench = Bench(database)
+async def working(database: Database, folder: Path, **values: Any) -> AsyncIterator[Bench]:
+    bench = Bench(database, folder, **values)
     task = asyncio.create_task(bench.ledger.run())
     try:
         yield bench
@@ -80,11 +85,12 @@ async def working(database: Database) -> AsyncIterator[Bench]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+        await bench.ledger.close()
 
 
 @pytest.fixture
-async def bench(emptied_database: TestDatabase) -> AsyncIterator[tuple[Bench, Database]]:
-    async with opened(emptied_database) as database, working(database) as made:
+async def bench(emptied_database: TestDatabase, tmp_path: Path) -> AsyncIterator[tuple[Bench, Database]]:
+    async with opened(emptied_database) as database, working(database, tmp_path) as made:
         yield made, database
 
 
@@ -148,14 +154,14 @@ async def test_an_outcome_of_a_run_that_ended_in_another_way_frees_its_place_and
 
 
 async def test_outcomes_are_kept_while_the_database_is_away_and_written_when_it_returns(
-    emptied_database: TestDatabase,
+    emptied_database: TestDatabase, tmp_path: Path
 ) -> None:
     if emptied_database.kind == "sqlite":
         pytest.skip("there is no way that could be cut")
     async with (
         cuttable(emptied_database) as (way, beyond),
         opened(beyond) as database,
-        working(database) as bench,
+        working(database, tmp_path) as bench,
     ):
         fence = await lead(database)
         outcomes = await bench.claim(fence, 3)
@@ -175,13 +181,15 @@ async def test_outcomes_are_kept_while_the_database_is_away_and_written_when_it_
         assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 3
 
 
-async def test_outcomes_whose_commit_is_cut_off_are_written_once(emptied_database: TestDatabase) -> None:
+async def test_outcomes_whose_commit_is_cut_off_are_written_once(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
     if emptied_database.kind == "sqlite":
         pytest.skip("there is no connection to cut")
     async with (
         cuttable(emptied_database) as (way, beyond),
         opened(beyond) as database,
-        working(database) as bench,
+        working(database, tmp_path) as bench,
     ):
         fence = await lead(database)
         outcomes = await bench.claim(fence, 3)

@@ -33,6 +33,11 @@ NAMES = {
     "piko_jobs_running": "gauge",
     "piko_leader_status": "gauge",
     "piko_leader_transitions_total": "counter",
+    "piko_locks_pruned_total": "counter",
+    "piko_outcome_spool_errors_total": "counter",
+    "piko_outcomes_pending": "gauge",
+    "piko_outcomes_recovered_total": "counter",
+    "piko_outcomes_spooled_total": "counter",
     "piko_part_restarts_total": "counter",
     "piko_persistence_batch_size": "histogram",
     "piko_persistence_dead_letter_total": "counter",
@@ -43,6 +48,7 @@ NAMES = {
     "piko_persistence_spilled_total": "counter",
     "piko_reconcile_duration_seconds": "histogram",
     "piko_reconcile_total": "counter",
+    "piko_runs_pruned_total": "counter",
     "piko_runs_queued": "gauge",
 }
 """What dashboards and alerts are written against."""
@@ -55,6 +61,7 @@ LABELS = {
     "piko_db_errors_total": {"part"},
     "piko_job_missed_total": {"job_id", "reason"},
     "piko_job_run_total": {"job_id", "status"},
+    "piko_outcomes_recovered_total": {"how"},
     "piko_leader_status": {"host"},
     "piko_part_restarts_total": {"part"},
     "piko_reconcile_total": {"outcome"},
@@ -69,6 +76,7 @@ def used() -> Metrics:
     metrics.reconciles.labels("ok").inc()
     metrics.leader.labels("here").set(1)
     metrics.db_errors.labels("ledger").inc()
+    metrics.outcomes_recovered.labels("recorded").inc()
     metrics.part_restarts.labels("ledger").inc()
     metrics.job_duration.labels("job").observe(0.2, {"run_id": "run-1"})
     metrics.job_start_delay.labels("job").observe(0.2)

@@ -27,7 +27,7 @@ def test_every_setting_is_told_with_its_default_and_meaning() -> None:
     for name, field in Settings.model_fields.items():
         default = field.default
         shown = str(default).lower() if isinstance(default, bool) else str(default)
-        shown = f"{default:g}" if isinstance(default, float) else shown
+        shown = f"{default:.12g}" if isinstance(default, float) else shown
         expected[name] = ["required" if field.is_required() else f"`{shown}`", field.description]
     assert table("Settings") == expected
 

@@ -1,8 +1,9 @@
 """Outcomes on their way to the database.
 
 They are written in batches that form by themselves: what arrives while one batch is being written is the
-next. Where the database is away they are kept and written when it returns; where another replica took the
-leadership away by then, the fence refuses them and they are dropped, for the new leader judges those runs.
+next. Where the database is away they are kept, in memory and on disk, and written when it returns; where
+another replica took the leadership away by then, the fence refuses them and they are dropped, for the new
+leader judges those runs.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from dataclasses import replace
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
+from piko.execution.backlog import BOUND, Backlog
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
 
@@ -25,7 +28,7 @@ log = get_logger(__name__)
 
 
 class Ledger:
-    """Writes outcomes; `recorded` and `refused` hear of each batch."""
+    """Writes outcomes; `recorded` and `refused` hear of each batch. `bound`: so many are kept in memory."""
 
     name = "ledger"
 
@@ -33,29 +36,41 @@ class Ledger:
         self,
         *,
         runs: RunStore,
+        spool: OutcomeSpool,
         metrics: Metrics,
         recorded: Callable[[list[Outcome]], None],
         refused: Callable[[list[Outcome], OutcomeFence], None],
+        bound: int = BOUND,
     ) -> None:
         self._runs = runs
         self._metrics = metrics
         self._recorded = recorded
         self._refused = refused
-        self._pending: list[tuple[Outcome, OutcomeFence]] = []
+        self._backlog = Backlog(spool=spool, metrics=metrics, bound=bound)
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
-        return len(self._pending)
+        return len(self._backlog)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more ends could be kept: nothing new may start."""
+        return self._backlog.full
+
+    @property
+    def failing(self) -> str | None:
+        """Why outcomes cannot be kept on disk, where that is needed."""
+        return self._backlog.failing
 
     @property
     def run_ids(self) -> set[str]:
         """Runs whose end is not written yet."""
-        return {outcome.run.run_id for outcome, _ in self._pending}
+        return self._backlog.run_ids
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
-        self._pending.append((outcome, fence))
+        self._backlog.put(outcome, fence)
         self._idle.clear()
         self._arrived.set()
 
@@ -66,26 +81,30 @@ class Ledger:
     async def run(self) -> None:
         """Write what arrives, until cancelled."""
         while True:
-            if not self._pending:
+            if not await self._backlog.refill():
                 self._idle.set()
                 self._arrived.clear()
                 await self._arrived.wait()
-            fence, batch = self._next_batch()
+                continue
+            fence, pending = self._backlog.next_batch(_BATCH)
+            batch = [item.outcome for item in pending]
             try:
-                told = await self._runs.finish(batch, fence)
+                with self._backlog.watched():
+                    told = await self._runs.finish(batch, fence)
             except DatabaseUnavailableError as error:
                 self._metrics.db_errors.labels(self.name).inc()
-                log.warning("outcomes_kept", outcomes=len(self._pending), error=str(error))
+                self._backlog.database_is_away()
+                log.warning("outcomes_kept", outcomes=len(self), error=str(error))
                 await asyncio.sleep(_PAUSE_S)
                 continue
             except FencedError as error:
-                self._take(batch)
+                self._backlog.written(pending)
                 log.error(
                     "outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error)
                 )
                 self._refused(batch, fence)
                 continue
-            self._take(batch)
+            self._backlog.written(pending)
             self._recorded(
                 [
                     self._count(outcome) if outcome.run.run_id in told else _without_effect(outcome)
@@ -93,24 +112,20 @@ class Ledger:
                 ]
             )
 
+    async def close(self) -> None:
+        """Leave on disk what is not written, after `run` has ended."""
+        await self._backlog.close()
+
     def _count(self, outcome: Outcome) -> Outcome:
-        self._metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
-        if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
-            self._metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
+        count_end(self._metrics, outcome)
         return outcome
 
-    def _next_batch(self) -> tuple[OutcomeFence, list[Outcome]]:
-        """What is written next: of one fence, and of each run what was told first."""
-        fence = self._pending[0][1]
-        first: dict[str, Outcome] = {}
-        for outcome, its in self._pending[:_BATCH]:
-            if its == fence:
-                first.setdefault(outcome.run.run_id, outcome)
-        return fence, list(first.values())
 
-    def _take(self, batch: list[Outcome]) -> None:
-        done = {id(outcome) for outcome in batch}
-        self._pending = [item for item in self._pending if id(item[0]) not in done]
+def count_end(metrics: Metrics, outcome: Outcome) -> None:
+    """Count a run that ended as `outcome` says."""
+    metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
+    if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
+        metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
 
 
 def _without_effect(outcome: Outcome) -> Outcome:

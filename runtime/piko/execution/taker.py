@@ -116,7 +116,7 @@ class Taker:
 
     async def _take_offered(self) -> None:
         room = self._max_concurrent_runs - len(self._executor)
-        if room <= 0 or not self._plan.loaded:
+        if room <= 0 or self._ledger.full or not self._plan.loaded:
             return
         waiting = await self._runs.count_offered()
         if waiting == 0:

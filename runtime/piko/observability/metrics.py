@@ -82,6 +82,28 @@ class Metrics:
         self.loop_blocked_seconds = Counter(
             "piko_event_loop_blocked_seconds", "How long it was blocked.", ["job_id"], registry=registry
         )
+        self.outcomes_pending = Gauge(
+            "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
+        )
+        self.outcomes_spooled = Counter(
+            "piko_outcomes_spooled",
+            "Ends of runs put on disk while the database was away.",
+            registry=registry,
+        )
+        self.outcomes_recovered = Counter(
+            "piko_outcomes_recovered", "Ends of runs that a process which is gone had left on disk.", ["how"],
+            registry=registry,
+        )  # fmt: skip
+        self.outcome_spool_errors = Counter(
+            "piko_outcome_spool_errors", "Failures to keep ends of runs on disk, or to read them.",
+            registry=registry,
+        )  # fmt: skip
+        self.runs_pruned = Counter(
+            "piko_runs_pruned", "Rows of job_run that were old enough to be deleted.", registry=registry
+        )
+        self.locks_pruned = Counter(
+            "piko_locks_pruned", "Rows of job_lock that were old enough to be deleted.", registry=registry
+        )
         self.reconciles = Counter(
             "piko_reconcile", "Comparisons of rows with the plan.", ["outcome"], registry=registry
         )

@@ -34,6 +34,7 @@ from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
 from piko.store.leases import Fence
+from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence, Run
 from piko.store.runs import RunStore
 from piko.store.states import JobState, StateStore
@@ -107,7 +108,10 @@ class Dispatcher:
         self.executor = Executor(
             app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
         )
-        self.ledger = Ledger(runs=runs, metrics=metrics, recorded=self._recorded, refused=self._refused)
+        spool = OutcomeSpool.of_instance(settings.spool_dir, instance.instance_id, fsync=settings.spool_fsync)
+        self.ledger = Ledger(
+            runs=runs, spool=spool, metrics=metrics, recorded=self._recorded, refused=self._refused
+        )
 
     async def run(self) -> None:
         """Lead whenever leadership comes, until cancelled."""
@@ -144,6 +148,9 @@ class Dispatcher:
             if moment - looked_at_queue >= self._settings.poll_interval_s:
                 await self._look_at_queue(term)
                 looked_at_queue = moment
+            if self.ledger.full:  # how more runs end could not be kept
+                await self._wake(_AGAIN_S)
+                continue
             async with self._claiming:
                 await self._claim_due(term)
                 await self._start_waiting(term)

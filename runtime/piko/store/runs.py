@@ -230,7 +230,7 @@ class RunStore:
             for outcome in outcomes:
                 run_id = outcome.run.run_id
                 end = ends.get(run_id)
-                if isinstance(fence, InstanceFence) and end is not None and not end.belongs_to(fence):
+                if isinstance(fence, InstanceFence) and (end is None or not end.belongs_to(fence)):
                     continue
                 if end is None or end.state not in FINAL_STATES:
                     started_at = outcome.started_at or (None if end is None else end.started_at)

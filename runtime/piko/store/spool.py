@@ -8,17 +8,16 @@ a living owner hold, so that a pod that starts on the volume of its predecessor 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from piko.errors import SpoolError
+from piko.store.owned_file import OwnedFile, make_folder, ranges, told
 
 T = TypeVar("T")
 
@@ -52,17 +51,11 @@ class DeadLetter:
     died_at: str
 
 
-class SpoolFile:
+class SpoolFile(OwnedFile):
     """One file of the spool, open in this process. Not for use by several threads at once."""
 
     def __init__(self, path: Path, *, fsync: bool = True) -> None:
-        self.path = path
-        self._lock = _lock(path)
-        with _told(path):
-            self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
-            self._connection.executescript(_TABLES)
+        super().__init__(path, tables=_TABLES, fsync=fsync)
 
     def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
         """Keep (sink, body); returns when they are on disk, with their ids."""
@@ -75,7 +68,7 @@ class SpoolFile:
 
     def take(self, sink: str, *, after: int, limit: int) -> list[Kept]:
         """The next intents of `sink` after the id `after`; they stay until they are removed."""
-        with _told(self.path):
+        with told(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM intent WHERE sink = ? AND id > ? ORDER BY id LIMIT ?",
                 (sink, after, limit),
@@ -85,7 +78,7 @@ class SpoolFile:
     def remove(self, ids: Sequence[int]) -> None:
         """They are delivered."""
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", _ranges(ids))
+            connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", ranges(ids))
 
     def bury(self, kept: Kept, sink: str, error: str) -> None:
         """Move an intent to the dead letters."""
@@ -99,13 +92,13 @@ class SpoolFile:
 
     def counts(self) -> dict[str, int]:
         """How many intents wait, by sink."""
-        with _told(self.path):
+        with told(self.path):
             return dict(
                 self._connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall()
             )
 
     def dead_letters(self) -> list[DeadLetter]:
-        with _told(self.path):
+        with told(self.path):
             return _dead_letters(self._connection)
 
     def replay(self, ids: Sequence[int]) -> None:
@@ -124,7 +117,7 @@ class SpoolFile:
 
     def adopt(self, other: SpoolFile) -> int:
         """Take over what `other` holds, then remove it; after a crash in between it is delivered twice."""
-        with _told(other.path):
+        with told(other.path):
             intents = other._connection.execute("SELECT sink, body FROM intent ORDER BY id").fetchall()
             dead = other._connection.execute("SELECT sink, body, error, died_at FROM dead_letter").fetchall()
         with self._transaction() as connection:
@@ -135,40 +128,15 @@ class SpoolFile:
         other.delete()
         return len(intents)
 
-    def delete(self) -> None:
-        """Remove the file, empty or taken over."""
-        with suppress(sqlite3.Error):
-            self._connection.close()
-        for suffix in ("", "-wal", "-shm"):
-            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
-        self._release()
-
     def close(self) -> None:
         """Close; a file in which nothing is left is removed."""
-        with _told(self.path):
+        with told(self.path):
             held = "SELECT EXISTS (SELECT 1 FROM intent) OR EXISTS (SELECT 1 FROM dead_letter)"
             empty = not self._connection.execute(held).fetchone()[0]
         if empty:
             self.delete()
-            return
-        self._connection.close()
-        self._release()
-
-    def _release(self) -> None:
-        Path(f"{self.path}.lock").unlink(missing_ok=True)
-        os.close(self._lock)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _told(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        else:
+            self.leave()
 
 
 class Spool:
@@ -214,13 +182,7 @@ class Spool:
         return self._file
 
     def _open(self) -> int:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SpoolError(
-                f"setting `spool_dir` = {str(self.folder)!r}: cannot be made: {error.strerror}; "
-                "name a folder that this process may write to and that outlives it"
-            ) from None
+        make_folder(self.folder)
         self._file = SpoolFile(self.folder / f"{self._name}.spool", fsync=self._fsync)
         for path in sorted(self.folder.glob("*.spool")):
             if path != self._file.path:
@@ -231,23 +193,12 @@ class Spool:
 
 def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
     """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`."""
-    with _told(path):
+    with told(path):
         connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
         try:
             return _counts(connection), _dead_letters(connection)
         finally:
             connection.close()
-
-
-def _ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """`ids` as first and last of each unbroken stretch: batches are mostly one."""
-    ranges: list[tuple[int, int]] = []
-    for item in sorted(ids):
-        if ranges and item <= ranges[-1][1] + 1:
-            ranges[-1] = ranges[-1][0], item
-        else:
-            ranges.append((item, item))
-    return ranges
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:
@@ -257,24 +208,3 @@ def _counts(connection: sqlite3.Connection) -> dict[str, int]:
 def _dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
     rows = connection.execute("SELECT id, sink, body, error, died_at FROM dead_letter ORDER BY id")
     return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
-
-
-def _lock(path: Path) -> int:
-    try:
-        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SpoolError(f"spool {path}: cannot be opened: {error.strerror}; check `spool_dir`") from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise SpoolError(f"spool {path} is in use by a process that runs; stop it first") from None
-    return descriptor
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise SpoolError(f"spool {path}: {error}; is its disk full, or read-only?") from error

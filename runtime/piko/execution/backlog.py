@@ -1,0 +1,225 @@
+"""Outcomes that are not written yet: in memory, and on disk where the database stays away.
+
+In good times nothing touches the disk. When the database is away, what is pending is copied to the spool, so
+that it outlives this process; and beyond `bound` outcomes it is there alone. The order stays: `at hand` comes
+first, then what is on disk alone, then what arrived behind that and has yet to get there.
+
+Where the disk refuses, memory is all there is. Then `failing` says why, and at `bound` the backlog is `full`:
+who could start new runs has to leave it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from piko.errors import SpoolError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.outcome_spool import Account, OutcomeSpool
+from piko.store.run_rows import Outcome, OutcomeFence
+
+BOUND = 10_000
+_CHUNK = 500
+_PATIENCE_S = 2.0
+_AGAIN_S = 1.0
+_CLOSE_S = 5.0
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """An outcome on its way; `number` where it lies on disk, too."""
+
+    outcome: Outcome
+    fence: OutcomeFence
+    number: int | None = None
+    written: bool = False
+
+
+class Backlog:
+    """What a ledger has yet to write."""
+
+    def __init__(self, *, spool: OutcomeSpool, metrics: Metrics, bound: int = BOUND) -> None:
+        self._spool = spool
+        self._metrics = metrics
+        self._bound = bound
+        self._at_hand: deque[Pending] = deque()
+        self._behind: deque[Pending] = deque()
+        self._on_disk: dict[int, str] = {}
+        """On disk alone: the run of each number."""
+        self._read_to = 0
+        self._stale: list[int] = []
+        self._away = False
+        self._keeper: asyncio.Task[None] | None = None
+        self.failing: str | None = None
+
+    def __len__(self) -> int:
+        return self._in_memory + len(self._on_disk)
+
+    @property
+    def _in_memory(self) -> int:
+        return len(self._at_hand) + len(self._behind)
+
+    @property
+    def full(self) -> bool:
+        """Whether memory is, and the disk takes nothing."""
+        return self.failing is not None and self._in_memory >= self._bound
+
+    @property
+    def run_ids(self) -> set[str]:
+        """Runs whose end is not written yet."""
+        found = {item.outcome.run.run_id for item in (*self._at_hand, *self._behind)}
+        return found.union(self._on_disk.values())
+
+    def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
+        """Take an outcome, whatever there is already: its run is over."""
+        item = Pending(outcome, fence)
+        waits_behind = self._on_disk or self._behind or len(self._at_hand) >= self._bound
+        (self._behind if waits_behind else self._at_hand).append(item)
+        self._count()
+        if self._away or waits_behind:
+            self._keep()
+
+    # ---- to the database --------------------------------------------------------------------------
+
+    async def refill(self) -> bool:
+        """Have something at hand, if there is anything."""
+        while not self._at_hand and (self._on_disk or self._behind):
+            if not self._on_disk:
+                while self._behind and len(self._at_hand) < self._bound:
+                    self._at_hand.append(self._behind.popleft())
+                break
+            try:
+                kept = await self._spool.take(after=self._read_to, limit=_CHUNK)
+            except SpoolError as error:
+                self._fails(error)
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            for number, body, account in kept:
+                if self._on_disk.pop(number, None) is None:
+                    continue
+                if account is None:
+                    log.error("outcome_unreadable", path=str(self._spool.path), body=body)
+                    continue
+                self._at_hand.append(Pending(account.outcome, account.fence, number))
+            if kept:
+                self._read_to = kept[-1].number
+            else:  # somebody has emptied the file
+                log.error("outcomes_lost", runs=sorted(self._on_disk.values()), path=str(self._spool.path))
+                self._on_disk.clear()
+        return bool(self._at_hand)
+
+    def next_batch(self, most: int) -> tuple[OutcomeFence, list[Pending]]:
+        """What is written next: of one title, and of each run what was told first."""
+        fence = self._at_hand[0].fence
+        first: dict[str, Pending] = {}
+        for item, _ in zip(self._at_hand, range(most), strict=False):
+            if item.fence == fence:
+                first.setdefault(item.outcome.run.run_id, item)
+        return fence, list(first.values())
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Around a write to the database: one that hangs is as bad as one that fails."""
+        alarm = asyncio.get_running_loop().call_later(_PATIENCE_S, self.database_is_away)
+        try:
+            yield
+        finally:
+            alarm.cancel()
+
+    def database_is_away(self) -> None:
+        """Copy to disk what is pending and what comes."""
+        self._away = True
+        self._keep()
+
+    def written(self, batch: list[Pending]) -> None:
+        """The database has taken `batch`, or refused it for good."""
+        self._away = False
+        for item in batch:
+            item.written = True
+            if item.number is not None:
+                self._stale.append(item.number)
+        self._at_hand = deque(item for item in self._at_hand if not item.written)
+        self._count()
+        if self._stale:
+            self._keep()
+
+    # ---- to the disk ------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.create_task(self._work_off(), name="outcomes to disk")
+
+    async def _work_off(self) -> None:
+        """Bring the disk up to date, until there is nothing to bring."""
+        while self._stale or self._to_keep():
+            try:
+                await self._remove_stale()
+                await self._put_next()
+            except SpoolError as error:
+                self._fails(error)
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self.failing = None
+        self.failing = None  # nothing needs the disk any more
+
+    def _to_keep(self) -> list[Pending]:
+        """What has to get to disk, in order: so that numbers grow as outcomes came."""
+        if not (self._away or self._behind):
+            return []
+        return [item for item in (*self._at_hand, *self._behind) if item.number is None]
+
+    async def _put_next(self) -> None:
+        items = self._to_keep()[:_CHUNK]
+        if not items:
+            return
+        numbers = await self._spool.put([Account(outcome=item.outcome, fence=item.fence) for item in items])
+        for item, number in zip(items, numbers, strict=True):
+            item.number = number
+            if item.written:  # meanwhile
+                self._stale.append(number)
+        self._metrics.outcomes_spooled.inc(len(items))
+        while self._behind and (first := self._behind[0].number) is not None:
+            if not self._on_disk:
+                self._read_to = first - 1
+            self._on_disk[first] = self._behind.popleft().outcome.run.run_id
+
+    async def _remove_stale(self) -> None:
+        stale = self._stale[:]
+        if stale:
+            await self._spool.remove(stale)
+            del self._stale[: len(stale)]
+
+    def _fails(self, error: SpoolError) -> None:
+        self.failing = str(error)
+        self._metrics.outcome_spool_errors.inc()
+        log.error("outcomes_not_spooled", in_memory=self._in_memory, full=self.full, error=self.failing)
+
+    def _count(self) -> None:
+        self._metrics.outcomes_pending.set(len(self))
+
+    async def close(self) -> None:
+        """Leave on disk what is pending, for the next process; after the last `written`."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait({self._keeper})
+        self._away = True
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._remove_stale()
+                while self._to_keep():
+                    await self._put_next()
+        except (SpoolError, TimeoutError) as error:
+            runs = [item.outcome.run.run_id for item in self._to_keep()]
+            log.error("outcomes_lost", runs=runs, error=str(error) or "the disk does not answer")
+        if left := sum(item.number is not None for item in self._at_hand) + len(self._on_disk):
+            log.warning("outcomes_left_on_disk", outcomes=left, path=str(self._spool.path))
+        try:
+            await self._spool.close()
+        except SpoolError as error:
+            log.error("outcome_spool_not_closed", error=str(error))

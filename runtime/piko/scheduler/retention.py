@@ -1,0 +1,131 @@
+"""Forgets what nobody needs any more, a little at a time, while this replica leads.
+
+It goes round: one job after the other, each read in pages and pruned in batches. After each step it rests for
+a multiple of the time that the step took, so that pruning takes a small share of the database however much
+there is to do, and a slow database gets more rest. What the rules are is told in `piko.scheduler.history`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+from piko.clock import Clock
+from piko.errors import DatabaseUnavailableError, FencedError
+from piko.leadership.elector import Elector, leadership
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.history import Keeping, prunable_locks
+from piko.store.leases import Fence
+from piko.store.retention import EndedRow, JobFacts, RetentionStore
+
+_BATCH = 500
+_ROUND_S = 900.0
+_RESTS = 5.0
+_LONGEST_REST_S = 2.0
+_AGAIN_S = 5.0
+
+log = get_logger(__name__)
+
+
+class Retention:
+    """Prunes runs and locks while `elector` leads: a round every `round_s` seconds.
+
+    `rests`: how many times as long as a step it rests after it.
+    """
+
+    name = "retention"
+
+    def __init__(
+        self,
+        *,
+        store: RetentionStore,
+        elector: Elector,
+        clock: Clock,
+        metrics: Metrics,
+        max_age_s: float,
+        batch: int = _BATCH,
+        round_s: float = _ROUND_S,
+        rests: float = _RESTS,
+    ) -> None:
+        self._store = store
+        self._elector = elector
+        self._clock = clock
+        self._metrics = metrics
+        self._max_age_s = max_age_s
+        self._batch = batch
+        self._round_s = round_s
+        self._rests = rests
+        self._at = ""
+        self._runs = 0
+        self._locks = 0
+
+    async def run(self) -> None:
+        """Go round, until cancelled."""
+        while True:
+            fence = await leadership(self._elector)
+            try:
+                await self.go_round(fence)
+            except FencedError:
+                self._elector.deposed(fence)
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("pruning_waits", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                await asyncio.sleep(self._round_s)
+
+    async def go_round(self, fence: Fence) -> None:
+        """Look at every job once, from where the last round was left. Raises `FencedError`."""
+        while (job_id := await self._store.next_job(self._at)) is not None:
+            if self._elector.acting != fence:
+                return
+            await self._look_at(job_id, fence)
+            self._at = job_id
+        self._at = ""
+        if self._runs or self._locks:
+            log.info("pruned", runs=self._runs, locks=self._locks)
+        self._runs = self._locks = 0
+
+    async def _look_at(self, job_id: str, fence: Fence) -> None:
+        began, now = self._clock.monotonic(), self._clock.now()
+        job = await self._store.facts(job_id)
+        await self._rest(began)
+        await self._prune_runs(job, fence, now)
+        horizon = prunable_locks(job, now=now, max_age_s=self._max_age_s)
+        if horizon is not None:
+            await self._prune_locks(job, fence, horizon)
+
+    async def _prune_runs(self, job: JobFacts, fence: Fence, now: datetime) -> None:
+        keeping = Keeping(job, now=now, max_age_s=self._max_age_s)
+        last: EndedRow | None = None
+        while True:
+            began = self._clock.monotonic()
+            page = await self._store.ended(job.job_id, before=last, limit=self._batch)
+            doomed = [run for shown in page for run in keeping.show(shown)]
+            if doomed and self._elector.acting == fence:
+                pruned = await self._store.prune_runs(job, doomed, fence)
+                self._runs += pruned
+                self._metrics.runs_pruned.inc(pruned)
+            await self._rest(began)
+            if len(page) < self._batch or self._elector.acting != fence:
+                return
+            last = page[-1]
+
+    async def _prune_locks(self, job: JobFacts, fence: Fence, horizon: datetime) -> None:
+        since: datetime | None = None
+        while self._elector.acting == fence:
+            began = self._clock.monotonic()
+            page = await self._store.prune_locks(
+                job.job_id, fence, since=since, through=horizon, limit=self._batch
+            )
+            self._locks += page.pruned
+            self._metrics.locks_pruned.inc(page.pruned)
+            await self._rest(began)
+            if page.through is None:
+                return
+            since = page.through
+
+    async def _rest(self, began: float) -> None:
+        took = self._clock.monotonic() - began
+        await asyncio.sleep(min(took * self._rests, _LONGEST_REST_S))
