@@ -18,7 +18,7 @@ COPY LICENSE README.md ./
 COPY runtime runtime
 COPY operator operator
 RUN pip wheel --no-deps --wheel-dir=/wheels . \
-    && pip install --no-index --find-links=/wheels --prefix=/installed/runtime piko \
+    && pip install --no-index --find-links=/wheels --prefix=/installed/runtime 'piko[kubernetes]' \
     && pip install --no-index --find-links=/wheels --prefix=/installed/operator 'piko[operator]'
 
 # ---- what both images share -------------------------------------------------------------------------

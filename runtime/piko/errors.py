@@ -43,6 +43,10 @@ class DatabaseUnavailableError(PikoError):
     """The database cannot be reached now; the same call may work later."""
 
 
+class LeaseUnavailableError(PikoError):
+    """The lease cannot be read or written now, where it is not the database that keeps it."""
+
+
 class SchemaVersionError(PikoError):
     """The tables in the database are older or newer than this code needs."""
 

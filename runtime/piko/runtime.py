@@ -20,12 +20,16 @@ from importlib.metadata import version
 from piko.clock import Clock, Slices
 from piko.core.identity import content_hash, host_name, new_id
 from piko.core.registry import JobDefinition, JobRegistry
-from piko.errors import DatabaseUnavailableError, PikoError
+from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, PikoError
 from piko.execution.recall import Recall
 from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
-from piko.leadership.elector import Elector, Standing
+from piko.leadership.candidacy import Standing
+from piko.leadership.database_lease import DatabaseLease
+from piko.leadership.elector import Elector
 from piko.leadership.heartbeat import Heartbeat
+from piko.leadership.kubernetes_lease import KubernetesLease
+from piko.leadership.lease import Lease
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
@@ -104,13 +108,11 @@ class Runtime:
         runs = RunStore(database=self.database)
         config_rows = ConfigStore(database=self.database)
         self.elector = Elector(
-            leases=LeaseStore(database=self.database),
+            lease=self._lease(),
+            lease_name=settings.leader_name,
             instance=self.instance,
             clock=clock,
             metrics=metrics,
-            lease_name=settings.leader_name,
-            lease_s=settings.leader_lease_s,
-            renew_interval_s=settings.leader_renew_interval_s,
             compete=settings.leader_enabled,
         )
         self.dispatcher = Dispatcher(
@@ -195,6 +197,26 @@ class Runtime:
         """Set when `run` is over, whatever the reason."""
         self._waits_for: str | None = "the database has not been looked at yet"
 
+    def _lease(self) -> Lease:
+        settings, rows = self.settings, LeaseStore(database=self.database)
+        if settings.leader_backend == "database":
+            return DatabaseLease(
+                rows=rows,
+                name=settings.leader_name,
+                instance=self.instance,
+                lease_s=settings.leader_lease_s,
+                renew_interval_s=settings.leader_renew_interval_s,
+            )
+        return KubernetesLease(
+            rows=rows,
+            name=settings.leader_name,
+            instance=self.instance,
+            clock=self._clock,
+            lease_s=settings.leader_lease_s,
+            renew_interval_s=settings.leader_renew_interval_s,
+            namespace=settings.leader_namespace,
+        )
+
     # ---- what others ask, from any thread ---------------------------------------------------------
 
     @property
@@ -276,6 +298,7 @@ class Runtime:
                 if await self._prepared():
                     await self._operate()
         finally:
+            await self.elector.close()
             await self.dispatcher.ledger.close()
             await self.writer.close()
             self.ended.set()
@@ -389,7 +412,7 @@ async def _within(seconds: float, step: Callable[[], Awaitable[None]], *, otherw
     try:
         async with asyncio.timeout(seconds):
             await step()
-    except (TimeoutError, DatabaseUnavailableError) as error:
+    except (TimeoutError, DatabaseUnavailableError, LeaseUnavailableError) as error:
         log.error(otherwise, waited_s=seconds, error=str(error) or "no answer in time")
 
 

@@ -56,6 +56,14 @@ class Settings(BaseModel):
     leader_name: str = Field(
         "default", min_length=1, max_length=255, description="replicas of one name elect one"
     )
+    leader_backend: Literal["database", "kubernetes"] = Field(
+        "database", description="what keeps the lease: the database, or a Kubernetes Lease"
+    )
+    leader_namespace: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="namespace of the Kubernetes Lease; none: that of the pod",
+    )
     leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader stays leader")
     leader_renew_interval_s: float = Field(10.0, gt=0, description="how often the leader renews")
 

@@ -41,10 +41,10 @@ def test_containers_ask_for_resources_and_bound_their_memory(variant: str) -> No
 
 
 @each_variant
-def test_the_operator_alone_gets_a_token(variant: str) -> None:
+def test_only_who_speaks_to_kubernetes_gets_a_token(variant: str) -> None:
     rendering = render(VARIANTS[variant])
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
-    assert holders <= {"Deployment piko-operator"}
+    assert holders <= {"Deployment piko-operator", "Deployment piko-runtime"}
     assert not any(account["automountServiceAccountToken"] for account in rendering.all("ServiceAccount"))
 
 
@@ -60,7 +60,9 @@ def test_every_service_account_that_a_pod_names_is_made(variant: str) -> None:
     assert {pod["serviceAccountName"] for _, pod in rendering.pod_specs()} == made
 
 
-def test_no_role_is_bound_to_the_runtime() -> None:
-    rendering = render(EXISTING_SECRET)
+def test_without_a_lease_the_operator_alone_speaks_to_kubernetes() -> None:
+    rendering = render({**EXISTING_SECRET, "runtime": {"leaderBackend": "database"}})
     bindings = [*rendering.all("RoleBinding"), *rendering.all("ClusterRoleBinding")]
     assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"piko-operator"}
+    holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
+    assert holders == {"Deployment piko-operator"}

@@ -12,17 +12,18 @@ from typing import Any
 import pytest
 
 from piko.clock import SystemClock
-from piko.leadership.elector import Elector, Standing, leadership
+from piko.leadership.candidacy import Standing
+from piko.leadership.database_lease import DatabaseLease
+from piko.leadership.elector import Elector, leadership
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
-from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 from piko.store.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.store.cutting import cuttable
-from tests.store.making import LEASE, count, opened
+from tests.store.making import LEASE, count, make_instance, opened
 
 
 class MovableClock:
@@ -55,13 +56,19 @@ class Replicas:
         renew_interval_s: float = 0.1,
         **values: Any,
     ) -> Elector:
-        elector = Elector(
-            leases=LeaseStore(database=database),
-            instance=Instance(instance_id=name, app="demo", host=f"host-{name}", pid=1, version="1.0"),
-            **{"clock": SystemClock(), "metrics": Metrics(), **values},
-            lease_name=LEASE,
+        instance = make_instance(name)
+        lease = DatabaseLease(
+            rows=LeaseStore(database=database),
+            name=LEASE,
+            instance=instance,
             lease_s=lease_s,
             renew_interval_s=renew_interval_s,
+        )
+        elector = Elector(
+            lease=lease,
+            lease_name=LEASE,
+            instance=instance,
+            **{"clock": SystemClock(), "metrics": Metrics(), **values},
         )
         self._tasks[elector] = asyncio.create_task(elector.run())
         self._stack.push_async_callback(self._end, elector)
@@ -75,6 +82,10 @@ class Replicas:
     async def vanish(self, elector: Elector) -> None:
         """As a replica that is killed."""
         await self._end(elector)
+
+    async def vanish_all(self) -> None:
+        for elector in self._tasks:
+            await self._end(elector)
 
     async def _end(self, elector: Elector) -> None:
         task = self._tasks[elector]
@@ -91,9 +102,10 @@ async def replicas() -> AsyncIterator[Replicas]:
 
 
 @pytest.fixture
-async def database(emptied_database: TestDatabase) -> AsyncIterator[Database]:
+async def database(emptied_database: TestDatabase, replicas: Replicas) -> AsyncIterator[Database]:
     async with opened(emptied_database) as made:
         yield made
+        await replicas.vanish_all()  # before their database: they would connect once more
 
 
 @asynccontextmanager

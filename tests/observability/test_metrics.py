@@ -19,6 +19,7 @@ NAMES = {
     "piko_cpu_workers_busy": "gauge",
     "piko_cpu_workers_lost_total": "counter",
     "piko_db_errors_total": "counter",
+    "piko_lease_errors_total": "counter",
     "piko_event_loop_blocked_total": "counter",
     "piko_event_loop_blocked_seconds_total": "counter",
     "piko_invalid_rows": "gauge",

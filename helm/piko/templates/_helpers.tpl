@@ -155,3 +155,15 @@ readinessProbe:
   failureThreshold: 2
   timeoutSeconds: 3
 {{- end -}}
+
+{{- /* The Lease that the runtime makes for its leader's name: piko.leadership.record.object_name. */}}
+{{- define "piko.leaseName" -}}
+{{- $said := .Values.runtime.leaderName }}
+{{- $plain := regexReplaceAll "[^a-z0-9]+" (lower $said) "-" | trimAll "-" }}
+{{- $name := printf "piko-%s" $plain }}
+{{- if and (eq $plain $said) (le (len $name) 63) -}}
+{{- $name -}}
+{{- else -}}
+{{- printf "%s-%s" ($name | trunc 54 | trimSuffix "-") (sha256sum $said | trunc 8) -}}
+{{- end -}}
+{{- end -}}

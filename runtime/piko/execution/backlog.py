@@ -55,6 +55,7 @@ class Backlog:
         self._read_to = 0
         self._stale: list[int] = []
         self._away = False
+        self._closing = False
         self._keeper: asyncio.Task[None] | None = None
         self.failing: str | None = None
 
@@ -157,7 +158,7 @@ class Backlog:
 
     async def _work_off(self) -> None:
         """Bring the disk up to date, until there is nothing to bring."""
-        while self._stale or self._to_keep():
+        while not self._closing and (self._stale or self._to_keep()):
             try:
                 await self._remove_stale()
                 await self._put_next()
@@ -205,9 +206,11 @@ class Backlog:
 
     async def close(self) -> None:
         """Leave on disk what is pending, for the next process; after the last `written`."""
-        if self._keeper is not None:
+        self._closing = True
+        if self._keeper is not None and not self._keeper.done():
+            # To its end: a call that is cancelled goes on in the file's thread, and nobody hears what it did.
+            await asyncio.wait({self._keeper}, timeout=_CLOSE_S)
             self._keeper.cancel()
-            await asyncio.wait({self._keeper})
         self._away = True
         try:
             async with asyncio.timeout(_CLOSE_S):

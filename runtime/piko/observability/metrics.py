@@ -115,6 +115,9 @@ class Metrics:
             "piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry
         )
         self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
+        self.lease_errors = Counter(
+            "piko_lease_errors", "Failed calls to the Kubernetes Lease.", registry=registry
+        )
         self.leader_transitions = Counter(
             "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
         )

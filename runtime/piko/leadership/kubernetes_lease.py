@@ -1,0 +1,224 @@
+"""The lease as a `coordination.k8s.io/v1` Lease; the epoch in the database.
+
+Both are needed to lead: a renewal first prolongs the row in `leader_lease`, then the Lease. So a replica
+that has lost the database loses the Lease in time to one that has not, and one that has lost the API server
+ceases to lead at its deadline. A Lease is no fence, as client-go says of its own election: the epoch is, and
+it is taken in the database after the Lease was won.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from piko.clock import Clock
+from piko.errors import LeaseUnavailableError, SettingsError
+from piko.leadership.lease import Terms
+from piko.leadership.record import Observation, Record, held_by, object_name, record_of, released
+from piko.store.instances import Instance
+from piko.store.leases import Fence, LeaseStore
+
+_API = "/apis/coordination.k8s.io/v1"
+_LOOK_S = 0.3
+_DEADLINE = 2 / 3
+"""Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_CONFLICT, _MISSING = 409, 404
+_TELLING = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLICT,)}
+"""Refusals that say how the Lease stands."""
+
+
+class KubernetesLease:
+    """Taken, renewed and released by client-go's rules, see `record`."""
+
+    def __init__(
+        self,
+        *,
+        rows: LeaseStore,
+        name: str,
+        instance: Instance,
+        clock: Clock,
+        lease_s: float,
+        renew_interval_s: float,
+        namespace: str | None = None,
+    ) -> None:
+        _find_client()
+        self._rows = rows
+        self._name = name
+        self._instance = instance
+        self._clock = clock
+        self._lease_s = lease_s
+        self._namespace = namespace or own_namespace()
+        self._object = object_name(name)
+        self._timeout_s = max(renew_interval_s, 1.0)
+        self._observation = Observation()
+        self._client: Any = None
+        look_s = min(_LOOK_S, renew_interval_s)
+        self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
+
+    async def take(self, *, force: bool) -> int | None:
+        await self._rows.read(self._name)  # who cannot reach the database does not compete
+        if not await self._hold(force=force):
+            return None
+        return await self._rows.acquire(
+            self._name,
+            holder=self._instance.instance_id,
+            host=self._instance.host,
+            lease_s=self._lease_s,
+            force=True,  # the Lease has decided
+        )
+
+    async def renew(self, fence: Fence) -> bool:
+        if not await self._rows.renew(fence, holder=self._instance.instance_id, lease_s=self._lease_s):
+            return False
+        held = await self._hold(force=False)
+        if held is None:
+            raise LeaseUnavailableError(f"{self._what}: it was changed by somebody just now")
+        return held
+
+    async def release(self) -> None:
+        # The row first: who takes the Lease next must not find a holder there, whose runs it would fence off.
+        # Without the database the Lease is given up all the same.
+        try:
+            await self._rows.release(self._name, holder=self._instance.instance_id)
+        finally:
+            record = await self._read()
+            if record is not None and record.holder == self._instance.instance_id:
+                await self._write(record, released(record, now=self._clock.now()))
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    @property
+    def _what(self) -> str:
+        return f"Lease {self._namespace}/{self._object}"
+
+    async def _hold(self, *, force: bool) -> bool | None:
+        """Write this instance into the record if it may be taken; None: somebody else wrote just now."""
+        me = self._instance.instance_id
+        record = await self._read()
+        self._observation.see(record, at=self._clock.monotonic())
+        if not force and not self._observation.may_be_taken(by=me, at=self._clock.monotonic()):
+            return False
+        spec = held_by(me, record, lease_s=self._lease_s, now=self._clock.now())
+        return True if await self._write(record, spec) else None
+
+    async def _read(self) -> Record | None:
+        status, body = await self._call("GET", f"{self._collection}/{quote(self._object)}")
+        return None if status == _MISSING else record_of(body)
+
+    async def _write(self, before: Record | None, spec: Mapping[str, Any]) -> bool:
+        """Create or replace the Lease; False where it is not `before` any more."""
+        metadata: dict[str, Any] = {"name": self._object, "namespace": self._namespace}
+        if before is None:
+            method, path = "POST", self._collection
+            metadata["labels"] = {"app.kubernetes.io/managed-by": "piko"}
+        else:
+            method, path = "PUT", f"{self._collection}/{quote(self._object)}"
+            metadata["resourceVersion"] = before.version
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": metadata,
+            "spec": dict(spec),
+        }
+        status, _ = await self._call(method, path, body=lease)
+        return status not in (_CONFLICT, _MISSING)
+
+    @property
+    def _collection(self) -> str:
+        return f"{_API}/namespaces/{quote(self._namespace)}/leases"
+
+    async def _call(self, method: str, path: str, *, body: object = None) -> tuple[int, Any]:
+        """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_TELLING` says."""
+        import aiohttp
+        from kubernetes_asyncio.client import ApiException
+
+        try:
+            client = await self._connected()
+            response = await client.call_api(
+                path,
+                method,
+                header_params={"Accept": "application/json", "Content-Type": "application/json"},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=self._timeout_s,
+            )
+            text = await response.text()
+            status = int(response.status)
+        except ApiException as error:
+            status, text = int(error.status or 0), str(error.reason)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise LeaseUnavailableError(
+                f"{self._what}: the API server is not reached: {type(error).__name__} {error}"
+            ) from error
+        if status in _TELLING[method]:
+            return status, None
+        if not 200 <= status < 300:
+            raise LeaseUnavailableError(f"{self._what}: {method} was answered with {status}: {_reason(text)}")
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            raise LeaseUnavailableError(f"{self._what}: the answer to {method} is not JSON") from None
+
+    async def _connected(self) -> Any:
+        if self._client is None:
+            self._client = await _connect()
+        return self._client
+
+
+def own_namespace() -> str:
+    """The namespace of the pod that this runs in; `default` elsewhere."""
+    try:
+        return _NAMESPACE_FILE.read_text(encoding="utf-8").strip() or "default"
+    except OSError:
+        return "default"
+
+
+def _find_client() -> None:
+    try:
+        import kubernetes_asyncio  # noqa: F401
+    except ImportError:
+        raise SettingsError(
+            'setting `leader_backend` = "kubernetes" needs the package kubernetes-asyncio, which is not '
+            "installed: install piko[kubernetes], or set PIKO_LEADER_BACKEND to database"
+        ) from None
+
+
+async def _connect() -> Any:
+    """A client of the cluster that the pod runs in, else of the one that KUBECONFIG names."""
+    from kubernetes_asyncio.client import ApiClient, Configuration
+    from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
+
+    configuration = Configuration()
+    try:
+        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except ConfigException:
+        try:
+            # Said explicitly: the client remembers what the variable was when it was imported.
+            path = os.environ.get("KUBECONFIG") or None
+            await load_kube_config(config_file=path, client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise LeaseUnavailableError(
+                f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
+                "run it in a cluster, set KUBECONFIG, or set PIKO_LEADER_BACKEND to database"
+            ) from None
+    return ApiClient(configuration)
+
+
+def _reason(text: str) -> str:
+    """What the API server says of a refusal, with the remedy for the likely one."""
+    try:
+        said = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        said = text[:200]
+    if "forbidden" in said.lower():
+        said += "; its ServiceAccount needs get, create and update on leases.coordination.k8s.io"
+    return said

@@ -1,0 +1,109 @@
+"""The record in a Kubernetes Lease, and who may take it: pure.
+
+The rules are those of client-go's leader election, so that Piko's replicas behave in a cluster as every other
+controller does:
+
+- Clocks of replicas may differ by any amount. A record's times only say that it has changed; how long it has
+  not is counted here, on the monotonic clock, from when the change was first seen.
+- A record expires by the duration that it names itself, not by the reader's settings.
+- Whoever takes over adds one to `leaseTransitions` and writes `acquireTime`; a renewal leaves both.
+- A record without a holder was released, and may be taken at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any
+
+_LONGEST_NAME = 63
+_RELEASED_S = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """A Lease as it was read. `version` is its resourceVersion; `duration_s` is None where it names none."""
+
+    version: str
+    holder: str | None
+    duration_s: float | None
+    acquired_at: str | None
+    transitions: int
+    spec: Mapping[str, Any]
+
+
+class Observation:
+    """What this replica has seen of the record, and since when."""
+
+    def __init__(self) -> None:
+        self.record: Record | None = None
+        self._seen_at = 0.0
+
+    def see(self, record: Record | None, *, at: float) -> None:
+        """`record` (None: there is none) was read by a request that ended at `at`, monotonic seconds."""
+        if self.record is None or record is None or record.spec != self.record.spec:
+            self._seen_at = at
+        self.record = record
+
+    def may_be_taken(self, *, by: str, at: float) -> bool:
+        """Whether `by` may write itself into the record."""
+        record = self.record
+        if record is None or not record.holder or record.holder == by or record.duration_s is None:
+            return True
+        return at >= self._seen_at + record.duration_s
+
+
+def record_of(lease: Mapping[str, Any]) -> Record:
+    """The record of a Lease as the API server tells it."""
+    spec = lease.get("spec") or {}
+    duration = spec.get("leaseDurationSeconds")
+    return Record(
+        version=lease["metadata"]["resourceVersion"],
+        holder=spec.get("holderIdentity") or None,
+        duration_s=None if duration is None else float(duration),
+        acquired_at=spec.get("acquireTime"),
+        transitions=int(spec.get("leaseTransitions") or 0),
+        spec=spec,
+    )
+
+
+def held_by(holder: str, before: Record | None, *, lease_s: float, now: datetime) -> dict[str, Any]:
+    """The spec that makes `holder` the holder, or renews its hold."""
+    renews = before is not None and before.holder == holder
+    transitions = 0 if before is None else before.transitions + (not renews)
+    return {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": ceil(lease_s),
+        "acquireTime": before.acquired_at if before is not None and renews else _written(now),
+        "renewTime": _written(now),
+        "leaseTransitions": transitions,
+    }
+
+
+def released(before: Record, *, now: datetime) -> dict[str, Any]:
+    """The spec without a holder."""
+    return {
+        "leaseDurationSeconds": _RELEASED_S,
+        "acquireTime": _written(now),
+        "renewTime": _written(now),
+        "leaseTransitions": before.transitions,
+    }
+
+
+def object_name(leader_name: str) -> str:
+    """The name of the Lease for a setting `leader_name`, which may hold what names of objects may not."""
+    plain = re.sub(r"[^a-z0-9]+", "-", leader_name.lower()).strip("-")
+    name = f"piko-{plain}"
+    if plain == leader_name and len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(leader_name.encode()).hexdigest()[:8]
+    return f"{name[: _LONGEST_NAME - 9].rstrip('-')}-{digest}"
+
+
+def _written(moment: datetime) -> str:
+    # Always with six digits: the API server refuses a MicroTime without them.
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,82 @@
+"""A way to the API server that can be closed, slowed down, and made to answer with a status of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from yaml import safe_load
+
+from tests.harness.control_plane import ControlPlane, write_kubeconfig
+
+
+class ApiProxy:
+    """Passes requests on as the administrator; `kubeconfig` leads to it."""
+
+    def __init__(self, control_plane: ControlPlane, folder: Path) -> None:
+        self._url = control_plane.url
+        document = safe_load(control_plane.admin_kubeconfig.read_text(encoding="utf-8"))
+        self._token = document["users"][0]["user"]["token"]
+        self._tls = ssl.create_default_context(cafile=str(control_plane.ca_file))
+        self._folder = folder
+        self.kubeconfig = folder / "proxy.kubeconfig"
+        self.status: int | None = None
+        """What requests are answered with, all or those that write."""
+        self.writes_only = False
+        self.delay_s = 0.0
+        self.closed = False
+        self.requests = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests += 1
+        if self.closed:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        if self.status is not None and (not self.writes_only or request.method != "GET"):
+            body = {"kind": "Status", "status": "Failure", "message": "as the test wants it"}
+            return web.json_response(body, status=self.status, headers={"Retry-After": "1"})
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        async with self._session.request(
+            request.method,
+            f"{self._url}{request.path_qs}",
+            data=await request.read(),
+            headers=headers,
+            ssl=self._tls,
+        ) as answer:
+            return web.Response(
+                body=await answer.read(), status=answer.status, content_type="application/json"
+            )
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[ApiProxy]:
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self.handle)
+        runner = web.AppRunner(application, shutdown_timeout=0.1, access_log=None)
+        async with aiohttp.ClientSession() as self._session:
+            await runner.setup()
+            site = web.TCPSite(runner, "127.0.0.1", 0)
+            await site.start()
+            try:
+                port = _port(runner)
+                nothing = self._folder / "none.crt"
+                nothing.touch()
+                write_kubeconfig(
+                    self.kubeconfig, url=f"http://127.0.0.1:{port}", ca_file=nothing, token="unused"
+                )
+                yield self
+            finally:
+                await runner.cleanup()
+
+
+def _port(runner: web.AppRunner) -> int:
+    address: Any = runner.addresses[0]
+    return int(address[1])

@@ -1,0 +1,85 @@
+"""Laws of a candidate, whatever is answered when."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from piko.leadership.candidacy import Candidacy, Standing
+from piko.leadership.lease import Terms
+from piko.store.leases import Fence
+
+TERMS = st.builds(
+    Terms,
+    valid_s=st.floats(0.5, 60),
+    renew_every_s=st.floats(0.05, 5),
+    look_every_s=st.floats(0.05, 1),
+)
+ANSWERS = st.lists(
+    st.tuples(
+        st.sampled_from(["won", "renewed", "unanswered", "lost"]),
+        st.floats(0, 30, width=16),
+        st.floats(0, 30, width=16),
+    ),
+    max_size=30,
+)
+
+
+@given(TERMS, ANSWERS)
+def test_a_candidate_acts_only_within_the_terms_of_its_last_renewal(
+    terms: Terms, answers: list[tuple[str, float, float]]
+) -> None:
+    candidate, now, epoch = Candidacy(terms), 100.0, 0
+    asked_last: float | None = None
+    for answer, before, took in answers:
+        now += before
+        asked_at, now = now, now + took
+        if answer == "won" and candidate.fence is None:
+            epoch += 1
+            candidate.won(Fence(name="default", epoch=epoch), asked_at=asked_at)
+            asked_last = asked_at
+        elif answer == "renewed" and candidate.fence is not None:
+            candidate.renewed(asked_at=asked_at)
+            asked_last = asked_at
+        elif answer == "unanswered" and candidate.fence is not None:
+            candidate.unanswered(now)
+        elif answer == "lost":
+            candidate.lost()
+            asked_last = None
+        acting = candidate.acting(now)
+        assert (acting is not None) == (asked_last is not None and now < asked_last + terms.valid_s)
+        assert acting in (None, candidate.fence)
+        assert (candidate.fence is None) == (candidate.standing is Standing.FOLLOWER)
+        if asked_last is not None:
+            assert candidate.acting(asked_last + terms.valid_s) is None
+
+
+@given(TERMS, ANSWERS)
+def test_the_next_question_comes_soon_and_notices_the_deadline(
+    terms: Terms, answers: list[tuple[str, float, float]]
+) -> None:
+    candidate = Candidacy(terms)
+    candidate.won(Fence(name="default", epoch=1), asked_at=100.0)
+    now = 100.0
+    for answer, before, _ in answers:
+        now += before
+        if answer == "renewed":
+            candidate.renewed(asked_at=now)
+        else:
+            candidate.unanswered(now)
+        left = 100 + terms.valid_s - now
+        assert 0 < candidate.pause(now) <= max(terms.renew_every_s, 1)
+        assert 0 < candidate.patience(now) <= max(terms.renew_every_s, 1.0)
+        if answer != "renewed" and candidate.standing is Standing.LEADER and left > 0.05:
+            assert candidate.patience(now) <= max(left, terms.valid_s)
+        if candidate.standing is Standing.SUSPENDED:
+            assert candidate.fence == Fence(name="default", epoch=1), "it resumes under the same epoch"
+
+
+def test_a_renewal_that_is_late_is_tried_again_more_often() -> None:
+    candidate = Candidacy(Terms(valid_s=10, renew_every_s=2, look_every_s=0.3))
+    assert candidate.pause(0) == 0.3
+    candidate.won(Fence(name="default", epoch=1), asked_at=0)
+    assert candidate.pause(0.1) == 2
+    assert candidate.pause(2.5) == 0.4
+    assert candidate.pause(9.95) <= 0.05 + 1e-6

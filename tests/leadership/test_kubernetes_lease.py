@@ -1,0 +1,307 @@
+"""Leadership by a Kubernetes Lease, on a real API server, through everything that can happen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piko.clock import Clock, SystemClock
+from piko.leadership.candidacy import Standing
+from piko.leadership.elector import Elector, leadership
+from piko.leadership.kubernetes_lease import KubernetesLease
+from piko.observability.metrics import Metrics
+from piko.store.engine import Database
+from piko.store.instances import InstanceStore
+from piko.store.leases import Fence, LeaseStore
+from piko.store.migrate import upgrade
+from tests.harness.control_plane import ControlPlane
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.leadership.api_proxy import ApiProxy
+from tests.store.cutting import cuttable
+from tests.store.making import LEASE, make_instance, opened
+
+LEASE_S = 3.0
+RETRY_S = 0.5
+
+
+class WrongClock(SystemClock):
+    """The machine's clock, and so much off."""
+
+    def __init__(self, off: timedelta) -> None:
+        self._off = off
+
+    def now(self) -> datetime:
+        return super().now() + self._off
+
+
+class Candidates:
+    """Electors of one Lease, each as a task."""
+
+    def __init__(self, *, namespace: str, monkeypatch: pytest.MonkeyPatch, stack: AsyncExitStack) -> None:
+        self.namespace = namespace
+        self._monkeypatch = monkeypatch
+        self._stack = stack
+        self._tasks: dict[Elector, asyncio.Task[None]] = {}
+
+    def make(
+        self, database: Database, name: str, *, clock: Clock | None = None, metrics: Metrics | None = None
+    ) -> Elector:
+        clock = clock or SystemClock()
+        instance = make_instance(name)
+        lease = KubernetesLease(
+            rows=LeaseStore(database=database),
+            name=LEASE,
+            instance=instance,
+            clock=clock,
+            lease_s=LEASE_S,
+            renew_interval_s=RETRY_S,
+            namespace=self.namespace,
+        )
+        return Elector(
+            lease=lease, lease_name=LEASE, instance=instance, clock=clock, metrics=metrics or Metrics()
+        )
+
+    async def start(
+        self, database: Database, name: str, *, proxy: ApiProxy | None = None, **values: Any
+    ) -> Elector:
+        """Begin, by way of `proxy`; it is connected when this returns."""
+        if proxy is not None:
+            self._monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig))
+        elector = self.make(database, name, **values)
+        before = 0 if proxy is None else proxy.requests
+        self._tasks[elector] = asyncio.create_task(elector.run())
+        self._stack.push_async_callback(self.vanish, elector)
+        if proxy is not None:
+            await wait_until_async(lambda: proxy.requests > before, timeout=10, what="a first look")
+        return elector
+
+    async def stop(self, elector: Elector) -> None:
+        await self._end(elector)
+        await elector.release()
+
+    async def vanish(self, elector: Elector) -> None:
+        await self._end(elector)
+        await elector.close()
+
+    async def vanish_all(self) -> None:
+        for elector in self._tasks:
+            await self.vanish(elector)
+
+    async def _end(self, elector: Elector) -> None:
+        task = self._tasks[elector]
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+        assert task.cancelled(), f"the elector ended by itself: {task.exception()!r}"
+
+
+@pytest.fixture
+def way(control_plane: ControlPlane, tmp_path: Path) -> Callable[[str], ApiProxy]:
+    def make(name: str) -> ApiProxy:
+        folder = tmp_path / name
+        folder.mkdir()
+        return ApiProxy(control_plane, folder)
+
+    return make
+
+
+@pytest.fixture
+async def proxy(way: Callable[[str], ApiProxy]) -> AsyncIterator[ApiProxy]:
+    async with way("proxy").serving() as serving:
+        yield serving
+
+
+@pytest.fixture
+async def candidates(
+    namespace: str, proxy: ApiProxy, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Candidates]:
+    monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig))
+    async with AsyncExitStack() as stack:
+        yield Candidates(namespace=namespace, monkeypatch=monkeypatch, stack=stack)
+
+
+@pytest.fixture
+async def database(mariadb: TestDatabase, candidates: Candidates) -> AsyncIterator[Database]:
+    await upgrade(mariadb.dsn)
+    async with opened(mariadb) as made:
+        yield made
+        await candidates.vanish_all()
+
+
+async def until_acting(elector: Elector, *, within: float = 15) -> Fence:
+    async with asyncio.timeout(within):
+        return await leadership(elector)
+
+
+async def until(elector: Elector, standing: Standing, *, within: float = 15) -> None:
+    await wait_until_async(
+        lambda: elector.standing is standing, timeout=within, what=f"{standing}", interval=0.01
+    )
+
+
+async def only_then_acts(second: Elector, *, after: Elector, within: float = 15) -> Fence:
+    def acting() -> Fence | None:
+        assert after.acting is None or second.acting is None, "two act at once"
+        return second.acting
+
+    fence = await wait_until_async(acting, timeout=within, what="the other to take over", interval=0.005)
+    assert fence is not None
+    return fence
+
+
+def lease_spec(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
+    answer = control_plane.kubectl("-n", namespace, "get", "lease", "piko-default", "-o", "json")
+    spec: dict[str, Any] = json.loads(answer.stdout)["spec"]
+    return spec
+
+
+async def test_one_leads_renews_and_hands_over_at_once(
+    candidates: Candidates, database: Database, control_plane: ControlPlane
+) -> None:
+    one = await candidates.start(database, "one")
+    assert await until_acting(one) == Fence(name=LEASE, epoch=1)
+    first = lease_spec(control_plane, candidates.namespace)
+    assert (first["holderIdentity"], first["leaseDurationSeconds"]) == ("one", 3)
+    two = await candidates.start(database, "two")
+
+    def renewed() -> bool:
+        assert one.acting is not None
+        assert two.acting is None
+        return bool(lease_spec(control_plane, candidates.namespace)["renewTime"] != first["renewTime"])
+
+    await wait_until_async(renewed, timeout=10, what="a renewal", interval=0.3)
+    assert lease_spec(control_plane, candidates.namespace)["acquireTime"] == first["acquireTime"]
+    await candidates.stop(one)
+    assert (await until_acting(two, within=2)).epoch == 2
+    assert lease_spec(control_plane, candidates.namespace)["leaseTransitions"] == 1
+
+
+async def test_a_clean_release_leaves_the_runs_alone_and_a_takeover_fences_them(
+    candidates: Candidates, database: Database, mariadb: TestDatabase
+) -> None:
+    for name in ("one", "two"):
+        await InstanceStore(database=database).beat(make_instance(name))
+    one = await candidates.start(database, "one")
+    await until_acting(one)
+    await candidates.stop(one)
+    two = await candidates.start(database, "two")
+    await until_acting(two)
+    await candidates.vanish(two)
+    three = await candidates.start(database, "three")
+    assert await only_then_acts(three, after=two) == Fence(name=LEASE, epoch=3)
+    rows = await mariadb.execute("SELECT instance_id, fenced_epoch FROM runtime_instance ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("one", None), ("two", 2)]
+
+
+@pytest.mark.parametrize("trouble", ["closed", "slow", 500, 429, 403, 409, "409 to writes"])
+async def test_without_the_api_leadership_ends_at_its_deadline_and_resumes_where_nobody_took_over(
+    trouble: str | int, candidates: Candidates, database: Database, proxy: ApiProxy
+) -> None:
+    one = await candidates.start(database, "one")
+    fence = await until_acting(one)
+    if trouble == "closed":
+        proxy.closed = True
+    elif trouble == "slow":
+        proxy.delay_s = 60
+    else:
+        proxy.status, proxy.writes_only = int(str(trouble)[:3]), "writes" in str(trouble)
+    await until(one, Standing.SUSPENDED)
+    assert one.acting is None
+    assert one.fence == fence
+    proxy.closed, proxy.delay_s, proxy.status = False, 0.0, None
+    assert await until_acting(one) == fence, "nobody took over: it goes on under its epoch"
+
+
+async def test_a_slow_api_is_no_reason_to_end(
+    candidates: Candidates, database: Database, proxy: ApiProxy
+) -> None:
+    one = await candidates.start(database, "one")
+    fence = await until_acting(one)
+    proxy.delay_s = 0.3
+    before = proxy.requests
+    while proxy.requests < before + 6:
+        assert one.acting == fence
+        await asyncio.sleep(0.02)
+
+
+async def test_who_alone_is_cut_off_from_the_api_is_followed_and_never_do_two_act(
+    candidates: Candidates, database: Database, proxy: ApiProxy, way: Callable[[str], ApiProxy]
+) -> None:
+    async with way("another").serving() as another:
+        one = await candidates.start(database, "one", proxy=proxy)
+        await until_acting(one)
+        two = await candidates.start(database, "two", proxy=another)
+        proxy.closed = True
+        assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
+        proxy.closed = False
+        await until(one, Standing.FOLLOWER)
+        await candidates.vanish_all()
+
+
+async def test_who_alone_is_cut_off_from_the_database_is_followed(
+    candidates: Candidates, database: Database, mariadb: TestDatabase
+) -> None:
+    async with cuttable(mariadb) as (cut, beyond), opened(beyond) as far:
+        one = await candidates.start(far, "one")
+        await until_acting(one)
+        two = await candidates.start(database, "two")
+        cut.close()
+        assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
+        cut.open()
+        await until(one, Standing.FOLLOWER)
+        await candidates.vanish_all()
+
+
+async def test_wrong_clocks_change_nothing(candidates: Candidates, database: Database) -> None:
+    one = await candidates.start(database, "one", clock=WrongClock(timedelta(minutes=10)))
+    await until_acting(one)
+    two = await candidates.start(database, "two", clock=WrongClock(timedelta(minutes=-10)))
+    loop = asyncio.get_running_loop()
+    until_then = loop.time() + LEASE_S + 1
+    while loop.time() < until_then:
+        assert one.acting is not None
+        assert two.acting is None
+        await asyncio.sleep(0.02)
+    await candidates.vanish(one)
+    assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
+
+
+async def test_a_replica_that_is_frozen_past_its_lease_acts_no_more(
+    candidates: Candidates, database: Database
+) -> None:
+    one = await candidates.start(database, "one")
+    old = await until_acting(one)
+    two = await candidates.start(database, "two")
+    await candidates._end(one)  # its task stands still, as under SIGSTOP
+    new = await until_acting(two)
+    assert one.acting is None
+    assert old.epoch < new.epoch
+
+
+async def test_of_a_hundred_that_race_one_leads(
+    candidates: Candidates, database: Database, control_plane: ControlPlane
+) -> None:
+    electors = [await candidates.start(database, f"racer-{number}") for number in range(100)]
+    epochs: list[int] = []
+
+    def leader(*, after: int) -> Elector | None:
+        acting = [each for each in electors if each.acting is not None]
+        assert len(acting) <= 1
+        found = acting[0] if acting and acting[0].fence and acting[0].fence.epoch > after else None
+        if found is not None and found.fence is not None:
+            epochs.append(found.fence.epoch)
+        return found
+
+    first = await wait_until_async(lambda: leader(after=0), timeout=30, what="a leader", interval=0.01)
+    await candidates.stop(first)
+    await wait_until_async(lambda: leader(after=epochs[0]), timeout=30, what="the next", interval=0.01)
+    assert epochs[1] > epochs[0]
+    assert lease_spec(control_plane, candidates.namespace)["leaseTransitions"] >= 1
