@@ -8,7 +8,7 @@ RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test bench-schedules constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test soak bench-schedules constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 
 test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
 	$(BIN)/pytest -n 3 --dist=worksteal
+
+soak: setup ## three replicas under failures at random, 10 minutes; SECONDS=… SEED=… REPLICAS=… EXECUTOR=replicas
+	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --replicas $(or $(REPLICAS),3) \
+	  --executor $(or $(EXECUTOR),leader) $(if $(SEED),--seed $(SEED))
 
 bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
 	$(BIN)/python -m benchmarks.schedules

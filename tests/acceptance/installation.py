@@ -70,8 +70,12 @@ class Installation:
 
     def start_replica(self, name: str) -> Replica:
         port = free_port()
+        kubeconfig = self.control_plane.service_account_kubeconfig(self.namespace, "piko-runtime")
         environment = {
             **self._environment("Deployment", "runtime"),
+            # What a pod finds in the folder of its ServiceAccount.
+            "KUBECONFIG": str(kubeconfig),
+            "PIKO_LEADER_NAMESPACE": self.namespace,
             **_SHORT_LEASE,
             "PIKO_HTTP_PORT": str(port),
             "HOSTNAME": name,

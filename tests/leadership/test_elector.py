@@ -390,3 +390,22 @@ async def test_through_cuts_at_random_never_two_act_and_epochs_only_grow(
         assert epochs == sorted(set(epochs))
         for elector in electors:
             await replicas.vanish(elector)
+
+
+async def test_a_leader_that_vanishes_within_a_transaction_does_not_keep_its_lease_for_ever(
+    replicas: Replicas, database: Database, emptied_database: TestDatabase
+) -> None:
+    """Its connection hangs, and the server holds its locks until it gives the transaction up."""
+    async with cut_off(emptied_database) as (way, beyond):
+        first = await replicas.start(beyond, "one", lease_s=0.6)
+        fence = await until_acting(first)
+        async with beyond.engine.connect() as connection:
+            await fence.hold(connection)
+            way.swallow(questions=True, answers=True)
+            await replicas.vanish(first)
+            second = await replicas.start(database, "two", lease_s=0.6)
+            async with asyncio.timeout(40):
+                assert (await leadership(second)).epoch == 2
+            way.close()
+            await connection.invalidate()
+        await replicas.vanish_all()

@@ -20,6 +20,10 @@ class CuttableWay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._closed = False
         self._cut_after_commit = False
+        self._questions_vanish = False
+        self._answers_vanish = False
+        self.delay_s = 0.0
+        """How long each question is held up."""
         self.cuts = 0
 
     def close(self) -> None:
@@ -29,8 +33,12 @@ class CuttableWay:
             writer.transport.abort()
 
     def open(self) -> None:
-        """End `close`."""
-        self._closed = False
+        """End `close` and `swallow`."""
+        self._closed = self._questions_vanish = self._answers_vanish = False
+
+    def swallow(self, *, questions: bool = False, answers: bool = False) -> None:
+        """Lose what goes in one direction; connections stay and hang."""
+        self._questions_vanish, self._answers_vanish = questions, answers
 
     def cut_next_commit(self) -> None:
         """The next COMMIT reaches the server and works; its answer never arrives."""
@@ -62,6 +70,10 @@ class CuttableWay:
                 if self._cut_after_commit and data[4:] == b"\x03COMMIT":
                     self._cut_after_commit = False
                     cut.set()
+                if self.delay_s:
+                    await asyncio.sleep(self.delay_s)
+                if self._questions_vanish:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()
@@ -74,6 +86,8 @@ class CuttableWay:
                 if cut.is_set():  # the server has answered, so it has committed
                     self.cuts += 1
                     break
+                if self._answers_vanish:
+                    continue
                 writer.write(data)
                 await writer.drain()
         writer.transport.abort()

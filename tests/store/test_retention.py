@@ -15,11 +15,11 @@ from sqlalchemy import insert
 from piko.clock import SystemClock
 from piko.core.types import RunState
 from piko.errors import FencedError
+from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector, leadership
 from piko.observability.metrics import Metrics
 from piko.scheduler.retention import Retention
 from piko.store.engine import Database
-from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 from piko.store.migrate import upgrade
 from piko.store.retention import RetentionStore
@@ -28,7 +28,7 @@ from piko.store.tables import job_lock, job_run
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.scheduler.test_history import kept_by_sorting
-from tests.store.making import LEASE, lead, make_batch, make_run, make_state, opened
+from tests.store.making import LEASE, lead, make_batch, make_instance, make_run, make_state, opened
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 LONG_AGO = NOW - timedelta(days=20)
@@ -96,15 +96,11 @@ async def kept(database: TestDatabase, table: str = "job_run") -> list[str]:
 async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Retention, Fence, Metrics]]:
     """Retention on a replica that leads, in a hurry."""
     metrics, clock = Metrics(), SystemClock()
-    elector = Elector(
-        leases=LeaseStore(database=database),
-        instance=Instance(instance_id="one", app="demo", host="host", pid=1, version="1.0"),
-        clock=clock,
-        metrics=metrics,
-        lease_name=LEASE,
-        lease_s=600,
-        renew_interval_s=100,
+    instance = make_instance()
+    lease = DatabaseLease(
+        rows=LeaseStore(database=database), name=LEASE, instance=instance, lease_s=600, renew_interval_s=100
     )
+    elector = Elector(lease=lease, lease_name=LEASE, instance=instance, clock=clock, metrics=metrics)
     task = asyncio.create_task(elector.run())
     try:
         fence = await leadership(elector)

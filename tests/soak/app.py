@@ -1,0 +1,52 @@
+"""What the replicas of a soak run: jobs that note their own beginnings and ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import time
+from typing import Any
+
+from piko import PikoApp
+
+app = PikoApp(name="soak")
+_notes = os.open(os.environ["SOAK_NOTES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+
+def _note(ctx: Any, what: str) -> None:
+    window = ctx.get("data_interval")
+    line = {
+        "what": what,
+        "job_id": ctx["job_id"],
+        "run_id": ctx["run_id"],
+        "attempt": ctx["attempt"],
+        "scheduled": ctx["scheduled_time"].isoformat(),
+        "window_start": None if window is None else window.start.isoformat(),
+        "at": time.time(),
+        "pid": os.getpid(),
+    }
+    os.write(_notes, (json.dumps(line) + "\n").encode())
+
+
+def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 0.0, **options: Any) -> None:
+    @app.job(job_id=job_id, **options)
+    async def handler(ctx: Any, scheduled_time: Any) -> None:
+        _note(ctx, "begin")
+        try:
+            await asyncio.sleep(random.uniform(*takes))
+            if random.random() < fails:
+                raise ValueError("as it happens")
+        except BaseException:
+            _note(ctx, "failed")
+            raise
+        _note(ctx, "done")
+
+
+for number in range(8):
+    _job(f"tick-{number}")
+_job("cron")
+_job("flaky", fails=0.3, max_attempts=3)
+_job("slow", takes=(1.5, 4.0))
+_job("windows", stateful=True, fails=0.05)
