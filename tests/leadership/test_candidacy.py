@@ -23,6 +23,7 @@ ANSWERS = st.lists(
     ),
     max_size=30,
 )
+ROUNDING = 1e-9
 
 
 @given(TERMS, ANSWERS)
@@ -60,18 +61,20 @@ def test_the_next_question_comes_soon_and_notices_the_deadline(
 ) -> None:
     candidate = Candidacy(terms)
     candidate.won(Fence(name="default", epoch=1), asked_at=100.0)
-    now = 100.0
+    now = renewed_at = 100.0
     for answer, before, _ in answers:
         now += before
         if answer == "renewed":
+            renewed_at = now
             candidate.renewed(asked_at=now)
         else:
             candidate.unanswered(now)
-        left = 100 + terms.valid_s - now
+        left = renewed_at + terms.valid_s - now
         assert 0 < candidate.pause(now) <= max(terms.renew_every_s, 1)
-        assert 0 < candidate.patience(now) <= max(terms.renew_every_s, 1.0)
-        if answer != "renewed" and candidate.standing is Standing.LEADER and left > 0.05:
-            assert candidate.patience(now) <= max(left, terms.valid_s)
+        assert 0 < candidate.patience(now) <= max(terms.valid_s / 2, 1) + ROUNDING
+        if left > 0.05:
+            assert candidate.patience(now) <= left + ROUNDING, "the deadline is noticed"
+            assert candidate.patience(now) <= max(left / 2, 1) + ROUNDING, "time for one more is left"
         if candidate.standing is Standing.SUSPENDED:
             assert candidate.fence == Fence(name="default", epoch=1), "it resumes under the same epoch"
 

@@ -19,6 +19,7 @@ from piko.leadership.lease import Terms
 from piko.store.leases import Fence
 
 SOON_S = 0.05
+_ENOUGH_S = 1.0
 _UNHEARD_S = 1.0
 
 
@@ -78,12 +79,17 @@ class Candidacy:
     # ---- when -------------------------------------------------------------------------------------
 
     def patience(self, now: float) -> float:
-        """How long a question may hang: so that another comes in time, and the deadline is noticed."""
+        """How long a question may take: so that another comes in time, and the deadline is noticed.
+
+        Half of what is left, as a database that is slow needs several round trips for a new connection and
+        its transaction: an impatient leader would begin that again and again, and never get through.
+        """
         if self.fence is None:
             return self._terms.valid_s
-        patience = max(self._terms.renew_every_s / 2, 1.0)
         left = self._deadline - now
-        return min(patience, max(left, SOON_S)) if left > 0 else patience
+        if left <= 0:
+            return max(self._terms.valid_s / 2, _ENOUGH_S)
+        return min(max(left / 2, _ENOUGH_S), max(left, SOON_S))
 
     def pause(self, now: float) -> float:
         """How long to wait before the next question."""
