@@ -159,3 +159,20 @@ async def test_a_task_that_is_cancelled_within_a_transaction_leaves_no_lock_behi
     finally:
         gc.enable()
     await database.close()
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(
+    mariadb: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may have ended it: nobody is to learn that by an error."""
+    database = open_database(mariadb.dsn)
+
+    async def number() -> int:
+        async with database.transaction() as connection:
+            return int((await connection.execute(text("SELECT CONNECTION_ID()"))).scalar_one())
+
+    first = await number()
+    assert await number() == first
+    monkeypatch.setattr("piko.store.engine._IDLE_S", -1.0)
+    assert await number() != first
+    await database.close()

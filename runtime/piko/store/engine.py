@@ -19,25 +19,26 @@ from sqlalchemy import event, exc
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from piko.clock import SystemClock
 from piko.dsn import parse_dsn
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
 
-# Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
-# too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
 # Unknown column, unknown table.
 _SCHEMA_CODES = frozenset({1054, 1146})
+# Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
+# too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
 _RETRYABLE_CODES = frozenset(
     {1020, 1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
     | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
 
-
 _HANG_UP_S = 1.0
-_RECYCLE_S = 10
+_IDLE_S = 10.0
 
 # A replica that was cut off within a transaction must not keep its locks, that of the lease among them, until
 # the server notices that nobody is there: in hours, by itself. MariaDB can tell an idle transaction from an
-# idle connection; MySQL cannot, so connections live shortly. The comment is code to MariaDB alone.
+# idle connection; MySQL cannot, so one that was idle for long is not used again, and the server ends it. The
+# comment is code to MariaDB alone.
 _SESSION = (
     "time_zone = '+00:00', innodb_lock_wait_timeout = 5, wait_timeout = 20 "
     "/*M!100300 , idle_transaction_timeout = 10 */"
@@ -103,7 +104,7 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         "init_command": f"SET {_SESSION}",
     }
     shared: dict[str, Any] = {
-        "pool_recycle": _RECYCLE_S,
+        "pool_recycle": 1800,
         "pool_timeout": 10,
         "pool_use_lifo": True,
         **_PRIVATE,
@@ -121,7 +122,26 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         skip_autocommit_rollback=True,
         **shared,
     )
+    for each in (engine, autocommit):
+        _refuse_long_idle(each)
     return Database(engine=engine, autocommit=autocommit)
+
+
+def _refuse_long_idle(engine: AsyncEngine) -> None:
+    """Let the pool dial anew instead of handing out a connection that the server is about to end."""
+    monotonic = SystemClock().monotonic
+    idle_since = "idle_since"
+
+    def note(_connection: object, record: Any) -> None:
+        record.info[idle_since] = monotonic()
+
+    def refuse(_connection: object, record: Any, _proxy: object) -> None:
+        since = record.info.pop(idle_since, None)
+        if since is not None and monotonic() - since > _IDLE_S:
+            raise exc.DisconnectionError("idle for nearly as long as the server keeps it")
+
+    event.listen(engine.sync_engine, "checkin", note)
+    event.listen(engine.sync_engine, "checkout", refuse)
 
 
 async def _connect(*arguments: Any, **options: Any) -> Any:
