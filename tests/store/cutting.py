@@ -49,7 +49,11 @@ class CuttableWay:
         if self._closed:
             writer.transport.abort()
             return
-        server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+        try:
+            server_reader, server_writer = await asyncio.open_connection(self._host, self._port)
+        except OSError:  # the server is down: whoever calls is to know
+            writer.transport.abort()
+            return
         cut = asyncio.Event()
         mine = {writer, server_writer}
         self._writers |= mine

@@ -1,0 +1,251 @@
+"""A stage for failures: a database server, replicas that reach it each by a way of their own, evidence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from piko.store.migrate import upgrade
+from tests.harness.database_servers import DatabaseServer
+from tests.harness.databases import TestDatabase
+from tests.harness.ports import free_port
+from tests.harness.processes import ChildProcess
+from tests.harness.reaper import Reaper
+from tests.harness.waiting import wait_until_async
+from tests.soak.judge import Begun, Row, Rules, violations
+from tests.store.cutting import CuttableWay, cuttable
+
+SECOND = timedelta(seconds=1)
+RULES = {
+    **{f"tick-{number}": Rules(grid=SECOND) for number in range(8)},
+    "cron": Rules(grid=2 * SECOND),
+    "flaky": Rules(grid=SECOND),
+    "slow": Rules(grid=3 * SECOND),
+    "windows": Rules(grid=SECOND, stateful=True),
+}
+SCHEDULES = {
+    **{f"tick-{number}": ("interval", {"seconds": 1}) for number in range(8)},
+    "cron": ("cron", "*/2 * * * * *"),
+    "flaky": ("interval", {"seconds": 1}),
+    "slow": ("interval", {"seconds": 3}),
+    "windows": ("interval", {"seconds": 1}),
+}
+ENVIRONMENT = {
+    "PIKO_LEADER_LEASE_S": "3",
+    "PIKO_LEADER_RENEW_INTERVAL_S": "0.5",
+    "PIKO_POLL_INTERVAL_S": "0.3",
+    "PIKO_HEARTBEAT_INTERVAL_S": "1",
+    "PIKO_DRAIN_TIMEOUT_S": "2",
+    "PIKO_LOG_FORMAT": "json",
+}
+_HEAL_S = 90
+
+
+class Replica:
+    """One place in which a replica runs, again and again, over a way of its own to the database."""
+
+    def __init__(self, name: str, *, way: CuttableWay, dsn: str, stage: Stage) -> None:
+        self.name = name
+        self.way = way
+        self._dsn = dsn
+        self._stage = stage
+        self._starts = 0
+        self.frozen = False
+        self.port = 0
+        self.process = self._start()
+
+    def _start(self) -> ChildProcess:
+        self._starts += 1
+        self.port = free_port()
+        folder = self._stage.folder / self.name  # stays: what one life leaves, the next one finds
+        folder.mkdir(exist_ok=True)
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            **self._stage.environment,
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PIKO_MYSQL_DSN": self._dsn,
+            "PIKO_HTTP_PORT": str(self.port),
+            "PIKO_EXECUTOR": self._stage.executor,
+            "SOAK_NOTES": str(self._stage.notes),
+        }
+        return ChildProcess(
+            [sys.executable, "-m", "piko", "run", "tests.soak.app:app"],
+            name=self.name,
+            log=self._stage.folder / f"{self.name}.{self._starts}.log",
+            reaper=self._stage.reaper,
+            environment=environment,
+            cwd=folder,
+        )
+
+    def start(self) -> None:
+        if not self.process.running:
+            self.process = self._start()
+
+    def freeze(self) -> None:
+        if self.process.running:
+            self.process.signal(signal.SIGSTOP)
+            self.frozen = True
+
+    def thaw(self) -> None:
+        if self.frozen and self.process.running:
+            self.process.signal(signal.SIGCONT)
+        self.frozen = False
+
+    def memory_mb(self) -> float:
+        try:
+            pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0.0
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    def end(self) -> None:
+        self.thaw()
+        if self.process.running:
+            self.process.kill()
+
+
+class Stage:
+    """Replicas of the soak's app, and what they and their handlers did."""
+
+    def __init__(
+        self,
+        *,
+        server: DatabaseServer,
+        database: TestDatabase,
+        folder: Path,
+        reaper: Reaper,
+        executor: str,
+        environment: dict[str, str],
+    ) -> None:
+        self.server = server
+        self.database = database
+        self.folder = folder
+        self.reaper = reaper
+        self.executor = executor
+        self.environment = environment
+        self.notes = folder / "notes"
+        self.notes.touch()
+        self.replicas: list[Replica] = []
+        self.set_back: list[tuple[str, datetime]] = []
+
+    async def schedule(self) -> None:
+        for job_id, (kind, expression) in SCHEDULES.items():
+            values = (
+                f"'{job_id}', '{kind}', '{json.dumps(expression)}', 0, 1000000, 1000000, 3600, 0.5, 100000"
+            )
+            await self.database.execute(
+                "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, coalesce, "
+                "history_successful, history_failed, misfire_grace_s, retry_backoff_s, "
+                f"backfill_max_windows) VALUES ({values})"
+            )
+
+    async def until_all_run(self) -> None:
+        """Wait until every job has run."""
+
+        def all_noted() -> bool:
+            return len({note.job_id for note in self.begun()}) == len(RULES)
+
+        await wait_until_async(all_noted, timeout=60, what="every job to run")
+
+    async def heal(self, *, peace_s: float = 10) -> None:
+        """Let all come back, then fire nothing more, and wait until nothing is in progress."""
+        for replica in self.replicas:
+            replica.thaw()
+            replica.way.open()
+            replica.way.delay_s = 0.0
+            replica.start()
+        await asyncio.sleep(peace_s)  # some last due times in peace
+        await self.database.execute("UPDATE scheduled_job SET enabled = 0")
+
+        async def quiet() -> bool:
+            rows = await self.database.execute(
+                "SELECT COUNT(*) FROM job_run WHERE state IN ('RUNNING', 'QUEUED')"
+            )
+            return int(rows[0][0]) == 0
+
+        try:
+            await wait_until_async(quiet, timeout=_HEAL_S, what="everything to have ended", interval=0.5)
+        except AssertionError as failure:
+            print(failure)  # the judge names what is stuck
+
+    async def verdict(self) -> list[str]:
+        """Every way in which the history is not as promised."""
+        return violations(RULES, await self.rows(), self.begun(), set_back=self.set_back)
+
+    def begun(self) -> list[Begun]:
+        begun: dict[tuple[str, int], dict[str, Any]] = {}
+        order: list[dict[str, Any]] = []
+        for line in self.notes.read_text().splitlines():
+            note = json.loads(line)
+            if note["what"] == "begin":
+                order.append(note)
+                begun[note["run_id"], note["pid"]] = note
+            else:
+                begun[note["run_id"], note["pid"]]["end"] = note
+        return [
+            Begun(
+                job_id=note["job_id"],
+                scheduled=_stored(note["scheduled"]),
+                run_id=note["run_id"],
+                attempt=note["attempt"],
+                at=note["at"],
+                pid=note["pid"],
+                window_start=None if note["window_start"] is None else _stored(note["window_start"]),
+                ended_at=note["end"]["at"] if "end" in note else None,
+                succeeded="end" in note and note["end"]["what"] == "done",
+            )
+            for note in order
+        ]
+
+    async def rows(self) -> list[Row]:
+        rows = await self.database.execute(
+            "SELECT job_id, scheduled_time, run_id, attempt, state, missed_through, window_start, window_end "
+            "FROM job_run ORDER BY job_id, scheduled_time, attempt"
+        )
+        return [Row(*row) for row in rows]
+
+
+@asynccontextmanager
+async def staged(
+    *, reaper: Reaper, replicas: int, executor: str = "leader", environment: dict[str, str] | None = None
+) -> AsyncIterator[Stage]:
+    """A stage on which every job has run; all of it is ended with the block, but for the evidence."""
+    folder = Path(tempfile.mkdtemp(prefix="piko-soak-"))
+    data = folder / "database"
+    data.mkdir()
+    async with AsyncExitStack() as stack:
+        server = DatabaseServer(kind="mariadb", folder=data, reaper=reaper)
+        await asyncio.to_thread(server.start)
+        stack.callback(server.kill)
+        database = await server.create_database()
+        await upgrade(database.dsn)
+        stage = Stage(
+            server=server,
+            database=database,
+            folder=folder,
+            reaper=reaper,
+            executor=executor,
+            environment=environment or {},
+        )
+        await stage.schedule()
+        for number in range(replicas):
+            way, beyond = await stack.enter_async_context(cuttable(database))
+            replica = Replica(f"replica-{number}", way=way, dsn=beyond.dsn, stage=stage)
+            stage.replicas.append(replica)
+            stack.callback(replica.end)
+        await stage.until_all_run()
+        yield stage
+
+
+def _stored(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC).replace(tzinfo=None)
