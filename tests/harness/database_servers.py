@@ -30,13 +30,16 @@ _STOP_TIMEOUT_S = 60
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
 
 # Small and quick, and still as durable as a killed process needs: only the machine's own crash loses data.
+_QUICK = (
+    "--innodb-buffer-pool-size=64M",
+    "--innodb-flush-log-at-trx-commit=2",
+    "--innodb-doublewrite=0",
+)
+_DURABLE = ("--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1")
 _OPTIONS = (
     "--bind-address=127.0.0.1",
     "--skip-name-resolve",
     "--skip-log-bin",
-    "--innodb-buffer-pool-size=64M",
-    "--innodb-flush-log-at-trx-commit=2",
-    "--innodb-doublewrite=0",
     "--performance-schema=0",
     "--max-connections=400",
     *_AS_ROOT,
@@ -71,10 +74,14 @@ class _Flavour:
 
 
 class DatabaseServer:
-    """A server with a folder and a port of its own; the port and the data stay through stops and kills."""
+    """A server with a folder and a port of its own; the port and the data stay through stops and kills.
 
-    def __init__(self, *, kind: ServerKind, folder: Path, reaper: Reaper) -> None:
+    One that is `durable` flushes each COMMIT to disk, as in production.
+    """
+
+    def __init__(self, *, kind: ServerKind, folder: Path, reaper: Reaper, durable: bool = False) -> None:
         self.kind: ServerKind = kind
+        self._durability = _DURABLE if durable else _QUICK
         self.port = free_port()
         self._folder = folder
         self._reaper = reaper
@@ -104,6 +111,7 @@ class DatabaseServer:
                 "--no-defaults",
                 *self._flavour.options,
                 *_OPTIONS,
+                *self._durability,
                 f"--datadir={self._data}",
                 f"--tmpdir={self._folder}",
                 f"--port={self.port}",

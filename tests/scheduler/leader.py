@@ -18,9 +18,10 @@ from piko.scheduler.term import Term
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
 from piko.store.schedules import ScheduleRow
-from piko.store.states import JobState, with_outcome
+from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 from tests.scheduler.making import NOON, definition, seconds, verdict
+from tests.store.making import with_outcome
 
 
 class Leader:

@@ -23,8 +23,9 @@ from piko.scheduler.term import Term
 from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, PassedOver, Run
-from piko.store.states import JobState, with_outcome, with_plan
+from piko.store.states import JobState
 from tests.scheduler.making import NOON, definition, registry, row
+from tests.store.making import with_outcome
 
 
 class Leader:
@@ -153,7 +154,7 @@ class Leader:
         batch = draft.batch("token")
         self.passed_over.extend(batch.passed_over)
         self.completed |= set(batch.completed)
-        for state in batch.states:
+        for state in (*batch.states, *batch.moved):
             self.states[state.job_id] = state
         for move in batch.watermarks:
             self.jumps.add(move.new)
@@ -206,7 +207,7 @@ class Leader:
             self._locks[outcome.run.due_time] = outcome.retry
         if outcome.run.job_id in self.states:  # outcomes leave the columns of claims as they are
             known = self.states[outcome.run.job_id]
-            self.states[outcome.run.job_id] = with_plan(with_outcome(known, outcome), known)
+            self.states[outcome.run.job_id] = with_outcome(known, outcome)
         if outcome.watermark is not None:
             self._move(outcome.run.job_id, outcome.watermark.old, outcome.watermark.new)
         self.term.recorded([outcome], self.now)

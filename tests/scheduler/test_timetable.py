@@ -14,14 +14,18 @@ steps = st.lists(
 )
 
 
+def take(timetable: Timetable, now: datetime, most: int = 100) -> list[str]:
+    return timetable.take_due(now, most=most, priority=lambda _: 0)
+
+
 def test_jobs_come_due_earliest_first_and_leave() -> None:
     timetable = Timetable()
     timetable.put("late", NOON + seconds(2))
     timetable.put("early", NOON)
     timetable.put("future", NOON + seconds(9))
 
-    assert timetable.pop_due(NOON + seconds(2)) == ["early", "late"]
-    assert timetable.pop_due(NOON + seconds(2)) == []
+    assert take(timetable, NOON + seconds(2)) == ["early", "late"]
+    assert take(timetable, NOON + seconds(2)) == []
     assert (len(timetable), timetable.earliest()) == (1, NOON + seconds(9))
 
 
@@ -30,8 +34,8 @@ def test_a_newer_entry_replaces_the_older_one() -> None:
     timetable.put("job", NOON)
     timetable.put("job", NOON + seconds(5))
 
-    assert timetable.pop_due(NOON + seconds(4)) == []
-    assert timetable.pop_due(NOON + seconds(5)) == ["job"]
+    assert take(timetable, NOON + seconds(4)) == []
+    assert take(timetable, NOON + seconds(5)) == ["job"]
 
 
 def test_a_job_that_is_taken_out_does_not_come_due() -> None:
@@ -40,7 +44,7 @@ def test_a_job_that_is_taken_out_does_not_come_due() -> None:
     timetable.put("job", None)
 
     assert timetable.earliest() is None
-    assert timetable.pop_due(NOON) == []
+    assert take(timetable, NOON) == []
 
 
 def test_an_entry_that_moves_away_and_back_comes_due_once() -> None:
@@ -48,7 +52,7 @@ def test_an_entry_that_moves_away_and_back_comes_due_once() -> None:
     for moment in (NOON, NOON + seconds(5), NOON):
         timetable.put("job", moment)
 
-    assert timetable.pop_due(NOON + seconds(9)) == ["job"]
+    assert take(timetable, NOON + seconds(9)) == ["job"]
 
 
 def test_entries_that_are_replaced_over_and_over_take_no_room() -> None:
@@ -58,6 +62,23 @@ def test_entries_that_are_replaced_over_and_over_take_no_room() -> None:
 
     assert len(timetable._heap) < 200
     assert timetable.earliest() == NOON + seconds(9_999)
+
+
+def test_what_is_not_taken_yet_stays_due_and_the_highest_priority_goes_first() -> None:
+    timetable = Timetable()
+    for number, job_id in enumerate(("low", "high", "middle", "also high")):
+        timetable.put(job_id, NOON + seconds(number))
+    priorities = {"high": 9, "also high": 9, "middle": 5, "low": 0}
+
+    def two() -> list[str]:
+        return timetable.take_due(NOON + seconds(9), most=2, priority=priorities.__getitem__)
+
+    assert two() == ["high", "also high"]
+    assert len(timetable) == 2
+    assert timetable.earliest() in (NOON, NOON + seconds(2))
+    timetable.put("low", NOON + seconds(20))
+    assert two() == ["middle"]
+    assert timetable.earliest() == NOON + seconds(20)
 
 
 @given(steps)
@@ -75,7 +96,7 @@ def test_a_timetable_is_a_dictionary_that_knows_its_earliest(
         if look:
             now = NOON + seconds(25)
             due = sorted((at, job) for job, at in oracle.items() if at <= now)
-            assert timetable.pop_due(now) == [job for _, job in due]
+            assert take(timetable, now) == [job for _, job in due]
             oracle = {job: at for job, at in oracle.items() if at > now}
         assert timetable.earliest() == min(oracle.values(), default=None)
         assert len(timetable) == len(oracle)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from piko.core.types import DataInterval, RunState
+from piko.core.types import FAILED_STATES, DataInterval, RunState
 from piko.store.engine import Database, open_database
 from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
@@ -81,6 +82,23 @@ def make_outcome(run: Run, state: RunState = RunState.SUCCESS, **values: Any) ->
 
 def make_state(job_id: str = "job", **values: Any) -> JobState:
     return JobState(job_id=job_id, **values)
+
+
+def with_outcome(state: JobState, outcome: Outcome) -> JobState:
+    """A job's summary once `outcome` is part of it."""
+    succeeded = outcome.state is RunState.SUCCESS
+    failures = state.consecutive_failures + (outcome.state in FAILED_STATES)
+    return replace(
+        state,
+        last_run_id=outcome.run.run_id,
+        last_state=outcome.state.value,
+        last_scheduled_time=outcome.run.scheduled_time,
+        last_started_at=outcome.started_at,
+        last_duration_s=outcome.duration_s,
+        last_error=outcome.error,
+        last_success_at=outcome.finished_at if succeeded else state.last_success_at,
+        consecutive_failures=0 if succeeded else failures,
+    )
 
 
 async def lead(database: Database, holder: str = "one", *, lease_s: float = 60) -> Fence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +15,7 @@ from piko.store.instances import InstanceFence, InstanceStore
 from piko.store.leases import Fence, LeaseStore
 from piko.store.run_rows import OUTCOME_COLUMNS, Run
 from piko.store.runs import RunStore, insert_queued
-from piko.store.states import FIELDS, LAST, PLAN, StateStore, with_outcome
+from piko.store.states import FIELDS, LAST, PLAN, StateStore
 from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
@@ -32,6 +33,7 @@ from tests.store.making import (
     schedule_windows,
     set_watermark,
     watermark_of,
+    with_outcome,
     written,
 )
 
@@ -340,30 +342,6 @@ def test_claims_and_outcomes_write_columns_of_their_own() -> None:
     assert set(PLAN) | set(LAST) == {*FIELDS, "epoch"} - {"job_id"}
 
 
-@pytest.mark.parametrize(
-    ("state", "failures"),
-    [
-        (RunState.SUCCESS, 0),
-        (RunState.FAILED, 5),
-        (RunState.TIMEOUT, 5),
-        (RunState.LOST, 5),
-        (RunState.CANCELLED, 4),
-        (RunState.SKIPPED, 4),
-    ],
-)
-def test_failures_in_a_row_are_counted_until_a_success(state: RunState, failures: int) -> None:
-    before = make_state(
-        consecutive_failures=4, last_success_at=minute(-5), message="kept", cursor_at=minute(0)
-    )
-    outcome = make_outcome(make_run(), state, error="why")
-    summary = with_outcome(before, outcome)
-    assert summary.consecutive_failures == failures
-    assert summary.last_success_at == (outcome.finished_at if state is RunState.SUCCESS else minute(-5))
-    assert (summary.last_run_id, summary.last_state) == (outcome.run.run_id, state.value)
-    assert (summary.last_scheduled_time, summary.last_error) == (minute(0), "why")
-    assert (summary.message, summary.cursor_at) == ("kept", minute(0)), "the plan's own columns"
-
-
 async def test_neither_claims_nor_outcomes_touch_what_the_other_wrote(
     store: Database, runs: RunStore
 ) -> None:
@@ -383,17 +361,27 @@ async def test_neither_claims_nor_outcomes_touch_what_the_other_wrote(
     assert await states.read_all() == {"job": replace(both, cursor_at=minute(2), message=None)}
 
 
+@pytest.mark.parametrize("seed", range(4))
 async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched(
-    store: Database, runs: RunStore
+    seed: int, store: Database, runs: RunStore
 ) -> None:
+    chance = random.Random(seed)
     fence = await lead(store)
-    failing = [make_run(number) for number in range(5)]
-    await runs.claim(make_batch(*failing, states=[make_state()]), fence, now=NOW)
-    ends = [make_outcome(run, RunState.FAILED) for run in failing]
-    await runs.finish(ends[:2], fence)
-    await runs.finish(ends[2:], await title(store, fence))
-    (state,) = (await StateStore(database=store).read_all()).values()
-    assert (state.consecutive_failures, state.last_run_id) == (5, failing[-1].run_id)
+    jobs = ["job", "other", "quiet"]
+    told = {job_id: make_state(job_id, consecutive_failures=0) for job_id in jobs}
+    begun = [make_run(number, job_id=chance.choice(jobs[:2])) for number in range(40)]
+    await runs.claim(make_batch(*begun, states=list(told.values())), fence, now=NOW)
+    ends = [RunState.SUCCESS, RunState.FAILED, RunState.TIMEOUT, RunState.LOST, RunState.CANCELLED]
+    while begun:
+        now = [begun.pop(0) for _ in range(min(chance.randrange(1, 9), len(begun)))]
+        outcomes = [
+            make_outcome(run, state, error=None if state is RunState.SUCCESS else "why")
+            for run, state in zip(now, chance.choices(ends, [3, 2, 1, 1, 1], k=len(now)), strict=True)
+        ]
+        await runs.finish(outcomes, chance.choice([fence, await title(store, fence)]))
+        for outcome in outcomes:
+            told[outcome.run.job_id] = with_outcome(told[outcome.run.job_id], outcome)
+        assert await StateStore(database=store).read_all() == told
 
 
 async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_deleted(

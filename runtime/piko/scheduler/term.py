@@ -36,7 +36,7 @@ from piko.scheduler.timetable import Timetable
 from piko.scheduler.watermarks import Watermarks
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
-from piko.store.states import JobState, with_plan
+from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 
 _JOBS_AT_ONCE = 250
@@ -192,17 +192,14 @@ class Term:
     def due(self, now: datetime) -> Draft:
         """What to claim now, up to a good number of jobs. Nothing of it counts before it is `claimed`."""
         self._look_for_configs(now)
-        due = [self._plan.scheduled(job_id) for job_id in self.timetable.pop_due(now)]
-        jobs = sorted((job for job in due if job is not None), key=lambda job: -job.row.priority)
-        for job in jobs[_JOBS_AT_ONCE:]:
-            self.timetable.put(job.job_id, now)
+        due = self.timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
         draft = Draft(new_id=self._new_id, placement=self._placement, now=now)
         room = self._room()
         for run in self.startable(now):  # what waits already goes first where places are short
             room.take(self._plan.job(run.job_id))
-        for job in jobs[:_JOBS_AT_ONCE]:
-            state = self.states.get(job.job_id)
-            if state is None or state.cursor_at is None:
+        for job_id in due:
+            job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+            if job is None or state is None or state.cursor_at is None:
                 continue
             if state.schedule_hash != job.schedule.fingerprint:
                 continue  # the row was edited just now: the cursor belongs to the schedule before
@@ -214,6 +211,10 @@ class Term:
             else:
                 self._add_instants(draft, job, state, room, now)
         return draft
+
+    def _priority(self, job_id: str) -> int:
+        job = self._plan.scheduled(job_id)
+        return 0 if job is None else job.row.priority
 
     def _look_for_configs(self, now: datetime) -> None:
         """Jobs whose config has come, or has taken effect, fire again."""
@@ -250,7 +251,7 @@ class Term:
             draft.add(job, instant, waits=True)
         draft.replaced.extend(run.run_id for run in admission.replaced)
         draft.superseded.extend(admission.superseded)
-        draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=due.through), now)
+        draft.leave(state, self._reschedule(job, replace(state, cursor_at=due.through), now))
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -263,7 +264,7 @@ class Term:
         draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.states[job.job_id] = self._reschedule(job, replace(state, cursor_at=cursor), now)
+            draft.leave(state, self._reschedule(job, replace(state, cursor_at=cursor), now))
             return
         if due.watermark is not None and due.watermark != watermark:
             draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
@@ -273,14 +274,13 @@ class Term:
         trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
         draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
-        draft.states[job.job_id] = replace(state, cursor_at=due.window.end, next_run_at=following)
+        draft.leave(state, replace(state, cursor_at=due.window.end, next_run_at=following))
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
     def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
-        for job_id, state in draft.states.items():
-            self.states[job_id] = with_plan(self.states.get(job_id, state), state)
+        self.states.update(draft.states)
         refused = {run.job_id for run in draft.runs if run.window is not None and run.run_id not in won}
         for item, reason in draft.passed_over:
             if item.job_id not in refused:

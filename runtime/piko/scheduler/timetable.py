@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from datetime import datetime
 
 _SLACK = 64
@@ -13,6 +14,8 @@ class Timetable:
 
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, str]] = []
+        self._come: list[tuple[int, datetime, str]] = []
+        """What has come and was not taken yet: by falling priority, then by instant."""
         self._at: dict[str, datetime] = {}
 
     def put(self, job_id: str, at: datetime | None) -> None:
@@ -27,17 +30,29 @@ class Timetable:
                 heapq.heapify(self._heap)
 
     def earliest(self) -> datetime | None:
+        """The earliest instant; while something that has come was not taken, one that has come."""
         self._drop_replaced()
-        return self._heap[0][0] if self._heap else None
+        first = [self._come[0][1]] if self._come else []
+        if self._heap:
+            first.append(self._heap[0][0])
+        return min(first, default=None)
 
-    def pop_due(self, now: datetime) -> list[str]:
-        """The jobs whose instant has come, earliest first; they leave the timetable."""
-        due = []
-        while (at := self.earliest()) is not None and at <= now:
-            _, job_id = heapq.heappop(self._heap)
-            del self._at[job_id]
-            due.append(job_id)
-        return due
+    def take_due(self, now: datetime, *, most: int, priority: Callable[[str], int]) -> list[str]:
+        """Up to `most` jobs whose instant has come; they leave the timetable.
+
+        The highest priority comes first, then the earliest instant.
+        """
+        while self._heap and self._heap[0][0] <= now:
+            at, job_id = heapq.heappop(self._heap)
+            if self._at.get(job_id) == at:
+                heapq.heappush(self._come, (-priority(job_id), at, job_id))
+        taken: list[str] = []
+        while self._come and len(taken) < most:
+            _, at, job_id = heapq.heappop(self._come)
+            if self._at.get(job_id) == at:
+                del self._at[job_id]
+                taken.append(job_id)
+        return taken
 
     def __len__(self) -> int:
         return len(self._at)
@@ -45,3 +60,5 @@ class Timetable:
     def _drop_replaced(self) -> None:
         while self._heap and self._at.get(self._heap[0][1]) != self._heap[0][0]:
             heapq.heappop(self._heap)
+        while self._come and self._at.get(self._come[0][2]) != self._come[0][1]:
+            heapq.heappop(self._come)

@@ -21,7 +21,7 @@ from piko.store.engine import Database
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run, run_row
 from piko.store.tables import backfill, job_run
-from piko.store.upsert import upsert
+from piko.store.upsert import write_rows
 
 OPEN_STATES = (BackfillState.ACTIVE, BackfillState.PAUSED)
 
@@ -129,7 +129,7 @@ class BackfillStore:
                     taken.extend(step.runs)
             if taken:
                 rows = [run_row(run, fence, now=now) for run in taken]
-                await connection.execute(upsert(self._database, job_run, update=()), rows)
+                await write_rows(connection, self._database, job_run, rows)
         return {run.run_id: run for run in taken}
 
     async def explain(self, messages: Mapping[str, str | None], fence: Fence) -> None:

@@ -41,7 +41,7 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError(
                 f"a stored instant must be aware, got the naive {value!r}; attach its zone first"
             )
-        return value.astimezone(UTC).replace(tzinfo=None)
+        return (value if value.tzinfo is UTC else value.astimezone(UTC)).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)

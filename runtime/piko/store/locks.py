@@ -15,9 +15,7 @@ from sqlalchemy import ColumnElement, case, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.column_types import KEY
-from piko.store.engine import Database
 from piko.store.tables import job_lock
-from piko.store.upsert import upsert
 
 DueTime = tuple[str, datetime]
 """A job and its scheduled time."""
@@ -40,11 +38,9 @@ class Handover:
     to_run: str
 
 
-async def insert_locks(
-    connection: AsyncConnection, database: Database, runs: Mapping[DueTime, str], *, token: str, epoch: int
-) -> None:
-    """Insert a lock for each of `runs` (run id by due time); one that is there already stays as it is."""
-    rows = [
+def lock_rows(runs: Mapping[DueTime, str], *, token: str, epoch: int) -> list[dict[str, object]]:
+    """A lock for each of `runs` (run id by due time), in one order everywhere, against deadlocks."""
+    return [
         {
             "job_id": job_id,
             "scheduled_time": scheduled_time,
@@ -52,10 +48,8 @@ async def insert_locks(
             "claim_token": token,
             "epoch": epoch,
         }
-        for job_id, scheduled_time in sorted(runs)  # in one order everywhere, against deadlocks
+        for job_id, scheduled_time in sorted(runs)
     ]
-    if rows:
-        await connection.execute(upsert(database, job_lock, update=()), rows)
 
 
 async def read_holders(connection: AsyncConnection, due_times: Sequence[DueTime]) -> dict[DueTime, Holder]:

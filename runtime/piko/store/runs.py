@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
@@ -23,7 +24,7 @@ from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
 from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
-from piko.store.locks import DueTime, Handover, Holder, hand_over, insert_locks, read_holders
+from piko.store.locks import DueTime, Handover, Holder, hand_over, lock_rows, read_holders
 from piko.store.run_rows import (
     OUTCOME_COLUMNS,
     RUN_COLUMNS,
@@ -36,9 +37,9 @@ from piko.store.run_rows import (
     run_of,
     run_row,
 )
-from piko.store.states import PLAN, JobState, summarise, write_states
-from piko.store.tables import job_run, leader_lease, scheduled_job
-from piko.store.upsert import upsert
+from piko.store.states import CURSOR, PLAN, JobState, summarise, write_states
+from piko.store.tables import job_lock, job_run, leader_lease, scheduled_job
+from piko.store.upsert import insert_rows, write_rows
 from piko.store.watermarks import (
     WatermarkMove,
     Watermarks,
@@ -58,6 +59,8 @@ class ClaimBatch:
     runs: Sequence[Run]
     passed_over: Sequence[PassedOver]
     states: Sequence[JobState]
+    moved: Sequence[JobState] = ()
+    """States of which only the cursor and the next instant are new."""
     completed: Collection[str] = ()
     """Jobs whose `date` schedule has fired now."""
     watermarks: Sequence[WatermarkMove] = ()
@@ -81,6 +84,14 @@ class RunStore:
         watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
         It then has the `attempt` that follows.
         """
+        try:
+            return await self._claim(batch, fence, now=now, anew=True)
+        except IntegrityError:
+            # Somebody has claimed of it before: another leader, or this one by a COMMIT that was cut off.
+            return await self._claim(batch, fence, now=now, anew=False)
+
+    async def _claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime, anew: bool) -> dict[str, Run]:
+        """Claim the batch; `anew`: what the primary keys refuse fails all of it, and need not be read."""
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             watermarks = await self._move(connection, batch)
@@ -90,14 +101,15 @@ class RunStore:
                     .where(scheduled_job.c.job_id.in_(sorted(batch.completed)))
                     .values(completed_at=now)
                 )
-            claimed = await self._take(connection, batch, watermarks, fence)
+            claimed = await self._take(connection, batch, watermarks, fence, anew=anew)
             rows = [run_row(run, fence, now=now) for run in claimed]
-            if rows:
-                await connection.execute(upsert(self._database, job_run, update=()), rows)
-            passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
-            if passed:
-                await connection.execute(upsert(self._database, job_run, update=()), passed)
+            rows.extend(passed_over_row(item, fence, now=now) for item in batch.passed_over)
+            if anew:
+                await insert_rows(connection, job_run, rows)
+            else:
+                await write_rows(connection, self._database, job_run, rows)
             await write_states(connection, self._database, batch.states, fence, update=PLAN)
+            await write_states(connection, self._database, batch.moved, fence, update=CURSOR)
         return {run.run_id: run for run in claimed}
 
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
@@ -224,23 +236,10 @@ class RunStore:
             await lock_backfills(connection, outcomes)
             moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
             watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
-            ends = await _read_ends(connection, [outcome.run.run_id for outcome in outcomes])
-            fresh: list[Outcome] = []
-            told: set[str] = set()
-            for outcome in outcomes:
-                run_id = outcome.run.run_id
-                end = ends.get(run_id)
-                if isinstance(fence, InstanceFence) and (end is None or not end.belongs_to(fence)):
-                    continue
-                if end is None or end.state not in FINAL_STATES:
-                    started_at = outcome.started_at or (None if end is None else end.started_at)
-                    fresh.append(replace(outcome, started_at=started_at))
-                    ends[run_id] = _End(
-                        outcome.state, started_at, outcome.finished_at, outcome.run.instance_id
-                    )
-                    told.add(run_id)
-                elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
-                    told.add(run_id)  # by our own first try, whose COMMIT was cut off
+            if await self._all_open(connection, outcomes, fence):
+                fresh, told = list(outcomes), {outcome.run.run_id for outcome in outcomes}
+            else:
+                fresh, told = _tell(outcomes, await _read_ends(connection, outcomes), fence)
             if fresh:
                 await self._write_outcomes(connection, fresh, watermarks, fence)
                 await count_ends(connection, fresh)
@@ -303,22 +302,37 @@ class RunStore:
         return watermarks
 
     async def _take(
-        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
+        self,
+        connection: AsyncConnection,
+        batch: ClaimBatch,
+        watermarks: Watermarks,
+        fence: Fence,
+        *,
+        anew: bool,
     ) -> list[Run]:
         """Take the locks of the batch; the runs that have one."""
         to_do = [run for run in batch.runs if not run.follows_watermark or _is_to_do(run, watermarks)]
-        runs = {run.due_time: run.run_id for run in to_do}
-        await insert_locks(connection, self._database, runs, token=batch.token, epoch=fence.epoch)
+        # A window may have been claimed before in good order: its earlier run failed.
+        plain = [run for run in to_do if anew and run.window is None]
+        token, epoch = batch.token, fence.epoch
+        if plain:
+            runs = {run.due_time: run.run_id for run in plain}
+            await insert_rows(connection, job_lock, lock_rows(runs, token=token, epoch=epoch))
+        disputed = [run for run in batch.runs if not anew or run.window is not None]
+        if not disputed:
+            return plain
+        wanted = {run.due_time: run.run_id for run in to_do if not anew or run.window is not None}
+        await write_rows(connection, self._database, job_lock, lock_rows(wanted, token=token, epoch=epoch))
         # Of those that are not to be done (any more) a first try may have taken the lock.
-        holders = await read_holders(connection, [run.due_time for run in batch.runs])
-        earlier = await self._earlier(connection, [run for run in batch.runs if run.window], holders)
-        claimed, handovers = [], []
-        for run in batch.runs:
+        holders = await read_holders(connection, [run.due_time for run in disputed])
+        earlier = await self._earlier(connection, [run for run in disputed if run.window], holders)
+        claimed, handovers = plain, []
+        for run in disputed:
             holder = holders.get(run.due_time)
             if holder is None:
                 continue
             before = earlier.get(holder.run_id)
-            if holder.claim_token == batch.token:
+            if holder.claim_token == token:
                 if holder.run_id == run.run_id:
                     claimed.append(run if before is None else replace(run, attempt=before.attempt))
             elif run.window is not None and run in to_do and (before is None or before.state in FINAL_STATES):
@@ -326,7 +340,7 @@ class RunStore:
                 again = before is not None and before.state is not RunState.SUCCESS
                 claimed.append(replace(run, attempt=before.attempt + 1) if again and before else run)
                 handovers.append(Handover(due_time=run.due_time, from_run=holder.run_id, to_run=run.run_id))
-        await hand_over(connection, handovers, epoch=fence.epoch, token=batch.token)
+        await hand_over(connection, handovers, epoch=epoch, token=token)
         return claimed
 
     async def _earlier(
@@ -338,6 +352,20 @@ class RunStore:
             return {}
         rows = await connection.execute(select(*RUN_COLUMNS).where(job_run.c.run_id.in_(sorted(ids))))
         return {run.run_id: run for run in (run_of(row._mapping) for row in rows)}
+
+    async def _all_open(
+        self, connection: AsyncConnection, outcomes: Sequence[Outcome], fence: OutcomeFence
+    ) -> bool:
+        """Whether none of the runs has ended, as it is nearly always; then they stay so."""
+        ids = sorted({outcome.run.run_id for outcome in outcomes})
+        open_runs: list[ColumnElement[bool]] = [
+            job_run.c.run_id.in_(ids),
+            job_run.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value]),
+        ]
+        if isinstance(fence, InstanceFence):
+            open_runs.append(job_run.c.instance_id == fence.instance_id)
+        statement = select(func.count()).select_from(job_run).where(*open_runs).with_for_update()
+        return (await connection.execute(statement)).scalar_one() == len(outcomes)
 
     async def _write_outcomes(
         self,
@@ -355,10 +383,9 @@ class RunStore:
         ]
         await hand_over(connection, handovers, epoch=fence.epoch)
         rows = [outcome_row(outcome) for outcome in outcomes]
-        await connection.execute(upsert(self._database, job_run, update=OUTCOME_COLUMNS), rows)
-        if retries:
-            queued = [run_row(retry, fence, now=None) for _, retry in retries]
-            await connection.execute(upsert(self._database, job_run, update=()), queued)
+        await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS)
+        queued = [run_row(retry, fence, now=None) for _, retry in retries]
+        await write_rows(connection, self._database, job_run, queued)
         await summarise(connection, self._database, outcomes, fence)
 
 
@@ -370,33 +397,39 @@ class _End(NamedTuple):
     """How a run has ended, or that it has not."""
 
     state: RunState
-    started_at: datetime | None
     finished_at: datetime | None
     instance_id: str | None
 
-    def belongs_to(self, fence: InstanceFence) -> bool:
-        """Whether the instance may tell its end: it runs there, or ran there."""
-        return self.instance_id == fence.instance_id
 
-
-async def _read_ends(connection: AsyncConnection, run_ids: Collection[str]) -> dict[str, _End]:
+async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _End]:
     statement = (
-        select(
-            job_run.c.run_id,
-            job_run.c.state,
-            job_run.c.started_at,
-            job_run.c.finished_at,
-            job_run.c.instance_id,
-        )
-        .where(job_run.c.run_id.in_(sorted(run_ids)))
+        select(job_run.c.run_id, job_run.c.state, job_run.c.finished_at, job_run.c.instance_id)
+        .where(job_run.c.run_id.in_(sorted(outcome.run.run_id for outcome in outcomes)))
         .order_by(job_run.c.run_id)
         .with_for_update()
     )
     rows = await connection.execute(statement)
-    return {
-        row.run_id: _End(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
-        for row in rows
-    }
+    return {row.run_id: _End(RunState(row.state), row.finished_at, row.instance_id) for row in rows}
+
+
+def _tell(
+    outcomes: Sequence[Outcome], ends: dict[str, _End], fence: OutcomeFence
+) -> tuple[list[Outcome], set[str]]:
+    """Which of `outcomes` are to be written, and the runs that have ended as told."""
+    fresh: list[Outcome] = []
+    told: set[str] = set()
+    for outcome in outcomes:
+        run_id = outcome.run.run_id
+        end = ends.get(run_id)
+        if isinstance(fence, InstanceFence) and (end is None or end.instance_id != fence.instance_id):
+            continue
+        if end is None or end.state not in FINAL_STATES:
+            fresh.append(outcome)
+            ends[run_id] = _End(outcome.state, outcome.finished_at, outcome.run.instance_id)
+            told.add(run_id)
+        elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
+            told.add(run_id)  # by our own first try, whose COMMIT was cut off
+    return fresh, told
 
 
 async def _begin(

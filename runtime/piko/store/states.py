@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, case, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FAILED_STATES, JobStatus, RunState
@@ -38,40 +40,24 @@ class JobState:
     last_success_at: datetime | None = None
     consecutive_failures: int = 0
 
-    @property
-    def succeeded_last(self) -> bool:
-        return self.last_state == RunState.SUCCESS
+    def differs_in_time_only(self, other: JobState) -> bool:
+        """Whether claims would write no more than `CURSOR` to make `self` of `other`."""
+        return (
+            self.status == other.status
+            and self.message == other.message
+            and self.schedule_hash == other.schedule_hash
+            and self.observed_version == other.observed_version
+        )
 
 
 FIELDS = tuple(JobState.__dataclass_fields__)
 PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at", "epoch")
 """What claims write."""
+CURSOR = ("cursor_at", "next_run_at", "epoch")
+"""What most claims write of it: only the time has moved on."""
 LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
 """What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""
 _COLUMNS = [job_state.c[name] for name in FIELDS]
-
-
-def with_plan(state: JobState, planned: JobState) -> JobState:
-    """`state` with what claims write taken from `planned`: the outcomes that came meanwhile stay."""
-    return replace(state, **{name: getattr(planned, name) for name in PLAN if name in FIELDS})
-
-
-def with_outcome(state: JobState, outcome: Outcome) -> JobState:
-    """The job's summary once `outcome` is part of it."""
-    succeeded = outcome.state is RunState.SUCCESS
-    return replace(
-        state,
-        last_run_id=outcome.run.run_id,
-        last_state=outcome.state.value,
-        last_scheduled_time=outcome.run.scheduled_time,
-        last_started_at=outcome.started_at,
-        last_duration_s=outcome.duration_s,
-        last_error=outcome.error,
-        last_success_at=outcome.finished_at if succeeded else state.last_success_at,
-        consecutive_failures=(
-            0 if succeeded else state.consecutive_failures + (outcome.state in FAILED_STATES)
-        ),
-    )
 
 
 class StateStore:
@@ -108,20 +94,64 @@ async def summarise(
 
     A backfill says nothing of how its job does now. A job that was deleted meanwhile does not come back.
     """
-    live = [outcome for outcome in outcomes if outcome.run.backfill_id is None]
-    if not live:
+    summaries = _summaries(outcomes)
+    if not summaries:
         return
     rows = await connection.execute(
-        select(*_COLUMNS)
-        .where(job_state.c.job_id.in_(sorted({outcome.run.job_id for outcome in live})))
+        select(job_state.c.job_id)
+        .where(job_state.c.job_id.in_(sorted(summaries)))
         .order_by(job_state.c.job_id)
         .with_for_update()
     )
-    states = {row.job_id: JobState(**row._mapping) for row in rows}
-    for outcome in live:
-        if (state := states.get(outcome.run.job_id)) is not None:
-            states[outcome.run.job_id] = with_outcome(state, outcome)
-    await write_states(connection, database, list(states.values()), fence, update=LAST)
+    epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
+    known = [{**summaries[job_id], **epoch} for job_id in rows.scalars()]
+    if known:
+        await connection.execute(upsert(database, job_state, update=_LATEST, merge=_add_up), known)
+
+
+def _summaries(outcomes: Iterable[Outcome]) -> dict[str, dict[str, object]]:
+    """What `outcomes`, oldest first, say of each job.
+
+    `consecutive_failures` counts from the last success among them; where there is none, to what was before.
+    """
+    summaries: dict[str, dict[str, object]] = {}
+    failures: Counter[str] = Counter()
+    for outcome in outcomes:
+        run, job_id = outcome.run, outcome.run.job_id
+        if run.backfill_id is not None:
+            continue
+        earlier = summaries.get(job_id)
+        success_at = None if earlier is None else earlier["last_success_at"]
+        if outcome.state is RunState.SUCCESS:
+            success_at, failures[job_id] = outcome.finished_at, 0
+        elif outcome.state in FAILED_STATES:
+            failures[job_id] += 1
+        summaries[job_id] = {
+            "job_id": job_id,
+            "last_run_id": run.run_id,
+            "last_state": outcome.state.value,
+            "last_scheduled_time": run.scheduled_time,
+            "last_started_at": outcome.started_at,
+            "last_duration_s": outcome.duration_s,
+            "last_error": outcome.error,
+            "last_success_at": success_at,
+            "consecutive_failures": failures[job_id],
+        }
+    return summaries
+
+
+_LATEST = tuple(name for name in LAST if name not in ("last_success_at", "consecutive_failures"))
+
+
+def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
+    """The columns of a summary that go on from what was there."""
+    before = case(
+        (new.last_success_at.is_(None), job_state.c.consecutive_failures), else_=literal_column("0")
+    )
+    return {
+        "consecutive_failures": new.consecutive_failures + before,
+        "last_success_at": func.coalesce(new.last_success_at, job_state.c.last_success_at),
+    }
 
 
 async def write_states(

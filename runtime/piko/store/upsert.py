@@ -1,31 +1,77 @@
-"""Insert-or-update in each database's own words."""
+"""Rows written many at a time, in each database's own words.
+
+Statements hold placeholders only, which keeps the driver's multi-row insert. A column that a row does not
+name is not sent: one that is NULL or at its default costs as much as any other, on the client above all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import ColumnElement, Table, insert
 from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
 from piko.store.engine import Database
 
+Row = Mapping[str, object]
+Merge = Callable[[Any], Mapping[str, ColumnElement[Any]]]
+"""From the columns of the row that would have been inserted, what the one that is there gets."""
 
-def upsert(database: Database, table: Table, *, update: Sequence[str]) -> Insert:
+
+def upsert(database: Database, table: Table, *, update: Sequence[str], merge: Merge | None = None) -> Insert:
     """`INSERT` into `table` that sets the columns `update` where the primary key is there already.
 
-    Without columns to update an existing row stays as it is. Bind rows by `execute(statement, rows)`: the
-    statement holds placeholders only, which keeps the driver's multi-row insert.
+    Without columns to update an existing row stays as it is. `merge` says what columns get that depend on
+    both rows. Bind rows by `execute(statement, rows)`.
     """
+    return _upsert(table, tuple(update), merge, is_sqlite=database.is_sqlite)
+
+
+@lru_cache(maxsize=256)
+def _upsert(table: Table, update: tuple[str, ...], merge: Merge | None, *, is_sqlite: bool) -> Insert:
     key = [column.name for column in table.primary_key]
-    if database.is_sqlite:
-        insert = sqlite.insert(table)
-        if not update:
-            return insert.on_conflict_do_nothing(index_elements=key)
-        return insert.on_conflict_do_update(
-            index_elements=key, set_={name: insert.excluded[name] for name in update}
-        )
+    if is_sqlite:
+        insertion = sqlite.insert(table)
+        if not update and merge is None:
+            return insertion.on_conflict_do_nothing(index_elements=key)
+        new = {name: insertion.excluded[name] for name in update}
+        merged = {} if merge is None else merge(insertion.excluded)
+        return insertion.on_conflict_do_update(index_elements=key, set_={**new, **merged})
     statement = mysql.insert(table)
     # INSERT IGNORE would also swallow broken constraints; assigning a key to itself changes nothing.
-    columns = update or key[:1]
-    return statement.on_duplicate_key_update({name: statement.inserted[name] for name in columns})
+    columns = update if update or merge else key[:1]
+    new = {name: statement.inserted[name] for name in columns}
+    merged = {} if merge is None else merge(statement.inserted)
+    return statement.on_duplicate_key_update({**new, **merged})
+
+
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Iterable[Row]) -> None:
+    """Insert `rows`. Raises `sqlalchemy.exc.IntegrityError` where a key is there already."""
+    for alike in _alike(rows):
+        await connection.execute(insert(table), alike)
+
+
+async def write_rows(
+    connection: AsyncConnection,
+    database: Database,
+    table: Table,
+    rows: Iterable[Row],
+    *,
+    update: Sequence[str] = (),
+) -> None:
+    """Insert `rows`; of one whose key is there already set those of the columns `update` that it names."""
+    for alike in _alike(rows):
+        named = [name for name in update if name in alike[0]]
+        await connection.execute(upsert(database, table, update=named), alike)
+
+
+def _alike(rows: Iterable[Row]) -> Iterable[list[Row]]:
+    """`rows` in groups of those that name the same columns."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row), []).append(row)
+    return groups.values()

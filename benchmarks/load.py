@@ -1,0 +1,184 @@
+"""Interval jobs on one replica: how many due runs start, how late, and how many are recorded a second.
+
+    python -m benchmarks.load                        # 50, 500 and 1,000 jobs at once, and saturation
+    python -m benchmarks.load --jobs 500 --seconds 60
+    python -m benchmarks.load --jobs 10000 --spread  # due times spread over the second
+
+A private MariaDB that flushes each COMMIT to disk is started for it, on the same machine. Each measurement is
+a process of its own, with the log of every run as a container writes it. A run counts as recorded when its
+outcome is committed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.database import durable_mariadb
+
+_RAMP_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What one replica did under `jobs` jobs of one second, in `seconds` seconds after a ramp."""
+
+    jobs: int
+    seconds: float
+    due: int
+    landed: int
+    """Due times that a handler was called for."""
+    delays_ms: dict[str, float]
+    """From the due time to the first line of the handler."""
+    recorded_per_s: float
+    cpu: float
+    """Processor seconds of the replica for each second."""
+
+    def __str__(self) -> str:
+        delays = "  ".join(f"{name} {value:.0f}" for name, value in self.delays_ms.items())
+        return (
+            f"{self.jobs:>6,} jobs  landed {self.landed / self.due:7.2%} of {self.due:,}  "
+            f"start delay in ms: {delays}  recorded {self.recorded_per_s:,.0f}/s  processor {self.cpu:.0%}"
+        )
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Median, p90, p99 and the greatest."""
+    ordered = sorted(values)
+    marks = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    found = {name: ordered[min(int(len(ordered) * part), len(ordered) - 1)] for name, part in marks.items()}
+    return {**found, "max": ordered[-1]}
+
+
+async def insert(dsn: str, jobs: int, *, spread: bool) -> None:
+    """The tables, with `jobs` interval schedules that are due together, or `spread` in tenths."""
+    from piko.store.engine import open_database
+    from piko.store.migrate import upgrade
+    from piko.store.tables import scheduled_job
+
+    await upgrade(dsn)
+    database = open_database(dsn)
+    values = []
+    for number in range(jobs):
+        start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=number % 10 / 10 if spread else 0)
+        expression = {"seconds": 1, "start_date": start.isoformat()}
+        values.append(
+            {
+                "job_id": f"job-{number}",
+                "schedule_type": "interval",
+                "schedule_expr": json.dumps(expression),
+            }
+        )
+    for begin in range(0, jobs, 5000):
+        async with database.transaction() as connection:
+            await connection.execute(scheduled_job.insert(), values[begin : begin + 5000])
+    await database.close()
+
+
+async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = None) -> Load:
+    """Run the jobs of `insert` and look at the seconds after the ramp."""
+    from sqlalchemy import func, select
+
+    from piko import PikoApp
+    from piko.observability.logs import configure_logging
+    from piko.settings import load_settings
+    from piko.store.engine import open_database
+    from piko.store.tables import job_run
+
+    configure_logging(log_format="json")
+    app = PikoApp(name="benchmark")
+    started: list[tuple[str, datetime, float]] = []
+
+    async def handler(ctx: Any, scheduled_time: datetime) -> None:
+        started.append((ctx.job_id, scheduled_time, time.time()))
+
+    for number in range(jobs):
+        app.job(job_id=f"job-{number}")(handler)
+    settings = load_settings(environment={}, mysql_dsn=dsn)
+    database = open_database(dsn)
+
+    async def recorded() -> int:
+        statement = select(func.count()).select_from(job_run).where(job_run.c.state == "SUCCESS")
+        async with database.statements() as connection:
+            return int((await connection.execute(statement)).scalar_one())
+
+    async with app.running(settings):
+        while len(started) < jobs:
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(_RAMP_S)
+        begin, cpu, before = time.time(), time.process_time(), await recorded()
+        if profile:
+            import cProfile
+
+            profiler = cProfile.Profile()
+            profiler.enable()
+        await asyncio.sleep(seconds)
+        if profile:
+            profiler.disable()
+            profiler.dump_stats(profile)
+        took = time.time() - begin
+        cpu = (time.process_time() - cpu) / took
+        after = await recorded()
+        end = time.time()
+        await asyncio.sleep(1)  # what was due in the last moment
+    await database.close()
+    # Whole seconds: each has every job once, however their due times lie within it.
+    first, last = math.ceil(begin), math.ceil(begin) + math.floor(seconds) - 1
+    due_times = {(moment.timestamp(), job_id): at for job_id, moment, at in started}
+    within = [(moment, at) for (moment, _), at in due_times.items() if first <= moment < last]
+    return Load(
+        jobs=jobs,
+        seconds=took,
+        due=jobs * (last - first),
+        landed=len(within),
+        delays_ms=percentiles([(at - moment) * 1000 for moment, at in within]),
+        recorded_per_s=(after - before) / (end - begin),
+        cpu=cpu,
+    )
+
+
+async def measured(jobs: int, *, seconds: float, spread: bool, profile: str | None = None) -> Load:
+    """One measurement, in a process and on a server of its own."""
+    async with durable_mariadb() as server:
+        dsn = (await server.create_database()).dsn
+        await insert(dsn, jobs, spread=spread)
+        command = [sys.executable, "-m", "benchmarks.load", "--measure", dsn]
+        command += ["--jobs", str(jobs), "--seconds", str(seconds)]
+        command += ["--profile", profile] if profile else []
+        child = await asyncio.to_thread(
+            subprocess.run, command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+    return Load(**json.loads(child.stdout))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--spread", action="store_true")
+    parser.add_argument("--profile", help="a file for cProfile's statistics")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.measure:
+        found = asyncio.run(
+            measure(options.measure, jobs=options.jobs, seconds=options.seconds, profile=options.profile)
+        )
+        print(json.dumps(asdict(found)))
+        return
+    loads = [(50, False), (500, False), (1000, False), (10_000, True)]
+    for jobs, spread in [(options.jobs, options.spread)] if options.jobs else loads:
+        found = asyncio.run(measured(jobs, seconds=options.seconds, spread=spread, profile=options.profile))
+        print(found, flush=True)
+
+
+if __name__ == "__main__":
+    main()
