@@ -109,6 +109,17 @@ def test_libraries_speak_the_same_way() -> None:
     assert (event["level"], event["logger"], event["size"]) == ("warning", "somebody.else", 3)
 
 
+def test_handlers_of_others_get_the_event_as_it_is_written() -> None:
+    stream, theirs = io.StringIO(), io.StringIO()
+    configure_logging(stream=stream)
+    logging.getLogger().addHandler(logging.StreamHandler(theirs))
+    logging.getLogger("piko.quiet").setLevel(logging.ERROR)
+    get_logger("piko.trial").info("run_finished", text="100 %s")
+    get_logger("piko.quiet").warning("left out")
+    assert stream.getvalue() == theirs.getvalue()
+    assert events(theirs)[0]["text"] == "100 %s"
+
+
 def test_details_and_chatter_are_left_out() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)

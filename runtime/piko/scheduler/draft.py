@@ -46,16 +46,17 @@ class Draft:
         trigger_type: TriggerType = TriggerType.SCHEDULE,
     ) -> None:
         """A run of `job` that starts now, or waits."""
+        where = {"state": RunState.QUEUED} if waits else self.placement.where(job.job_id, self.now)
         run = Run(
             run_id=self.new_id(),
             job_id=job.job_id,
             scheduled_time=instant,
-            state=RunState.QUEUED,
             trigger_type=trigger_type,
             priority=job.row.priority,
             window=window,
+            **where,
         )
-        self.runs.append(run if waits else self.placement.place(run, self.now))
+        self.runs.append(run)
 
     def leave(self, before: JobState, after: JobState) -> None:
         """Of the job that was in state `before` everything is decided; it is in state `after` then."""

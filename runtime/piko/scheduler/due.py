@@ -69,6 +69,9 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
     row, schedule = job.row, job.schedule
     grace = _seconds(max(row.misfire_grace_s, SHORTEST_GRACE_S) + row.jitter_s)
     too_late = max(cursor, now - grace - _INSTANT)
+    alone = _alone(job, cursor, now)
+    if alone is not None and alone > too_late:
+        return Due(run=(alone,), through=alone)
     missed = _span(
         schedule,
         cursor,
@@ -79,14 +82,23 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
         latest = _latest_to_start(job, too_late, now)
         before = None if latest is None else schedule.latest_at(latest - _INSTANT)
         left_out = _span(schedule, too_late, before, "coalesced into a later instant")
-        alone = () if latest is None else (latest,)
-        return Due(run=alone, missed=missed, coalesced=left_out, through=latest or _through(missed))
+        newest = () if latest is None else (latest,)
+        return Due(run=newest, missed=missed, coalesced=left_out, through=latest or _through(missed))
     run = tuple(
         takewhile(
             lambda instant: _start(job, instant) <= now, islice(schedule.between(too_late, now), AT_ONCE)
         )
     )
     return Due(run=run, missed=missed, through=run[-1] if run else _through(missed))
+
+
+def _alone(job: PlannedJob, cursor: datetime, now: datetime) -> datetime | None:
+    """The one instant that is due, where it is just one, as it nearly always is."""
+    instant = job.schedule.next_after(cursor)
+    if instant is None or _start(job, instant) > now:
+        return None
+    following = job.schedule.next_after(instant)
+    return instant if following is None or following > now else None
 
 
 def _latest_to_start(job: PlannedJob, after: datetime, now: datetime) -> datetime | None:

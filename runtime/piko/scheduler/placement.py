@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from piko.core.registry import JobDefinition
 from piko.core.types import RunState
@@ -20,20 +20,24 @@ class Placement(Protocol):
 
     def place(self, run: Run, now: datetime) -> Run:
         """`run` as it is written when it may start."""
+        return replace(run, **self.where(run.job_id, now))
+
+    def where(self, job_id: str, now: datetime) -> dict[str, Any]:
+        """What a run of `job_id` that may start is written with."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Here:
+class Here(Placement):
     """Runs start in the leader's process."""
 
     instance_id: str
 
-    def place(self, run: Run, now: datetime) -> Run:  # noqa: ARG002 - the other placement asks for it
-        return replace(run, state=RunState.RUNNING, instance_id=self.instance_id, offered_at=None)
+    def where(self, job_id: str, now: datetime) -> dict[str, Any]:  # noqa: ARG002 - the other one asks for it
+        return {"state": RunState.RUNNING, "instance_id": self.instance_id, "offered_at": None}
 
 
-class Anywhere:
+class Anywhere(Placement):
     """Runs are offered to every replica, with the revision of the config that they are to have.
 
     No two are offered at one instant: replicas take them in the order in which they were placed.
@@ -44,15 +48,14 @@ class Anywhere:
         self._revision = revision
         self._last: datetime | None = None
 
-    def place(self, run: Run, now: datetime) -> Run:
+    def where(self, job_id: str, now: datetime) -> dict[str, Any]:
         offered_at = now if self._last is None else max(now, self._last + _STEP)
         self._last = offered_at
-        job = self._plan.job(run.job_id)
+        job = self._plan.job(job_id)
         revision = None if job is None else self._revision(job.definition, now)
-        return replace(
-            run,
-            state=RunState.QUEUED,
-            instance_id=None,
-            offered_at=offered_at,
-            config_revision=revision,
-        )
+        return {
+            "state": RunState.QUEUED,
+            "instance_id": None,
+            "offered_at": offered_at,
+            "config_revision": revision,
+        }

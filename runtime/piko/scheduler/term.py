@@ -39,7 +39,7 @@ from piko.store.run_rows import Outcome, Run
 from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 
-_JOBS_AT_ONCE = 250
+_JOBS_AT_ONCE = 500
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
 
 
@@ -147,38 +147,42 @@ class Term:
             began = state.last_started_at or now
             self._blocked_until[job.job_id] = job.schedule.next_after(max(began, watermark))
 
-    def _reschedule(self, job: PlannedJob, state: JobState, now: datetime) -> JobState:
-        """Enter the job's next instant into the timetable and into its state."""
+    def _reschedule(
+        self, job: PlannedJob, state: JobState, now: datetime, *, cursor: datetime | None = None
+    ) -> JobState:
+        """Enter the job's next instant, after its `cursor` or a new one, into the timetable and its state."""
         self._without_config.discard(job.job_id)
-        following = self._following(job, state)
+        cursor = cursor or state.cursor_at
+        assert cursor is not None
+        following = self._following(job, cursor)
         if following is None:
             self.timetable.put(job.job_id, None)
             self._metrics.no_next_run(job.job_id)
-            assert state.cursor_at is not None
-            silent = why_silent(job.schedule, after=state.cursor_at) or "the schedule has no further instant"
-            return replace(state, next_run_at=None, status=JobStatus.COMPLETED.value, message=silent)
+            silent = why_silent(job.schedule, after=cursor) or "the schedule has no further instant"
+            done = JobStatus.COMPLETED.value
+            return replace(state, cursor_at=cursor, next_run_at=None, status=done, message=silent)
         lacking = self.lacks_config(job, now)
         if lacking is not None:
             self._without_config.add(job.job_id)
             self.timetable.put(job.job_id, None)
             self._metrics.no_next_run(job.job_id)
             waiting = JobStatus.WAITING_FOR_CONFIG.value
-            return replace(state, next_run_at=None, status=waiting, message=lacking)
+            return replace(state, cursor_at=cursor, next_run_at=None, status=waiting, message=lacking)
         if job.definition.stateful and self.progress.busy(job.job_id):
             self.timetable.put(job.job_id, None)  # looked at again when its run is recorded
         else:
             offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
             self.timetable.put(job.job_id, following + offset)
         self._metrics.job_next_run.set(job.job_id, following)
-        return replace(state, next_run_at=following, status=JobStatus.SCHEDULED.value, message=None)
+        scheduled = JobStatus.SCHEDULED.value
+        return replace(state, cursor_at=cursor, next_run_at=following, status=scheduled, message=None)
 
-    def _following(self, job: PlannedJob, state: JobState) -> datetime | None:
-        assert state.cursor_at is not None
+    def _following(self, job: PlannedJob, cursor: datetime) -> datetime | None:
         watermark = self.watermark(job)
         if not job.definition.stateful or watermark is None:
-            return job.schedule.next_after(state.cursor_at)
+            return job.schedule.next_after(cursor)
         self._metrics.job_watermark.set(job.job_id, watermark)
-        following = job.schedule.next_after(max(watermark, state.cursor_at))
+        following = job.schedule.next_after(max(watermark, cursor))
         if job.job_id not in self._blocked_until:
             return following
         until = self._blocked_until[job.job_id]
@@ -251,7 +255,7 @@ class Term:
             draft.add(job, instant, waits=True)
         draft.replaced.extend(run.run_id for run in admission.replaced)
         draft.superseded.extend(admission.superseded)
-        draft.leave(state, self._reschedule(job, replace(state, cursor_at=due.through), now))
+        draft.leave(state, self._reschedule(job, state, now, cursor=due.through))
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -264,7 +268,7 @@ class Term:
         draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.leave(state, self._reschedule(job, replace(state, cursor_at=cursor), now))
+            draft.leave(state, self._reschedule(job, state, now, cursor=cursor))
             return
         if due.watermark is not None and due.watermark != watermark:
             draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
