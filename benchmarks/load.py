@@ -59,8 +59,11 @@ def percentiles(values: Sequence[float]) -> dict[str, float]:
     return {**found, "max": ordered[-1]}
 
 
-async def insert(dsn: str, jobs: int, *, spread: bool) -> None:
-    """The tables, with `jobs` interval schedules that are due together, or `spread` in tenths."""
+async def insert(dsn: str, jobs: int, *, spread: bool, each: bool = False) -> None:
+    """The tables, with `jobs` schedules of one second that are due together, or `spread` in tenths.
+
+    `each`: what comes due late runs too, one after the other.
+    """
     from piko.store.engine import open_database
     from piko.store.migrate import upgrade
     from piko.store.tables import scheduled_job
@@ -76,6 +79,8 @@ async def insert(dsn: str, jobs: int, *, spread: bool) -> None:
                 "job_id": f"job-{number}",
                 "schedule_type": "interval",
                 "schedule_expr": json.dumps(expression),
+                "coalesce": not each,
+                "overlap_policy": "queue_all" if each else "skip",
             }
         )
     for begin in range(0, jobs, 5000):
