@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -358,13 +358,11 @@ class RunStore:
     ) -> bool:
         """Whether none of the runs has ended, as it is nearly always; then they stay so."""
         ids = sorted({outcome.run.run_id for outcome in outcomes})
-        open_runs: list[ColumnElement[bool]] = [
-            job_run.c.run_id.in_(ids),
-            job_run.c.state.in_([RunState.QUEUED.value, RunState.RUNNING.value]),
-        ]
+        is_open: ColumnElement[bool] = job_run.c.state.in_([RunState.QUEUED, RunState.RUNNING])
         if isinstance(fence, InstanceFence):
-            open_runs.append(job_run.c.instance_id == fence.instance_id)
-        statement = select(func.count()).select_from(job_run).where(*open_runs).with_for_update()
+            is_open = and_(is_open, job_run.c.instance_id == fence.instance_id)
+        # Asked of the rows, not for them: a server that looked by state would wait for claims in flight.
+        statement = select(func.count(case((is_open, 1)))).where(job_run.c.run_id.in_(ids)).with_for_update()
         return (await connection.execute(statement)).scalar_one() == len(outcomes)
 
     async def _write_outcomes(
