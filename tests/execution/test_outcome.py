@@ -68,7 +68,7 @@ def test_an_attempt_follows_where_one_is_left(
 ) -> None:
     run = make_window_run(attempt=attempt, priority=4, epoch=1)
     job = planned(max_attempts=max_attempts, retry_backoff_s=10.0, retry_max_backoff_s=25.0)
-    retry = next_attempt(run, job, state=state, now=NOW, retry_id="next")
+    retry = next_attempt(run, job, state=state, now=NOW, new_id=lambda: "next")
     if delay_s is None:
         assert retry is None
         return
@@ -87,7 +87,7 @@ def test_an_attempt_follows_where_one_is_left(
 @pytest.mark.parametrize("trigger", TriggerType)
 def test_a_retry_of_a_backfill_stays_a_backfill(trigger: TriggerType) -> None:
     retry = next_attempt(
-        make_run(trigger_type=trigger), planned(max_attempts=2), state=FAILED, now=NOW, retry_id="next"
+        make_run(trigger_type=trigger), planned(max_attempts=2), state=FAILED, now=NOW, new_id=lambda: "next"
     )
     assert retry is not None
     expected = TriggerType.BACKFILL if trigger is TriggerType.BACKFILL else TriggerType.RETRY
@@ -113,7 +113,7 @@ def test_what_a_stop_cuts_costs_no_attempt(
     state: RunState, by_shutdown: bool, attempt_after: int | None, pause_s: float | None
 ) -> None:
     ending = make_ending(state, run=make_run(attempt=2), by_shutdown=by_shutdown)
-    retry = conclude(ending, retry_id="next").retry
+    retry = conclude(ending, new_id=lambda: "next").retry
     assert (None if retry is None else retry.attempt) == attempt_after
     if retry is not None and pause_s is not None:
         assert retry.not_before == ending.finished_at + timedelta(seconds=pause_s)
@@ -127,16 +127,16 @@ def test_only_the_success_of_a_window_moves_the_watermark_and_no_backfill_does(
     moves = state is SUCCESS and trigger is not TriggerType.BACKFILL
     expected = WatermarkMove(job_id="windows", old=minute(0), new=minute(1)) if moves else None
     ending = make_ending(state, run=make_window_run(trigger_type=trigger))
-    assert conclude(ending, retry_id="next").watermark == expected
+    assert conclude(ending, new_id=lambda: "next").watermark == expected
 
 
 def test_a_run_without_a_window_moves_no_watermark() -> None:
-    assert conclude(make_ending(SUCCESS), retry_id="next").watermark is None
+    assert conclude(make_ending(SUCCESS), new_id=lambda: "next").watermark is None
 
 
 def test_a_record_holds_what_the_handlers_end_told() -> None:
     ending = make_ending(FAILED, config_revision=4, error_type="ValueError", error="no")
-    outcome = conclude(ending, retry_id="next")
+    outcome = conclude(ending, new_id=lambda: "next")
     for name in (
         *("run", "state", "started_at", "finished_at", "duration_s"),
         *("config_revision", "error_type", "error"),

@@ -195,7 +195,7 @@ class Leader:
             fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),
             started_at=self.now, finished_at=self.now, duration_s=0.0,
         )  # fmt: skip
-        self._record(conclude(ending, retry_id=f"run-{next(self._numbers)}"))
+        self._record(conclude(ending, new_id=lambda: f"run-{next(self._numbers)}"))
         return run
 
     def _record(self, outcome: Outcome) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -16,14 +17,14 @@ from piko.store.watermarks import WatermarkMove
 _ATTEMPTS_AT_A_LOST_WINDOW = 3
 
 
-def conclude(ending: Ending, *, retry_id: str) -> Outcome:
+def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
     """The record of a handler's end, with the next attempt and the watermark where they follow."""
     run, job = ending.run, ending.job
     retry: Run | None
     if ending.by_shutdown and ending.state is RunState.CANCELLED:  # the same attempt again, at once
-        retry = _again(run, retry_id, attempt=run.attempt, not_before=ending.finished_at)
+        retry = _again(run, new_id(), attempt=run.attempt, not_before=ending.finished_at)
     else:
-        retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, retry_id=retry_id)
+        retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, new_id=new_id)
     watermark = None
     if (
         ending.state is RunState.SUCCESS
@@ -57,7 +58,9 @@ def without_row(run: Run, now: datetime) -> Outcome:
     )
 
 
-def next_attempt(run: Run, job: PlannedJob, *, state: RunState, now: datetime, retry_id: str) -> Run | None:
+def next_attempt(
+    run: Run, job: PlannedJob, *, state: RunState, now: datetime, new_id: Callable[[], str]
+) -> Run | None:
     """The queued next attempt, where one is left."""
     most = job.max_attempts
     if state is RunState.LOST and run.trigger_type is TriggerType.BACKFILL:
@@ -65,7 +68,7 @@ def next_attempt(run: Run, job: PlannedJob, *, state: RunState, now: datetime, r
     if state not in FAILED_STATES or run.attempt >= most:
         return None
     delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
-    return _again(run, retry_id, attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
+    return _again(run, new_id(), attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
 
 
 def _again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:

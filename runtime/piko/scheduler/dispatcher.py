@@ -173,7 +173,7 @@ class Dispatcher:
             fence=fence,
             placement=self._placement,
             metrics=self._metrics,
-            new_id=lambda: new_id(self._clock),
+            new_id=self._new_id,
             # Where any replica may run it, each keeps to the limit by itself.
             max_concurrent_runs=_NO_LIMIT if self._offers else self._settings.max_concurrent_runs,
         )
@@ -228,7 +228,7 @@ class Dispatcher:
         draft = term.due(now)
         if not draft.states:
             return
-        batch = draft.batch(new_id(self._clock))
+        batch = draft.batch(self._new_id())
         # The same batch with the same token until it is known: a COMMIT that was cut off may have worked.
         await self._record_configs(term.fence)  # what is offered names its revision
         won = await self._insist(term.fence, lambda: self._runs.claim(batch, term.fence, now=now))
@@ -341,11 +341,7 @@ class Dispatcher:
         """Record the end of a run that no handler here will end."""
         now = self._clock.now()
         job = self._plan.job(run.job_id)
-        retry = (
-            None
-            if job is None
-            else next_attempt(run, job, state=state, now=now, retry_id=new_id(self._clock))
-        )
+        retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
         log.warning(
             "run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason
         )
@@ -368,7 +364,7 @@ class Dispatcher:
     # ---- ends of runs -----------------------------------------------------------------------------
 
     def _ended(self, ending: Ending) -> None:
-        outcome = conclude(ending, retry_id=new_id(self._clock))
+        outcome = conclude(ending, new_id=self._new_id)
         log.info(
             "run_finished",
             job_id=ending.run.job_id,
@@ -394,6 +390,9 @@ class Dispatcher:
         ours = self._elector.fence
         if ours is not None and ours.epoch <= fence.epoch:
             self._elector.deposed(ours)
+
+    def _new_id(self) -> str:
+        return new_id(self._clock)
 
     # ---- waiting ----------------------------------------------------------------------------------
 

@@ -358,6 +358,8 @@ class Term:
         Runs whose row is gone are among them, so that they come to an end.
         """
         chosen: list[Run] = []
+        if not self.progress.waiting:
+            return chosen
         room = self._room()
         for run in sorted(
             self.progress.waiting.values(), key=lambda item: (-item.priority, item.scheduled_time)
@@ -368,9 +370,9 @@ class Term:
             if job is None and run.job_id in self._plan.verdicts:
                 continue  # its row or its code cannot be run now, and may be again
             if job is not None:
-                if self.lacks_config(job, now) is not None:
-                    continue
                 if room.running(job) >= _limit(job) or not room.has_place(job):
+                    continue
+                if self.lacks_config(job, now) is not None:
                     continue
                 room.take(job)
             chosen.append(self._placement.place(run, now))
