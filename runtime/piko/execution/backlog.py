@@ -58,6 +58,7 @@ class Backlog:
         self._closing = False
         self._keeper: asyncio.Task[None] | None = None
         self.failing: str | None = None
+        metrics.outcomes_pending.set_function(lambda: len(self))
 
     def __len__(self) -> int:
         return self._in_memory + len(self._on_disk)
@@ -82,7 +83,6 @@ class Backlog:
         item = Pending(outcome, fence)
         waits_behind = self._on_disk or self._behind or len(self._at_hand) >= self._bound
         (self._behind if waits_behind else self._at_hand).append(item)
-        self._count()
         if self._away or waits_behind:
             self._keep()
 
@@ -146,7 +146,6 @@ class Backlog:
             if item.number is not None:
                 self._stale.append(item.number)
         self._at_hand = deque(item for item in self._at_hand if not item.written)
-        self._count()
         if self._stale:
             self._keep()
 
@@ -200,9 +199,6 @@ class Backlog:
         self.failing = str(error)
         self._metrics.outcome_spool_errors.inc()
         log.error("outcomes_not_spooled", in_memory=self._in_memory, full=self.full, error=self.failing)
-
-    def _count(self) -> None:
-        self._metrics.outcomes_pending.set(len(self))
 
     async def close(self) -> None:
         """Leave on disk what is pending, for the next process; after the last `written`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -79,6 +80,7 @@ class Executor:
         self._metrics = metrics
         self._ended = ended
         self._active: dict[str, _Active] = {}
+        metrics.jobs_running.set_function(lambda: len(self._active))
 
     def __len__(self) -> int:
         return len(self._active)
@@ -108,7 +110,6 @@ class Executor:
         name = run_name(run.job_id, run.run_id)
         task = asyncio.create_task(self._run(run, job, fence, config), name=name)
         self._active[run.run_id] = _Active(task=task)
-        self._metrics.jobs_running.set(len(self._active))
 
     def cancel(self, run_id: str, *, reason: str, by_shutdown: bool = False) -> None:
         """Cancel a run; its outcome says why."""
@@ -149,7 +150,6 @@ class Executor:
                 end = await self._attempt(run, job, config)
         finally:
             del self._active[run.run_id]
-            self._metrics.jobs_running.set(len(self._active))
             duration_s = self._clock.monotonic() - before
             self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
             if active.reason is not None and end.state is RunState.FAILED:
@@ -186,13 +186,13 @@ class Executor:
     async def _attempt(self, run: Run, job: PlannedJob, give: Callable[[], ConfigInForce]) -> _End:
         """Call the handler; raises nothing, whatever it does."""
         revision, secrets = None, frozenset[str]()
-        limit = asyncio.timeout(job.timeout_s)
+        limit = None if job.timeout_s is None else asyncio.timeout(job.timeout_s)
         try:
             config = give()
             revision, secrets = config.revision, config.secrets
             context = _context(run, config)
             # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
-            async with RunResources(shared=self._shared) as resources, limit:
+            async with RunResources(shared=self._shared) as resources, limit or nullcontext():
                 acquired = await resources.acquire(job.definition.resources, context)
                 await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
@@ -200,9 +200,10 @@ class Executor:
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
             return _End(state, error, revision, secrets)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
-            return _End(RunState.TIMEOUT if limit.expired() else RunState.FAILED, error, revision, secrets)
+            state = RunState.TIMEOUT if limit and limit.expired() else RunState.FAILED
+            return _End(state, error, revision, secrets)
         # A handler that drops its cancellation and returns has not been in time either.
-        return _End(RunState.TIMEOUT if limit.expired() else RunState.SUCCESS, None, revision)
+        return _End(RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision)
 
 
 def _context(run: Run, config: ConfigInForce) -> JobContext:

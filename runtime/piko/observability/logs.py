@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import logging
 import sys
+from types import MappingProxyType
 from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
+
+from piko.clock import SystemClock
 
 LogFormat = Literal["auto", "json", "text"]
 
@@ -44,7 +47,7 @@ def configure_logging(
         processors=[*shared, *last],
         logger_factory=_EventLogger,
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(out)
     handler.setFormatter(
@@ -66,8 +69,28 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
+_NOT_TOLD = MappingProxyType(
+    dict.fromkeys(("args", "exc_info", "exc_text", "stack_info"))
+    | dict.fromkeys(("pathname", "filename", "module", "funcName"), "")
+    | dict.fromkeys(("lineno", "thread", "process", "relativeCreated"), 0)
+    | dict.fromkeys(("threadName", "processName", "taskName"), "")
+)
+
+
 class _Event(logging.LogRecord):
-    """An event that is written out already."""
+    """An event that is written out already.
+
+    Where in the source it was told costs as much to find out as all the rest, and nobody asks: it has a name.
+    """
+
+    def __init__(self, name: str, level: int, text: str, *, created: float) -> None:
+        self.__dict__.update(_NOT_TOLD)
+        self.name = name
+        self.levelno = level
+        self.levelname = logging.getLevelName(level)
+        self.msg = text
+        self.created = created
+        self.msecs = created % 1 * 1000
 
 
 class _EventLogger:
@@ -76,6 +99,7 @@ class _EventLogger:
     def __init__(self, name: str = "piko") -> None:
         self.name = name
         self._logger = logging.getLogger(name)
+        self._now = SystemClock().now
 
     def debug(self, text: str) -> None:
         self._tell(logging.DEBUG, text)
@@ -94,7 +118,7 @@ class _EventLogger:
 
     def _tell(self, level: int, text: str) -> None:
         if self._logger.isEnabledFor(level):
-            self._logger.handle(_Event(self.name, level, self.name, 0, text, None, None))
+            self._logger.handle(_Event(self.name, level, text, created=self._now().timestamp()))
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
