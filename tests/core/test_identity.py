@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.core.identity import content_hash, host_name, new_id
+from piko.core.identity import Ids, content_hash, host_name
 
 
 class Standing:
@@ -26,10 +26,10 @@ NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 def test_ids_differ_at_one_moment_and_sort_by_time() -> None:
-    same = {new_id(Standing(NOON)) for _ in range(1000)}
+    same = {ids.new() for ids in (Ids(Standing(NOON)), Ids(Standing(NOON))) for _ in range(500)}
     assert len(same) == 1000
     assert all(len(made) == 32 and int(made, 16) for made in same)
-    assert new_id(Standing(NOON + timedelta(milliseconds=1))) > max(same)
+    assert Ids(Standing(NOON + timedelta(milliseconds=1))).new() > max(same)
 
 
 parts = st.lists(st.one_of(st.none(), st.text(max_size=4)), max_size=4)

@@ -79,7 +79,7 @@ def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, ob
 
 async def _queue(database: Database, job_id: str) -> Run:
     from piko.clock import SystemClock
-    from piko.core.identity import new_id
+    from piko.core.identity import Ids
     from piko.store.overview import Overview
     from piko.store.run_rows import Run
     from piko.store.runs import insert_queued
@@ -100,7 +100,7 @@ async def _queue(database: Database, job_id: str) -> Run:
         )
     clock = SystemClock()
     run = Run(
-        run_id=new_id(clock),
+        run_id=Ids(clock).new(),
         job_id=job_id,
         scheduled_time=clock.now(),
         state=RunState.QUEUED,

@@ -188,12 +188,12 @@ async def _stateful_job(database: Database, job_id: str) -> JobLine:
 
 
 def _request(line: JobLine, zone: str, parallel: int, clock: Any) -> Backfill:
-    from piko.core.identity import new_id
+    from piko.core.identity import Ids
     from piko.store.backfills import Backfill
 
     now = clock.now()
     return Backfill(
-        backfill_id=new_id(clock),
+        backfill_id=Ids(clock).new(),
         job_id=line.job_id,
         range_start=now,
         range_end=now,

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from piko.clock import Clock
-from piko.core.identity import new_id
 from piko.scheduler.backfill import BackfillAccount
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan
@@ -52,6 +51,7 @@ class Backfiller:
         clock: Clock,
         placement: Placement,
         begin: Begin,
+        new_id: Callable[[], str],
         insist: Insist,
     ) -> None:
         self._plan = plan
@@ -59,6 +59,7 @@ class Backfiller:
         self._clock = clock
         self._placement = placement
         self._begin = begin
+        self._new_id = new_id
         self._insist = insist
         self.account = self._new_account()
 
@@ -98,4 +99,4 @@ class Backfiller:
         return starting
 
     def _new_account(self) -> BackfillAccount:
-        return BackfillAccount(plan=self._plan, placement=self._placement, new_id=lambda: new_id(self._clock))
+        return BackfillAccount(plan=self._plan, placement=self._placement, new_id=self._new_id)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from piko.clock import Clock
-from piko.core.identity import new_id
+from piko.core.identity import Ids
 from piko.core.types import FINAL_STATES, JobStatus, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
@@ -89,6 +89,7 @@ class Dispatcher:
         self._term: Term | None = None
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
+        self._new_id = Ids(clock).new
         self._offers = settings.executor == "replicas"
         self._placement: Placement = (
             Anywhere(plan=plan, revision=configs.revision_in_force)
@@ -100,6 +101,7 @@ class Dispatcher:
             requests=backfills,
             placement=self._placement,
             begin=self._begin_queued,
+            new_id=self._new_id,
             clock=clock,
             insist=self._insist,
         )
@@ -390,9 +392,6 @@ class Dispatcher:
         ours = self._elector.fence
         if ours is not None and ours.epoch <= fence.epoch:
             self._elector.deposed(ours)
-
-    def _new_id(self) -> str:
-        return new_id(self._clock)
 
     # ---- waiting ----------------------------------------------------------------------------------
 
