@@ -17,7 +17,7 @@ from piko.store.engine import Database
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.tables import job_state
-from piko.store.upsert import upsert
+from piko.store.upsert import write_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +105,7 @@ async def summarise(
     )
     epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
     known = [{**summaries[job_id], **epoch} for job_id in rows.scalars()]
-    if known:
-        await connection.execute(upsert(database, job_state, update=_LATEST, merge=_add_up), known)
+    await write_rows(connection, database, job_state, known, update=_LATEST, merge=_add_up)
 
 
 def _summaries(outcomes: Iterable[Outcome]) -> dict[str, dict[str, object]]:
@@ -169,4 +168,4 @@ async def write_states(
         rows = [
             {**{name: getattr(state, name) for name in columns}, "epoch": fence.epoch} for state in ordered
         ]
-        await connection.execute(upsert(database, job_state, update=update), rows)
+        await write_rows(connection, database, job_state, rows, update=update)
