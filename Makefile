@@ -6,9 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
+BENCH := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test soak bench-schedules constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test soak bench-schedules bench-peers constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,11 @@ $(RUNTIME): pyproject.toml constraints.txt
 
 $(INSTALLED): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test]'
+	@touch $@
+
+# What benchmarks set beside Piko. Kept out of `make setup`: neither tests nor Piko import any of it.
+$(BENCH): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test,bench]'
 	@touch $@
 
 servers: setup ## finds, builds or installs the servers of the tests
@@ -54,7 +60,10 @@ soak: setup ## three replicas under failures at random, 10 minutes; SECONDS=… 
 bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
 	$(BIN)/python -m benchmarks.schedules
 
-constraints: setup ## writes constraints.txt from what is installed
+bench-peers: $(BENCH) ## PgQueuer and Procrastinate on PostgreSQL, APScheduler 3 on MariaDB: no-op jobs per second
+	$(BIN)/python -m benchmarks.peers
+
+constraints: $(BENCH) ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.new && mv constraints.txt.new constraints.txt
 

@@ -1,4 +1,4 @@
-"""Installs MariaDB and MySQL with Debian's own tools, never starting a system service."""
+"""Installs MariaDB, MySQL and PostgreSQL with Debian's own tools, never starting a system service."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from tests.harness.locate import (
     MissingToolError,
     cache_folder,
     find_mariadb,
+    find_postgresql,
     mysql_tree,
 )
 
@@ -31,15 +32,21 @@ def install_mariadb(*, say: Callable[[str], None]) -> Path:
     """Installs Debian's or Ubuntu's mariadb-server and returns `mariadbd`. Raises `MissingToolError`."""
     if not _can_install():
         return find_mariadb()
-    log = _log("mariadb")
-    say(f"mariadb-server: installing with apt-get, log in {log}")
     remedy = "install MariaDB 10.6 or newer (package mariadb-server) by hand"
-    with _no_services_started(_POLICY):
-        _run(["apt-get", "update"], log=log, remedy=remedy)
-        _run(
-            ["apt-get", "install", "-y", "--no-install-recommends", "mariadb-server"], log=log, remedy=remedy
-        )
+    _install_server("mariadb-server", log=_log("mariadb"), remedy=remedy, say=say)
     return find_mariadb()
+
+
+def install_postgresql(*, say: Callable[[str], None]) -> Path:
+    """Installs Debian's or Ubuntu's postgresql and returns the folder of its server programs.
+
+    Raises `MissingToolError`.
+    """
+    if not _can_install():
+        return find_postgresql()
+    remedy = "install PostgreSQL 13 or newer (package postgresql) by hand"
+    _install_server("postgresql", log=_log("postgresql"), remedy=remedy, say=say)
+    return find_postgresql()
 
 
 def install_mysql(*, say: Callable[[str], None]) -> Path:
@@ -86,6 +93,13 @@ def clear_interrupted_installs() -> None:
     for unfinished in cache_folder().glob(f"{_UNFINISHED}*"):
         _unmount_below(unfinished)
         shutil.rmtree(unfinished)
+
+
+def _install_server(package: str, *, log: Path, remedy: str, say: Callable[[str], None]) -> None:
+    say(f"{package}: installing with apt-get, log in {log}")
+    with _no_services_started(_POLICY):
+        _run(["apt-get", "update"], log=log, remedy=remedy)
+        _run(["apt-get", "install", "-y", "--no-install-recommends", package], log=log, remedy=remedy)
 
 
 def _can_install() -> bool:

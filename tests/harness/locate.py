@@ -21,6 +21,7 @@ MYSQL_VARIABLE = "PIKO_TEST_MYSQL"
 
 # Debian keeps servers out of the PATH of ordinary users.
 _SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+_POSTGRESQL = Path("/usr/lib/postgresql")
 
 
 class MissingToolError(RuntimeError):
@@ -104,6 +105,20 @@ def find_mariadb() -> Path:
     return found
 
 
+def find_postgresql() -> Path:
+    """The folder of PostgreSQL's server programs, `initdb` and `postgres`. Raises `MissingToolError`."""
+    found = _on_path("initdb")
+    # Debian keeps each major version in a folder of its own, and none of them on PATH.
+    folders = [found.resolve().parent] if found else sorted(_POSTGRESQL.glob("*/bin"), key=_major_version)
+    whole = [folder for folder in folders if os.access(folder / "postgres", os.X_OK)]
+    if not whole:
+        raise MissingToolError(
+            f"PostgreSQL's initdb and postgres were not found on PATH or in {_POSTGRESQL}/*/bin: install "
+            f"PostgreSQL 13 or newer (package postgresql)"
+        )
+    return whole[-1]
+
+
 @cache
 def find_mysql() -> MySQLInstallation | None:
     """A MySQL server on `PATH` or in the cache, else None: MySQL is optional."""
@@ -137,6 +152,10 @@ def _on_path(name: str, further: Iterable[str] = ()) -> Path | None:
     path = os.pathsep.join([os.environ.get("PATH", os.defpath), *further])
     found = shutil.which(name, path=path)
     return Path(found) if found else None
+
+
+def _major_version(folder: Path) -> int:
+    return int(folder.parent.name) if folder.parent.name.isdecimal() else 0
 
 
 def _version_of(program: Path) -> str:
