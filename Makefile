@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test soak bench-schedules bench-peers constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test soak bench-schedules bench-runs constraints clean images chart-crds kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +60,11 @@ soak: setup ## three replicas under failures at random, 10 minutes; SECONDS=… 
 bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
 	$(BIN)/python -m benchmarks.schedules
 
-bench-peers: $(BENCH) ## PgQueuer and Procrastinate on PostgreSQL, APScheduler 3 on MariaDB: no-op jobs per second
-	$(BIN)/python -m benchmarks.peers
+bench-runs: $(BENCH) ## starts under load, runs per second beside peers, changes of leader, capacity: 20 minutes
+	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.failover
+	$(BIN)/python -m benchmarks.capacity
 
 constraints: $(BENCH) ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \

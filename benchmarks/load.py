@@ -111,10 +111,12 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
     settings = load_settings(environment={}, mysql_dsn=dsn)
     database = open_database(dsn)
 
-    async def recorded() -> int:
-        statement = select(func.count()).select_from(job_run).where(job_run.c.state == "SUCCESS")
+    async def recorded() -> tuple[int, float]:
+        """How many outcomes are committed, and when that was asked, in seconds by the database's clock."""
+        statement = select(func.count(), func.unix_timestamp(func.now(6))).where(job_run.c.state == "SUCCESS")
         async with database.statements() as connection:
-            return int((await connection.execute(statement)).scalar_one())
+            count, moment = (await connection.execute(statement)).one()
+        return int(count), float(moment)
 
     async with app.running(settings):
         while len(started) < jobs:
@@ -133,7 +135,6 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
         took = time.time() - begin
         cpu = (time.process_time() - cpu) / took
         after = await recorded()
-        end = time.time()
         await asyncio.sleep(1)  # what was due in the last moment
     await database.close()
     # Whole seconds: each has every job once, however their due times lie within it.
@@ -146,7 +147,7 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
         due=jobs * (last - first),
         landed=len(within),
         delays_ms=percentiles([(at - moment) * 1000 for moment, at in within]),
-        recorded_per_s=(after - before) / (end - begin),
+        recorded_per_s=(after[0] - before[0]) / (after[1] - before[1]),
         cpu=cpu,
     )
 

@@ -6,7 +6,7 @@
 PgQueuer and Procrastinate drain a full queue on a PostgreSQL of this run; APScheduler 3 is saturated with
 schedules on MariaDB. How each is set up, and why, says `benchmarks.peer_workers`. Both servers answer a
 commit when it is on disk. Each measurement is a process of its own, on an empty database; the peers take
-turns, so that they meet the same noise. They need `piko[bench]`, which `make bench-peers` installs.
+turns, so that they meet the same noise. They need `piko[bench]`, which `make bench-runs` installs.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _require_modules() -> None:
     missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
     if missing:
         raise MissingToolError(
-            f"the peers' packages are not installed ({', '.join(missing)}): run `make bench-peers`, or "
+            f"the peers' packages are not installed ({', '.join(missing)}): run `make bench-runs`, or "
             f"`pip install -c constraints.txt -e '.[bench,test]'`"
         )
 
@@ -186,10 +186,10 @@ def _mariadb() -> Iterator[str]:
     except MissingToolError:
         install_mariadb(say=print)
     with _place() as place:
-        server = DatabaseServer(kind="mariadb", folder=place.folder / "mariadb", reaper=place.reaper)
+        folder = place.folder / "mariadb"
+        server = DatabaseServer(kind="mariadb", folder=folder, reaper=place.reaper, durable=True)
         try:
             server.start()
-            asyncio.run(run_statement(server.dsn, "SET GLOBAL innodb_flush_log_at_trx_commit = 1"))
             yield server.dsn
         finally:
             server.stop()
