@@ -7,6 +7,7 @@ others, a collector of errors for instance, get the record all the same.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from types import MappingProxyType
@@ -34,7 +35,7 @@ def configure_logging(
     ]
     # Not the renderer that shows local variables: among them are configs and connections.
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
         if as_json
         else [
             structlog.dev.ConsoleRenderer(
@@ -67,6 +68,13 @@ def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose methods take an event name and its facts as keywords."""
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
+
+
+_ENCODER = json.JSONEncoder(default=repr)
+
+
+def _as_json(event: object, **_: object) -> str:
+    return _ENCODER.encode(event)
 
 
 _NOT_TOLD = MappingProxyType(

@@ -41,7 +41,9 @@ class Instant(TypeDecorator[datetime]):
             raise ValueError(
                 f"a stored instant must be aware, got the naive {value!r}; attach its zone first"
             )
-        return (value if value.tzinfo is UTC else value.astimezone(UTC)).replace(tzinfo=None)
+        if value.tzinfo is UTC:
+            return value  # drivers write its fields and no zone; taking it off costs more than they do
+        return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         return None if value is None else value.replace(tzinfo=UTC)
