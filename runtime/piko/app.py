@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -178,6 +180,17 @@ class PikoApp:
                 async with self.running(settings) as runtime:
                     await first_of(asked_to_stop.wait(), runtime.ended.wait())
                 server.stop()
+        if left := runtime.dispatcher.executor.abandoned:
+            _leave_behind(left)
 
     def _load_settings(self) -> Settings:
         return self._settings or load_settings()
+
+
+def _leave_behind(handlers: int) -> None:
+    """End the process although handlers go on, for which the event loop would wait for ever."""
+    log.error("handlers_left_behind", handlers=handlers)
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)

@@ -63,6 +63,10 @@ class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""
 
 
+class HandlerGoesOnError(PikoError):
+    """A handler was cancelled and did not end; its run has."""
+
+
 class ComputeError(PikoError):
     """A computation could not be handed to a worker process, or the workers could not be had."""
 

@@ -30,14 +30,16 @@ FENCE = InstanceFence(instance_id="one", epoch=1)
 class Bench:
     """An executor, and what it told."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.endings: asyncio.Queue[Ending] = asyncio.Queue()
+        self.metrics = Metrics()
         self.executor = Executor(
             app_name="bench",
             configs=ConfigBook(registry=JobRegistry()),
             clock=SystemClock(),
-            metrics=Metrics(),
+            metrics=self.metrics,
             ended=self.endings.put_nowait,
+            **options,
         )
 
     def start(
@@ -242,6 +244,51 @@ async def test_a_handler_that_answers_its_timeout_with_an_error_is_out_of_time(b
     ending = await bench.end_of(handler, timeout_s=0.05)
     assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
     assert "cut off" in (ending.error or "")
+
+
+class Stubborn:
+    """A handler that goes on whatever is thrown at it, until it is released."""
+
+    def __init__(self) -> None:
+        self.released = False
+        self.cancellations = 0
+        self.ended = asyncio.Event()
+
+    async def __call__(self, ctx: JobContext, scheduled_time: object) -> None:
+        while not self.released:
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                self.cancellations += 1
+        self.ended.set()
+
+
+async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run_has_ended() -> None:
+    bench, handler = Bench(abandon_after_s=0.1), Stubborn()
+    ending = await bench.end_of(handler, timeout_s=0.05)
+    assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
+    assert "goes on although it was cancelled" in (ending.error or "")
+    assert "in __call__" in (ending.error or ""), "it says where"
+    assert len(bench.executor) == 0, "its place is free"
+    assert bench.executor.abandoned == 1
+    assert handler.cancellations == 2, "it is asked once more"
+    handler.released = True
+    await handler.ended.wait()
+    await wait_until_async(lambda: bench.executor.abandoned == 0, timeout=5, what="it to be forgotten")
+    assert bench.endings.empty(), "its end was told before"
+
+
+async def test_a_cancelled_handler_that_goes_on_is_abandoned() -> None:
+    bench, handler = Bench(abandon_after_s=0.1), Stubborn()
+    run_id = bench.start(handler)
+    await asyncio.sleep(0)
+    bench.executor.cancel(run_id, reason="somebody said so")
+    ending = await bench.end()
+    assert ending.state is RunState.CANCELLED
+    assert (ending.error or "").startswith("somebody said so")
+    assert "goes on although it was cancelled" in (ending.error or "")
+    handler.released = True
+    await handler.ended.wait()
 
 
 # ---- ends by others -------------------------------------------------------------------------------

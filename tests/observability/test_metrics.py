@@ -21,6 +21,7 @@ NAMES = {
     "piko_db_errors_total": "counter",
     "piko_lease_errors_total": "counter",
     "piko_event_loop_blocked_total": "counter",
+    "piko_handlers_abandoned_total": "counter",
     "piko_event_loop_blocked_seconds_total": "counter",
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
@@ -56,6 +57,7 @@ NAMES = {
 
 LABELS = {
     "piko_event_loop_blocked_total": {"job_id"},
+    "piko_handlers_abandoned_total": {"job_id"},
     "piko_event_loop_blocked_seconds_total": {"job_id"},
     "piko_build_info": {"version", "python"},
     "piko_cpu_items_total": {"outcome"},

@@ -239,3 +239,36 @@ async def test_a_run_cut_by_the_budget_runs_again_as_the_same_attempt(
         return (scheduled_time, "SUCCESS", 1) in await runs(database, "slow")
 
     await wait_until_async(made_good, timeout=10, what="the due time that was cut to be made good")
+
+
+STUBBORN = """
+import asyncio
+from piko import PikoApp
+
+app = PikoApp(name="trial")
+
+@app.job(job_id="stubborn")
+async def stubborn(ctx, scheduled_time):
+    print("begins", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(0.1)
+        except asyncio.CancelledError:
+            print("goes on", flush=True)
+"""
+
+
+async def test_a_stop_does_not_wait_for_a_handler_that_ignores_it(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    replicas.write(STUBBORN)
+    await schedule(migrated_mariadb, "stubborn", '{"seconds": 1}')
+    replica = replicas.start(migrated_mariadb.dsn, environment={"PIKO_DRAIN_TIMEOUT_S": "0.2"})
+    replica.process.wait_for_line("begins")
+    assert replica.process.terminate() == 0
+    assert "goes on" in replica.process.output
+    assert "handler_abandoned" in replica.process.output
+    assert await runs(migrated_mariadb, "stubborn", "RUNNING") == []
+    (first, *others) = await runs(migrated_mariadb, "stubborn")
+    assert first[1:] == ("CANCELLED", 1)
+    assert (first[0], "QUEUED", 1) in others, "the same attempt again"

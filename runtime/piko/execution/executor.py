@@ -12,7 +12,8 @@ from functools import partial
 from piko.clock import Clock
 from piko.core.context import JobContext
 from piko.core.types import RunState, TriggerType
-from piko.execution.failure import describe
+from piko.errors import HandlerGoesOnError
+from piko.execution.failure import describe, standing
 from piko.execution.resources import AppResources, RunResources
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -22,6 +23,8 @@ from piko.scheduler.plan import PlannedJob
 from piko.store.instances import InstanceFence
 from piko.store.run_rows import Run
 
+ABANDON_S = 60.0
+"""Clean-up after a cancellation may take long: each resource has half a minute to be closed."""
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
@@ -44,12 +47,22 @@ class Ending:
     by_shutdown: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class _Active:
-    task: asyncio.Task[None]
-    begun: bool = False
+    """A run that has not ended."""
+
+    run: Run
+    job: PlannedJob
+    fence: InstanceFence
+    task: asyncio.Task[None] | None = None
+    started_at: datetime | None = None
+    """None: its task has not come to its first step."""
+    began: float = 0.0
     reason: str | None = None
+    """Why it was cancelled."""
     by_shutdown: bool = False
+    alarm: asyncio.TimerHandle | None = None
+    """Rings when it should have ended long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,11 @@ class _End:
 
 
 class Executor:
-    """Runs handlers as tasks of this event loop."""
+    """Runs handlers as tasks of this event loop.
+
+    A handler is ended by cancelling it. One that goes on all the same is abandoned `abandon_after_s` seconds
+    later: its run has ended by then for everybody else, and what it still does counts for nothing.
+    """
 
     def __init__(
         self,
@@ -73,13 +90,16 @@ class Executor:
         clock: Clock,
         metrics: Metrics,
         ended: Callable[[Ending], None],
+        abandon_after_s: float = ABANDON_S,
     ) -> None:
         self._shared = AppResources(app_name=app_name)
         self._configs = configs
         self._clock = clock
         self._metrics = metrics
         self._ended = ended
+        self._abandon_after_s = abandon_after_s
         self._active: dict[str, _Active] = {}
+        self._abandoned: set[asyncio.Task[None]] = set()
         metrics.jobs_running.set_function(lambda: len(self._active))
 
     def __len__(self) -> int:
@@ -92,6 +112,11 @@ class Executor:
     def run_ids(self) -> set[str]:
         """What runs now."""
         return set(self._active)
+
+    @property
+    def abandoned(self) -> int:
+        """Handlers that go on although they were cancelled; only the end of the process ends them."""
+        return len(self._abandoned)
 
     def start(
         self,
@@ -107,21 +132,26 @@ class Executor:
         """
         if config is None:
             config = partial(self._configs.in_force, job.definition, self._clock.now())
+        active = self._active[run.run_id] = _Active(run=run, job=job, fence=fence)
         name = run_name(run.job_id, run.run_id)
-        task = asyncio.create_task(self._run(run, job, fence, config), name=name)
-        self._active[run.run_id] = _Active(task=task)
+        active.task = asyncio.create_task(self._run(active, config), name=name)
 
     def cancel(self, run_id: str, *, reason: str, by_shutdown: bool = False) -> None:
         """Cancel a run; its outcome says why."""
         active = self._active.get(run_id)
         if active is not None and active.reason is None:
             active.reason, active.by_shutdown = reason, by_shutdown
-            if active.begun:  # a task that is cancelled before its first step would never tell its end
+            # A task that is cancelled before its first step would never tell its end.
+            if active.task is not None and active.started_at is not None:
                 active.task.cancel()
+                self._set_alarm(active, self._abandon_after_s)
 
     async def drain(self, budget_s: float) -> None:
-        """Wait up to `budget_s` seconds for what runs, then cancel the rest and wait for its clean-up."""
-        tasks = [active.task for active in self._active.values()]
+        """Wait up to `budget_s` seconds for what runs, then cancel the rest and wait for its clean-up.
+
+        What has not ended some seconds later is abandoned.
+        """
+        tasks = [active.task for active in self._active.values() if active.task is not None]
         if not tasks:
             return
         log.info("draining", runs=len(tasks), budget_s=budget_s)
@@ -129,49 +159,81 @@ class Executor:
         if late:
             for run_id in list(self._active):
                 self.cancel(run_id, reason="the replica stopped", by_shutdown=True)
-            _, deaf = await asyncio.wait(late, timeout=_CLEAN_UP_S)
-            if deaf:
-                log.error("handlers_ignore_cancellation", runs=[task.get_name() for task in deaf])
+            await asyncio.wait(late, timeout=_CLEAN_UP_S)
+            for active in list(self._active.values()):
+                self._abandon(active)
 
     async def close(self) -> None:
         """Close what the runs have shared; nothing may run any more."""
         await self._shared.close()
 
-    async def _run(
-        self, run: Run, job: PlannedJob, fence: InstanceFence, config: Callable[[], ConfigInForce]
-    ) -> None:
-        active = self._active[run.run_id]
-        active.begun = True
-        started_at, before = self._clock.now(), self._clock.monotonic()
+    async def _run(self, active: _Active, config: Callable[[], ConfigInForce]) -> None:
+        run, job = active.run, active.job
+        active.started_at, active.began = self._clock.now(), self._clock.monotonic()
         end = _End(RunState.CANCELLED)
         try:
             if active.reason is None:
-                self._announce(run, started_at)
+                if job.timeout_s is not None:
+                    self._set_alarm(active, job.timeout_s + self._abandon_after_s)
+                self._announce(run, active.started_at)
                 end = await self._attempt(run, job, config)
         finally:
-            del self._active[run.run_id]
-            duration_s = self._clock.monotonic() - before
-            self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
-            text, kind = describe(
-                end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
+            self._tell(active, end)
+
+    def _tell(self, active: _Active, end: _End) -> None:
+        """Tell how a run ended, if nobody has."""
+        run, job = active.run, active.job
+        if self._active.get(run.run_id) is not active:
+            return
+        del self._active[run.run_id]
+        if active.alarm is not None:
+            active.alarm.cancel()
+        finished_at = self._clock.now()
+        duration_s = self._clock.monotonic() - active.began
+        self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
+        text, kind = describe(
+            end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
+        )
+        self._ended(
+            Ending(
+                run=run,
+                job=job,
+                fence=active.fence,
+                state=end.state,
+                started_at=active.started_at or finished_at,
+                finished_at=finished_at,
+                duration_s=duration_s,
+                config_revision=end.config_revision,
+                error_type=kind,
+                error=text,
+                by_shutdown=active.by_shutdown,
             )
-            self._ended(
-                Ending(
-                    run=run,
-                    job=job,
-                    fence=fence,
-                    state=end.state,
-                    started_at=started_at,
-                    finished_at=self._clock.now(),
-                    duration_s=duration_s,
-                    config_revision=end.config_revision,
-                    error_type=kind,
-                    error=text,
-                    by_shutdown=active.by_shutdown,
-                )
-            )
+        )
+
+    def _set_alarm(self, active: _Active, delay_s: float) -> None:
+        if active.alarm is not None:
+            active.alarm.cancel()
+        active.alarm = asyncio.get_running_loop().call_later(delay_s, self._abandon, active)
+
+    def _abandon(self, active: _Active) -> None:
+        """Let go of a handler that does not end: whoever waits for its run waits no longer."""
+        task, run = active.task, active.run
+        if task is None or task.done():
+            return
+        where = standing(task)
+        log.error("handler_abandoned", job_id=run.job_id, run_id=run.run_id, where=where)
+        self._metrics.handlers_abandoned.labels(run.job_id).inc()
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
+        task.cancel()  # once more: it may have dropped the first by mistake
+        state = RunState.TIMEOUT if active.reason is None else RunState.CANCELLED
+        failure = HandlerGoesOnError(
+            f"the handler goes on although it was cancelled, at {where}; what it does counts for nothing any "
+            "more, and only the end of the process ends it: let it pass on asyncio.CancelledError"
+        )
+        self._tell(active, _End(state, failure))
 
     def _announce(self, run: Run, started_at: datetime) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late

@@ -38,6 +38,18 @@ def describe(
     return None if text is None else _bounded(hide(text, secrets)), kind
 
 
+def standing(task: asyncio.Task[None]) -> str:
+    """Where `task` waits just now, in the innermost coroutine that is not asyncio's own; for a message."""
+    innermost = "an unknown place"
+    coroutine: Any = task.get_coro()
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None)
+        if frame is not None and not frame.f_globals.get("__name__", "").startswith("asyncio"):
+            innermost = f"{frame.f_code.co_filename}, line {frame.f_lineno}, in {frame.f_code.co_name}"
+        coroutine = getattr(coroutine, "cr_await", None)
+    return innermost
+
+
 def secrets_of(*values: object) -> frozenset[str]:
     """The texts in `values` that nobody is to read: each value of a JSON document, each secret of a model."""
     return frozenset(text for value in values for text in _texts(value) if len(text) >= SHORTEST_SECRET)

@@ -82,6 +82,10 @@ class Metrics:
         self.loop_blocked_seconds = Counter(
             "piko_event_loop_blocked_seconds", "How long it was blocked.", ["job_id"], registry=registry
         )
+        self.handlers_abandoned = Counter(
+            "piko_handlers_abandoned", "Handlers that went on after they were cancelled.", ["job_id"],
+            registry=registry,
+        )  # fmt: skip
         self.outcomes_pending = Gauge(
             "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
         )
