@@ -1,0 +1,163 @@
+"""Replicas that end, are frozen, or stand still: every due time has its one run or its record afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from tests.failures.two_replicas import (
+    BOTH_EXECUTORS,
+    DEFAULTS,
+    LONG_LEASE,
+    always_said,
+    epoch_of,
+    liveness,
+    more_starts,
+    roles,
+    two_replicas,
+    until_follows,
+    until_leads,
+    until_says,
+)
+from tests.harness.servers import Servers
+from tests.harness.waiting import wait_until_async
+from tests.soak.stage import Replica, Stage
+
+both_executors = pytest.mark.parametrize("executor", BOTH_EXECUTORS)
+
+
+async def run_in_progress(stage: Stage, replica: Replica) -> str:
+    """Wait until the replica has begun a run just now that takes its time."""
+
+    def begun() -> str | None:
+        for note in stage.begun():
+            fresh = note.ended_at is None and time.time() - note.at < 0.5
+            if note.job_id == "slow" and note.pid == replica.process.pid and fresh:
+                return note.run_id
+        return None
+
+    run_id = await wait_until_async(begun, timeout=60, what=f"a long run on {replica.name}", interval=0.1)
+    assert run_id is not None
+    return run_id
+
+
+@both_executors
+async def test_the_leader_is_killed(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor) as stage:
+        leader, follower = await roles(stage)
+        leader.process.kill()
+        await until_leads(stage, follower)
+        await more_starts(stage, pid=follower.process.pid)
+        leader.start()
+        await until_follows(stage, leader)
+
+
+@both_executors
+async def test_the_follower_is_killed(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+        leader, follower = await roles(stage)
+        if executor == "replicas":
+            await more_starts(stage, 3, pid=follower.process.pid)
+        killed_at = time.time()
+        follower.process.kill()
+        await more_starts(stage, 40, pid=leader.process.pid)
+        assert always_said(stage, leader, "leader", since=killed_at)
+        follower.start()
+        await until_follows(stage, follower)
+
+
+@both_executors
+async def test_all_replicas_are_killed(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor) as stage:
+        for replica in stage.replicas:
+            replica.process.kill()
+        for replica in stage.replicas:
+            replica.start()
+        await roles(stage)
+        await more_starts(stage)
+
+
+@both_executors
+async def test_the_leader_is_stopped_in_the_middle_of_runs(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+        leader, follower = await roles(stage)
+        await run_in_progress(stage, leader)
+        leader.process.signal(signal.SIGTERM)
+        await until_leads(stage, follower)  # without waiting for the lease
+        assert await asyncio.to_thread(leader.process.wait) == 0
+        await more_starts(stage, pid=follower.process.pid)
+
+
+async def test_a_follower_that_runs_too_is_stopped(servers: Servers) -> None:
+    async with two_replicas(servers, executor="replicas", environment=LONG_LEASE) as stage:
+        leader, follower = await roles(stage)
+        await more_starts(stage, 3, pid=follower.process.pid)
+        stopped_at = time.time()
+        assert await asyncio.to_thread(follower.process.terminate) == 0
+        await more_starts(stage, pid=leader.process.pid)
+        assert always_said(stage, leader, "leader", since=stopped_at)
+
+
+@both_executors
+async def test_the_leader_is_frozen_past_its_lease(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor) as stage:
+        leader, follower = await roles(stage)
+        epoch = await epoch_of(stage)
+        leader.freeze()
+        await until_leads(stage, follower)
+        await more_starts(stage, pid=follower.process.pid)
+        leader.thaw()  # that it does not say it leads, the witness sees
+        await until_follows(stage, leader)
+        await more_starts(stage)
+        claimed_late = await stage.database.execute(
+            f"SELECT run_id FROM job_run WHERE epoch = {epoch} "
+            f"AND claimed_at > (SELECT MIN(claimed_at) FROM job_run WHERE epoch > {epoch})"
+        )
+        assert claimed_late == []
+
+
+async def test_a_follower_that_runs_too_is_frozen_past_its_heartbeats(servers: Servers) -> None:
+    async with two_replicas(servers, executor="replicas", environment=LONG_LEASE) as stage:
+        leader, follower = await roles(stage)
+        run_id = await run_in_progress(stage, follower)
+        frozen_at = time.time()
+        follower.freeze()
+
+        async def given_up() -> bool:
+            rows = await stage.database.execute(f"SELECT state FROM job_run WHERE run_id = '{run_id}'")
+            return rows == [("LOST",)]
+
+        await wait_until_async(given_up, timeout=40, what="the leader to give its runs up", interval=0.2)
+        await more_starts(stage, pid=leader.process.pid)
+        assert always_said(stage, leader, "leader", since=frozen_at)
+        follower.thaw()
+        await until_follows(stage, follower)
+        await more_starts(stage, 3, pid=follower.process.pid)
+
+
+@pytest.mark.parametrize(
+    ("executor", "lease"),
+    [("leader", "short"), ("replicas", "short"), ("leader", "default")],
+)
+async def test_an_event_loop_is_blocked_for_12_seconds(executor: str, lease: str, servers: Servers) -> None:
+    environment = {**(DEFAULTS if lease == "default" else {}), "PIKO_POLL_INTERVAL_S": "0.3"}
+    async with two_replicas(servers, executor=executor, environment=environment) as stage:
+        leader, _ = await roles(stage)
+        epoch = await epoch_of(stage)
+        stage.block_an_event_loop(12)
+        replica = await stage.blocked()
+        await until_says(stage, replica, 503, "the event loop has been blocked for")
+        assert await liveness(replica) == 200
+        if lease == "default":
+            await until_leads(stage, replica)
+            assert await epoch_of(stage) == epoch, "it was late, and the lease still its own"
+        elif replica is leader:
+            (other,) = (each for each in stage.replicas if each is not replica)
+            await until_leads(stage, other)
+            await until_follows(stage, replica)
+        else:
+            await until_follows(stage, replica)
+        await more_starts(stage)
