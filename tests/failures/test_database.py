@@ -105,7 +105,7 @@ async def test_the_leader_alone_is_cut_off(executor: str, cut: str, servers: Ser
 
 
 @pytest.mark.parametrize(
-    ("executor", "cut"), [("leader", "both ways"), ("replicas", "questions"), ("replicas", "answers")]
+    ("executor", "cut"), [("leader", "both ways"), ("leader", "questions"), ("replicas", "answers")]
 )
 async def test_the_follower_alone_is_cut_off(executor: str, cut: str, servers: Servers) -> None:
     async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
@@ -126,11 +126,11 @@ async def test_the_follower_alone_is_cut_off(executor: str, cut: str, servers: S
 @both_executors
 async def test_connections_are_cut_between_a_commit_and_its_answer(executor: str, servers: Servers) -> None:
     async with two_replicas(servers, executor=executor) as stage:
-        for _ in range(6):
+        for _ in range(5):
             for replica in stage.replicas:
                 replica.way.cut_next_commit()
-            await more_starts(stage, 12)
-        assert sum(replica.way.cuts for replica in stage.replicas) >= 6
+            await more_starts(stage, 10)
+        assert sum(replica.way.cuts for replica in stage.replicas) >= 5
         await roles(stage)
         assert {await liveness(replica) for replica in stage.replicas} == {200}
 

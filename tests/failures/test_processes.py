@@ -24,24 +24,19 @@ from tests.failures.two_replicas import (
 )
 from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until_async
-from tests.soak.stage import Replica, Stage
+from tests.soak.stage import Stage
 
 both_executors = pytest.mark.parametrize("executor", BOTH_EXECUTORS)
 
 
-async def run_in_progress(stage: Stage, replica: Replica) -> str:
-    """Wait until the replica has begun a run just now that takes its time."""
+async def until_run_is(stage: Stage, run_id: str, state: str) -> None:
+    """Wait for the first end that the run has; it must be that one."""
 
-    def begun() -> str | None:
-        for note in stage.begun():
-            fresh = note.ended_at is None and time.time() - note.at < 0.5
-            if note.job_id == "slow" and note.pid == replica.process.pid and fresh:
-                return note.run_id
-        return None
+    async def ended() -> str | None:
+        ((found,),) = await stage.database.execute(f"SELECT state FROM job_run WHERE run_id = '{run_id}'")
+        return None if found == "RUNNING" else str(found)
 
-    run_id = await wait_until_async(begun, timeout=60, what=f"a long run on {replica.name}", interval=0.1)
-    assert run_id is not None
-    return run_id
+    assert await wait_until_async(ended, timeout=60, what=f"{run_id} to end", interval=0.2) == state
 
 
 @both_executors
@@ -84,7 +79,7 @@ async def test_all_replicas_are_killed(executor: str, servers: Servers) -> None:
 async def test_the_leader_is_stopped_in_the_middle_of_runs(executor: str, servers: Servers) -> None:
     async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
-        await run_in_progress(stage, leader)
+        await stage.lingering_run(leader, 3)
         leader.process.signal(signal.SIGTERM)
         await until_leads(stage, follower)  # without waiting for the lease
         assert await asyncio.to_thread(leader.process.wait) == 0
@@ -119,18 +114,26 @@ async def test_the_leader_is_frozen_past_its_lease(executor: str, servers: Serve
         assert claimed_late == []
 
 
+async def test_a_leader_that_was_frozen_cannot_tell_how_its_runs_ended(servers: Servers) -> None:
+    """Even before its successor has given them up: it is thawed as soon as there is one."""
+    heard_of_for_long = {"PIKO_HEARTBEAT_INTERVAL_S": "10"}
+    async with two_replicas(servers, environment=heard_of_for_long) as stage:
+        leader, follower = await roles(stage)
+        run_id = await stage.lingering_run(leader, 60)
+        leader.freeze()
+        await until_leads(stage, follower)
+        leader.thaw()
+        await until_follows(stage, leader)
+        await until_run_is(stage, run_id, "LOST")
+
+
 async def test_a_follower_that_runs_too_is_frozen_past_its_heartbeats(servers: Servers) -> None:
     async with two_replicas(servers, executor="replicas", environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
-        run_id = await run_in_progress(stage, follower)
+        run_id = await stage.lingering_run(follower, 60)
         frozen_at = time.time()
         follower.freeze()
-
-        async def given_up() -> bool:
-            rows = await stage.database.execute(f"SELECT state FROM job_run WHERE run_id = '{run_id}'")
-            return rows == [("LOST",)]
-
-        await wait_until_async(given_up, timeout=40, what="the leader to give its runs up", interval=0.2)
+        await until_run_is(stage, run_id, "LOST")
         await more_starts(stage, pid=leader.process.pid)
         assert always_said(stage, leader, "leader", since=frozen_at)
         follower.thaw()

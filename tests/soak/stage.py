@@ -220,6 +220,15 @@ class Stage:
         assert replica is not None
         return replica
 
+    async def lingering_run(self, replica: Replica, seconds: float) -> str:
+        """Let a run that the replica begins take so long; return when it has begun."""
+        pid = replica.process.pid
+        (self.folder / "order").write_text(str(seconds))
+        (self.folder / "order").rename(self.folder / f"linger-{pid}")
+        said = self.folder / f"lingers-{pid}"
+        await wait_until_async(said.exists, timeout=40, what=f"{replica.name} to begin a run", interval=0.02)
+        return said.read_text()
+
     def begun(self) -> list[Begun]:
         begun: dict[tuple[str, int], dict[str, Any]] = {}
         order: list[dict[str, Any]] = []
