@@ -78,6 +78,12 @@ class Elector:
         """Return at the next change of standing."""
         await self._changed.wait()
 
+    async def news(self) -> None:
+        """Return at the next change of standing, or a moment later: a deadline passes by itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await self.wait_for_change()
+
     async def run(self) -> None:
         """Compete, renew, notice the end; until cancelled."""
         while True:
@@ -184,7 +190,5 @@ class Elector:
 async def leadership(elector: Elector) -> Fence:
     """Wait until this replica may act."""
     while (fence := elector.acting) is None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
-                await elector.wait_for_change()
+        await elector.news()
     return fence
