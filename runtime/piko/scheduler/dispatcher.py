@@ -187,7 +187,7 @@ class Dispatcher:
             in_progress = [*in_progress, *await self._insist(fence, self._runs.offered)]
         running, backfilling = split(in_progress)
         queued, backfills = split(await self._insist(fence, self._queued))
-        term.held_elsewhere(run for run in running if run.run_id not in self.executor)
+        term.held_elsewhere(running)  # this replica's own too: it may have taken them under another leader
         term.progress.enqueue(queued)
         await self._backfiller.begin(term, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
