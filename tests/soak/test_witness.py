@@ -32,9 +32,9 @@ def test_answers_that_may_have_followed_each_other_are_none_either() -> None:
 
 def test_two_that_say_at_once_that_they_lead_are_told() -> None:
     one = told("one", LEADER, LEADER, LEADER, LEADER)
-    two = told("two", STANDBY, LEADER, LEADER, STANDBY, at=0.5)
+    two = told("two", SILENT, LEADER, SILENT, STANDBY, at=0.5)
     (text,) = untruths([*one, *two], STARTS)
-    assert "one and two said at the same time that they lead" in text
+    assert "two said at 1.6 that it leads, as one did then" in text
 
 
 def test_a_leader_that_begins_nothing_is_told() -> None:

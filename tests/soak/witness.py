@@ -73,8 +73,9 @@ class Witness:
 
 def untruths(said: Iterable[Said], starts: Iterable[float]) -> list[str]:
     """Everything that replicas said and that was not so; `starts`: when handlers began."""
+    said = list(said)
     spans = list(_leading(said))
-    return [*_two_led(spans), *_led_nothing(spans, sorted(starts))]
+    return [*_two_led(said, spans), *_led_nothing(spans, sorted(starts))]
 
 
 def _leading(said: Iterable[Said]) -> Iterator[tuple[str, float, float]]:
@@ -96,13 +97,12 @@ def _leading(said: Iterable[Said]) -> Iterator[tuple[str, float, float]]:
             yield replica, began, ended
 
 
-def _two_led(spans: Sequence[tuple[str, float, float]]) -> Iterator[str]:
-    for earlier, later in pairwise(sorted(spans, key=lambda span: span[1])):
-        if earlier[0] != later[0] and later[1] < earlier[2]:
-            yield (
-                f"{earlier[0]} and {later[0]} said at the same time that they lead, "
-                f"for {min(earlier[2], later[2]) - later[1]:.1f} s from {later[1]:.1f}"
-            )
+def _two_led(said: Iterable[Said], spans: Sequence[tuple[str, float, float]]) -> Iterator[str]:
+    for each in said:
+        for leader, began, ended in spans:
+            during = began < each.asked_at and each.answered_at < ended
+            if each.leads and each.replica != leader and during:
+                yield f"{each.replica} said at {each.answered_at:.1f} that it leads, as {leader} did then"
 
 
 def _led_nothing(spans: Iterable[tuple[str, float, float]], starts: Sequence[float]) -> Iterator[str]:
