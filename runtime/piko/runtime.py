@@ -24,7 +24,6 @@ from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, PikoErr
 from piko.execution.recall import Recall
 from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
-from piko.leadership.candidacy import Standing
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
 from piko.leadership.heartbeat import Heartbeat
@@ -224,7 +223,7 @@ class Runtime:
     @property
     def readiness(self) -> Readiness:
         """Whether this replica can do its part now, and if not, why not."""
-        role = "leader" if self.elector.standing is Standing.LEADER else "standby"
+        role = "standby" if self.elector.acting is None else "leader"
         reasons = self._reasons()
         return Readiness(ready=not reasons, role=role, reasons=tuple(reasons))
 
@@ -264,8 +263,8 @@ class Runtime:
             reasons.append(f"the database has not answered for {silent_s:.0f} s")
         elif not self.plan.loaded:
             reasons.append("the rows have not been read yet")
-        if self.elector.standing is Standing.SUSPENDED:
-            reasons.append("the leader's lease could not be renewed in time; nothing is claimed")
+        if (trouble := self.elector.trouble) is not None:
+            reasons.append(trouble)
         return reasons
 
     def _silent_s(self) -> float:

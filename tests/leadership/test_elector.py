@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,22 +22,9 @@ from piko.store.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
+from tests.leadership.clocks import MovableClock, WrongClock
 from tests.store.cutting import cuttable
 from tests.store.making import LEASE, count, make_instance, opened
-
-
-class MovableClock:
-    """The machine's clock, and as much later as the test says."""
-
-    def __init__(self) -> None:
-        self._system = SystemClock()
-        self.ahead_s = 0.0
-
-    def now(self) -> datetime:
-        return self._system.now()
-
-    def monotonic(self) -> float:
-        return self._system.monotonic() + self.ahead_s
 
 
 class Replicas:
@@ -213,6 +200,42 @@ async def test_one_that_runs_without_an_election_takes_over_at_once_and_only_onc
     )
     assert winner.fence is not None
     assert winner.fence.epoch == 4, "nobody deposed anybody meanwhile"
+
+
+async def test_wrong_clocks_change_nothing(replicas: Replicas, database: Database) -> None:
+    lease_s = 2.0
+    one = await replicas.start(database, "one", lease_s=lease_s, clock=WrongClock(timedelta(minutes=10)))
+    await until_acting(one)
+    two = await replicas.start(database, "two", lease_s=lease_s, clock=WrongClock(timedelta(minutes=-10)))
+    seen = set()
+
+    async def renewed_beyond_a_lease() -> bool:
+        assert two.acting is None
+        lease = await LeaseStore(database=database).read(LEASE)
+        assert lease is not None
+        assert lease.epoch == 1
+        seen.add(lease.expires_at)
+        return len(seen) > 25
+
+    await wait_until_async(renewed_beyond_a_lease, timeout=20, what="renewals for longer than a lease")
+    await replicas.vanish(one)
+    assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
+
+
+async def test_of_a_hundred_that_race_one_leads(replicas: Replicas, database: Database) -> None:
+    electors = [await replicas.start(database, f"racer-{number}") for number in range(100)]
+
+    def leader() -> Elector | None:
+        acting = [each for each in electors if each.acting is not None]
+        assert len(acting) <= 1, "several act"
+        return acting[0] if acting else None
+
+    first = await wait_until_async(leader, timeout=60, what="a leader", interval=0.005)
+    assert first.acting == Fence(name=LEASE, epoch=1)
+    await replicas.stop(first)
+    electors.remove(first)
+    second = await wait_until_async(leader, timeout=60, what="the next", interval=0.005)
+    assert second.acting == Fence(name=LEASE, epoch=2)
 
 
 # ---- the deadline ---------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,12 @@ from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.leadership.api_proxy import ApiProxy
+from tests.leadership.clocks import WrongClock
 from tests.store.cutting import cuttable
 from tests.store.making import LEASE, make_instance, opened
 
 LEASE_S = 3.0
 RETRY_S = 0.5
-
-
-class WrongClock(SystemClock):
-    """The machine's clock, and so much off."""
-
-    def __init__(self, off: timedelta) -> None:
-        self._off = off
-
-    def now(self) -> datetime:
-        return super().now() + self._off
 
 
 class Candidates:
@@ -243,6 +234,26 @@ async def test_who_alone_is_cut_off_from_the_api_is_followed_and_never_do_two_ac
         assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
         proxy.closed = False
         await until(one, Standing.FOLLOWER)
+        await candidates.vanish_all()
+
+
+async def test_a_follower_that_cannot_see_the_lease_says_that_it_could_not_take_over(
+    candidates: Candidates, database: Database, way: Callable[[str], ApiProxy], proxy: ApiProxy
+) -> None:
+    async with way("another").serving() as another:
+        one = await candidates.start(database, "one", proxy=proxy)
+        await until_acting(one)
+        two = await candidates.start(database, "two", proxy=another)
+        assert (one.trouble, two.trouble) == (None, None)
+        another.status = 500
+
+        def told() -> bool:
+            return two.trouble is not None and "it could not take over" in two.trouble
+
+        await wait_until_async(told, timeout=15, what="the follower to say so")
+        assert one.trouble is None
+        another.status = None
+        await wait_until_async(lambda: two.trouble is None, timeout=15, what="the follower to see it again")
         await candidates.vanish_all()
 
 

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.harness.servers import Servers
 from tests.soak.judge import Begun, Row
 from tests.soak.stage import RULES, Stage, staged
+from tests.soak.witness import Said
 
 
 class Soak:
@@ -40,6 +41,7 @@ class Soak:
         await self._stage.heal()
         last = [replica.memory_mb() for replica in self._stage.replicas]
         self._print(await self._stage.rows(), self._stage.begun(), first, last)
+        self._print_readiness(self._stage.witness.said)
         return await self._stage.verdict()
 
     # ---- failures ---------------------------------------------------------------------------------
@@ -58,6 +60,7 @@ class Soak:
             (2, self.slow_a_way),
             (3, self.cut_a_commit),
             (2, self.kill_connections),
+            (1, self.block_a_loop),
             (2, self.edit_rows),
             (1, self.set_a_watermark_back),
         ]
@@ -150,6 +153,9 @@ class Soak:
                 except DBAPIError as error:  # it has gone by itself
                     print("          ", type(error).__name__)
 
+    async def block_a_loop(self) -> None:
+        self._stage.block_an_event_loop(self._chance.choice((2.0, 6.0, 12.0)))
+
     async def edit_rows(self) -> None:
         job_id = self._chance.choice(list(RULES))
         await self._stage.database.execute(
@@ -177,7 +183,8 @@ class Soak:
         print("rows:", ", ".join(f"{state} {count}" for state, count in sorted(states.items())))
         print("retries that began:", sum(note.attempt > 1 for note in begun))
         print("processes that began runs:", len({note.pid for note in begun}))
-        print(f"longest time without a start: {max(b - a for a, b in pairwise(starts)):.1f} s")
+        gaps = sorted((after - before for before, after in pairwise(starts)), reverse=True)
+        print("longest times without a start:", ", ".join(f"{gap:.1f}" for gap in gaps[:5]), "s")
         marks = [delays[int(len(delays) * part)] for part in (0.5, 0.9, 0.99)]
         print(
             f"start delay of {len(delays)} ticks: median {marks[0]:.3f} s, p90 {marks[1]:.3f} s, "
@@ -185,6 +192,21 @@ class Soak:
         )
         sizes = (" ".join(f"{size:.0f}" for size in each) for each in (first, last))
         print("memory of the replicas at the beginning and the end, MB:", " / ".join(sizes))
+
+    def _print_readiness(self, said: list[Said]) -> None:
+        words = Counter((each.replica, _word(each)) for each in said)
+        asked = Counter(each.replica for each in said)
+        for replica in sorted(asked):
+            shares = ", ".join(
+                f"{word} {100 * words[replica, word] / asked[replica]:.0f} %"
+                for word in ("leader", "standby", "not ready", "no answer")
+            )
+            print(f"{replica} said {asked[replica]} times: {shares}")
+
+
+def _word(said: Said) -> str:
+    """What an answer comes to."""
+    return {0: "no answer", 200: said.text}.get(said.status, "not ready")
 
 
 async def soak(*, seconds: float, seed: int, replicas: int, executor: str) -> int:
@@ -197,7 +219,8 @@ async def soak(*, seconds: float, seed: int, replicas: int, executor: str) -> in
         servers.close()
     for text in found[:50]:
         print("VIOLATION", text)
-    print(f"{len(found)} violations" if found else "nothing was violated", flush=True)
+    outcome = f"{len(found)} violations" if found else "nothing was violated"
+    print(f"{outcome} (seed {seed})", flush=True)
     if found:
         print(f"evidence and logs: {stage.folder}")
         return 1

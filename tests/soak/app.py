@@ -7,12 +7,15 @@ import json
 import os
 import random
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from piko import PikoApp
 
 app = PikoApp(name="soak")
-_notes = os.open(os.environ["SOAK_NOTES"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+_path = Path(os.environ["SOAK_NOTES"])
+_notes = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
 def _note(ctx: Any, what: str) -> None:
@@ -30,11 +33,33 @@ def _note(ctx: Any, what: str) -> None:
     os.write(_notes, (json.dumps(line) + "\n").encode())
 
 
+def _block_if_told() -> None:
+    """Keep the event loop for as many seconds as the file `block` says; of all replicas one finds it."""
+    order = _path.with_name(f"blocked-by-{os.getpid()}")
+    with suppress(FileNotFoundError):
+        _path.with_name("block").rename(order)
+        time.sleep(float(order.read_text()))
+
+
+async def _linger_if_told(ctx: Any) -> None:
+    """Take as many seconds as the file `linger-PID` says; of all runs here the first one does."""
+    order = _path.with_name(f"linger-{os.getpid()}")
+    with suppress(FileNotFoundError):
+        seconds = float(order.read_text())
+        order.unlink()
+        said = _path.with_name("lingering")
+        said.write_text(ctx["run_id"])
+        said.rename(_path.with_name(f"lingers-{os.getpid()}"))
+        await asyncio.sleep(seconds)
+
+
 def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 0.0, **options: Any) -> None:
     @app.job(job_id=job_id, **options)
     async def handler(ctx: Any, scheduled_time: Any) -> None:
         _note(ctx, "begin")
+        _block_if_told()
         try:
+            await _linger_if_told(ctx)
             await asyncio.sleep(random.uniform(*takes))
             if random.random() < fails:
                 raise ValueError("as it happens")

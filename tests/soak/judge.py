@@ -60,14 +60,20 @@ def violations(
     rows: Sequence[Row],
     begun: Sequence[Begun],
     *,
+    span: tuple[datetime, datetime] | None = None,
     set_back: Sequence[tuple[str, datetime]] = (),
 ) -> list[str]:
-    """Everything that is not as promised. `set_back`: jobs whose watermark was set, and to where."""
+    """Everything that is not as promised.
+
+    `span`: from when until when the rows of schedules were there and enabled, for certain. `set_back`: jobs
+    whose watermark was set, and to where.
+    """
     return [
         *_every_run_ended(rows),
         *_notes_fit_rows(rows, begun),
         *_no_due_time_ran_twice(rules, rows),
         *(text for job_id, rule in rules.items() for text in _of_job(job_id, rule, rows, begun, set_back)),
+        *(text for job_id, rule in rules.items() if span for text in _fills(span, job_id, rule, rows)),
     ]
 
 
@@ -116,6 +122,8 @@ def _notes_fit_rows(rows: Iterable[Row], begun: Iterable[Begun]) -> Iterator[str
             yield f"{what} ran and is recorded as {row.state}"
         elif note.ended_at is not None and not note.succeeded and row.state == "SUCCESS":
             yield f"{what} failed and is recorded as SUCCESS"
+        elif note.succeeded and row.state == "FAILED":
+            yield f"{what} succeeded and is recorded as FAILED"
     succeeded = {note.run_id for note in begun if note.succeeded}
     for row in by_id.values():
         if row.state == "SUCCESS" and row.run_id not in succeeded:
@@ -146,6 +154,19 @@ def _each_instant_is_accounted_for(job_id: str, rule: Rules, rows: Sequence[Row]
         if first <= reached and last > first:
             yield f"{job_id}: {first} to {last} is recorded, and was before"
         reached = max(reached, last)
+
+
+def _fills(span: tuple[datetime, datetime], job_id: str, rule: Rules, rows: Iterable[Row]) -> Iterator[str]:
+    """Between first and last there is no gap; and they are where they should be."""
+    own = [row for row in rows if row.job_id == job_id]
+    if not own:
+        return
+    first, last = min(row.scheduled for row in own), max(row.through or row.scheduled for row in own)
+    # The first window of all is the last full one when a leader first looks.
+    if first > span[0] + rule.grid and not rule.stateful:
+        yield f"{job_id}: nothing is recorded from {span[0]} to {first}"
+    if last + rule.grid <= span[1]:
+        yield f"{job_id}: nothing is recorded from {last} to {span[1]}"
 
 
 def _one_at_a_time(job_id: str, rows: Sequence[Row], notes: Iterable[Begun]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
 from tests.harness.waiting import wait_until_async
 from tests.soak.judge import Begun, Row, Rules, violations
+from tests.soak.witness import Witness, untruths
 from tests.store.cutting import CuttableWay, cuttable
 
 SECOND = timedelta(seconds=1)
@@ -53,10 +54,13 @@ _HEAL_S = 90
 class Replica:
     """One place in which a replica runs, again and again, over a way of its own to the database."""
 
-    def __init__(self, name: str, *, way: CuttableWay, dsn: str, stage: Stage) -> None:
+    def __init__(
+        self, name: str, *, way: CuttableWay, dsn: str, stage: Stage, environment: Mapping[str, str]
+    ) -> None:
         self.name = name
         self.way = way
         self._dsn = dsn
+        self._environment = environment
         self._stage = stage
         self._starts = 0
         self.frozen = False
@@ -71,7 +75,7 @@ class Replica:
         environment = {
             **os.environ,
             **ENVIRONMENT,
-            **self._stage.environment,
+            **self._environment,
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "PIKO_MYSQL_DSN": self._dsn,
             "PIKO_HTTP_PORT": str(self.port),
@@ -86,6 +90,10 @@ class Replica:
             environment=environment,
             cwd=folder,
         )
+
+    def answers_at(self) -> int | None:
+        """The port of its probes, while its process is there."""
+        return self.port if self.process.running else None
 
     def start(self) -> None:
         if not self.process.running:
@@ -125,18 +133,19 @@ class Stage:
         folder: Path,
         reaper: Reaper,
         executor: str,
-        environment: dict[str, str],
     ) -> None:
         self.server = server
         self.database = database
         self.folder = folder
         self.reaper = reaper
         self.executor = executor
-        self.environment = environment
         self.notes = folder / "notes"
         self.notes.touch()
         self.replicas: list[Replica] = []
+        self.witness = Witness({})
         self.set_back: list[tuple[str, datetime]] = []
+        self._scheduled_at: datetime | None = None
+        self._healed_at: datetime | None = None
 
     async def schedule(self) -> None:
         for job_id, (kind, expression) in SCHEDULES.items():
@@ -148,6 +157,7 @@ class Stage:
                 "history_successful, history_failed, misfire_grace_s, retry_backoff_s, "
                 f"backfill_max_windows) VALUES ({values})"
             )
+        self._scheduled_at = _utc_now()
 
     async def until_all_run(self) -> None:
         """Wait until every job has run."""
@@ -157,30 +167,67 @@ class Stage:
 
         await wait_until_async(all_noted, timeout=60, what="every job to run")
 
-    async def heal(self, *, peace_s: float = 10) -> None:
-        """Let all come back, then fire nothing more, and wait until nothing is in progress."""
+    async def heal(self) -> None:
+        """Let all come back until every job goes on; then fire nothing more until nothing is in progress."""
         for replica in self.replicas:
             replica.thaw()
             replica.way.open()
             replica.way.delay_s = 0.0
             replica.start()
-        await asyncio.sleep(peace_s)  # some last due times in peace
-        await self.database.execute("UPDATE scheduled_job SET enabled = 0")
+        self._healed_at = healed_at = _utc_now()
 
-        async def quiet() -> bool:
-            rows = await self.database.execute(
-                "SELECT COUNT(*) FROM job_run WHERE state IN ('RUNNING', 'QUEUED')"
+        async def lagging() -> list[Any]:
+            reached = await self.database.execute(
+                "SELECT job_id, MAX(COALESCE(missed_through, scheduled_time)) FROM job_run GROUP BY job_id"
             )
-            return int(rows[0][0]) == 0
+            return [job_id for job_id, last in reached if last < healed_at]
 
-        try:
-            await wait_until_async(quiet, timeout=_HEAL_S, what="everything to have ended", interval=0.5)
-        except AssertionError as failure:
-            print(failure)  # the judge names what is stuck
+        async def in_progress() -> list[Any]:
+            return await self.database.execute(
+                "SELECT job_id, status FROM job_state WHERE status != 'Disabled' "
+                "UNION ALL SELECT run_id, state FROM job_run WHERE state IN ('RUNNING', 'QUEUED')"
+            )
+
+        await _until_nothing_is(lagging, "behind")
+        await self.database.execute("UPDATE scheduled_job SET enabled = 0")
+        await _until_nothing_is(in_progress, "in progress")
 
     async def verdict(self) -> list[str]:
         """Every way in which the history is not as promised."""
-        return violations(RULES, await self.rows(), self.begun(), set_back=self.set_back)
+        assert self._scheduled_at is not None
+        assert self._healed_at is not None, "the judge waits until all has come back"
+        begun, span = self.begun(), (self._scheduled_at, self._healed_at)
+        return [
+            *violations(RULES, await self.rows(), begun, span=span, set_back=self.set_back),
+            *untruths(self.witness.said, [note.at for note in begun]),
+        ]
+
+    def block_an_event_loop(self, seconds: float) -> None:
+        """Let the next handler that looks keep its event loop; see `blocked`."""
+        (self.folder / "order").write_text(str(seconds))
+        (self.folder / "order").rename(self.folder / "block")
+
+    async def blocked(self) -> Replica:
+        """Wait for the one whose event loop is blocked by order."""
+
+        def found() -> Replica | None:
+            for replica in self.replicas:
+                if (self.folder / f"blocked-by-{replica.process.pid}").exists():
+                    return replica
+            return None
+
+        replica = await wait_until_async(found, timeout=30, what="a handler to block its event loop")
+        assert replica is not None
+        return replica
+
+    async def lingering_run(self, replica: Replica, seconds: float) -> str:
+        """Let a run that the replica begins take so long; return when it has begun."""
+        pid = replica.process.pid
+        (self.folder / "order").write_text(str(seconds))
+        (self.folder / "order").rename(self.folder / f"linger-{pid}")
+        said = self.folder / f"lingers-{pid}"
+        await wait_until_async(said.exists, timeout=40, what=f"{replica.name} to begin a run", interval=0.02)
+        return said.read_text()
 
     def begun(self) -> list[Begun]:
         begun: dict[tuple[str, int], dict[str, Any]] = {}
@@ -217,9 +264,16 @@ class Stage:
 
 @asynccontextmanager
 async def staged(
-    *, reaper: Reaper, replicas: int, executor: str = "leader", environment: dict[str, str] | None = None
+    *,
+    reaper: Reaper,
+    replicas: int,
+    executor: str = "leader",
+    environment: Callable[[int], Mapping[str, str]] = lambda _: {},
 ) -> AsyncIterator[Stage]:
-    """A stage on which every job has run; all of it is ended with the block, but for the evidence."""
+    """A stage on which every job has run; all of it is ended with the block, but for the evidence.
+
+    `environment` gives what is different from `ENVIRONMENT` for the replica of that number.
+    """
     folder = Path(tempfile.mkdtemp(prefix="piko-soak-"))
     data = folder / "database"
     data.mkdir()
@@ -229,22 +283,44 @@ async def staged(
         stack.callback(server.kill)
         database = await server.create_database()
         await upgrade(database.dsn)
-        stage = Stage(
-            server=server,
-            database=database,
-            folder=folder,
-            reaper=reaper,
-            executor=executor,
-            environment=environment or {},
-        )
+        stage = Stage(server=server, database=database, folder=folder, reaper=reaper, executor=executor)
         await stage.schedule()
         for number in range(replicas):
             way, beyond = await stack.enter_async_context(cuttable(database))
-            replica = Replica(f"replica-{number}", way=way, dsn=beyond.dsn, stage=stage)
+            replica = Replica(
+                f"replica-{number}", way=way, dsn=beyond.dsn, stage=stage, environment=environment(number)
+            )
             stage.replicas.append(replica)
             stack.callback(replica.end)
         await stage.until_all_run()
-        yield stage
+        async with _watched(stage):
+            yield stage
+
+
+@asynccontextmanager
+async def _watched(stage: Stage) -> AsyncIterator[None]:
+    stage.witness = Witness({replica.name: replica.answers_at for replica in stage.replicas})
+    watching = asyncio.create_task(stage.witness.watch(), name="witness")
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait({watching})
+    assert watching.cancelled(), f"the witness ended by itself: {watching.exception()!r}"
+
+
+async def _until_nothing_is(found: Callable[[], Awaitable[list[Any]]], how: str) -> None:
+    async def nothing() -> bool:
+        return not await found()
+
+    try:
+        await wait_until_async(nothing, timeout=_HEAL_S, what=f"nothing to be {how}", interval=0.3)
+    except AssertionError:
+        print(f"still {how} after {_HEAL_S} s: {await found()}")  # the judge says of each what is wrong
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _stored(text: str) -> datetime:

@@ -84,6 +84,7 @@ EARLY = window_note(2, at=1.2, ended_at=9.0)
         (ROWS, [*NOTES[:5], EARLY], "began before the one before it succeeded"),
         (ROWS[:3], NOTES[:3], "windows: it never ran"),
         ([*ROWS, row(3, "SKIPPED")], [*NOTES, note(3)], "ran and is recorded as SKIPPED"),
+        ([row(0, "FAILED"), *ROWS[1:]], NOTES, "succeeded and is recorded as FAILED"),
     ],
 )
 def test_each_violation_is_told(rows: list[Row], notes: list[Begun], what: str) -> None:
@@ -100,3 +101,16 @@ def test_a_watermark_that_was_set_back_lets_windows_run_again() -> None:
     ]
     assert violations(RULES, rows, notes) != []
     assert violations(RULES, rows, notes, set_back=[("windows", T0 + SECOND)]) == []
+
+
+@pytest.mark.parametrize(
+    ("span", "what"),
+    [((0, 2.5), None), ((-1.5, 2.5), "from 2026-01-07 23:59:58.5"), ((0, 4), "nothing is recorded from")],
+)
+def test_history_begins_with_the_rows_of_schedules_and_goes_on_to_the_end(
+    span: tuple[float, float], what: str | None
+) -> None:
+    told = violations(
+        {"job": RULES["job"]}, ROWS[:3], NOTES[:3], span=(T0 + span[0] * SECOND, T0 + span[1] * SECOND)
+    )
+    assert [what in text for text in told] == ([] if what is None else [True]), told

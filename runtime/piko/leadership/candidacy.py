@@ -35,7 +35,7 @@ class Candidacy:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._deadline = 0.0
-        self._unheard = False
+        self._unheard_since: float | None = None
         self.standing = Standing.FOLLOWER
         self.fence: Fence | None = None
 
@@ -43,16 +43,28 @@ class Candidacy:
         """The fence to claim under; None where this candidate must not claim."""
         return self.fence if self.standing is Standing.LEADER and now < self._deadline else None
 
+    def blind_for(self, now: float) -> float:
+        """How long a follower has not seen who leads, where that is longer than a lease lasts; else 0.
+
+        It could not take over.
+        """
+        if self.fence is not None or self._unheard_since is None:
+            return 0.0
+        silent_s = now - self._unheard_since
+        return silent_s if silent_s >= self._terms.valid_s else 0.0
+
     # ---- answers ----------------------------------------------------------------------------------
 
     def heard(self) -> bool:
         """There was an answer, whatever it was; whether it is the first after there was none."""
-        first, self._unheard = self._unheard, False
+        first, self._unheard_since = self._unheard_since is not None, None
         return first
 
-    def unheard(self) -> bool:
+    def unheard(self, *, asked_at: float) -> bool:
         """There was no answer; whether it is the first time."""
-        first, self._unheard = not self._unheard, True
+        first = self._unheard_since is None
+        if self._unheard_since is None:
+            self._unheard_since = asked_at
         return first
 
     def won(self, fence: Fence, *, asked_at: float) -> None:
@@ -94,7 +106,8 @@ class Candidacy:
     def pause(self, now: float) -> float:
         """How long to wait before the next question."""
         if self.fence is None:
-            return max(self._terms.look_every_s, _UNHEARD_S) if self._unheard else self._terms.look_every_s
+            unheard = self._unheard_since is not None
+            return max(self._terms.look_every_s, _UNHEARD_S) if unheard else self._terms.look_every_s
         left = self._deadline - now
         healthy = left > self._terms.valid_s - self._terms.renew_every_s
         pause = self._terms.renew_every_s if healthy else min(1.0, self._terms.renew_every_s / 5)

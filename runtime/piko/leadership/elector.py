@@ -49,7 +49,8 @@ class Elector:
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
         self._unsure = False
-        metrics.leader.labels(instance.host).set(0)
+        # Asked for when it is scraped: who is kept from renewing cannot take it back, and no longer leads.
+        metrics.leader.labels(instance.host).set_function(lambda: 0 if self.acting is None else 1)
 
     @property
     def standing(self) -> Standing:
@@ -65,9 +66,23 @@ class Elector:
         """The fence to claim under now; None where this replica must not claim."""
         return self._candidacy.acting(self._clock.monotonic())
 
+    @property
+    def trouble(self) -> str | None:
+        """Why this replica cannot do its part in the election; None: it can. May be asked from any thread."""
+        if self.fence is not None and self.acting is None:
+            return "the leader's lease could not be renewed in time; nothing is claimed"
+        blind_s = self._candidacy.blind_for(self._clock.monotonic())
+        return f"the lease has not been read for {blind_s:.0f} s; it could not take over" if blind_s else None
+
     async def wait_for_change(self) -> None:
         """Return at the next change of standing."""
         await self._changed.wait()
+
+    async def news(self) -> None:
+        """Return at the next change of standing, or a moment later: a deadline passes by itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S):
+                await self.wait_for_change()
 
     async def run(self) -> None:
         """Compete, renew, notice the end; until cancelled."""
@@ -108,7 +123,7 @@ class Elector:
                 epoch = await self._lease.take(force=self._take_by_force)
         except (DatabaseUnavailableError, LeaseUnavailableError, TimeoutError) as error:
             self._count(error)
-            if self._candidacy.unheard():
+            if self._candidacy.unheard(asked_at=asked_at):
                 log.warning("lease_not_read", error=str(error) or "no answer in time", lease=self._lease_name)
             return
         self._unsure = False
@@ -161,8 +176,6 @@ class Elector:
         """Wake who waits for a change, if there was one."""
         if self.standing is before:
             return
-        leads = self.standing is Standing.LEADER
-        self._metrics.leader.labels(self._instance.host).set(1 if leads else 0)
         self._metrics.leader_transitions.inc()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -177,7 +190,5 @@ class Elector:
 async def leadership(elector: Elector) -> Fence:
     """Wait until this replica may act."""
     while (fence := elector.acting) is None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
-                await elector.wait_for_change()
+        await elector.news()
     return fence

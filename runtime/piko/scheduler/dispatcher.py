@@ -21,7 +21,7 @@ from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import conclude, next_attempt, without_row
-from piko.leadership.elector import Elector, leadership
+from piko.leadership.elector import Elector
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.backfiller import Backfiller, split
@@ -118,14 +118,16 @@ class Dispatcher:
     async def run(self) -> None:
         """Lead whenever leadership comes, until cancelled."""
         while True:
-            fence = await leadership(self._elector)
+            self._end_term_that_is_over()
+            fence = self._elector.acting
+            if fence is None:
+                await self._elector.news()
+                continue
             try:
                 await self._lead(fence)
             except FencedError as error:
                 log.error("fenced", epoch=fence.epoch, error=str(error))
                 self._elector.deposed(fence)
-            if self._elector.fence != fence:
-                self._end_term(fence)
 
     async def stop_claiming(self) -> None:
         """Return when the claim in progress is through and its runs are started; there will be no other."""
@@ -187,16 +189,16 @@ class Dispatcher:
             in_progress = [*in_progress, *await self._insist(fence, self._runs.offered)]
         running, backfilling = split(in_progress)
         queued, backfills = split(await self._insist(fence, self._queued))
-        term.held_elsewhere(run for run in running if run.run_id not in self.executor)
+        term.held_elsewhere(running)  # this replica's own too: it may have taken them under another leader
         term.progress.enqueue(queued)
         await self._backfiller.begin(term, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
         gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
 
-    def _end_term(self, fence: Fence) -> None:
-        """This replica has been deposed: what it still runs can no longer be recorded."""
-        if self._term is None or self._term.fence != fence:
+    def _end_term_that_is_over(self) -> None:
+        """Where this replica has been deposed, what it still runs can no longer be recorded."""
+        if self._term is None or self._term.fence == self._elector.fence:
             return
         for run_id in [*self._term.progress.running, *self._backfiller.progress.running]:
             self.executor.cancel(run_id, reason="another replica leads now")

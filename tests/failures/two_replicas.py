@@ -1,0 +1,137 @@
+"""Two replicas on a database of their own, to which one thing is done, and what they say meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import urllib.error
+import urllib.request
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+from tests.harness.servers import Servers
+from tests.harness.waiting import wait_until_async
+from tests.soak.stage import Replica, Stage, staged
+from tests.soak.witness import Said
+
+BOTH_EXECUTORS = ("leader", "replicas")
+LONG_LEASE = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
+"""Nobody is deposed by a lease that expires."""
+DEFAULTS = {
+    "PIKO_LEADER_LEASE_S": "30",
+    "PIKO_LEADER_RENEW_INTERVAL_S": "10",
+    "PIKO_HEARTBEAT_INTERVAL_S": "10",
+    "PIKO_POLL_INTERVAL_S": "1",
+}
+"""What a team has that sets none of them."""
+
+
+@asynccontextmanager
+async def two_replicas(
+    servers: Servers,
+    *,
+    executor: str = "leader",
+    environment: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
+) -> AsyncIterator[Stage]:
+    """A stage with a leader and a standby, and at its end the verdict.
+
+    The evidence stays where something was wrong.
+    """
+    given = environment if callable(environment) else lambda _: environment or {}
+    async with staged(reaper=servers.reaper, replicas=2, executor=executor, environment=given) as stage:
+        yield stage
+        await stage.heal()
+        found = await stage.verdict()
+        assert not found, "\n".join([*found[:20], f"evidence: {stage.folder}"])
+    shutil.rmtree(stage.folder)
+
+
+async def roles(stage: Stage) -> tuple[Replica, Replica]:
+    """The leader and the other, by their own word."""
+    since = time.time()
+
+    def found() -> tuple[Replica, Replica] | None:
+        said = [stage.witness.said_by(replica.name, since=since) for replica in stage.replicas]
+        one, two = stage.replicas
+        last = tuple(answers[-1].text if answers else "" for answers in said)
+        return {("leader", "standby"): (one, two), ("standby", "leader"): (two, one)}.get(last)
+
+    pair = await wait_until_async(found, timeout=40, what="a leader and a standby", interval=0.1)
+    assert pair is not None
+    return pair
+
+
+async def until_says(stage: Stage, replica: Replica, status: int, *texts: str, within: float = 40) -> Said:
+    """Wait until the replica answers so, with one of `texts` in it."""
+    since = time.time()
+
+    def found() -> Said | None:
+        for said in stage.witness.said_by(replica.name, since=since):
+            if said.status == status and any(text in said.text for text in texts or ("",)):
+                return said
+        return None
+
+    try:
+        said = await wait_until_async(
+            found, timeout=within, what=f"{replica.name} to answer {status} {texts}", interval=0.1
+        )
+    except AssertionError as failure:
+        failure.add_note(f"last answers: {stage.witness.said_by(replica.name, since=since)[-3:]}")
+        raise
+    assert said is not None
+    return said
+
+
+async def until_leads(stage: Stage, replica: Replica) -> None:
+    await until_says(stage, replica, 200, "leader")
+
+
+async def until_follows(stage: Stage, replica: Replica) -> None:
+    await until_says(stage, replica, 200, "standby")
+
+
+async def until_misses_the_database(stage: Stage, replica: Replica) -> None:
+    """It says that it cannot do its part because of the database; and lives."""
+    await until_says(stage, replica, 503, "not available", "not answered", "rows not read")
+    assert await liveness(replica) == 200
+
+
+async def liveness(replica: Replica) -> int:
+    """Status of /healthz; 0 where nobody answers."""
+
+    def ask() -> int:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/healthz", timeout=5) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+        except (OSError, TimeoutError):
+            return 0
+
+    return await to_thread(ask)
+
+
+def always_said(stage: Stage, replica: Replica, word: str, *, since: float) -> bool:
+    """Whether every answer after the moment `since` was that the replica is ready, as `word`."""
+    said = stage.witness.said_by(replica.name, since=since)
+    return bool(said) and {(each.status, each.text) for each in said} == {(200, word)}
+
+
+async def more_starts(stage: Stage, count: int = 20, *, pid: int | None = None) -> None:
+    """Wait for handlers that begin now: so many, or so many in the process `pid`."""
+
+    def begun() -> int:
+        return sum(pid is None or note.pid == pid for note in stage.begun())
+
+    before = begun()
+    await wait_until_async(
+        lambda: begun() >= before + count, timeout=60, what=f"{count} handlers to begin", interval=0.2
+    )
+
+
+async def epoch_of(stage: Stage) -> int:
+    """Under which epoch the present leadership stands."""
+    ((epoch,),) = await stage.database.execute("SELECT epoch FROM leader_lease")
+    return int(epoch)
