@@ -154,7 +154,7 @@ class Leader:
         batch = draft.batch("token")
         self.passed_over.extend(batch.passed_over)
         self.completed |= set(batch.completed)
-        for state in (*batch.states, *batch.moved):
+        for state in batch.states:
             self.states[state.job_id] = state
         for move in batch.watermarks:
             self.jumps.add(move.new)

@@ -27,14 +27,14 @@ class Draft:
     passed_over: list[tuple[PassedOver, str]] = field(default_factory=list)
     """Each with the word for it in the metrics."""
     states: dict[str, JobState] = field(default_factory=dict)
-    """How each job is left."""
+    again: bool = False
+    """Whether there is a window among the runs that was claimed before, and failed."""
     completed: set[str] = field(default_factory=set)
     watermarks: list[WatermarkMove] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     """Running runs that a newer instant replaces."""
     superseded: list[Run] = field(default_factory=list)
     """Queued runs that a newer instant replaces."""
-    _moved: set[str] = field(default_factory=set)
 
     def add(
         self,
@@ -58,12 +58,6 @@ class Draft:
         )
         self.runs.append(run)
 
-    def leave(self, before: JobState, after: JobState) -> None:
-        """Of the job that was in state `before` everything is decided; it is in state `after` then."""
-        self.states[after.job_id] = after
-        if after.differs_in_time_only(before):
-            self._moved.add(after.job_id)
-
     def pass_over(self, job: PlannedJob, state: RunState, span: Span | None, reason: str) -> None:
         """Record instants that do not run."""
         if span is None:
@@ -85,8 +79,8 @@ class Draft:
             token=token,
             runs=self.runs,
             passed_over=[item for item, _ in self.passed_over],
-            states=[state for state in self.states.values() if state.job_id not in self._moved],
-            moved=[self.states[job_id] for job_id in self._moved],
+            states=list(self.states.values()),
+            again=self.again,
             completed=self.completed,
             watermarks=self.watermarks,
         )

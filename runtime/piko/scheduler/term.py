@@ -255,7 +255,7 @@ class Term:
             draft.add(job, instant, waits=True)
         draft.replaced.extend(run.run_id for run in admission.replaced)
         draft.superseded.extend(admission.superseded)
-        draft.leave(state, self._reschedule(job, state, now, cursor=due.through))
+        draft.states[job.job_id] = self._reschedule(job, state, now, cursor=due.through)
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -268,17 +268,18 @@ class Term:
         draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.leave(state, self._reschedule(job, state, now, cursor=cursor))
+            draft.states[job.job_id] = self._reschedule(job, state, now, cursor=cursor)
             return
         if due.watermark is not None and due.watermark != watermark:
             draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
         waits = not room.has_place(job)
         if not waits:
             room.take(job)
+        draft.again |= job.job_id in self._blocked_until
         trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
         draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
-        draft.leave(state, replace(state, cursor_at=due.window.end, next_run_at=following))
+        draft.states[job.job_id] = replace(state, cursor_at=due.window.end, next_run_at=following)
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 

@@ -111,8 +111,14 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
     }
     # Each statement sees what is committed by then, and no lock covers the gap where others insert: the
     # writes below name the rows they lock, and lock them in one order.
+    # Every transaction here ends with its block: there is nothing to roll back when a connection comes back.
     engine = create_async_engine(
-        url, connect_args=arguments, pool_size=pool_size, isolation_level="READ COMMITTED", **shared
+        url,
+        connect_args=arguments,
+        pool_size=pool_size,
+        pool_reset_on_return=None,
+        isolation_level="READ COMMITTED",
+        **shared,
     )
     autocommit = create_async_engine(
         url,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import ColumnElement, RowMapping, func
 
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.store.instances import InstanceFence
@@ -94,25 +95,8 @@ RUN_COLUMNS = [
     )
 ]  # fmt: skip
 
-OUTCOME_COLUMNS = (
-    "state",
-    "started_at",
-    "finished_at",
-    "duration_s",
-    "config_revision",
-    "error_type",
-    "error",
-    "offered_at",
-)
-
-_KNOWN_OF_AN_END = ("started_at", "duration_s", "config_revision", "error_type", "error")
-_DEFAULTS = {
-    name: Run.__dataclass_fields__[name].default
-    for name in (
-        "attempt", "trigger_type", "priority", "not_before", "backfill_id", "offered_at", "config_revision",
-    )
-}  # fmt: skip
-"""What the database writes by itself into columns that seldom hold anything else."""
+OUTCOME_COLUMNS = ("state", "finished_at", "duration_s", "error_type", "error", "offered_at")
+"""What an outcome says in any case, see `keep_known` for the rest."""
 
 
 def run_of(row: RowMapping) -> Run:
@@ -126,25 +110,27 @@ def run_of(row: RowMapping) -> Run:
 
 
 def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str, object]:
-    """The row of a run that has not ended, claimed at `now`; columns at their default are left out."""
-    row: dict[str, object] = {
+    """The row of a run that has not ended; `now` is when it is claimed."""
+    running = run.state is RunState.RUNNING
+    return {
         "run_id": run.run_id,
         "job_id": run.job_id,
         "scheduled_time": run.scheduled_time,
+        "attempt": run.attempt,
         "state": run.state.value,
+        "trigger_type": run.trigger_type.value,
+        "priority": run.priority,
+        "not_before": run.not_before,
+        "window_start": None if run.window is None else run.window.start,
+        "window_end": None if run.window is None else run.window.end,
         "epoch": fence.epoch,
+        "instance_id": run.instance_id if running else None,
+        "claimed_at": now,
+        "started_at": now if running else None,
+        "backfill_id": run.backfill_id,
+        "offered_at": run.offered_at,
+        "config_revision": run.config_revision,
     }
-    if now is not None:
-        row["claimed_at"] = now
-    if run.state is RunState.RUNNING:
-        row["instance_id"] = run.instance_id
-        row["started_at"] = now
-    if run.window is not None:
-        row["window_start"], row["window_end"] = run.window.start, run.window.end
-    for name, default in _DEFAULTS.items():
-        if (value := getattr(run, name)) != default:
-            row[name] = value
-    return row
 
 
 def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[str, object]:
@@ -164,23 +150,25 @@ def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[st
 
 
 def outcome_row(outcome: Outcome) -> dict[str, object]:
-    """What is written of a run that has ended, and what tells it from others where its row was deleted.
-
-    What is not known of the end, such as when a run that was given up had started, stays as it is.
-    """
+    """What is written of a run that has ended, and what tells it from others where its row was deleted."""
     run = outcome.run
-    row: dict[str, object] = {
+    return {
         "run_id": run.run_id,
         "job_id": run.job_id,
         "scheduled_time": run.scheduled_time,
+        "attempt": run.attempt,
+        "trigger_type": run.trigger_type.value,
         "state": outcome.state.value,
+        "started_at": outcome.started_at,
         "finished_at": outcome.finished_at,
+        "duration_s": outcome.duration_s,
+        "config_revision": outcome.config_revision,
+        "error_type": outcome.error_type,
+        "error": outcome.error,
+        "offered_at": None,
     }
-    for name in _KNOWN_OF_AN_END:
-        if (value := getattr(outcome, name)) is not None:
-            row[name] = value
-    if run.attempt != 1 or run.trigger_type is not TriggerType.SCHEDULE:
-        row["attempt"], row["trigger_type"] = run.attempt, run.trigger_type.value
-    if run.state is not RunState.RUNNING:
-        row["offered_at"] = None
-    return row
+
+
+def keep_known(new: Any) -> dict[str, ColumnElement[Any]]:
+    """What an outcome may not know, such as when a run that is given up had started, stays as it was."""
+    return {name: func.coalesce(new[name], job_run.c[name]) for name in ("started_at", "config_revision")}

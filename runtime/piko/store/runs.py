@@ -10,7 +10,7 @@ a claim keeps its token and run ids, so that the second try finds what the first
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -32,12 +32,13 @@ from piko.store.run_rows import (
     OutcomeFence,
     PassedOver,
     Run,
+    keep_known,
     outcome_row,
     passed_over_row,
     run_of,
     run_row,
 )
-from piko.store.states import CURSOR, PLAN, JobState, summarise, write_states
+from piko.store.states import PLAN, JobState, summarise, write_states
 from piko.store.tables import job_lock, job_run, leader_lease, scheduled_job
 from piko.store.upsert import insert_rows, write_rows
 from piko.store.watermarks import (
@@ -50,6 +51,8 @@ from piko.store.watermarks import (
 
 _CHUNK = 500
 
+_Take = Callable[[AsyncConnection, "ClaimBatch", Watermarks, Fence], Awaitable[Sequence[Run]]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimBatch:
@@ -59,8 +62,8 @@ class ClaimBatch:
     runs: Sequence[Run]
     passed_over: Sequence[PassedOver]
     states: Sequence[JobState]
-    moved: Sequence[JobState] = ()
-    """States of which only the cursor and the next instant are new."""
+    again: bool = False
+    """Whether there is a window among the runs that was claimed before, and failed."""
     completed: Collection[str] = ()
     """Jobs whose `date` schedule has fired now."""
     watermarks: Sequence[WatermarkMove] = ()
@@ -84,14 +87,15 @@ class RunStore:
         watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
         It then has the `attempt` that follows.
         """
-        try:
-            return await self._claim(batch, fence, now=now, anew=True)
-        except IntegrityError:
-            # Somebody has claimed of it before: another leader, or this one by a COMMIT that was cut off.
-            return await self._claim(batch, fence, now=now, anew=False)
+        if not batch.again:
+            try:
+                return await self._claim(batch, fence, now=now, take=self._take_all)
+            except (IntegrityError, _DisputedError):
+                # Somebody has claimed of it before: another leader, or this one by a COMMIT that was cut off.
+                pass
+        return await self._claim(batch, fence, now=now, take=self._take_free)
 
-    async def _claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime, anew: bool) -> dict[str, Run]:
-        """Claim the batch; `anew`: what the primary keys refuse fails all of it, and need not be read."""
+    async def _claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime, take: _Take) -> dict[str, Run]:
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             watermarks = await self._move(connection, batch)
@@ -101,15 +105,12 @@ class RunStore:
                     .where(scheduled_job.c.job_id.in_(sorted(batch.completed)))
                     .values(completed_at=now)
                 )
-            claimed = await self._take(connection, batch, watermarks, fence, anew=anew)
+            claimed = await take(connection, batch, watermarks, fence)
             rows = [run_row(run, fence, now=now) for run in claimed]
-            rows.extend(passed_over_row(item, fence, now=now) for item in batch.passed_over)
-            if anew:
-                await insert_rows(connection, job_run, rows)
-            else:
-                await write_rows(connection, self._database, job_run, rows)
+            await write_rows(connection, self._database, job_run, rows)
+            passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
+            await write_rows(connection, self._database, job_run, passed)
             await write_states(connection, self._database, batch.states, fence, update=PLAN)
-            await write_states(connection, self._database, batch.moved, fence, update=CURSOR)
         return {run.run_id: run for run in claimed}
 
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
@@ -301,38 +302,38 @@ class RunStore:
         await move_watermarks(connection, batch.watermarks, watermarks)
         return watermarks
 
-    async def _take(
-        self,
-        connection: AsyncConnection,
-        batch: ClaimBatch,
-        watermarks: Watermarks,
-        fence: Fence,
-        *,
-        anew: bool,
-    ) -> list[Run]:
-        """Take the locks of the batch; the runs that have one."""
-        to_do = [run for run in batch.runs if not run.follows_watermark or _is_to_do(run, watermarks)]
-        # A window may have been claimed before in good order: its earlier run failed.
-        plain = [run for run in to_do if anew and run.window is None]
-        token, epoch = batch.token, fence.epoch
-        if plain:
-            runs = {run.due_time: run.run_id for run in plain}
-            await insert_rows(connection, job_lock, lock_rows(runs, token=token, epoch=epoch))
-        disputed = [run for run in batch.runs if not anew or run.window is not None]
-        if not disputed:
-            return plain
-        wanted = {run.due_time: run.run_id for run in to_do if not anew or run.window is not None}
-        await write_rows(connection, self._database, job_lock, lock_rows(wanted, token=token, epoch=epoch))
+    async def _take_all(
+        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
+    ) -> Sequence[Run]:
+        """Take every lock of the batch, which nobody has taken, as it is nearly always; all its runs.
+
+        Raises `IntegrityError` or `_DisputedError` where it is not so.
+        """
+        runs = {run.due_time: run.run_id for run in batch.runs if _is_to_do(run, watermarks)}
+        if len(runs) < len(batch.runs):
+            raise _DisputedError
+        locks = lock_rows(runs, token=batch.token, epoch=fence.epoch)
+        await insert_rows(connection, job_lock, locks)
+        return batch.runs
+
+    async def _take_free(
+        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
+    ) -> Sequence[Run]:
+        """Take the locks of the batch that can be had; the runs that have one."""
+        to_do = [run for run in batch.runs if _is_to_do(run, watermarks)]
+        runs = {run.due_time: run.run_id for run in to_do}
+        locks = lock_rows(runs, token=batch.token, epoch=fence.epoch)
+        await write_rows(connection, self._database, job_lock, locks)
         # Of those that are not to be done (any more) a first try may have taken the lock.
-        holders = await read_holders(connection, [run.due_time for run in disputed])
-        earlier = await self._earlier(connection, [run for run in disputed if run.window], holders)
-        claimed, handovers = plain, []
-        for run in disputed:
+        holders = await read_holders(connection, [run.due_time for run in batch.runs])
+        earlier = await self._earlier(connection, [run for run in batch.runs if run.window], holders)
+        claimed, handovers = [], []
+        for run in batch.runs:
             holder = holders.get(run.due_time)
             if holder is None:
                 continue
             before = earlier.get(holder.run_id)
-            if holder.claim_token == token:
+            if holder.claim_token == batch.token:
                 if holder.run_id == run.run_id:
                     claimed.append(run if before is None else replace(run, attempt=before.attempt))
             elif run.window is not None and run in to_do and (before is None or before.state in FINAL_STATES):
@@ -340,7 +341,7 @@ class RunStore:
                 again = before is not None and before.state is not RunState.SUCCESS
                 claimed.append(replace(run, attempt=before.attempt + 1) if again and before else run)
                 handovers.append(Handover(due_time=run.due_time, from_run=holder.run_id, to_run=run.run_id))
-        await hand_over(connection, handovers, epoch=epoch, token=token)
+        await hand_over(connection, handovers, epoch=fence.epoch, token=batch.token)
         return claimed
 
     async def _earlier(
@@ -381,7 +382,7 @@ class RunStore:
         ]
         await hand_over(connection, handovers, epoch=fence.epoch)
         rows = [outcome_row(outcome) for outcome in outcomes]
-        await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS)
+        await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS, merge=keep_known)
         queued = [run_row(retry, fence, now=None) for _, retry in retries]
         await write_rows(connection, self._database, job_run, queued)
         await summarise(connection, self._database, outcomes, fence)
@@ -389,6 +390,10 @@ class RunStore:
 
 def _offered() -> tuple[ColumnElement[bool], ...]:
     return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
+
+
+class _DisputedError(Exception):
+    """Not all of a batch can be had."""
 
 
 class _End(NamedTuple):
@@ -478,7 +483,9 @@ async def _skip(connection: AsyncConnection, run_ids: Collection[str], *, now: d
 
 
 def _is_to_do(run: Run, watermarks: Watermarks) -> bool:
-    return run.window is not None and watermarks.get(run.job_id) == run.window.start
+    if run.window is None or not run.follows_watermark:
+        return True
+    return watermarks.get(run.job_id) == run.window.start
 
 
 async def insert_queued(database: Database, run: Run) -> None:

@@ -40,21 +40,10 @@ class JobState:
     last_success_at: datetime | None = None
     consecutive_failures: int = 0
 
-    def differs_in_time_only(self, other: JobState) -> bool:
-        """Whether claims would write no more than `CURSOR` to make `self` of `other`."""
-        return (
-            self.status == other.status
-            and self.message == other.message
-            and self.schedule_hash == other.schedule_hash
-            and self.observed_version == other.observed_version
-        )
-
 
 FIELDS = tuple(JobState.__dataclass_fields__)
 PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at", "epoch")
 """What claims write."""
-CURSOR = ("cursor_at", "next_run_at", "epoch")
-"""What most claims write of it: only the time has moved on."""
 LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
 """What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""
 _COLUMNS = [job_state.c[name] for name in FIELDS]

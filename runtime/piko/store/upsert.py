@@ -1,12 +1,12 @@
 """Rows written many at a time, in each database's own words.
 
-Statements hold placeholders only, which keeps the driver's multi-row insert. A column that a row does not
-name is not sent: one that is NULL or at its default costs as much as any other, on the client above all.
+Statements hold placeholders only: so the driver sends all rows at once, to MariaDB by its bulk protocol. That
+one takes no column that is NULL in every row; such a column is left out, and is NULL all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -50,38 +50,32 @@ def _upsert(table: Table, update: tuple[str, ...], merge: Merge | None, *, is_sq
     return statement.on_duplicate_key_update({**new, **merged})
 
 
-async def insert_rows(connection: AsyncConnection, table: Table, rows: Iterable[Row]) -> None:
-    """Insert `rows`. Raises `sqlalchemy.exc.IntegrityError` where a key is there already."""
-    for alike in _alike(rows):
-        await _execute(connection, _insert(table), alike)
+async def insert_rows(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
+    """Insert `rows`, of one shape. Raises `sqlalchemy.exc.IntegrityError` where a key is there already."""
+    await _execute(connection, _insert(table), rows)
 
 
 async def write_rows(
     connection: AsyncConnection,
     database: Database,
     table: Table,
-    rows: Iterable[Row],
+    rows: Sequence[Row],
     *,
     update: Sequence[str] = (),
     merge: Merge | None = None,
 ) -> None:
-    """Insert `rows`; of one whose key is there already set those of the columns `update` that it names."""
-    for alike in _alike(rows):
-        named = [name for name in update if name in alike[0]]
-        await _execute(connection, upsert(database, table, update=named, merge=merge), alike)
-
-
-def _alike(rows: Iterable[Row]) -> Iterable[list[Row]]:
-    """`rows` in groups of those that name the same columns."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row), []).append(row)
-    return groups.values()
+    """Insert `rows`, of one shape; where its key is there already, do with a row what `upsert` says."""
+    await _execute(connection, upsert(database, table, update=update, merge=merge), rows)
 
 
 async def _execute(connection: AsyncConnection, statement: Insert, rows: Sequence[Row]) -> None:
     """As `connection.execute(statement, rows)`, with a fifth of its time for each row."""
-    prepared = _prepare(statement, tuple(rows[0]), connection.dialect)
+    if not rows:
+        return
+    names, dialect = tuple(rows[0]), connection.dialect
+    if getattr(dialect, "is_mariadb", False):
+        names = tuple(name for name in names if any(row[name] is not None for row in rows))
+    prepared = _prepare(statement, names, dialect)
     await connection.exec_driver_sql(prepared.sql, prepared.bound(rows))
 
 
