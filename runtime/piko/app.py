@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from typing import TypeVar
 
@@ -192,5 +192,6 @@ def _leave_behind(handlers: int) -> None:
     log.error("handlers_left_behind", handlers=handlers)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with suppress(OSError, ValueError):  # nobody may be there to read any more
+            stream.flush()
     os._exit(0)

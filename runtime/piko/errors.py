@@ -59,6 +59,10 @@ class RefusedError(PikoError):
     """What was asked for cannot be done as things are; nothing was changed."""
 
 
+class DeadlockError(DatabaseUnavailableError):
+    """Two transactions waited for each other, and the database has undone this one."""
+
+
 class FencedError(PikoError):
     """A write was refused because leadership has moved on to a newer epoch."""
 

@@ -13,7 +13,8 @@ import asyncio
 import gc
 import json
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -294,8 +295,7 @@ class Runtime:
             owner=self.instance.instance_id,
         )
         try:
-            _collect_seldom()
-            with self.watchdog:
+            with _collecting_seldom(), self.watchdog:
                 if await self._prepared():
                     await self._operate()
         finally:
@@ -395,15 +395,21 @@ class Runtime:
             await self._instances.stop(self.instance)
 
 
-def _collect_seldom() -> None:
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
     """Keep Python's collector from going through what is no garbage, many times a second.
 
     Modules and registered jobs never become garbage. A run makes some dozen objects, nearly all of which end
     with it and without the collector: by its usual threshold it would take a fifth of a busy replica's time.
     """
     gc.freeze()
-    if gc.get_threshold()[0] in _USUAL_THRESHOLDS:  # else whoever starts this process has chosen
-        gc.set_threshold(50_000, 20, 100)
+    usual = gc.get_threshold()
+    if usual[0] in _USUAL_THRESHOLDS:  # else whoever starts this process has chosen
+        gc.set_threshold(20_000, *usual[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
 
 
 async def first_of(*awaited: Awaitable[object]) -> None:

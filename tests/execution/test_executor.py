@@ -125,14 +125,14 @@ async def test_a_failure_is_told_by_its_message_and_its_traceback(bench: Bench) 
 
 async def test_a_traceback_is_bounded_and_keeps_its_beginning_and_its_end(bench: Bench) -> None:
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
-        raise ValueError("begins " + "x" * 1_000_000 + " ends")
+        raise ValueError("begins " + "ж" * 1_000_000 + " ends")
 
     ending = await bench.end_of(handler)
     assert ending.error is not None
-    assert len(ending.error) < 9_000
-    assert ending.error.startswith("begins xxx")
+    assert len(ending.error.encode()) < 9_000, "a thousand of them fit into a packet"
+    assert ending.error.startswith("begins жжж")
     assert ending.error.rstrip().endswith(" ends")
-    assert "characters …" in ending.error
+    assert "bytes …" in ending.error
 
 
 async def test_a_recursion_without_end_is_a_failure_like_any_other(bench: Bench) -> None:

@@ -109,6 +109,13 @@ def test_libraries_speak_the_same_way() -> None:
     assert (event["level"], event["logger"], event["size"]) == ("warning", "somebody.else", 3)
 
 
+def test_a_logger_without_a_name_is_called_by_the_module_that_asked() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    structlog.get_logger().info("said")
+    assert events(stream)[0]["logger"] == __name__
+
+
 def test_handlers_of_others_get_the_event_as_it_is_written() -> None:
     stream, theirs = io.StringIO(), io.StringIO()
     configure_logging(stream=stream)

@@ -120,7 +120,7 @@ async def test_who_loses_a_deadlock_may_try_again(emptied_database: TestDatabase
     for name in names:
         await emptied_database.execute(f"INSERT INTO leader_lease (name, epoch) VALUES ('{name}', 0)")
     ends = await asyncio.gather(cross("one", "two"), cross("two", "one"), return_exceptions=True)
-    assert sorted(type(end).__name__ for end in ends) == ["DatabaseUnavailableError", "NoneType"]
+    assert sorted(type(end).__name__ for end in ends) == ["DeadlockError", "NoneType"]
     assert "Deadlock" in str(next(end for end in ends if end is not None))
     async with database.transaction() as connection:
         await connection.execute(grow, {"name": "one"})

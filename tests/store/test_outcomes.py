@@ -375,12 +375,18 @@ async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched
     while begun:
         now = [begun.pop(0) for _ in range(min(chance.randrange(1, 9), len(begun)))]
         outcomes = [
-            make_outcome(run, state, error=None if state is RunState.SUCCESS else "why")
+            make_outcome(
+                run,
+                state,
+                error=None if state is RunState.SUCCESS else "why",
+                started_at=None if state is RunState.LOST else NOW,  # who gives it up does not know
+            )
             for run, state in zip(now, chance.choices(ends, [3, 2, 1, 1, 1], k=len(now)), strict=True)
         ]
         await runs.finish(outcomes, chance.choice([fence, await title(store, fence)]))
         for outcome in outcomes:
-            told[outcome.run.job_id] = with_outcome(told[outcome.run.job_id], outcome)
+            begun_at_its_claim = replace(outcome, started_at=NOW)
+            told[outcome.run.job_id] = with_outcome(told[outcome.run.job_id], begun_at_its_claim)
         assert await StateStore(database=store).read_all() == told
 
 

@@ -14,7 +14,7 @@ from piko.core.context import JobContext
 from piko.core.types import RunState, TriggerType
 from piko.errors import HandlerGoesOnError
 from piko.execution.failure import describe, standing
-from piko.execution.resources import AppResources, RunResources
+from piko.execution.resources import RELEASE_S, AppResources, RunResources
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import run_name
@@ -24,7 +24,7 @@ from piko.store.instances import InstanceFence
 from piko.store.run_rows import Run
 
 ABANDON_S = 60.0
-"""Clean-up after a cancellation may take long: each resource has half a minute to be closed."""
+"""So long a handler may clean up after a cancellation, beside the time in which its resources are closed."""
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
@@ -58,6 +58,8 @@ class _Active:
     started_at: datetime | None = None
     """None: its task has not come to its first step."""
     began: float = 0.0
+    config_revision: int | None = None
+    secrets: frozenset[str] = frozenset()
     reason: str | None = None
     """Why it was cancelled."""
     by_shutdown: bool = False
@@ -144,7 +146,7 @@ class Executor:
             # A task that is cancelled before its first step would never tell its end.
             if active.task is not None and active.started_at is not None:
                 active.task.cancel()
-                self._set_alarm(active, self._abandon_after_s)
+                self._set_alarm(active)
 
     async def drain(self, budget_s: float) -> None:
         """Wait up to `budget_s` seconds for what runs, then cancel the rest and wait for its clean-up.
@@ -174,9 +176,9 @@ class Executor:
         try:
             if active.reason is None:
                 if job.timeout_s is not None:
-                    self._set_alarm(active, job.timeout_s + self._abandon_after_s)
+                    self._set_alarm(active, after_s=job.timeout_s)
                 self._announce(run, active.started_at)
-                end = await self._attempt(run, job, config)
+                end = await self._attempt(active, config)
         finally:
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
@@ -212,9 +214,12 @@ class Executor:
             )
         )
 
-    def _set_alarm(self, active: _Active, delay_s: float) -> None:
+    def _set_alarm(self, active: _Active, *, after_s: float = 0.0) -> None:
+        """Ring when the handler should have ended, and all that it has opened is closed."""
         if active.alarm is not None:
             active.alarm.cancel()
+        closing_s = RELEASE_S * len(active.job.definition.resources)
+        delay_s = after_s + self._abandon_after_s + closing_s
         active.alarm = asyncio.get_running_loop().call_later(delay_s, self._abandon, active)
 
     def _abandon(self, active: _Active) -> None:
@@ -233,7 +238,7 @@ class Executor:
             f"the handler goes on although it was cancelled, at {where}; what it does counts for nothing any "
             "more, and only the end of the process ends it: let it pass on asyncio.CancelledError"
         )
-        self._tell(active, _End(state, failure))
+        self._tell(active, _End(state, failure, active.config_revision, active.secrets))
 
     def _announce(self, run: Run, started_at: datetime) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
@@ -245,13 +250,14 @@ class Executor:
             "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
         )
 
-    async def _attempt(self, run: Run, job: PlannedJob, give: Callable[[], ConfigInForce]) -> _End:
+    async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _End:
         """Call the handler; raises nothing, whatever it does."""
+        run, job = active.run, active.job
         revision, secrets = None, frozenset[str]()
         limit = None if job.timeout_s is None else asyncio.timeout(job.timeout_s)
         try:
             config = give()
-            revision, secrets = config.revision, config.secrets
+            revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
             context = _context(run, config)
             # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
             async with RunResources(shared=self._shared) as resources, limit or nullcontext():

@@ -19,7 +19,7 @@ from piko.core.types import RunState
 from piko.errors import ConfigError
 
 LIMIT = 8_000
-"""Characters of an error that are kept."""
+"""Bytes of an error that are kept."""
 SHORTEST_SECRET = 4
 """Shorter values are no secrets: each text is full of them."""
 _HIDDEN = "***"
@@ -107,10 +107,12 @@ def _type_name(failure: BaseException) -> str:
 
 def _bounded(text: str) -> str:
     """As much of `text` as fits, and only what every database can store."""
-    if len(text) > LIMIT:
-        half, left_out = LIMIT // 2, len(text) - LIMIT
-        text = f"{text[:half]}\n… {left_out} characters …\n{text[-half:]}"
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+    data = text.encode(errors="backslashreplace").replace(b"\0", b"\\0")
+    if len(data) > LIMIT:
+        half, left_out = LIMIT // 2, len(data) - LIMIT
+        first, last = data[:half].decode(errors="ignore"), data[-half:].decode(errors="ignore")
+        return f"{first}\n… {left_out} bytes …\n{last}"
+    return data.decode()
 
 
 def _texts(value: object) -> Iterator[str]:

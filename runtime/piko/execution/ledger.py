@@ -21,7 +21,7 @@ from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
 
-_BATCH = 1000
+_BATCH = 900
 _PAUSE_S = 0.5
 
 log = get_logger(__name__)

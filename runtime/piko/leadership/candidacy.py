@@ -63,7 +63,7 @@ class Candidacy:
     def unheard(self, *, asked_at: float) -> bool:
         """There was no answer; whether it is the first time."""
         first = self._unheard_since is None
-        if self._unheard_since is None:
+        if first:
             self._unheard_since = asked_at
         return first
 

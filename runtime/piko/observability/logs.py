@@ -24,7 +24,10 @@ LogFormat = Literal["auto", "json", "text"]
 def configure_logging(
     *, log_format: LogFormat = "auto", debug: bool = False, stream: TextIO | None = None
 ) -> None:
-    """Send every logger of the process, those of libraries included, through one formatter to stderr."""
+    """Send every logger of the process, those of libraries included, through one formatter to stderr.
+
+    Once in a process, at its start: loggers that have spoken keep the format and the level of before.
+    """
     out = sys.stderr if stream is None else stream
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     shared: list[Processor] = [
@@ -44,9 +47,10 @@ def configure_logging(
         ]
     )
     level = logging.DEBUG if debug else logging.INFO
+    of_that_name = structlog.stdlib.LoggerFactory([__name__])  # without a name: of the module that asks
     structlog.configure(
         processors=[*shared, *last],
-        logger_factory=_EventLogger,
+        logger_factory=lambda *names: _EventLogger(of_that_name(*names)),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -104,9 +108,9 @@ class _Event(logging.LogRecord):
 class _EventLogger:
     """Passes events on to the logger of the standard library that has their name."""
 
-    def __init__(self, name: str = "piko") -> None:
-        self.name = name
-        self._logger = logging.getLogger(name)
+    def __init__(self, logger: logging.Logger) -> None:
+        self.name = logger.name
+        self._logger = logger
         self._now = SystemClock().now
 
     def debug(self, text: str) -> None:

@@ -41,6 +41,8 @@ from piko.store.watermarks import WatermarkMove
 
 _JOBS_AT_ONCE = 500
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
+_RUNS_AT_ONCE = 1000
+"""Where jobs have many instants due, a batch takes no further job beyond so many runs."""
 
 
 class Term:
@@ -202,6 +204,9 @@ class Term:
         for run in self.startable(now):  # what waits already goes first where places are short
             room.take(self._plan.job(run.job_id))
         for job_id in due:
+            if len(draft.runs) >= _RUNS_AT_ONCE:
+                self.timetable.put(job_id, now)
+                continue
             job, state = self._plan.scheduled(job_id), self.states.get(job_id)
             if job is None or state is None or state.cursor_at is None:
                 continue

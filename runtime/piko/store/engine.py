@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from piko.clock import SystemClock
 from piko.dsn import parse_dsn
-from piko.errors import DatabaseUnavailableError, SchemaVersionError
+from piko.errors import DatabaseUnavailableError, DeadlockError, SchemaVersionError
 
 # Unknown column, unknown table.
 _SCHEMA_CODES = frozenset({1054, 1146})
@@ -32,6 +32,7 @@ _RETRYABLE_CODES = frozenset(
     | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
 )
 
+_DEADLOCK = 1213
 _HANG_UP_S = 1.0
 _IDLE_S = 10.0
 
@@ -218,9 +219,8 @@ def translate_errors(database: Database) -> Iterator[None]:
                 "than this release, run `piko db upgrade`"
             ) from error
         if error.connection_invalidated or _is_retryable(error.orig):
-            raise DatabaseUnavailableError(
-                f"database {database.where} is not available: {error.orig}"
-            ) from error
+            kind = DeadlockError if _code(error.orig) == _DEADLOCK else DatabaseUnavailableError
+            raise kind(f"database {database.where} is not available: {error.orig}") from error
         raise
     except (OSError, TimeoutError, exc.TimeoutError) as error:
         raise DatabaseUnavailableError(
@@ -247,17 +247,19 @@ def keep_cancellation() -> Iterator[None]:
         raise asyncio.CancelledError
 
 
+def _code(error: BaseException | None) -> object:
+    return error.args[0] if error is not None and error.args else None
+
+
 def _is_schema_missing(error: BaseException | None) -> bool:
-    if error is None:
-        return False
-    code = error.args[0] if error.args else None
+    code = _code(error)
     return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
 
 
 def _is_retryable(error: BaseException | None) -> bool:
     if isinstance(error, OSError | TimeoutError):
         return True
-    code = error.args[0] if error is not None and error.args else None
+    code = _code(error)
     if isinstance(code, int):
         return code in _RETRYABLE_CODES
     text = str(error)

@@ -95,7 +95,7 @@ RUN_COLUMNS = [
     )
 ]  # fmt: skip
 
-OUTCOME_COLUMNS = ("state", "finished_at", "duration_s", "error_type", "error", "offered_at")
+OUTCOME_COLUMNS = ("state", "started_at", "finished_at", "duration_s", "error_type", "error", "offered_at")
 """What an outcome says in any case, see `keep_known` for the rest."""
 
 
@@ -170,5 +170,5 @@ def outcome_row(outcome: Outcome) -> dict[str, object]:
 
 
 def keep_known(new: Any) -> dict[str, ColumnElement[Any]]:
-    """What an outcome may not know, such as when a run that is given up had started, stays as it was."""
-    return {name: func.coalesce(new[name], job_run.c[name]) for name in ("started_at", "config_revision")}
+    """The revision that a run was offered with stays where the outcome names none."""
+    return {"config_revision": func.coalesce(new.config_revision, job_run.c.config_revision)}

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
+from piko.errors import DeadlockError
 from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
 from piko.store.instances import InstanceFence
@@ -90,8 +91,8 @@ class RunStore:
         if not batch.again:
             try:
                 return await self._claim(batch, fence, now=now, take=self._take_all)
-            except (IntegrityError, _DisputedError):
-                # Somebody has claimed of it before: another leader, or this one by a COMMIT that was cut off.
+            except (IntegrityError, DeadlockError, _DisputedError):
+                # Somebody has claimed of it: another leader, or this one by a COMMIT that was cut off.
                 pass
         return await self._claim(batch, fence, now=now, take=self._take_free)
 
@@ -357,7 +358,12 @@ class RunStore:
     async def _all_open(
         self, connection: AsyncConnection, outcomes: Sequence[Outcome], fence: OutcomeFence
     ) -> bool:
-        """Whether none of the runs has ended, as it is nearly always; then they stay so."""
+        """Whether none of the runs has ended, as it is nearly always; then they stay so.
+
+        And nothing is to be read of them: who gives a run up does not know when it had started.
+        """
+        if any(outcome.started_at is None for outcome in outcomes):
+            return False
         ids = sorted({outcome.run.run_id for outcome in outcomes})
         is_open: ColumnElement[bool] = job_run.c.state.in_([RunState.QUEUED, RunState.RUNNING])
         if isinstance(fence, InstanceFence):
@@ -400,19 +406,29 @@ class _End(NamedTuple):
     """How a run has ended, or that it has not."""
 
     state: RunState
+    started_at: datetime | None
     finished_at: datetime | None
     instance_id: str | None
 
 
 async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _End]:
     statement = (
-        select(job_run.c.run_id, job_run.c.state, job_run.c.finished_at, job_run.c.instance_id)
+        select(
+            job_run.c.run_id,
+            job_run.c.state,
+            job_run.c.started_at,
+            job_run.c.finished_at,
+            job_run.c.instance_id,
+        )
         .where(job_run.c.run_id.in_(sorted(outcome.run.run_id for outcome in outcomes)))
         .order_by(job_run.c.run_id)
         .with_for_update()
     )
     rows = await connection.execute(statement)
-    return {row.run_id: _End(RunState(row.state), row.finished_at, row.instance_id) for row in rows}
+    return {
+        row.run_id: _End(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
+        for row in rows
+    }
 
 
 def _tell(
@@ -427,8 +443,9 @@ def _tell(
         if isinstance(fence, InstanceFence) and (end is None or end.instance_id != fence.instance_id):
             continue
         if end is None or end.state not in FINAL_STATES:
-            fresh.append(outcome)
-            ends[run_id] = _End(outcome.state, outcome.finished_at, outcome.run.instance_id)
+            started_at = outcome.started_at or (None if end is None else end.started_at)
+            fresh.append(replace(outcome, started_at=started_at))
+            ends[run_id] = _End(outcome.state, started_at, outcome.finished_at, outcome.run.instance_id)
             told.add(run_id)
         elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
             told.add(run_id)  # by our own first try, whose COMMIT was cut off

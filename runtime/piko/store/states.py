@@ -92,6 +92,7 @@ async def summarise(
         .order_by(job_state.c.job_id)
         .with_for_update()
     )
+    # The rows are there and locked; a status is named only because an INSERT without one would be refused.
     epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
     known = [{**summaries[job_id], **epoch} for job_id in rows.scalars()]
     await write_rows(connection, database, job_state, known, update=_LATEST, merge=_add_up)

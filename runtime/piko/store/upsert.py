@@ -18,6 +18,9 @@ from sqlalchemy.sql.dml import Insert
 
 from piko.store.engine import Database
 
+_IN_ONE_PACKET = 500
+"""Rows; each may hold an error of 8 kB, and MariaDB takes packets of 16 MB."""
+
 Row = Mapping[str, object]
 Merge = Callable[[Any], Mapping[str, ColumnElement[Any]]]
 """From the columns of the row that would have been inserted, what the one that is there gets."""
@@ -76,7 +79,9 @@ async def _execute(connection: AsyncConnection, statement: Insert, rows: Sequenc
     if getattr(dialect, "is_mariadb", False):
         names = tuple(name for name in names if any(row[name] is not None for row in rows))
     prepared = _prepare(statement, names, dialect)
-    await connection.exec_driver_sql(prepared.sql, prepared.bound(rows))
+    for start in range(0, len(rows), _IN_ONE_PACKET):
+        bound = prepared.bound(rows[start : start + _IN_ONE_PACKET])
+        await connection.exec_driver_sql(prepared.sql, bound)
 
 
 @dataclass(frozen=True, slots=True)
