@@ -113,10 +113,10 @@ async def liveness(replica: Replica) -> int:
     return await to_thread(ask)
 
 
-def always_said(stage: Stage, replica: Replica, word: str, *, since: float) -> bool:
-    """Whether every answer after the moment `since` was that the replica is ready, as `word`."""
+def answers_of(stage: Stage, replica: Replica, *, since: float) -> set[str]:
+    """What the replica answered after the moment `since`; a busy machine may leave a question unanswered."""
     said = stage.witness.said_by(replica.name, since=since)
-    return bool(said) and {(each.status, each.text) for each in said} == {(200, word)}
+    return {each.text for each in said if each.status}
 
 
 async def more_starts(stage: Stage, count: int = 20, *, pid: int | None = None) -> None:

@@ -249,7 +249,7 @@ app = PikoApp(name="trial")
 
 @app.job(job_id="stubborn")
 async def stubborn(ctx, scheduled_time):
-    print("begins", flush=True)
+    print("stubborn is at it", flush=True)
     while True:
         try:
             await asyncio.sleep(0.1)
@@ -264,7 +264,7 @@ async def test_a_stop_does_not_wait_for_a_handler_that_ignores_it(
     replicas.write(STUBBORN)
     await schedule(migrated_mariadb, "stubborn", '{"seconds": 1}')
     replica = replicas.start(migrated_mariadb.dsn, environment={"PIKO_DRAIN_TIMEOUT_S": "0.2"})
-    replica.process.wait_for_line("begins")
+    replica.process.wait_for_line("stubborn is at it")
     assert replica.process.terminate() == 0
     assert "goes on" in replica.process.output
     assert "handler_abandoned" in replica.process.output

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from piko.core.types import FAILED_STATES, DataInterval, RunState
+from piko.store.claims import ClaimBatch
 from piko.store.engine import Database, open_database
 from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 from piko.store.run_rows import Outcome, Run
-from piko.store.runs import ClaimBatch
 from piko.store.states import JobState
 from tests.harness.databases import TestDatabase
 

@@ -13,11 +13,12 @@ from sqlalchemy.exc import OperationalError
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
+from piko.store.claims import ClaimBatch
 from piko.store.engine import Database
 from piko.store.leases import LeaseStore
 from piko.store.migrate import upgrade
 from piko.store.run_rows import Outcome, PassedOver, Run
-from piko.store.runs import ClaimBatch, RunStore
+from piko.store.runs import RunStore
 from piko.store.states import StateStore
 from piko.store.watermarks import WatermarkMove
 from tests.harness.database_servers import DatabaseServer

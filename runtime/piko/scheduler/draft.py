@@ -10,8 +10,8 @@ from piko.core.types import DataInterval, RunState, TriggerType
 from piko.scheduler.due import Span
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import PlannedJob
+from piko.store.claims import ClaimBatch
 from piko.store.run_rows import PassedOver, Run
-from piko.store.runs import ClaimBatch
 from piko.store.states import JobState
 from piko.store.watermarks import WatermarkMove
 

@@ -1,49 +1,41 @@
-"""`job_run` and `job_lock`: claims, outcomes, and the queue of what waits.
+"""`job_run`: claims, starts, outcomes, and the queue of what waits.
 
-A due window belongs to whoever inserts its `job_lock` row; the insert, the `job_run` row and the cursor are
-one transaction under the fence. Batches are the unit: one statement for many rows, with placeholders only,
-so that the driver's multi-row insert applies.
-
-A COMMIT that is cut off has an unknown outcome. Every write here can therefore be made again as it was:
-a claim keeps its token and run ids, so that the second try finds what the first one wrote.
+Batches are the unit: one statement for many rows. A COMMIT that is cut off has an unknown outcome; every
+write here can therefore be made again as it was, and finds what its first try wrote.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
-from piko.errors import DeadlockError
 from piko.store.backfills import count_ends, lock_backfills
+from piko.store.claims import ClaimBatch, claim, is_to_do
 from piko.store.engine import Database
 from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
-from piko.store.locks import DueTime, Handover, Holder, hand_over, lock_rows, read_holders
+from piko.store.locks import Handover, hand_over
 from piko.store.run_rows import (
     OUTCOME_COLUMNS,
     RUN_COLUMNS,
     Outcome,
     OutcomeFence,
-    PassedOver,
     Run,
     keep_known,
     outcome_row,
-    passed_over_row,
     run_of,
     run_row,
 )
-from piko.store.states import PLAN, JobState, summarise, write_states
-from piko.store.tables import job_lock, job_run, leader_lease, scheduled_job
-from piko.store.upsert import insert_rows, write_rows
+from piko.store.states import summarise
+from piko.store.tables import job_run, leader_lease
+from piko.store.upsert import write_rows
 from piko.store.watermarks import (
-    WatermarkMove,
     Watermarks,
     lock_watermarks,
     move_watermarks,
@@ -51,24 +43,6 @@ from piko.store.watermarks import (
 )
 
 _CHUNK = 500
-
-_Take = Callable[[AsyncConnection, "ClaimBatch", Watermarks, Fence], Awaitable[Sequence[Run]]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimBatch:
-    """What becomes due together. Written again after an unknown COMMIT, it finds its own first try."""
-
-    token: str
-    runs: Sequence[Run]
-    passed_over: Sequence[PassedOver]
-    states: Sequence[JobState]
-    again: bool = False
-    """Whether there is a window among the runs that was claimed before, and failed."""
-    completed: Collection[str] = ()
-    """Jobs whose `date` schedule has fired now."""
-    watermarks: Sequence[WatermarkMove] = ()
-    """Jumps over windows that are passed over."""
 
 
 class RunStore:
@@ -82,37 +56,8 @@ class RunStore:
         self._database = database
 
     async def claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime) -> dict[str, Run]:
-        """Claim the batch; the runs that are ours, by id. Raises `FencedError`.
-
-        A due time that another has claimed is left out. A window of a stateful job is claimed only where the
-        watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
-        It then has the `attempt` that follows.
-        """
-        if not batch.again:
-            try:
-                return await self._claim(batch, fence, now=now, take=self._take_all)
-            except (IntegrityError, DeadlockError, _DisputedError):
-                # Somebody has claimed of it: another leader, or this one by a COMMIT that was cut off.
-                pass
-        return await self._claim(batch, fence, now=now, take=self._take_free)
-
-    async def _claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime, take: _Take) -> dict[str, Run]:
-        async with self._database.transaction() as connection:
-            await fence.hold(connection)
-            watermarks = await self._move(connection, batch)
-            if batch.completed:
-                await connection.execute(
-                    update(scheduled_job)
-                    .where(scheduled_job.c.job_id.in_(sorted(batch.completed)))
-                    .values(completed_at=now)
-                )
-            claimed = await take(connection, batch, watermarks, fence)
-            rows = [run_row(run, fence, now=now) for run in claimed]
-            await write_rows(connection, self._database, job_run, rows)
-            passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
-            await write_rows(connection, self._database, job_run, passed)
-            await write_states(connection, self._database, batch.states, fence, update=PLAN)
-        return {run.run_id: run for run in claimed}
+        """Claim the batch, see `claim`; the runs that are ours, by id. Raises `FencedError`."""
+        return await claim(self._database, batch, fence, now=now)
 
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
         """Move queued runs to RUNNING for `run.instance_id`; the run ids that were still queued.
@@ -123,7 +68,7 @@ class RunStore:
             await fence.hold(connection)
             following = [run for run in runs if run.follows_watermark]
             watermarks = await lock_watermarks(connection, [run.job_id for run in following])
-            overtaken = {run.run_id for run in following if not _is_to_do(run, watermarks)}
+            overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
             ours: set[str] = set()
             for instance_id in sorted({run.instance_id or "" for run in runs}):
                 ids = [run.run_id for run in runs if (run.instance_id or "") == instance_id]
@@ -194,9 +139,7 @@ class RunStore:
             watermarks = await read_watermarks(
                 connection, [run.job_id for run in offered if run.follows_watermark]
             )
-            overtaken = [
-                run.run_id for run in offered if run.follows_watermark and not _is_to_do(run, watermarks)
-            ]
+            overtaken = [run.run_id for run in offered if not is_to_do(run, watermarks)]
             if overtaken:
                 await _skip(connection, overtaken, now=now)
             # The epoch of now: what was begun under one that this instance has lost would be refused.
@@ -296,65 +239,6 @@ class RunStore:
         async with self._database.statements() as connection:
             return [run_of(row._mapping) for row in await connection.execute(statement)]
 
-    async def _move(self, connection: AsyncConnection, batch: ClaimBatch) -> Watermarks:
-        """Make the batch's jumps, so that its windows are judged by the watermark that they begin at."""
-        jobs = {run.job_id for run in batch.runs if run.follows_watermark}
-        watermarks = await lock_watermarks(connection, jobs.union(move.job_id for move in batch.watermarks))
-        await move_watermarks(connection, batch.watermarks, watermarks)
-        return watermarks
-
-    async def _take_all(
-        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
-    ) -> Sequence[Run]:
-        """Take every lock of the batch, which nobody has taken, as it is nearly always; all its runs.
-
-        Raises `IntegrityError` or `_DisputedError` where it is not so.
-        """
-        runs = {run.due_time: run.run_id for run in batch.runs if _is_to_do(run, watermarks)}
-        if len(runs) < len(batch.runs):
-            raise _DisputedError
-        locks = lock_rows(runs, token=batch.token, epoch=fence.epoch)
-        await insert_rows(connection, job_lock, locks)
-        return batch.runs
-
-    async def _take_free(
-        self, connection: AsyncConnection, batch: ClaimBatch, watermarks: Watermarks, fence: Fence
-    ) -> Sequence[Run]:
-        """Take the locks of the batch that can be had; the runs that have one."""
-        to_do = [run for run in batch.runs if _is_to_do(run, watermarks)]
-        runs = {run.due_time: run.run_id for run in to_do}
-        locks = lock_rows(runs, token=batch.token, epoch=fence.epoch)
-        await write_rows(connection, self._database, job_lock, locks)
-        # Of those that are not to be done (any more) a first try may have taken the lock.
-        holders = await read_holders(connection, [run.due_time for run in batch.runs])
-        earlier = await self._earlier(connection, [run for run in batch.runs if run.window], holders)
-        claimed, handovers = [], []
-        for run in batch.runs:
-            holder = holders.get(run.due_time)
-            if holder is None:
-                continue
-            before = earlier.get(holder.run_id)
-            if holder.claim_token == batch.token:
-                if holder.run_id == run.run_id:
-                    claimed.append(run if before is None else replace(run, attempt=before.attempt))
-            elif run.window is not None and run in to_do and (before is None or before.state in FINAL_STATES):
-                # After a success the watermark was set back: a new beginning. Else: one more attempt.
-                again = before is not None and before.state is not RunState.SUCCESS
-                claimed.append(replace(run, attempt=before.attempt + 1) if again and before else run)
-                handovers.append(Handover(due_time=run.due_time, from_run=holder.run_id, to_run=run.run_id))
-        await hand_over(connection, handovers, epoch=fence.epoch, token=batch.token)
-        return claimed
-
-    async def _earlier(
-        self, connection: AsyncConnection, windows: Sequence[Run], holders: Mapping[DueTime, Holder]
-    ) -> dict[str, Run]:
-        """The runs that hold the locks of `windows`, by id; one that was pruned is left out."""
-        ids = [holders[run.due_time].run_id for run in windows if run.due_time in holders]
-        if not ids:
-            return {}
-        rows = await connection.execute(select(*RUN_COLUMNS).where(job_run.c.run_id.in_(sorted(ids))))
-        return {run.run_id: run for run in (run_of(row._mapping) for row in rows)}
-
     async def _all_open(
         self, connection: AsyncConnection, outcomes: Sequence[Outcome], fence: OutcomeFence
     ) -> bool:
@@ -396,10 +280,6 @@ class RunStore:
 
 def _offered() -> tuple[ColumnElement[bool], ...]:
     return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
-
-
-class _DisputedError(Exception):
-    """Not all of a batch can be had."""
 
 
 class _End(NamedTuple):
@@ -497,12 +377,6 @@ async def _skip(connection: AsyncConnection, run_ids: Collection[str], *, now: d
             error="the watermark was set to another instant while it waited",
         )
     )
-
-
-def _is_to_do(run: Run, watermarks: Watermarks) -> bool:
-    if run.window is None or not run.follows_watermark:
-        return True
-    return watermarks.get(run.job_id) == run.window.start
 
 
 async def insert_queued(database: Database, run: Run) -> None:
