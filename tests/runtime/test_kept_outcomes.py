@@ -25,7 +25,8 @@ async def begin(replicas: Replicas, database: TestDatabase, name: str, **environ
 async def of_first(database: TestDatabase) -> list[Any]:
     """State and attempt of each run of the due time that came first."""
     found = await runs(database, "slow")
-    return [row[1:] for row in found if row[0] == found[0][0]]
+    begun = [row for row in found if row[1] != "SKIPPED"]  # a slow start coalesces its first instants
+    return [row[1:] for row in begun if row[0] == begun[0][0]]
 
 
 @pytest.mark.parametrize("end", ["kill", "terminate"])
