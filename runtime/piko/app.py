@@ -150,7 +150,7 @@ class PikoApp:
             try:
                 await life
             finally:
-                await self.cpu_manager.stop()  # by now no handler is left that could wait for it
+                await self.cpu_manager.stop()  # only abandoned handlers could still wait for it
                 self._runtime = None
 
     def run(self) -> None:

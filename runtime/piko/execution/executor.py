@@ -166,7 +166,7 @@ class Executor:
                 self._abandon(active)
 
     async def close(self) -> None:
-        """Close what the runs have shared; nothing may run any more."""
+        """Close what the runs have shared; nothing but abandoned handlers may run any more."""
         await self._shared.close()
 
     async def _run(self, active: _Active, config: Callable[[], ConfigInForce]) -> None:

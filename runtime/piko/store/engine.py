@@ -145,7 +145,7 @@ def _refuse_long_idle(engine: AsyncEngine) -> None:
     def refuse(_connection: object, record: Any, _proxy: object) -> None:
         since = record.info.pop(idle_since, None)
         if since is not None and monotonic() - since > _IDLE_S:
-            raise exc.DisconnectionError("idle for nearly as long as the server keeps it")
+            raise exc.DisconnectionError("idle for so long that the server may be about to end it")
 
     event.listen(engine.sync_engine, "checkin", note)
     event.listen(engine.sync_engine, "checkout", refuse)
