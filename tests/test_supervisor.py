@@ -90,6 +90,19 @@ async def test_a_part_that_fails_is_started_again_and_said_to_fail(keep: Keep, m
     assert restarts(metrics) == 1
 
 
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), BaseException("own")])
+async def test_a_part_that_wants_to_end_the_process_is_started_again(
+    error: BaseException, keep: Keep, metrics: Metrics
+) -> None:
+    part, neighbour = Part(fails(error), for_ever), Part(for_ever, name="neighbour")
+    supervisor = keep(part)
+    keep(neighbour)
+    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    assert type(error).__name__ in supervisor.failing["part"]
+    assert restarts(metrics) == 1
+    assert not neighbour.cancelled
+
+
 async def test_a_part_that_has_run_for_a_while_no_longer_fails(keep: Keep) -> None:
     part = Part(fails(ValueError()), for_ever)
     supervisor = keep(part)

@@ -13,6 +13,7 @@ from typing import Protocol
 from piko.errors import PikoError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.text import error_text
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 15.0
@@ -46,7 +47,7 @@ class Supervisor:
             except Exception as error:
                 if part.name not in self.failing:
                     pause = _FIRST_PAUSE_S
-                self.failing[part.name] = f"{type(error).__name__}: {error}"
+                self.failing[part.name] = error_text(error)
                 self._metrics.part_restarts.labels(part.name).inc()
                 log.error(
                     "part_failed",
@@ -63,7 +64,7 @@ class Supervisor:
 
     async def _watch(self, part: Part) -> None:
         """Run `part`; once it has run for a while it no longer counts as failing."""
-        task = asyncio.create_task(part.run(), name=part.name)
+        task = asyncio.create_task(_contained(part), name=part.name)
         try:
             done, _ = await asyncio.wait({task}, timeout=_SETTLED_S)
             if not done:
@@ -78,3 +79,13 @@ class Supervisor:
             if not task.done():
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+
+
+async def _contained(part: Part) -> None:
+    """Run `part`; a `SystemExit` out of somebody's sink or model is a failure of it, and ends no process."""
+    try:
+        await part.run()
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise RuntimeError(error_text(error)) from error

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from structlog.contextvars import get_contextvars
+from structlog.testing import capture_logs
 
 from piko.clock import SystemClock
 from piko.core.context import JobContext
@@ -118,7 +120,7 @@ async def test_a_failure_is_told_by_its_message_and_its_traceback(bench: Bench) 
     assert (ending.state, ending.error_type) == (RunState.FAILED, "ValueError")
     assert ending.error is not None
     first, *rest = ending.error.splitlines()
-    assert first == "no such table"
+    assert first == "ValueError: no such table"
     assert rest[0].startswith("Traceback")
     assert __file__ in ending.error
 
@@ -130,7 +132,7 @@ async def test_a_traceback_is_bounded_and_keeps_its_beginning_and_its_end(bench:
     ending = await bench.end_of(handler)
     assert ending.error is not None
     assert len(ending.error.encode()) < 9_000, "a thousand of them fit into a packet"
-    assert ending.error.startswith("begins жжж")
+    assert ending.error.startswith("ValueError: begins жжж")
     assert ending.error.rstrip().endswith(" ends")
     assert "bytes …" in ending.error
 
@@ -152,10 +154,26 @@ class Unspeakable(Exception):
         raise RuntimeError("even this fails")
 
 
+class Unshowable(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("its notes fail")
+
+
 @pytest.mark.parametrize(
     "error",
-    [Unspeakable(), ValueError(), ValueError("half a character: \udc80, and none: \0"), SystemExit(3)],
-    ids=["cannot be told", "says nothing", "cannot be stored", "wants to end the process"],
+    [
+        Unspeakable(),
+        Unshowable(),
+        ValueError(),
+        ValueError("half a character: \udc80, and none: \0"),
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        BaseException("of its own kind"),
+        BaseExceptionGroup("several", [KeyboardInterrupt(), ValueError()]),
+    ],
+    ids=lambda error: type(error).__name__,
 )
 async def test_whatever_a_handler_raises_its_end_is_told_and_can_be_stored(
     error: BaseException, bench: Bench
@@ -169,6 +187,50 @@ async def test_whatever_a_handler_raises_its_end_is_told_and_can_be_stored(
     assert ending.error.splitlines()[0]
     assert ending.error.encode()
     assert "\0" not in ending.error
+
+
+async def test_a_failure_is_logged_as_an_error_with_type_message_and_traceback(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        {}["customer_id"]
+
+    with capture_logs() as events:
+        ending = await bench.end_of(handler, run=make_run(attempt=2))
+    (event,) = [event for event in events if event["event"] == "run_finished"]
+    assert event["log_level"] == "error"
+    assert (event["job_id"], event["run_id"], event["attempt"]) == ("job", ending.run.run_id, 2)
+    assert event["error"] == "KeyError: 'customer_id'"
+    assert event["exception"].startswith("Traceback")
+    assert __file__ in event["exception"]
+
+
+async def test_a_success_and_a_cancellation_are_no_errors(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        pass
+
+    with capture_logs() as events:
+        await bench.end_of(handler)
+        run_id = bench.start(forever)
+        await asyncio.sleep(0)
+        bench.executor.cancel(run_id, reason="replaced by a newer due time")
+        await bench.end()
+    assert [event["log_level"] for event in events] == ["info"] * 4
+
+
+async def test_what_a_handler_logs_carries_its_run(bench: Bench) -> None:
+    seen: list[Any] = []
+
+    def note() -> None:
+        seen.append(dict(get_contextvars()))
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        note()
+        await asyncio.to_thread(note)
+        await asyncio.create_task(asyncio.to_thread(note))
+
+    run = make_run(attempt=3)
+    await bench.end_of(handler, run=run)
+    assert seen == [{"job_id": "job", "run_id": run.run_id, "attempt": 3}] * 3
+    assert not get_contextvars()
 
 
 async def test_a_cancellation_of_something_the_handler_waits_for_is_its_failure(bench: Bench) -> None:

@@ -69,7 +69,7 @@ async def test_attempts_backoff_and_timeouts_of_rows_and_of_code(
     assert 0.9 <= (third["started_at"] - second["finished_at"]).total_seconds() < 3, (
         "doubled, up to the maximum"
     )
-    assert first["error"].startswith("attempt 1 of by_row@")
+    assert first["error"].startswith("ValueError: attempt 1 of by_row@")
     assert first["error_type"] == "ValueError"
     assert "the handler ran longer than timeout_s = 0.2" in rows["by_code"][0]["error"]
     assert 0.2 <= rows["by_code"][0]["duration_s"] < 2

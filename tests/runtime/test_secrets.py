@@ -40,7 +40,7 @@ async def test_no_secret_of_a_config_is_stored_or_logged(
     await schedule(database, "login")
     await until_runs(database, "login", 2, state="FAILED")
     ((error,), *_) = await database.execute("SELECT error FROM job_run WHERE state = 'FAILED'")
-    assert error.startswith("somebody: '***', ***\n")
+    assert error.startswith("ValueError: somebody: '***', ***\n")
     ((last_error,),) = await database.execute("SELECT last_error FROM job_state WHERE last_error IS NOT NULL")
     replica.process.terminate()
     for text in (error, last_error, replica.process.output):

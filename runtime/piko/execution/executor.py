@@ -11,10 +11,11 @@ from functools import partial
 
 from piko.clock import Clock
 from piko.core.context import JobContext
-from piko.core.types import RunState, TriggerType
+from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.errors import HandlerGoesOnError
 from piko.execution.failure import describe, standing
 from piko.execution.resources import RELEASE_S, AppResources, RunResources
+from piko.observability.bindings import of_run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import run_name
@@ -198,21 +199,21 @@ class Executor:
         text, kind = describe(
             end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
         )
-        self._ended(
-            Ending(
-                run=run,
-                job=job,
-                fence=active.fence,
-                state=end.state,
-                started_at=active.started_at or finished_at,
-                finished_at=finished_at,
-                duration_s=duration_s,
-                config_revision=end.config_revision,
-                error_type=kind,
-                error=text,
-                by_shutdown=active.by_shutdown,
-            )
+        ending = Ending(
+            run=run,
+            job=job,
+            fence=active.fence,
+            state=end.state,
+            started_at=active.started_at or finished_at,
+            finished_at=finished_at,
+            duration_s=duration_s,
+            config_revision=end.config_revision,
+            error_type=kind,
+            error=text,
+            by_shutdown=active.by_shutdown,
         )
+        _log_end(ending)
+        self._ended(ending)
 
     def _set_alarm(self, active: _Active, *, after_s: float = 0.0) -> None:
         """Ring when the handler should have ended, and all that it has opened is closed."""
@@ -247,7 +248,11 @@ class Executor:
             )
             self._metrics.job_last_run.set(run.job_id, started_at)
         log.info(
-            "run_started", job_id=run.job_id, run_id=run.run_id, scheduled_time=run.scheduled_time.isoformat()
+            "run_started",
+            job_id=run.job_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            scheduled_time=run.scheduled_time.isoformat(),
         )
 
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _End:
@@ -256,22 +261,41 @@ class Executor:
         revision, secrets = None, frozenset[str]()
         limit = None if job.timeout_s is None else asyncio.timeout(job.timeout_s)
         try:
-            config = give()
-            revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
-            context = _context(run, config)
-            # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
-            async with RunResources(shared=self._shared) as resources, limit or nullcontext():
-                acquired = await resources.acquire(job.definition.resources, context)
-                await job.definition.handler(context, run.scheduled_time, **acquired)
+            with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt):
+                config = give()
+                revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
+                context = _context(run, config)
+                # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
+                async with RunResources(shared=self._shared) as resources, limit or nullcontext():
+                    acquired = await resources.acquire(job.definition.resources, context)
+                    await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
             # Else it is something that the handler waited for, and nobody meant this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
             return _End(state, error, revision, secrets)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
+        except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             state = RunState.TIMEOUT if limit and limit.expired() else RunState.FAILED
             return _End(state, error, revision, secrets)
         # A handler that drops its cancellation and returns has not been in time either.
         return _End(RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision)
+
+
+def _log_end(ending: Ending) -> None:
+    """A failure is told at error level, with its type, its message and its traceback."""
+    error, _, details = (ending.error or "").partition("\n")
+    facts = {"error": error} if error else {}
+    if details:
+        facts["exception"] = details.rstrip()
+    tell = log.error if ending.state in FAILED_STATES else log.info
+    tell(
+        "run_finished",
+        job_id=ending.run.job_id,
+        run_id=ending.run.run_id,
+        state=ending.state.value,
+        attempt=ending.run.attempt,
+        duration_s=round(ending.duration_s, 3),
+        **facts,
+    )
 
 
 def _context(run: Run, config: ConfigInForce) -> JobContext:

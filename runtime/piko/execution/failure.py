@@ -17,9 +17,8 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from piko.core.types import RunState
 from piko.errors import ConfigError
+from piko.text import excerpt, type_name, whole_error_text
 
-LIMIT = 8_000
-"""Bytes of an error that are kept."""
 SHORTEST_SECRET = 4
 """Shorter values are no secrets: each text is full of them."""
 _HIDDEN = "***"
@@ -33,9 +32,12 @@ def describe(
     timeout_s: float | None,
     secrets: Collection[str] = (),
 ) -> tuple[str | None, str | None]:
-    """The text and the type of the error of a run that ended in `state`; `reason`: why it was cancelled."""
+    """The text and the type of the error of a run that ended in `state`; `reason`: why it was cancelled.
+
+    The text's first line says what went wrong, and the traceback follows it.
+    """
     text, kind = _tell(state, failure, reason=reason, timeout_s=timeout_s)
-    return None if text is None else _bounded(hide(text, secrets)), kind
+    return None if text is None else excerpt(hide(text, secrets)), kind
 
 
 def standing(task: asyncio.Task[None]) -> str:
@@ -81,38 +83,21 @@ def _tell(
         message = reason or "the handler was cancelled"
         if failure is None or isinstance(failure, asyncio.CancelledError):
             return message, "CancelledError"
-        return f"{message}\n{_traceback(failure)}", _type_name(failure)
+        return f"{message}\n{_traceback(failure)}", type_name(failure)
     if state is RunState.TIMEOUT:
         message = f"the handler ran longer than timeout_s = {timeout_s or 0:g}"
         return message + ("" if failure is None else f"\n{_traceback(failure)}"), "TimeoutError"
     assert failure is not None
     if isinstance(failure, ConfigError):
         return str(failure), "ConfigError"
-    return f"{_message(failure)}\n{_traceback(failure)}", _type_name(failure)
-
-
-def _message(failure: BaseException) -> str:
-    """What the exception says, else its type."""
-    said = traceback.TracebackException.from_exception(failure, limit=0)
-    return str(said) or _type_name(failure)
+    return f"{whole_error_text(failure)}\n{_traceback(failure)}", type_name(failure)
 
 
 def _traceback(failure: BaseException) -> str:
-    return "".join(traceback.format_exception(failure))
-
-
-def _type_name(failure: BaseException) -> str:
-    return type(failure).__name__[:255]
-
-
-def _bounded(text: str) -> str:
-    """As much of `text` as fits, and only what every database can store."""
-    data = text.encode(errors="backslashreplace").replace(b"\0", b"\\0")
-    if len(data) > LIMIT:
-        half, left_out = LIMIT // 2, len(data) - LIMIT
-        first, last = data[:half].decode(errors="ignore"), data[-half:].decode(errors="ignore")
-        return f"{first}\n… {left_out} bytes …\n{last}"
-    return data.decode()
+    try:
+        return "".join(traceback.format_exception(failure))
+    except BaseException as error:  # noqa: BLE001 - its class is somebody's code
+        return f"(its traceback cannot be had: {type_name(error)})"
 
 
 def _texts(value: object) -> Iterator[str]:

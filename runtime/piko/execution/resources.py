@@ -18,7 +18,9 @@ from typing import Any
 from piko.core.context import JobContext
 from piko.core.resource import AppContext, ResourceSource, described, opened, scope_of
 from piko.errors import ResourceError
+from piko.observability.bindings import of_no_run
 from piko.observability.logs import get_logger
+from piko.text import error_text
 
 RELEASE_S = 30.0
 
@@ -72,10 +74,11 @@ class RunResources:
                     manager = opened(source, ctx)
                     values[name] = await manager.__aenter__()
                     self._open.append((f"resource {name!r} ({described(source)})", manager))
-            except Exception as error:
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
                 raise ResourceError(
-                    f"resource {name!r} ({described(source)}) could not be acquired: "
-                    f"{type(error).__name__}: {error}"
+                    f"resource {name!r} ({described(source)}) could not be acquired: {error_text(error)}"
                 ) from error
         return values
 
@@ -115,7 +118,8 @@ class _Holder:
         self._enough = asyncio.Event()
         self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_seen)
-        self._task = asyncio.create_task(self._hold(context), name=self._what)
+        # It outlives the run that asked for it first, and must not speak in that run's name.
+        self._task = asyncio.create_task(self._hold(context), name=self._what, context=of_no_run())
 
     @property
     def failed(self) -> bool:
@@ -131,12 +135,12 @@ class _Holder:
         try:
             manager = opened(self._source, context)
             value = await manager.__aenter__()
-        except Exception as error:  # noqa: BLE001 - whatever opening raises belongs to the runs that wait for it
-            self.opened.set_exception(error)
-            return
         except asyncio.CancelledError:
             self.opened.cancel()
             raise
+        except BaseException as error:  # noqa: BLE001 - whatever opening raises belongs to the runs that wait for it
+            self.opened.set_exception(_settable(error))
+            return
         self.opened.set_result(value)
         log.info("resource_opened", resource=self._what)
         try:
@@ -160,13 +164,16 @@ async def _release(
     except asyncio.CancelledError as cancelled:
         if cancelled is not error:
             raise
-    except (Exception, SystemExit) as failure:
+    except BaseException as failure:
         if limit.expired():
             raise ResourceError(f"{what} was not released within {within_s:g} s") from failure
         if failure is not error:
-            raise ResourceError(
-                f"{what} failed to be released: {type(failure).__name__}: {failure}"
-            ) from failure
+            raise ResourceError(f"{what} failed to be released: {error_text(failure)}") from failure
+
+
+def _settable(error: BaseException) -> BaseException:
+    """A future takes every exception but this one."""
+    return RuntimeError(error_text(error)) if isinstance(error, StopIteration) else error
 
 
 def _seen(future: asyncio.Future[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import Ids
-from piko.core.types import FINAL_STATES, JobStatus, RunState
+from piko.core.types import FAILED_STATES, FINAL_STATES, JobStatus, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
@@ -346,9 +346,8 @@ class Dispatcher:
         now = self._clock.now()
         job = self._plan.job(run.job_id)
         retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
-        log.warning(
-            "run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason
-        )
+        tell = log.error if state in FAILED_STATES else log.warning
+        tell("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason)
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
         )
@@ -369,15 +368,6 @@ class Dispatcher:
 
     def _ended(self, ending: Ending) -> None:
         outcome = conclude(ending, new_id=self._new_id)
-        log.info(
-            "run_finished",
-            job_id=ending.run.job_id,
-            run_id=ending.run.run_id,
-            state=ending.state.value,
-            attempt=ending.run.attempt,
-            duration_s=round(ending.duration_s, 3),
-            error=None if ending.error is None else ending.error.splitlines()[0],
-        )
         if self._term is not None:
             self._account_end(self._term, ending.run)
         self.ledger.put(outcome, ending.fence)

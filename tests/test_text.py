@@ -1,0 +1,60 @@
+"""Whatever is told fits, and telling it never fails."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piko.text import LIMIT, error_text, excerpt, listed
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=()), max_size=400), st.integers(60, 400))
+def test_an_excerpt_fits_and_can_be_stored(text: str, limit: int) -> None:
+    told = excerpt(text, limit=limit)
+    assert len(told.encode()) <= limit
+    assert "\0" not in told
+
+
+@settings(deadline=None)
+@given(st.text(max_size=60).filter(lambda text: "\0" not in text))
+def test_a_short_text_stays_as_it_is(text: str) -> None:
+    assert excerpt(text) == text
+
+
+def test_of_a_long_text_beginning_and_end_are_kept() -> None:
+    told = excerpt("begins " + "x" * 1_000_000 + " ends")
+    assert told.startswith("begins xx")
+    assert told.endswith("xx ends")
+    assert f"… {1_000_012 - LIMIT} bytes …" in told
+    assert "\n" not in told
+    assert "\n… " in excerpt("x\n" * 10_000)
+
+
+def test_a_list_says_how_many_more_there_are() -> None:
+    assert listed(["a", "b"]) == "a, b"
+    assert listed((str(number) for number in range(20_000)), separator="; ", most=2) == "0; 1; and 19998 more"
+    assert listed([]) == ""
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KeyError("customer_id"), "KeyError: 'customer_id'"),
+        (ValueError(), "ValueError"),
+        (SystemExit(3), "SystemExit: 3"),
+        (Unspeakable(), "Unspeakable: (its text cannot be had: __str__ raised KeyboardInterrupt)"),
+    ],
+)
+def test_an_error_is_told_with_its_type(error: BaseException, text: str) -> None:
+    assert error_text(error) == text
+
+
+def test_an_error_that_says_too_much_is_bounded() -> None:
+    assert len(error_text(ValueError("x" * 1_600_000))) <= LIMIT
