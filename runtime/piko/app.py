@@ -20,7 +20,7 @@ from piko.compute.cpu import CpuManager
 from piko.core.registry import Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy
-from piko.errors import PikoError, SettingsError
+from piko.errors import PikoError, RegistrationError, SettingsError
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.ops.http import Lifespan, ops_app
@@ -30,6 +30,8 @@ from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
 
 H = TypeVar("H", bound=Handler)
+
+_LONGEST_NAME = 255
 
 log = get_logger(__name__)
 
@@ -53,6 +55,11 @@ class PikoApp:
     def __init__(
         self, name: str = "piko", *, settings: Settings | None = None, clock: Clock | None = None
     ) -> None:
+        if not 1 <= len(name) <= _LONGEST_NAME:
+            raise RegistrationError(
+                f"PikoApp(name={name[:40]!r}…): the name has {len(name)} characters; 1 to {_LONGEST_NAME} "
+                "fit its column"
+            )
         self.name = name
         self.registry = JobRegistry()
         self.metrics = Metrics()

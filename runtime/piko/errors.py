@@ -43,6 +43,18 @@ class DatabaseUnavailableError(PikoError):
     """The database cannot be reached now; the same call may work later."""
 
 
+class DatabaseRefusedError(DatabaseUnavailableError):
+    """The server does not let this user do what is needed; it works once that is put right there."""
+
+
+class ReadOnlyError(DatabaseUnavailableError):
+    """The server takes no writes now: a failover, or maintenance."""
+
+
+class RowsLockedError(DatabaseUnavailableError):
+    """Others hold rows that this transaction needs; nothing of it was written."""
+
+
 class LeaseUnavailableError(PikoError):
     """The lease cannot be read or written now, where it is not the database that keeps it."""
 

@@ -45,6 +45,7 @@ from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import open_database
+from piko.store.failures import any_refusal
 from piko.store.instances import Instance, InstanceStore
 from piko.store.leases import LeaseStore
 from piko.store.retention import RetentionStore
@@ -61,6 +62,8 @@ _WRITER_S = 5.0
 _HAND_OVER_S = 5.0
 _SETTLE_S = 0.3
 _CLOSE_S = 10.0
+_LOCK_WAIT_S = 1
+"""How long a transaction waits for a row: meanwhile others wait for what it holds, the lease's row too."""
 _USUAL_THRESHOLDS = (700, 2000)
 """Young objects after which CPython collects: until 3.12, and from 3.13 on."""
 
@@ -102,7 +105,11 @@ class Runtime:
             pid=os.getpid(),
             version=version("piko"),
         )
-        self.database = open_database(settings.mysql_dsn.get_secret_value())
+        self.database = open_database(
+            settings.mysql_dsn.get_secret_value(),
+            lease_s=settings.leader_lease_s,
+            lock_wait_s=_LOCK_WAIT_S,
+        )
         self.configs = ConfigBook(registry=registry)
         self._registry = registry
         self._clock = clock
@@ -249,6 +256,8 @@ class Runtime:
         if self._waits_for is not None:
             return [self._waits_for]
         reasons = [f"{name} fails: {error}" for name, error in list(self._supervisor.failing.items())]
+        if (refusal := self.database.standing.refusal) is not None:
+            reasons.append(refusal)
         blockage = self.watchdog.blockage
         if blockage is not None:
             blocked_s = self.watchdog.blocked_for_s
@@ -331,9 +340,10 @@ class Runtime:
                 return status.message
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
-            await self._recovery.recover()
-            await self._instances.beat(self.instance)
-            await DefinitionStore(database=self.database).publish(await self._definitions())
+            with any_refusal(self.database.where):
+                await self._recovery.recover()
+                await self._instances.beat(self.instance)
+                await DefinitionStore(database=self.database).publish(await self._definitions())
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             self.metrics.db_errors.labels("start").inc()
             return str(error)

@@ -107,3 +107,26 @@ def test_a_module_that_is_not_there_is_named_with_the_form_that_is_expected(repl
     assert replica.process.wait() == 2
     assert "no module 'jobs' in" in replica.process.output
     assert "expected MODULE:ATTRIBUTE" in replica.process.output
+
+
+@pytest.mark.parametrize(
+    ("source", "environment", "expected"),
+    [
+        ("from piko import PikoApp\napp = PikoApp('x')\n", {"PIKO_LEADER_NAME": "n" * 256}, "`leader_name`"),
+        ("from piko import PikoApp\napp = PikoApp('x' * 256)\n", {}, "the name has 256 characters"),
+        (
+            "from piko import PikoApp\napp = PikoApp('x')\nasync def f(ctx, scheduled_time): ...\n"
+            "f.__qualname__ = 'f' * 600\napp.job('a')(f)\n",
+            {},
+            "the handler's name has",
+        ),
+    ],
+)
+def test_a_name_that_does_not_fit_its_column_is_refused_before_anything_runs(
+    source: str, environment: dict[str, str], expected: str, replicas: Replicas
+) -> None:
+    replicas.write(source)
+    replica = replicas.start(DSN, environment=environment)
+    assert replica.process.wait() == 2
+    assert expected in replica.process.output
+    assert "Traceback" not in replica.process.output

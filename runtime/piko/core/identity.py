@@ -11,6 +11,7 @@ from piko.clock import Clock
 
 _CHANCE = 20
 _BLOCK = 128
+_LONGEST_HOST_NAME = 255
 
 
 class Ids:
@@ -42,4 +43,4 @@ def content_hash(*parts: str | None) -> str:
 
 def host_name() -> str:
     """The pod's name in a cluster, else the machine's."""
-    return os.environ.get("HOSTNAME") or socket.gethostname()
+    return (os.environ.get("HOSTNAME") or socket.gethostname())[:_LONGEST_HOST_NAME]

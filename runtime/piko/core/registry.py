@@ -16,6 +16,7 @@ from piko.errors import RegistrationError
 
 Handler = Callable[..., Awaitable[object]]
 
+_LONGEST_HANDLER_NAME = 512
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
@@ -78,6 +79,12 @@ def _check(job: JobDefinition, where: str) -> None:
             f"{where}: the handler is not async; write "
             f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, "
             "and call blocking code through asyncio.to_thread or app.cpu_manager"
+        )
+    if len(job.handler_name) > _LONGEST_HANDLER_NAME:
+        raise RegistrationError(
+            f"{where}: the handler's name has {len(job.handler_name)} characters "
+            f"({job.handler_name[:80]}…), and at most {_LONGEST_HANDLER_NAME} fit its column; shorten its "
+            "module's or its own name"
         )
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")

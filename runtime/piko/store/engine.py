@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import event, exc
@@ -21,29 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from piko.clock import SystemClock
 from piko.dsn import parse_dsn
-from piko.errors import DatabaseUnavailableError, DeadlockError, SchemaVersionError
+from piko.errors import DatabaseUnavailableError
+from piko.store.failures import Standing, meaning_of
 
-# Unknown column, unknown table.
-_SCHEMA_CODES = frozenset({1054, 1146})
-# Server errors that say "not now" rather than "not so": deadlock, lock wait, a row changed since it was read,
-# too many connections, shutdown, gone away, lost, killed, access refused while grants are still being made.
-_RETRYABLE_CODES = frozenset(
-    {1020, 1040, 1044, 1045, 1049, 1053, 1077, 1079, 1129, 1152, 1158, 1159, 1160, 1161, 1184}
-    | {1205, 1213, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024, 4031}
-)
-
-_DEADLOCK = 1213
 _HANG_UP_S = 1.0
-_IDLE_S = 10.0
-
-# A replica that was cut off within a transaction must not keep its locks, that of the lease among them, until
-# the server notices that nobody is there: in hours, by itself. MariaDB can tell an idle transaction from an
-# idle connection; MySQL cannot, so one that was idle for long is not used again, and the server ends it. The
-# comment is code to MariaDB alone.
-_SESSION = (
-    "time_zone = '+00:00', innodb_lock_wait_timeout = 5, wait_timeout = 20 "
-    "/*M!100300 , idle_transaction_timeout = 10 */"
-)
+_PATIENT_LOCK_WAIT_S = 5
+_USUAL_LEASE_S = 30.0
 
 # Among the values of a statement are configs with secrets: no error's text may hold them.
 _PRIVATE: dict[str, Any] = {"hide_parameters": True}
@@ -55,6 +38,7 @@ class Database:
 
     engine: AsyncEngine
     autocommit: AsyncEngine
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def is_sqlite(self) -> bool:
@@ -75,6 +59,7 @@ class Database:
         with keep_cancellation(), translate_errors(self):
             async with self.engine.begin() as connection:
                 yield connection
+            self.standing.written()
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[AsyncConnection]:
@@ -88,21 +73,62 @@ class Database:
         await self.autocommit.dispose()
 
 
-def open_database(dsn: str, *, pool_size: int = 10) -> Database:
-    """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long a server waits for a session that has fallen silent, in seconds.
+
+    A replica that was cut off within a transaction must not keep its locks, that of the lease among them,
+    until the server notices that nobody is there: in hours, by itself. They are free before the lease has
+    expired, so that the takeover waits for nothing else. MariaDB can tell an idle transaction from an idle
+    connection; MySQL cannot, so one that was idle for long is not used again, and the server ends it.
+    """
+
+    lease_s: float
+    lock_wait_s: int
+
+    @property
+    def idle_transaction_s(self) -> int:
+        return max(1, min(10, int(self.lease_s / 3)))
+
+    @property
+    def idle_connection_s(self) -> int:
+        return max(2, min(20, int(self.lease_s * 2 / 3)))
+
+    @property
+    def statement(self) -> str:
+        """Sets it for a session. The comment is code to MariaDB alone."""
+        return (
+            f"SET time_zone = '+00:00', innodb_lock_wait_timeout = {self.lock_wait_s}, "
+            f"wait_timeout = {self.idle_connection_s} "
+            f"/*M!100300 , idle_transaction_timeout = {self.idle_transaction_s} */"
+        )
+
+
+def open_database(
+    dsn: str,
+    *,
+    pool_size: int = 10,
+    lease_s: float = _USUAL_LEASE_S,
+    lock_wait_s: int = _PATIENT_LOCK_WAIT_S,
+) -> Database:
+    """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work.
+
+    A session that falls silent within a transaction is ended by the server before `lease_s` is over; one that
+    waits for a row gives up after `lock_wait_s`.
+    """
     url = parse_dsn(dsn)
     if url.drivername.startswith("sqlite"):
         return _open_sqlite(url)
-    return _open_mysql(url, pool_size=pool_size)
+    return _open_mysql(url, pool_size=pool_size, patience=Patience(lease_s=lease_s, lock_wait_s=lock_wait_s))
 
 
-def _open_mysql(url: URL, *, pool_size: int) -> Database:
+def _open_mysql(url: URL, *, pool_size: int, patience: Patience) -> Database:
     arguments: dict[str, Any] = {
         "connect_timeout": 5,
         "read_timeout": 10,
         "stmt_cache_size": 64,
         "async_creator_fn": _connect,
-        "init_command": f"SET {_SESSION}",
+        "init_command": patience.statement,
     }
     shared: dict[str, Any] = {
         "pool_recycle": 1800,
@@ -129,24 +155,31 @@ def _open_mysql(url: URL, *, pool_size: int) -> Database:
         skip_autocommit_rollback=True,
         **shared,
     )
+    database = Database(engine=engine, autocommit=autocommit)
     for each in (engine, autocommit):
-        _refuse_long_idle(each)
-    return Database(engine=engine, autocommit=autocommit)
+        _refuse_stale(each, database.standing, idle_s=patience.idle_connection_s / 2)
+    return database
 
 
-def _refuse_long_idle(engine: AsyncEngine) -> None:
-    """Let the pool dial anew instead of handing out a connection that the server is about to end."""
+def _refuse_stale(engine: AsyncEngine, standing: Standing, *, idle_s: float) -> None:
+    """Let the pool dial anew instead of handing out what the server ends soon, or what is not to be used."""
     monotonic = SystemClock().monotonic
-    idle_since = "idle_since"
+    idle_since, generation = "idle_since", "generation"
+
+    def made(_connection: object, record: Any) -> None:
+        record.info[generation] = standing.generation
 
     def note(_connection: object, record: Any) -> None:
         record.info[idle_since] = monotonic()
 
     def refuse(_connection: object, record: Any, _proxy: object) -> None:
         since = record.info.pop(idle_since, None)
-        if since is not None and monotonic() - since > _IDLE_S:
+        if since is not None and monotonic() - since > idle_s:
             raise exc.DisconnectionError("idle for so long that the server may be about to end it")
+        if record.info.get(generation) != standing.generation:
+            raise exc.DisconnectionError("its server took no writes; another may have its place by now")
 
+    event.listen(engine.sync_engine, "connect", made)
     event.listen(engine.sync_engine, "checkin", note)
     event.listen(engine.sync_engine, "checkout", refuse)
 
@@ -205,23 +238,18 @@ def _begin_immediate(connection: Any) -> None:
 
 @contextmanager
 def translate_errors(database: Database) -> Iterator[None]:
-    """Give a lost connection and a missing table the names that the parts above know.
+    """Give what the server says the names that the parts above know, see `meaning_of`.
 
-    Raises `DatabaseUnavailableError` and `SchemaVersionError`. Other failures of a statement stay what they
-    are: they are errors of this code.
+    Raises `DatabaseUnavailableError`, its kinds, and `SchemaVersionError`.
     """
     try:
         yield
     except exc.DBAPIError as error:
-        if _is_schema_missing(error.orig):
-            raise SchemaVersionError(
-                f"database {database.where} is not available: {error.orig}; its tables are missing or older "
-                "than this release, run `piko db upgrade`"
-            ) from error
-        if error.connection_invalidated or _is_retryable(error.orig):
-            kind = DeadlockError if _code(error.orig) == _DEADLOCK else DatabaseUnavailableError
-            raise kind(f"database {database.where} is not available: {error.orig}") from error
-        raise
+        meaning = meaning_of(database.where, error)
+        if meaning is None:
+            raise
+        database.standing.refused(meaning)
+        raise meaning from error
     except (OSError, TimeoutError, exc.TimeoutError) as error:
         raise DatabaseUnavailableError(
             f"database {database.where} is not available: {type(error).__name__}: {error}"
@@ -245,22 +273,3 @@ def keep_cancellation() -> Iterator[None]:
         raise
     if task and task.cancelling() > before:
         raise asyncio.CancelledError
-
-
-def _code(error: BaseException | None) -> object:
-    return error.args[0] if error is not None and error.args else None
-
-
-def _is_schema_missing(error: BaseException | None) -> bool:
-    code = _code(error)
-    return code in _SCHEMA_CODES or str(code).startswith(("no such table", "no such column"))
-
-
-def _is_retryable(error: BaseException | None) -> bool:
-    if isinstance(error, OSError | TimeoutError):
-        return True
-    code = _code(error)
-    if isinstance(code, int):
-        return code in _RETRYABLE_CODES
-    text = str(error)
-    return "database is locked" in text or "unable to open database" in text or "disk I/O error" in text
