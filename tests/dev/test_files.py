@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+import stat
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,7 @@ from rich.console import Console
 
 from piko.dev.application import load_app
 from piko.dev.files import ResourceFiles
-from piko.dev.place import check_folder
+from piko.dev.place import check_folder, hold_place
 from piko.dev.session import run_folder
 from piko.errors import PikoError, SettingsError
 from tests.dev.folders import APP, make_folder, schedule
@@ -147,6 +150,51 @@ def test_a_broken_file_keeps_what_it_said_and_the_others_are_taken(tmp_path: Pat
     assert [item.job_id for item in reading.declared] == ["tick"]
     assert [problem.startswith(f"{folder}/one.yaml, document 1: ") for problem in reading.problems] == [True]
     assert reading.unknown == frozenset()
+
+
+def test_a_file_that_falls_silent_and_one_that_goes_are_two_things(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", one=schedule("tick", "1s"), two=schedule("load", "1s"))
+    files = ResourceFiles(folder)
+    assert files.first().silent == frozenset()
+    (folder / "one.yaml").write_text("")
+    files.look()
+    reading = files.look()
+    assert reading is not None
+    assert ([item.job_id for item in reading.declared], reading.silent) == (["load"], {"one.yaml"})
+    (folder / "one.yaml").unlink()
+    files.look()
+    reading = files.look()
+    assert reading is not None
+    assert reading.silent == frozenset()
+
+
+def test_what_cannot_be_read_keeps_what_it_said(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", one=schedule("tick", "1s"), two=schedule("load", "1s"))
+    files = ResourceFiles(folder)
+    files.first()
+    (folder / "one.yaml").unlink()
+    (folder / "one.yaml").symlink_to("/proc/self/mem")  # a file that opens, and whose content cannot be read
+    files.look()
+    reading = files.look()
+    assert reading is not None
+    assert [item.job_id for item in reading.declared] == ["tick", "load"]
+    assert reading.problems == [f"{folder}/one.yaml: it cannot be read: Input/output error"]
+
+
+def test_what_it_keeps_is_its_users_alone(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "1s"))
+    (folder / ".piko").mkdir(mode=0o755)
+    (folder / ".piko" / "piko.db").touch(mode=0o644)
+    with hold_place(folder) as place:
+        assert not place.is_new
+        assert stat.S_IMODE((folder / ".piko").stat().st_mode) == 0o700
+        assert stat.S_IMODE(place.database.stat().st_mode) == 0o600
+        with closing(sqlite3.connect(place.database)) as connection, connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("CREATE TABLE anything (it)")
+            kept = list(place.database.parent.glob("piko.db*"))
+            assert {path.name for path in kept} == {"piko.db", "piko.db-wal", "piko.db-shm"}
+            assert {stat.S_IMODE(path.stat().st_mode) for path in kept} == {0o600}
 
 
 def test_of_two_resources_for_one_job_the_first_keeps_it(tmp_path: Path) -> None:

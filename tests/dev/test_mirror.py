@@ -30,8 +30,11 @@ class _Folder:
         self.path = path
         self.mirror = FolderMirror(database=database)
 
-    async def apply(self, text: str) -> tuple[list[str], list[str]]:
-        make_folder(self.path, it=text, other="# piko.dev: nothing in here")
+    async def apply(self, text: str | None) -> tuple[list[str], list[str]]:
+        """With `text` in `it.yaml`; None: without that file."""
+        make_folder(self.path, it=text or "", other="# piko.dev: nothing in here")
+        if text is None:
+            (self.path / "it.yaml").unlink()
         return await self.mirror.apply(ResourceFiles(self.path).first())
 
 
@@ -46,7 +49,7 @@ async def test_a_row_is_made_changed_once_and_deleted(folder: _Folder, sqlite: T
     assert await folder.apply(schedule("tick", "1s")) == ([], [])
     assert await folder.apply(schedule("tick", "2s")) == (["changed: PikoSchedule tick in it.yaml"], [])
     assert await sqlite.execute(_ROW) == [('{"every":"2s"}', 1, "dev/default/tick/it.yaml", 2)]
-    assert (await folder.apply("# piko.dev"))[0] == ["gone: PikoSchedule of job 'tick', its row: delete"]
+    assert (await folder.apply(None))[0] == ["gone: PikoSchedule of job 'tick', its row: delete"]
     assert await sqlite.execute(_ROW) == []
 
 
@@ -58,8 +61,40 @@ async def test_a_resource_that_goes_may_leave_its_row(
     folder: _Folder, sqlite: TestDatabase, policy: str, left: list[tuple[object, ...]]
 ) -> None:
     await folder.apply(schedule("tick", "1s", more=f"deletionPolicy: {policy}"))
-    await folder.apply("# piko.dev")
+    await folder.apply(None)
     assert await sqlite.execute(_ROW) == left
+
+
+@pytest.mark.parametrize("text", ["", "# piko.dev: all of it commented out\n", "apiVersion: piko", "a: 1\n"])
+async def test_a_file_that_holds_nothing_any_more_is_broken_and_its_rows_stay(
+    folder: _Folder, sqlite: TestDatabase, text: str
+) -> None:
+    await folder.apply(schedule("tick", "1s"))
+    done, problems = await folder.apply(text)
+    assert done == []
+    assert problems == [
+        "it.yaml: it held the PikoSchedule of job 'tick' and now holds no resource; its row stays as it was. "
+        "Put the resource back, or delete the file to remove what it declared"
+    ]
+    assert len(await sqlite.execute(_ROW)) == 1
+    assert await folder.apply(schedule("tick", "1s")) == ([], [])
+
+
+async def test_a_resource_may_move_to_another_file(folder: _Folder, sqlite: TestDatabase) -> None:
+    await folder.apply(schedule("tick", "1s"))
+    make_folder(folder.path, it="", moved=schedule("tick", "1s"))
+    done, problems = await folder.mirror.apply(ResourceFiles(folder.path).first())
+    assert (done, problems) == (["changed: PikoSchedule tick in moved.yaml"], [])
+    assert await sqlite.execute("SELECT managed_by FROM scheduled_job") == [("dev/default/tick/moved.yaml",)]
+
+
+async def test_a_policy_counts_although_the_file_was_emptied_before_it_was_deleted(
+    folder: _Folder, sqlite: TestDatabase
+) -> None:
+    await folder.apply(schedule("tick", "1s", more="deletionPolicy: Disable"))
+    await folder.apply("")
+    await folder.apply(None)
+    assert await sqlite.execute(_ROW) == [('{"every":"1s"}', 0, None, 2)]
 
 
 async def test_a_row_of_sql_is_left_alone_unless_it_is_adopted(folder: _Folder, sqlite: TestDatabase) -> None:

@@ -53,7 +53,7 @@ def test_the_readmes_job_runs_by_its_resource_and_by_its_row(
     (tmp_path / "settings.toml").write_text(SETTINGS)
     program = piko_process("-m", "piko", "dev", tmp_path)
     program.wait_for_line("sync_orders +Scheduled  interval every 5s")
-    (tmp_path / "schedule.yaml").write_text("# piko.dev: by SQL from here on")
+    (tmp_path / "schedule.yaml").unlink()
     program.wait_for_line("folder +gone: PikoSchedule of job 'sync_orders'")
     rows(tmp_path, row.replace('"seconds": 5', '"seconds": 1'))
     program.wait_for_line("sync_orders +Scheduled  interval seconds 1")

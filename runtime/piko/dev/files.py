@@ -1,8 +1,8 @@
 """The resource files of a folder, read again whenever they have changed.
 
 A file is taken once two looks in a row found the same: an editor that empties a file before it writes it must
-not remove a schedule for a moment, and with it how far that had come. A file that cannot be used keeps what
-it said last; the others are taken all the same.
+not remove a schedule for a moment. A file that cannot be used keeps what it said last; the others are taken
+all the same. So does a file that held resources and now holds none: it is broken until it is deleted.
 """
 
 from __future__ import annotations
@@ -46,12 +46,23 @@ class Declared:
 class Reading:
     """What the folder says: resources, and what is wrong with it, a message each.
 
-    `unknown` are files that could not be used since the start: what they hold cannot be said.
+    `unknown` are files that could not be used since the start: what they hold cannot be said. `silent` are
+    YAML files that hold no resource; rows that came from one stay until it is deleted.
     """
 
     declared: Sequence[Declared]
     problems: Sequence[str]
     unknown: frozenset[str]
+    silent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The YAML files of the folder: texts that speak of resources, files that do not, what cannot be read."""
+
+    texts: Mapping[str, str]
+    silent: frozenset[str]
+    unread: Mapping[str, str]
 
 
 class ResourceFiles:
@@ -59,21 +70,21 @@ class ResourceFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seen: Mapping[str, str] = {}
-        self._taken: Mapping[str, str] | None = None
+        self._seen: _Found | None = None
+        self._taken: _Found | None = None
         self._good: dict[str, list[Declared]] = {}
 
     def first(self) -> Reading:
         """What the folder says at the start. Raises `DiscoveryError` where it has no resource file."""
-        texts = self._read()
-        if not texts:
-            others = ", ".join(sorted(path.name for path in self._paths())) or "no YAML at all"
+        found = self._read()
+        if not found.texts and not found.unread:
+            others = ", ".join(sorted(found.silent)) or "no YAML at all"
             raise DiscoveryError(
                 f"{self._folder}: no resource file found (looked into: {others}); expected a *.yaml with "
                 "`apiVersion: piko.dev/v1` and `kind: PikoSchedule`, so that there is something to run"
             )
-        self._seen = texts
-        return self._take(texts)
+        self._seen = found
+        return self._take(found)
 
     def look(self) -> Reading | None:
         """What the folder says now, if that is something new and holds still."""
@@ -82,37 +93,43 @@ class ResourceFiles:
             return None
         return self._take(self._seen)
 
-    def _take(self, texts: Mapping[str, str]) -> Reading:
-        self._taken = texts
-        problems = []
-        for file in self._good.keys() - texts.keys():
+    def _take(self, found: _Found) -> Reading:
+        self._taken = found
+        problems = [f"{self._folder / file}: it cannot be read: {why}" for file, why in found.unread.items()]
+        for file in self._good.keys() - found.texts.keys() - found.unread.keys():
             del self._good[file]
-        for file, text in sorted(texts.items()):
+        for file, text in sorted(found.texts.items()):
             try:
-                found = load_manifests(text, str(self._folder / file))
+                resources = load_manifests(text, str(self._folder / file))
             except ManifestError as error:
                 problems.append(str(error))
             else:
-                self._good[file] = [Declared(file=file, resource=resource) for resource in found]
+                self._good[file] = [Declared(file=file, resource=resource) for resource in resources]
         declared, doubles = _without_doubles(
             [item for file in sorted(self._good) for item in self._good[file]]
         )
         return Reading(
             declared=declared,
             problems=[*problems, *doubles],
-            unknown=frozenset(texts.keys() - self._good.keys()),
+            unknown=frozenset({*found.texts, *found.unread} - self._good.keys()),
+            silent=found.silent.union(file for file, resources in self._good.items() if not resources),
         )
 
-    def _read(self) -> dict[str, str]:
-        texts = {}
+    def _read(self) -> _Found:
+        texts, silent, unread = {}, set(), {}
         for path in self._paths():
             try:
                 text = path.read_text(encoding="utf-8", errors="replace")
-            except OSError:  # it went away, or is being replaced just now: the next look tells
+            except FileNotFoundError:  # it is being replaced just now: the next look tells
+                continue
+            except OSError as error:
+                unread[path.name] = error.strerror or str(error)
                 continue
             if OURS.search(text):
                 texts[path.name] = text
-        return texts
+            else:
+                silent.add(path.name)
+        return _Found(texts=texts, silent=frozenset(silent), unread=unread)
 
     def _paths(self) -> list[Path]:
         return [path for path in self._folder.iterdir() if path.suffix in _SUFFIXES and path.is_file()]

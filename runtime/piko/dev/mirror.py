@@ -1,7 +1,8 @@
 """The folder into rows: what the operator does on a cluster, for one folder.
 
 Ownership is the same: rows of the folder say so in `managed_by`, a row that SQL owns is left alone unless
-the resource adopts it, and a resource that goes takes its row along as its `deletionPolicy` says.
+the resource adopts it, and a resource that goes takes its row along as its `deletionPolicy` says. A file that
+held resources and now holds none is no word about them: its rows stay, and the file is named as broken.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ class FolderMirror:
         for kind, table in self._tables.items():
             wanted = {item.job_id: item for item in reading.declared if item.kind == kind}
             await self._write(table, wanted, done, problems)
-            await self._release(table, kind, wanted, reading.unknown, done, problems)
-        self._deletion_policies = {
+            await self._release(table, kind, wanted, reading, done, problems)
+        self._deletion_policies |= {
             (item.kind, item.job_id): item.resource.spec.deletion_policy for item in reading.declared
         }
         return done, problems
@@ -100,16 +101,19 @@ class FolderMirror:
         table: ManagedTable[Any],
         kind: str,
         wanted: Mapping[str, Declared],
-        unknown: frozenset[str],
+        reading: Reading,
         done: list[str],
         problems: list[str],
     ) -> None:
         owners = await table.owners(_CLUSTER)
-        gone = [
-            job_id
-            for job_id, owner in owners.items()
-            if job_id not in wanted and owner.rpartition("/")[2] not in unknown
-        ]
+        files = {job_id: by.rpartition("/")[2] for job_id, by in owners.items() if job_id not in wanted}
+        problems.extend(
+            f"{file}: it held the {kind} of job {job_id!r} and now holds no resource; its row stays as it "
+            "was. Put the resource back, or delete the file to remove what it declared"
+            for job_id, file in files.items()
+            if file in reading.silent
+        )
+        gone = [job_id for job_id, file in files.items() if file not in reading.silent | reading.unknown]
         held = await table.read(gone)
         changes = [
             Change(
@@ -126,6 +130,7 @@ class FolderMirror:
             if isinstance(result, Refusal):
                 problems.append(f"{what}: the database refuses to release its row: {result.why}")
             elif result is Outcome.DONE:
+                self._deletion_policies.pop((kind, change.job_id), None)
                 done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
 
 

@@ -1,4 +1,7 @@
-"""Where `piko dev` keeps its data: `.piko/` in the folder, for one process at a time."""
+"""Where `piko dev` keeps its data: `.piko/` in the folder, for one process at a time and one user alone.
+
+Configs and results of jobs lie there, so that nobody else may read it.
+"""
 
 from __future__ import annotations
 
@@ -49,21 +52,38 @@ def hold_place(folder: Path) -> Iterator[Place]:
     Raises `SettingsError` where it cannot be written, or another process is in it.
     """
     home = folder / _NAME
+    database = home / "piko.db"
     try:
-        home.mkdir(exist_ok=True)
+        home.mkdir(mode=0o700, exist_ok=True)
+        _keep_private(home, 0o700)
         (home / ".gitignore").write_text("*\n", encoding="utf-8")
         lock = os.open(home / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise SettingsError(
-            f"{home}: piko dev keeps its database there and cannot write it: {error.strerror}; "
-            "make the folder writable, or copy it to one that is"
-        ) from None
+        raise _unwritable(home, error) from None
     try:
         _lock(lock, home)
-        database = home / "piko.db"
-        yield Place(database=database, is_new=not database.exists())
+        place = Place(database=database, is_new=not database.exists())
+        try:
+            # SQLite gives the files that it keeps beside a database the mode of the database.
+            os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+            _keep_private(database, 0o600)
+        except OSError as error:
+            raise _unwritable(home, error) from None
+        yield place
     finally:
         os.close(lock)
+
+
+def _unwritable(home: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f"{home}: piko dev keeps its database there and cannot write it: {error.strerror}; "
+        "make the folder writable, or copy it to one that is"
+    )
+
+
+def _keep_private(path: Path, mode: int) -> None:
+    if path.stat().st_mode & 0o077:
+        path.chmod(mode)
 
 
 def _lock(lock: int, home: Path) -> None:
