@@ -8,12 +8,12 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
 from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
+from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import PikoError, SettingsError
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
@@ -66,10 +66,8 @@ class Cluster:
 
     async def list(self, kind: str) -> list[Seen]:
         """Every resource of `kind` in the namespaces served."""
-        scopes = [f"/namespaces/{name}" for name in self._namespaces] or [""]
         found: list[Seen] = []
-        for scope in scopes:
-            path = f"/apis/{GROUP}/{VERSION}{scope}/{PLURALS[kind]}"
+        for path in [_path(kind, namespace=name) for name in self._namespaces] or [_path(kind)]:
             token = ""
             while True:
                 query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
@@ -83,7 +81,11 @@ class Cluster:
     async def exists(self, kind: str, *, namespace: str, name: str, uid: str) -> bool:
         """Whether this very object (not a later one of its name) exists."""
         try:
-            body = await self._call("GET", _path(kind, namespace, name))
+            path = _path(kind, namespace=namespace, name=name)
+        except ValueError:
+            return False  # nothing can have that name
+        try:
+            body = await self._call("GET", path)
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -103,14 +105,18 @@ class Cluster:
                 raise
 
     async def patch_status(self, seen: Seen, patch: Mapping[str, Any]) -> Seen:
-        path = _path(seen.kind, seen.namespace, seen.name) + "/status"
+        path = _path(seen.kind, namespace=seen.namespace, name=seen.name) + "/status"
         # The uid makes the server refuse the patch for a later object of the same name.
         body = {"metadata": {"uid": seen.uid}, "status": patch}
         return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
 
     async def secret_text(self, *, namespace: str, name: str, key: str) -> str:
-        """The text under `key`. Raises `KeyError` where the Secret lacks it."""
-        secret = await self._call("GET", f"/api/v1/namespaces/{quote(namespace)}/secrets/{quote(name)}")
+        """The text under `key`.
+
+        Raises `KeyError` where the Secret lacks it, and `ValueError` where no Secret can be called `name`.
+        """
+        path = api_path("api", "v1", "namespaces", namespace, "secrets", name)
+        secret = await self._call("GET", path)
         return base64.b64decode((secret.get("data") or {})[key]).decode()
 
     async def announce(self, seen: Seen, notice: Notice) -> None:
@@ -136,12 +142,12 @@ class Cluster:
             "lastTimestamp": now[:19] + "Z",
             "count": 1,
         }
-        await self._call("POST", f"/api/v1/namespaces/{quote(seen.namespace)}/events", body=body)
+        await self._call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
 
     async def _set_finalizers(self, seen: Seen, finalizers: Sequence[str]) -> Seen:
         # The resource version makes it a conflict, not a loss, if another finalizer came in between.
         metadata = {"finalizers": list(finalizers), "resourceVersion": seen.resource_version, "uid": seen.uid}
-        path = _path(seen.kind, seen.namespace, seen.name)
+        path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
         return seen_from(await self._call("PATCH", path, body={"metadata": metadata}), kind=seen.kind)
 
     async def _call(
@@ -180,8 +186,9 @@ class Cluster:
         return json.loads(text)
 
 
-def _path(kind: str, namespace: str, name: str) -> str:
-    return f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace)}/{PLURALS[kind]}/{quote(name)}"
+def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -> str:
+    scope = () if namespace is None else ("namespaces", namespace)
+    return api_path("apis", GROUP, VERSION, *scope, PLURALS[kind], *(() if name is None else (name,)))
 
 
 def _reason(text: str) -> str:

@@ -62,6 +62,15 @@ def _to_instant(value: object) -> datetime:
 
 
 JobId = Annotated[str, Field(min_length=1, max_length=128), _shape(shapes.JOB_ID, shapes.JOB_ID_EXPECTED)]
+ObjectName = Annotated[
+    str, Field(min_length=1, max_length=253), _shape(shapes.OBJECT_NAME, shapes.OBJECT_NAME_EXPECTED)
+]
+Namespace = Annotated[
+    str, Field(min_length=1, max_length=63), _shape(shapes.LABEL_NAME, shapes.LABEL_NAME_EXPECTED)
+]
+DataKey = Annotated[
+    str, Field(min_length=1, max_length=253), _shape(shapes.DATA_KEY, shapes.DATA_KEY_EXPECTED)
+]
 Zone = Annotated[str, Field(min_length=1, max_length=64), _shape(shapes.ZONE, shapes.ZONE_EXPECTED)]
 Duration = Annotated[str, Field(max_length=32), _duration(shapes.DURATION_EXPECTED)]
 PositiveDuration = Annotated[
@@ -230,8 +239,8 @@ class ScheduleSpec(_Part):
 
 
 class SecretKeyRef(_Part):
-    name: str = Field(min_length=1, max_length=253)
-    key: str = Field(min_length=1, max_length=253)
+    name: ObjectName
+    key: DataKey
 
 
 class ConfigSource(_Part):
@@ -254,8 +263,8 @@ class Metadata(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
-    name: str = Field(min_length=1, max_length=253)
-    namespace: str = "default"
+    name: ObjectName
+    namespace: Namespace = "default"
     uid: str = ""
     generation: int = 0
 

@@ -15,6 +15,15 @@ JOB_ID_EXPECTED = "expected 1 to 128 of A-Z a-z 0-9 _ . : -"
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")
 ZONE_EXPECTED = "expected an IANA zone such as UTC or Asia/Shanghai"
 
+LABEL_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+LABEL_NAME_EXPECTED = "expected a name of a-z 0-9 -, with a letter or digit at both ends"
+
+OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+OBJECT_NAME_EXPECTED = "expected a name of a-z 0-9 - ., with a letter or digit at both ends of each part"
+
+DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+DATA_KEY_EXPECTED = "expected a key of A-Z a-z 0-9 - _ ."
+
 DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
 DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
 POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"

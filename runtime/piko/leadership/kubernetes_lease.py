@@ -13,8 +13,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, SettingsError
 from piko.leadership.lease import Terms
@@ -22,7 +22,7 @@ from piko.leadership.record import Observation, Record, held_by, object_name, re
 from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
 
-_API = "/apis/coordination.k8s.io/v1"
+_API = ("apis", "coordination.k8s.io", "v1")
 _LOOK_S = 0.3
 _DEADLINE = 2 / 3
 """Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
@@ -110,7 +110,7 @@ class KubernetesLease:
         return True if await self._write(record, spec) else None
 
     async def _read(self) -> Record | None:
-        status, body = await self._call("GET", f"{self._collection}/{quote(self._object)}")
+        status, body = await self._call("GET", self._path)
         return None if status == _MISSING else record_of(body)
 
     async def _write(self, before: Record | None, spec: Mapping[str, Any]) -> bool:
@@ -120,7 +120,7 @@ class KubernetesLease:
             method, path = "POST", self._collection
             metadata["labels"] = {"app.kubernetes.io/managed-by": "piko"}
         else:
-            method, path = "PUT", f"{self._collection}/{quote(self._object)}"
+            method, path = "PUT", self._path
             metadata["resourceVersion"] = before.version
         lease = {
             "apiVersion": "coordination.k8s.io/v1",
@@ -133,7 +133,11 @@ class KubernetesLease:
 
     @property
     def _collection(self) -> str:
-        return f"{_API}/namespaces/{quote(self._namespace)}/leases"
+        return api_path(*_API, "namespaces", self._namespace, "leases")
+
+    @property
+    def _path(self) -> str:
+        return self._collection + api_path(self._object)
 
     async def _call(self, method: str, path: str, *, body: object = None) -> tuple[int, Any]:
         """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_TELLING` says."""
