@@ -1,86 +1,206 @@
-"""Resource files read without a cluster, by the rules that the API server would apply."""
+"""Resource files read without a cluster, by the rules that the API server would apply.
+
+`piko dev` and the command line read here and nowhere else. Whatever a file holds, reading it has an answer:
+the resources that can be used, each with its lines, and a problem for everything else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from piko.errors import ManifestError
+from piko_operator.documents import DocumentError, Node, read_documents
 from piko_operator.resources import API_VERSION, MODELS, Manifest
 
+SUFFIXES = (".yaml", ".yml", ".json")
+LARGEST_FILE = 4 * 1024 * 1024
+"""Bytes of a file that is still read; the API server takes no resource of more than half of it."""
 
-class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: a timestamp is a string, and a key given twice is an error."""
+_MOST_PROBLEMS = 20
+"""So many of one resource are told; the rest is counted."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 PyYAML's own spelling
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
+# Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
+_OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig)\b")
+_LISTS = {("v1", "List"), *((API_VERSION, f"{kind}List") for kind in MODELS)}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.value != "<<":
-                raise yaml.constructor.ConstructorError(
-                    "while reading a mapping",
-                    node.start_mark,
-                    f"key {key.value!r} is given twice",
-                    key.start_mark,
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """A resource and where it is written; `path` is that of the document's part it was read from."""
+
+    resource: Manifest
+    source: str
+    document: Node
+    path: tuple[int | str, ...] = ()
+
+    def line_of(self, *path: int | str) -> int:
+        """The line of a field, such as `"spec", "schedule"`; where it is not written, of what holds it."""
+        return self.document.line_of((*self.path, *path))
+
+    def problem(self, message: str, *path: int | str) -> Problem:
+        """What is wrong with the field at `path`."""
+        return Problem(
+            source=self.source,
+            line=self.line_of(*path),
+            kind=self.resource.kind,
+            name=self.resource.metadata.name,
+            message=message,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What is wrong with a file, and where; `line` is None where it is the file as a whole."""
+
+    source: str
+    line: int | None
+    message: str
+    kind: str | None = None
+    name: str | None = None
+
+    def __str__(self) -> str:
+        where = self.source if self.line is None else f"{self.source}, line {self.line}"
+        return f"{where}{f' ({self.kind} {self.name})' if self.kind else ''}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a file holds."""
+
+    resources: Sequence[Placed] = ()
+    problems: Sequence[Problem] = field(default=())
+
+
+def is_ours(content: bytes) -> bool:
+    """Whether a file among those of other tools is meant for Piko."""
+    return _OURS.search(content) is not None
+
+
+def read_bytes(path: Path) -> bytes:
+    """The beginning of a file: enough to say that it is too large. Raises `OSError`."""
+    with path.open("rb") as file:
+        return file.read(LARGEST_FILE + 1)
+
+
+def read_manifests(content: bytes, source: str) -> Contents:
+    """What the bytes of a YAML or JSON file say; `source` is its name in problems. Raises nothing."""
+    if len(content) > LARGEST_FILE:
+        why = f"larger than {LARGEST_FILE // 1024**2} MiB, and not read; divide it"
+        return Contents(problems=[Problem(source=source, line=None, message=why)])
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        why = f"not UTF-8 text: byte 0x{content[error.start]:02x} ({error.reason}); save it as UTF-8"
+        return Contents(problems=[Problem(source=source, line=line, message=why)])
+    resources: list[Placed] = []
+    problems: list[Problem] = []
+    try:
+        for document in read_documents(text):
+            if isinstance(document, DocumentError):
+                problems.append(Problem(source=source, line=document.line, message=str(document)))
+                continue
+            for path, part in _unfolded(document):
+                _take(part, path, document, source, resources, problems)
+    except Exception as error:  # noqa: BLE001 whatever a file does to its reader is that file's problem
+        why = f"it cannot be read: {type(error).__name__}: {error}; please report this as a fault of Piko"
+        problems.append(Problem(source=source, line=None, message=why))
+    return Contents(resources=resources, problems=problems)
 
 
 def load_manifests(text: str, source: str) -> list[Manifest]:
     """The resources in a YAML or JSON text; empty documents are passed over.
 
-    Raises `ManifestError` that names `source`, the document (counted from 1), and for every bad field its
-    path, its value, what was expected and what to do.
+    Raises `ManifestError` with a line for each problem: `source`, the line in it, the field's path, its
+    value, what was expected and what to do.
     """
-    try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        raise ManifestError(f"{source}: not YAML: {error}") from None
-    return [
-        parse_manifest(document, f"{source}, document {number}")
-        for number, document in enumerate(documents, start=1)
-        if document is not None
-    ]
+    contents = read_manifests(text.encode("utf-8", "surrogatepass"), source)
+    if contents.problems:
+        raise ManifestError("\n".join(map(str, contents.problems)))
+    return [placed.resource for placed in contents.resources]
 
 
 def parse_manifest(document: object, where: str) -> Manifest:
-    """One resource as a model. Raises `ManifestError` as `load_manifests` does."""
+    """One resource as a model. Raises `ManifestError` with a line for each bad field."""
+    try:
+        return _model(document).model_validate(document)
+    except ValidationError as error:
+        raise ManifestError("\n".join(f"{where}: {line}" for line in explain(error))) from None
+    except ManifestError as error:
+        raise ManifestError(f"{where}: {error}") from None
+
+
+def _unfolded(document: Node) -> Iterator[tuple[tuple[int | str, ...], object]]:
+    """The resources of a document: itself, or the items of a `List`, as `kubectl get -o yaml` writes one."""
+    value = document.value
+    if isinstance(value, Mapping) and (value.get("apiVersion"), value.get("kind")) in _LISTS:
+        items = value.get("items")
+        if isinstance(items, list):
+            yield from ((("items", number), item) for number, item in enumerate(items))
+            return
+    yield (), value
+
+
+def _take(
+    part: object,
+    path: tuple[int | str, ...],
+    document: Node,
+    source: str,
+    resources: list[Placed],
+    problems: list[Problem],
+) -> None:
+    def problem(message: str, location: Sequence[int | str] = (), **named: str) -> None:
+        line = document.line_of((*path, *location))
+        problems.append(Problem(source=source, line=line, message=message, **named))
+
+    try:
+        resource = _model(part).model_validate(part)
+    except ManifestError as error:
+        problem(str(error))
+    except ValidationError as error:
+        kind, metadata = part["kind"], part.get("metadata")  # type: ignore[index, attr-defined]
+        name = str(metadata.get("name", "?")) if isinstance(metadata, Mapping) else "?"
+        explained = _explained(error)
+        for location, message in explained[:_MOST_PROBLEMS]:
+            problem(message, location, kind=kind, name=_cut(name))
+        if len(explained) > _MOST_PROBLEMS:
+            problem(f"and {len(explained) - _MOST_PROBLEMS} more problems", kind=kind, name=_cut(name))
+    else:
+        resources.append(Placed(resource=resource, source=source, document=document, path=path))
+
+
+def _model(document: object) -> type[Manifest]:
     known = " or ".join(MODELS)
     if not isinstance(document, Mapping):
         raise ManifestError(
-            f"{where}: found {_shown(document)}; expected an object with apiVersion {API_VERSION} "
-            f"and kind {known}"
+            f"found {_shown(document)}; expected an object with apiVersion {API_VERSION} and kind {known}"
         )
     kind, api_version = document.get("kind"), document.get("apiVersion")
     if api_version != API_VERSION or not isinstance(kind, str) or kind not in MODELS:
         raise ManifestError(
-            f"{where}: apiVersion {_shown(api_version)}, kind {_shown(kind)}; "
+            f"apiVersion {_shown(api_version)}, kind {_shown(kind)}; "
             f"expected apiVersion {API_VERSION} and kind {known}. "
             "Remove the document, or keep it in a folder that Piko does not read"
         )
-    try:
-        return MODELS[kind].model_validate(document)
-    except ValidationError as error:
-        name = (
-            document.get("metadata", {}).get("name", "?")
-            if isinstance(document.get("metadata"), Mapping)
-            else "?"
-        )
-        lines = explain(error)
-        raise ManifestError("\n".join(f"{where} ({kind} {name}): {line}" for line in lines)) from None
+    return MODELS[kind]
 
 
 def explain(error: ValidationError) -> list[str]:
     """One line per bad field: its path, its value, what was expected."""
-    return list(dict.fromkeys(_line(item) for item in error.errors(include_url=False)))
+    return [message for _, message in _explained(error)]
+
+
+def _explained(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
+    """Each bad field once, with its place."""
+    found = {_line(item): item["loc"] for item in reversed(error.errors(include_url=False))}
+    return [(location, message) for message, location in reversed(found.items())]
 
 
 def _line(item: Any) -> str:
@@ -111,9 +231,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = (
-        repr(value)
-        if isinstance(value, str)
-        else yaml.safe_dump(value, default_flow_style=True).split("\n")[0]
-    )
-    return text if len(text) <= 120 else text[:117] + "..."
+    return _cut(repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 120 else f"{text[:117]}..."

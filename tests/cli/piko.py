@@ -64,7 +64,7 @@ def piko_here(
         chdir(cwd),
         patch.dict(os.environ, {"PATH": "/usr/bin:/bin", **IMPORT_PATH, **settings}, clear=True),
         patch.object(sys, "argv", ["piko", *arguments]),
-        patch.object(sys, "stdin", io.StringIO(stdin)),
+        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8")),
         redirect_stdout(out),
         redirect_stderr(err),
         ThreadPoolExecutor(1) as thread,

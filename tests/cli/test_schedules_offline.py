@@ -103,7 +103,7 @@ def test_validate_accepts_what_can_be_used_and_counts(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text("image: {tag: 1}\n")
     answer = piko_here("validate", "-f", ".", cwd=tmp_path)
     assert (answer.code, answer.err) == (OK, "")
-    assert "PikoSchedule nightly (jobs.yaml): At 02:30, Europe/Berlin." in answer.out
+    assert "PikoSchedule nightly (jobs.yaml, line 2): At 02:30, Europe/Berlin." in answer.out
     assert answer.out.endswith("2 valid, 0 not\n"), "what is not ours in a folder is passed over"
 
 

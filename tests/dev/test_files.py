@@ -148,7 +148,7 @@ def test_a_broken_file_keeps_what_it_said_and_the_others_are_taken(tmp_path: Pat
     reading = files.look()
     assert reading is not None
     assert [item.job_id for item in reading.declared] == ["tick"]
-    assert [problem.startswith(f"{folder}/one.yaml, document 1: ") for problem in reading.problems] == [True]
+    assert [problem.startswith(f"{folder}/one.yaml, line 1: ") for problem in reading.problems] == [True]
     assert reading.unknown == frozenset()
 
 

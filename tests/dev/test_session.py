@@ -68,9 +68,7 @@ def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
 
     (folder / "tick.yaml").write_text(schedule("tick", "often"))
     said = program.wait_for_line("expected a duration")
-    assert (
-        f"{folder}/tick.yaml, document 1 (PikoSchedule tick): spec.schedule.interval.every: 'often': " in said
-    )
+    assert f"{folder}/tick.yaml, line 6 (PikoSchedule tick): spec.schedule.interval.every: 'often': " in said
     program.wait_for_line("what was good before goes on meanwhile")
     done = _successes(folder, "tick")
     wait_until(lambda: _successes(folder, "tick") > done, timeout=10, what="the last good schedule to go on")

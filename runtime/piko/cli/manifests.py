@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,24 +11,44 @@ from piko.errors import ManifestError
 
 if TYPE_CHECKING:
     from piko.schedule import Schedule
+    from piko_operator.manifests import Contents
     from piko_operator.resources import Manifest, PikoSchedule
 
 
-def read_text(file: Path) -> str:
-    """The text of `file`; `-` is standard input. Raises `ManifestError`."""
+def files_in(given: Iterable[Path]) -> Iterator[tuple[Path, Contents]]:
+    """Each file and what it says; of a folder those in it, at any depth, that name Piko's group or kinds."""
+    from piko_operator.manifests import SUFFIXES, is_ours, read_manifests
+
+    for path in given:
+        if not path.is_dir():
+            yield path, contents_of(path)
+            continue
+        for item in sorted(path.rglob("*")):
+            if item.suffix not in SUFFIXES or not (item.is_file() or item.is_symlink()) or item.is_dir():
+                continue
+            content = _content(item)
+            if not isinstance(content, bytes):
+                yield item, content
+            elif is_ours(content):  # others keep YAML there, too
+                yield item, read_manifests(content, str(item))
+
+
+def contents_of(file: Path) -> Contents:
+    """What `file` says; `-` is standard input."""
+    from piko_operator.manifests import LARGEST_FILE, read_manifests
+
     if str(file) == "-":
-        return sys.stdin.read()
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ManifestError(f"{file}: cannot be read: {error}") from None
+        return read_manifests(sys.stdin.buffer.read(LARGEST_FILE + 1), "standard input")
+    content = _content(file)
+    return read_manifests(content, str(file)) if isinstance(content, bytes) else content
 
 
 def read_manifests(file: Path) -> list[Manifest]:
-    """The resources of `file`. Raises `ManifestError`."""
-    from piko_operator.manifests import load_manifests
-
-    return load_manifests(read_text(file), str(file))
+    """The resources of `file`. Raises `ManifestError` with every problem."""
+    contents = contents_of(file)
+    if contents.problems:
+        raise ManifestError("\n".join(map(str, contents.problems)))
+    return [placed.resource for placed in contents.resources]
 
 
 def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
@@ -44,3 +65,13 @@ def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
         start_at=row.start_at,
         end_at=row.end_at,
     )
+
+
+def _content(file: Path) -> bytes | Contents:
+    from piko_operator.manifests import Contents, Problem, read_bytes
+
+    try:
+        return read_bytes(file)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror or error}"
+        return Contents(problems=[Problem(source=str(file), line=None, message=why)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,23 +11,31 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_json, with_database
-from piko.errors import ManifestError, ScheduleError
+from piko.errors import ScheduleError
 
 if TYPE_CHECKING:
-    from piko_operator.resources import Manifest, PikoJobConfig
-
-_SUFFIXES = (".yaml", ".yml", ".json")
+    from piko_operator.manifests import Placed, Problem
+    from piko_operator.resources import PikoJobConfig, PikoSchedule
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a file says of one job, and whether it can be used."""
+    """What a file says of one job, and whether it can be used; `line` counts from 1."""
 
     file: str
+    line: int | None
     kind: str | None
     name: str | None
     valid: bool
     message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of jobs beside the files: JSON Schemas from a database, models from an app."""
+
+    schemas: Mapping[str, str | None] | None
+    models: Mapping[str, object] | None
 
 
 def validate(
@@ -41,32 +49,33 @@ def validate(
     ] = None,
     app: Annotated[
         str | None,
-        typer.Option(metavar="MODULE:ATTRIBUTE", help="Check configs against the models of this app."),
+        typer.Option(
+            metavar="MODULE:ATTRIBUTE", help="Check jobs and their configs against the jobs of this app."
+        ),
     ] = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Check resource files, offline; exit 1 if one of them cannot be used.
+    """Check every document of resource files, offline; exit 1 if one of them cannot be used.
 
-    With --dsn configs are checked against the JSON Schemas that running replicas have published, with --app
-    against the models themselves.
+    With --dsn job ids and configs are checked against what running replicas have published, with --app
+    against the app's jobs and models themselves.
     """
     import os
 
+    from piko.cli.manifests import files_in
+
     zone = timezone or os.environ.get("PIKO_TIMEZONE") or "UTC"
-    findings: list[Finding] = []
-    resources: list[tuple[str, Manifest]] = []
-    for path in _paths(file):
-        try:
-            resources.extend((str(path), item) for item in _read(path))
-        except ManifestError as error:
-            findings.extend(
-                Finding(str(path), None, None, valid=False, message=line) for line in str(error).splitlines()
-            )
-    findings.extend(_doubles(resources))
-    schemas = _schemas(resources, dsn)
-    models = _models(app)
-    findings.extend(_judge(file, item, zone, schemas, models) for file, item in resources)
+    placed: list[Placed] = []
+    problems: list[Problem] = []
+    for _, contents in files_in(file):
+        placed.extend(contents.resources)
+        problems.extend(contents.problems)
+    known = _Known(schemas=_schemas(placed, dsn), models=_models(app))
+    problems.extend(_doubles(placed))
+    findings = [_bad(problem) for problem in problems]
+    findings.extend(finding for item in placed for finding in _judge(item, zone, known))
+    findings.sort(key=lambda item: (item.file, item.line or 0))
     if output is Output.JSON:
         show_json(findings)
     else:
@@ -75,68 +84,85 @@ def validate(
         raise typer.Exit(1)
 
 
-def _paths(given: list[Path]) -> Iterator[Path]:
-    from piko.cli.manifests import read_text
-    from piko.dev.files import OURS
-
-    for path in given:
-        if path.is_dir():
-            found = sorted(item for item in path.rglob("*") if item.suffix in _SUFFIXES and item.is_file())
-            yield from (item for item in found if OURS.search(read_text(item)))  # others keep YAML there, too
-        else:
-            yield path
+def _bad(problem: Problem) -> Finding:
+    return Finding(
+        problem.source, problem.line, problem.kind, problem.name, valid=False, message=problem.message
+    )
 
 
-def _read(path: Path) -> list[Manifest]:
-    from piko.cli.manifests import read_manifests
+def _good(item: Placed, message: str) -> Finding:
+    resource = item.resource
+    return Finding(
+        item.source, item.line_of(), resource.kind, resource.metadata.name, valid=True, message=message
+    )
 
-    return read_manifests(path)
 
-
-def _doubles(resources: list[tuple[str, Manifest]]) -> Iterator[Finding]:
-    first: dict[tuple[str, str], str] = {}
-    for file, item in resources:
-        where = f"{item.metadata.name} in {file}"
-        earlier = first.setdefault((item.kind, item.spec.job_id), where)
-        if earlier != where:
-            message = (
-                f"spec.jobId: {item.spec.job_id!r} belongs to {earlier} already; a job has one {item.kind}"
+def _doubles(placed: Iterable[Placed]) -> Iterator[Problem]:
+    first: dict[tuple[str, str], Placed] = {}
+    for item in placed:
+        kind, job_id = item.resource.kind, item.resource.spec.job_id
+        earlier = first.setdefault((kind, job_id), item)
+        if earlier is not item:
+            where = f"{earlier.resource.metadata.name} in {earlier.source}, line {earlier.line_of()},"
+            yield item.problem(
+                f"spec.jobId: {job_id!r} belongs to {where} already; a job has one {kind}", "spec", "jobId"
             )
-            yield Finding(file, item.kind, item.metadata.name, valid=False, message=message)
 
 
-def _judge(
-    file: str,
-    item: Manifest,
-    zone: str,
-    schemas: Mapping[str, str | None] | None,
-    models: Mapping[str, object] | None,
-) -> Finding:
+def _judge(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
+    from piko_operator.resources import PikoSchedule
+
+    unregistered = _unregistered(item.resource.spec.job_id, known)
+    if unregistered is not None:
+        yield _bad(item.problem(f"spec.jobId: {unregistered}", "spec", "jobId"))
+    if isinstance(item.resource, PikoSchedule):
+        said = _schedule(item, item.resource, zone)
+    else:
+        said = _config(item, item.resource, known)
+    if not isinstance(said, str):
+        yield _bad(said)
+    elif unregistered is None:
+        yield _good(item, said)
+
+
+def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
     from piko.cli.manifests import schedule_of
     from piko.clock import SystemClock
     from piko.schedule import explain
-    from piko_operator.resources import PikoSchedule
 
-    name = item.metadata.name
-    if isinstance(item, PikoSchedule):
-        try:
-            explanation = explain(schedule_of(item, zone), now=SystemClock().now(), count=1)
-        except ScheduleError as error:
-            return Finding(file, item.kind, name, valid=False, message=f"spec.schedule: {error}")
-        return Finding(file, item.kind, name, valid=True, message=explanation.sentence)
-    problem = _config_problem(item, schemas, models)
-    said = "valid" if problem is None else problem
-    if problem is None and schemas is None and models is None:
-        said = "well-formed; the job's own model was not asked (--app or --dsn)"
-    return Finding(file, item.kind, name, valid=problem is None, message=said)
+    try:
+        return explain(schedule_of(resource, zone), now=SystemClock().now(), count=1).sentence
+    except ScheduleError as error:
+        return item.problem(f"spec.schedule: {error}", "spec", "schedule")
 
 
-def _schemas(resources: list[tuple[str, Manifest]], dsn: str | None) -> Mapping[str, str | None] | None:
+def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Problem:
+    if known.schemas is None and known.models is None:
+        return "well-formed; the job's own model was not asked (--app or --dsn)"
+    if resource.spec.config_from:
+        return "well-formed; what spec.configFrom adds is not known here, so the model was not asked"
+    job_id = resource.spec.job_id
+    if known.models is not None and job_id in known.models:
+        problem = _against_model(resource, known.models[job_id])
+        return "valid" if problem is None else item.problem(problem, "spec", "config")
+    schema = (known.schemas or {}).get(job_id)
+    return "valid" if schema is None else _against_schema(item, resource, schema)
+
+
+def _unregistered(job_id: str, known: _Known) -> str | None:
+    if known.models is not None and job_id not in known.models:
+        return f"the app has no job {job_id!r}; it has {', '.join(sorted(known.models)) or 'none'}"
+    if known.models is None and known.schemas is not None and job_id not in known.schemas:
+        return f"no replica has registered {job_id!r}, so nothing would run it"
+    return None
+
+
+def _schemas(placed: Iterable[Placed], dsn: str | None) -> Mapping[str, str | None] | None:
     from piko.store.overview import Overview
 
     if dsn is None:
         return None
-    job_ids = {item.spec.job_id for _, item in resources}
+    job_ids = {item.resource.spec.job_id for item in placed}
     return with_database(dsn, lambda database: Overview(database=database).schemas(job_ids))
 
 
@@ -146,50 +172,34 @@ def _models(app: str | None) -> Mapping[str, object] | None:
     return None if app is None else {job.job_id: job.schema for job in load_app(app).registry}
 
 
-def _config_problem(
-    item: PikoJobConfig, schemas: Mapping[str, str | None] | None, models: Mapping[str, object] | None
-) -> str | None:
-    if item.spec.config_from and (schemas or models):
-        return None  # what the secrets add is not known here
-    job_id = item.spec.job_id
-    if models is not None:
-        return _against_model(item, models)
-    if schemas is None:
-        return None
-    if job_id not in schemas:
-        return f"spec.jobId: no replica has registered {job_id!r}, so that nobody can say what its config is"
-    schema = schemas[job_id]
-    return None if schema is None else _against_schema(item, schema)
-
-
-def _against_model(item: PikoJobConfig, models: Mapping[str, object]) -> str | None:
+def _against_model(resource: PikoJobConfig, model: object) -> str | None:
     from piko.errors import ConfigError
     from piko.scheduler.configs import typed_config
 
-    job_id = item.spec.job_id
-    if job_id not in models:
-        return f"spec.jobId: the app has no job {job_id!r}; it has {', '.join(sorted(models)) or 'none'}"
     try:
-        typed_config(models[job_id], json.dumps(item.spec.config), None)  # type: ignore[arg-type]
+        typed_config(model, json.dumps(resource.spec.config), None)  # type: ignore[arg-type]
     except ConfigError as error:
         return f"spec.config: {error}"
     return None
 
 
-def _against_schema(item: PikoJobConfig, schema: str) -> str | None:
+def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:
     from jsonschema import Draft202012Validator
 
     found = sorted(
-        Draft202012Validator(json.loads(schema)).iter_errors(item.spec.config),
+        Draft202012Validator(json.loads(schema)).iter_errors(resource.spec.config),
         key=lambda error: error.json_path,
     )
+    if not found:
+        return "valid"
     problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
-    return "; ".join(problems) or None
+    return item.problem("; ".join(problems), "spec", "config", *found[0].absolute_path)
 
 
 def _show(findings: list[Finding]) -> None:
     for item in findings:
-        subject = f"{item.kind} {item.name} ({item.file}): " if item.kind else ""
-        typer.echo(f"{'ok     ' if item.valid else 'INVALID'} {subject}{item.message}")
+        where = item.file if item.line is None else f"{item.file}, line {item.line}"
+        subject = f"{item.kind} {item.name} ({where})" if item.kind else where
+        typer.echo(f"{'ok     ' if item.valid else 'INVALID'} {subject}: {item.message}")
     bad = sum(not item.valid for item in findings)
     typer.echo(f"{len(findings) - bad} valid, {bad} not" if findings else "nothing to check")
