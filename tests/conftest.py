@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.harness.control_plane import ControlPlane
 from tests.harness.database_servers import DatabaseServer
@@ -25,6 +26,10 @@ _ROOT = Path(__file__).parent.parent
 _SERVERS = pytest.StashKey[Servers]()
 _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
+
+# On a busy machine an example may take long: no test of a property fails because of the time it took.
+settings.register_profile("piko")
+settings.load_profile("piko")
 
 # ---- the run --------------------------------------------------------------------------------------
 

@@ -125,11 +125,68 @@ def test_a_dsn_that_cannot_work_is_refused_before_anything_connects(
     assert expected in refusal(load, {"PIKO_MYSQL_DSN": dsn})
 
 
+OPTIONS = {
+    "charst=utf8mb4": "unknown option `charst` = 'utf8mb4'; did you mean `charset`?; there is charset, ssl",
+    "charst=": "unknown option `charst` = ''; did you mean `charset`?",
+    "ssl_verify_cert=true": "unknown option `ssl_verify_cert` = 'true'; did you mean `ssl_mode`?",
+    "charset=utf8": "option `charset` = 'utf8': expected utf8mb4",
+    "charset=": "option `charset` = '': expected utf8mb4",
+    "charset=utf8mb4&charset=utf8mb4": "option `charset` = 'utf8mb4, utf8mb4' is given more than once",
+    "ssl=true": "unknown option `ssl` = 'true'; did you mean `ssl_mode`?",
+    "ssl-mode=REQUIRED": "unknown option `ssl-mode` = 'REQUIRED'; did you mean `ssl_mode`?",
+    "sslmode=require": "unknown option `sslmode` = 'require'; did you mean `ssl_mode`?",
+    "useSSL=true": "unknown option `useSSL` = 'true'; did you mean `ssl_mode`?",
+    "ssl_mode=preferred": "option `ssl_mode` = 'preferred': expected disabled, required (encrypted,",
+    "ssl_mode=required&ssl_ca=/ca.pem": "option `ssl_ca` is not looked at with `ssl_mode` = 'required'",
+    "ssl_mode=disabled&ssl_cert=/c.pem": "a client certificate needs TLS",
+    "ssl_key=/key.pem": "option `ssl_key` needs `ssl_cert`",
+    "ssl_ca=ca.pem": "option `ssl_ca` = 'ca.pem': expected the path of a file, from the root",
+    "ssl_mode=required&unix_socket=/run/sock": "TLS over a socket of this machine",
+    "connect_timeout=ten": "unknown option `connect_timeout` = 'ten'",
+    "password=hunter2": "unknown option `password` = (not shown)",
+}
+
+
+@pytest.mark.parametrize(("options", "expected"), OPTIONS.items(), ids=OPTIONS)
+def test_an_option_of_the_dsn_that_cannot_work_is_named_with_what_there_is(
+    load: Load, options: str, expected: str
+) -> None:
+    message = refusal(load, {"PIKO_MYSQL_DSN": f"mysql+asyncmy://u:hunter2@h/db?{options}"})
+
+    assert message.startswith("setting `mysql_dsn` = mysql+asyncmy://u:***@h/db: ")
+    assert expected in message
+
+
+def test_a_socket_takes_the_place_of_a_host(load: Load) -> None:
+    dsn = "mysql+asyncmy://piko@/piko?unix_socket=/run/mysqld/mysqld.sock"
+
+    assert load({"PIKO_MYSQL_DSN": dsn}).mysql_dsn.get_secret_value() == dsn
+
+
+@pytest.mark.parametrize(
+    ("dsn", "expected"),
+    [
+        ("mysql+asyncmy://u:hunter2@a b/db", "'a b' cannot be the name of a host"),
+        ("mysql+asyncmy://u:hunter2@" + "x" * 64 + "/db", "cannot be the name of a host"),
+        ("mysql+asyncmy://us/er:hunter2@h/db", "is not a database URL"),
+        ("mysql+asyncmy://h/db", "the user is missing"),
+        ("mysql+asyncmy://u:hunter2@h/db\n?x", "is not a database URL"),
+        ("sqlite+aiosqlite://piko.db", "three slashes before a path"),
+        ("sqlite+aiosqlite:////tmp/piko.db?timeout=3", "unknown option `timeout` = '3'; a SQLite URL has no"),
+    ],
+)
+def test_a_dsn_that_would_fail_only_when_it_connects_is_refused_before(
+    load: Load, dsn: str, expected: str
+) -> None:
+    assert expected in refusal(load, {"PIKO_MYSQL_DSN": dsn})
+
+
 def test_an_unknown_setting_is_named_with_its_place_and_the_known_ones(load: Load, tmp_path: Path) -> None:
     (tmp_path / "piko.toml").write_text('[default]\nmysql_dsm = "hunter2"')
 
     in_file = refusal(load, with_dsn())
     assert "unknown setting `mysql_dsm`" in in_file
+    assert "; did you mean `mysql_dsn`?; known settings are " in in_file
     assert str(tmp_path / "piko.toml") in in_file
     assert "mysql_dsn, poll_interval_s" in in_file
     (tmp_path / "piko.toml").unlink()
@@ -146,8 +203,11 @@ def test_an_unknown_setting_is_named_with_its_place_and_the_known_ones(load: Loa
         ("http_port", "eighty", "integer"),
         ("http_port", "70000", "less than or equal to 65535"),
         ("leader_lease_s", "0", "greater than 0"),
-        ("leader_lease_s", "nan", "than"),
-        ("poll_interval_s", "inf", "less than or equal to 60"),
+        ("leader_lease_s", "nan", "finite number"),
+        ("poll_interval_s", "inf", "finite number"),
+        ("history_max_age_s", "inf", "finite number"),
+        ("history_max_age_s", "1e300", "less than or equal to 3153600000"),
+        ("max_concurrent_runs", "1" + "0" * 30, "less than or equal to 100000"),
         ("poll_interval_s", "1s", "number"),
         ("drain_timeout_s", "-1", "greater than or equal to 0"),
         ("max_concurrent_runs", "0", "greater than or equal to 1"),
@@ -189,6 +249,8 @@ def test_a_path_to_nothing_is_refused(load: Load, tmp_path: Path) -> None:
     ("text", "expected"),
     [
         (b"[default", "is not TOML"),
+        (b"[default]\na = " + b"[" * 5000, "nested too deep"),
+        (b"[default]\na = " + b"9" * 5000, "is not TOML"),
         (b"\xff\xfe", "is not TOML"),
         (b'mysql_dsn = "hunter2"', "expected one table [default] with all settings in it, found mysql_dsn"),
         (b"default = 5", "expected one table [default]"),
@@ -208,6 +270,16 @@ def test_a_dsn_of_the_wrong_type_is_not_shown(load: Load, tmp_path: Path) -> Non
     (tmp_path / ".secrets.toml").write_text('[default]\nmysql_dsn = ["hunter2"]')
 
     assert "`mysql_dsn` = (not shown)" in refusal(load, {})
+
+
+def test_a_setting_that_a_file_gives_twice_is_refused(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_text("[default]\nhttp_port = 1\nHTTP_PORT = 2")
+
+    assert "`http_port` is given twice" in refusal(load, with_dsn())
+
+
+def test_a_long_value_is_shown_in_part(load: Load) -> None:
+    assert len(refusal(load, with_dsn(PIKO_DEBUG="x" * 100_000))) < 1000
 
 
 # ---- what is tolerated, and what is never shown -----------------------------------------------------
@@ -231,6 +303,33 @@ def test_a_dsn_of_the_wrong_type_is_not_shown(load: Load, tmp_path: Path) -> Non
 )
 def test_what_others_put_into_the_environment_is_not_a_setting(load: Load, variable: tuple[str, str]) -> None:
     assert load(with_dsn(**dict([variable]))).http_port == 8080
+
+
+def test_white_space_around_a_value_of_the_environment_is_not_part_of_it(load: Load, tmp_path: Path) -> None:
+    other = tmp_path / "other.toml"
+    other.write_text("[default]\nhttp_port = 1")
+    settings = load(
+        {
+            "PIKO_MYSQL_DSN": f" {DSN}\r\n",
+            "PIKO_DEBUG": " true",
+            "PIKO_POLL_INTERVAL_S": "2 ",
+            "PIKO_TIMEZONE": "\tAsia/Tokyo\n",
+            "PIKO_LEADER_NAME": " blue ",
+            "PIKO_SPOOL_DIR": "/tmp/spool\n",
+            "PIKO_SETTINGS_PATH": f"{other}\n",
+        }
+    )
+
+    assert settings.mysql_dsn.get_secret_value() == DSN
+    assert (settings.debug, settings.poll_interval_s, settings.timezone) == (True, 2, "Asia/Tokyo")
+    assert (settings.leader_name, settings.spool_dir) == ("blue", Path("/tmp/spool"))
+    assert settings.http_port == 1
+
+
+def test_a_byte_order_mark_before_a_file_is_no_part_of_it(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "settings.toml").write_bytes(b"\xef\xbb\xbf[default]\r\nhttp_port = 1\r\n")
+
+    assert load().http_port == 1
 
 
 def test_a_port_that_is_no_services_address_is_a_misspelt_setting(load: Load) -> None:

@@ -5,29 +5,29 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from piko.dsn import DSN_EXAMPLE, parse_dsn
-from piko.errors import SettingsError
+from piko.errors import SettingsError, did_you_mean
 
 PREFIX = "PIKO_OPERATOR_"
 DSN_VARIABLE = "PIKO_MYSQL_DSN"
 
+_SHOWN_CHARACTERS = 300
 _CLUSTER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class OperatorSettings(BaseSettings):
+class OperatorSettings(BaseModel):
     """Durations are seconds."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, populate_by_name=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    mysql_dsn: SecretStr = Field(alias=DSN_VARIABLE, description="database URL, mysql+asyncmy://…")
+    mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://…")
     cluster: str = Field("default", description="this cluster's name in managed_by, unique per database")
-    namespaces: Annotated[tuple[str, ...], NoDecode] = Field((), description="comma list; empty: all")
+    namespaces: tuple[str, ...] = Field((), description="comma list; empty: all")
     http_host: str = Field("127.0.0.1", description="address of probes and metrics")
     http_port: int = Field(8081, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
     status_interval_s: float = Field(1.0, gt=0, le=600, description="how often status is brought up to date")
@@ -62,25 +62,31 @@ class OperatorSettings(BaseSettings):
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> OperatorSettings:
-    """The settings in force. Raises `SettingsError` that names each bad variable and what was expected."""
+    """The settings that `environment` holds (None: the process's), without white space around the values.
+
+    Raises `SettingsError` that names each bad variable and what was expected.
+    """
     given = os.environ if environment is None else environment
-    known = {name: PREFIX + name.upper() for name in OperatorSettings.model_fields if name != "mysql_dsn"}
+    known = {name: _variable(name) for name in OperatorSettings.model_fields}
     strays = sorted(name for name in given if name.startswith(PREFIX) and name not in known.values())
     strays = [name for name in strays if not _is_service_link(name)]
     if strays:
+        meant = did_you_mean(strays[0], known.values(), prefix=PREFIX)
         raise SettingsError(
-            f"unknown setting {', '.join(strays)} in the environment; "
+            f"unknown setting {', '.join(strays)} in the environment{meant}; "
             f"known are {', '.join(sorted(known.values()))}"
         )
-    values: dict[str, Any] = {name: given[variable] for name, variable in known.items() if variable in given}
-    if DSN_VARIABLE in given:
-        values["mysql_dsn"] = given[DSN_VARIABLE]
+    values = {name: given[variable].strip() for name, variable in known.items() if variable in given}
     try:
         settings = OperatorSettings.model_validate(values)
     except ValidationError as error:
         raise SettingsError("\n".join(_explain(item) for item in error.errors(include_url=False))) from None
     parse_dsn(settings.mysql_dsn.get_secret_value(), source=DSN_VARIABLE)
     return settings
+
+
+def _variable(name: str) -> str:
+    return DSN_VARIABLE if name == "mysql_dsn" else PREFIX + name.upper()
 
 
 def _is_service_link(name: str) -> bool:
@@ -90,11 +96,11 @@ def _is_service_link(name: str) -> bool:
 
 def _explain(item: Any) -> str:
     name = str(item["loc"][0])
-    variable = DSN_VARIABLE if name in ("mysql_dsn", DSN_VARIABLE) else PREFIX + name.upper()
+    variable = _variable(name)
     if item["type"] == "missing":
         return (
             f"setting {variable} is missing: set it in the environment, for example {variable}={DSN_EXAMPLE}"
         )
     message = str(item["msg"]).removeprefix("Value error, ")
-    shown = "(not shown)" if variable == DSN_VARIABLE else repr(item["input"])
+    shown = "(not shown)" if variable == DSN_VARIABLE else repr(item["input"][:_SHOWN_CHARACTERS])
     return f"setting {variable} = {shown}: {message[:1].lower()}{message[1:]}"

@@ -6,6 +6,12 @@ what was expected, and what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+_LIKENESS = 0.7
+_LONGEST_WORD = 64
+
 
 class PikoError(Exception):
     """Base of every error that Piko raises on purpose."""
@@ -115,3 +121,15 @@ class PayloadError(PikoError):
 
 class SpoolError(PikoError):
     """The spool on disk cannot be used now."""
+
+
+def did_you_mean(given: str, known: Iterable[str], *, prefix: str = "") -> str:
+    """For the end of a message: ``; did you mean `this`?``, or nothing where no known name is near.
+
+    `prefix` is what all names begin with; it is no likeness.
+    """
+    word = given.removeprefix(prefix)[:_LONGEST_WORD]
+    words = sorted(name.removeprefix(prefix) for name in known)
+    begun = [name for name in words if len(word) > 1 and name.startswith(word)]
+    near = begun or get_close_matches(word, words, n=1, cutoff=_LIKENESS)
+    return f"; did you mean `{prefix}{near[0]}`?" if near else ""

@@ -2,7 +2,8 @@
 
 Files are TOML with a table `[default]`: `settings.toml`, `piko.toml` and `.secrets.toml` of the working
 directory, in that order, or the one file that `PIKO_SETTINGS_PATH` names. An environment variable
-`PIKO_<NAME>` wins over every file. A setting that nobody knows is an error, not a silence.
+`PIKO_<NAME>` wins over every file; white space around its value is not part of it. A setting that nobody
+knows is an error, not a silence.
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from pydantic import (
 )
 
 from piko.dsn import DSN_EXAMPLE, parse_dsn
-from piko.errors import SettingsError
+from piko.errors import SettingsError, did_you_mean
 
 PREFIX = "PIKO_"
 FILES = ("settings.toml", "piko.toml", ".secrets.toml")
 PATH_VARIABLE = "PIKO_SETTINGS_PATH"
+
+_SHOWN_CHARACTERS = 300
 
 # The environment is shared with the operator, whose variables have a prefix of their own.
 _FOREIGN_PREFIXES = ("PIKO_OPERATOR_", "PIKO_TEST_")
@@ -46,7 +49,7 @@ _SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
 class Settings(BaseModel):
     """Settings of a runtime replica. Durations are seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False, allow_inf_nan=False)
 
     mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…")
     timezone: str = Field("UTC", description="IANA zone of schedules that name none")
@@ -75,9 +78,12 @@ class Settings(BaseModel):
     executor: Literal["leader", "replicas"] = Field(
         "leader", description="where runs execute: in the leader's process, or in every replica"
     )
-    max_concurrent_runs: int = Field(1000, ge=1, description="runs at once in one replica")
+    max_concurrent_runs: int = Field(1000, ge=1, le=100_000, description="runs at once in one replica")
     history_max_age_s: float = Field(
-        2_592_000.0, gt=0, description="how long runs of deleted jobs and of ended backfills are kept at most"
+        2_592_000.0,
+        gt=0,
+        le=3_153_600_000,
+        description="how long runs of deleted jobs and of ended backfills are kept at most",
     )
 
     cpu_backend: Literal["processes", "dask"] = Field(
@@ -87,7 +93,7 @@ class Settings(BaseModel):
         0, ge=0, le=1024, description="worker processes of this replica; 0: one for each usable processor"
     )
     cpu_max_tasks_per_child: int = Field(
-        0, ge=0, description="items after which a worker process is replaced; 0: never"
+        0, ge=0, le=1_000_000_000, description="items after which a worker process is replaced; 0: never"
     )
     dask_address: str | None = Field(
         None, description="scheduler of the Dask cluster, for example tcp://dask-scheduler:8786"
@@ -165,8 +171,8 @@ def trace_settings(
     origins: dict[str, str] = {}
     for path in _files(environment, directory):
         for name, value in _read_table(path).items():
-            values[name.lower()] = value
-            origins[name.lower()] = f"in {path}"
+            values[name] = value
+            origins[name] = f"in {path}"
     for variable, text in environment.items():
         if (
             not variable.startswith(PREFIX)
@@ -177,7 +183,7 @@ def trace_settings(
         name = variable.removeprefix(PREFIX).lower()
         if _is_service_link(variable, text):
             continue
-        values[name] = text
+        values[name] = text.strip()
         origins[name] = f"in the environment as {variable}"
     for name, override in overrides.items():
         values[name] = override
@@ -201,7 +207,7 @@ def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
     named = environment.get(PATH_VARIABLE)
     if named is None:
         return [directory / name for name in FILES if (directory / name).is_file()]
-    path = Path(named)
+    path = Path(named.strip())
     if not path.is_file():
         raise SettingsError(
             f"{PATH_VARIABLE} = {named}: no such file; name a TOML file with a table [default]"
@@ -211,9 +217,14 @@ def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
 
 def _read_table(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # utf-8-sig: some editors begin a file with a byte order mark.
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
         raise SettingsError(f"settings file {path} is not TOML: {error}") from None
+    except RecursionError:
+        raise SettingsError(
+            f"settings file {path}: its values are nested too deep; expected plain values in [default]"
+        ) from None
     except OSError as error:
         raise SettingsError(
             f"settings file {path} cannot be read: {error.strerror}; let this process read it"
@@ -225,7 +236,18 @@ def _read_table(path: Path) -> dict[str, Any]:
             f"settings file {path}: expected one table [default] with all settings in it, "
             f"found {', '.join(strays) or 'a value'} beside it"
         )
-    return table
+    return _by_lower_name(table, path)
+
+
+def _by_lower_name(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in table.items():
+        if name.lower() in found:
+            raise SettingsError(
+                f"settings file {path}: `{name.lower()}` is given twice, in capitals and not; keep one"
+            )
+        found[name.lower()] = value
+    return found
 
 
 def _explain(item: Any, origins: Mapping[str, str]) -> str:
@@ -240,8 +262,17 @@ def _explain(item: Any, origins: Mapping[str, str]) -> str:
             + (f"; for example {DSN_EXAMPLE}" if name == "mysql_dsn" else "")
         )
     if item["type"] == "extra_forbidden":
-        known = ", ".join(sorted(Settings.model_fields))
-        return f"unknown setting `{name}` ({origin}); known settings are {known}"
+        known = sorted(Settings.model_fields)
+        return (
+            f"unknown setting `{name}` ({origin}){did_you_mean(name, known)}; "
+            f"known settings are {', '.join(known)}"
+        )
     field = Settings.model_fields.get(name)
-    shown = "(not shown)" if field is None or field.annotation is SecretStr else repr(item["input"])
+    secret = field is None or field.annotation is SecretStr
+    shown = "(not shown)" if secret else _short(item["input"])
     return f"setting `{name}` = {shown} ({origin}): {str(item['msg']).removeprefix('Value error, ')}"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

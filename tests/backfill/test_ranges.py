@@ -88,7 +88,7 @@ def test_a_date_has_no_windows() -> None:
         plan_range(date, start=at("2026-01-01"), end=at("2026-02-01"), now=NOW)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 5000), st.integers(0, 100_000), st.integers(0, 100_000), st.integers(1, 20))
 def test_taken_in_pieces_the_windows_are_the_same(seconds: int, start: int, length: int, piece: int) -> None:
     grid = schedule(f'{{"seconds": {seconds}}}', "interval")

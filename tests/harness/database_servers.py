@@ -99,11 +99,16 @@ class DatabaseServer:
         return self._folder / "server.log"
 
     @property
+    def socket(self) -> Path:
+        """Where it answers on this machine without a port."""
+        return self._folder / "sock"
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
-    def start(self) -> None:
-        """Starts it and returns when it answers."""
+    def start(self, *options: str) -> None:
+        """Starts it, with further `options`, and returns when it answers."""
         assert not self.running, f"{self.kind} on port {self.port} runs already"
         process = ChildProcess(
             [
@@ -112,10 +117,11 @@ class DatabaseServer:
                 *self._flavour.options,
                 *_OPTIONS,
                 *self._durability,
+                *options,
                 f"--datadir={self._data}",
                 f"--tmpdir={self._folder}",
                 f"--port={self.port}",
-                f"--socket={self._folder / 'sock'}",
+                f"--socket={self.socket}",
                 f"--pid-file={self._folder / 'pid'}",
                 f"--init-file={self._folder / 'init.sql'}",
             ],

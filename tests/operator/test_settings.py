@@ -45,7 +45,13 @@ def test_namespaces_are_a_comma_list() -> None:
         (_DSN | {"PIKO_OPERATOR_NAMESPACES": "Data"}, "expected namespace names separated by commas"),
         (
             _DSN | {"PIKO_OPERATOR_SWEEP": "3"},
-            "unknown setting PIKO_OPERATOR_SWEEP in the environment; known are",
+            "unknown setting PIKO_OPERATOR_SWEEP in the environment; did you mean "
+            "`PIKO_OPERATOR_SWEEP_INTERVAL_S`?; known are",
+        ),
+        (_DSN | {"PIKO_OPERATOR_CLUSTR": "a"}, "did you mean `PIKO_OPERATOR_CLUSTER`?"),
+        (
+            {"PIKO_MYSQL_DSN": "mysql+asyncmy://u:s3cret@h/d?ssl=true"},
+            "setting `PIKO_MYSQL_DSN` = mysql+asyncmy://u:***@h/d: unknown option `ssl` = 'true'",
         ),
     ],
 )
@@ -54,6 +60,22 @@ def test_a_bad_setting_is_named(environment: dict[str, str], message: str) -> No
         load_settings(environment)
     assert message in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_only_the_environment_that_is_given_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIKO_OPERATOR_CLUSTER", "of-this-process")
+    monkeypatch.setenv("PIKO_OPERATOR_HTTP_PORT", "no number")
+    assert load_settings(_DSN).cluster == "default"
+    monkeypatch.setenv("PIKO_MYSQL_DSN", _DSN["PIKO_MYSQL_DSN"])
+    with pytest.raises(SettingsError, match="PIKO_MYSQL_DSN is missing"):
+        load_settings({})
+
+
+def test_white_space_around_a_value_is_not_part_of_it() -> None:
+    spaced = {"PIKO_MYSQL_DSN": _DSN["PIKO_MYSQL_DSN"] + "\r\n", "PIKO_OPERATOR_DEBUG": " true\n"}
+    settings = load_settings(spaced | {"PIKO_OPERATOR_CLUSTER": "\tblue "})
+    assert settings.mysql_dsn.get_secret_value() == _DSN["PIKO_MYSQL_DSN"]
+    assert (settings.debug, settings.cluster) == (True, "blue")
 
 
 def test_a_service_called_piko_operator_is_no_setting() -> None:

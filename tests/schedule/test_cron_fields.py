@@ -55,7 +55,7 @@ def _theirs(trigger: CronTrigger, *, after: datetime, count: int) -> list[dateti
 @given(
     expression=_EXPRESSIONS, start=starts, zone=st.sampled_from(["UTC", "Asia/Shanghai", "Asia/Kathmandu"])
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_the_instants_are_those_of_apscheduler(
     expression: dict[str, Any], start: datetime, zone: str
 ) -> None:
@@ -76,7 +76,7 @@ _TIMES = st.sets(
 
 
 @given(expression=_TIMES, zone=st.sampled_from(["Europe/Berlin", "America/New_York", "America/Santiago"]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_zone_that_changes_its_clocks_is_as_apscheduler_on_all_other_days(
     expression: dict[str, Any], zone: str
 ) -> None:

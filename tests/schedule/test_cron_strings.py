@@ -157,7 +157,7 @@ def _cronsim(expression: str, start: datetime, *, count: int, reverse: bool = Fa
 
 
 @given(expression=cron_strings(), start=starts)
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 def test_forward_and_back_as_cronsim(expression: str, start: datetime) -> None:
     try:
         ours = cron(expression)

@@ -53,7 +53,7 @@ _days = st.sampled_from(["* * *", "* * sun", "* 3,4,10 *", "1-20 * *", "* * 5#4"
 
 
 @given(minute=_numbers[59], hour=_numbers[23], days=_days)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_fixed_times_are_as_in_cronsim(minute: str, hour: str, days: str) -> None:
     expression = f"{minute} {hour} {days}"
     for zone, edge in EDGES:
@@ -69,7 +69,7 @@ def test_fixed_times_are_as_in_cronsim(minute: str, hour: str, days: str) -> Non
     hour=st.one_of(st.just("*"), st.just("*/2"), st.just("0-4"), fields(0, 23)),
     days=_days,
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_elapsed_time_is_as_in_cronsim(minute: str, hour: str, days: str) -> None:
     """Cronsim keeps real time where hour or minute begin with a star; with six fields it always does.
 
@@ -98,7 +98,7 @@ def test_elapsed_time_is_as_in_cronsim(minute: str, hour: str, days: str) -> Non
     hours=st.one_of(st.just(set(range(24))), st.sets(st.integers(0, 23), min_size=1, max_size=4)),
     edge=st.sampled_from(EDGES),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_the_clock_on_the_wall_agrees(minutes: set[int], hours: set[int], edge: tuple[str, str]) -> None:
     shown, seen, furthest = _clock(*edge)
     after, through = shown[0] - MICROSECOND, shown[-1]

@@ -152,7 +152,7 @@ def test_a_year_that_is_over_says_so() -> None:
 
 
 @given(form=cron_forms | interval_forms, zone=zones, now=starts)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_everything_can_be_explained(form: tuple[str, Any], zone: str, now: Any) -> None:
     made = made_or_rejected(form, zone)
     explained = explain(made, now=now, count=3)

@@ -53,7 +53,7 @@ def test_both_forms_of_one_length_are_the_same_schedule() -> None:
     start=starts,
     anchor=st.one_of(st.none(), starts),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_grid_laws(seconds: int, start: datetime, anchor: datetime | None) -> None:
     period = timedelta(seconds=seconds)
     origin = anchor or EPOCH

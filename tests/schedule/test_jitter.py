@@ -20,7 +20,7 @@ from tests.schedule.making import (
 
 
 @given(job=st.text(max_size=20), when=starts, jitter=st.floats(0, 86_400))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_jitter_is_within_its_bound_and_the_same_everywhere(job: str, when: datetime, jitter: float) -> None:
     offset = start_offset(job_id=job, scheduled_time=when, jitter_s=jitter)
     assert timedelta(0) <= offset <= timedelta(seconds=jitter)

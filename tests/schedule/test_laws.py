@@ -28,7 +28,7 @@ from tests.schedule.making import (
 
 
 @given(form=st.one_of(cron_forms, interval_forms, date_forms), zone=zones, start=starts)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_next_latest_and_between_agree(form: tuple[str, Any], zone: str, start: datetime) -> None:
     made = made_or_rejected(form, zone)
     instants = take(made, 6, after=start)
@@ -55,7 +55,7 @@ def test_next_latest_and_between_agree(form: tuple[str, Any], zone: str, start: 
     start=starts,
     length=st.timedeltas(timedelta(0), timedelta(9)),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_bounds_only_cut(form: tuple[str, Any], zone: str, start: datetime, length: timedelta) -> None:
     free = made_or_rejected(form, zone)
     end = start + length
@@ -152,7 +152,7 @@ def test_zone_bounds_and_job_are_in_the_fingerprint_where_they_count() -> None:
 
 
 @given(text=cron_strings(), zone=zones)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_fingerprint_is_short_and_stays(text: str, zone: str) -> None:
     made = made_or_rejected(("cron", text), zone)
     assert made.fingerprint == made_or_rejected(("cron", text), zone).fingerprint

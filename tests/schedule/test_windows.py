@@ -28,7 +28,7 @@ from tests.schedule.making import (
 
 
 @given(form=st.one_of(cron_forms, interval_forms), zone=zones, watermark=starts)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_windows_meet_and_end_at_instants(form: tuple[str, Any], zone: str, watermark: datetime) -> None:
     made = made_or_rejected(form, zone)
     instants = take(made, 5, after=watermark)

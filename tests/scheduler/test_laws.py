@@ -43,7 +43,7 @@ def instants(leader: Leader) -> list[datetime]:
     return passed
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     policy=st.sampled_from(["skip", "queue", "queue_all", "replace", "allow"]),
     coalesce=st.booleans(),
@@ -116,7 +116,7 @@ WINDOW_EVENTS = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(
     policy=st.sampled_from(list(BackfillPolicy)),
     bound=st.sampled_from([1, 3, 100]),

@@ -22,9 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from piko.clock import SystemClock
 from piko.dsn import parse_dsn
 from piko.errors import DatabaseUnavailableError
+from piko.store.driver import driver_options
 from piko.store.failures import Standing, meaning_of
 
-_HANG_UP_S = 1.0
 _PATIENT_LOCK_WAIT_S = 5
 _USUAL_LEASE_S = 30.0
 
@@ -123,13 +123,8 @@ def open_database(
 
 
 def _open_mysql(url: URL, *, pool_size: int, patience: Patience) -> Database:
-    arguments: dict[str, Any] = {
-        "connect_timeout": 5,
-        "read_timeout": 10,
-        "stmt_cache_size": 64,
-        "async_creator_fn": _connect,
-        "init_command": patience.statement,
-    }
+    url, arguments = driver_options(url, init_command=patience.statement, read_timeout_s=10)
+    arguments["stmt_cache_size"] = 64
     shared: dict[str, Any] = {
         "pool_recycle": 1800,
         "pool_timeout": 10,
@@ -182,27 +177,6 @@ def _refuse_stale(engine: AsyncEngine, standing: Standing, *, idle_s: float) -> 
     event.listen(engine.sync_engine, "connect", made)
     event.listen(engine.sync_engine, "checkin", note)
     event.listen(engine.sync_engine, "checkout", refuse)
-
-
-async def _connect(*arguments: Any, **options: Any) -> Any:
-    """Connect with the driver, which forgets to close what it has opened when it is cancelled meanwhile."""
-    import asyncmy
-
-    async def dial() -> Any:
-        return await asyncmy.connect(*arguments, **options)
-
-    dialling = asyncio.create_task(dial())
-    try:
-        return await asyncio.shield(dialling)
-    except asyncio.CancelledError:
-        await asyncio.wait({dialling}, timeout=_HANG_UP_S)
-        if not dialling.done():
-            dialling.cancel()
-            await asyncio.wait({dialling})
-        if not dialling.cancelled() and dialling.exception() is None:
-            dialling.result().close()
-        await asyncio.sleep(0)  # a transport that was closed lets go of its socket at the loop's next turn
-        raise
 
 
 def _open_sqlite(url: URL) -> Database:

@@ -26,6 +26,7 @@ from sqlalchemy.pool import NullPool
 
 from piko.dsn import parse_dsn
 from piko.errors import MigrationError, SchemaVersionError, SettingsError
+from piko.store.driver import driver_options
 from piko.store.engine import Database, translate_errors
 from piko.store.migrations.version_table import VERSION_TABLE, create_version_table, version_table
 from piko.store.tables import metadata
@@ -254,7 +255,10 @@ async def _connect(
     """A connection that commits each statement, unless BEGIN is said."""
     url = parse_dsn(dsn)
     on_sqlite = url.drivername.startswith("sqlite")
-    arguments = {"timeout": busy_wait_s} if on_sqlite else _mysql_arguments(answer_wait_s)
+    arguments: dict[str, Any] = {"timeout": busy_wait_s}
+    if not on_sqlite:
+        session = f"SET time_zone = '+00:00', lock_wait_timeout = {_METADATA_LOCK_WAIT_S}"
+        url, arguments = driver_options(url, init_command=session, read_timeout_s=answer_wait_s)
     engine = create_async_engine(
         url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments
     )
@@ -265,11 +269,6 @@ async def _connect(
                 yield connection
     finally:
         await engine.dispose()
-
-
-def _mysql_arguments(answer_wait_s: float | None) -> dict[str, Any]:
-    session = f"SET time_zone = '+00:00', lock_wait_timeout = {_METADATA_LOCK_WAIT_S}"
-    return {"connect_timeout": 5, "read_timeout": answer_wait_s, "init_command": session}
 
 
 @asynccontextmanager

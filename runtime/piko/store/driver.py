@@ -1,0 +1,112 @@
+"""How the MySQL driver is asked for a connection: what a DSN's options become, and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from piko.dsn import TlsMode, TlsOptions, tls_options, without_tls_options
+from piko.errors import SettingsError
+
+_CONNECT_S = 5
+_HANG_UP_S = 1.0
+
+
+def driver_options(
+    url: URL, *, init_command: str, read_timeout_s: float | None
+) -> tuple[URL, dict[str, Any]]:
+    """The URL and the `connect_args` with which SQLAlchemy makes an engine for a parsed DSN.
+
+    Raises `SettingsError` where certificates cannot be read.
+    """
+    arguments: dict[str, Any] = {
+        "connect_timeout": _CONNECT_S,
+        "read_timeout": read_timeout_s,
+        "init_command": init_command,
+        "async_creator_fn": connect,
+    }
+    if url.password is not None:  # the driver takes text for Latin-1, and fails on a letter beyond it
+        arguments["password"] = str(url.password).encode()
+    tls = tls_options(url)
+    if tls.mode is not TlsMode.DISABLED:
+        _require_usable(tls)
+        arguments["async_creator_fn"] = _Secured(tls)
+    return without_tls_options(url), arguments
+
+
+async def connect(*arguments: Any, **options: Any) -> Any:
+    """Connect with the driver, which forgets to close what it has opened when it is cancelled meanwhile."""
+    import asyncmy
+
+    async def dial() -> Any:
+        return await asyncmy.connect(*arguments, **options)
+
+    dialling = asyncio.create_task(dial())
+    try:
+        return await asyncio.shield(dialling)
+    except asyncio.CancelledError:
+        await asyncio.wait({dialling}, timeout=_HANG_UP_S)
+        if not dialling.done():
+            dialling.cancel()
+            await asyncio.wait({dialling})
+        if not dialling.cancelled() and dialling.exception() is None:
+            dialling.result().close()
+        await asyncio.sleep(0)  # a transport that was closed lets go of its socket at the loop's next turn
+        raise
+
+
+class _Secured:
+    """Connects over TLS. Certificates that were renewed on disk hold from the next connection on."""
+
+    def __init__(self, tls: TlsOptions) -> None:
+        self._tls = tls
+        self._stamps: Mapping[str, int] | None = None
+        self._context: ssl.SSLContext | None = None
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:
+        stamps = {str(path): path.stat().st_mtime_ns for _, path in _files(self._tls)}
+        if self._context is None or stamps != self._stamps:
+            self._context, self._stamps = _load(self._tls), stamps
+        return await connect(*arguments, **options, ssl=self._context)
+
+
+def _require_usable(tls: TlsOptions) -> None:
+    """Find out now whether what is named can be used."""
+    for option, path in _files(tls):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise SettingsError(
+                f"setting `mysql_dsn`: option `{option}` = {str(path)!r} cannot be read: {error.strerror}; "
+                "name a PEM file that this process may read"
+            ) from None
+    try:
+        _load(tls)
+    except ssl.SSLError as error:
+        named = ", ".join(f"`{option}` = {str(path)!r}" for option, path in _files(tls))
+        raise SettingsError(
+            f"setting `mysql_dsn`: {named}: no usable certificates: {error}; expected PEM files, and the key "
+            "that belongs to the certificate, without a passphrase"
+        ) from None
+
+
+def _load(tls: TlsOptions) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca)
+    context.check_hostname = tls.mode is TlsMode.VERIFY_IDENTITY
+    context.verify_mode = ssl.CERT_NONE if tls.mode is TlsMode.REQUIRED else ssl.CERT_REQUIRED
+    if tls.certificate is not None:
+        context.load_cert_chain(tls.certificate, keyfile=tls.key, password=_no_passphrase)
+    return context
+
+
+def _no_passphrase() -> str:
+    raise ssl.SSLError("the key has a passphrase")
+
+
+def _files(tls: TlsOptions) -> list[tuple[str, Any]]:
+    named = [("ssl_ca", tls.ca), ("ssl_cert", tls.certificate), ("ssl_key", tls.key)]
+    return [(option, path) for option, path in named if path is not None]
