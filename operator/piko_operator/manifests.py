@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from piko.errors import ManifestError
+from piko.json_object import check_json
 from piko_operator.documents import DocumentError, Node, read_documents
 from piko_operator.resources import API_VERSION, MODELS, Manifest
 
@@ -25,6 +26,9 @@ LARGEST_FILE = 4 * 1024 * 1024
 
 _MOST_PROBLEMS = 20
 """So many of one resource are told; the rest is counted."""
+
+_MOST_SHOWN = 100
+"""Values of an input that an error repeats."""
 
 # Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
 _OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig)\b")
@@ -231,7 +235,13 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    return _cut(repr(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str))
+    if isinstance(value, str):
+        return _cut(repr(value))
+    try:
+        check_json(value, values=_MOST_SHOWN)  # a writer of JSON does not survive all that this refuses
+    except ValueError:
+        return {dict: "an object", list: "a list", int: "a long number"}.get(type(value), str(value)[:120])
+    return _cut(json.dumps(value, ensure_ascii=False))
 
 
 def _cut(text: str) -> str:

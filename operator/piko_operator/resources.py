@@ -2,11 +2,12 @@
 
 `crds/` is what the API server checks, these models are the same rules for everyone else: the operator, and
 whoever reads resource files without a cluster. A test compares the two. Importing this module needs pydantic
-alone.
+alone, beside Piko.
 """
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from piko.json_object import BYTES, check_json
 from piko_operator import shapes
 
 GROUP = "piko.dev"
@@ -247,11 +249,22 @@ class ConfigSource(_Part):
     secret_key_ref: SecretKeyRef
 
 
+def _config(value: object) -> object:
+    if isinstance(value, dict):
+        check_json(value)
+        if (size := len(json.dumps(value, ensure_ascii=False).encode())) > BYTES:
+            raise ValueError(f"has {size} bytes; expected at most {BYTES}")
+    return value
+
+
+Config = Annotated[dict[str, JsonValue], BeforeValidator(_config)]
+
+
 class JobConfigSpec(_Part):
     job_id: JobId
     schema_version: int = Field(1, ge=1, le=2147483647)
     effective_from: Instant | None = None
-    config: dict[str, JsonValue] = {}
+    config: Config = {}
     config_from: list[ConfigSource] = Field([], max_length=16)
     adoption_policy: Literal["Refuse", "Adopt"] = "Refuse"
     drift_policy: Literal["Enforce", "Observe"] = "Enforce"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from piko.errors import PikoError
+from piko.json_object import BYTES, read_object
 from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.mapping import to_json
 from piko_operator.resources import PikoJobConfig
 
 
@@ -35,15 +36,16 @@ async def read_secrets(resource: PikoJobConfig, *, cluster: Cluster) -> dict[str
             ) from None
         except ClusterError as error:
             raise _unreadable(where, error) from None
-        except UnicodeDecodeError:
-            raise _not_an_object(where, reference.key) from None
-        try:
-            value = json.loads(text)
         except ValueError:
-            raise _not_an_object(where, reference.key) from None
-        if not isinstance(value, dict):
-            raise _not_an_object(where, reference.key)
-        merged |= value
+            raise _refused(where, reference.key, "is not UTF-8 text; expected a JSON object") from None
+        try:
+            merged |= read_object(text)
+        except ValueError as error:
+            raise _refused(where, reference.key, str(error)) from None
+    if len(to_json(merged).encode()) > BYTES:
+        raise SecretUnavailableError(
+            f"spec.configFrom amounts to more than {BYTES} bytes; name fewer Secrets"
+        )
     return merged
 
 
@@ -58,7 +60,5 @@ def _unreadable(where: str, error: ClusterError) -> PikoError:
     return error
 
 
-def _not_an_object(where: str, key: str) -> SecretUnavailableError:
-    return SecretUnavailableError(
-        f'{where}, key {key!r}, does not hold a JSON object; expected a text such as {{"password": "…"}}'
-    )
+def _refused(where: str, key: str, why: str) -> SecretUnavailableError:
+    return SecretUnavailableError(f'{where}, key {key!r}: {why}, such as {{"password": "…"}}')

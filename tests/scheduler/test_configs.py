@@ -11,8 +11,9 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from piko.core.registry import JobDefinition
 from piko.errors import ConfigError
-from piko.scheduler.configs import ConfigBook, ConfigInForce
+from piko.scheduler.configs import ConfigBook, ConfigInForce, typed_config
 from piko.store.configs import ConfigRevision, ConfigRow
+from tests.poisons import POISONS, Poison
 from tests.scheduler.making import NOON, at, definition, registry
 
 SECRET = "hunter2"
@@ -250,13 +251,23 @@ def test_a_first_config_that_is_invalid_is_told_to_a_job_that_needs_one() -> Non
         job.at(NOON)
 
 
+@pytest.mark.parametrize("column", ["config_json", "secret_json"])
+@pytest.mark.parametrize("poison", POISONS, ids=str)
+def test_a_poison_in_a_row_is_a_refusal_of_its_revision(poison: Poison, column: str) -> None:
+    texts = {"config_json": "{}", "secret_json": "{}", column: poison.text}
+    with pytest.raises(ConfigError) as refusal:
+        typed_config(None, texts["config_json"], texts["secret_json"])
+    assert str(refusal.value).startswith(f"{column} ")
+    assert poison.said in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("nonsense", "config_json is not JSON; expected an object"),
+        ("nonsense", "config_json is not JSON: expecting value, line 1, column 1; expected an object"),
         ("[1]", "config_json is a JSON list; expected an object"),
-        ("null", "config_json is a JSON NoneType; expected an object"),
-        ("[" * 100_000, "config_json is not JSON; expected an object"),
+        ("null", "config_json is a JSON null; expected an object"),
+        ("[" * 100_000, "config_json nests deeper than 31 levels; make it flatter"),
     ],
     ids=["no JSON", "an array", "null", "a pit"],
 )

@@ -12,7 +12,6 @@ revision that was refused takes effect when a release comes whose model accepts 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -24,6 +23,7 @@ from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError
 from piko.execution.failure import model_secrets, secrets_of
+from piko.json_object import read_object
 from piko.store.configs import ConfigRevision, ConfigRow
 from piko.store.revisions import revision_in_force
 
@@ -213,12 +213,9 @@ def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: 
 
 def _object(column: str, text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        raise ConfigError(f"{column} is not JSON; expected an object") from None
-    if not isinstance(value, dict):
-        raise ConfigError(f"{column} is a JSON {type(value).__name__}; expected an object")
-    return value
+        return read_object(text)
+    except ValueError as error:
+        raise ConfigError(f"{column} {error}") from None
 
 
 def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> ConfigInForce:
