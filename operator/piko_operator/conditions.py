@@ -8,10 +8,13 @@ from typing import Any
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.store.revisions import revision_in_force
-from piko_operator.ownership import Condition
+from piko_operator.ownership import Condition, Notice
 from piko_operator.shapes import instant_text
 
 _MESSAGE_LIMIT = 4096
+
+_ANNOUNCED = frozenset({"DataGivenUp"})
+"""Conditions that get an event when they become true, or say something new."""
 
 _DEFAULT_MESSAGES = {
     "Scheduled": "a replica has the job and the schedule is valid",
@@ -44,6 +47,31 @@ def ready(synced: Condition, job: JobSummary | None) -> Condition:
         reason=job.status,
         message=job.message or _DEFAULT_MESSAGES.get(job.status, job.status),
     )
+
+
+def given_up(job: JobSummary | None) -> Condition:
+    """Whether a bound on the backlog has dropped data that nobody has asked for since."""
+    if job is None or job.given_up_from is None or job.given_up_to is None:
+        message = "no bound on the backlog has dropped data"
+        return Condition(type="DataGivenUp", status="False", reason="Nothing", message=message)
+    start, end = instant_text(job.given_up_from), instant_text(job.given_up_to)
+    message = (
+        f"data from {start} to {end} was given up by backfill.maxLookback or backfill.maxWindows; "
+        f"to run it: piko backfill {job.job_id} --from {start} --to {end}"
+    )
+    return Condition(type="DataGivenUp", status="True", reason="BeyondBound", message=message)
+
+
+def news_of(previous: object, now: object) -> list[Notice]:
+    """The events to post where conditions say of lost data what those before them did not."""
+    said = {item["type"]: item for item in previous} if isinstance(previous, list) else {}
+    return [
+        Notice(type="Warning", reason=item["type"], message=item["message"])
+        for item in (now if isinstance(now, list) else [])
+        if item["type"] in _ANNOUNCED
+        and item["status"] == "True"
+        and said.get(item["type"], {}).get("message") != item["message"]
+    ]
 
 
 def revision_conditions(

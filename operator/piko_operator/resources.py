@@ -205,7 +205,7 @@ class Retry(_Part):
 class Backfill(_Part):
     policy: Literal["CatchUp", "Skip"] | None = None
     max_lookback: PositiveDuration | None = None
-    max_windows: int = Field(100, ge=1, le=100000)
+    max_windows: int | None = Field(None, ge=1, le=100000)
 
 
 class History(_Part):

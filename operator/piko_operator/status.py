@@ -19,8 +19,10 @@ from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary, Summa
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.conditions import (
     effective_revision,
+    given_up,
     merge_conditions,
     merge_patch,
+    news_of,
     ready,
     revision_conditions,
 )
@@ -31,7 +33,7 @@ from piko_operator.shapes import duration_text, instant_text
 
 _MESSAGE_LIMIT = 4096
 _CONDITIONS = {
-    SCHEDULE: ("Synced", "Ready", "Drifted"),
+    SCHEDULE: ("Synced", "Ready", "Drifted", "DataGivenUp"),
     JOB_CONFIG: ("Synced", "Valid", "Effective", "Drifted"),
 }
 
@@ -107,12 +109,16 @@ class StatusWriter:
         await asyncio.gather(*(self._patch(seen, status) for seen, status in wanted))
         self._count()
 
+    def _own(self, seen: Seen, job: JobSummary | None) -> JobSummary | None:
+        """`job`, where its row is that of this resource."""
+        return job if job is not None and job.managed_by == self._mirror.owner(seen) else None
+
     def _schedule_status(
         self, seen: Seen, record: Record, job: JobSummary | None, now: datetime
     ) -> dict[str, Any]:
-        owner = self._mirror.owner(seen)
-        own = job if job is not None and job.managed_by == owner else None
-        found = [record.synced, ready(record.synced, own)] + ([record.drifted] if record.drifted else [])
+        own = self._own(seen, job)
+        found = [record.synced, ready(record.synced, own), given_up(own)]
+        found += [record.drifted] if record.drifted else []
         status: dict[str, Any] = {
             "observedGeneration": record.generation,
             "schedule": record.schedule,
@@ -182,6 +188,8 @@ class StatusWriter:
             return
         try:
             self._inventory.observe(await self._cluster.patch_status(seen, patch))
+            for notice in news_of(seen.status.get("conditions"), status.get("conditions")):
+                await self._cluster.announce(seen, notice)
         except ClusterError as error:
             if error.status not in (404, 409):
                 log.warning("status_not_written", kind=seen.kind, name=seen.name, error=str(error))

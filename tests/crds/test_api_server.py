@@ -47,7 +47,7 @@ def test_defaults_are_filled_in_at_apply(crds: ControlPlane, namespace: str) -> 
     spec = json.loads(crds.kubectl("get", "psch", "example", "-n", namespace, "-o", "json").stdout)["spec"]
     assert spec["overlap"] == {"policy": "Skip", "maxInstances": 1}
     assert spec["retry"] == {"backoff": "10s", "maxBackoff": "5m"}
-    assert spec["backfill"] == {"maxWindows": 100}
+    assert spec["backfill"] == {}
     assert (spec["adoptionPolicy"], spec["driftPolicy"], spec["deletionPolicy"]) == (
         "Refuse",
         "Enforce",

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
-from piko_operator.conditions import merge_conditions, merge_patch, ready, revision_conditions
+from piko_operator.conditions import (
+    given_up,
+    merge_conditions,
+    merge_patch,
+    news_of,
+    ready,
+    revision_conditions,
+)
 from piko_operator.ownership import Condition, synced
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -34,6 +41,8 @@ _JOB = JobSummary(
     last_duration_s=None,
     last_error=None,
     last_success_at=None,
+    given_up_from=None,
+    given_up_to=None,
 )
 _ROW = ConfigSummary(job_id="a", version=2, managed_by="o", effective_from=None, updated_at=_NOW)
 
@@ -136,3 +145,24 @@ def _apply(old: Any, patch: Any) -> Any:
 def test_a_merge_patch_makes_the_new_of_the_old_and_is_empty_for_the_same(old: Any, new: Any) -> None:
     assert _apply(old, merge_patch(old, new)) == new
     assert merge_patch(new, new) == {}
+
+
+def test_data_that_a_bound_dropped_is_a_condition_with_the_line_that_runs_it() -> None:
+    assert (given_up(_JOB).status, given_up(None).status) == ("False", "False")
+    found = given_up(replace(_JOB, given_up_from=_NOW, given_up_to=_NOW + timedelta(hours=3)))
+    assert (found.type, found.status, found.reason) == ("DataGivenUp", "True", "BeyondBound")
+    line = "piko backfill a --from 2026-01-01T00:00:00Z --to 2026-01-01T03:00:00Z"
+    assert found.message.endswith(line)
+
+
+def test_an_event_is_posted_when_data_is_given_up_and_when_more_of_it_is() -> None:
+    def told(*hours: int) -> list[dict[str, Any]]:
+        jobs = [replace(_JOB, given_up_from=_NOW, given_up_to=_NOW + timedelta(hours=n)) for n in hours]
+        return merge_conditions(None, [given_up(job) for job in jobs] or [given_up(_JOB)], 1, _NOW)
+
+    assert news_of(None, told()) == []
+    assert [notice.reason for notice in news_of(told(), told(1))] == ["DataGivenUp"]
+    assert news_of(told(1), told(1)) == []
+    (more,) = news_of(told(1), told(2))
+    assert (more.type, more.message) == ("Warning", told(2)[0]["message"])
+    assert news_of(told(2), told()) == []

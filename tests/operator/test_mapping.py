@@ -95,7 +95,7 @@ def test_a_short_resource_becomes_the_tables_own_defaults() -> None:
         retry_max_backoff_s=300.0,
         backfill_policy=None,
         max_lookback_s=None,
-        backfill_max_windows=100,
+        backfill_max_windows=None,
         history_successful=100,
         history_failed=100,
         managed_by="o",

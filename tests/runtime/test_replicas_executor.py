@@ -153,7 +153,6 @@ async def test_windows_follow_each_other_without_a_gap_whoever_runs_them(
         "windows",
         '{"seconds": 1}',
         last_data_time=str(now.replace(microsecond=0)),
-        backfill_max_windows=1000,
     )
     pair = [replicas.start(database.dsn, name=name, environment=EVERYWHERE) for name in ("one", "two")]
     await leader_of(*pair)

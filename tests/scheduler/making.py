@@ -33,7 +33,7 @@ _DEFAULTS: dict[str, Any] = {
     "retry_max_backoff_s": 300.0,
     "backfill_policy": None,
     "max_lookback_s": None,
-    "backfill_max_windows": 100,
+    "backfill_max_windows": None,
     "last_data_time": None,
     "completed_at": None,
     "updated_at": NOON,

@@ -594,7 +594,7 @@ def test_a_window_that_the_database_refuses_is_not_tried_over_and_over() -> None
 
     assert leader.tick(at("13:00:00"), lost={"job"}) == []
     assert leader.tick(at("13:00:01")) == []
-    assert missed(leader, "lookback") == 0
+    assert missed(leader, "max_windows") == 0
     assert times(leader.tick(at("14:00:00"))) == [at("13:00:00")]
 
 

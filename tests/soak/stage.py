@@ -149,13 +149,11 @@ class Stage:
 
     async def schedule(self) -> None:
         for job_id, (kind, expression) in SCHEDULES.items():
-            values = (
-                f"'{job_id}', '{kind}', '{json.dumps(expression)}', 0, 1000000, 1000000, 3600, 0.5, 100000"
-            )
+            values = f"'{job_id}', '{kind}', '{json.dumps(expression)}', 0, 1000000, 1000000, 3600, 0.5"
             await self.database.execute(
                 "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, coalesce, "
-                "history_successful, history_failed, misfire_grace_s, retry_backoff_s, "
-                f"backfill_max_windows) VALUES ({values})"
+                "history_successful, history_failed, misfire_grace_s, retry_backoff_s) "
+                f"VALUES ({values})"
             )
         self._scheduled_at = _utc_now()
 

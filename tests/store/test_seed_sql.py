@@ -90,7 +90,7 @@ DEFAULTS = {
     "retry_max_backoff_s": 300,
     "backfill_policy": None,
     "max_lookback_s": None,
-    "backfill_max_windows": 100,
+    "backfill_max_windows": None,
     "history_successful": 100,
     "history_failed": 100,
     "last_data_time": None,

@@ -64,7 +64,7 @@ def jobs(
     ]
     show_table(columns, rows, otherwise="no jobs: scheduled_job has no rows")
     for line in found:
-        if line.message and line.status not in ("Scheduled", "Disabled"):
+        if line.message and line.status != "Disabled":
             typer.echo(f"{line.job_id}: {line.message}")
 
 

@@ -4,6 +4,7 @@ Nothing here reads a clock, a file or a network; the present comes in as an argu
 zones is the one thing read, by `zoneinfo`.
 """
 
+from piko.schedule.counting import count_instants, latest_but
 from piko.schedule.explain import ExplainedInstant, Explanation, explain, why_silent
 from piko.schedule.jitter import start_offset
 from piko.schedule.parsing import parse_schedule
@@ -14,7 +15,9 @@ __all__ = [
     "ExplainedInstant",
     "Explanation",
     "Schedule",
+    "count_instants",
     "explain",
+    "latest_but",
     "latest_window",
     "missing_windows",
     "parse_schedule",

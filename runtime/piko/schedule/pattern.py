@@ -81,6 +81,17 @@ class CronPattern:
             found = self._day_at_or_before(day - 1)
         return NEVER if found == NEVER else found * _DAY + self._last_time
 
+    def count_before(self, wall: int) -> int:
+        """How many wall times before `wall` match."""
+        if wall <= 0:
+            return 0
+        day, second = divmod(wall, _DAY)
+        if day > _LAST_DAY:
+            day, second = _LAST_DAY + 1, 0
+        a_day = self.hours.bit_count() * self.minutes.bit_count() * self.seconds.bit_count()
+        today = self._times_before(second) if second and self._day_at_or_after(day) == day else 0
+        return self._days_before(day) * a_day + today
+
     def matches_some_day(self) -> bool:
         """Whether any day of any year matches; decided without walking through the years one by one."""
         if self.years is None and self.weeks is None:
@@ -122,6 +133,18 @@ class CronPattern:
             return _highest(behind) * 3600 + _highest(self.minutes) * 60 + _highest(self.seconds)
         return NEVER
 
+    def _times_before(self, second_of_day: int) -> int:
+        hour, rest = divmod(second_of_day, 3600)
+        minute, second = divmod(rest, 60)
+        hours, minutes = self.hours & ((1 << hour) - 1), self.minutes & ((1 << minute) - 1)
+        seconds = self.seconds & ((1 << second) - 1)
+        an_hour, a_minute = self.minutes.bit_count() * self.seconds.bit_count(), self.seconds.bit_count()
+        count = hours.bit_count() * an_hour
+        if self.hours >> hour & 1:
+            count += minutes.bit_count() * a_minute
+            count += seconds.bit_count() if self.minutes >> minute & 1 else 0
+        return count
+
     # ---- from day to day; a day is a number of days since 1970-01-01 ----
 
     def _day_at_or_after(self, day: int) -> int:
@@ -162,6 +185,18 @@ class CronPattern:
             if days := self._days(year, month):
                 return date(year, month, _highest(days)).toordinal() - _EPOCH_ORDINAL
 
+    def _days_before(self, day: int) -> int:
+        if self._every_day or day <= 0:
+            return max(day, 0)
+        end = date.fromordinal(day - 1 + _EPOCH_ORDINAL)  # the last that counts
+        count = sum(self._days_of_year(year) for year in range(FIRST_YEAR, end.year))
+        for month in range(1, end.month):
+            count += self._days(end.year, month).bit_count()
+        return count + (self._days(end.year, end.month) & ((2 << end.day) - 1)).bit_count()
+
+    def _days_of_year(self, year: int) -> int:
+        return _days_of_year(self, year)
+
     def _days(self, year: int, month: int) -> int:
         if not self.months >> month & 1 or (
             self.years is not None and not self.years >> (year - FIRST_YEAR) & 1
@@ -200,6 +235,11 @@ def mask_of_years(years: Iterator[int] | range) -> int:
     for year in years:
         mask |= 1 << (year - FIRST_YEAR)
     return mask
+
+
+@lru_cache(maxsize=16_384)
+def _days_of_year(pattern: CronPattern, year: int) -> int:
+    return sum(pattern._days(year, month).bit_count() for month in range(1, 13))
 
 
 @lru_cache(maxsize=4096)

@@ -96,6 +96,11 @@ class BackfillAccount:
         runs = (*self.progress.waiting.values(), *self.progress.running.values())
         return [run for run in runs if run.backfill_id not in self._open]
 
+    def asked_for(self) -> Iterator[tuple[str, DataInterval]]:
+        """Which data of which job the open requests run again."""
+        for request in self._open.values():
+            yield request.job_id, DataInterval(start=request.range_start, end=request.range_end)
+
     def gone(self, run_ids: Iterable[str]) -> None:
         """Somebody has deleted or ended these runs in the database."""
         for run_id in run_ids:

@@ -83,6 +83,8 @@ class Backfiller:
     async def advance(self, term: Term) -> Sequence[Run]:
         """Claim what live runs leave room for; the runs to start."""
         now, account = self._clock.now(), self.account
+        for job_id, data in account.asked_for():
+            term.made_up(job_id, data)
         draft = account.due(term, now)
         starting: list[Run] = []
         if draft.steps:

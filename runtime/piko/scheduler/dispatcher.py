@@ -243,6 +243,8 @@ class Dispatcher:
                 term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)"
             )
         self._start(term, term.claimed(draft, won, now))
+        for item in draft.given_up:
+            log.error("data_given_up", **item.facts)
         self.offered.set()
 
     async def _start_waiting(self, term: Term) -> None:

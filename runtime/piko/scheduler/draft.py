@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.scheduler.due import Span
+from piko.scheduler.given_up import GivenUp
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import PlannedJob
 from piko.store.claims import ClaimBatch
@@ -31,6 +32,8 @@ class Draft:
     """Whether there is a window among the runs that was claimed before, and failed."""
     completed: set[str] = field(default_factory=set)
     watermarks: list[WatermarkMove] = field(default_factory=list)
+    given_up: list[GivenUp] = field(default_factory=list)
+    """Data that a bound drops."""
     replaced: list[str] = field(default_factory=list)
     """Running runs that a newer instant replaces."""
     superseded: list[Run] = field(default_factory=list)
@@ -72,6 +75,11 @@ class Draft:
             reason=span.reason,
         )
         self.passed_over.append((item, reason))
+
+    def give_up(self, job: PlannedJob, item: GivenUp, span: Span) -> None:
+        """Record data that a bound drops, with the line that gets it back."""
+        self.given_up.append(item)
+        self.pass_over(job, RunState.MISSED, replace(span, reason=item.message), item.bound.value)
 
     def batch(self, token: str) -> ClaimBatch:
         """What the database is asked to write."""

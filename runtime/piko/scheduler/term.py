@@ -21,12 +21,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from piko.core.types import JobStatus, OverlapPolicy, RunState, TriggerType
+from piko.core.types import DataInterval, JobStatus, OverlapPolicy, RunState, TriggerType
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
-from piko.scheduler.due import decide, decide_window
+from piko.scheduler.due import decide
+from piko.scheduler.due_window import decide_window
+from piko.scheduler.given_up import answered, given_up, noted
+from piko.scheduler.notes import standing
 from piko.scheduler.overlap import admit
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
@@ -120,6 +123,8 @@ class Term:
             observed_version=row.version,
             next_run_at=None,
         )
+        if foreign or state.observed_version != row.version:
+            new = answered(new)
         if job is None or verdict.status is not JobStatus.SCHEDULED:
             self._without_config.discard(row.job_id)
             self.timetable.put(row.job_id, None)
@@ -177,7 +182,8 @@ class Term:
             self.timetable.put(job.job_id, following + offset)
         self._metrics.job_next_run.set(job.job_id, following)
         scheduled = JobStatus.SCHEDULED.value
-        return replace(state, cursor_at=cursor, next_run_at=following, status=scheduled, message=None)
+        new = replace(state, cursor_at=cursor, next_run_at=following, status=scheduled)
+        return replace(new, message=standing(job, new))
 
     def _following(self, job: PlannedJob, cursor: datetime) -> datetime | None:
         watermark = self.watermark(job)
@@ -269,7 +275,10 @@ class Term:
             return
         watermark = self.watermark(job)
         due = decide_window(job, watermark=watermark, now=now)
-        draft.pass_over(job, RunState.MISSED, due.missed, "lookback")
+        for bound, span in due.given_up:
+            item = given_up(job, bound, span)
+            draft.give_up(job, item, span)
+            state = noted(state, item)
         draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
@@ -284,7 +293,8 @@ class Term:
         trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
         draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
-        draft.states[job.job_id] = replace(state, cursor_at=due.window.end, next_run_at=following)
+        state = replace(state, cursor_at=due.window.end, next_run_at=following)
+        draft.states[job.job_id] = replace(state, message=standing(job, state))
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -446,6 +456,12 @@ class Term:
         if failed:
             self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
         self._note(job_id, self._reschedule(job, state, now))
+
+    def made_up(self, job_id: str, data: DataInterval) -> None:
+        """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""
+        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        if job is not None and state is not None and (new := answered(state, by=data)) != state:
+            self._note(job_id, replace(new, message=standing(job, new)))
 
     def _note(self, job_id: str, new: JobState) -> None:
         """Keep a state that came to be outside of a claim; it is written with the next rows."""

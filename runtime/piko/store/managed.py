@@ -49,7 +49,7 @@ class ManagedSchedule:
     retry_max_backoff_s: float
     backfill_policy: str | None
     max_lookback_s: float | None
-    backfill_max_windows: int
+    backfill_max_windows: int | None
     history_successful: int
     history_failed: int
     managed_by: str | None
@@ -135,6 +135,8 @@ class JobSummary:
     last_duration_s: float | None
     last_error: str | None
     last_success_at: datetime | None
+    given_up_from: datetime | None
+    given_up_to: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,7 +41,7 @@ class ScheduleRow:
     retry_max_backoff_s: float
     backfill_policy: str | None
     max_lookback_s: float | None
-    backfill_max_windows: int
+    backfill_max_windows: int | None
     last_data_time: datetime | None
     completed_at: datetime | None
     updated_at: datetime

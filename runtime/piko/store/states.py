@@ -22,7 +22,10 @@ from piko.store.upsert import write_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`."""
+    """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`.
+
+    `given_up_from`, `given_up_to`: data that a bound on the backlog has dropped, and nobody has answered.
+    """
 
     job_id: str
     status: str = JobStatus.SCHEDULED
@@ -39,10 +42,15 @@ class JobState:
     last_error: str | None = None
     last_success_at: datetime | None = None
     consecutive_failures: int = 0
+    given_up_from: datetime | None = None
+    given_up_to: datetime | None = None
 
 
 FIELDS = tuple(JobState.__dataclass_fields__)
-PLAN = ("status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at", "epoch")
+PLAN = (
+    "status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at",
+    "given_up_from", "given_up_to", "epoch",
+)  # fmt: skip
 """What claims write."""
 LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
 """What outcomes write. Claims and outcomes run side by side, so neither touches the other's columns."""

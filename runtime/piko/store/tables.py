@@ -129,8 +129,8 @@ scheduled_job = Table(
         comment="the longest pause",
     ),
     Column("backfill_policy", String(16), comment="NULL: the job's own"),
-    Column("max_lookback_s", Double, comment="NULL: no bound"),
-    Column("backfill_max_windows", Integer, nullable=False, server_default=text("100"), comment="per tick"),
+    Column("max_lookback_s", Double, comment="NULL: no bound; else older windows are given up"),
+    Column("backfill_max_windows", Integer, comment="NULL: no bound; else windows beyond are given up"),
     Column(
         "history_successful",
         Integer,
@@ -249,7 +249,7 @@ job_run = Table(
     Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
     Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
     Column("missed_through", INSTANT, comment="MISSED, SKIPPED: last of the instants it stands for"),
-    Column("missed_count", Integer, comment="MISSED, SKIPPED: how many instants it stands for"),
+    Column("missed_count", BigInteger, comment="MISSED, SKIPPED: how many instants it stands for"),
     Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
     Column("epoch", BigInteger, comment="leadership under which it was claimed"),
     Column("instance_id", KEY, comment="runtime_instance that runs it"),
@@ -351,6 +351,8 @@ job_state = Table(
     ),
     Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="leadership that wrote it"),
     _updated_at(),
+    Column("given_up_from", INSTANT, comment="start of the data that a bound on its backlog has dropped"),
+    Column("given_up_to", INSTANT, comment="end of that data, exclusive; NULL: none, or it was answered"),
     checks.one_of("status", JobStatus, "job_status_is_known"),
     **_ON_MYSQL,
 )

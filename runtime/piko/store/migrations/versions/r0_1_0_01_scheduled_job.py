@@ -107,13 +107,9 @@ def upgrade(steps: Steps) -> None:
                 comment="the longest pause",
             ),
             Column("backfill_policy", String(16), comment="NULL: the job's own"),
-            Column("max_lookback_s", Double, comment="NULL: no bound"),
+            Column("max_lookback_s", Double, comment="NULL: no bound; else older windows are given up"),
             Column(
-                "backfill_max_windows",
-                Integer,
-                nullable=False,
-                server_default=text("100"),
-                comment="per tick",
+                "backfill_max_windows", Integer, comment="NULL: no bound; else windows beyond are given up"
             ),
             Column(
                 "history_successful",

@@ -41,7 +41,7 @@ def upgrade(steps: Steps) -> None:
             Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
             Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
             Column("missed_through", INSTANT, comment="MISSED, SKIPPED: last of the instants it stands for"),
-            Column("missed_count", Integer, comment="MISSED, SKIPPED: how many instants it stands for"),
+            Column("missed_count", BigInteger, comment="MISSED, SKIPPED: how many instants it stands for"),
             Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
             Column("epoch", BigInteger, comment="leadership under which it was claimed"),
             Column("instance_id", KEY, comment="runtime_instance that runs it"),
