@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, overload
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -21,13 +22,22 @@ from piko.core.registry import Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy
 from piko.errors import PikoError, RegistrationError, SettingsError
+from piko.event_loop import run_to_end
+from piko.execution.threads import MOST, HandlerThreads
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.printed import prints_as_events
 from piko.ops.http import Lifespan, ops_app
 from piko.ops.server import Front, HttpServer, listen
 from piko.persistence.writer import PersistenceWriter
 from piko.runtime import Runtime, first_of
 from piko.settings import Settings, load_settings
+from piko.unrun import remind_at_exit
+
+_THREADS_S = 5.0
+_NO_JOBS = (
+    "declare jobs with @app.job, and import their modules before the start, with autodiscover for instance"
+)
 
 H = TypeVar("H", bound=Handler)
 
@@ -68,10 +78,16 @@ class PikoApp:
         self._clock = clock or SystemClock()
         self.writer = PersistenceWriter(clock=self._clock, metrics=self.metrics)
         self._runtime: Runtime | None = None
+        self.used = False
+        """Whether anybody has run or served it."""
+        remind_at_exit(self, made_by=sys._getframe(1))
 
+    @overload
+    def job(self, handler: H, /) -> H: ...
+    @overload
     def job(
         self,
-        job_id: str,
+        job_id: str | None = None,
         *,
         schema: type[BaseModel] | None = None,
         resources: Mapping[str, ResourceSource] | None = None,
@@ -79,8 +95,21 @@ class PikoApp:
         backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
         timeout_s: float | None = None,
         max_attempts: int = 1,
-    ) -> Callable[[H], H]:
-        """Register `async def handler(ctx, scheduled_time, **resources)` under `job_id`.
+    ) -> Callable[[H], H]: ...
+    def job(
+        self,
+        job_id: str | H | None = None,
+        *,
+        schema: type[BaseModel] | None = None,
+        resources: Mapping[str, ResourceSource] | None = None,
+        stateful: bool = False,
+        backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
+        timeout_s: float | None = None,
+        max_attempts: int = 1,
+    ) -> H | Callable[[H], H]:
+        """Register `async def handler(ctx, scheduled_time, **resources)` under `job_id`, else under its name.
+
+        Works with and without parentheses.
 
         `schema` is the model of `ctx["config"]`. `resources` maps a parameter of the handler to the class,
         instance or function that provides it. A `stateful` job gets `ctx["data_interval"]`, and
@@ -91,10 +120,12 @@ class PikoApp:
         taken or malformed, a signature that does not fit.
         """
 
+        given = job_id if isinstance(job_id, str) else None
+
         def register(handler: H) -> H:
             self.registry.register(
                 JobDefinition(
-                    job_id=job_id,
+                    job_id=_name_of(handler) if given is None else given,
                     handler=handler,
                     schema=schema,
                     resources=dict(resources or {}),
@@ -106,7 +137,7 @@ class PikoApp:
             )
             return handler
 
-        return register
+        return register(job_id) if callable(job_id) else register
 
     @cached_property
     def api_app(self) -> FastAPI:
@@ -120,10 +151,12 @@ class PikoApp:
                 # The ASGI server will show a traceback; this says it plainly.
                 sys.stderr.write(f"piko: {error}\n")
                 raise
-            configure_logging(log_format=settings.log_format, debug=settings.debug)
-            async with self.running(settings):
-                yield
+            logging = configure_logging(log_format=settings.log_format, debug=settings.debug)
+            with prints_as_events(logging):
+                async with self.running(settings):
+                    yield
 
+        self.used = True
         return self._ops_app(lifespan)
 
     def _ops_app(self, lifespan: Lifespan | None = None) -> FastAPI:
@@ -139,7 +172,9 @@ class PikoApp:
         """
         if self._runtime is not None:
             raise PikoError(f"PikoApp {self.name!r} is running already; one process runs it once")
+        self.used = True
         settings = settings or self._load_settings()
+        asyncio.get_running_loop().set_default_executor(self._threads_for(settings))
         self.cpu_manager.configure(settings)
         self._runtime = runtime = Runtime(
             app_name=self.name,
@@ -149,6 +184,8 @@ class PikoApp:
             clock=self._clock,
             metrics=self.metrics,
         )
+        if not len(self.registry):
+            log.warning("no_jobs", app=self.name, remedy=_NO_JOBS)
         life = asyncio.create_task(runtime.run(), name=f"runtime of {self.name}")
         try:
             yield runtime
@@ -163,12 +200,15 @@ class PikoApp:
     def run(self) -> None:
         """Run the jobs and serve probes and metrics until SIGTERM or SIGINT, then drain and return.
 
-        Settings that cannot work end the process with exit code 2 and one message on stderr.
+        Settings that cannot work end the process with exit code 2 and one message on stderr. Raises
+        `PikoError` off the main thread, and in a running event loop.
         """
+        self.used = True
+        _check_place()
         try:
             settings = self._load_settings()
-            configure_logging(log_format=settings.log_format, debug=settings.debug)
-            asyncio.run(self._serve(settings))
+            with prints_as_events(configure_logging(log_format=settings.log_format, debug=settings.debug)):
+                run_to_end(self._serve(settings))
         except PikoError as error:
             sys.stderr.write(f"piko: {error}\n")
             raise SystemExit(2) from None
@@ -187,16 +227,46 @@ class PikoApp:
                 async with self.running(settings) as runtime:
                     await first_of(asked_to_stop.wait(), runtime.ended.wait())
                 server.stop()
-        if left := runtime.dispatcher.executor.abandoned:
-            _leave_behind(left)
+        handlers = runtime.dispatcher.executor.abandoned
+        if handlers or not await self._threads.idle(within_s=_THREADS_S):
+            _leave_behind(handlers, calls=self._threads.calls)
+
+    def _threads_for(self, settings: Settings) -> HandlerThreads:
+        threads = settings.handler_threads or min(settings.max_concurrent_runs, MOST)
+        self._threads = HandlerThreads(threads=threads)
+        self.metrics.handler_thread_calls.set_function(lambda: self._threads.calls)
+        return self._threads
 
     def _load_settings(self) -> Settings:
         return self._settings or load_settings()
 
 
-def _leave_behind(handlers: int) -> None:
+def _name_of(handler: object) -> str:
+    return str(getattr(handler, "__name__", type(handler).__name__))
+
+
+def _check_place() -> None:
+    """Raise `PikoError` where `app.run()` cannot work, with what can."""
+    within = "within `async with app.running():` the jobs run while the block lasts"
+    if threading.current_thread() is not threading.main_thread():
+        name = threading.current_thread().name
+        raise PikoError(
+            f"app.run() was called in thread {name!r}; it needs the main thread, which gets the signals that "
+            f"stop it: call it there, or use an event loop of your own in this one: {within}"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise PikoError(
+        "app.run() was called in a running event loop, and it starts one of its own: call it from plain "
+        f"code, or stay in this loop: {within}"
+    )
+
+
+def _leave_behind(handlers: int, *, calls: int) -> None:
     """End the process although handlers go on, for which the event loop would wait for ever."""
-    log.error("handlers_left_behind", handlers=handlers)
+    log.error("handlers_left_behind", handlers=handlers, calls_in_threads=calls)
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):  # nobody may be there to read any more

@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from piko.clock import Clock, Slices
-from piko.core.identity import Ids, content_hash, host_name
-from piko.core.registry import JobDefinition, JobRegistry
+from piko.clock import Clock
+from piko.core.identity import Ids, host_name
+from piko.core.registry import JobRegistry
 from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, PikoError
 from piko.execution.recall import Recall
 from piko.execution.recovery import Recovery
@@ -35,6 +34,7 @@ from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.definitions import published
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
@@ -43,7 +43,7 @@ from piko.settings import Settings
 from piko.store import migrate
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
-from piko.store.definitions import DefinitionRow, DefinitionStore
+from piko.store.definitions import DefinitionStore
 from piko.store.engine import open_database
 from piko.store.failures import any_refusal
 from piko.store.instances import Instance, InstanceStore
@@ -343,33 +343,13 @@ class Runtime:
             with any_refusal(self.database.where):
                 await self._recovery.recover()
                 await self._instances.beat(self.instance)
-                await DefinitionStore(database=self.database).publish(await self._definitions())
+                await DefinitionStore(database=self.database).publish(
+                    await published(self._registry, instance=self.instance, clock=self._clock)
+                )
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None
-
-    async def _definitions(self) -> list[DefinitionRow]:
-        slices, found = Slices(self._clock), []
-        for job in self._registry:
-            await slices.pause()
-            found.append(self._published(job))
-        return found
-
-    def _published(self, job: JobDefinition) -> DefinitionRow:
-        schema = None if job.schema is None else json.dumps(job.schema.model_json_schema(), sort_keys=True)
-        policy = job.backfill_policy.value if job.stateful else None
-        parts = (self.instance.app, job.handler_name, str(job.stateful), policy, schema)
-        return DefinitionRow(
-            job_id=job.job_id,
-            app=self.instance.app,
-            handler=job.handler_name,
-            stateful=job.stateful,
-            backfill_policy=policy,
-            config_schema=schema,
-            content_hash=content_hash(*parts),
-            instance_id=self.instance.instance_id,
-        )
 
     async def _operate(self) -> None:
         async with asyncio.TaskGroup() as group:

@@ -79,6 +79,13 @@ class Settings(BaseModel):
         "leader", description="where runs execute: in the leader's process, or in every replica"
     )
     max_concurrent_runs: int = Field(1000, ge=1, le=100_000, description="runs at once in one replica")
+    handler_threads: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="threads for asyncio.to_thread in handlers; "
+        "0: as many as max_concurrent_runs, at most 64",
+    )
     history_max_age_s: float = Field(
         2_592_000.0,
         gt=0,

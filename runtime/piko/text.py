@@ -8,6 +8,7 @@ while it is told. Whatever such a text goes to, it goes through here.
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable
 from itertools import islice
 
@@ -58,3 +59,19 @@ def whole_error_text(error: BaseException) -> str:
     except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
         said = f"(its text cannot be had: __str__ raised {type_name(failure)})"
     return f"{type_name(error)}: {said}" if said else type_name(error)
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback of `error`, whatever its class does; not bounded either."""
+    try:
+        return "".join(traceback.format_exception(error)).rstrip("\n")
+    except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
+        return f"(its traceback cannot be had: {type_name(failure)})"
+
+
+def repr_text(value: object) -> str:
+    """What `value` looks like in code, whatever its class does."""
+    try:
+        return excerpt(repr(value))
+    except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
+        return f"({type(value).__qualname__}: its __repr__ raised {type_name(failure)})"

@@ -59,7 +59,7 @@ async def test_a_handler_computes_however_the_app_is_started(
     command: tuple[str, ...], replicas: Replicas, sqlite: TestDatabase
 ) -> None:
     await schedule(sqlite, "compute")
-    replica = replicas.start(sqlite.dsn, *command)
+    replica = replicas.start(sqlite.dsn, *command, environment={"PIKO_LOG_FORMAT": "text"})
     assert replica.process.wait_for_line("^computed") == "computed [0, 3, 6, 9, 12]"
     assert replica.process.wait_for_line("^closure") == "closure 3"
     await until_runs(sqlite, "compute", 1)

@@ -129,6 +129,31 @@ def test_a_folder_that_python_does_not_look_into_is_named(write: Write, tmp_path
     assert f"{tmp_path / 'shop/orders'} has no __init__.py; create an empty one" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("modules", "module", "folder"),
+    [
+        (("shop__jobs__orders", "shop__jobs"), "shop/jobs.py", "shop/jobs/"),
+        (("shop__eu__jobs__orders", "shop__eu__jobs"), "shop/eu/jobs.py", "shop/eu/jobs/"),
+        (("shop__jobs", "shop"), "shop.py", "shop/"),
+    ],
+)
+def test_a_module_and_a_folder_of_one_name_are_both_named(
+    write: Write, tmp_path: Path, modules: tuple[str, ...], module: str, folder: str
+) -> None:
+    write(**dict.fromkeys(modules, ""))
+
+    with pytest.raises(DiscoveryError) as caught:
+        autodiscover("shop")
+    assert f"there are both {tmp_path / module} and {tmp_path / folder}/" in str(caught.value)
+
+
+def test_a_module_that_ends_the_process_is_named(write: Write) -> None:
+    write(shop__jobs="import sys; sys.exit(0)")
+
+    with pytest.raises(DiscoveryError, match=r"importing shop\.jobs failed: SystemExit: 0"):
+        autodiscover("shop")
+
+
 @pytest.mark.parametrize("command", [("program.py",), ("-m", "program")], ids=["python file", "python -m"])
 def test_jobs_that_import_the_program_register_with_the_app_that_runs(
     command: tuple[str, ...], write: Write, tmp_path: Path, piko_process: PikoProcessFactory
@@ -152,4 +177,4 @@ def test_jobs_that_import_the_program_register_with_the_app_that_runs(
     process = piko_process(*command, cwd=tmp_path)
 
     assert process.wait() == 0
-    assert process.output.strip() == "['orders']"
+    assert process.output.splitlines()[0] == "['orders']"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from piko.observability.logs import configure_logging, get_logger
+from piko.observability.logs import LINE, configure_logging, get_logger
 
 
 class Terminal(io.StringIO):
@@ -131,6 +131,89 @@ def test_handlers_of_others_get_the_event_as_it_is_written() -> None:
     assert events(stream)[0]["text"] == "100 %s"
     assert "piko.trial|" in known
     assert "INFO|" in known
+
+
+def test_handlers_of_the_app_stay_whatever_is_configured_how_often() -> None:
+    theirs = logging.StreamHandler(io.StringIO())
+    root = logging.getLogger()
+    root.addHandler(theirs)
+    before = list(root.handlers)
+    for _ in range(3):
+        configure_logging(stream=io.StringIO())
+    assert root.handlers[: len(before)] == before
+    assert len(root.handlers) == len(before) + 1
+    logging.getLogger("somebody.else").warning("for both")
+    assert theirs.stream.getvalue() == "for both\n"
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no")
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["self"] = CIRCLE
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 1_600_000,
+        "\0" * 50_000,
+        ["an item"] * 100_000,
+        {"key" * 10: "value" * 10_000},
+        float("nan"),
+        10**5_000,
+        Unspeakable(),
+        CIRCLE,
+        DEEP,
+        {(1, 2): 3},
+        "\ud800",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_an_event_holds_it_is_one_bounded_line_of_json(value: object) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").info("config_invalid", job_id="sync", error=value)
+    logging.getLogger("somebody.else").warning("%s", "y" * 100_000, extra={"value": value})
+    ours, theirs = events(stream)
+    assert (ours["event"], ours["job_id"]) == ("config_invalid", "sync")
+    assert theirs["logger"] == "somebody.else"
+    assert max(map(len, stream.getvalue().splitlines())) <= LINE
+
+
+def test_an_event_with_too_many_fields_keeps_what_names_it() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    fields = {f"field_{number}" * 100: "\0" * 5_000 for number in range(500)}
+    get_logger("piko.trial").info("config_invalid", **fields, job_id="sync")
+    (event,) = events(stream)
+    assert (event["event"], event["job_id"]) == ("config_invalid", "sync")
+    assert len(stream.getvalue()) <= LINE + 1
+
+
+def test_a_field_is_bounded_for_a_person_too() -> None:
+    stream = Terminal()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").info("config_invalid", error="x" * 1_600_000, items=[1] * 100_000)
+    assert len(stream.getvalue()) < LINE
+
+
+class Unshowable(Exception):
+    @property
+    def __notes__(self) -> list[str]:
+        raise RuntimeError("its notes fail")
+
+
+def test_an_exception_that_cannot_be_shown_does_not_fail_whoever_logs_it() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    get_logger("piko.trial").error("part_failed", exc_info=Unshowable("said"))
+    assert "exception" in events(stream)[0]
 
 
 def test_details_and_chatter_are_left_out() -> None:

@@ -25,6 +25,7 @@ NAMES = {
     "piko_event_loop_blocked_seconds_total": "counter",
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
+    "piko_handler_thread_calls": "gauge",
     "piko_job_last_run_timestamp_seconds": "gauge",
     "piko_job_last_success_timestamp_seconds": "gauge",
     "piko_job_missed_total": "counter",

@@ -6,7 +6,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,8 @@ class Replicas:
 
     start_process: PikoProcessFactory
     folder: Path
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """In the environment of each."""
 
     def write(self, source: str = APP, *, name: str = "app.py") -> None:
         (self.folder / name).write_text(source)
@@ -110,7 +112,13 @@ class Replicas:
         arguments = [part.format(port=port) for part in command or ("-m", "piko", "run", "app:app")]
         process = self.start_process(
             *arguments,
-            env={**QUICK, "PIKO_MYSQL_DSN": dsn, "PIKO_HTTP_PORT": str(port), **(environment or {})},
+            env={
+                **QUICK,
+                "PIKO_MYSQL_DSN": dsn,
+                "PIKO_HTTP_PORT": str(port),
+                **self.settings,
+                **(environment or {}),
+            },
             name=name,
             cwd=self.folder,
         )

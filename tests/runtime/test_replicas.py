@@ -22,9 +22,8 @@ async def test_only_the_leader_runs_and_when_it_is_killed_the_other_goes_on(
     pair = [replicas.start(database.dsn, name=name) for name in ("one", "two")]
     leader, standby = await leader_of(*pair)
     await until_runs(database, "quick", 3)
-    assert "quick" not in "".join(
-        line for line in standby.process.output.splitlines() if line.startswith("quick")
-    )
+    assert '"event": "quick ' in leader.process.output
+    assert '"event": "quick ' not in standby.process.output
     assert 'piko_leader_status{host="' in standby.get("/metrics")[1]
     leader.process.kill()
     await standby.until_ready("leader")

@@ -138,4 +138,5 @@ def replicas(piko_process: PikoProcessFactory, tmp_path: Path) -> Replicas:
     """Processes that run what is written into their folder."""
     folder = tmp_path / "app"
     folder.mkdir()
-    return Replicas(start_process=piko_process, folder=folder)
+    as_printed = {"PIKO_LOG_FORMAT": "text"}  # else each printed line is an event of the log
+    return Replicas(start_process=piko_process, folder=folder, settings=as_printed)

@@ -46,7 +46,7 @@ def load_app(target: str) -> PikoApp:
             f"`{target}`: no module {name!r} in {here} or on Python's path; "
             "expected MODULE:ATTRIBUTE, for example app:app for a PikoApp `app` in app.py"
         ) from None
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(target, name, error) from error
     found = getattr(module, attribute, None)
     if isinstance(found, PikoApp):
@@ -63,7 +63,7 @@ def load_app(target: str) -> PikoApp:
     )
 
 
-def _failed(target: str, name: str, error: Exception) -> DiscoveryError:
+def _failed(target: str, name: str, error: Exception | SystemExit) -> DiscoveryError:
     return DiscoveryError(
         f"`{target}`: importing {name} failed: {type(error).__name__}: {error}; "
         f"run `python -c 'import {name}'` to see it alone"

@@ -6,8 +6,8 @@ import functools
 import pickle
 import reprlib
 import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import cloudpickle
@@ -39,6 +39,8 @@ class Chunk:
     budget_s: float | None = None
     """Leave off after the item during which this much time is over."""
     item_timeout_s: float | None = None
+    run: Mapping[str, object] = field(default_factory=dict)
+    """In whose name the functions log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

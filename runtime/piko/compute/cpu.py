@@ -20,6 +20,7 @@ from piko.compute.processes import ProcessBackend
 from piko.compute.processors import usable_processors
 from piko.compute.sizing import ChunkSizer
 from piko.errors import ComputeError, WorkerLostError
+from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
 from piko.settings import Settings
 
@@ -87,7 +88,12 @@ class CpuManager:
                 f"an argument of {name} cannot be sent to a worker process: {error}; pass plain values"
             ) from error
         chunk = Chunk(
-            call=next(self._calls), count=1, fn=pickled_function(fn, role="fn"), items=items, starred=True
+            call=next(self._calls),
+            count=1,
+            fn=pickled_function(fn, role="fn"),
+            items=items,
+            starred=True,
+            run=current_run(),
         )
         backend = await self._started()
         for last in (False, True):

@@ -21,6 +21,7 @@ from piko.compute.chunk import Chunk, pickled_items
 from piko.compute.feed import Feed
 from piko.compute.sizing import ChunkSizer
 from piko.errors import ComputeError, ItemError, WorkerLostError
+from piko.observability.bindings import current_run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 
@@ -177,6 +178,7 @@ class Mapping:
             keep_going=job.keep_going,
             budget_s=self._sizer.budget_s,
             item_timeout_s=job.item_timeout_s,
+            run=current_run(),
         )
         try:
             answer = await self._backend.run(chunk)

@@ -19,7 +19,7 @@ from piko.compute.backend import CasualtyError
 from piko.compute.chunk import Answer, Chunk
 from piko.compute.worker import IDLE, LENGTH, PLACE_BYTES
 from piko.errors import ComputeError
-from piko.observability.logs import get_logger
+from piko.observability.logs import get_logger, logging_in_use
 from piko.observability.metrics import Metrics
 
 _START_S = 60.0
@@ -141,9 +141,11 @@ class Worker:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         inherited = (theirs.fileno(), life, self._place_fd)
+        logging = logging_in_use()
+        told = None if logging is None else logging.as_options()
         program = (
             f"import sys, json; sys.path[:] = json.loads({json.dumps(sys.path)!r}); "
-            f"from piko.compute.worker import main; main{inherited}"
+            f"from piko.compute.worker import main; main(*{inherited}, log={told!r})"
         )
         with theirs:
             try:

@@ -15,6 +15,8 @@ import signal
 import socket
 import struct
 import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from piko.compute.chunk import Chunk, Functions, load_functions, run_chunk
@@ -26,13 +28,21 @@ IDLE = -1
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
-def main(line: int, life: int, place: int) -> None:
-    """Serve on the inherited descriptors: the line to the owner, its sign of life, the shared place."""
+def main(line: int, life: int, place: int, log: dict[str, bool] | None = None) -> None:
+    """Serve on the inherited descriptors: the line to the owner, its sign of life, the shared place.
+
+    What functions log and print here looks as it does in the owner, where `log` says how that is.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A stop that reaches all processes is the owner's to carry out. No SIG_IGN: children would inherit that.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _prefer_to_be_killed()
     threading.Thread(target=_end_with_owner, args=(life,), daemon=True).start()
+    with _speaking_as(log) as in_name_of:
+        _serve(line, place, in_name_of)
+
+
+def _serve(line: int, place: int, in_name_of: InNameOf) -> None:
     functions = LatestFunctions()
     at = memoryview(mmap.mmap(place, PLACE_BYTES)).cast("q")
     with socket.socket(fileno=line) as connection, connection.makefile("rb", buffering=1 << 16) as incoming:
@@ -40,9 +50,30 @@ def main(line: int, life: int, place: int) -> None:
         while header := incoming.read(LENGTH.size):
             chunk, limit = pickle.loads(incoming.read(*LENGTH.unpack(header)))  # noqa: S301 - our owner's bytes
             assert isinstance(chunk, Chunk)
-            answer = run_chunk(chunk, load=functions.load, place=at, limit=limit)
+            with in_name_of(chunk.run):
+                answer = run_chunk(chunk, load=functions.load, place=at, limit=limit)
             at[0] = IDLE
             _send(connection, pickle.dumps(answer, protocol=5))
+
+
+InNameOf = Callable[[Mapping[str, object]], AbstractContextManager[None]]
+"""Has what is logged and printed carry a run, for as long as its context lasts."""
+
+
+@contextlib.contextmanager
+def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
+    if log is None:  # the owner's log is somebody else's, who knows how to set up ours
+        yield lambda _: contextlib.nullcontext()
+        return
+    # A quarter of the start of a process: not for those who do not log.
+    from structlog.contextvars import bound_contextvars
+
+    from piko.observability.logs import configure_logging
+    from piko.observability.printed import prints_as_events
+
+    logging = configure_logging(log_format="json" if log["as_json"] else "text", debug=log["debug"])
+    with prints_as_events(logging):
+        yield lambda run: bound_contextvars(**run)
 
 
 class LatestFunctions:

@@ -21,6 +21,8 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
     _share_main_module()
     root = _import(package)
     found = []
+    for folder in getattr(root, "__path__", ()):
+        _refuse_twins(Path(folder), package)
     if not hasattr(root, "__path__"):
         raise DiscoveryError(
             f"autodiscover({package!r}): {package} is a module, not a package; "
@@ -32,12 +34,24 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
             found.append(module.name)
     for folder in root.__path__:
         _refuse_hidden(Path(folder), package, module_name)
+        for path in sorted(Path(folder).rglob(module_name)):
+            _refuse_twins(path, package)
     if not found:
         raise DiscoveryError(
             f"autodiscover({package!r}, module_name={module_name!r}): no module of that name below "
             f"{', '.join(root.__path__)}; create {package}/{module_name}.py or name the right module"
         )
     return found
+
+
+def _refuse_twins(folder: Path, package: str) -> None:
+    """Of `jobs/` and `jobs.py` side by side Python imports one, and the other's jobs would be missing."""
+    module = folder.with_suffix(".py")
+    if module.is_file() and folder.is_dir() and next(folder.rglob("*.py"), None) is not None:
+        raise DiscoveryError(
+            f"autodiscover({package!r}): there are both {module} and {folder}/, of which Python imports one "
+            f"alone: move the content of {module.name} into {folder}/__init__.py, or rename one of them"
+        )
 
 
 def _refuse_hidden(root: Path, package: str, module_name: str) -> None:
@@ -74,7 +88,7 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except DiscoveryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DiscoveryError(
             f"autodiscover: importing {name} failed: {type(error).__name__}: {error}; "
             f"run `python -c 'import {name}'` to see it alone"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import traceback
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -17,7 +16,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr
 
 from piko.core.types import RunState
 from piko.errors import ConfigError
-from piko.text import excerpt, type_name, whole_error_text
+from piko.text import excerpt, traceback_text, type_name, whole_error_text
 
 SHORTEST_SECRET = 4
 """Shorter values are no secrets: each text is full of them."""
@@ -83,21 +82,14 @@ def _tell(
         message = reason or "the handler was cancelled"
         if failure is None or isinstance(failure, asyncio.CancelledError):
             return message, "CancelledError"
-        return f"{message}\n{_traceback(failure)}", type_name(failure)
+        return f"{message}\n{traceback_text(failure)}", type_name(failure)
     if state is RunState.TIMEOUT:
         message = f"the handler ran longer than timeout_s = {timeout_s or 0:g}"
-        return message + ("" if failure is None else f"\n{_traceback(failure)}"), "TimeoutError"
+        return message + ("" if failure is None else f"\n{traceback_text(failure)}"), "TimeoutError"
     assert failure is not None
     if isinstance(failure, ConfigError):
         return str(failure), "ConfigError"
-    return f"{whole_error_text(failure)}\n{_traceback(failure)}", type_name(failure)
-
-
-def _traceback(failure: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(failure))
-    except BaseException as error:  # noqa: BLE001 - its class is somebody's code
-        return f"(its traceback cannot be had: {type_name(error)})"
+    return f"{whole_error_text(failure)}\n{traceback_text(failure)}", type_name(failure)
 
 
 def _texts(value: object) -> Iterator[str]:

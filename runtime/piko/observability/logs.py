@@ -10,25 +10,50 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from piko.clock import SystemClock
+from piko.observability.bindings import RUN
+from piko.text import LIMIT, excerpt, repr_text, traceback_text
 
 LogFormat = Literal["auto", "json", "text"]
+
+LINE = 15_000
+"""Bytes of one line of JSON: a container's runtime cuts longer ones in two, and neither half is JSON then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logging:
+    """How the events of this process are written; as another process can be told."""
+
+    as_json: bool
+    debug: bool
+
+    def as_options(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def logging_in_use() -> Logging | None:
+    """What `configure_logging` has chosen; None: this process logs as somebody else has set it up."""
+    return next((item.chosen for item in logging.getLogger().handlers if isinstance(item, _Handler)), None)
 
 
 def configure_logging(
     *, log_format: LogFormat = "auto", debug: bool = False, stream: TextIO | None = None
-) -> None:
-    """Send every logger of the process, those of libraries included, through one formatter to stderr.
+) -> Logging:
+    """Write what every logger of the process tells, those of libraries included, to stderr.
 
-    Once in a process, at its start: loggers that have spoken keep the format and the level of before.
+    One handler is added to the root logger, or takes the place of the one that an earlier call has added.
+    Handlers that others have put there stay, and get every record too. The root's level becomes INFO, or
+    DEBUG with `debug`. Once in a process, at its start: loggers that have spoken keep the format of before.
     """
-    out = sys.stderr if stream is None else stream
+    out = real_stream(sys.stderr) if stream is None else stream
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -37,15 +62,16 @@ def configure_logging(
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     # Not the renderer that shows local variables: among them are configs and connections.
-    last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_as_json)]
-        if as_json
-        else [
+    last: list[Processor] = [
+        structlog.processors.ExceptionRenderer(_traceback),
+        structlog.processors.JSONRenderer(_as_json) if as_json else _fitting,
+    ]
+    if not as_json:
+        last.append(
             structlog.dev.ConsoleRenderer(
                 colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
             )
-        ]
-    )
+        )
     level = logging.DEBUG if debug else logging.INFO
     of_that_name = structlog.stdlib.LoggerFactory([__name__])  # without a name: of the module that asks
     structlog.configure(
@@ -54,7 +80,7 @@ def configure_logging(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(out)
+    handler = _Handler(out, Logging(as_json=as_json, debug=debug))
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -62,10 +88,27 @@ def configure_logging(
         )
     )
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    for earlier in [item for item in root.handlers if isinstance(item, _Handler)]:
+        root.removeHandler(earlier)
+    root.addHandler(handler)
     root.setLevel(level)
     for chatty in ("asyncio", "aiosqlite", "httpx", "httpcore", "uvicorn.access", "uvicorn.error", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    return handler.chosen
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """The one that `configure_logging` adds."""
+
+    def __init__(self, stream: TextIO, chosen: Logging) -> None:
+        super().__init__(stream)
+        self.chosen = chosen
+
+
+def real_stream(stream: TextIO) -> TextIO:
+    """What is beneath a stream whose lines are told as events."""
+    beneath: TextIO = getattr(stream, "beneath", stream)
+    return beneath
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -74,11 +117,55 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
-_ENCODER = json.JSONEncoder(default=repr)
+_ENCODER = json.JSONEncoder(default=repr_text, allow_nan=False)
+_BUDGETS = (4_000, 1_000, 200)
+_FIELDS = 40
+_NAME = 60
+_OWN = ("event", "level", "logger", "timestamp", "exception", *RUN)
+"""What is told of an event however little of it fits."""
 
 
 def _as_json(event: object, **_: object) -> str:
-    return _ENCODER.encode(event)
+    assert isinstance(event, dict)
+    return event_line(event)
+
+
+def event_line(event: Mapping[Any, object]) -> str:
+    """One line of JSON, of `LINE` bytes at most, whatever the event holds."""
+    try:
+        line = _ENCODER.encode(event)
+    except (ValueError, TypeError, RecursionError):  # circular, too deep, no number, keys that are no names
+        line = ""
+    if line and len(line) <= LINE:
+        return line
+    told = {excerpt(str(name), limit=_NAME): value for name, value in event.items()}
+    others = [name for name in told if name not in _OWN][:_FIELDS]
+    for budget in _BUDGETS:
+        named = [name for name in told if name in _OWN] + others
+        line = _ENCODER.encode({name: _short(told[name], budget) for name in named})
+        if len(line) <= LINE:
+            return line
+    return _ENCODER.encode({name: _short(told[name], _BUDGETS[-1]) for name in told if name in _OWN})
+
+
+def _short(value: object, budget: int) -> object:
+    """`value` as something that JSON has, in about `budget` bytes."""
+    if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
+        return value
+    return excerpt(value if isinstance(value, str) else repr_text(value), limit=budget)
+
+
+def _fitting(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """The event with each of its fields as long as a person reads."""
+    for name, value in event.items():
+        shown = value if isinstance(value, str) else repr_text(value)
+        if len(shown) > _BUDGETS[0]:
+            event[name] = excerpt(shown, limit=LIMIT if name == "exception" else _BUDGETS[0])
+    return event
+
+
+def _traceback(exc_info: ExcInfo) -> str:
+    return traceback_text(exc_info[1])
 
 
 _NOT_TOLD = MappingProxyType(

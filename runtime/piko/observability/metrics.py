@@ -86,6 +86,10 @@ class Metrics:
             "piko_handlers_abandoned", "Handlers that went on after they were cancelled.", ["job_id"],
             registry=registry,
         )  # fmt: skip
+        self.handler_thread_calls = Gauge(
+            "piko_handler_thread_calls", "Calls of handlers that run in a thread, or wait for one.",
+            registry=registry,
+        )  # fmt: skip
         self.outcomes_pending = Gauge(
             "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
         )
