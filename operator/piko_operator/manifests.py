@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from piko.errors import ManifestError
+from piko.errors import ManifestError, did_you_mean
 from piko.json_object import check_json
+from piko.text import error_text
 from piko_operator.documents import DocumentError, Node, read_documents
 from piko_operator.resources import API_VERSION, MODELS, Manifest
 
@@ -32,7 +33,7 @@ _MOST_SHOWN = 100
 
 # Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
 _OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig)\b")
-_LISTS = {("v1", "List"), *((API_VERSION, f"{kind}List") for kind in MODELS)}
+_LISTS = [["v1", "List"], *([API_VERSION, f"{kind}List"] for kind in MODELS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +115,9 @@ def read_manifests(content: bytes, source: str) -> Contents:
             for path, part in _unfolded(document):
                 _take(part, path, document, source, resources, problems)
     except Exception as error:  # noqa: BLE001 whatever a file does to its reader is that file's problem
-        why = f"it cannot be read: {type(error).__name__}: {error}; please report this as a fault of Piko"
+        why = f"cannot be read: {error_text(error)}; please report this as a fault of Piko"
         problems.append(Problem(source=source, line=None, message=why))
-    return Contents(resources=resources, problems=problems)
+    return Contents(resources=resources, problems=sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def load_manifests(text: str, source: str) -> list[Manifest]:
@@ -144,7 +145,7 @@ def parse_manifest(document: object, where: str) -> Manifest:
 def _unfolded(document: Node) -> Iterator[tuple[tuple[int | str, ...], object]]:
     """The resources of a document: itself, or the items of a `List`, as `kubectl get -o yaml` writes one."""
     value = document.value
-    if isinstance(value, Mapping) and (value.get("apiVersion"), value.get("kind")) in _LISTS:
+    if isinstance(value, Mapping) and [value.get("apiVersion"), value.get("kind")] in _LISTS:
         items = value.get("items")
         if isinstance(items, list):
             yield from ((("items", number), item) for number, item in enumerate(items))
@@ -188,10 +189,11 @@ def _model(document: object) -> type[Manifest]:
         )
     kind, api_version = document.get("kind"), document.get("apiVersion")
     if api_version != API_VERSION or not isinstance(kind, str) or kind not in MODELS:
+        meant = did_you_mean(kind, MODELS) if isinstance(kind, str) and kind not in MODELS else ""
+        remedy = meant or ". Remove the document, or keep it in a folder that Piko does not read"
         raise ManifestError(
             f"apiVersion {_shown(api_version)}, kind {_shown(kind)}; "
-            f"expected apiVersion {API_VERSION} and kind {known}. "
-            "Remove the document, or keep it in a folder that Piko does not read"
+            f"expected apiVersion {API_VERSION} and kind {known}{remedy}"
         )
     return MODELS[kind]
 
@@ -203,24 +205,43 @@ def explain(error: ValidationError) -> list[str]:
 
 def _explained(error: ValidationError) -> list[tuple[tuple[int | str, ...], str]]:
     """Each bad field once, with its place."""
-    found = {_line(item): item["loc"] for item in reversed(error.errors(include_url=False))}
+    model = MODELS.get(error.title)
+    found = {_line(item, model): item["loc"] for item in reversed(error.errors(include_url=False))}
     return [(location, message) for message, location in reversed(found.items())]
 
 
-def _line(item: Any) -> str:
+def _line(item: Any, model: type[Manifest] | None) -> str:
     path = _path(item["loc"])
     message = str(item["msg"]).removeprefix("Value error, ")
     match item["type"]:
         case "missing":
             return f"{path}: missing; it is required, add it"
         case "extra_forbidden":
-            return f"{path}: unknown field; remove it or correct its name (kubectl explain lists the fields)"
+            meant = did_you_mean(str(item["loc"][-1]), _fields(model, item["loc"][:-1]))
+            remedy = meant or "; remove it or correct its name (kubectl explain lists the fields)"
+            return f"{path}: unknown field{remedy}"
         case "literal_error":
             return f"{path}: {_shown(item['input'])}: expected {item['ctx']['expected']}"
         case "model_type" | "dict_type":
             return f"{path}: {_shown(item['input'])}: expected an object"
         case _:
             return f"{path}: {_shown(item['input'])}: {message[:1].lower()}{message[1:]}"
+
+
+def _fields(model: Any, path: Sequence[int | str]) -> list[str]:
+    """The names of the fields at `path`, as they are written."""
+    for step in path:
+        fields = {item.alias or name: item for name, item in model.model_fields.items()} if model else {}
+        if step in fields:  # an index, or the branch of a union, is no field
+            model = next(_models_in(fields[str(step)].annotation), None)
+    return [item.alias or name for name, item in model.model_fields.items()] if model else []
+
+
+def _models_in(annotation: Any) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _models_in(part)
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
+from tests.poisons import POISONS, Poison
 
 BERLIN = ("--timezone", "Europe/Berlin")
 
@@ -143,3 +144,53 @@ def test_validate_asks_the_models_of_an_app(tmp_path: Path) -> None:
         stdin=CONFIG.replace("jobId: nightly", "jobId: x"),
     )
     assert "the app has no job 'x'; it has nightly" in other.out
+
+
+def test_validate_checks_every_document_and_says_where_each_problem_is(tmp_path: Path) -> None:
+    bad = SCHEDULE.replace("30 2 * * *", "30 25 * * *").replace("nightly", "daily")
+    (tmp_path / "jobs.yaml").write_text(
+        f"{bad}---\na: [\n---{CONFIG}---\nkind: PikoSchedule\n---\n{{? [a]: 1}}\n"
+    )
+    answer = piko_here("validate", "-f", "jobs.yaml", "-o", "json", cwd=tmp_path)
+    assert answer.code == NEEDS_ACTION
+    found = [(item["line"], item["valid"], item["kind"]) for item in json.loads(answer.out)]
+    assert found == [
+        (8, False, "PikoSchedule"),
+        (10, False, None),
+        (12, True, "PikoJobConfig"),
+        (19, False, None),
+        (21, False, None),
+    ]
+    assert (
+        "INVALID PikoSchedule daily (jobs.yaml, line 8): spec.schedule: "
+        in piko_here("validate", "-f", "jobs.yaml", cwd=tmp_path).out
+    )
+
+
+def test_validate_says_which_job_of_a_schedule_is_not_registered(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(APP)
+    text = SCHEDULE.replace("jobId: nightly", "jobId: nigtly")
+    answer = piko_here("validate", "-f", "-", "--app", "app", cwd=tmp_path, stdin=text)
+    assert answer.code == NEEDS_ACTION
+    assert "line 6): spec.jobId: the app has no job 'nigtly'; did you mean `nightly`?" in answer.out
+
+
+@pytest.mark.parametrize("poison", POISONS, ids=str)
+def test_validate_has_an_answer_to_every_poison(tmp_path: Path, poison: Poison) -> None:
+    text = f"{CONFIG.replace('{concurrency: 3}', poison.text)}---{SCHEDULE}"
+    answer = piko_here("validate", "-f", "-", cwd=tmp_path, stdin=text)
+    assert answer.code in (OK, NEEDS_ACTION)
+    assert "ok      PikoSchedule nightly" in answer.out
+    assert "fault" not in answer.out
+
+
+def test_a_folder_is_validated_whatever_else_lies_in_it(tmp_path: Path) -> None:
+    (tmp_path / "good.yaml").write_text(SCHEDULE)
+    (tmp_path / "bytes.yaml").write_bytes(b"piko.dev \xff")
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "other.yaml").write_text("a: [")
+    answer = piko_here("validate", "-f", ".", cwd=tmp_path)
+    assert answer.out.endswith("1 valid, 2 not\n")
+    assert "INVALID bytes.yaml, line 1: not UTF-8 text" in answer.out
+    assert "INVALID loop.yaml: cannot be read: Too many levels of symbolic links" in answer.out

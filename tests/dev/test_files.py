@@ -178,7 +178,7 @@ def test_what_cannot_be_read_keeps_what_it_said(tmp_path: Path) -> None:
     reading = files.look()
     assert reading is not None
     assert [item.job_id for item in reading.declared] == ["tick", "load"]
-    assert reading.problems == [f"{folder}/one.yaml: it cannot be read: Input/output error"]
+    assert reading.problems == [f"{folder}/one.yaml: cannot be read: Input/output error"]
 
 
 def test_what_it_keeps_is_its_users_alone(tmp_path: Path) -> None:

@@ -21,12 +21,12 @@ def yaml_documents(text: str) -> Iterator[Node | DocumentError]:
     """Each document of `text` that is not empty, or why it cannot be read."""
     budget = Budget()
     for line, piece in _pieces(text):
+        left = budget.left
         try:
             node = _Composer(budget=budget, before=line - 1).compose(piece)
         except DocumentError as error:
+            budget.left = left  # nothing of it is kept
             yield error
-            if budget.spent:
-                return
         else:
             if node is not None and node.value is not None:
                 yield node

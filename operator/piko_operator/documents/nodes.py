@@ -56,10 +56,6 @@ class Budget:
 
     left: int = MOST_VALUES
 
-    @property
-    def spent(self) -> bool:
-        return self.left < 0
-
     def take(self, count: int, line: int) -> None:
         """Raises `DocumentError` where there are too many."""
         self.left -= count

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_json, with_database
-from piko.errors import ScheduleError
+from piko.errors import ScheduleError, did_you_mean
+from piko.text import listed
 
 if TYPE_CHECKING:
     from piko_operator.manifests import Placed, Problem
@@ -151,7 +152,8 @@ def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Probl
 
 def _unregistered(job_id: str, known: _Known) -> str | None:
     if known.models is not None and job_id not in known.models:
-        return f"the app has no job {job_id!r}; it has {', '.join(sorted(known.models)) or 'none'}"
+        there_are = f"; it has {listed(sorted(known.models)) or 'none'}"
+        return f"the app has no job {job_id!r}{did_you_mean(job_id, known.models) or there_are}"
     if known.models is None and known.schemas is not None and job_id not in known.schemas:
         return f"no replica has registered {job_id!r}, so nothing would run it"
     return None

@@ -7,19 +7,13 @@ all the same. So does a file that held resources and now holds none: it is broke
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from piko.errors import DiscoveryError, ManifestError
-from piko_operator.manifests import load_manifests
+from piko.errors import DiscoveryError
+from piko_operator.manifests import SUFFIXES, is_ours, read_bytes, read_manifests
 from piko_operator.resources import Manifest
-
-_SUFFIXES = (".yaml", ".yml")
-
-# Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
-OURS = re.compile(r"piko\.dev|\bPiko(Schedule|JobConfig)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +52,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """The YAML files of the folder: texts that speak of resources, files that do not, what cannot be read."""
+    """The files of the folder: contents that speak of resources, files that do not, what cannot be read."""
 
-    texts: Mapping[str, str]
+    contents: Mapping[str, bytes]
     silent: frozenset[str]
     unread: Mapping[str, str]
 
+    @property
+    def names(self) -> frozenset[str]:
+        return self.silent.union(self.contents, self.unread)
+
 
 class ResourceFiles:
-    """Looks into the `*.yaml` and `*.yml` of `folder`."""
+    """Looks into the `*.yaml`, `*.yml` and `*.json` of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -77,7 +75,7 @@ class ResourceFiles:
     def first(self) -> Reading:
         """What the folder says at the start. Raises `DiscoveryError` where it has no resource file."""
         found = self._read()
-        if not found.texts and not found.unread:
+        if not found.contents and not found.unread:
             others = ", ".join(sorted(found.silent)) or "no YAML at all"
             raise DiscoveryError(
                 f"{self._folder}: no resource file found (looked into: {others}); expected a *.yaml with "
@@ -95,44 +93,52 @@ class ResourceFiles:
 
     def _take(self, found: _Found) -> Reading:
         self._taken = found
-        problems = [f"{self._folder / file}: it cannot be read: {why}" for file, why in found.unread.items()]
-        for file in self._good.keys() - found.texts.keys() - found.unread.keys():
+        problems = [f"{self._folder / file}: cannot be read: {why}" for file, why in found.unread.items()]
+        for file in self._good.keys() - found.contents.keys() - found.unread.keys():
             del self._good[file]
-        for file, text in sorted(found.texts.items()):
-            try:
-                resources = load_manifests(text, str(self._folder / file))
-            except ManifestError as error:
-                problems.append(str(error))
-            else:
-                self._good[file] = [Declared(file=file, resource=resource) for resource in resources]
+        for file, content in sorted(found.contents.items()):
+            said = read_manifests(content, str(self._folder / file))
+            problems.extend(map(str, said.problems))
+            if not said.problems:
+                self._good[file] = [Declared(file=file, resource=item.resource) for item in said.resources]
         declared, doubles = _without_doubles(
             [item for file in sorted(self._good) for item in self._good[file]]
         )
         return Reading(
             declared=declared,
             problems=[*problems, *doubles],
-            unknown=frozenset({*found.texts, *found.unread} - self._good.keys()),
+            unknown=frozenset({*found.contents, *found.unread} - self._good.keys()),
             silent=found.silent.union(file for file, resources in self._good.items() if not resources),
         )
 
     def _read(self) -> _Found:
-        texts, silent, unread = {}, set(), {}
-        for path in self._paths():
+        contents, silent, unread = {}, set(), {}
+        try:
+            paths = self._paths()
+        except OSError as error:  # nothing can be said of any file; each keeps what it said
+            names = self._seen.names if self._seen else frozenset([""])
+            why = f"the folder cannot be read: {error.strerror or error}"
+            return _Found(contents={}, silent=frozenset(), unread=dict.fromkeys(sorted(names), why))
+        for path in paths:
             try:
-                text = path.read_text(encoding="utf-8", errors="replace")
+                content = read_bytes(path)
             except FileNotFoundError:  # it is being replaced just now: the next look tells
                 continue
             except OSError as error:
                 unread[path.name] = error.strerror or str(error)
                 continue
-            if OURS.search(text):
-                texts[path.name] = text
+            if is_ours(content):
+                contents[path.name] = content
             else:
                 silent.add(path.name)
-        return _Found(texts=texts, silent=frozenset(silent), unread=unread)
+        return _Found(contents=contents, silent=frozenset(silent), unread=unread)
 
     def _paths(self) -> list[Path]:
-        return [path for path in self._folder.iterdir() if path.suffix in _SUFFIXES and path.is_file()]
+        return [
+            path
+            for path in self._folder.iterdir()
+            if path.suffix in SUFFIXES and (path.is_file() or (path.is_symlink() and not path.is_dir()))
+        ]
 
 
 def _without_doubles(declared: Sequence[Declared]) -> tuple[list[Declared], list[str]]:
