@@ -17,11 +17,13 @@ from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import PikoError, SettingsError
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
+from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
 from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
 
 PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
-_PAGE = 500
+_PAGE = 100
+"""Resources in one answer, of which each may have more than a megabyte."""
 _AT_ONCE = 16
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -174,7 +176,7 @@ class Cluster:
                     _preload_content=False,
                     _request_timeout=self._timeout_s,
                 )
-                text = await response.text()
+                text = await response.read()
         except ApiException as error:
             raise ClusterError(
                 f"{method} {path}: {error.status} {error.reason}", status=error.status or 0
@@ -183,7 +185,7 @@ class Cluster:
             raise ClusterError(f"{method} {path}: {type(error).__name__} {error}", status=0) from error
         if response.status >= 300:
             raise ClusterError(f"{method} {path}: {response.status} {_reason(text)}", status=response.status)
-        return json.loads(text)
+        return read_answer(text)
 
 
 def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -> str:
@@ -191,8 +193,8 @@ def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -
     return api_path("apis", GROUP, VERSION, *scope, PLURALS[kind], *(() if name is None else (name,)))
 
 
-def _reason(text: str) -> str:
+def _reason(text: bytes) -> str:
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text[:200]
+        return text[:200].decode(errors="replace")

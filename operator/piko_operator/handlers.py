@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import kopf
 
+from piko_operator.nesting import ShallowResponse
 from piko_operator.resources import GROUP, VERSION
 
 Observer = Callable[[Mapping[str, Any], bool], None]
@@ -29,15 +31,16 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
         settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=prefix, v1=False)
         settings.posting.enabled = False
         settings.scanning.disabled = True
-        settings.watching.chunk_size = 500
+        settings.watching.chunk_size = 100
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
         settings.networking.request_timeout = 10
         settings.queueing.worker_limit = None  # a limit below the number of objects stops the start for good
 
     @kopf.on.login(registry=registry)
-    async def log_in(**arguments: Any) -> kopf.ConnectionInfo | None:
-        return await kopf.login_via_async_client(**arguments)
+    async def log_in(**arguments: Any) -> kopf.AiohttpSession | None:
+        found = await kopf.login_via_async_client(**arguments)
+        return None if found is None else _session(found)
 
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
@@ -45,3 +48,21 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
         observe(dict(body), type == "DELETED")
 
     return registry
+
+
+def _session(found: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+    """As kopf makes it, but for resources that nest too deep for kopf; kopf closes it."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
+        headers=found.as_http_headers(),
+        proxy=found.proxy_url,
+        trust_env=found.trust_env,
+        response_class=ShallowResponse,
+    )
+    return kopf.AiohttpSession(
+        server=found.server,
+        default_namespace=found.default_namespace,
+        expiration=found.expiration,
+        priority=found.priority,
+        aiohttp_session=session,
+    )

@@ -18,7 +18,7 @@ from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
 
 _ACCOUNT = "operator"
-_RULES = [
+RULES: list[dict[str, Any]] = [
     {
         "apiGroups": ["piko.dev"],
         "resources": ["pikoschedules", "pikojobconfigs"],
@@ -106,7 +106,7 @@ def grant(control_plane: ControlPlane, namespace: str, rules: list[dict[str, Any
 def make_world(
     crds: ControlPlane, namespace: str, piko_process: PikoProcessFactory
 ) -> Callable[[TestDatabase], World]:
-    grant(crds, namespace, _RULES, name="piko-operator")
+    grant(crds, namespace, RULES, name="piko-operator")
     kubeconfig = crds.service_account_kubeconfig(namespace, _ACCOUNT)
 
     def make(database: TestDatabase) -> World:

@@ -39,9 +39,9 @@ class Team:
             "apply", "--server-side", "--validate=false", "-f", "-", stdin=json.dumps(items), check=check
         )
 
-    def put_secret(self, name: str, **data: str) -> None:
-        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-        self.apply(body)
+
+def secret(name: str, **data: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
 
 
 def resource(kind: str, name: str, **spec: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from kubernetes_asyncio.config import load_kube_config
 from piko.clock import SystemClock
 from piko_operator.cluster import Cluster, ClusterError
 from tests.harness.control_plane import ControlPlane
-from tests.operator.tenants import Team, bind, resource, team_of, unbind
+from tests.operator.tenants import Team, bind, resource, secret, team_of, unbind
 
 _READ = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
 
@@ -43,8 +43,8 @@ NAMES = [
 @pytest.fixture(scope="module")
 def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
     with team_of(crds) as a, team_of(crds) as b:
-        a.put_secret("alice", k='{"mine": "of a"}')
-        b.put_secret("bob", k='{"mine": "of b"}')
+        a.apply(secret("alice", k='{"mine": "of a"}'))
+        b.apply(secret("bob", k='{"mine": "of b"}'))
         yield a, b
 
 
