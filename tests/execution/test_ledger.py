@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from piko.core.types import RunState
+from piko.execution import backlog
 from piko.execution.ledger import Ledger
+from piko.execution.recovery import Recovery
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
+from piko.store.instances import InstanceFence, InstanceStore
 from piko.store.leases import Fence
 from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome
@@ -27,6 +30,7 @@ from tests.store.making import (
     count,
     lead,
     make_batch,
+    make_instance,
     make_outcome,
     make_run,
     make_window_run,
@@ -34,6 +38,7 @@ from tests.store.making import (
     opened,
     schedule_windows,
 )
+from tests.store.poison import WORDS, refusing
 
 
 class Bench:
@@ -42,6 +47,7 @@ class Bench:
     def __init__(self, database: Database, folder: Path, **values: Any) -> None:
         self.recorded: list[list[Outcome]] = []
         self.refused: list[tuple[list[Outcome], Fence]] = []
+        self.settled: list[tuple[set[str], dict[str, str]]] = []
         self.metrics = Metrics()
         self.runs = RunStore(database=database)
         self.ledger = Ledger(
@@ -50,6 +56,7 @@ class Bench:
             metrics=self.metrics,
             recorded=self.recorded.append,
             refused=lambda outcomes, fence: self.refused.append((outcomes, fence)),
+            settled=lambda taken, refused: self.settled.append((taken, refused)),
             **values,
         )
 
@@ -63,9 +70,12 @@ class Bench:
         for outcome in outcomes:
             self.ledger.put(outcome, fence)
 
-    async def flush(self) -> None:
-        async with asyncio.timeout(10):
+    async def flushed(self) -> None:
+        async with asyncio.timeout(30):
             await self.ledger.flushed()
+
+    async def flush(self) -> None:
+        await self.flushed()
         assert len(self.ledger) == 0
 
     def ended(self, state: RunState) -> float:
@@ -199,3 +209,62 @@ async def test_outcomes_whose_commit_is_cut_off_are_written_once(
         assert way.cuts == 1
         assert bench.recorded == [outcomes]
         assert bench.ended(RunState.SUCCESS) == 3
+
+
+async def test_what_the_database_refuses_of_one_job_is_set_aside_and_the_others_are_written(
+    bench: tuple[Bench, Database], emptied_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "_ASIDE_S", 0.3)
+    made, database = bench
+    fence = await lead(database)
+    runs = [make_run(number, job_id=f"job-{number}") for number in range(30)]
+    bad = make_run(99, job_id="bad")
+    await made.runs.claim(make_batch(*runs[:10], bad, *runs[10:]), fence, now=NOW)
+    async with refusing(emptied_database, "UPDATE", "job_run"):
+        made.put([make_outcome(run) for run in (*runs[:10], bad, *runs[10:])], fence)
+        await made.flushed()
+        assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 30
+        assert {outcome.run.job_id for batch in made.recorded for outcome in batch} == {
+            run.job_id for run in runs
+        }
+        assert len(made.ledger) == 1
+        assert made.ledger.run_ids == {bad.run_id}
+        taken, refused = made.settled[0]
+        assert (taken, set(refused)) == (set(), {"bad"})
+        assert WORDS in refused["bad"]
+        later = make_run(100, job_id="job-0")
+        await made.runs.claim(make_batch(later), fence, now=NOW)
+        made.put([make_outcome(later)], fence)
+        await wait_until_async(lambda: _ended(emptied_database, later.run_id), timeout=10, what="another job")
+
+    await wait_until_async(lambda: _ended(emptied_database, bad.run_id), timeout=10, what="what was refused")
+    await wait_until_async(lambda: _settled(made), timeout=10, what="the word that it is taken again")
+    assert len(made.ledger) == 0
+
+
+async def test_a_stop_leaves_on_disk_what_the_database_refuses_and_the_next_start_records_it(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    async with opened(emptied_database) as database:
+        async with refusing(emptied_database, "UPDATE", "job_run"):
+            async with working(database, tmp_path) as made:
+                fence = await lead(database)
+                await InstanceStore(database=database).beat(make_instance())
+                good, bad = make_run(1, job_id="good"), make_run(2, job_id="bad")
+                await made.runs.claim(make_batch(good, bad), fence, now=NOW)
+                title = InstanceFence(instance_id="one", epoch=fence.epoch)
+                made.ledger.put(make_outcome(good), title)
+                made.ledger.put(make_outcome(bad), title)
+                await made.flushed()
+            await Recovery(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+            assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 1
+        await Recovery(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+    assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 2
+
+
+async def _ended(database: TestDatabase, run_id: str) -> bool:
+    return await count(database, "job_run", f"run_id = '{run_id}' AND state = 'SUCCESS'") == 1
+
+
+async def _settled(made: Bench) -> bool:
+    return ({"bad"}, {}) in made.settled

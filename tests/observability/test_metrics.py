@@ -51,6 +51,7 @@ NAMES = {
     "piko_persistence_spilled_total": "counter",
     "piko_reconcile_duration_seconds": "histogram",
     "piko_reconcile_total": "counter",
+    "piko_rows_refused_total": "counter",
     "piko_runs_pruned_total": "counter",
     "piko_runs_queued": "gauge",
 }
@@ -69,6 +70,7 @@ LABELS = {
     "piko_leader_status": {"host"},
     "piko_part_restarts_total": {"part"},
     "piko_reconcile_total": {"outcome"},
+    "piko_rows_refused_total": {"what"},
 }
 
 
@@ -77,6 +79,7 @@ def used() -> Metrics:
     metrics = Metrics()
     metrics.job_runs.labels("job", "SUCCESS").inc()
     metrics.job_missed.labels("job", "misfire").inc(3)
+    metrics.rows_refused.labels("a claim").inc()
     metrics.reconciles.labels("ok").inc()
     metrics.leader.labels("here").set(1)
     metrics.db_errors.labels("ledger").inc()

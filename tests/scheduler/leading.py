@@ -139,8 +139,7 @@ class Leader:
         if not draft.states:
             return 0
         won = self._written(draft)
-        for run_id in draft.replaced:
-            self.replaced.append(run_id)
+        self.replaced.extend(run.run_id for run in draft.replaced)
         for run in draft.superseded:
             self._record(
                 Outcome(

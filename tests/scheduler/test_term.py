@@ -249,7 +249,7 @@ def test_replace_cancels_the_running_one_and_starts_when_it_has_ended() -> None:
     leader = Leader(row(overlap_policy="replace"))
     (first,) = leader.tick(at("12:00:10"))
     assert leader.tick(at("12:00:20")) == []
-    assert leader.draft.replaced == [first.run_id]
+    assert leader.draft.replaced == [first]
 
     leader.end(first, RunState.CANCELLED, at("12:00:21"))
     assert times(leader.tick(at("12:00:21"))) == [at("12:00:20")]

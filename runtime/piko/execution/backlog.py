@@ -4,6 +4,9 @@ In good times nothing touches the disk. When the database is away, what is pendi
 that it outlives this process; and beyond `bound` outcomes it is there alone. The order stays: `at hand` comes
 first, then what is on disk alone, then what arrived behind that and has yet to get there.
 
+What the database refuses of one job is set aside, and is at hand again after a pause; everything else goes
+on.
+
 Where the disk refuses, memory is all there is. Then `failing` says why, and at `bound` the backlog is `full`:
 who could start new runs has to leave it.
 """
@@ -16,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from piko.clock import Clock, SystemClock
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -27,6 +31,8 @@ _CHUNK = 500
 _PATIENCE_S = 2.0
 _AGAIN_S = 1.0
 _CLOSE_S = 5.0
+_ASIDE_S = 5.0
+_LONGEST_ASIDE_S = 300.0
 
 log = get_logger(__name__)
 
@@ -39,17 +45,26 @@ class Pending:
     fence: OutcomeFence
     number: int | None = None
     written: bool = False
+    refusals: int = 0
+    """How often the database has refused it."""
+    again_at: float = 0.0
+    """When to try again, on the monotonic clock, where it was refused."""
 
 
 class Backlog:
     """What a ledger has yet to write."""
 
-    def __init__(self, *, spool: OutcomeSpool, metrics: Metrics, bound: int = BOUND) -> None:
+    def __init__(
+        self, *, spool: OutcomeSpool, metrics: Metrics, clock: Clock | None = None, bound: int = BOUND
+    ) -> None:
         self._spool = spool
+        self._clock = clock or SystemClock()
         self._metrics = metrics
         self._bound = bound
         self._at_hand: deque[Pending] = deque()
         self._behind: deque[Pending] = deque()
+        self._aside: list[Pending] = []
+        """Refused by the database, each for a while."""
         self._on_disk: dict[int, str] = {}
         """On disk alone: the run of each number."""
         self._read_to = 0
@@ -65,7 +80,7 @@ class Backlog:
 
     @property
     def _in_memory(self) -> int:
-        return len(self._at_hand) + len(self._behind)
+        return len(self._at_hand) + len(self._behind) + len(self._aside)
 
     @property
     def full(self) -> bool:
@@ -75,7 +90,7 @@ class Backlog:
     @property
     def run_ids(self) -> set[str]:
         """Runs whose end is not written yet."""
-        found = {item.outcome.run.run_id for item in (*self._at_hand, *self._behind)}
+        found = {item.outcome.run.run_id for item in (*self._at_hand, *self._behind, *self._aside)}
         return found.union(self._on_disk.values())
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
@@ -89,7 +104,8 @@ class Backlog:
     # ---- to the database --------------------------------------------------------------------------
 
     async def refill(self) -> bool:
-        """Have something at hand, if there is anything."""
+        """Have something at hand, if there is anything that is to be written now."""
+        self._take_back()
         while not self._at_hand and (self._on_disk or self._behind):
             if not self._on_disk:
                 while self._behind and len(self._at_hand) < self._bound:
@@ -114,6 +130,30 @@ class Backlog:
                 log.error("outcomes_lost", runs=sorted(self._on_disk.values()), path=str(self._spool.path))
                 self._on_disk.clear()
         return bool(self._at_hand)
+
+    def _take_back(self) -> None:
+        """Have at hand again what was set aside for long enough."""
+        if not self._aside:
+            return
+        moment = self._clock.monotonic()
+        self._at_hand.extend(item for item in self._aside if item.again_at <= moment)
+        self._aside = [item for item in self._aside if item.again_at > moment]
+
+    def until_again(self) -> float | None:
+        """Seconds until something that was set aside is to be tried again."""
+        if not self._aside:
+            return None
+        return max(min(item.again_at for item in self._aside) - self._clock.monotonic(), 0.0)
+
+    def set_aside(self, batch: list[Pending]) -> None:
+        """The database has refused `batch`: its jobs' trouble, and no one else's."""
+        self._away = False
+        moment, refused = self._clock.monotonic(), {id(item) for item in batch}
+        for item in batch:
+            item.refusals += 1
+            item.again_at = moment + min(_ASIDE_S * 2 ** min(item.refusals - 1, 10), _LONGEST_ASIDE_S)
+        self._at_hand = deque(item for item in self._at_hand if id(item) not in refused)
+        self._aside.extend(batch)
 
     def next_batch(self, most: int) -> tuple[OutcomeFence, list[Pending]]:
         """What is written next: of one title, and of each run what was told first."""
@@ -172,7 +212,7 @@ class Backlog:
         """What has to get to disk, in order: so that numbers grow as outcomes came."""
         if not (self._away or self._behind):
             return []
-        return [item for item in (*self._at_hand, *self._behind) if item.number is None]
+        return [item for item in (*self._aside, *self._at_hand, *self._behind) if item.number is None]
 
     async def _put_next(self) -> None:
         items = self._to_keep()[:_CHUNK]
@@ -216,7 +256,8 @@ class Backlog:
         except (SpoolError, TimeoutError) as error:
             runs = [item.outcome.run.run_id for item in self._to_keep()]
             log.error("outcomes_lost", runs=runs, error=str(error) or "the disk does not answer")
-        if left := sum(item.number is not None for item in self._at_hand) + len(self._on_disk):
+        here = (*self._aside, *self._at_hand)
+        if left := sum(item.number is not None for item in here) + len(self._on_disk):
             log.warning("outcomes_left_on_disk", outcomes=left, path=str(self._spool.path))
         try:
             await self._spool.close()

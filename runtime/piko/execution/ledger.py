@@ -3,20 +3,23 @@
 They are written in batches that form by themselves: what arrives while one batch is being written is the
 next. Where the database is away they are kept, in memory and on disk, and written when it returns; where
 another replica took the leadership away by then, the fence refuses them and they are dropped, for the new
-leader judges those runs.
+leader judges those runs. Where the database refuses those of one job, they are set aside for a while, and the
+others are written.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
-from piko.execution.backlog import BOUND, Backlog
+from piko.execution.backlog import BOUND, Backlog, Pending
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.store.isolation import Written, write_isolated
 from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
@@ -28,7 +31,11 @@ log = get_logger(__name__)
 
 
 class Ledger:
-    """Writes outcomes; `recorded` and `refused` hear of each batch. `bound`: so many are kept in memory."""
+    """Writes outcomes; `recorded` and `refused` hear of each batch. `bound`: so many are kept in memory.
+
+    `settled` hears of jobs of which the database takes outcomes that it had refused, and of those of which it
+    refuses some, with its words.
+    """
 
     name = "ledger"
 
@@ -40,12 +47,14 @@ class Ledger:
         metrics: Metrics,
         recorded: Callable[[list[Outcome]], None],
         refused: Callable[[list[Outcome], OutcomeFence], None],
+        settled: Callable[[set[str], dict[str, str]], None],
         bound: int = BOUND,
     ) -> None:
         self._runs = runs
         self._metrics = metrics
         self._recorded = recorded
         self._refused = refused
+        self._settled = settled
         self._backlog = Backlog(spool=spool, metrics=metrics, bound=bound)
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -84,13 +93,14 @@ class Ledger:
             if not await self._backlog.refill():
                 self._idle.set()
                 self._arrived.clear()
-                await self._arrived.wait()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._backlog.until_again()):
+                        await self._arrived.wait()
                 continue
             fence, pending = self._backlog.next_batch(_BATCH)
-            batch = [item.outcome for item in pending]
             try:
                 with self._backlog.watched():
-                    told = await self._runs.finish(batch, fence)
+                    written = await self._write(pending, fence)
             except DatabaseUnavailableError as error:
                 self._metrics.db_errors.labels(self.name).inc()
                 self._backlog.database_is_away()
@@ -98,19 +108,46 @@ class Ledger:
                 await asyncio.sleep(_PAUSE_S)
                 continue
             except FencedError as error:
+                batch = [item.outcome for item in pending]
                 self._backlog.written(pending)
                 log.error(
                     "outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error)
                 )
                 self._refused(batch, fence)
                 continue
-            self._backlog.written(pending)
-            self._recorded(
-                [
-                    self._count(outcome) if outcome.run.run_id in told else _without_effect(outcome)
-                    for outcome in batch
-                ]
-            )
+            self._settle(pending, written)
+
+    async def _write(self, pending: list[Pending], fence: OutcomeFence) -> Written[set[str]]:
+        """Write what the database takes of `pending`."""
+        batch = [item.outcome for item in pending]
+        return await write_isolated(
+            lambda jobs: self._runs.finish(
+                batch if jobs is None else [item for item in batch if item.run.job_id in jobs], fence
+            ),
+            jobs=lambda: [outcome.run.job_id for outcome in batch],
+            suspects={item.outcome.run.job_id for item in pending if item.refusals},
+        )
+
+    def _settle(self, pending: list[Pending], written: Written[set[str]]) -> None:
+        """Take note of what was written, and of what was refused."""
+        done = [item for item in pending if item.outcome.run.job_id not in written.refused]
+        if written.refused:
+            self._backlog.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])
+        taken_again = {item.outcome.run.job_id for item in done if item.refusals}
+        if written.refused or taken_again:
+            self._settled(taken_again, written.refused)
+        if not done:
+            return
+        self._backlog.written(done)
+        told = set().union(*written.results)
+        self._recorded(
+            [
+                self._count(item.outcome)
+                if item.outcome.run.run_id in told
+                else _without_effect(item.outcome)
+                for item in done
+            ]
+        )
 
     async def close(self) -> None:
         """Leave on disk what is not written, after `run` has ended."""

@@ -2,7 +2,8 @@
 
 This comes before a replica does anything else: a leader gives up the runs of instances that are gone, and
 what has been given up keeps that end. Whether an outcome still counts is the database's to say, as it is for
-the living: the run has no other end, is that instance's still, and its title was not taken away.
+the living: the run has no other end, is that instance's still, and its title was not taken away. What the
+database refuses of one job stays in its file, and the others are recorded.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from piko.execution.ledger import count_end
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.instances import InstanceFence
-from piko.store.outcome_spool import Account, OutcomeSpool, left_behind
+from piko.store.isolation import write_isolated
+from piko.store.outcome_spool import Account, KeptOutcome, OutcomeSpool, left_behind
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
 
@@ -65,17 +67,19 @@ class Recovery:
                     log.error("outcome_unreadable", path=str(spool.path), body=item.body)
                 else:
                     readable.append(item.account)
+            refused: set[str] = set()
             for fence, group in groupby(readable, key=lambda item: item.fence):
-                found.update(await self._record([item.outcome for item in group], fence))
-            await spool.remove([item.number for item in kept])
+                found.update(await self._record([item.outcome for item in group], fence, refused))
+            await spool.remove([item.number for item in kept if _job_of(item) not in refused])
             last = kept[-1].number
         for how, number in found.items():
             self._metrics.outcomes_recovered.labels(how).inc(number)
         if found:
             log.warning("outcomes_recovered", path=str(spool.path), **found)
 
-    async def _record(self, outcomes: list[Outcome], fence: OutcomeFence) -> Counter[str]:
-        """Record what still counts; how many did and did not."""
+    async def _record(self, outcomes: list[Outcome], fence: OutcomeFence, refused: set[str]) -> Counter[str]:
+        """Record what still counts; how many did and did not. Jobs of which the database refuses it get into
+        `refused`."""
         if not isinstance(fence, InstanceFence):  # a leader's word: who leads next has its own
             return Counter(superseded=len(outcomes))
         first: dict[str, Outcome] = {}
@@ -86,12 +90,26 @@ class Recovery:
         told: set[str] = set()
         if open_ends:
             try:
-                told = await self._runs.finish(open_ends, fence)
+                written = await write_isolated(
+                    lambda jobs: self._runs.finish(
+                        open_ends
+                        if jobs is None
+                        else [item for item in open_ends if item.run.job_id in jobs],
+                        fence,
+                    ),
+                    jobs=lambda: [item.run.job_id for item in open_ends],
+                )
+                told = set().union(*written.results)
+                refused.update(written.refused)
+                for job_id, why in written.refused.items():
+                    log.error("outcome_not_recovered", job_id=job_id, why=why)
             except FencedError as error:
                 log.warning(
                     "outcomes_refused", runs=[item.run.run_id for item in open_ends], error=str(error)
                 )
         for outcome in first.values():
+            if outcome.run.job_id in refused:  # it stays in the file, for the next start
+                continue
             run_id, row = outcome.run.run_id, states.get(outcome.run.run_id)
             if run_id in told:
                 count_end(self._metrics, outcome)
@@ -103,4 +121,9 @@ class Recovery:
                     state=outcome.state.value,
                     row="is not there" if row is None else row.value,
                 )
-        return Counter(recorded=len(told), superseded=len(outcomes) - len(told))
+        kept = sum(outcome.run.job_id in refused for outcome in outcomes)
+        return Counter(recorded=len(told), refused=kept, superseded=len(outcomes) - len(told) - kept)
+
+
+def _job_of(item: KeptOutcome) -> str | None:
+    return None if item.account is None else item.account.outcome.run.job_id

@@ -73,6 +73,10 @@ class Metrics:
         self.job_missed = Counter(
             "piko_job_missed", "Due instants that did not run.", ["job_id", "reason"], registry=registry
         )
+        self.rows_refused = Counter(
+            "piko_rows_refused", "Writes of one job that the database refused; the job is held back.",
+            ["what"], registry=registry,
+        )  # fmt: skip
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
         self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
         self.loop_blocked = Counter(

@@ -96,6 +96,10 @@ class BackfillAccount:
         runs = (*self.progress.waiting.values(), *self.progress.running.values())
         return [run for run in runs if run.backfill_id not in self._open]
 
+    def job_of(self, backfill_id: str) -> str:
+        """The job that an open request is for."""
+        return self._open[backfill_id].job_id
+
     def asked_for(self) -> Iterator[tuple[str, DataInterval]]:
         """Which data of which job the open requests run again."""
         for request in self._open.values():
@@ -144,8 +148,8 @@ class BackfillAccount:
         if job is None:
             verdict = self._plan.verdicts.get(request.job_id)
             return "the job has no row in scheduled_job" if verdict is None else verdict.message
-        if (lacking := term.lacks_config(job, now)) is not None:
-            return lacking
+        if (why := term.holds_back(job, now)) is not None:
+            return why
         in_progress = self._in_progress(request)
         for run in sorted(in_progress, key=lambda item: item.scheduled_time):
             if run.run_id in self.progress.waiting and (run.not_before is None or run.not_before <= now):

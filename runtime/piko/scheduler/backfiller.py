@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from piko.clock import Clock
 from piko.scheduler.backfill import BackfillAccount
@@ -12,23 +12,15 @@ from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.progress import Progress
 from piko.scheduler.term import Term
-from piko.store.backfills import BackfillStore
-from piko.store.leases import Fence
+from piko.scheduler.writes import Writes
+from piko.store.backfills import BackfillStore, Step
 from piko.store.run_rows import Run
-
-T = TypeVar("T")
-
-
-class Insist(Protocol):
-    """Makes a call until the database answers or leadership ends."""
-
-    async def __call__(self, fence: Fence, call: Callable[[], Awaitable[T]]) -> T: ...
 
 
 class Begin(Protocol):
-    """Lets queued runs start, here or elsewhere; the run ids that were still queued."""
+    """Lets queued runs start, here or elsewhere: those that could be, and the ids that were still queued."""
 
-    async def __call__(self, runs: Sequence[Run], fence: Fence, now: datetime) -> set[str]: ...
+    async def __call__(self, runs: Sequence[Run], now: datetime) -> tuple[Sequence[Run], set[str]]: ...
 
 
 def split(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
@@ -52,7 +44,6 @@ class Backfiller:
         placement: Placement,
         begin: Begin,
         new_id: Callable[[], str],
-        insist: Insist,
     ) -> None:
         self._plan = plan
         self._requests = requests
@@ -60,24 +51,25 @@ class Backfiller:
         self._placement = placement
         self._begin = begin
         self._new_id = new_id
-        self._insist = insist
+        self._writes: Writes
         self.account = self._new_account()
 
     @property
     def progress(self) -> Progress:
         return self.account.progress
 
-    async def begin(self, term: Term, *, running: Iterable[Run], queued: Iterable[Run]) -> None:
+    async def begin(self, writes: Writes, *, running: Iterable[Run], queued: Iterable[Run]) -> None:
         """A new term: nothing that an earlier one knew counts."""
+        self._writes = writes
         self.account = self._new_account()
-        term.beside = self.progress.running
+        writes.term.beside = self.progress.running
         self.account.hold(running)
         self.progress.enqueue(queued)
-        self.account.observe(await self._insist(term.fence, self._requests.open))
+        self.account.observe(await writes.insist(self._requests.open))
 
-    async def look(self, fence: Fence) -> list[Run]:
+    async def look(self) -> list[Run]:
         """See how the requests stand; the runs of those that were cancelled."""
-        self.account.observe(await self._insist(fence, self._requests.open))
+        self.account.observe(await self._writes.insist(self._requests.open))
         return self.account.orphans()
 
     async def advance(self, term: Term) -> Sequence[Run]:
@@ -88,17 +80,39 @@ class Backfiller:
         draft = account.due(term, now)
         starting: list[Run] = []
         if draft.steps:
-            won = await self._insist(
-                term.fence, lambda: self._requests.claim(draft.steps, term.fence, now=now)
-            )
-            starting.extend(account.claimed(draft.steps, won))
+            starting.extend(account.claimed(*await self._claim(draft.steps, now)))
         if draft.retries:
-            begun = await self._insist(term.fence, lambda: self._begin(draft.retries, term.fence, now))
-            starting.extend(account.started(draft.retries, begun))
+            starting.extend(account.started(*await self._begin(draft.retries, now)))
         if draft.messages:
-            await self._insist(term.fence, lambda: self._requests.explain(draft.messages, term.fence))
-            account.explained(draft.messages)
+            account.explained(await self._explain(draft.messages))
         return starting
+
+    async def _claim(self, steps: Sequence[Step], now: datetime) -> tuple[Sequence[Step], dict[str, Run]]:
+        """Claim `steps`; those that were not refused, and of these the runs that are ours."""
+        written = await self._writes.isolated(
+            "a claim of a backfill",
+            lambda jobs: self._requests.claim(
+                [step for step in steps if jobs is None or step.job_id in jobs],
+                self._writes.term.fence,
+                now=now,
+            ),
+            jobs=lambda: [step.job_id for step in steps],
+        )
+        tried = [step for step in steps if step.job_id not in written.refused]
+        return tried, {run_id: run for won in written.results for run_id, run in won.items()}
+
+    async def _explain(self, messages: Mapping[str, str | None]) -> dict[str, str | None]:
+        """Write why requests wait; what was not refused."""
+        jobs_of = {backfill_id: self.account.job_of(backfill_id) for backfill_id in messages}
+        written = await self._writes.isolated(
+            "the message of a backfill",
+            lambda jobs: self._requests.explain(
+                {key: text for key, text in messages.items() if jobs is None or jobs_of[key] in jobs},
+                self._writes.term.fence,
+            ),
+            jobs=jobs_of.values,
+        )
+        return {key: text for key, text in messages.items() if jobs_of[key] not in written.refused}
 
     def _new_account(self) -> BackfillAccount:
         return BackfillAccount(plan=self._plan, placement=self._placement, new_id=self._new_id)

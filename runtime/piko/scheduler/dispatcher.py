@@ -29,6 +29,7 @@ from piko.scheduler.configs import ConfigBook
 from piko.scheduler.placement import Anywhere, Here, Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
+from piko.scheduler.writes import Writes
 from piko.settings import Settings
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
@@ -37,9 +38,10 @@ from piko.store.leases import Fence
 from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence, Run
 from piko.store.runs import RunStore
-from piko.store.states import JobState, StateStore
+from piko.store.states import StateStore
 
 _AGAIN_S = 0.5
+_OUTCOME = "the end of a run"
 _CANCELLED = "its backfill was cancelled"
 _ADOPTED = 250
 """Rows that are adopted together."""
@@ -87,6 +89,8 @@ class Dispatcher:
         self._metrics = metrics
         self._settings = settings
         self._term: Term | None = None
+        self._writes: Writes
+        """Of the term."""
         self._term_began = 0.0
         self._claiming = asyncio.Lock()
         self._new_id = Ids(clock).new
@@ -103,7 +107,6 @@ class Dispatcher:
             begin=self._begin_queued,
             new_id=self._new_id,
             clock=clock,
-            insist=self._insist,
         )
         self.offered = asyncio.Event()
         """Set when there may be something for this replica to take."""
@@ -112,7 +115,12 @@ class Dispatcher:
         )
         spool = OutcomeSpool.of_instance(settings.spool_dir, instance.instance_id, fsync=settings.spool_fsync)
         self.ledger = Ledger(
-            runs=runs, spool=spool, metrics=metrics, recorded=self._recorded, refused=self._refused
+            runs=runs,
+            spool=spool,
+            metrics=metrics,
+            recorded=self._recorded,
+            refused=self._refused,
+            settled=self._settled,
         )
 
     async def run(self) -> None:
@@ -141,7 +149,7 @@ class Dispatcher:
         while self._elector.acting == fence:
             if self._plan.changed:
                 await self._adopt(term, self._plan.take_changed())
-            await self._record_configs(fence)
+            await self._writes.configs()
             moment = self._clock.monotonic()
             if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
                 await self._recover(term)
@@ -191,7 +199,18 @@ class Dispatcher:
         queued, backfills = split(await self._insist(fence, self._queued))
         term.held_elsewhere(running)  # this replica's own too: it may have taken them under another leader
         term.progress.enqueue(queued)
-        await self._backfiller.begin(term, running=backfilling, queued=backfills)
+        self._writes = Writes(
+            term=term,
+            insist=self._insist,
+            runs=self._runs,
+            states=self._states,
+            configs=self._configs,
+            config_rows=self._config_rows,
+            clock=self._clock,
+            metrics=self._metrics,
+            offers=self._offers,
+        )
+        await self._backfiller.begin(self._writes, running=backfilling, queued=backfills)
         await self._adopt(term, {*self._plan.verdicts, *states})
         gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
@@ -212,32 +231,18 @@ class Dispatcher:
             for state in write:
                 if state.status == JobStatus.WAITING_FOR_CONFIG:
                     log.warning("job_waits", job_id=state.job_id, why=state.message)
-            await self._write_states(term.fence, write, forget)
-
-    async def _write_states(self, fence: Fence, write: list[JobState], forget: list[str]) -> None:
-        if write:
-            await self._insist(fence, lambda: self._states.write(write, fence))
-        if forget:
-            await self._insist(fence, lambda: self._states.forget(forget, fence))
-        await asyncio.sleep(0)  # ten thousand rows at once must not stop the event loop
-
-    async def _record_configs(self, fence: Fence) -> None:
-        revisions = self._configs.unrecorded()
-        if revisions:
-            await self._insist(fence, lambda: self._config_rows.record(revisions, fence))
-            self._configs.recorded(revisions)
+            await self._writes.states(write, forget)
+            await asyncio.sleep(0)  # ten thousand rows at once must not stop the event loop
 
     async def _claim_due(self, term: Term) -> None:
         now = self._clock.now()
         draft = term.due(now)
         if not draft.states:
             return
-        batch = draft.batch(self._new_id())
-        # The same batch with the same token until it is known: a COMMIT that was cut off may have worked.
-        await self._record_configs(term.fence)  # what is offered names its revision
-        won = await self._insist(term.fence, lambda: self._runs.claim(batch, term.fence, now=now))
-        for run_id in draft.replaced:
-            self._cancel(term, run_id, "replaced by a newer due time (overlap_policy = replace)")
+        await self._writes.configs()  # what is offered names its revision
+        won = await self._writes.claim(draft, self._new_id(), now)
+        for run in draft.replaced:
+            self._cancel(term, run.run_id, "replaced by a newer due time (overlap_policy = replace)")
         for run in draft.superseded:
             self._conclude_waiting(
                 term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)"
@@ -251,16 +256,14 @@ class Dispatcher:
         now = self._clock.now()
         chosen = term.startable(now)
         if chosen:
-            won = await self._insist(term.fence, lambda: self._begin_queued(chosen, term.fence, now))
-            self._start(term, term.started(chosen, won, now))
+            tried, won = await self._begin_queued(chosen, now)
+            self._start(term, term.started(tried, won, now))
 
-    async def _begin_queued(self, runs: Sequence[Run], fence: Fence, now: datetime) -> set[str]:
-        if not self._offers:
-            return await self._runs.start(runs, fence, now=now)
-        await self._record_configs(fence)  # what is offered names its revision
-        won = await self._runs.offer(runs, fence)
-        self.offered.set()
-        return won
+    async def _begin_queued(self, runs: Sequence[Run], now: datetime) -> tuple[Sequence[Run], set[str]]:
+        tried, won = await self._writes.begin(runs, now)
+        if self._offers:
+            self.offered.set()
+        return tried, won
 
     def _start(self, term: Term, runs: Sequence[Run]) -> None:
         for run in runs:
@@ -296,7 +299,7 @@ class Dispatcher:
             there = {run.run_id for run in queued}
             term.gone(waited - there, self._clock.now())
             self._backfiller.account.gone(waited_in_backfills - there)
-        for run in await self._backfiller.look(term.fence):
+        for run in await self._backfiller.look():
             if run.run_id in backfills.waiting:
                 self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
             else:
@@ -381,6 +384,15 @@ class Dispatcher:
             live = [item for item in outcomes if item.run.backfill_id is None]
             self._term.recorded(live, self._clock.now())
         self._plan.news.set()
+
+    def _settled(self, taken: set[str], refused: dict[str, str]) -> None:
+        """The database takes outcomes of jobs again that it had refused, or refuses some."""
+        if self._term is not None:
+            self._writes.accepted(_OUTCOME, taken)
+            self._writes.refused(_OUTCOME, refused)
+            return
+        for job_id, why in refused.items():
+            log.error("database_refuses", job_id=job_id, what=_OUTCOME, why=why)
 
     def _refused(self, _outcomes: list[Outcome], fence: OutcomeFence) -> None:
         ours = self._elector.fence

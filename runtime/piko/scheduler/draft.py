@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -34,7 +34,7 @@ class Draft:
     watermarks: list[WatermarkMove] = field(default_factory=list)
     given_up: list[GivenUp] = field(default_factory=list)
     """Data that a bound drops."""
-    replaced: list[str] = field(default_factory=list)
+    replaced: list[Run] = field(default_factory=list)
     """Running runs that a newer instant replaces."""
     superseded: list[Run] = field(default_factory=list)
     """Queued runs that a newer instant replaces."""
@@ -80,6 +80,17 @@ class Draft:
         """Record data that a bound drops, with the line that gets it back."""
         self.given_up.append(item)
         self.pass_over(job, RunState.MISSED, replace(span, reason=item.message), item.bound.value)
+
+    def leave_out(self, jobs: Collection[str]) -> None:
+        """Forget what was decided of `jobs`: it could not be written."""
+        self.runs = [run for run in self.runs if run.job_id not in jobs]
+        self.passed_over = [item for item in self.passed_over if item[0].job_id not in jobs]
+        self.states = {job_id: state for job_id, state in self.states.items() if job_id not in jobs}
+        self.completed -= set(jobs)
+        self.watermarks = [move for move in self.watermarks if move.job_id not in jobs]
+        self.given_up = [item for item in self.given_up if item.job_id not in jobs]
+        self.replaced = [run for run in self.replaced if run.job_id not in jobs]
+        self.superseded = [run for run in self.superseded if run.job_id not in jobs]
 
     def batch(self, token: str) -> ClaimBatch:
         """What the database is asked to write."""

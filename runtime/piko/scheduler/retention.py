@@ -16,6 +16,7 @@ from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.history import Keeping, prunable_locks
+from piko.store.isolation import REFUSALS, refusal_text
 from piko.store.leases import Fence
 from piko.store.retention import EndedRow, JobFacts, RetentionStore
 
@@ -80,7 +81,10 @@ class Retention:
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
                 return
-            await self._look_at(job_id, fence)
+            try:
+                await self._look_at(job_id, fence)
+            except REFUSALS as error:  # that job's trouble: the round goes on
+                log.error("pruning_refused", job_id=job_id, why=refusal_text(error))
             self._at = job_id
         self._at = ""
         if self._runs or self._locks:

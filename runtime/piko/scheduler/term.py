@@ -34,6 +34,7 @@ from piko.scheduler.overlap import admit
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
 from piko.scheduler.progress import Progress
+from piko.scheduler.refusals import Refusals
 from piko.scheduler.room import Room, group_limits
 from piko.scheduler.timetable import Timetable
 from piko.scheduler.watermarks import Watermarks
@@ -67,6 +68,7 @@ class Term:
         self.states = states
         self.timetable = Timetable()
         self.progress = Progress()
+        self.refusals = Refusals()
         self.beside: Mapping[str, Run] = {}
         """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
         self._plan = plan
@@ -107,6 +109,7 @@ class Term:
         self._blocked_until.pop(job_id, None)
         self._unwritten.discard(job_id)
         self._without_config.discard(job_id)
+        self.refusals.forget(job_id)
         self.timetable.put(job_id, None)
         self._metrics.no_next_run(job_id)
 
@@ -168,6 +171,11 @@ class Term:
             silent = why_silent(job.schedule, after=cursor) or "the schedule has no further instant"
             done = JobStatus.COMPLETED.value
             return replace(state, cursor_at=cursor, next_run_at=None, status=done, message=silent)
+        refusal = self.refusals.held(job.job_id, now)
+        if refusal is not None:
+            self.timetable.put(job.job_id, refusal.until)
+            invalid = JobStatus.INVALID.value
+            return replace(state, cursor_at=cursor, next_run_at=None, status=invalid, message=refusal.message)
         lacking = self.lacks_config(job, now)
         if lacking is not None:
             self._without_config.add(job.job_id)
@@ -242,6 +250,11 @@ class Term:
         """Why a run of `job` cannot start now, where what it lacks is a config."""
         return self._configs.missing(job.definition, now)
 
+    def holds_back(self, job: PlannedJob, now: datetime) -> str | None:
+        """Why nothing of `job` can start now, whatever place there is."""
+        refusal = self.refusals.held(job.job_id, now)
+        return self.lacks_config(job, now) if refusal is None else refusal.message
+
     def _add_instants(
         self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime
     ) -> None:
@@ -264,7 +277,7 @@ class Term:
             draft.add(job, instant, waits=False)
         for instant in admission.wait:
             draft.add(job, instant, waits=True)
-        draft.replaced.extend(run.run_id for run in admission.replaced)
+        draft.replaced.extend(admission.replaced)
         draft.superseded.extend(admission.superseded)
         draft.states[job.job_id] = self._reschedule(job, state, now, cursor=due.through)
         if job.schedule.fires_once:
@@ -382,6 +395,8 @@ class Term:
         ):
             if run.not_before is not None and run.not_before > now:
                 continue
+            if self.refusals.held(run.job_id, now) is not None:
+                continue
             job = self._plan.job(run.job_id)
             if job is None and run.job_id in self._plan.verdicts:
                 continue  # its row or its code cannot be run now, and may be again
@@ -456,6 +471,12 @@ class Term:
         if failed:
             self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
         self._note(job_id, self._reschedule(job, state, now))
+
+    def reconsider(self, job_id: str, now: datetime) -> None:
+        """What the database refuses of a job has begun, changed or ended: see `refusals`."""
+        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        if job is not None and state is not None:
+            self._note(job_id, self._reschedule(job, state, now))
 
     def made_up(self, job_id: str, data: DataInterval) -> None:
         """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""

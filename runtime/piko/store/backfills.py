@@ -58,6 +58,10 @@ class Step:
     to: datetime
     runs: Sequence[Run]
 
+    @property
+    def job_id(self) -> str:
+        return self.runs[0].job_id
+
 
 _NAMES = tuple(field.name for field in fields(Backfill))
 _COLUMNS = [backfill.c[name] for name in _NAMES]

@@ -49,6 +49,23 @@ class ClaimBatch:
     watermarks: Sequence[WatermarkMove] = ()
     """Jumps over windows that are passed over."""
 
+    @property
+    def jobs(self) -> set[str]:
+        """The jobs that any of it concerns."""
+        parts = (self.runs, self.passed_over, self.states, self.watermarks)
+        return {item.job_id for part in parts for item in part} | set(self.completed)
+
+    def only(self, jobs: Collection[str]) -> ClaimBatch:
+        """The part that concerns `jobs`."""
+        return replace(
+            self,
+            runs=[item for item in self.runs if item.job_id in jobs],
+            passed_over=[item for item in self.passed_over if item.job_id in jobs],
+            states=[item for item in self.states if item.job_id in jobs],
+            completed=[job_id for job_id in self.completed if job_id in jobs],
+            watermarks=[item for item in self.watermarks if item.job_id in jobs],
+        )
+
 
 _Take = Callable[[AsyncConnection, Database, ClaimBatch, Watermarks, Fence], Awaitable[Sequence[Run]]]
 

@@ -1,0 +1,73 @@
+"""What the database refuses of one job's rows is that job's trouble: it is told, and the others go on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replicas, schedule, until_runs
+from tests.store.poison import WORDS, refusing
+
+APP = """
+from pydantic import BaseModel
+from piko import PikoApp
+
+app = PikoApp(name="trial")
+
+class Target(BaseModel):
+    table: str = "t"
+
+async def run(ctx, scheduled_time):
+    pass
+
+for job_id in ("bad", "good"):
+    app.job(job_id=job_id, schema=Target)(run)
+"""
+WRITES = [
+    ("INSERT", "job_run", "a claim"),
+    ("UPDATE", "job_state", "a claim"),
+    ("INSERT", "job_lock", "a claim"),
+    ("UPDATE", "job_run", "the end of a run"),
+    ("INSERT", "job_config_revision", "a revision of the config"),
+]
+
+
+@pytest.mark.parametrize(("event", "table", "what"), WRITES)
+async def test_a_row_that_the_database_refuses_stops_its_job_alone(
+    event: str, table: str, what: str, replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replicas.write(APP)
+    await schedule(database, "good")
+    await schedule(database, "bad")
+    replica = replicas.start(database.dsn)
+    await replica.until_ready()
+    await until_runs(database, "bad", 1)
+    async with refusing(database, event, table):
+        config = json.dumps({"table": "u"})
+        for job_id in ("bad", "good"):
+            await database.execute(
+                f"INSERT INTO job_config (job_id, config_json) VALUES ('{job_id}', '{config}')"
+            )
+        replica.process.wait_for_line("database_refuses")
+        before = len(await until_runs(database, "good", 1))
+        await until_runs(database, "good", before + 3)
+        if table != "job_state":  # it is what refuses there
+            await until_message(database, f"the database refuses {what} of this job")
+        assert WORDS in replica.process.output
+        failed = "part_failed"
+        assert failed not in replica.process.output
+    before = len(await until_runs(database, "bad", 1))
+    await until_runs(database, "bad", before + 2, within=60)
+    await until_message(database, None)
+
+
+async def until_message(database: TestDatabase, beginning: str | None) -> None:
+    async def told() -> bool:
+        ((message,),) = await database.execute("SELECT message FROM job_state WHERE job_id = 'bad'")
+        return message is None if beginning is None else (message or "").startswith(beginning)
+
+    await wait_until_async(told, timeout=60, what=f"job_state to say {beginning!r}")
