@@ -94,7 +94,11 @@ def revision_conditions(
             Condition(type="Valid", status="False", reason="Invalid", message=latest.error),
             Condition(type="Effective", status="False", reason="Invalid", message=stays),
         ]
-    valid = Condition(type="Valid", status="True", reason="Valid", message="the job's own model accepts it")
+    accepted = "the job's own model accepts it"
+    valid = Condition(type="Valid", status="True", reason="Valid", message=accepted)
+    if latest.warning is not None:
+        said = f"{accepted}, but: {latest.warning}"
+        valid = Condition(type="Valid", status="True", reason="Warning", message=said)
     if in_force == latest.revision:
         message = f"runs use revision {in_force}"
         return [valid, Condition(type="Effective", status="True", reason="InForce", message=message)]

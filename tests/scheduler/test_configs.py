@@ -236,17 +236,67 @@ def test_an_invalid_config_never_replaces_a_valid_one() -> None:
     job.write(bad)
     assert job.at(NOON).revision == 1
     assert job.database[-1].error == (
-        "the config does not fit Sweep: concurrency: Input should be a valid integer, "
+        'the config does not fit Sweep: concurrency = "many": Input should be a valid integer, '
         "unable to parse string as an integer"
     )
     assert job.restarted(bad).at(NOON).revision == 1
+
+
+def test_what_is_wrong_with_the_newest_config_is_noted_with_the_one_in_force() -> None:
+    job = Configured()
+    assert job.book.note("job") is None
+    job.write(config({"concurrency": 1}))
+    assert job.book.note("job") is None
+    job.write(config({"concurrency": "many"}))
+    note = job.book.note("job") or ""
+    assert note.startswith("revision 2 of its config was refused, revision 1 stays in force: ")
+    assert note.endswith(job.database[-1].error or "?")
+    assert list(job.book.refused()) == ["job"]
+    job.write(config({"concurrency": 3}))
+    assert (job.book.note("job"), list(job.book.refused())) == (None, [])
+    job.book.drop(["job"])
+    assert job.book.note("job") is None
+
+
+@pytest.mark.parametrize(
+    ("schema", "instead"), [(Sweep, "the model's defaults hold"), (Strict, "the job waits for another")]
+)
+def test_a_first_config_that_is_refused_is_noted_with_what_holds_instead(
+    schema: type[BaseModel], instead: str
+) -> None:
+    job = Configured(schema)
+    job.write(config({"concurrency": "many", "limit": "x"}))
+    assert f"revision 1 of its config was refused, {instead}: " in (job.book.note("job") or "")
+
+
+def test_a_misspelt_key_is_a_warning_that_the_record_keeps() -> None:
+    job = Configured()
+    row = config({"concurency": 7})
+    job.write(row)
+    (revision,) = job.database
+    assert revision.error is None
+    assert revision.warning == "concurency: the model has no such key; did you mean `concurrency`?"
+    assert job.book.note("job") == f"revision 1 of its config: {revision.warning}"
+    assert job.at(NOON) == ConfigInForce(revision=1, value=Sweep())
+
+
+def test_a_config_of_a_job_that_nobody_has_says_so_until_somebody_has_it() -> None:
+    job = Configured()
+    row = config({"concurrency": 7}, job_id="jobb")
+    job.write(row)
+    (revision,) = job.database
+    assert revision.warning == "no replica has registered the job 'jobb'; did you mean `job`?"
+    other = ConfigBook(registry=registry(definition("jobb", schema=Sweep)))
+    other.load(["jobb"], job.database)
+    other.observe([row])
+    assert [item.warning for item in other.unrecorded()] == [None]
 
 
 def test_a_first_config_that_is_invalid_is_told_to_a_job_that_needs_one() -> None:
     job = Configured(Strict)
     job.write(config({"limit": "x", "url": "y"}))
     with pytest.raises(
-        ConfigError, match=r"url: Field required; the newest row was refused: .*limit: Input should"
+        ConfigError, match=r'url: Field required; the newest row was refused: .*limit = "x": Input should'
     ):
         job.at(NOON)
 

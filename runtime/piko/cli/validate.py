@@ -15,6 +15,8 @@ from piko.errors import ScheduleError, did_you_mean
 from piko.text import listed
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from piko_operator.manifests import Placed, Problem
     from piko_operator.resources import PikoJobConfig, PikoSchedule
 
@@ -36,7 +38,7 @@ class _Known:
     """What is known of jobs beside the files: JSON Schemas from a database, models from an app."""
 
     schemas: Mapping[str, str | None] | None
-    models: Mapping[str, object] | None
+    models: Mapping[str, type[BaseModel] | None] | None
 
 
 def validate(
@@ -144,8 +146,8 @@ def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Probl
         return "well-formed; what spec.configFrom adds is not known here, so the model was not asked"
     job_id = resource.spec.job_id
     if known.models is not None and job_id in known.models:
-        problem = _against_model(resource, known.models[job_id])
-        return "valid" if problem is None else item.problem(problem, "spec", "config")
+        said = _against_model(resource, known.models[job_id])
+        return said if said.startswith("valid") else item.problem(said, "spec", "config")
     schema = (known.schemas or {}).get(job_id)
     return "valid" if schema is None else _against_schema(item, resource, schema)
 
@@ -168,21 +170,23 @@ def _schemas(placed: Iterable[Placed], dsn: str | None) -> Mapping[str, str | No
     return with_database(dsn, lambda database: Overview(database=database).schemas(job_ids))
 
 
-def _models(app: str | None) -> Mapping[str, object] | None:
+def _models(app: str | None) -> Mapping[str, type[BaseModel] | None] | None:
     from piko.cli.run import load_app
 
     return None if app is None else {job.job_id: job.schema for job in load_app(app).registry}
 
 
-def _against_model(resource: PikoJobConfig, model: object) -> str | None:
+def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> str:
     from piko.errors import ConfigError
-    from piko.scheduler.configs import typed_config
+    from piko.scheduler.typed_config import config_warning, typed_config
 
+    text = json.dumps(resource.spec.config)
     try:
-        typed_config(model, json.dumps(resource.spec.config), None)  # type: ignore[arg-type]
+        typed_config(model, text, None)
     except ConfigError as error:
         return f"spec.config: {error}"
-    return None
+    warning = config_warning(model, text, None)
+    return "valid" if warning is None else f"valid, but: spec.config: {warning}"
 
 
 def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:

@@ -126,6 +126,11 @@ class Metrics:
         self.invalid_rows = Gauge(
             "piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry
         )
+        self.invalid_configs = Gauge(
+            "piko_invalid_configs",
+            "Jobs whose row in job_config does not fit their model.",
+            registry=registry,
+        )
         self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
         self.lease_errors = Counter(
             "piko_lease_errors", "Failed calls to the Kubernetes Lease.", registry=registry

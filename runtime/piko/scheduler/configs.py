@@ -17,13 +17,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
-from piko.errors import ConfigError
-from piko.execution.failure import model_secrets, secrets_of
+from piko.errors import ConfigError, did_you_mean
+from piko.execution.failure import secrets_of
 from piko.json_object import read_object
+from piko.scheduler.typed_config import config_warning, secrets_in, typed_config
 from piko.store.configs import ConfigRevision, ConfigRow
 from piko.store.revisions import revision_in_force
 
@@ -65,9 +66,15 @@ class ConfigBook:
         self._unrecorded = {key: item for key, item in self._unrecorded.items() if key[0] not in found}
         for job_id, known in found.items():
             for number, revision in enumerate(known):
-                if revision.error is not None and self._judge(revision) is None:
-                    known[number] = accepted = replace(revision, error=None)
-                    self._unrecorded[job_id, revision.revision] = accepted
+                is_newest = number == len(known) - 1
+                if revision.error is None and not is_newest:
+                    continue
+                now = self._judged(revision)
+                if revision.error is None:  # it was accepted once, and stays the one in force
+                    now = replace(now, error=None)
+                if now != revision and (now.error is None or is_newest):
+                    known[number] = now
+                    self._unrecorded[job_id, revision.revision] = now
         self.observe([self._rows[job_id] for job_id in found if job_id in self._rows])
 
     def observe(self, rows: Iterable[ConfigRow]) -> None:
@@ -92,9 +99,10 @@ class ConfigBook:
                 author=row.updated_by,
                 source=row.managed_by or "sql",
                 error=None,
+                warning=None,
                 created_at=row.updated_at,
             )
-            revision = replace(revision, error=self._judge(revision))
+            revision = self._judged(revision)
             known.append(revision)
             self._unrecorded[row.job_id, revision.revision] = revision
 
@@ -147,6 +155,27 @@ class ConfigBook:
             return str(error)
         return None
 
+    def refused(self) -> Collection[str]:
+        """Jobs whose row holds a config that does not fit."""
+        newest = ((job_id, self._revisions.get(job_id)) for job_id in self._rows)
+        return [job_id for job_id, known in newest if known and known[-1].error is not None]
+
+    def note(self, job_id: str) -> str | None:
+        """What a person should know of the config in the job's row; None where all is well."""
+        known = self._revisions.get(job_id) if job_id in self._rows else None
+        if not known:
+            return None
+        newest = known[-1]
+        if newest.error is None:
+            return newest.warning and f"revision {newest.revision} of its config: {newest.warning}"
+        before, definition = revision_in_force(known, newest.created_at), self._registry.get(job_id)
+        instead = "the model's defaults hold"
+        if before is not None:
+            instead = f"revision {before.revision} stays in force"
+        elif definition is not None and not self._runs_by_defaults(definition):
+            instead = "the job waits for another"
+        return f"revision {newest.revision} of its config was refused, {instead}: {newest.error}"
+
     def _runs_by_defaults(self, definition: JobDefinition) -> bool:
         if definition.job_id not in self._has_defaults:
             try:
@@ -161,14 +190,25 @@ class ConfigBook:
         """The revisions of the job, while it has a row."""
         return self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
 
-    def _judge(self, revision: ConfigRevision) -> str | None:
+    def _judged(self, revision: ConfigRevision) -> ConfigRevision:
+        """`revision` with what this replica's code says of it."""
         definition = self._registry.get(revision.job_id)
-        schema = None if definition is None else definition.schema
-        try:
-            typed_config(schema, revision.config_json, revision.secret_json)
-        except ConfigError as error:
-            return str(error)
-        return None
+        if definition is None:
+            near = did_you_mean(revision.job_id, [job.job_id for job in self._registry])
+            unknown = f"no replica has registered the job {revision.job_id!r}{near}"
+            return replace(revision, error=_refusal(None, revision), warning=unknown)
+        schema, config, secret = definition.schema, revision.config_json, revision.secret_json
+        error = _refusal(schema, revision)
+        warning = None if error else config_warning(schema, config, secret)
+        return replace(revision, error=error, warning=warning)
+
+
+def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | None:
+    try:
+        typed_config(schema, revision.config_json, revision.secret_json)
+    except ConfigError as error:
+        return str(error)
+    return None
 
 
 def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> ConfigInForce:
@@ -186,36 +226,8 @@ def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> Con
             f"release refuses it: {error}; update the row in job_config"
         ) from None
     told = revision.secret_json
-    secrets = secrets_of(*([] if told is None else [_object("secret_json", told)])) | model_secrets(value)
+    secrets = secrets_of(*([] if told is None else [read_object(told)])) | secrets_in(value)
     return ConfigInForce(revision=revision.revision, value=value, secrets=secrets)
-
-
-def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:
-    """The config as its model, or as a dict where the job has none.
-
-    Raises `ConfigError` that names each field; values are left out, they may be secret.
-    """
-    public = _object("config_json", config_json)
-    secret = {} if secret_json is None else _object("secret_json", secret_json)
-    if schema is None:
-        return {**public, **secret}
-    try:
-        return schema.model_validate({**public, **secret})
-    except ValidationError as error:
-        issues = _issues(error, secrets=secret.keys())
-        raise ConfigError(f"the config does not fit {schema.__name__}: {issues}") from None
-    except Exception as error:  # noqa: BLE001 - a model's validators are the user's code
-        raise ConfigError(
-            f"the config cannot be checked: a validator of {schema.__name__} raised {type(error).__name__}; "
-            "a validator refuses a value with ValueError"
-        ) from None
-
-
-def _object(column: str, text: str) -> dict[str, Any]:
-    try:
-        return read_object(text)
-    except ValueError as error:
-        raise ConfigError(f"{column} {error}") from None
 
 
 def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> ConfigInForce:
@@ -224,7 +236,7 @@ def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) ->
         return ConfigInForce(revision=None, value={})
     try:
         value = typed_config(schema, "{}", None)
-        return ConfigInForce(revision=None, value=value, secrets=model_secrets(value))
+        return ConfigInForce(revision=None, value=value, secrets=secrets_in(value))
     except ConfigError as error:
         waits = f"job {definition.job_id!r} waits for a config: no job_config is in force"
         message = f"{waits}, and without one {error}"
@@ -237,14 +249,3 @@ def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) ->
         elif refused:
             message += f"; the newest row was refused: {refused[-1]}"
         raise ConfigError(message) from None
-
-
-def _issues(error: ValidationError, *, secrets: Collection[str]) -> str:
-    """What is wrong with which field. Of secrets only the kind of error: texts of validators hold values."""
-    items = error.errors(include_input=False, include_url=False, include_context=False)
-    told = []
-    for item in items:
-        path = [str(part) for part in item["loc"]]
-        may_tell = not secrets or (path and path[0] not in secrets)
-        told.append(f"{'.'.join(path) or 'config'}: {item['msg'] if may_tell else item['type']}")
-    return "; ".join(told)

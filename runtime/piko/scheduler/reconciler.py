@@ -24,6 +24,7 @@ from piko.scheduler.plan import Plan, Verdict, assess
 from piko.store.configs import ConfigStore
 from piko.store.digests import Digest, Mark
 from piko.store.schedules import ScheduleStore
+from piko.text import listed
 
 _TRUST_MARK_FOR = 60
 """Passes after which all rows are compared although the table's mark is what it was."""
@@ -124,7 +125,8 @@ class Reconciler:
         if changed or gone:
             self._plan.touch({*changed, *gone})
             self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
-            log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=_some({*changed, *gone}))
+            told = listed(sorted({*changed, *gone}))
+            log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=told)
         self._plan.loaded = True
         self._plan.answered_at = self._clock.monotonic()
 
@@ -163,16 +165,15 @@ class Reconciler:
             for row in rows:
                 await slices.pause()
                 self._configs.observe([row])
-            log.info("configs_changed", jobs=_some(changed))
-            self._plan.news.set()  # a job may have waited for it
+                if (note := self._configs.note(row.job_id)) is not None:
+                    log.warning("config_does_not_fit", job_id=row.job_id, why=note)
+            log.info("configs_changed", jobs=listed(sorted(changed)))
         self._configs.drop(gone)
+        if changed or gone:
+            self._plan.touch(changed | gone)  # a job may have waited for it, or has something new to say
+            self._metrics.invalid_configs.set(len(self._configs.refused()))
         self._config_digests, self._config_mark = digests, mark
 
 
 def _differs(verdict: Verdict | None, digest: Digest) -> bool:
     return verdict is None or verdict.row.digest != digest
-
-
-def _some(job_ids: Iterable[str]) -> str:
-    listed = sorted(job_ids)
-    return ", ".join(listed[:10]) + (f" and {len(listed) - 10} more" if len(listed) > 10 else "")

@@ -191,7 +191,7 @@ class Term:
         self._metrics.job_next_run.set(job.job_id, following)
         scheduled = JobStatus.SCHEDULED.value
         new = replace(state, cursor_at=cursor, next_run_at=following, status=scheduled)
-        return replace(new, message=standing(job, new))
+        return replace(new, message=self._standing(job, new))
 
     def _following(self, job: PlannedJob, cursor: datetime) -> datetime | None:
         watermark = self.watermark(job)
@@ -234,6 +234,9 @@ class Term:
             else:
                 self._add_instants(draft, job, state, room, now)
         return draft
+
+    def _standing(self, job: PlannedJob, state: JobState) -> str | None:
+        return standing(job, state, config=self._configs.note(job.job_id))
 
     def _priority(self, job_id: str) -> int:
         job = self._plan.scheduled(job_id)
@@ -307,7 +310,7 @@ class Term:
         draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
         state = replace(state, cursor_at=due.window.end, next_run_at=following)
-        draft.states[job.job_id] = replace(state, message=standing(job, state))
+        draft.states[job.job_id] = replace(state, message=self._standing(job, state))
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
@@ -482,7 +485,7 @@ class Term:
         """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""
         job, state = self._plan.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None and (new := answered(state, by=data)) != state:
-            self._note(job_id, replace(new, message=standing(job, new)))
+            self._note(job_id, replace(new, message=self._standing(job, new)))
 
     def _note(self, job_id: str, new: JobState) -> None:
         """Keep a state that came to be outside of a claim; it is written with the next rows."""

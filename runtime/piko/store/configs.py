@@ -36,7 +36,10 @@ class ConfigRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRevision:
-    """One content that `job_config` once held, since `created_at`; `error` says why it never took effect."""
+    """One content that `job_config` once held, since `created_at`.
+
+    `error` says why it never took effect; `warning` what in it the job's model leaves out.
+    """
 
     job_id: str
     revision: int
@@ -50,6 +53,7 @@ class ConfigRevision:
     source: str | None
     error: str | None
     created_at: datetime
+    warning: str | None = None
 
 
 _CHUNK = 250
@@ -106,5 +110,5 @@ class ConfigStore:
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             await connection.execute(
-                upsert(self._database, job_config_revision, update=("error", "row_version")), rows
+                upsert(self._database, job_config_revision, update=("error", "warning", "row_version")), rows
             )

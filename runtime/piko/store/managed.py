@@ -160,6 +160,7 @@ class RevisionSummary:
     effective_from: datetime | None
     error: str | None
     created_at: datetime
+    warning: str | None = None
 
 
 class ManagedTable(Generic[R]):
