@@ -16,12 +16,15 @@ from kubernetes_asyncio.config import ConfigException, load_incluster_config, lo
 from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import PikoError, SettingsError
+from piko.text import excerpt
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
 from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
 
 PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
+_EVENT_LIMIT = 1_000
+_REASON_LIMIT = 1_000
 _PAGE = 100
 """Resources in one answer, of which each may have more than a megabyte."""
 _AT_ONCE = 16
@@ -138,7 +141,7 @@ class Cluster:
             },
             "type": notice.type,
             "reason": notice.reason,
-            "message": notice.message[:1000],
+            "message": excerpt(notice.message, limit=_EVENT_LIMIT),
             "source": {"component": "piko-operator"},
             "firstTimestamp": now[:19] + "Z",
             "lastTimestamp": now[:19] + "Z",
@@ -195,6 +198,7 @@ def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -
 
 def _reason(text: bytes) -> str:
     try:
-        return str(json.loads(text)["message"])
+        said = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text[:200].decode(errors="replace")
+        said = text.decode(errors="replace")
+    return excerpt(said, limit=_REASON_LIMIT)

@@ -8,10 +8,12 @@ from typing import Any
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.store.revisions import revision_in_force
+from piko.text import excerpt
 from piko_operator.ownership import Condition, Notice
 from piko_operator.shapes import instant_text
 
-_MESSAGE_LIMIT = 4096
+MESSAGE_LIMIT = 4096
+"""Bytes of a message in a status: a resource is read whole by everyone who watches it."""
 
 _ANNOUNCED = frozenset({"DataGivenUp"})
 """Conditions that get an event when they become true, or say something new."""
@@ -125,7 +127,7 @@ def merge_conditions(
             "type": condition.type,
             "status": condition.status,
             "reason": condition.reason,
-            "message": condition.message[:_MESSAGE_LIMIT],
+            "message": excerpt(condition.message, limit=MESSAGE_LIMIT),
             "lastTransitionTime": instant_text(now.replace(microsecond=0))
             if moved
             else before["lastTransitionTime"],

@@ -16,8 +16,10 @@ from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary, Summaries
+from piko.text import excerpt
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.conditions import (
+    MESSAGE_LIMIT,
     effective_revision,
     given_up,
     merge_conditions,
@@ -31,7 +33,6 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror, Record
 from piko_operator.shapes import duration_text, instant_text
 
-_MESSAGE_LIMIT = 4096
 _CONDITIONS = {
     SCHEDULE: ("Synced", "Ready", "Drifted", "DataGivenUp"),
     JOB_CONFIG: ("Synced", "Valid", "Effective", "Drifted"),
@@ -219,7 +220,7 @@ def _last_run(job: JobSummary) -> dict[str, Any] | None:
             "scheduledTime": _instant(job.last_scheduled_time),
             "startTime": _instant(job.last_started_at),
             "duration": None if job.last_duration_s is None else duration_text(job.last_duration_s),
-            "message": None if job.last_error is None else job.last_error[:_MESSAGE_LIMIT],
+            "message": None if job.last_error is None else excerpt(job.last_error, limit=MESSAGE_LIMIT),
         }
     )
 

@@ -53,6 +53,7 @@ from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
 from piko.store.states import StateStore
 from piko.supervisor import Part, Supervisor
+from piko.text import excerpt
 
 _LOOK_AGAIN_S = 1.0
 _SILENT_S = 5.0
@@ -64,6 +65,7 @@ _SETTLE_S = 0.3
 _CLOSE_S = 10.0
 _LOCK_WAIT_S = 1
 """How long a transaction waits for a row: meanwhile others wait for what it holds, the lease's row too."""
+_REASON_LIMIT = 2_000
 _USUAL_THRESHOLDS = (700, 2000)
 """Young objects after which CPython collects: until 3.12, and from 3.13 on."""
 
@@ -233,7 +235,11 @@ class Runtime:
         """Whether this replica can do its part now, and if not, why not."""
         role = "standby" if self.elector.acting is None else "leader"
         reasons = self._reasons()
-        return Readiness(ready=not reasons, role=role, reasons=tuple(reasons))
+        return Readiness(
+            ready=not reasons,
+            role=role,
+            reasons=tuple(excerpt(reason, limit=_REASON_LIMIT) for reason in reasons),
+        )
 
     @property
     def dead_parts(self) -> list[str]:

@@ -133,7 +133,15 @@ def test_validate_asks_the_models_of_an_app(tmp_path: Path) -> None:
     assert (good.code, "valid" in good.out) == (OK, True)
     wrong = CONFIG.replace("concurrency: 3", "concurrency: many")
     bad = piko_here("validate", "-f", "-", "--app", "app:app", cwd=tmp_path, stdin=wrong)
-    assert (bad.code, "concurrency: Input should be a valid integer" in bad.out) == (NEEDS_ACTION, True)
+    assert (bad.code, 'concurrency = "many": Input should be a valid integer' in bad.out) == (
+        NEEDS_ACTION,
+        True,
+    )
+    misspelt = CONFIG.replace("concurrency: 3", "concurency: 3")
+    warned = piko_here("validate", "-f", "-", "--app", "app:app", cwd=tmp_path, stdin=misspelt)
+    assert warned.code == OK
+    assert "valid, but: spec.config: concurency: the model has no such key" in warned.out
+    assert "did you mean `concurrency`?" in warned.out
     other = piko_here(
         "validate",
         "-f",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko_operator.conditions import (
+    MESSAGE_LIMIT,
     given_up,
     merge_conditions,
     merge_patch,
@@ -86,6 +87,7 @@ def test_ready_follows_the_runtimes_verdict(
         ([_revision(1)], "Unknown Pending", "Unknown Pending"),
         ([_revision(1), _revision(2)], "True Valid", "True InForce"),
         ([_revision(1), _revision(2, error="bad")], "False Invalid", "False Invalid"),
+        ([_revision(1), _revision(2, warning="misspelt")], "True Warning", "True InForce"),
         (
             [_revision(1), _revision(2, effective_from=_NOW + timedelta(days=1))],
             "True Valid",
@@ -104,6 +106,15 @@ def test_a_config_is_valid_and_in_force_as_its_revisions_say(
 ) -> None:
     found = revision_conditions(_SYNCED, _ROW, revisions, _NOW)
     assert [f"{item.status} {item.reason}" for item in found] == [valid, effective]
+
+
+def test_a_condition_says_what_a_valid_config_leaves_out_and_how_much_there_is_of_what_does_not_fit() -> None:
+    valid, _ = revision_conditions(_SYNCED, _ROW, [_revision(2, warning="siz: no such key")], _NOW)
+    assert valid.message == "the job's own model accepts it, but: siz: no such key"
+    invalid = revision_conditions(_SYNCED, _ROW, [_revision(2, error="bad: " + "x" * 1_600_000)], _NOW)
+    for item in merge_conditions(None, invalid, 1, _NOW):
+        assert len(item["message"].encode()) <= MESSAGE_LIMIT
+    assert "bytes …" in merge_conditions(None, invalid, 1, _NOW)[0]["message"]
 
 
 def test_the_time_of_a_condition_moves_only_with_its_status() -> None:

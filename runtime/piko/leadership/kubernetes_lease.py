@@ -21,9 +21,11 @@ from piko.leadership.lease import Terms
 from piko.leadership.record import Observation, Record, held_by, object_name, record_of, released
 from piko.store.instances import Instance
 from piko.store.leases import Fence, LeaseStore
+from piko.text import excerpt
 
 _API = ("apis", "coordination.k8s.io", "v1")
 _LOOK_S = 0.3
+_REASON_LIMIT = 500
 _DEADLINE = 2 / 3
 """Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -222,7 +224,8 @@ def _reason(text: str) -> str:
     try:
         said = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        said = text[:200]
+        said = text
+    said = excerpt(said, limit=_REASON_LIMIT)
     if "forbidden" in said.lower():
         said += "; its ServiceAccount needs get, create and update on leases.coordination.k8s.io"
     return said

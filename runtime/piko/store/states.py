@@ -18,6 +18,7 @@ from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.tables import job_state
 from piko.store.upsert import write_rows
+from piko.text import excerpt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,10 @@ def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
+def _stored(value: object) -> object:
+    return excerpt(value) if isinstance(value, str) else value
+
+
 async def write_states(
     connection: AsyncConnection,
     database: Database,
@@ -164,6 +169,7 @@ async def write_states(
         ordered = sorted(states, key=lambda state: state.job_id)  # one order everywhere, against deadlocks
         columns = sorted({"job_id", "status", *update} - {"epoch"})
         rows = [
-            {**{name: getattr(state, name) for name in columns}, "epoch": fence.epoch} for state in ordered
+            {**{name: _stored(getattr(state, name)) for name in columns}, "epoch": fence.epoch}
+            for state in ordered
         ]
         await write_rows(connection, database, job_state, rows, update=update)

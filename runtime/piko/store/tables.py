@@ -371,8 +371,8 @@ job_config_revision = Table(
     Column("author", String(255), comment="job_config.updated_by when it was seen"),
     Column("source", String(512), comment="managed_by of the row, or `sql`"),
     Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
-    Column("warning", LONG_TEXT, comment="what of it the job's model leaves out; NULL: nothing"),
     _created_at(),
+    Column("warning", LONG_TEXT, comment="what of it the job's model leaves out; NULL: nothing"),
     **_ON_MYSQL,
 )
 
