@@ -75,3 +75,11 @@ def repr_text(value: object) -> str:
         return excerpt(repr(value))
     except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
         return f"({type(value).__qualname__}: its __repr__ raised {type_name(failure)})"
+
+
+def span(seconds: float) -> str:
+    """A length of time in one unit: `12s`, `3m`, `5h`, `2d`."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{max(seconds, 0):.0f}s"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -29,12 +30,12 @@ class Limits(BaseModel):
 REFUSALS = [
     (("trigger", "windows"), "a stateful job runs windows of data"),
     (("trigger", "strange"), "no replica has registered it"),
-    (("trigger", "plane"), "no job 'plane' in scheduled_job; there is plain"),
-    (("pause", "plane"), "there is plain"),
-    (("jobs", "plane"), "there is plain"),
-    (("next", "plane"), "there is plain"),
+    (("trigger", "plane"), "no job 'plane' in scheduled_job; did you mean `plain`?"),
+    (("pause", "plane"), "did you mean `plain`?"),
+    (("jobs", "plane"), "did you mean `plain`?"),
+    (("next", "plane"), "did you mean `plain`?"),
     (("backfill", "plain", "--from", "2026-01-01", "--to", "2026-01-02"), "it is stateless"),
-    (("backfill", "plane", "--from", "2026-01-01", "--to", "2026-01-02"), "there is plain"),
+    (("backfill", "plane", "--from", "2026-01-01", "--to", "2026-01-02"), "did you mean `plain`?"),
     (("backfill", "strange", "--from", "2026-01-01", "--to", "2026-01-02"), "no replica has registered"),
     (("backfill", "windows", "--from", "2026-01-02", "--to", "2026-01-01"), "must lie before --to"),
     (("backfill", "windows", "--from", "2026-01-01", "--to", "2999-01-01"), "lies in the future"),
@@ -42,6 +43,14 @@ REFUSALS = [
     (("backfill", "windows", "--from", "yesterday", "--to", "2026-01-01"), "--from = 'yesterday'"),
     (("backfill", "status", "nope"), "no backfill 'nope'"),
     (("config", "rollback", "plain", "--to", "7"), "no revision 7 of its config"),
+    (("config", "rollback", "plane", "--to", "7"), "did you mean `plain`?"),
+    (("config", "history", "plane"), "did you mean `plain`?"),
+    (("runs", "--job", "plane"), "did you mean `plain`?"),
+    (("backfill", "status", "--job", "plane"), "did you mean `plain`?"),
+    (("trigger", "nothing-like-it"), "; there is flaky, plain, strange, windows"),
+    (("runs", "--state", "faild"), "--state = 'faild': there is no such state; did you mean `failed`?"),
+    (("runs", "--since", "2 fortnights"), "expected how long ago, such as 30m, 2h or 7d, or an instant"),
+    (("runs", "--since", "999999999d"), "lies before the year 1"),
 ]
 
 
@@ -74,7 +83,12 @@ async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
     async def windows(ctx: Any, scheduled_time: datetime) -> None:
         pass
 
-    for job_id in ("plain", "windows", "strange"):
+    @app.job(job_id="flaky")
+    async def flaky(ctx: Any, scheduled_time: datetime) -> None:
+        if ctx.attempt < 3:
+            raise ValueError(f"not yet: {ctx.attempt}")
+
+    for job_id in ("flaky", "plain", "windows", "strange"):
         await sqlite.execute(
             "INSERT INTO scheduled_job(job_id, schedule_type, schedule_expr) "
             f"VALUES ('{job_id}', 'cron', '{{\"hour\": 3}}')"
@@ -88,9 +102,9 @@ async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
         desk = Desk(sqlite, tmp_path)
 
         async def seen() -> bool:
-            return len(await sqlite.execute("SELECT 1 FROM job_state")) == 3
+            return len(await sqlite.execute("SELECT 1 FROM job_state")) == 4
 
-        await wait_until_async(seen, timeout=10, what="the leader's account of three jobs")
+        await wait_until_async(seen, timeout=10, what="the leader's account of four jobs")
         yield desk
     structlog.reset_defaults()
 
@@ -100,11 +114,13 @@ async def test_jobs_and_runs_are_listed_and_triggered(desk: Desk) -> None:
     assert {key: item["status"] for key, item in found.items()} == {
         "plain": "Scheduled",
         "windows": "Scheduled",
+        "flaky": "Scheduled",
         "strange": "Unregistered",
     }
     assert found["plain"]["next_run_at"].endswith("T03:00:00Z")
     listed = await desk("jobs")
-    assert "strange: no replica has registered the job" in listed.out
+    assert "strange  Unregistered" in listed.out
+    assert "  no replica has registered the job" in listed.out
 
     run = await desk.json("trigger", "plain", "--wait", "10")
     assert (run["state"], run["error"]) == ("SUCCESS", None)
@@ -233,3 +249,66 @@ async def test_runs_are_listed_from_an_instant_on(desk: Desk) -> None:
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     await desk.json("trigger", "plain", "--wait", "10")
     assert await desk.json("runs", "--since", soon) == []
+
+
+async def _retries(desk: Desk, most: int) -> None:
+    await desk.database.execute(
+        f"UPDATE scheduled_job SET max_attempts = {most}, retry_backoff_s = 0.5 WHERE job_id = 'flaky'"
+    )
+
+    async def seen() -> bool:
+        query = "SELECT 1 FROM job_state s JOIN scheduled_job j ON j.job_id = s.job_id "
+        query += "AND s.observed_version = j.version WHERE j.job_id = 'flaky'"
+        return bool(await desk.database.execute(query))
+
+    await wait_until_async(seen, timeout=30, what="the leader to see the edit")
+
+
+async def test_a_trigger_waits_for_the_last_attempt_and_tells_each_before_it(desk: Desk) -> None:
+    await _retries(desk, 3)
+    answer = await desk("trigger", "flaky", "--wait", "60")
+    first, second, last = answer.out.splitlines()
+    assert answer.code == OK
+    assert first.startswith("flaky: attempt 1 is FAILED: ValueError: not yet: 1; attempt 2 starts ")
+    assert second.startswith("flaky: attempt 2 is FAILED: ValueError: not yet: 2; attempt 3 starts ")
+    assert re.fullmatch(r"flaky: run \S+, attempt 3, is SUCCESS", last)
+    found = await desk.json("trigger", "flaky", "--wait", "60")
+    assert (found["attempt"], found["state"], found["error"]) == (3, "SUCCESS", None)
+
+
+async def test_a_trigger_ends_with_1_once_no_attempt_is_left_or_patience_is(desk: Desk) -> None:
+    await _retries(desk, 2)
+    answer = await desk("trigger", "flaky", "--wait", "60")
+    assert answer.code == NEEDS_ACTION
+    assert re.search(r"flaky: run \S+, attempt 2, is FAILED: ValueError: not yet: 2", answer.out)
+    await desk.database.execute("UPDATE scheduled_job SET retry_backoff_s = 3600 WHERE job_id = 'flaky'")
+    await _retries(desk, 1)
+    impatient = await desk("trigger", "flaky", "--wait", "0")
+    assert (impatient.code, "after 0 s, and goes on" in impatient.out) == (NEEDS_ACTION, True)
+
+
+async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) -> None:
+    await desk.database.execute(
+        "INSERT INTO job_config(job_id, config_json) VALUES ('plain', '{\"rows\": -1}')"
+    )
+
+    async def in_force() -> bool:
+        return bool(await desk.database.execute("SELECT 1 FROM job_config_revision"))
+
+    await wait_until_async(in_force, timeout=30, what="the config")
+    await desk("trigger", "plain", "--wait", "60")
+    once = (await desk("jobs", "plain")).out
+    assert "  failed: ValueError: rows must not be negative" in once
+    assert re.search(r"^plain +Scheduled +FAILED \d+s ago +in \d+[mh] +hour 3$", once, re.MULTILINE)
+    await desk("trigger", "plain", "--wait", "60")
+    assert "  2 failures in a row: ValueError: rows must not be negative" in (await desk("jobs", "plain")).out
+    wide = (await desk("jobs", "plain", "-o", "wide")).out
+    assert {"SCHEDULED", "DURATION", "NEXT RUN", "OWNER"} <= set(re.split(r" {2,}", wide.splitlines()[0]))
+
+    assert len(await desk.json("runs", "--since", "2h", "--state", "failed,Lost")) == 2
+    assert len(await desk.json("runs", "--state", "failed", "--state", "SUCCESS")) == 2
+    assert await desk.json("runs", "--state", "success") == []
+    listed = (await desk("runs", "--job", "plain")).out.splitlines()
+    assert listed[0].split() == ["JOB", "SCHEDULED", "STATE", "ATTEMPT", "TRIGGER", "DURATION"]
+    assert re.fullmatch(r"plain +\d+s ago +FAILED +1 +manual +\S+", listed[1])
+    assert listed[2] == "  ValueError: rows must not be negative"

@@ -9,6 +9,8 @@ was not understood, a setting is wrong, or the database cannot be reached.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate
@@ -26,6 +28,14 @@ def main() -> None:
         raise SystemExit(1 if isinstance(error, _NEEDS_ACTION) else 2) from None
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"piko {version('piko')}")
+        raise typer.Exit
+
+
 def program() -> typer.Typer:
     """Every subcommand."""
     commands = typer.Typer(
@@ -33,7 +43,7 @@ def program() -> typer.Typer:
         help="Async Python data jobs, scheduled with kubectl or SQL.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
     commands.callback()(_program)
     commands.add_typer(db.commands, name="db")
@@ -53,5 +63,9 @@ def program() -> typer.Typer:
     return commands
 
 
-def _program() -> None:
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
     pass

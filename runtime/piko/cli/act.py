@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Job, Output, show_json, stamp, unknown_job, with_database
+from piko.cli.answers import Dsn, Form, Job, Output, first_line, show_json, stamp, unknown_job, with_database
+from piko.cli.tables import ago
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import RefusedError
 
@@ -27,7 +30,7 @@ def trigger(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="Wait so long for its end; exit 1 unless it is SUCCESS.",
+            help="Wait so long for the end of its last attempt; exit 1 unless it is SUCCESS.",
             show_default=False,
         ),
     ] = None,
@@ -38,17 +41,25 @@ def trigger(
 
     async def ask(database: Database) -> tuple[Run, RunLine | None]:
         run = await _queue(database, job)
-        return run, None if wait is None else await _ended(database, run.run_id, wait)
+        if wait is None:
+            return run, None
+        return run, await _last_attempt(database, run, wait, tell=output is not Output.JSON)
 
     run, end = with_database(dsn, ask)
     state = RunState.QUEUED if end is None else RunState(end.state)
     if output is Output.JSON:
-        answer = {"run_id": run.run_id, "job_id": job, "scheduled_time": run.scheduled_time, "state": state}
+        answer = {
+            "run_id": run.run_id if end is None else end.run_id,
+            "job_id": job,
+            "scheduled_time": run.scheduled_time,
+            "attempt": 1 if end is None else end.attempt,
+            "state": state,
+        }
         show_json({**answer, "error": None if end is None else end.error})
-    elif end is None:
+    elif wait is None:
         typer.echo(f"{job}: queued as run {run.run_id}, for {stamp(run.scheduled_time)}")
     else:
-        typer.echo(f"{job}: run {run.run_id} is {state.value}" + (f": {end.error}" if end.error else ""))
+        typer.echo(f"{job}: {_ending(run, end, wait)}")
     if wait is not None and state is not RunState.SUCCESS:
         raise typer.Exit(1)
 
@@ -87,7 +98,7 @@ async def _queue(database: Database, job_id: str) -> Run:
     overview = Overview(database=database)
     line = await overview.job(job_id)
     if line is None:
-        raise unknown_job(job_id, [item.job_id for item in await overview.jobs()])
+        raise await unknown_job(database, job_id)
     if line.stateful is None:
         raise RefusedError(
             f"{job_id}: no replica has registered it, so nothing would run it; start one that has the job"
@@ -110,27 +121,48 @@ async def _queue(database: Database, job_id: str) -> Run:
     return run
 
 
-async def _ended(database: Database, run_id: str, patience_s: float) -> RunLine | None:
+async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell: bool) -> RunLine | None:
+    """How the last attempt stands once it has ended, or patience has: a failed one may have a successor."""
     from piko.clock import SystemClock
     from piko.store.overview import Overview
 
     clock, overview = SystemClock(), Overview(database=database)
-    give_up = clock.monotonic() + patience_s
-    line = await overview.run(run_id)
-    while (line is None or RunState(line.state) not in FINAL_STATES) and clock.monotonic() < give_up:
+    give_up, told = clock.monotonic() + patience_s, 0
+    while True:
+        attempts = await overview.attempts(run.job_id, run.scheduled_time)
+        for earlier, later in pairwise(attempts[told:] if tell else ()):
+            typer.echo(f"{run.job_id}: {_retried(earlier, later, clock.now())}")
+            told += 1
+        last = attempts[-1] if attempts else None
+        ended = last is not None and RunState(last.state) in FINAL_STATES
+        if ended or clock.monotonic() >= give_up:
+            return last
         await asyncio.sleep(_LOOK_EVERY_S)
-        line = await overview.run(run_id)
-    return line
+
+
+def _retried(earlier: RunLine, later: RunLine, now: datetime) -> str:
+    error = f": {first_line(earlier.error)}" if earlier.error else ""
+    begin = ago(later.not_before, now) if later.not_before and later.not_before > now else "at once"
+    return f"attempt {earlier.attempt} is {earlier.state}{error}; attempt {later.attempt} starts {begin}"
+
+
+def _ending(run: Run, end: RunLine | None, patience_s: float) -> str:
+    if end is None:
+        return f"run {run.run_id} is not in job_run any more"
+    which = f"run {end.run_id}" + (f", attempt {end.attempt}," if end.attempt > 1 else "")
+    if RunState(end.state) not in FINAL_STATES:
+        see = f"see `piko runs --job {run.job_id}`"
+        return f"{which} is still {end.state} after {patience_s:g} s, and goes on; {see}"
+    return f"{which} is {end.state}" + (f": {end.error}" if end.error else "")
 
 
 def _set_enabled(job: str, dsn: str | None, output: Output, *, enabled: bool) -> None:
     from piko.store.edits import Edits
-    from piko.store.overview import Overview
 
     async def write(database: Database) -> bool:
         edit = await Edits(database=database).set_enabled(job, enabled=enabled)
         if not edit.found:
-            raise unknown_job(job, [item.job_id for item in await Overview(database=database).jobs()])
+            raise await unknown_job(database, job)
         if edit.owner is not None:
             patch: dict[str, object] = {"spec": {"suspend": not enabled}}
             raise owned_by_resource(job, edit.owner, kind="PikoSchedule", patch=patch)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from piko.errors import RefusedError
+from piko.errors import RefusedError, did_you_mean
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
 
 T = TypeVar("T")
 
+_AGE_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_AGE_PART = re.compile(r"([0-9]{1,9}(?:[.][0-9]{1,9})?)([smhdw])")
+
 
 class Output(StrEnum):
-    """Forms of an answer."""
+    """Forms of an answer: for a person, with every column, for programs."""
 
     TEXT = "text"
+    WIDE = "wide"
     JSON = "json"
 
 
@@ -79,26 +83,6 @@ def show_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, otherwise: str) -> None:
-    """A table for people; `otherwise` where there are no rows."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    if not table.row_count:
-        typer.echo(otherwise)
-        return
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
-    with console.capture() as capture:
-        console.print(table)
-    for line in capture.get().splitlines():
-        typer.echo(line.rstrip())
-
-
 def stamp(moment: datetime | None) -> str:
     """An instant for people: UTC, as many digits of the second as it has."""
     if moment is None:
@@ -121,14 +105,36 @@ def instant(text: str, *, option: str, zone: str = "UTC") -> datetime:
     return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
 
 
-def unknown_job(job_id: str, known: Iterable[str]) -> RefusedError:
-    """No such row, with what may have been meant."""
-    from difflib import get_close_matches
+def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
+    """An instant, or how long ago it was: `2h`, `30m`, `1d`. Raises `RefusedError`."""
+    parts = _AGE_PART.findall(text.replace(" ", ""))
+    if parts and "".join(number + unit for number, unit in parts) == text.replace(" ", ""):
+        seconds = sum(float(number) * _AGE_SECONDS[unit] for number, unit in parts)
+        try:
+            return now - timedelta(seconds=seconds)
+        except OverflowError:
+            raise RefusedError(
+                f"{option} = {text!r}: it lies before the year 1; expected 2h, 30m, 7d"
+            ) from None
+    try:
+        return instant(text, option=option)
+    except RefusedError:
+        raise RefusedError(
+            f"{option} = {text!r}: expected how long ago, such as 30m, 2h or 7d, or an instant such as "
+            "2026-01-08 or 2026-01-08T10:00:00+08:00; without an offset it is UTC"
+        ) from None
 
-    names = sorted(known)
-    near = get_close_matches(job_id, names, n=3) or names[:10]
-    listed = f"; there is {', '.join(near)}" if near else "; there are no jobs yet"
-    return RefusedError(f"no job {job_id!r} in scheduled_job{listed}")
+
+async def unknown_job(database: Database, job_id: str) -> RefusedError:
+    """There is no such job, with what may have been meant."""
+    from piko.store.overview import Overview
+
+    names = await Overview(database=database).job_ids()
+    meant = did_you_mean(job_id, names)
+    listed = f"; there is {', '.join(names[:10])}" + (" …" if len(names) > 10 else "")
+    return RefusedError(
+        f"no job {job_id!r} in scheduled_job{meant or (listed if names else '; there are no jobs yet')}"
+    )
 
 
 def author() -> str:

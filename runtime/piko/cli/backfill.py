@@ -15,12 +15,12 @@ from piko.cli.answers import (
     author,
     instant,
     show_json,
-    show_table,
     stamp,
     unknown_job,
     with_database,
     zone_in_force,
 )
+from piko.cli.tables import Row, show_table
 from piko.core.types import BackfillState
 from piko.errors import RefusedError
 
@@ -37,7 +37,7 @@ class _StartsByDefault(TyperGroup):
     """`piko backfill JOB …` is `piko backfill start JOB …`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] != "--help":
+        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
             args = ["start", *args]
         return super().parse_args(ctx, args)
 
@@ -132,17 +132,21 @@ def status(
 
     async def read(database: Database) -> list[Backfill]:
         from piko.store.backfills import BackfillStore
+        from piko.store.overview import Overview
 
         store = BackfillStore(database=database)
         if backfill is None:
-            return await store.newest(job_id=job, limit=limit)
+            found = await store.newest(job_id=job, limit=limit)
+            if not found and job is not None and await Overview(database=database).job(job) is None:
+                raise await unknown_job(database, job)
+            return found
         return [await _one(store, backfill)]
 
     found = with_database(dsn, read)
     if output is Output.JSON:
         show_json(found)
     else:
-        _show(found)
+        _show(found, output)
     if backfill is not None and any(item.windows_failed for item in found):
         raise typer.Exit(1)
 
@@ -170,10 +174,9 @@ def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 async def _stateful_job(database: Database, job_id: str) -> JobLine:
     from piko.store.overview import Overview
 
-    overview = Overview(database=database)
-    line = await overview.job(job_id)
+    line = await Overview(database=database).job(job_id)
     if line is None:
-        raise unknown_job(job_id, [item.job_id for item in await overview.jobs()])
+        raise await unknown_job(database, job_id)
     if line.stateful is None:
         raise RefusedError(
             f"{job_id}: no replica has registered it, so that nobody can say whether it has windows; "
@@ -253,25 +256,31 @@ def _change(
         typer.echo(f"{changed.job_id}: backfill {changed.backfill_id} is {changed.state.value}")
 
 
-def _show(found: list[Backfill]) -> None:
-    columns = ("BACKFILL", "JOB", "STATE", "RANGE", "WINDOWS", "DONE", "FAILED", "AT ONCE", "BY")
+def _show(found: list[Backfill], output: Output) -> None:
+    columns = ["BACKFILL", "JOB", "STATE", "DONE"]
+    if output is Output.WIDE:
+        columns += ["RANGE", "PARALLEL", "BY"]
     rows = [
-        (
-            item.backfill_id,
-            item.job_id,
-            item.state.value,
-            f"{stamp(item.range_start)} - {stamp(item.range_end)}",
-            item.windows_total,
-            item.windows_succeeded,
-            item.windows_failed,
-            item.parallelism,
-            item.requested_by,
+        Row(
+            cells=[
+                item.backfill_id,
+                item.job_id,
+                item.state.value,
+                f"{item.windows_succeeded}/{item.windows_total}",
+                f"{stamp(item.range_start)} - {stamp(item.range_end)}",
+                item.parallelism,
+                item.requested_by,
+            ][: len(columns)],
+            notes=_notes(item),
         )
         for item in found
     ]
     show_table(columns, rows, otherwise="no backfills")
-    for item in found:
-        if item.message:
-            typer.echo(f"{item.backfill_id}: {item.message}")
-        if item.windows_failed:
-            typer.echo(f"failed windows: piko runs --backfill {item.backfill_id} --state FAILED")
+
+
+def _notes(item: Backfill) -> list[str]:
+    notes = [item.message] if item.message else []
+    if item.windows_failed:
+        failed = f"{item.windows_failed} failed windows"
+        notes.append(f"{failed}: piko runs --backfill {item.backfill_id} --state failed")
+    return notes

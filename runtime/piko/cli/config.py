@@ -16,10 +16,11 @@ from piko.cli.answers import (
     author,
     first_line,
     show_json,
-    show_table,
     stamp,
+    unknown_job,
     with_database,
 )
+from piko.cli.tables import Row, show_table
 from piko.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -36,19 +37,29 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     if output is Output.JSON:
         show_json([_shown(item) for item in found])
         return
-    columns = ("REVISION", "CONFIG", "EFFECTIVE FROM", "AUTHOR", "SOURCE", "VALID")
+    columns = ["REVISION", "VALID", "FROM", "AUTHOR", "SOURCE", "CONFIG"]
+    wide = output is Output.WIDE
     rows = [
-        (
-            item.revision,
-            first_line(item.config_json, length=60) + (" + secret" if item.secret_json else ""),
-            stamp(item.effective_from) or "at once",
-            item.author,
-            item.source,
-            "yes" if item.error is None else first_line(item.error),
+        Row(
+            cells=[
+                item.revision,
+                "yes" if item.error is None else "no",
+                stamp(item.effective_from) or "at once",
+                item.author,
+                item.source,
+                (item.config_json if wide else first_line(item.config_json, length=200))
+                + (" + secret" if item.secret_json else ""),
+            ],
+            notes=[] if item.error is None else [first_line(item.error, length=500)],
         )
         for item in found
     ]
-    show_table(columns, rows, otherwise=f"{job}: no config was ever in job_config")
+    show_table(
+        columns,
+        rows,
+        otherwise=f"{job}: no config was ever in job_config",
+        shorten=[] if wide else ["CONFIG", "AUTHOR"],
+    )
 
 
 @commands.command()
@@ -87,8 +98,12 @@ def rollback(
 
 async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
     from piko.store.configs import ConfigStore
+    from piko.store.overview import Overview
 
-    return (await ConfigStore(database=database).revisions([job_id]))[::-1]
+    found = (await ConfigStore(database=database).revisions([job_id]))[::-1]
+    if not found and await Overview(database=database).job(job_id) is None:
+        raise await unknown_job(database, job_id)
+    return found
 
 
 def _shown(item: ConfigRevision) -> dict[str, object]:

@@ -1,7 +1,10 @@
-"""`piko jobs`, `piko runs`: what is scheduled, and what became of it."""
+"""`piko jobs`, `piko runs`: what is scheduled, and how it went."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,14 +14,16 @@ from piko.cli.answers import (
     Form,
     Output,
     first_line,
-    instant,
+    instant_or_age,
     show_json,
-    show_table,
     stamp,
     unknown_job,
     with_database,
 )
+from piko.cli.tables import Row, ago, show_table
 from piko.core.types import RunState
+from piko.errors import RefusedError, did_you_mean
+from piko.text import span
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
@@ -32,82 +37,82 @@ def jobs(
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """List jobs: their schedule, whether they will fire, and how they did last."""
+    """List jobs: whether they will fire, how they ran last, and what is wrong with them."""
+    from piko.clock import SystemClock
     from piko.store.overview import Overview
 
     async def read(database: Database) -> list[JobLine]:
-        overview = Overview(database=database)
-        found = await overview.jobs(job or ())
+        found = await Overview(database=database).jobs(job or ())
         missing = set(job or ()) - {line.job_id for line in found}
         if missing:
-            raise unknown_job(min(missing), [line.job_id for line in await overview.jobs()])
+            raise await unknown_job(database, min(missing))
         return found
 
     found = with_database(dsn, read)
     if output is Output.JSON:
         show_json([_without_schema(line) for line in found])
         return
-    columns = ("JOB", "SCHEDULE", "ZONE", "STATUS", "NEXT", "LAST", "FOR", "WATERMARK", "OWNER")
+    now = SystemClock().now()
+    columns, shorten = ["JOB", "STATUS", "LAST", "NEXT", "SCHEDULE"], ["SCHEDULE"]
+    if output is Output.WIDE:
+        columns += ["ZONE", "SCHEDULED", "DURATION", "LAST SUCCESS", "NEXT RUN", "WATERMARK", "OWNER"]
+        shorten = []
     rows = [
-        (
-            line.job_id,
-            f"{line.schedule_type} {first_line(line.schedule_expr, length=40)}",
-            line.timezone,
-            line.status or "not seen by a leader yet",
-            stamp(line.next_run_at),
-            line.last_state,
-            stamp(line.last_scheduled_time),
-            stamp(line.last_data_time),
-            line.managed_by or "SQL",
-        )
+        Row(cells=[*_job_cells(line, now), *_job_more(line)][: len(columns)], notes=_job_notes(line))
         for line in found
     ]
-    show_table(columns, rows, otherwise="no jobs: scheduled_job has no rows")
-    for line in found:
-        if line.message and line.status != "Disabled":
-            typer.echo(f"{line.job_id}: {line.message}")
+    show_table(columns, rows, otherwise="no jobs: scheduled_job has no rows", shorten=shorten)
 
 
 def runs(
     job: Annotated[str | None, typer.Option(metavar="JOB", help="Only of this job.")] = None,
-    state: Annotated[list[RunState] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATE",
+            help=f"Only in this state: {', '.join(item.lower() for item in RunState)}; several with commas, "
+            "or repeated.",
+        ),
+    ] = None,
     backfill: Annotated[str | None, typer.Option(metavar="ID", help="Only of this backfill.")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="Only what was due from this instant on (UTC).")
+        str | None,
+        typer.Option(
+            metavar="AGE|INSTANT", help="Only what was due since then: 30m, 2h, 7d ago, or an instant (UTC)."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
     """List runs, the newest due time first; each attempt is a run of its own."""
+    from piko.clock import SystemClock
     from piko.store.overview import Overview
 
+    now = SystemClock().now()
+    states = _states(state or ())
+    begin = None if since is None else instant_or_age(since, option="--since", now=now)
+
     async def read(database: Database) -> list[RunLine]:
-        return await Overview(database=database).runs(
-            job_id=job,
-            states=state or (),
-            backfill_id=backfill,
-            since=None if since is None else instant(since, option="--since"),
-            limit=limit,
-        )
+        overview = Overview(database=database)
+        found = await overview.runs(job_id=job, states=states, backfill_id=backfill, since=begin, limit=limit)
+        if not found and job is not None and await overview.job(job) is None:
+            raise await unknown_job(database, job)
+        return found
 
     found = with_database(dsn, read)
     if output is Output.JSON:
         show_json(found)
         return
-    columns = ("JOB", "FOR", "STATE", "TRY", "WHY", "WINDOW", "STARTED", "TOOK", "RUN", "ERROR")
+    columns = ["JOB", "SCHEDULED", "STATE", "ATTEMPT", "TRIGGER", "DURATION"]
+    if output is Output.WIDE:
+        columns += ["RUN", "SCHEDULED TIME", "WINDOW", "STARTED"]
     rows = [
-        (
-            line.job_id,
-            stamp(line.scheduled_time),
-            line.state + (f" x{line.missed_count}" if line.missed_count else ""),
-            line.attempt,
-            line.trigger_type,
-            window(line),
-            stamp(line.started_at),
-            "" if line.duration_s is None else f"{line.duration_s:.3g} s",
-            line.run_id,
-            first_line(line.error, length=60),
+        Row(
+            cells=[*_run_cells(line, now), *_run_more(line)][: len(columns)],
+            notes=[first_line(line.error, length=1000 if output is Output.WIDE else 200)]
+            if line.error
+            else [],
         )
         for line in found
     ]
@@ -121,6 +126,88 @@ def window(line: RunLine) -> str:
     if line.missed_through is not None and line.missed_through != line.scheduled_time:
         return f"through {stamp(line.missed_through)}"
     return ""
+
+
+def schedule_text(line: JobLine) -> str:
+    """A row's schedule on one line: `*/5 * * * *`, `every 10s`, `hour 3`."""
+    try:
+        expression = json.loads(line.schedule_expr)
+    except ValueError:
+        return f"{line.schedule_type} {line.schedule_expr}"
+    if isinstance(expression, str):
+        return expression
+    if not isinstance(expression, dict):
+        return f"{line.schedule_type} {line.schedule_expr}"
+    if list(expression) == ["cron"]:
+        return str(expression["cron"])
+    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in expression.items())
+
+
+def _job_cells(line: JobLine, now: datetime) -> list[object]:
+    last = f"{line.last_state} {ago(line.last_scheduled_time, now)}" if line.last_state else None
+    coming = None
+    if line.next_run_at is not None:
+        late = line.next_run_at <= now
+        coming = f"due {ago(line.next_run_at, now)}" if late else ago(line.next_run_at, now)
+    return [line.job_id, line.status or "Unseen", last, coming, schedule_text(line)]
+
+
+def _job_more(line: JobLine) -> list[object]:
+    return [
+        line.timezone,
+        stamp(line.last_scheduled_time),
+        _duration(line.last_duration_s),
+        stamp(line.last_success_at),
+        stamp(line.next_run_at),
+        stamp(line.last_data_time),
+        line.managed_by or "SQL",
+    ]
+
+
+def _job_notes(line: JobLine) -> list[str]:
+    notes = []
+    if line.status is None:
+        notes.append("no leader has seen the row yet")
+    if line.message and line.status != "Disabled":
+        notes.append(line.message)
+    failures = line.consecutive_failures or 0
+    if failures:
+        times = "failed" if failures == 1 else f"{failures} failures in a row"
+        notes.append(f"{times}: {first_line(line.last_error, length=200) or 'no error was recorded'}")
+    return notes
+
+
+def _run_cells(line: RunLine, now: datetime) -> list[object]:
+    return [
+        line.job_id,
+        ago(line.scheduled_time, now),
+        line.state + (f" x{line.missed_count}" if line.missed_count else ""),
+        line.attempt,
+        line.trigger_type,
+        _duration(line.duration_s),
+    ]
+
+
+def _run_more(line: RunLine) -> list[object]:
+    return [line.run_id, stamp(line.scheduled_time), window(line), stamp(line.started_at)]
+
+
+def _duration(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s" if seconds < 60 else span(seconds)
+
+
+def _states(given: Sequence[str]) -> list[RunState]:
+    states = []
+    for word in ",".join(given).split(",") if given else ():
+        try:
+            states.append(RunState(word.strip().upper()))
+        except ValueError:
+            known = [item.lower() for item in RunState]
+            meant = did_you_mean(word.strip().lower(), known) or f"; expected {', '.join(known)}"
+            raise RefusedError(f"--state = {word.strip()!r}: there is no such state{meant}") from None
+    return states
 
 
 def _without_schema(line: JobLine) -> dict[str, object]:

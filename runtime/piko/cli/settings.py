@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piko.cli.answers import Form, Output, show_json, show_table
+from piko.cli.answers import Form, Output, show_json
+from piko.cli.tables import Row, show_table
 
 if TYPE_CHECKING:
     from piko.settings import Settings
@@ -26,8 +27,9 @@ def settings(output: Form = Output.TEXT) -> None:
     if output is Output.JSON:
         show_json({name: {"value": value, "from": origin} for name, value, origin in rows})
     else:
-        lines = [(name, _text(value), origin) for name, value, origin in rows]
-        show_table(["SETTING", "VALUE", "FROM"], lines, otherwise="no settings")
+        lines = [Row(cells=(name, _text(value), origin)) for name, value, origin in rows]
+        shorten = [] if output is Output.WIDE else ["VALUE", "FROM"]
+        show_table(["SETTING", "VALUE", "FROM"], lines, otherwise="no settings", shorten=shorten)
 
 
 def _shown(found: Settings, name: str) -> object:

@@ -117,10 +117,9 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
     from piko.store.overview import Overview
 
     async def read(database: Database) -> JobLine:
-        overview = Overview(database=database)
-        line = await overview.job(job_id)
+        line = await Overview(database=database).job(job_id)
         if line is None:
-            raise unknown_job(job_id, [item.job_id for item in await overview.jobs()])
+            raise await unknown_job(database, job_id)
         return line
 
     line = with_database(dsn, read)

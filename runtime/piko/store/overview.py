@@ -88,6 +88,12 @@ class Overview:
         async with self._database.statements() as connection:
             return [JobLine(**row._mapping) for row in await connection.execute(statement)]
 
+    async def job_ids(self) -> list[str]:
+        """The ids of all rows."""
+        statement = select(scheduled_job.c.job_id).order_by(scheduled_job.c.job_id)
+        async with self._database.statements() as connection:
+            return list((await connection.execute(statement)).scalars())
+
     async def job(self, job_id: str) -> JobLine | None:
         found = await self.jobs([job_id])
         return found[0] if found else None
@@ -114,10 +120,15 @@ class Overview:
         async with self._database.statements() as connection:
             return [RunLine(**row._mapping) for row in await connection.execute(statement.limit(limit))]
 
-    async def run(self, run_id: str) -> RunLine | None:
+    async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunLine]:
+        """Every run for one due time, in the order in which they were queued."""
+        statement = (
+            select(*_RUN_COLUMNS)
+            .where(job_run.c.job_id == job_id, job_run.c.scheduled_time == scheduled_time)
+            .order_by(job_run.c.run_id)
+        )
         async with self._database.statements() as connection:
-            row = (await connection.execute(select(*_RUN_COLUMNS).where(job_run.c.run_id == run_id))).first()
-        return None if row is None else RunLine(**row._mapping)
+            return [RunLine(**row._mapping) for row in await connection.execute(statement)]
 
     async def schemas(self, job_ids: Collection[str]) -> dict[str, str | None]:
         """The JSON Schema of each job's config as the code published it; unknown jobs are left out."""
