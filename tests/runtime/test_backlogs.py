@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
+
 from tests.cli.piko import piko_here
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -21,6 +23,7 @@ async def cover(ctx, scheduled_time):
 
 for job_id in ("late", "old", "bounded", "ancient"):
     app.job(job_id=job_id, stateful=True)(cover)
+app.job(job_id="each")(cover)
 """
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 HALF = '{"seconds": 0.5}'
@@ -81,3 +84,59 @@ async def until_told(database: TestDatabase, job_id: str) -> str:
         return rows[0][0] if rows and rows[0][0] else None
 
     return await wait_until_async(message, timeout=20, what=f"a message about {job_id}")
+
+
+async def test_each_instant_of_a_stop_runs_without_coalescing(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replicas.write(APP)
+    await schedule(database, "each", '{"seconds": 2}', coalesce=0)
+    first = replicas.start(database.dsn, name="first")
+    await first.until_ready()
+    await until_runs(database, "each", 2)
+    first.process.terminate()
+    before = {row[0] for row in await database.execute("SELECT scheduled_time FROM job_run")}
+    ((until,),) = await database.execute("SELECT UTC_TIMESTAMP() + INTERVAL 9 SECOND")
+    await wait_until_async(lambda: _is_past(database, until), timeout=30, what="some instants to pass")
+    second = replicas.start(database.dsn, name="second")
+    await second.until_ready()
+
+    await until_runs(database, "each", len(before) + 6)
+    rows = await database.execute("SELECT scheduled_time, state FROM job_run ORDER BY scheduled_time")
+    assert {state for _, state in rows} <= {"SUCCESS", "RUNNING"}
+    assert all(b[0] - a[0] == timedelta(seconds=2) for a, b in pairwise(rows)), "none is left out"
+
+
+@pytest.mark.parametrize("executor", ["leader", "replicas"])
+async def test_what_a_stop_left_in_the_queue_is_judged_by_the_grace_when_it_could_start(
+    executor: str, replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replicas.write(APP)
+    await schedule(database, "each", '{"hours": 1000}', misfire_grace_s=60)
+    offered = "NULL" if executor == "leader" else "UTC_TIMESTAMP(6)"
+    for run_id, trigger, age in (
+        ("old", "schedule", 90),
+        ("new", "schedule", 5),
+        ("again", "retry", 90),
+        ("asked", "manual", 90),
+    ):
+        await database.execute(
+            "INSERT INTO job_run (run_id, job_id, scheduled_time, state, trigger_type, offered_at) VALUES ("
+            f"'{run_id}', 'each', UTC_TIMESTAMP(6) - INTERVAL {age} SECOND, 'QUEUED', '{trigger}', {offered})"
+        )
+    replica = replicas.start(database.dsn, environment={"PIKO_EXECUTOR": executor})
+    await replica.until_ready()
+
+    await until_runs(database, "each", 3)
+    await until_runs(database, "each", 1, state="MISSED")
+    ends = dict(await database.execute("SELECT run_id, state FROM job_run"))
+    assert ends == {"old": "MISSED", "new": "SUCCESS", "again": "SUCCESS", "asked": "SUCCESS"}
+    ((why,),) = await database.execute("SELECT error FROM job_run WHERE run_id = 'old'")
+    assert "older than misfire_grace_s = 60" in why
+
+
+async def _is_past(database: TestDatabase, moment: datetime) -> bool:
+    ((now,),) = await database.execute("SELECT UTC_TIMESTAMP()")
+    return bool(now >= moment)

@@ -17,6 +17,7 @@ from piko.execution.executor import Ending
 from piko.execution.outcome import conclude
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.lateness import overdue
 from piko.scheduler.placement import Here
 from piko.scheduler.plan import Plan, assess
 from piko.scheduler.term import Term
@@ -130,6 +131,12 @@ class Leader:
         for _ in range(10_000):
             if self.plan.changed:
                 self.look()
+            for run, _ in overdue(self.term.progress.waiting.values(), self.plan, self.now):
+                self._record(
+                    Outcome(
+                        run=run, state=RunState.MISSED, started_at=None, finished_at=self.now, duration_s=None
+                    )
+                )
             if not self._claim() + self._start_waiting():
                 return
         raise AssertionError("the dispatcher finds no end")

@@ -261,11 +261,17 @@ def test_allow_starts_however_many_run() -> None:
     assert [len(leader.tick(at(f"12:00:{second}"))) for second in (10, 20, 30)] == [1, 1, 1]
 
 
-def test_each_of_several_instants_meets_the_policy() -> None:
+def test_each_of_a_backlog_runs_as_many_at_once_as_may() -> None:
     leader = Leader(row(coalesce=False, max_instances=2))
+    first, second = leader.tick(at("12:00:40"))
 
-    assert times(leader.tick(at("12:00:40"))) == [at("12:00:10"), at("12:00:20")]
-    assert passed_over(leader) == [("SKIPPED", at("12:00:30"), at("12:00:40"), 2)]
+    assert times([first, second]) == [at("12:00:10"), at("12:00:20")]
+    assert passed_over(leader) == []
+    assert leader.tick(at("12:00:41")) == []
+    leader.end(first, now=at("12:00:42"))
+    assert times(leader.tick(at("12:00:42"))) == [at("12:00:30")]
+    leader.end(second, now=at("12:00:43"))
+    assert times(leader.tick(at("12:00:43"))) == [at("12:00:40")]
 
 
 def test_a_run_that_has_ended_gives_up_its_place_before_that_is_recorded() -> None:

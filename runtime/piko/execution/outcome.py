@@ -58,6 +58,13 @@ def without_row(run: Run, now: datetime) -> Outcome:
     )
 
 
+def missed(run: Run, now: datetime, *, why: str) -> Outcome:
+    """The end of a run that waited until it was too late to start."""
+    return Outcome(
+        run=run, state=RunState.MISSED, started_at=None, finished_at=now, duration_s=None, error=why
+    )
+
+
 def next_attempt(
     run: Run, job: PlannedJob, *, state: RunState, now: datetime, new_id: Callable[[], str]
 ) -> Run | None:

@@ -16,10 +16,11 @@ from piko.clock import Clock
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
-from piko.execution.outcome import without_row
+from piko.execution.outcome import missed, without_row
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigInForce, config_of
+from piko.scheduler.lateness import too_late
 from piko.scheduler.plan import Plan, PlannedJob
 from piko.store.configs import ConfigRevision, ConfigStore
 from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
@@ -165,6 +166,11 @@ class Taker:
         fence = InstanceFence(instance_id=self._instance.instance_id, epoch=run.epoch or 0)
         if job is None:
             self._ledger.put(without_row(run, self._clock.now()), fence)
+            return
+        if (why := too_late(run, job, self._clock.now())) is not None:
+            self._metrics.job_missed.labels(run.job_id, "misfire").inc()
+            log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
+            self._ledger.put(missed(run, self._clock.now(), why=why), fence)
             return
         self._executor.start(run, job, fence, config=partial(self._config, run, job))
 

@@ -26,6 +26,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.lateness import overdue
 from piko.scheduler.placement import Anywhere, Here, Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
@@ -164,6 +165,9 @@ class Dispatcher:
                 await self._wake(_AGAIN_S)
                 continue
             async with self._claiming:
+                for run, why in overdue(term.progress.waiting.values(), self._plan, self._clock.now()):
+                    self._metrics.job_missed.labels(run.job_id, "misfire").inc()
+                    self._conclude_waiting(term, run, RunState.MISSED, why)
                 await self._claim_due(term)
                 await self._start_waiting(term)
                 self._start(term, await self._backfiller.advance(term))

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from piko.core.types import DataInterval, RunState, TriggerType
-from piko.scheduler.due import Span
+from piko.scheduler.due import Due, Span
 from piko.scheduler.given_up import GivenUp
+from piko.scheduler.overlap import Admission
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import PlannedJob
 from piko.store.claims import ClaimBatch
@@ -60,6 +61,18 @@ class Draft:
             **where,
         )
         self.runs.append(run)
+
+    def add_turn(self, job: PlannedJob, due: Due, admission: Admission) -> None:
+        """What was decided of the instants of a stateless job."""
+        self.pass_over(job, RunState.MISSED, due.missed, "misfire")
+        self.pass_over(job, RunState.SKIPPED, due.coalesced, "coalesced")
+        self.pass_over(job, RunState.SKIPPED, admission.skipped, "overlap")
+        for instant in admission.start:
+            self.add(job, instant, waits=False)
+        for instant in admission.wait:
+            self.add(job, instant, waits=True)
+        self.replaced.extend(admission.replaced)
+        self.superseded.extend(admission.superseded)
 
     def pass_over(self, job: PlannedJob, state: RunState, span: Span | None, reason: str) -> None:
         """Record instants that do not run."""

@@ -50,8 +50,7 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
     when it is later than `misfire_grace_s` after the latest moment to which jitter could have moved it.
     """
     row, schedule = job.row, job.schedule
-    grace = as_duration(max(row.misfire_grace_s, SHORTEST_GRACE_S) + row.jitter_s)
-    too_late = max(cursor, now - grace - _INSTANT)
+    too_late = max(cursor, now - grace_of(job) - _INSTANT)
     alone = _alone(job, cursor, now)
     if alone is not None and alone > too_late:
         return Due(run=(alone,), through=alone)
@@ -73,6 +72,11 @@ def decide(job: PlannedJob, *, cursor: datetime, now: datetime) -> Due:
         )
     )
     return Due(run=run, missed=missed, through=run[-1] if run else _through(missed))
+
+
+def grace_of(job: PlannedJob) -> timedelta:
+    """How much later than its due time a run may start. Jitter counts as no delay."""
+    return as_duration(max(job.row.misfire_grace_s, SHORTEST_GRACE_S) + job.row.jitter_s)
 
 
 def _alone(job: PlannedJob, cursor: datetime, now: datetime) -> datetime | None:

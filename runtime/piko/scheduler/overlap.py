@@ -39,27 +39,26 @@ def admit(
     `running` are the runs of the job in progress, `waiting` those of its due times that have not started
     for want of a place. Retries and manual triggers stand outside the policies.
 
-    Several instants at once are a backlog of a job that does not coalesce. They do not overlap each other:
-    under `skip` they run one after the other.
+    Each of `instants` is judged as if those before it had been decided already.
     """
     free = max(job.row.max_instances - len(running) - len(waiting), 0)
     match job.overlap_policy:
         case OverlapPolicy.ALLOW:
-            start = _places(job, instants, room)
+            start = places(job, instants, room)
             return Admission(start=start, wait=instants[len(start) :])
         case OverlapPolicy.SKIP:
             admitted, late = instants[:free], instants[free:]
-            start = _places(job, admitted, room)
+            start = places(job, admitted, room)
             reason = (
                 f"{len(running) + len(waiting) + len(admitted)} of max_instances = {job.row.max_instances}"
             )
             skipped = _span(late, f"{reason} in progress (overlap_policy = skip)")
             return Admission(start=start, wait=admitted[len(start) :], skipped=skipped)
         case OverlapPolicy.QUEUE_ALL:
-            start = _places(job, () if waiting else instants[:free], room)
+            start = places(job, () if waiting else instants[:free], room)
             return Admission(start=start, wait=instants[len(start) :])
         case OverlapPolicy.QUEUE:
-            start = _places(job, () if waiting else instants[:free], room)
+            start = places(job, () if waiting else instants[:free], room)
             rest = instants[len(start) :]
             return Admission(
                 start=start,
@@ -70,7 +69,7 @@ def admit(
         case OverlapPolicy.REPLACE:
             newest = instants[-job.row.max_instances :]
             surplus = max(len(running) + len(newest) - job.row.max_instances, 0)
-            start = _places(job, newest[: len(newest) - surplus], room)
+            start = places(job, newest[: len(newest) - surplus], room)
             older = instants[: -len(newest)]
             return Admission(
                 start=start,
@@ -81,8 +80,8 @@ def admit(
             )
 
 
-def _places(job: PlannedJob, instants: Sequence[datetime], room: Room) -> Sequence[datetime]:
-    """The first of `instants` that find a place."""
+def places(job: PlannedJob, instants: Sequence[datetime], room: Room) -> Sequence[datetime]:
+    """The first of `instants` that find a place; `room` is taken for them."""
     for number, _ in enumerate(instants):
         if not room.has_place(job):
             return instants[:number]

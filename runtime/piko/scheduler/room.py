@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from piko.scheduler.plan import PlannedJob
+from piko.scheduler.plan import Plan, PlannedJob
+from piko.store.run_rows import Run
 from piko.store.schedules import ScheduleRow
 
 
@@ -56,3 +57,37 @@ def group_limits(rows: Iterable[ScheduleRow]) -> dict[str, int]:
         if group is not None and limit is not None:
             limits[group] = min(limit, limits.get(group, limit))
     return limits
+
+
+class Rooms:
+    """The places that a term has to give: of its replica or replicas, and of each concurrency group."""
+
+    def __init__(self, *, plan: Plan, total: int) -> None:
+        self._plan = plan
+        self._total = total
+        self._limits: dict[str, int] | None = None
+
+    def rows_changed(self) -> None:
+        """The limits of groups are worked out anew when they are asked for."""
+        self._limits = None
+
+    def live(self, *, running: Iterable[Run], beside: Iterable[Run]) -> Room:
+        """For live runs; those of backfills, `beside` them, count for concurrency groups alone."""
+        jobs = (self._plan.job(run.job_id) for run in running)
+        room = Room(running=jobs, total=self._total, group_limits=self._group_limits())
+        for run in beside:
+            room.take_in_group(self._plan.job(run.job_id))
+        return room
+
+    def beside(self, runs: Iterable[Run]) -> Room:
+        """For runs of backfills: of the replica and of each group one is kept for live runs."""
+        return Room(
+            running=(self._plan.job(run.job_id) for run in runs),
+            total=self._total - 1,
+            group_limits={group: limit - 1 for group, limit in self._group_limits().items()},
+        )
+
+    def _group_limits(self) -> dict[str, int]:
+        if self._limits is None:
+            self._limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
+        return self._limits

@@ -30,13 +30,13 @@ from piko.scheduler.due import decide
 from piko.scheduler.due_window import decide_window
 from piko.scheduler.given_up import answered, given_up, noted
 from piko.scheduler.notes import standing
-from piko.scheduler.overlap import admit
 from piko.scheduler.placement import Placement
 from piko.scheduler.plan import Plan, PlannedJob, Verdict
 from piko.scheduler.progress import Progress
 from piko.scheduler.refusals import Refusals
-from piko.scheduler.room import Room, group_limits
+from piko.scheduler.room import Room, Rooms
 from piko.scheduler.timetable import Timetable
+from piko.scheduler.turns import Backlogs
 from piko.scheduler.watermarks import Watermarks
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run
@@ -76,19 +76,20 @@ class Term:
         self._placement = placement
         self._metrics = metrics
         self._new_id = new_id
-        self._max_concurrent_runs = max_concurrent_runs
+        self._rooms = Rooms(plan=plan, total=max_concurrent_runs)
         self._watermarks = Watermarks()
         self._blocked_until: dict[str, datetime | None] = {}
-        self._group_limits: dict[str, int] | None = None
         self._unwritten: set[str] = set()
         self._elsewhere: set[str] = set()
         self._without_config: set[str] = set()
+        self._backlogs = Backlogs()
 
     # ---- rows -------------------------------------------------------------------------------------
 
     def adopt(self, job_ids: Iterable[str], now: datetime) -> tuple[list[JobState], list[str]]:
         """Take over what the plan says of `job_ids`; the states to write, and the jobs to forget."""
         write, forget = [], []
+        self._backlogs.begin(now)
         for job_id in job_ids:
             verdict = self._plan.verdicts.get(job_id)
             if verdict is None:
@@ -101,7 +102,7 @@ class Term:
             if new != old or job_id in self._unwritten:
                 write.append(new)
             self._unwritten.discard(job_id)
-        self._group_limits = None  # worked out when it is asked for
+        self._rooms.rows_changed()
         return write, forget
 
     def _drop(self, job_id: str) -> None:
@@ -109,6 +110,7 @@ class Term:
         self._blocked_until.pop(job_id, None)
         self._unwritten.discard(job_id)
         self._without_config.discard(job_id)
+        self._backlogs.forget(job_id)
         self.refusals.forget(job_id)
         self.timetable.put(job_id, None)
         self._metrics.no_next_run(job_id)
@@ -266,25 +268,19 @@ class Term:
         if due.through is None:
             self._reschedule(job, state, now)
             return
-        draft.pass_over(job, RunState.MISSED, due.missed, "misfire")
-        draft.pass_over(job, RunState.SKIPPED, due.coalesced, "coalesced")
-        admission = admit(
+        turn = self._backlogs.take_turn(
             job,
-            due.run,
+            due,
+            now=now,
             running=self.progress.running_of(job.job_id),
             waiting=self.progress.due_waiting_of(job.job_id),
             room=room,
         )
-        draft.pass_over(job, RunState.SKIPPED, admission.skipped, "overlap")
-        for instant in admission.start:
-            draft.add(job, instant, waits=False)
-        for instant in admission.wait:
-            draft.add(job, instant, waits=True)
-        draft.replaced.extend(admission.replaced)
-        draft.superseded.extend(admission.superseded)
-        draft.states[job.job_id] = self._reschedule(job, state, now, cursor=due.through)
-        if job.schedule.fires_once:
-            draft.completed.add(job.job_id)
+        if turn.through is not None:
+            draft.add_turn(job, due, turn.admission)
+            draft.states[job.job_id] = self._reschedule(job, state, now, cursor=turn.through)
+            if job.schedule.fires_once:
+                draft.completed.add(job.job_id)
 
     def _add_window(self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime) -> None:
         if self.progress.busy(job.job_id):
@@ -425,25 +421,11 @@ class Term:
         return [run for run in runs if run.run_id in won and not run.is_offered]
 
     def _room(self) -> Room:
-        running = (self._plan.job(run.job_id) for run in self.progress.running.values())
-        room = Room(running=running, total=self._max_concurrent_runs, group_limits=self._limits())
-        for run in self.beside.values():
-            room.take_in_group(self._plan.job(run.job_id))
-        return room
-
-    def _limits(self) -> dict[str, int]:
-        if self._group_limits is None:
-            self._group_limits = group_limits(verdict.row for verdict in self._plan.verdicts.values())
-        return self._group_limits
+        return self._rooms.live(running=self.progress.running.values(), beside=self.beside.values())
 
     def room_beside(self) -> Room:
-        """The places for runs of backfills: of the replica and of each group one is kept for live runs."""
-        runs = (*self.progress.running.values(), *self.beside.values())
-        return Room(
-            running=(self._plan.job(run.job_id) for run in runs),
-            total=self._max_concurrent_runs - 1,
-            group_limits={group: limit - 1 for group, limit in self._limits().items()},
-        )
+        """The places for runs of backfills."""
+        return self._rooms.beside((*self.progress.running.values(), *self.beside.values()))
 
     # ---- the end of runs --------------------------------------------------------------------------
 
@@ -469,7 +451,11 @@ class Term:
     def _look_again(self, job_id: str, now: datetime, *, failed: bool) -> None:
         """A window is no longer in progress: its job's next one may follow."""
         job, state = self._plan.scheduled(job_id), self.states.get(job_id)
-        if job is None or state is None or not job.definition.stateful or state.cursor_at is None:
+        if job is None or state is None or state.cursor_at is None:
+            return
+        if not job.definition.stateful:
+            if job_id in self._backlogs:
+                self._reschedule(job, state, now)
             return
         if failed:
             self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
