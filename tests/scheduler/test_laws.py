@@ -43,7 +43,7 @@ def instants(leader: Leader) -> list[datetime]:
     return passed
 
 
-@settings(max_examples=80)
+@settings(max_examples=80, deadline=None)
 @given(
     policy=st.sampled_from(["skip", "queue", "queue_all", "replace", "allow"]),
     coalesce=st.booleans(),
@@ -75,6 +75,9 @@ def test_every_instant_runs_or_is_recorded_once(
         assert len(leader.running()) <= places
         assert policy == "allow" or len(leader.running()) <= instances
         assert policy != "queue" or len(leader.term.progress.due_waiting_of("job")) <= 1
+    while leader.running():  # what is left of a backlog waits for its turn
+        leader.finish(leader.running()[0])
+        leader.work()
     claimed = {run.scheduled_time for run in leader.history}
     passed = instants(leader)
     assert len(passed) == len(set(passed)), "an instant is passed over twice"
