@@ -276,10 +276,33 @@ def test_nothing_is_said_any_more_of_a_job_whose_row_is_gone() -> None:
     assert 'piko_job_run_total{job_id="job",status="SUCCESS"} 1.0' in text, "what was counted stays counted"
 
 
-def test_a_replica_that_no_longer_leads_says_nothing_of_the_plan() -> None:
+OF_THE_LEADER = [
+    f"piko_job_{what}_timestamp_seconds" for what in ("last_success", "last_run", "next_run", "watermark")
+]
+
+
+def test_a_replica_that_no_longer_leads_says_nothing_of_jobs() -> None:
     metrics = used()
     metrics.runs_queued.set(7)
-    metrics.forget_plans()
+    metrics.forget_jobs()
     sample = metrics.registry.get_sample_value
-    assert sample("piko_job_next_run_timestamp_seconds", {"job_id": "job"}) is None
+    assert [sample(name, {"job_id": "job"}) for name in OF_THE_LEADER] == [None] * 4
     assert sample("piko_runs_queued") == 0
+
+
+def test_while_it_cannot_act_as_leader_a_replica_says_nothing_of_jobs() -> None:
+    metrics = used()
+    sample = metrics.registry.get_sample_value
+    before = [sample(name, {"job_id": "job"}) for name in OF_THE_LEADER]
+    assert None not in before
+    metrics.leads = lambda: False
+    assert [sample(name, {"job_id": "job"}) for name in OF_THE_LEADER] == [None] * 4
+    metrics.leads = lambda: True
+    assert [sample(name, {"job_id": "job"}) for name in OF_THE_LEADER] == before
+
+
+def test_an_instant_advances_and_never_goes_back() -> None:
+    metrics = Metrics()
+    for seconds in (5, 9, 7):
+        metrics.job_last_run.advance("job", datetime.fromtimestamp(seconds, UTC))
+    assert metrics.registry.get_sample_value("piko_job_last_run_timestamp_seconds", {"job_id": "job"}) == 9

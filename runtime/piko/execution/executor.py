@@ -246,7 +246,6 @@ class Executor:
             self._metrics.job_start_delay.labels(run.job_id).observe(
                 max((started_at - run.scheduled_time).total_seconds(), 0.0)
             )
-            self._metrics.job_last_run.set(run.job_id, started_at)
         log.info(
             "run_started",
             job_id=run.job_id,

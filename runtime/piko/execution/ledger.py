@@ -162,7 +162,7 @@ def count_end(metrics: Metrics, outcome: Outcome) -> None:
     """Count a run that ended as `outcome` says."""
     metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
     if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
-        metrics.job_last_success.set(outcome.run.job_id, outcome.finished_at)
+        metrics.job_last_success.advance(outcome.run.job_id, outcome.finished_at)
 
 
 def _without_effect(outcome: Outcome) -> Outcome:

@@ -51,6 +51,7 @@ class Elector:
         self._unsure = False
         # Asked for when it is scraped: who is kept from renewing cannot take it back, and no longer leads.
         metrics.leader.labels(instance.host).set_function(lambda: 0 if self.acting is None else 1)
+        metrics.leads = lambda: self.acting is not None
 
     @property
     def standing(self) -> Standing:

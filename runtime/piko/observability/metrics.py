@@ -7,7 +7,7 @@ test run) do not share counters. Timestamps rather than ages, base units, never 
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from importlib.metadata import version
 
@@ -21,20 +21,27 @@ _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class JobInstants(Collector):
-    """A gauge of one instant per job.
+    """A gauge of one instant per job, which is there while `leads` says that this replica leads.
 
     The client's own gauges keep an object with a lock for each job, a kilobyte of it, and 10,000 jobs have
     several.
     """
 
-    def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, name: str, text: str, *, leads: Callable[[], bool], registry: CollectorRegistry
+    ) -> None:
         self._name = name
+        self._leads = leads
         self._text = text
         self._seconds: dict[str, float] = {}
         registry.register(self)
 
     def set(self, job_id: str, instant: datetime) -> None:
         self._seconds[job_id] = instant.timestamp()
+
+    def advance(self, job_id: str, instant: datetime) -> None:
+        """As `set`, but never to an earlier instant."""
+        self._seconds[job_id] = max(instant.timestamp(), self._seconds.get(job_id, float("-inf")))
 
     def remove(self, job_id: str) -> None:
         self._seconds.pop(job_id, None)
@@ -47,7 +54,7 @@ class JobInstants(Collector):
 
     def collect(self) -> Iterable[Metric]:
         family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
-        for job_id, seconds in list(self._seconds.items()):
+        for job_id, seconds in list(self._seconds.items()) if self._leads() else []:
             family.add_metric([job_id], seconds)
         return [family]
 
@@ -57,6 +64,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this replica leads, so that what only a leader knows is told."""
         self.job_runs = Counter("piko_job_run", "Finished runs.", ["job_id", "status"], registry=registry)
         self.job_duration = Histogram(
             "piko_job_duration_seconds", "From start to end of a handler.", ["job_id"],
@@ -176,7 +185,9 @@ class Metrics:
         )
 
     def _job_instant(self, what: str, text: str) -> JobInstants:
-        return JobInstants(f"piko_job_{what}_timestamp_seconds", text, registry=self.registry)
+        return JobInstants(
+            f"piko_job_{what}_timestamp_seconds", text, leads=lambda: self.leads(), registry=self.registry
+        )
 
     def _of_sink(self, what: str, text: str) -> Counter:
         return Counter(f"piko_persistence_{what}", text, ["sink"], registry=self.registry)
@@ -184,16 +195,13 @@ class Metrics:
     def persistence_waiting(self, sink: str, count: int) -> None:
         self.persistence_queue.labels(sink).set(count)
 
-    def no_next_run(self, job_id: str) -> None:
-        """The job is not due again as things stand, so that no alert waits for it."""
-        self.job_next_run.remove(job_id)
-
     def forget_job(self, job_id: str) -> None:
         """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
         for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
             gauge.remove(job_id)
 
-    def forget_plans(self) -> None:
-        """This replica no longer leads: when jobs are due next is for another to say."""
-        self.job_next_run.clear()
+    def forget_jobs(self) -> None:
+        """This replica no longer leads: how jobs do and what waits is for another to say."""
+        for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
+            gauge.clear()
         self.runs_queued.set(0)

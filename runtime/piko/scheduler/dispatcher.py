@@ -177,6 +177,7 @@ class Dispatcher:
     async def _begin_term(self, fence: Fence) -> Term:
         while not self._plan.loaded:
             await self._wake(0.05)
+        self._metrics.forget_jobs()  # what this replica has seen of them as a standby is not all
         states = await self._insist(fence, self._states.read_all)
         configured = self._configs.job_ids()
         self._configs.load(
@@ -225,7 +226,7 @@ class Dispatcher:
             return
         for run_id in [*self._term.progress.running, *self._backfiller.progress.running]:
             self.executor.cancel(run_id, reason="another replica leads now")
-        self._metrics.forget_plans()
+        self._metrics.forget_jobs()
         self._term = None
 
     async def _adopt(self, term: Term, job_ids: set[str]) -> None:
@@ -275,6 +276,7 @@ class Dispatcher:
             if job is not None:
                 title = InstanceFence(instance_id=self._instance.instance_id, epoch=term.fence.epoch)
                 self.executor.start(run, job, title)
+                term.telling.started(run, self._clock.now())
             else:
                 self._conclude(term, without_row(run, self._clock.now()))
 
@@ -315,12 +317,15 @@ class Dispatcher:
         held, of_backfills = term.held_elsewhere_ids(), set(backfills.elsewhere)
         if not held and not of_backfills:
             return
-        states = await self._insist(term.fence, lambda: self._runs.states(held | of_backfills))
-        in_progress = {run_id for run_id, state in states.items() if state not in FINAL_STATES}
+        found = await self._insist(term.fence, lambda: self._runs.progress(held | of_backfills))
+        for run_id in held & found.keys():
+            term.telling.elsewhere(found[run_id])
+        in_progress = {run_id for run_id, run in found.items() if run.state not in FINAL_STATES}
         if held <= in_progress and of_backfills <= in_progress:
             return
         await self._look_at_queue(term)  # first: retries that came of it keep their jobs busy
-        term.ended_elsewhere({run_id: states.get(run_id) for run_id in held - in_progress}, self._clock.now())
+        ended = {run_id: found[run_id].state if run_id in found else None for run_id in held - in_progress}
+        term.ended_elsewhere(ended, self._clock.now())
         backfills.gone(of_backfills - in_progress)
 
     async def _recover(self, term: Term) -> None:

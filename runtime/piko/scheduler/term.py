@@ -35,6 +35,7 @@ from piko.scheduler.plan import Plan, PlannedJob, Verdict
 from piko.scheduler.progress import Progress
 from piko.scheduler.refusals import Refusals
 from piko.scheduler.room import Room, Rooms
+from piko.scheduler.telling import Telling
 from piko.scheduler.timetable import Timetable
 from piko.scheduler.turns import Backlogs
 from piko.scheduler.watermarks import Watermarks
@@ -75,6 +76,7 @@ class Term:
         self._configs = configs
         self._placement = placement
         self._metrics = metrics
+        self.telling = Telling(metrics)
         self._new_id = new_id
         self._rooms = Rooms(plan=plan, total=max_concurrent_runs)
         self._watermarks = Watermarks()
@@ -113,7 +115,7 @@ class Term:
         self._backlogs.forget(job_id)
         self.refusals.forget(job_id)
         self.timetable.put(job_id, None)
-        self._metrics.no_next_run(job_id)
+        self.telling.forget(job_id)
 
     def _judge(self, verdict: Verdict, state: JobState, now: datetime) -> JobState:
         row, job = verdict.row, verdict.job
@@ -121,6 +123,10 @@ class Term:
         foreign = self._watermarks.adopt(row)
         if self._watermarks.is_behind(row):
             self._plan.doubted.add(row.job_id)
+        if first_seen:
+            self.telling.known(state)
+        if job is not None and job.definition.stateful:
+            self.telling.done_up_to(job.job_id, self.watermark(job))
         new = replace(
             state,
             status=verdict.status.value,
@@ -133,7 +139,7 @@ class Term:
         if job is None or verdict.status is not JobStatus.SCHEDULED:
             self._without_config.discard(row.job_id)
             self.timetable.put(row.job_id, None)
-            self._metrics.no_next_run(row.job_id)
+            self.telling.due(row.job_id, None)
             # Code that comes back goes on where it was; an enabled or repaired row begins anew.
             keeps_cursor = verdict.status is JobStatus.UNREGISTERED and row.enabled
             return new if keeps_cursor else replace(new, schedule_hash=None)
@@ -169,7 +175,7 @@ class Term:
         following = self._following(job, cursor)
         if following is None:
             self.timetable.put(job.job_id, None)
-            self._metrics.no_next_run(job.job_id)
+            self.telling.due(job.job_id, None)
             silent = why_silent(job.schedule, after=cursor) or "the schedule has no further instant"
             done = JobStatus.COMPLETED.value
             return replace(state, cursor_at=cursor, next_run_at=None, status=done, message=silent)
@@ -182,7 +188,7 @@ class Term:
         if lacking is not None:
             self._without_config.add(job.job_id)
             self.timetable.put(job.job_id, None)
-            self._metrics.no_next_run(job.job_id)
+            self.telling.due(job.job_id, None)
             waiting = JobStatus.WAITING_FOR_CONFIG.value
             return replace(state, cursor_at=cursor, next_run_at=None, status=waiting, message=lacking)
         if job.definition.stateful and self.progress.busy(job.job_id):
@@ -190,7 +196,7 @@ class Term:
         else:
             offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
             self.timetable.put(job.job_id, following + offset)
-        self._metrics.job_next_run.set(job.job_id, following)
+        self.telling.due(job.job_id, following)
         scheduled = JobStatus.SCHEDULED.value
         new = replace(state, cursor_at=cursor, next_run_at=following, status=scheduled)
         return replace(new, message=self._standing(job, new))
@@ -199,7 +205,7 @@ class Term:
         watermark = self.watermark(job)
         if not job.definition.stateful or watermark is None:
             return job.schedule.next_after(cursor)
-        self._metrics.job_watermark.set(job.job_id, watermark)
+        self.telling.done_up_to(job.job_id, watermark)
         following = job.schedule.next_after(max(watermark, cursor))
         if job.job_id not in self._blocked_until:
             return following

@@ -133,6 +133,17 @@ def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str,
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunProgress:
+    """How far a run is, as its row says."""
+
+    run_id: str
+    job_id: str
+    state: RunState
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
 def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[str, object]:
     """The one row that stands for instants that do not run."""
     return {

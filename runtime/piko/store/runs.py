@@ -27,6 +27,7 @@ from piko.store.run_rows import (
     Outcome,
     OutcomeFence,
     Run,
+    RunProgress,
     keep_known,
     outcome_row,
     run_of,
@@ -43,6 +44,8 @@ from piko.store.watermarks import (
 )
 
 _CHUNK = 500
+
+_PROGRESS = [job_run.c[name] for name in RunProgress.__dataclass_fields__]
 
 
 class RunStore:
@@ -223,6 +226,18 @@ class RunStore:
         )
         async with self._database.statements() as connection:
             return set((await connection.execute(statement)).scalars())
+
+    async def progress(self, run_ids: Collection[str]) -> dict[str, RunProgress]:
+        """How far each of `run_ids` is that has a row."""
+        found: dict[str, RunProgress] = {}
+        ids = sorted(run_ids)
+        async with self._database.statements() as connection:
+            for start in range(0, len(ids), _CHUNK):
+                chunk = ids[start : start + _CHUNK]
+                for row in await connection.execute(select(*_PROGRESS).where(job_run.c.run_id.in_(chunk))):
+                    known = {**row._mapping, "state": RunState(row.state)}
+                    found[row.run_id] = RunProgress(**known)
+        return found
 
     async def states(self, run_ids: Collection[str]) -> dict[str, RunState]:
         """The state of each of `run_ids` that has a row."""
