@@ -18,6 +18,7 @@ from typing import Any, Generic
 
 from piko.store.managed import Change, Held, R, Verb
 
+_RELEASE = {"Forget": Verb.FORGET, "Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
 _CONFIDENTIAL = "secret_json"
 
 
@@ -112,7 +113,7 @@ def release(*, owner: str, job_id: str, held: Held[R] | None, deletion_policy: s
     """What to do with the row of a deleted resource: nothing, unless the row is its own."""
     if held is None or held.row.managed_by != owner:
         return None
-    verb = {"Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}.get(deletion_policy, Verb.DELETE)
+    verb = _RELEASE.get(deletion_policy, Verb.DELETE)
     return Change(verb=verb, job_id=job_id, seen=held)
 
 

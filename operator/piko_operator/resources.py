@@ -231,7 +231,7 @@ class ScheduleSpec(_Part):
     history: History = History()
     adoption_policy: Literal["Refuse", "Adopt"] = "Refuse"
     drift_policy: Literal["Enforce", "Observe"] = "Enforce"
-    deletion_policy: Literal["Delete", "Disable", "Retain"] = "Delete"
+    deletion_policy: Literal["Delete", "Forget", "Disable", "Retain"] = "Delete"
 
     @model_validator(mode="after")
     def _starts_before_it_ends(self) -> ScheduleSpec:
@@ -268,7 +268,7 @@ class JobConfigSpec(_Part):
     config_from: list[ConfigSource] = Field([], max_length=16)
     adoption_policy: Literal["Refuse", "Adopt"] = "Refuse"
     drift_policy: Literal["Enforce", "Observe"] = "Enforce"
-    deletion_policy: Literal["Delete", "Retain"] = "Delete"
+    deletion_policy: Literal["Delete", "Forget", "Retain"] = "Delete"
 
 
 class Metadata(BaseModel):

@@ -47,6 +47,7 @@ from piko.store.definitions import DefinitionStore
 from piko.store.engine import open_database
 from piko.store.failures import any_refusal
 from piko.store.instances import Instance, InstanceStore
+from piko.store.kept import KeptProgress
 from piko.store.leases import LeaseStore
 from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
@@ -134,6 +135,7 @@ class Runtime:
             runs=runs,
             backfills=BackfillStore(database=self.database),
             states=StateStore(database=self.database),
+            kept=KeptProgress(database=self.database),
             instances=self._instances,
             instance=self.instance,
             clock=clock,
@@ -182,6 +184,7 @@ class Runtime:
         self._recovery = Recovery(runs=runs, metrics=metrics, folder=settings.spool_dir)
         retention = Retention(
             store=RetentionStore(database=self.database),
+            kept=KeptProgress(database=self.database),
             elector=self.elector,
             clock=clock,
             metrics=metrics,

@@ -90,7 +90,7 @@ class Settings(BaseModel):
         2_592_000.0,
         gt=0,
         le=3_153_600_000,
-        description="how long runs of deleted jobs and of ended backfills are kept at most",
+        description="how long runs and progress of deleted jobs, and runs of ended backfills, are kept",
     )
 
     cpu_backend: Literal["processes", "dask"] = Field(

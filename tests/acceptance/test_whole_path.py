@@ -107,10 +107,10 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     installation.kubectl("delete", "psch", "greet", "--timeout=30s")
     assert await column(database, "job_id", "scheduled_job", "greet") is None
 
-    async def forgotten() -> bool:
-        return await column(database, "job_id", "job_state", "greet") is None
+    async def kept() -> bool:
+        return await column(database, "row_gone_at", "job_state", "greet") is not None
 
-    await wait_until_async(forgotten, timeout=10, what="the state of the deleted job to go")
+    await wait_until_async(kept, timeout=10, what="the deleted job's progress to be kept")
     assert len(await runs(database, "greet")) >= before
     installation.kubectl("delete", "psch,pjc", "--all", "--timeout=30s")
     left = await database.execute("SELECT job_id FROM scheduled_job UNION SELECT job_id FROM job_config")

@@ -51,6 +51,8 @@ REFUSALS = [
     (("runs", "--state", "faild"), "--state = 'faild': there is no such state; did you mean `failed`?"),
     (("runs", "--since", "2 fortnights"), "expected how long ago, such as 30m, 2h or 7d, or an instant"),
     (("runs", "--since", "999999999d"), "lies before the year 1"),
+    (("forget", "windows"), "it has a row in scheduled_job and goes on by it"),
+    (("forget", "plane"), "nothing is kept of it; jobs without a row of which something is: none"),
 ]
 
 
@@ -140,6 +142,21 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
     await wait_until_async(disabled, timeout=5, what="the leader to see it")
     assert (await desk.json("trigger", "plain", "--wait", "10"))["state"] == "SUCCESS"
     assert await desk.json("resume", "plain") == {"job_id": "plain", "enabled": True, "changed": True}
+
+
+async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -> None:
+    await desk.database.execute("UPDATE scheduled_job SET last_data_time = '2999-01-02 03:00:00'")
+
+    async def copied() -> bool:
+        return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE data_through IS NOT NULL"))
+
+    await wait_until_async(copied, timeout=10, what="the leader to see the watermark")
+    await desk.database.execute("DELETE FROM scheduled_job WHERE job_id IN ('windows', 'plain')")
+    assert "of which something is: plain, windows" in (await desk("forget", "plane")).err
+    answer = await desk("forget", "windows")
+    assert answer.out.startswith("windows: forgotten (data up to 2999-01-02 03:00:00Z, instants up to 29")
+    assert (await desk.json("forget", "plain"))["data_through"] == "2999-01-02T03:00:00Z"
+    assert await desk.database.execute("SELECT job_id FROM job_state") == [("strange",)]
 
 
 async def test_a_row_of_a_resource_is_left_to_kubectl(desk: Desk) -> None:

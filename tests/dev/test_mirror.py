@@ -97,6 +97,31 @@ async def test_a_policy_counts_although_the_file_was_emptied_before_it_was_delet
     assert await sqlite.execute(_ROW) == [('{"every":"1s"}', 0, None, 2)]
 
 
+@pytest.mark.parametrize(("policy", "left"), [("Delete", 1), ("Forget", 0)])
+async def test_what_a_job_has_done_goes_only_where_that_is_said(
+    folder: _Folder, sqlite: TestDatabase, policy: str, left: int
+) -> None:
+    more = f"deletionPolicy: {policy}"
+    text = schedule("tick", "1s", more=more) + "---\n" + config("tick", "{a: 1}")
+    await folder.apply(text.replace("config: {a: 1}}", f"config: {{a: 1}}, {more}}}"))
+    await sqlite.execute("INSERT INTO job_state (job_id, status) VALUES ('tick', 'Scheduled')")
+    await sqlite.execute(
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        "row_version) VALUES ('tick', 1, 'x', 1, '{}', 1)"
+    )
+    done, _ = await folder.apply(None)
+    assert done == [
+        f"gone: {kind} of job 'tick', its row: {policy.lower()}" for kind in ("PikoSchedule", "PikoJobConfig")
+    ]
+    for table, rows in {
+        "scheduled_job": 0,
+        "job_config": 0,
+        "job_state": left,
+        "job_config_revision": left,
+    }.items():
+        assert await sqlite.execute(f"SELECT count(*) FROM {table}") == [(rows,)], table
+
+
 async def test_a_row_of_sql_is_left_alone_unless_it_is_adopted(folder: _Folder, sqlite: TestDatabase) -> None:
     await sqlite.execute(
         "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) "

@@ -140,3 +140,42 @@ def _read(folder: Path, statement: str, *values: str) -> list[tuple[str, ...]]:
     """`rows`, of tables that may not be there yet."""
     there = rows(folder, "SELECT 1 FROM sqlite_master WHERE name = 'job_run'")
     return rows(folder, statement, *values) if there else []
+
+
+def test_windows_meet_although_files_go_and_ids_are_mistyped(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    text = schedule("load", "1s")
+    folder = make_folder(tmp_path / "jobs", load=text, tick=schedule("tick", "1h"))
+    file, done = folder / "load.yaml", 0
+    program = _dev(piko_process, folder)
+
+    def loaded(more: int) -> None:
+        nonlocal done
+        wait_until(
+            lambda: _successes(folder, "load") >= done + more, timeout=30, what=f"{more} more windows to load"
+        )
+        done = _successes(folder, "load")
+
+    program.wait_for_line("load +SUCCESS")
+    loaded(1)
+    file.unlink()  # as `git stash` does
+    program.wait_for_line("load +has no schedule any more")
+    file.write_text(text)
+    program.wait_for_line("new: PikoSchedule load in load.yaml; it goes on from where the job stopped, 20")
+    loaded(2)
+    file.write_text(text.replace("jobId: load", "jobId: laod"))
+    program.wait_for_line("folder +gone: PikoSchedule of job 'load', its row: delete")
+    program.wait_for_line("laod +Unregistered")
+    file.write_text(text)
+    loaded(2)
+    file.write_text("")
+    program.wait_for_line("load.yaml: it held the PikoSchedule of job 'load' and now holds no resource")
+    loaded(2)
+    assert program.terminate() == 0
+    windows = rows(
+        folder,
+        "SELECT window_start, window_end FROM job_run WHERE job_id = 'load' AND state = 'SUCCESS' "
+        "ORDER BY window_start",
+    )
+    assert [end for _, end in windows[:-1]] == [start for start, _ in windows[1:]]

@@ -57,10 +57,10 @@ async def test_an_edit_an_insert_and_a_delete_by_sql_take_effect_at_once(
     assert await next_time() != hourly
     await database.execute("DELETE FROM scheduled_job WHERE job_id = 'quick'")
 
-    async def forgotten() -> bool:
+    async def silent() -> bool:
         return await next_time() is None
 
-    await wait_until_async(forgotten, timeout=5, what="the job's state to go")
+    await wait_until_async(silent, timeout=5, what="the job's next instant to go")
     before = len(await runs(database, "quick"))
     await schedule(database, "windows")
     await until_runs(database, "windows", 3)

@@ -52,7 +52,7 @@ class Leader:
             max_concurrent_runs=places,
         )
         self.written: list[JobState] = []
-        self.forgotten: list[str] = []
+        self.gone: list[str] = []
         self.drafts: list[Draft] = []
         self.stored: dict[str, JobState] = {}
         """As the database has them after the outcomes that were recorded."""
@@ -83,7 +83,8 @@ class Leader:
         self.adopt({job_id}, now)
 
     def adopt(self, job_ids: Collection[str], now: datetime) -> None:
-        self.written, self.forgotten = self.term.adopt(job_ids, now)
+        adopted = self.term.adopt(job_ids, now)
+        self.written, self.gone = list(adopted.states), list(adopted.gone)
 
     def tick(self, now: datetime, *, lost: Collection[str] = ()) -> list[Run]:
         """Claim what is due, then start what waits; the runs that start. Claims of `lost` are refused."""

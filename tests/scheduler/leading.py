@@ -7,6 +7,7 @@ watermark, and the watermark moves by compare-and-set.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +20,7 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.lateness import overdue
 from piko.scheduler.placement import Here
-from piko.scheduler.plan import Plan, assess
+from piko.scheduler.plan import Plan, PlannedJob, assess
 from piko.scheduler.term import Term
 from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
@@ -49,6 +50,7 @@ class Leader:
         self.jumps: set[datetime] = set()
         """Where a watermark was put by somebody, or by a bound."""
         self._locks: dict[tuple[str, datetime], Run] = {}
+        self._jobs: dict[str, PlannedJob] = {}
         self._places = places
         self._numbers = itertools.count(1)
         self._epochs = itertools.count(1)
@@ -59,8 +61,11 @@ class Leader:
     def write(
         self, job_id: str = "job", expression: Any = None, *, look: bool = True, **columns: Any
     ) -> None:
-        """Insert or replace a row, and let the leader see it."""
-        self._put(row(job_id, expression, **{"updated_at": self.now, **columns}))
+        """Insert or update a row, and let the leader see it."""
+        known = self.plan.verdicts.get(job_id)
+        created_at = self.now if known is None else known.row.created_at
+        times = {"created_at": created_at, "updated_at": self.now}
+        self._put(row(job_id, expression, **{**times, **columns}))
         if look:
             self.look()
 
@@ -71,22 +76,37 @@ class Leader:
         if look:
             self.look()
 
-    def delete(self, job_id: str = "job") -> None:
+    def delete(self, job_id: str = "job", *, look: bool = True) -> None:
         del self.plan.verdicts[job_id]
+        self.stored.pop(job_id, None)
         self.plan.touch({job_id})
-        self.look()
+        if look:
+            self.look()
 
     def _put(self, new: Any) -> None:
-        self.plan.verdicts[new.job_id] = assess(new, registry=self.registry, timezone="UTC")
+        self.plan.verdicts[new.job_id] = verdict = assess(new, registry=self.registry, timezone="UTC")
+        if verdict.job is not None:
+            self._jobs[new.job_id] = verdict.job  # a handler goes on when its row is gone
         self.plan.touch({new.job_id})
 
     def look(self) -> None:
         """The dispatcher adopts what changed."""
-        write, forget = self.term.adopt(self.plan.take_changed(), self.now)
-        self.writes += len(write)
-        self.states.update({state.job_id: state for state in write})
-        for job_id in forget:
-            del self.states[job_id]
+        job_ids = self.plan.take_changed()
+        unmet = self.term.unmet(job_ids)
+        self.term.meet(unmet, {job_id: self.states[job_id] for job_id in unmet if job_id in self.states})
+        adopted = self.term.adopt(job_ids, self.now)
+        for move in adopted.restore:
+            self._move(move.job_id, move.old, move.new)
+        self.term.restored(
+            adopted.restore, {move.job_id: self.watermark(move.job_id) for move in adopted.restore}
+        )
+        self.writes += len(adopted.states)
+        self._store(adopted.states)
+        for job_id in adopted.gone:
+            known = self.states[job_id]
+            self.states[job_id] = replace(known, row_created_at=None, row_gone_at=self.now)
+        for job_id in adopted.copy:
+            self.states[job_id] = replace(self.states[job_id], data_through=self.watermark(job_id))
 
     def take_over(self) -> None:
         """Another replica leads from here: it knows what was written, and nothing else."""
@@ -160,8 +180,7 @@ class Leader:
         batch = draft.batch("token")
         self.passed_over.extend(batch.passed_over)
         self.completed |= set(batch.completed)
-        for state in batch.states:
-            self.states[state.job_id] = state
+        self._store(batch.states)
         for move in batch.watermarks:
             self.jumps.add(move.new)
             self._move(move.job_id, move.old, move.new)
@@ -194,8 +213,7 @@ class Leader:
         """The handler of `run` (or of the one that runs) ends so, and it is recorded."""
         if run is None:
             (run,) = self.running()
-        job = self.plan.job(run.job_id)
-        assert job is not None
+        job = self.plan.job(run.job_id) or self._jobs[run.job_id]
         ending = Ending(
             run=run, job=job, state=state,
             fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),
@@ -235,8 +253,19 @@ class Leader:
         self.edit(job_id, last_data_time=self.watermark(job_id))
 
     def _move(self, job_id: str, old: datetime | None, new: datetime) -> None:
-        if self.watermark(job_id) == old:
+        if job_id in self.plan.verdicts and self.watermark(job_id) == old:
             self.stored[job_id] = new
+        elif job_id in self.plan.verdicts or self.states[job_id].data_through != old:
+            return
+        if job_id in self.states:
+            self.states[job_id] = replace(self.states[job_id], data_through=new)
+
+    def _store(self, states: Iterable[JobState]) -> None:
+        """What claims write; the copy of the watermark is not among it."""
+        for state in states:
+            known = self.states.get(state.job_id)
+            kept = None if known is None else known.data_through
+            self.states[state.job_id] = replace(state, data_through=kept)
 
     def _state(self, run: Run) -> RunState:
         return next(known.state for known in reversed(self.history) if known.run_id == run.run_id)

@@ -36,6 +36,7 @@ _DEFAULTS: dict[str, Any] = {
     "backfill_max_windows": None,
     "last_data_time": None,
     "completed_at": None,
+    "created_at": NOON,
     "updated_at": NOON,
 }
 

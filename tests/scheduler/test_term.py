@@ -121,19 +121,20 @@ def test_an_unregistered_job_keeps_its_place_until_its_code_is_back() -> None:
     assert passed_over(back) == [("SKIPPED", at("12:00:20"), at("12:00:50"), 4)]
 
 
-def test_a_deleted_row_is_forgotten_and_fires_no_more() -> None:
+def test_a_deleted_row_fires_no_more_and_its_state_is_kept() -> None:
     leader = Leader(row())
     leader.delete("job", at("12:00:05"))
 
-    assert leader.forgotten == ["job"]
+    assert leader.gone == ["job"]
     assert leader.term.states == {}
     assert leader.tick(at("12:01:00")) == []
 
 
-def test_a_row_that_went_away_between_leaders_is_forgotten() -> None:
-    leader = Leader(states={"ghost": Leader(row()).state()})
+def test_a_row_that_went_away_between_leaders_is_marked_once() -> None:
+    state = Leader(row()).state()
 
-    assert leader.forgotten == ["ghost"]
+    assert Leader(states={"ghost": state}).gone == ["ghost"]
+    assert Leader(states={"ghost": replace(state, row_gone_at=at("12:00:05"))}).gone == []
 
 
 def test_only_states_that_differ_are_written() -> None:

@@ -12,6 +12,7 @@ from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import FencedError
 from piko.store.engine import Database
 from piko.store.instances import InstanceFence, InstanceStore
+from piko.store.kept import KeptProgress
 from piko.store.leases import Fence, LeaseStore
 from piko.store.run_rows import OUTCOME_COLUMNS, Run
 from piko.store.runs import RunStore, insert_queued
@@ -339,7 +340,7 @@ def test_a_record_of_an_end_leaves_alone_what_the_claim_wrote() -> None:
 
 def test_claims_and_outcomes_write_columns_of_their_own() -> None:
     assert set(PLAN) & set(LAST) == {"epoch"}
-    assert set(PLAN) | set(LAST) == {*FIELDS, "epoch"} - {"job_id"}
+    assert set(PLAN) | set(LAST) == {*FIELDS, "epoch"} - {"job_id", "data_through"}
 
 
 async def test_neither_claims_nor_outcomes_touch_what_the_other_wrote(
@@ -390,28 +391,26 @@ async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched
         assert await StateStore(database=store).read_all() == told
 
 
-async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_deleted(
+async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_forgotten(
     store: Database, runs: RunStore
 ) -> None:
     fence = await lead(store)
     states = StateStore(database=store)
     run, other = make_run(), make_run(job_id="other")
     await runs.claim(make_batch(run, other, states=[make_state(), make_state("other")]), fence, now=NOW)
-    await states.forget(["job"], fence)
+    assert await KeptProgress(database=store).forget("job")
     ended = [make_outcome(each) for each in (run, other)]
     assert await runs.finish(ended, fence) == {run.run_id, other.run_id}
     assert (await states.read_all()).keys() == {"other"}
 
 
-async def test_a_deposed_leader_cannot_write_or_forget_states(store: Database) -> None:
+async def test_a_deposed_leader_cannot_write_states(store: Database) -> None:
     old = await lead(store)
     states = StateStore(database=store)
     await states.write([make_state(message="before")], old)
     await lead(store, "two")
     with pytest.raises(FencedError):
         await states.write([make_state(message="after"), make_state("another")], old)
-    with pytest.raises(FencedError):
-        await states.forget(["job"], old)
     assert await states.read_all() == {"job": make_state(message="before")}
 
 
@@ -420,5 +419,5 @@ async def test_runs_of_jobs_that_were_forgotten_stay_as_history(
 ) -> None:
     fence = await lead(store)
     await runs.claim(make_batch(make_run(run_id=fresh_id()), states=[make_state()]), fence, now=NOW)
-    await StateStore(database=store).forget(["job"], fence)
+    assert await KeptProgress(database=store).forget("job")
     assert await count(emptied_database, "job_run") == 1

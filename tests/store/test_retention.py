@@ -20,6 +20,7 @@ from piko.leadership.elector import Elector, leadership
 from piko.observability.metrics import Metrics
 from piko.scheduler.retention import Retention
 from piko.store.engine import Database
+from piko.store.kept import KeptProgress
 from piko.store.leases import Fence, LeaseStore
 from piko.store.migrate import upgrade
 from piko.store.retention import RetentionStore
@@ -106,6 +107,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
         fence = await leadership(elector)
         retention = Retention(
             store=RetentionStore(database=database),
+            kept=KeptProgress(database=database),
             elector=elector,
             clock=clock,
             metrics=metrics,

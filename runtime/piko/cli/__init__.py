@@ -57,6 +57,7 @@ def program() -> typer.Typer:
     commands.command()(act.trigger)
     commands.command()(act.pause)
     commands.command()(act.resume)
+    commands.command()(act.forget)
     commands.add_typer(backfill.commands, name="backfill")
     commands.add_typer(config.commands, name="config")
     commands.command()(validate.validate)

@@ -1,4 +1,4 @@
-"""`piko trigger`, `piko pause`, `piko resume`: one job, by hand."""
+"""`piko trigger`, `piko pause`, `piko resume`, `piko forget`: one job, by hand."""
 
 from __future__ import annotations
 
@@ -72,6 +72,35 @@ def pause(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 def resume(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Start a schedule again: `enabled = 1`. Nothing is fired for the time in between."""
     _set_enabled(job, dsn, output, enabled=True)
+
+
+def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+    """Drop how far a deleted job had come: its next row starts afresh. Its runs stay."""
+    from piko.store.kept import Kept, KeptProgress
+    from piko.store.overview import Overview
+
+    async def drop(database: Database) -> Kept:
+        progress = KeptProgress(database=database)
+        kept = (await progress.without_row([job])).get(job)
+        if kept is not None and await progress.forget(job):
+            return kept
+        if await Overview(database=database).job(job) is not None:
+            raise RefusedError(
+                f"{job}: it has a row in scheduled_job and goes on by it. Delete the row (or its resource) "
+                "first; or, to begin at the last full window again, keep it and set last_data_time to NULL"
+            )
+        others = ", ".join(list(await progress.without_row())[:10]) or "none"
+        raise RefusedError(
+            f"{job}: nothing is kept of it; jobs without a row of which something is: {others}"
+        )
+
+    kept = with_database(dsn, drop)
+    if output is Output.JSON:
+        show_json({"job_id": job, "data_through": kept.data_through, "cursor_at": kept.cursor_at})
+        return
+    data = "" if kept.data_through is None else f"data up to {stamp(kept.data_through)}, "
+    cursor = stamp(kept.cursor_at) or "none"
+    typer.echo(f"{job}: forgotten ({data}instants up to {cursor}); its next row starts afresh")
 
 
 def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, object]) -> RefusedError:

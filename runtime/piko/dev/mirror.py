@@ -13,6 +13,7 @@ from typing import Any
 
 from piko.dev.files import Declared, Reading
 from piko.store.engine import Database
+from piko.store.kept import Kept, KeptProgress
 from piko.store.managed import (
     Change,
     Held,
@@ -28,7 +29,7 @@ from piko_operator.resources import PikoJobConfig, PikoSchedule
 
 _CLUSTER = "dev"
 _AUTHOR = "piko-dev"
-_RELEASE = {"Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
+_RELEASE = {"Forget": Verb.FORGET, "Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
 
 
 class FolderMirror:
@@ -39,6 +40,7 @@ class FolderMirror:
             "PikoSchedule": managed_schedules(database),
             "PikoJobConfig": managed_configs(database),
         }
+        self._kept = KeptProgress(database=database)
         self._deletion_policies: dict[tuple[str, str], str] = {}
 
     async def apply(self, reading: Reading) -> tuple[list[str], list[str]]:
@@ -66,6 +68,8 @@ class FolderMirror:
             change = self._change(item, held.get(job_id), problems)
             if change is not None:
                 changes.append(change)
+        new = [change.job_id for change in changes if change.verb is Verb.CREATE]
+        kept = await self._kept.without_row(new) if new and table.name == "scheduled_job" else {}
         results = await table.apply(changes)
         for change in changes:
             item, result = wanted[change.job_id], results[change.job_id]
@@ -74,7 +78,8 @@ class FolderMirror:
             elif result is Outcome.STALE:
                 problems.append(f"{item.where}: its row was edited at the same time; save the file once more")
             else:
-                done.append(f"{'new' if change.verb is Verb.CREATE else 'changed'}: {item.where}")
+                what = "new" if change.verb is Verb.CREATE else "changed"
+                done.append(f"{what}: {item.where}{_goes_on(kept.get(change.job_id))}")
 
     def _change(self, item: Declared, held: Held[Any] | None, problems: list[str]) -> Change[Any] | None:
         row = _row(item)
@@ -132,6 +137,12 @@ class FolderMirror:
             elif result is Outcome.DONE:
                 self._deletion_policies.pop((kind, change.job_id), None)
                 done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
+
+
+def _goes_on(kept: Kept | None) -> str:
+    moments = () if kept is None else (kept.data_through, kept.cursor_at)
+    moment = next((moment for moment in moments if moment is not None), None)
+    return "" if moment is None else f"; it goes on from where the job stopped, {moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _row(item: Declared) -> Any:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import Ids
-from piko.core.types import FAILED_STATES, FINAL_STATES, JobStatus, RunState
+from piko.core.types import FAILED_STATES, FINAL_STATES, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
@@ -24,6 +24,7 @@ from piko.execution.outcome import conclude, next_attempt, without_row
 from piko.leadership.elector import Elector
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.adoption import Adoption
 from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.lateness import overdue
@@ -35,6 +36,7 @@ from piko.settings import Settings
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
+from piko.store.kept import KeptProgress
 from piko.store.leases import Fence
 from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence, Run
@@ -44,8 +46,6 @@ from piko.store.states import StateStore
 _AGAIN_S = 0.5
 _OUTCOME = "the end of a run"
 _CANCELLED = "its backfill was cancelled"
-_ADOPTED = 250
-"""Rows that are adopted together."""
 _QUEUED = 1000
 """Waiting runs that are looked at together."""
 _ELSEWHERE_S = 0.2
@@ -72,6 +72,7 @@ class Dispatcher:
         runs: RunStore,
         backfills: BackfillStore,
         states: StateStore,
+        kept: KeptProgress,
         instances: InstanceStore,
         instance: Instance,
         clock: Clock,
@@ -109,6 +110,7 @@ class Dispatcher:
             new_id=self._new_id,
             clock=clock,
         )
+        self._adoption = Adoption(states=states, kept=kept, clock=clock)
         self.offered = asyncio.Event()
         """Set when there may be something for this replica to take."""
         self.executor = Executor(
@@ -149,7 +151,7 @@ class Dispatcher:
         looked_at_queue = looked_for_lost = looked_elsewhere = float("-inf")
         while self._elector.acting == fence:
             if self._plan.changed:
-                await self._adopt(term, self._plan.take_changed())
+                await self._adoption.adopt(self._writes, self._plan.take_changed())
             await self._writes.configs()
             moment = self._clock.monotonic()
             if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
@@ -216,7 +218,7 @@ class Dispatcher:
             offers=self._offers,
         )
         await self._backfiller.begin(self._writes, running=backfilling, queued=backfills)
-        await self._adopt(term, {*self._plan.verdicts, *states})
+        await self._adoption.adopt(self._writes, {*self._plan.verdicts, *states})
         gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
 
@@ -228,16 +230,6 @@ class Dispatcher:
             self.executor.cancel(run_id, reason="another replica leads now")
         self._metrics.forget_jobs()
         self._term = None
-
-    async def _adopt(self, term: Term, job_ids: set[str]) -> None:
-        ordered = sorted(job_ids)
-        for start in range(0, len(ordered), _ADOPTED):
-            write, forget = term.adopt(ordered[start : start + _ADOPTED], self._clock.now())
-            for state in write:
-                if state.status == JobStatus.WAITING_FOR_CONFIG:
-                    log.warning("job_waits", job_id=state.job_id, why=state.message)
-            await self._writes.states(write, forget)
-            await asyncio.sleep(0)  # ten thousand rows at once must not stop the event loop
 
     async def _claim_due(self, term: Term) -> None:
         now = self._clock.now()

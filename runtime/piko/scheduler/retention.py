@@ -15,8 +15,9 @@ from piko.errors import DatabaseUnavailableError, FencedError
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.scheduler.history import Keeping, prunable_locks
+from piko.scheduler.history import Keeping, prunable_locks, seconds
 from piko.store.isolation import REFUSALS, refusal_text
+from piko.store.kept import KeptProgress
 from piko.store.leases import Fence
 from piko.store.retention import EndedRow, JobFacts, RetentionStore
 
@@ -41,6 +42,7 @@ class Retention:
         self,
         *,
         store: RetentionStore,
+        kept: KeptProgress,
         elector: Elector,
         clock: Clock,
         metrics: Metrics,
@@ -50,6 +52,7 @@ class Retention:
         rests: float = _RESTS,
     ) -> None:
         self._store = store
+        self._kept = kept
         self._elector = elector
         self._clock = clock
         self._metrics = metrics
@@ -78,6 +81,8 @@ class Retention:
 
     async def go_round(self, fence: Fence) -> None:
         """Look at every job once, from where the last round was left. Raises `FencedError`."""
+        if not self._at:
+            await self._prune_kept(fence)
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
                 return
@@ -90,6 +95,16 @@ class Retention:
         if self._runs or self._locks:
             log.info("pruned", runs=self._runs, locks=self._locks)
         self._runs = self._locks = 0
+
+    async def _prune_kept(self, fence: Fence) -> None:
+        """Drop how far jobs had come whose rows went too long ago."""
+        before, pruned = self._clock.now() - seconds(self._max_age_s), self._batch
+        while pruned == self._batch and self._elector.acting == fence:
+            began = self._clock.monotonic()
+            pruned = await self._kept.prune(before, fence, limit=self._batch)
+            if pruned:
+                log.info("kept_progress_pruned", jobs=pruned)
+            await self._rest(began)
 
     async def _look_at(self, job_id: str, fence: Fence) -> None:
         began, now = self._clock.monotonic(), self._clock.now()

@@ -24,6 +24,7 @@ from datetime import datetime
 from piko.core.types import DataInterval, JobStatus, OverlapPolicy, RunState, TriggerType
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
+from piko.scheduler.adoption import Adopted
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.due import decide
@@ -88,24 +89,59 @@ class Term:
 
     # ---- rows -------------------------------------------------------------------------------------
 
-    def adopt(self, job_ids: Iterable[str], now: datetime) -> tuple[list[JobState], list[str]]:
-        """Take over what the plan says of `job_ids`; the states to write, and the jobs to forget."""
-        write, forget = [], []
+    def unmet(self, job_ids: Iterable[str]) -> list[str]:
+        """Those of `job_ids` with a row that the state here does not speak of: it has to be read first."""
+        verdicts = ((job_id, self._plan.verdicts.get(job_id)) for job_id in job_ids)
+        return [
+            job_id
+            for job_id, verdict in verdicts
+            if verdict is not None
+            and ((state := self.states.get(job_id)) is None or state.row_created_at != verdict.row.created_at)
+        ]
+
+    def meet(self, job_ids: Iterable[str], states: Mapping[str, JobState]) -> None:
+        """What the database says of `job_ids`; a job that is not in `states` begins afresh."""
+        for job_id in job_ids:
+            self.states.pop(job_id, None)
+        self.states.update(states)
+
+    def adopt(self, job_ids: Iterable[str], now: datetime) -> Adopted:
+        """Take over what the plan says of `job_ids`, which are no longer `unmet`."""
+        write, gone, resumed = [], [], []
         self._backlogs.begin(now)
         for job_id in job_ids:
             verdict = self._plan.verdicts.get(job_id)
             if verdict is None:
                 self._drop(job_id)
-                if self.states.pop(job_id, None) is not None:
-                    forget.append(job_id)
+                state = self.states.pop(job_id, None)
+                if state is not None and state.row_gone_at is None:
+                    gone.append(job_id)
                 continue
             old = self.states.get(job_id)
             self.states[job_id] = new = self._judge(verdict, old or JobState(job_id=job_id), now)
+            if old is not None and old.is_of_another_row(verdict.row.created_at) and _goes_on(old, new):
+                resumed.append(job_id)
             if new != old or job_id in self._unwritten:
                 write.append(new)
             self._unwritten.discard(job_id)
         self._rooms.rows_changed()
-        return write, forget
+        restore, self._watermarks.to_restore = self._watermarks.to_restore, []
+        copy, self._watermarks.to_copy = self._watermarks.to_copy, set()
+        return Adopted(states=write, gone=gone, resumed=resumed, restore=restore, copy=copy)
+
+    def restored(self, moves: Iterable[WatermarkMove], found: Mapping[str, datetime | None]) -> set[str]:
+        """The rows hold `found` after `moves`; the jobs that wait, because their rows could not be had."""
+        waits = set()
+        for move in moves:
+            if found.get(move.job_id) != move.new:  # somebody else writes the row: what it says then counts
+                self._watermarks.doubt(move.job_id)
+                self._plan.doubted.add(move.job_id)
+            if move.job_id not in found:
+                self._watermarks.forget(move.job_id)
+                self.timetable.put(move.job_id, None)
+                self.states.pop(move.job_id, None)
+                waits.add(move.job_id)
+        return waits
 
     def _drop(self, job_id: str) -> None:
         self._watermarks.forget(job_id)
@@ -119,8 +155,8 @@ class Term:
 
     def _judge(self, verdict: Verdict, state: JobState, now: datetime) -> JobState:
         row, job = verdict.row, verdict.job
-        first_seen = not self._watermarks.knows(row.job_id)
-        foreign = self._watermarks.adopt(row)
+        first_seen = not self._watermarks.knows(row.job_id) or state.is_of_another_row(row.created_at)
+        foreign = self._watermarks.adopt(row, state)
         if self._watermarks.is_behind(row):
             self._plan.doubted.add(row.job_id)
         if first_seen:
@@ -133,6 +169,8 @@ class Term:
             message=verdict.message,
             observed_version=row.version,
             next_run_at=None,
+            row_created_at=row.created_at,
+            row_gone_at=None,
         )
         if foreign or state.observed_version != row.version:
             new = answered(new)
@@ -485,6 +523,10 @@ class Term:
             self.states[job_id] = new
             self._unwritten.add(job_id)
             self._plan.touch({job_id})
+
+
+def _goes_on(old: JobState, new: JobState) -> bool:
+    return old.cursor_at is not None and new.cursor_at == old.cursor_at
 
 
 def _limit(job: PlannedJob) -> float:

@@ -6,6 +6,8 @@ from datetime import datetime
 
 from piko.store.digests import Digest
 from piko.store.schedules import ScheduleRow
+from piko.store.states import JobState
+from piko.store.watermarks import WatermarkMove
 
 
 class Watermarks:
@@ -19,6 +21,10 @@ class Watermarks:
     """
 
     def __init__(self) -> None:
+        self.to_restore: list[WatermarkMove] = []
+        """What new rows are to get of the ones before; see `piko.store.kept`."""
+        self.to_copy: set[str] = set()
+        """Jobs whose row says what nobody has copied yet."""
         self._moves: dict[str, list[datetime | None]] = {}
         self._seen: dict[str, datetime | None] = {}
         self._behind: dict[str, tuple[Digest, datetime | None]] = {}
@@ -31,8 +37,22 @@ class Watermarks:
         """This leader has moved the watermark from `old` to `new`."""
         self._moves.setdefault(job_id, [old]).append(new)
 
-    def adopt(self, row: ScheduleRow) -> bool:
+    def adopt(self, row: ScheduleRow, state: JobState) -> bool:
         """Take over a row that was read anew; whether somebody else has set the watermark."""
+        is_new = state.is_of_another_row(row.created_at)
+        if is_new:
+            self.forget(row.job_id)
+        first_seen = not self.knows(row.job_id)
+        foreign = self._take_over(row)
+        kept = state.data_through
+        if is_new and row.last_data_time is None and kept is not None:
+            self.move(row.job_id, None, kept)
+            self.to_restore.append(WatermarkMove(job_id=row.job_id, old=None, new=kept))
+        elif foreign or (first_seen and row.last_data_time != kept):
+            self.to_copy.add(row.job_id)
+        return foreign
+
+    def _take_over(self, row: ScheduleRow) -> bool:
         own, value = self._moves.get(row.job_id), row.last_data_time
         behind = self._behind.pop(row.job_id, None)
         if own is not None and value != own[-1] and behind == (row.digest, own[-1]):

@@ -83,21 +83,14 @@ class Writes:
             won.update(part)
         return won
 
-    async def states(self, write: Sequence[JobState], forget: Sequence[str]) -> None:
-        """Write and drop states."""
+    async def states(self, write: Sequence[JobState]) -> None:
+        """Write states."""
         fence = self.term.fence
-        if write:
-            await self.isolated(
-                _STATES,
-                lambda jobs: self._states.write(_of(write, jobs), fence),
-                jobs=lambda: [state.job_id for state in write],
-            )
-        if forget:
-            await self.isolated(
-                "deleting its row of job_state",
-                lambda jobs: self._states.forget(forget if jobs is None else jobs, fence),
-                jobs=lambda: forget,
-            )
+        await self.isolated(
+            _STATES,
+            lambda jobs: self._states.write(_of(write, jobs), fence),
+            jobs=lambda: [state.job_id for state in write],
+        )
 
     async def configs(self) -> None:
         """Write down the revisions that are not recorded yet."""

@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.core.types import FINAL_STATES, RunState
 from piko.errors import DeadlockError
 from piko.store.engine import Database
+from piko.store.kept import keep
 from piko.store.leases import Fence
 from piko.store.locks import DueTime, Handover, Holder, hand_over, lock_rows, read_holders
 from piko.store.run_rows import RUN_COLUMNS, PassedOver, Run, passed_over_row, run_of, run_row
@@ -115,6 +116,7 @@ async def _claim(
         passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
         await write_rows(connection, database, job_run, passed)
         await write_states(connection, database, batch.states, fence, update=PLAN)
+        await keep(connection, batch.watermarks, watermarks)
     return {run.run_id: run for run in claimed}
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.engine import Database
+from piko.store.kept import drop
 from piko.store.tables import job_config, job_config_revision, job_state, scheduled_job
 
 _CHUNK = 1000
@@ -85,6 +86,9 @@ class Verb(StrEnum):
     CREATE = "create"
     REPLACE = "replace"
     DELETE = "delete"
+    """How far the job had come is kept for its next row."""
+    FORGET = "forget"
+    """Delete it, with how far the job had come, or with what its config was before."""
     DISABLE = "disable"
     HAND_BACK = "hand_back"
 
@@ -239,11 +243,10 @@ class ManagedTable(Generic[R]):
                 f"change of {change.job_id!r}: {change.verb} needs `seen`, the row it was decided for"
             )
         unchanged = self._unchanged(change.job_id, change.seen)
-        if change.verb is Verb.DELETE:
+        if change.verb in (Verb.DELETE, Verb.FORGET):
             result = await connection.execute(delete(self._table).where(unchanged))
-            if result.rowcount and self._table is scheduled_job:
-                # The cursor goes with the schedule: one that is made anew starts anew. Its runs stay.
-                await connection.execute(delete(job_state).where(job_state.c.job_id == change.job_id))
+            if result.rowcount and change.verb is Verb.FORGET:
+                await self._forget(connection, change.job_id)
             return result.rowcount
         values: dict[str, Any]
         if change.verb is Verb.REPLACE and change.row is not None:
@@ -252,6 +255,13 @@ class ManagedTable(Generic[R]):
             values = {"managed_by": None} | ({"enabled": False} if change.verb is Verb.DISABLE else {})
         values["version"] = self._table.c.version + 1
         return (await connection.execute(update(self._table).where(unchanged).values(values))).rowcount
+
+    async def _forget(self, connection: AsyncConnection, job_id: str) -> None:
+        if self._table is scheduled_job:
+            await drop(connection, job_id)
+        else:
+            revisions = job_config_revision
+            await connection.execute(delete(revisions).where(revisions.c.job_id == job_id))
 
     def _unchanged(self, job_id: str, seen: Held[R]) -> ColumnElement[bool]:
         owner = self._table.c.managed_by

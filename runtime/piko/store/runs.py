@@ -290,7 +290,7 @@ class RunStore:
         await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS, merge=keep_known)
         queued = [run_row(retry, fence, now=None) for _, retry in retries]
         await write_rows(connection, self._database, job_run, queued)
-        await summarise(connection, self._database, outcomes, fence)
+        await summarise(connection, self._database, outcomes, fence, watermarks=watermarks)
 
 
 def _offered() -> tuple[ColumnElement[bool], ...]:

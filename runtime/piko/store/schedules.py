@@ -44,6 +44,7 @@ class ScheduleRow:
     backfill_max_windows: int | None
     last_data_time: datetime | None
     completed_at: datetime | None
+    created_at: datetime
     updated_at: datetime
 
     @property

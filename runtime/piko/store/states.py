@@ -1,4 +1,7 @@
-"""`job_state`: the runtime's summary of each job, read by people, the operator and the next leader."""
+"""`job_state`: the runtime's summary of each job, read by people, the operator and the next leader.
+
+It outlives the job's row in `scheduled_job`, see `piko.store.kept`.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, literal_column, select
+from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FAILED_STATES, JobStatus, RunState
 from piko.store.digests import read_pages
 from piko.store.engine import Database
+from piko.store.kept import watermarks_to_keep
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.tables import job_state
 from piko.store.upsert import write_rows
+from piko.store.watermarks import Watermarks
 from piko.text import excerpt
 
 
@@ -26,6 +31,8 @@ class JobState:
     """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`.
 
     `given_up_from`, `given_up_to`: data that a bound on the backlog has dropped, and nobody has answered.
+    All of it speaks of the row of `scheduled_job` that was made at `row_created_at`; `data_through` is a copy
+    of its watermark.
     """
 
     job_id: str
@@ -45,12 +52,21 @@ class JobState:
     consecutive_failures: int = 0
     given_up_from: datetime | None = None
     given_up_to: datetime | None = None
+    data_through: datetime | None = None
+    row_created_at: datetime | None = None
+    row_gone_at: datetime | None = None
+
+    def is_of_another_row(self, created_at: datetime) -> bool:
+        """Whether this speaks of a row that was there before the one that was made at `created_at`."""
+        if self.row_created_at is None:
+            return self.row_gone_at is not None
+        return self.row_created_at != created_at
 
 
 FIELDS = tuple(JobState.__dataclass_fields__)
 PLAN = (
     "status", "message", "schedule_hash", "observed_version", "cursor_at", "next_run_at",
-    "given_up_from", "given_up_to", "epoch",
+    "given_up_from", "given_up_to", "row_created_at", "row_gone_at", "epoch",
 )  # fmt: skip
 """What claims write."""
 LAST = (*(name for name in FIELDS if name.startswith("last_")), "consecutive_failures", "epoch")
@@ -72,38 +88,45 @@ class StateStore:
                 for row in page
             }
 
+    async def read(self, job_ids: Collection[str]) -> dict[str, JobState]:
+        """The states of `job_ids`; a job without one is left out."""
+        async with self._database.statements() as connection:
+            rows = await connection.execute(select(*_COLUMNS).where(job_state.c.job_id.in_(sorted(job_ids))))
+            return {row.job_id: JobState(**row._mapping) for row in rows}
+
     async def write(self, states: Sequence[JobState], fence: Fence) -> None:
         """Write `states`; raises `FencedError` where another replica leads."""
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             await write_states(connection, self._database, states, fence, update=PLAN)
 
-    async def forget(self, job_ids: Collection[str], fence: Fence) -> None:
-        """Drop the state of jobs whose row is gone; their runs stay as history."""
-        async with self._database.transaction() as connection:
-            await fence.hold(connection)
-            await connection.execute(delete(job_state).where(job_state.c.job_id.in_(sorted(job_ids))))
-
 
 async def summarise(
-    connection: AsyncConnection, database: Database, outcomes: Iterable[Outcome], fence: OutcomeFence
+    connection: AsyncConnection,
+    database: Database,
+    outcomes: Sequence[Outcome],
+    fence: OutcomeFence,
+    *,
+    watermarks: Watermarks,
 ) -> None:
-    """Make `outcomes` part of their jobs' summaries.
+    """Make `outcomes` part of their jobs' summaries, and their watermarks as they stand now.
 
-    A backfill says nothing of how its job does now. A job that was deleted meanwhile does not come back.
+    A backfill says nothing of how its job does now. A job that was forgotten meanwhile does not come back.
     """
     summaries = _summaries(outcomes)
     if not summaries:
         return
     rows = await connection.execute(
-        select(job_state.c.job_id)
+        select(job_state.c.job_id, job_state.c.data_through)
         .where(job_state.c.job_id.in_(sorted(summaries)))
         .order_by(job_state.c.job_id)
         .with_for_update()
     )
     # The rows are there and locked; a status is named only because an INSERT without one would be refused.
     epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
-    known = [{**summaries[job_id], **epoch} for job_id in rows.scalars()]
+    before: Watermarks = {row.job_id: row.data_through for row in rows}
+    through = watermarks_to_keep(outcomes, watermarks, before)
+    known = [{**summaries[job_id], **epoch, "data_through": through.get(job_id)} for job_id in before]
     await write_rows(connection, database, job_state, known, update=_LATEST, merge=_add_up)
 
 
@@ -149,6 +172,7 @@ def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
     return {
         "consecutive_failures": new.consecutive_failures + before,
         "last_success_at": func.coalesce(new.last_success_at, job_state.c.last_success_at),
+        "data_through": func.coalesce(new.data_through, job_state.c.data_through),
     }
 
 

@@ -353,6 +353,9 @@ job_state = Table(
     _updated_at(),
     Column("given_up_from", INSTANT, comment="start of the data that a bound on its backlog has dropped"),
     Column("given_up_to", INSTANT, comment="end of that data, exclusive; NULL: none, or it was answered"),
+    Column("data_through", INSTANT, comment="copy of last_data_time, for the next row of the job"),
+    Column("row_created_at", INSTANT, comment="scheduled_job.created_at of the row that this speaks of"),
+    Column("row_gone_at", INSTANT, comment="when that row was found deleted; what is here is kept meanwhile"),
     checks.one_of("status", JobStatus, "job_status_is_known"),
     **_ON_MYSQL,
 )
