@@ -207,7 +207,7 @@ def test_an_unknown_setting_is_named_with_its_place_and_the_known_ones(load: Loa
         ("poll_interval_s", "inf", "finite number"),
         ("history_max_age_s", "inf", "finite number"),
         ("history_max_age_s", "1e300", "less than or equal to 3153600000"),
-        ("max_concurrent_runs", "1" + "0" * 30, "less than or equal to 100000"),
+        ("max_concurrent_runs", "1" + "0" * 30, "less than or equal to 1000000"),
         ("poll_interval_s", "1s", "number"),
         ("drain_timeout_s", "-1", "greater than or equal to 0"),
         ("max_concurrent_runs", "0", "greater than or equal to 1"),

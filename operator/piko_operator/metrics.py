@@ -44,3 +44,9 @@ class OperatorMetrics:
             ["part"],
             registry=registry,
         )
+        self.http_connections_dropped = Counter(
+            "piko_operator_http_connections_dropped",
+            "Connections that stood still: too long, or while others waited.",
+            ["why"],
+            registry=registry,
+        )

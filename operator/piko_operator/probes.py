@@ -1,62 +1,46 @@
-"""Probes and metrics over HTTP."""
+"""Probes of the operator, which a thread of their own answers, and the pulse that tells that it moves."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 
-from aiohttp import web
-from prometheus_client.exposition import choose_encoder
-
-from piko.errors import SettingsError
+from piko.clock import Clock
+from piko.serving.probes import Probes, Verdict
 from piko_operator.metrics import OperatorMetrics
 
-Reasons = Callable[[], list[str]]
+_BEAT_S = 1.0
+_DEAD_AFTER_S = 60.0
 
 
-class Probes:
-    """`/healthz`, `/readyz`, `/metrics`; a probe is green when its reasons are none."""
+class Pulse:
+    """Whether the event loop turns: only that ends an operator which stands still."""
 
-    def __init__(self, *, metrics: OperatorMetrics, unhealthy: Reasons, unready: Reasons) -> None:
-        self._metrics = metrics
-        self._unhealthy = unhealthy
-        self._unready = unready
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._at = clock.monotonic()
 
-    async def serve(self, stack: AsyncExitStack, *, host: str, port: int) -> int:
-        """Listen until `stack` unwinds; the port. Raises `SettingsError` if the address cannot be used."""
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/healthz", self._healthz),
-                web.get("/readyz", self._readyz),
-                web.get("/metrics", self._scrape),
-            ]
-        )
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise SettingsError(
-                f"cannot listen on {host}:{port}: {error.strerror or error}; "
-                "set PIKO_OPERATOR_HTTP_HOST and PIKO_OPERATOR_HTTP_PORT to a free address"
-            ) from None
-        return int(runner.addresses[0][1])
+    async def run(self) -> None:
+        while True:
+            self._at = self._clock.monotonic()
+            await asyncio.sleep(_BEAT_S)
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return _answer(self._unhealthy())
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        return _answer(self._unready())
-
-    async def _scrape(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        return web.Response(body=encode(self._metrics.registry), headers={"Content-Type": content_type})
+    @property
+    def still_for_s(self) -> float:
+        return self._clock.monotonic() - self._at
 
 
-def _answer(reasons: list[str]) -> web.Response:
-    if reasons:
-        return web.Response(status=503, text="\n".join(reasons) + "\n")
-    return web.Response(text="ok\n")
+def operator_probes(*, pulse: Pulse, unready: Callable[[], list[str]], metrics: OperatorMetrics) -> Probes:
+    """`/healthz`, `/readyz`, `/metrics`; ready when `unready()` has no reasons."""
+
+    def health() -> Verdict:
+        still_for_s = pulse.still_for_s
+        if still_for_s > _DEAD_AFTER_S:
+            return Verdict(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))
+        return Verdict(True, ("ok",))
+
+    def readiness() -> Verdict:
+        reasons = unready()
+        return Verdict(not reasons, tuple(reasons) or ("ok",))
+
+    return Probes(health=health, readiness=readiness, metrics=metrics.registry)

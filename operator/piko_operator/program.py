@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 from piko.clock import Clock, SystemClock
 from piko.observability.logs import get_logger
+from piko.serving.listening import listen
+from piko.serving.probes import Probes
+from piko.serving.server import HttpServer
+from piko.signals import StopSignals
 from piko.store.engine import Database, open_database
 from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
 from piko_operator.cluster import Cluster, connect
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
-from piko_operator.probes import Probes
-from piko_operator.settings import OperatorSettings
+from piko_operator.probes import Pulse, operator_probes
+from piko_operator.settings import PREFIX, OperatorSettings
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
 from piko_operator.watch import Watch
@@ -38,21 +41,21 @@ class Operator:
         self._broken: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT. Raises `SettingsError` for what waiting would not cure."""
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+        """Until SIGTERM or SIGINT; a second one ends the process at once.
+
+        Raises `SettingsError` for what waiting would not cure.
+        """
         async with AsyncExitStack() as stack:
+            signals = stack.enter_context(StopSignals(last_words=_cut_short))
             database = open_database(self._settings.mysql_dsn.get_secret_value())
             stack.push_async_callback(database.close)
             client = await stack.enter_async_context(connect())
             cluster = Cluster(client=client, clock=self._clock, namespaces=self._settings.namespaces)
-            await self._run_parts(stack, cluster=cluster, database=database, stop=stop)
+            await self._run_parts(stack, cluster=cluster, database=database, signals=signals)
         log.info("operator_stopped")
 
     async def _run_parts(
-        self, stack: AsyncExitStack, *, cluster: Cluster, database: Database, stop: asyncio.Event
+        self, stack: AsyncExitStack, *, cluster: Cluster, database: Database, signals: StopSignals
     ) -> None:
         settings, news, inventory = self._settings, asyncio.Event(), Inventory()
         tables: dict[str, ManagedTable[Any]] = {
@@ -105,17 +108,36 @@ class Operator:
                 reasons.append(status.database_error)
             return reasons
 
-        probes = Probes(metrics=self._metrics, unhealthy=list, unready=unready)
-        port = await probes.serve(stack, host=settings.http_host, port=settings.http_port)
-        log.info("operator_started", cluster=settings.cluster, http=f"{settings.http_host}:{port}")
+        pulse = Pulse(clock=self._clock)
+        address = await self._serve(
+            stack, operator_probes(pulse=pulse, unready=unready, metrics=self._metrics)
+        )
+        log.info("operator_started", cluster=settings.cluster, http=address)
         parts = {"mirror": mirror.run, "status": status.run, "sweep": sweep.run, "watch": watch_when_listed}
         tasks = [asyncio.create_task(self._keep(name, run), name=name) for name, run in parts.items()]
+        tasks.append(asyncio.create_task(pulse.run(), name="pulse"))
         try:
-            await stop.wait()
+            await signals.wait()
         finally:
             for task in reversed(tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, stack: AsyncExitStack, probes: Probes) -> str:
+        """Answer until `stack` unwinds; where."""
+        server = HttpServer(probes, clock=self._clock, dropped=self._metrics.http_connections_dropped)
+        listening = stack.enter_context(
+            listen(self._settings.http_host, self._settings.http_port, prefix=PREFIX)
+        )
+        serving = asyncio.create_task(server.serve(listening), name="http")
+
+        async def end() -> None:
+            server.stop()
+            await serving
+
+        stack.push_async_callback(end)
+        host, port = listening.getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run a part for good: one that fails is started again after a pause, and readiness says so."""
@@ -133,3 +155,7 @@ class Operator:
             await asyncio.sleep(pause)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
             self._broken.pop(name, None)
+
+
+def _cut_short() -> str:
+    return "rows and statuses that were being written; the next start compares all of them"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from piko.core.discovery import autodiscover
+from piko.first_process import end_like_any_other_process
 
 if TYPE_CHECKING:
     from piko.app import PikoApp
+    from piko.core.discovery import autodiscover
 
 __all__ = ["PikoApp", "autodiscover"]
+
+end_like_any_other_process()
 
 
 def __getattr__(name: str) -> object:
@@ -18,4 +21,8 @@ def __getattr__(name: str) -> object:
         from piko.app import PikoApp
 
         return PikoApp
+    if name == "autodiscover":
+        from piko.core.discovery import autodiscover
+
+        return autodiscover
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 
 from piko.clock import Clock, SystemClock
@@ -27,12 +24,19 @@ from piko.execution.threads import MOST, HandlerThreads
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.printed import prints_as_events
-from piko.ops.http import Lifespan, ops_app
-from piko.ops.server import Front, HttpServer, listen
+from piko.ops.front import Front
+from piko.ops.http import replica_probes
 from piko.persistence.writer import PersistenceWriter
 from piko.runtime import Runtime, first_of
+from piko.serving.listening import listen
+from piko.serving.probes import Probes
+from piko.serving.server import HttpServer
 from piko.settings import Settings, load_settings
+from piko.signals import StopSignals, leave
 from piko.unrun import remind_at_exit
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 _THREADS_S = 5.0
 _NO_JOBS = (
@@ -157,12 +161,14 @@ class PikoApp:
                     yield
 
         self.used = True
-        return self._ops_app(lifespan)
+        # FastAPI takes a quarter of a second to import: who runs jobs and adds no routes need not pay for it.
+        from piko.ops.api import make_api_app
 
-    def _ops_app(self, lifespan: Lifespan | None = None) -> FastAPI:
-        return ops_app(
-            name=self.name, replica=lambda: self._runtime, metrics=self.metrics.registry, lifespan=lifespan
-        )
+        return make_api_app(name=self.name, probes=self._probes, lifespan=lifespan)
+
+    @cached_property
+    def _probes(self) -> Probes:
+        return replica_probes(replica=lambda: self._runtime, metrics=self.metrics.registry)
 
     @asynccontextmanager
     async def running(self, settings: Settings | None = None) -> AsyncIterator[Runtime]:
@@ -200,36 +206,46 @@ class PikoApp:
     def run(self) -> None:
         """Run the jobs and serve probes and metrics until SIGTERM or SIGINT, then drain and return.
 
-        Settings that cannot work end the process with exit code 2 and one message on stderr. Raises
-        `PikoError` off the main thread, and in a running event loop.
+        A second signal ends the process at once. Settings that cannot work end it with exit code 2 and one
+        message on stderr. Raises `PikoError` off the main thread, and in a running event loop.
         """
         self.used = True
         _check_place()
         try:
             settings = self._load_settings()
-            with prints_as_events(configure_logging(log_format=settings.log_format, debug=settings.debug)):
-                run_to_end(self._serve(settings))
+            logs = configure_logging(log_format=settings.log_format, debug=settings.debug)
+            with prints_as_events(logs), StopSignals(last_words=self._cut_short) as signals:
+                run_to_end(self._serve(settings, signals))
         except PikoError as error:
             sys.stderr.write(f"piko: {error}\n")
             raise SystemExit(2) from None
 
-    async def _serve(self, settings: Settings) -> None:
-        asked_to_stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked_to_stop.set)
-        server = HttpServer(Front(probes=self._ops_app(), app=self.api_app, loop=loop))
+    async def _serve(self, settings: Settings, signals: StopSignals) -> None:
+        front = Front(
+            probes=self._probes,
+            app=self.__dict__.get("api_app"),  # one that nobody asked for has no routes but the probes
+            loop=asyncio.get_running_loop(),
+        )
+        server = HttpServer(front, clock=self._clock, dropped=self.metrics.http_connections_dropped)
         with listen(settings.http_host, settings.http_port) as listening:
             async with asyncio.TaskGroup() as group:
                 group.create_task(server.serve(listening), name="http")
                 host, port = listening.getsockname()[:2]
                 log.info("listening", host=host, port=port)
                 async with self.running(settings) as runtime:
-                    await first_of(asked_to_stop.wait(), runtime.ended.wait())
+                    await first_of(signals.wait(), runtime.ended.wait())
                 server.stop()
         handlers = runtime.dispatcher.executor.abandoned
         if handlers or not await self._threads.idle(within_s=_THREADS_S):
-            _leave_behind(handlers, calls=self._threads.calls)
+            log.error("handlers_left_behind", handlers=handlers, calls_in_threads=self._threads.calls)
+            logging.shutdown()
+            leave(0)
+
+    def _cut_short(self) -> str:
+        running = 0 if self._runtime is None else len(self._runtime.dispatcher.executor)
+        if not running:
+            return "no handler was running"
+        return f"runs in progress: {running}; they count as lost, and run again where attempts are left"
 
     def _threads_for(self, settings: Settings) -> HandlerThreads:
         threads = settings.handler_threads or min(settings.max_concurrent_runs, MOST)
@@ -262,13 +278,3 @@ def _check_place() -> None:
         "app.run() was called in a running event loop, and it starts one of its own: call it from plain "
         f"code, or stay in this loop: {within}"
     )
-
-
-def _leave_behind(handlers: int, *, calls: int) -> None:
-    """End the process although handlers go on, for which the event loop would wait for ever."""
-    log.error("handlers_left_behind", handlers=handlers, calls_in_threads=calls)
-    logging.shutdown()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody may be there to read any more
-            stream.flush()
-    os._exit(0)

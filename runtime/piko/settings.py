@@ -78,7 +78,7 @@ class Settings(BaseModel):
     executor: Literal["leader", "replicas"] = Field(
         "leader", description="where runs execute: in the leader's process, or in every replica"
     )
-    max_concurrent_runs: int = Field(1000, ge=1, le=100_000, description="runs at once in one replica")
+    max_concurrent_runs: int = Field(1000, ge=1, le=1_000_000, description="runs at once in one replica")
     handler_threads: int = Field(
         0,
         ge=0,
@@ -119,7 +119,9 @@ class Settings(BaseModel):
     blocked_loop_fatal_s: float = Field(
         60.0, gt=0, le=86_400, description="how long the event loop may be blocked before /healthz turns red"
     )
-    http_host: str = Field("127.0.0.1", description="address of probes, metrics and pages")
+    http_host: str = Field(
+        "127.0.0.1", description="address of probes, metrics and pages; `::`: every one, of IPv6 and IPv4"
+    )
     http_port: int = Field(
         8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"
     )

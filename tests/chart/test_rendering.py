@@ -182,14 +182,14 @@ def _job_name(values: Values) -> str:
 def test_the_runtime_accepts_its_environment(variant: str, tmp_path: Path) -> None:
     environment = environment_of(pod_of(render(VARIANTS[variant]), "runtime")) | {"PIKO_MYSQL_DSN": DSN}
     settings = load_settings(environment=environment, directory=tmp_path)
-    assert (settings.http_host, settings.http_port, settings.log_format) == ("0.0.0.0", 8080, "json")
+    assert (settings.http_host, settings.http_port, settings.log_format) == ("::", 8080, "json")
 
 
 def test_the_operator_accepts_its_environment() -> None:
     environment = environment_of(pod_of(render(VARIANTS["namespaced operator"]), "operator"))
     settings = load_operator_settings(environment | {"PIKO_MYSQL_DSN": DSN})
     assert settings.namespaces == ("default", "kube-public")
-    assert (settings.http_host, settings.http_port, settings.log_format) == ("0.0.0.0", 8081, "json")
+    assert (settings.http_host, settings.http_port, settings.log_format) == ("::", 8081, "json")
 
 
 def test_an_environment_of_ones_own_is_added_and_wins() -> None:

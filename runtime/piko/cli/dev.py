@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +19,4 @@ def dev(
 
     from piko.dev.session import run_folder
 
-    try:
-        run_folder(folder, console=Console(highlight=False))
-    except asyncio.CancelledError:
-        typer.echo(
-            "piko: cut off; what was going on counts as lost, and runs again where attempts are left",
-            err=True,
-        )
-        raise typer.Exit(1) from None
+    run_folder(folder, console=Console(highlight=False))

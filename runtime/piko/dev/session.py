@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import configure_logging
 from piko.runtime import Runtime
 from piko.settings import Settings, load_settings
+from piko.signals import StopSignals, leave
 from piko.store import migrate
 from piko.store.engine import open_database
 
@@ -40,7 +40,7 @@ def run_folder(folder: Path, *, console: Console) -> None:
     files = ResourceFiles(path)
     reading = files.first()
     app = load_app(path)
-    with hold_place(path) as place:
+    with hold_place(path) as place, StopSignals(last_words=lambda: _last_words(console)) as signals:
         settings = load_settings(
             directory=path,
             mysql_dsn=place.dsn,
@@ -48,15 +48,27 @@ def run_folder(folder: Path, *, console: Console) -> None:
             heartbeat_interval_s=1.0,  # and sees soon what a predecessor that was killed left behind
         )
         asyncio.run(
-            _Session(folder=folder, app=app, place=place, settings=settings, console=console).run(
-                files, reading
-            )
+            _Session(
+                folder=folder, app=app, place=place, settings=settings, console=console, signals=signals
+            ).run(files, reading)
         )
+
+
+def _last_words(console: Console) -> str:
+    shown = "\x1b[?25h" if console.is_terminal else ""  # the table has hidden the cursor
+    return f"{shown}what was going on counts as lost, and runs again where attempts are left"
 
 
 class _Session:
     def __init__(
-        self, *, folder: Path, app: PikoApp, place: Place, settings: Settings, console: Console
+        self,
+        *,
+        folder: Path,
+        app: PikoApp,
+        place: Place,
+        settings: Settings,
+        console: Console,
+        signals: StopSignals,
     ) -> None:
         self._folder = folder
         self._app = app
@@ -65,7 +77,7 @@ class _Session:
         self._clock = SystemClock()
         self._wall = WallClock(clock=self._clock, zone=ZoneInfo(settings.timezone))
         self._board = Board(console=console, wall=self._wall)
-        self._stop = asyncio.Event()
+        self._signals = signals
         self._problems: Sequence[str] = ()
         self._reasons: Sequence[str] = ()
         self._code = code_stamps(folder)
@@ -77,7 +89,6 @@ class _Session:
         with self._board:
             self._greet()
             self._configure_logging()
-            self._listen_for_signals()
             mirror = FolderMirror(database=database)
             try:
                 await self._mirror(mirror, reading)
@@ -97,11 +108,14 @@ class _Session:
             self._board.say(
                 f"stopped; data is kept in {self._place.database}, the next start goes on from there"
             )
+        if left := runtime.dispatcher.executor.abandoned:
+            self._board.say(f"handlers that went on all the same: {left}; they end with this process")
+            leave(0)
 
     async def _look_on(
         self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, runtime: Runtime
     ) -> None:
-        while not self._stop.is_set():
+        while not self._signals.heard:
             reading = await asyncio.to_thread(files.look)
             if reading is not None:
                 await self._mirror(mirror, reading)
@@ -110,7 +124,7 @@ class _Session:
             await self._tell(journal, runtime)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_S):
-                    await self._stop.wait()
+                    await self._signals.wait()
 
     async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
         done, refused = await mirror.apply(reading)
@@ -169,16 +183,3 @@ class _Session:
         if not self._settings.debug:
             # The board tells what the runtime does; the log is left to the jobs, and to what goes wrong.
             logging.getLogger("piko").setLevel(logging.ERROR)
-
-    def _listen_for_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
-        assert task is not None
-
-        def stop() -> None:
-            if self._stop.is_set():
-                task.cancel()
-            self._stop.set()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop)

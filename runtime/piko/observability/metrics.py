@@ -103,6 +103,12 @@ class Metrics:
             "piko_handler_thread_calls", "Calls of handlers that run in a thread, or wait for one.",
             registry=registry,
         )  # fmt: skip
+        self.http_connections_dropped = Counter(
+            "piko_http_connections_dropped",
+            "Connections that stood still: too long, or while others waited.",
+            ["why"],
+            registry=registry,
+        )
         self.outcomes_pending = Gauge(
             "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
         )

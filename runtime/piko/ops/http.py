@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from piko.runtime import Readiness
-
-PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-Lifespan = Callable[[FastAPI], Any]
+from piko.serving.probes import Probes, Verdict
 
 
 class Replica(Protocol):
@@ -29,46 +24,23 @@ class Replica(Protocol):
     def hung_for_s(self) -> float: ...
 
 
-def ops_app(
-    *,
-    name: str,
-    replica: Callable[[], Replica | None],
-    metrics: CollectorRegistry,
-    lifespan: Lifespan | None = None,
-) -> FastAPI:
-    """`/healthz`, `/readyz` and `/metrics` of the replica that `replica()` returns; None: not started."""
-    app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/healthz", response_class=PlainTextResponse)
-    async def healthz() -> Response:
-        """Liveness: every part is kept, and the jobs' event loop turns. The database may be away."""
-        running = replica()
-        dead = [] if running is None else running.dead_parts
-        if dead:
-            return _unavailable(f"parts that ended for good: {', '.join(dead)}")
-        if running is not None and (hung_for_s := running.hung_for_s):
-            return _unavailable(f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s")
-        return PlainTextResponse("ok\n")
-
-    @app.get("/readyz", response_class=PlainTextResponse)
-    async def readyz() -> Response:
-        """Readiness: `leader` or `standby`; 503 with one reason per line."""
-        running = replica()
-        if running is None:
-            return _unavailable("not started")
-        readiness = running.readiness
-        if readiness.ready:
-            return PlainTextResponse(f"{readiness.role}\n")
-        return _unavailable(*readiness.reasons)
-
-    @app.get("/metrics")
-    async def exposition(request: Request) -> Response:
-        """Prometheus' text format, or OpenMetrics (with exemplars) where the scraper accepts it."""
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        return Response(encode(metrics), media_type=content_type)
-
-    return app
+def replica_probes(*, replica: Callable[[], Replica | None], metrics: CollectorRegistry) -> Probes:
+    """The probes of the replica that `replica()` returns; None: not started."""
+    return Probes(health=lambda: _health(replica()), readiness=lambda: _readiness(replica()), metrics=metrics)
 
 
-def _unavailable(*reasons: str) -> Response:
-    return PlainTextResponse("".join(f"{reason}\n" for reason in reasons), status_code=503)
+def _health(running: Replica | None) -> Verdict:
+    """Liveness: every part is kept, and the jobs' event loop turns. The database may be away."""
+    if running is not None and (dead := running.dead_parts):
+        return Verdict(False, (f"parts that ended for good: {', '.join(dead)}",))
+    if running is not None and (hung_for_s := running.hung_for_s):
+        return Verdict(False, (f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s",))
+    return Verdict(True, ("ok",))
+
+
+def _readiness(running: Replica | None) -> Verdict:
+    """`leader` or `standby`; 503 with one reason per line."""
+    if running is None:
+        return Verdict(False, ("not started",))
+    readiness = running.readiness
+    return Verdict(readiness.ready, (readiness.role,) if readiness.ready else readiness.reasons)

@@ -1,0 +1,49 @@
+"""Where a server listens. `::` means every address, of IPv6 and of IPv4 alike."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from piko.errors import SettingsError
+
+EVERYWHERE = "::"
+
+_BACKLOG = 128
+_NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+
+
+def listen(host: str, port: int, *, prefix: str = "PIKO_") -> socket.socket:
+    """A listening socket; at `::` one that takes IPv4 too, or only that where this host has no IPv6.
+
+    Raises `SettingsError`, which names the settings by their `prefix`, where the address cannot be had.
+    """
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        if host == EVERYWHERE:
+            return _everywhere(port)
+        return socket.create_server((host, port), family=_family(host, port), backlog=_BACKLOG)
+    except (OSError, ValueError) as error:  # ValueError: what can be no name, among them UnicodeError
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SettingsError(
+            f"setting `http_host` = {host!r}, `http_port` = {port}: cannot listen there: {reason}; "
+            f"set {prefix}HTTP_HOST or {prefix}HTTP_PORT to an address that is free"
+        ) from None
+
+
+def _everywhere(port: int) -> socket.socket:
+    if socket.has_dualstack_ipv6():
+        try:
+            return socket.create_server(
+                (EVERYWHERE, port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True
+            )
+        except OSError as error:
+            if error.errno not in _NO_IPV6:
+                raise
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 it is what was asked for
+
+
+def _family(host: str, port: int) -> socket.AddressFamily:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    families = [family for family, *_ in found]
+    return socket.AF_INET if socket.AF_INET in families else families[0]

@@ -1,0 +1,67 @@
+"""Probes and metrics as a plain ASGI application: no framework is imported for three answers."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_METHODS = ("GET", "HEAD")
+_TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of a probe: 200 with one word, or 503 with one reason per line."""
+
+    good: bool
+    lines: tuple[str, ...]
+
+
+class Probes:
+    """`/healthz`, `/readyz` and `/metrics`, to GET and to HEAD."""
+
+    def __init__(
+        self, *, health: Callable[[], Verdict], readiness: Callable[[], Verdict], metrics: CollectorRegistry
+    ) -> None:
+        self._verdicts = {"/healthz": health, "/readyz": readiness}
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
+        status, content_type, body = self._answer(scope)
+        headers = [
+            (b"content-type", content_type.encode()),
+            (b"content-length", str(len(body)).encode()),
+            *([(b"allow", b"GET, HEAD")] if status == 405 else []),
+        ]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+
+    def _answer(self, scope: Scope) -> tuple[int, str, bytes]:
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path not in PATHS:
+            return 404, _TEXT, f"there is {', '.join(sorted(PATHS))}\n".encode()
+        if scope["method"] not in _METHODS:
+            return 405, _TEXT, b"expected GET or HEAD\n"
+        if path == "/metrics":
+            encode, content_type = choose_encoder(_accepted(scope))
+            return 200, content_type, encode(self._metrics)
+        verdict = self._verdicts[path]()
+        text = "".join(f"{line}\n" for line in verdict.lines)
+        return (200 if verdict.good else 503), _TEXT, text.encode(errors="replace")
+
+
+def _accepted(scope: Scope) -> str:
+    found = [value for name, value in scope["headers"] if name == b"accept"]
+    return b",".join(found).decode("latin-1")

@@ -1,0 +1,40 @@
+"""Clients that do not behave: what they send, and whether the server still speaks to them."""
+
+from __future__ import annotations
+
+import socket
+import urllib.error
+import urllib.request
+
+
+def connect(port: int, sends: bytes = b"", *, host: str = "127.0.0.1") -> socket.socket:
+    """A connection on which so much is sent and no more."""
+    made = socket.create_connection((host, port), timeout=10)
+    made.sendall(sends)
+    return made
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Whether the server has hung up; an answer that waits to be read is dropped."""
+    connection.setblocking(False)
+    try:
+        while True:
+            if not connection.recv(65536):
+                return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+def ask(
+    port: int, path: str = "/healthz", *, method: str = "GET", host: str = "127.0.0.1"
+) -> tuple[int, str]:
+    """Status and body."""
+    request = urllib.request.Request(f"http://{host}:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
