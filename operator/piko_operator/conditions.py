@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.store.revisions import revision_in_force
 from piko.text import excerpt
-from piko_operator.ownership import Condition, Notice
-from piko_operator.shapes import instant_text
+from piko_operator.ownership import Condition
+from piko_operator.shapes import instant_text, parse_instant
 
 MESSAGE_LIMIT = 4096
 """Bytes of a message in a status: a resource is read whole by everyone who watches it."""
 
-_ANNOUNCED = frozenset({"DataGivenUp"})
-"""Conditions that get an event when they become true, or say something new."""
+_READY = frozenset({"Scheduled", "Disabled", "Completed"})
+"""What the runtime says of a schedule that is as it should be, though it may not fire."""
+_HOPELESS = frozenset({"Conflict", "Invalid", "InvalidSpec", "RowNotManaged", "RowRefused"})
+"""Reasons that nothing but a person's edit puts right."""
+_UNDER_WAY = frozenset({"DatabaseUnavailable", "Pending"})
+"""Reasons that are nobody's to put right in this resource."""
+_HOPE = timedelta(minutes=5)
+"""How long anything else may be on its way: code that is being deployed, a Secret that is applied next."""
 
 _DEFAULT_MESSAGES = {
     "Scheduled": "a replica has the job and the schedule is valid",
@@ -29,7 +35,7 @@ _DEFAULT_MESSAGES = {
 
 
 def ready(synced: Condition, job: JobSummary | None) -> Condition:
-    """Whether a replica has the job, the schedule is valid, and it will fire."""
+    """Whether a replica has the job and the schedule is valid; True too if it is suspended or finished."""
     if synced.reason == "DatabaseUnavailable":
         return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
     if synced.status != "True" and synced.reason != "Drifted":
@@ -45,10 +51,47 @@ def ready(synced: Condition, job: JobSummary | None) -> Condition:
         return Condition(type="Ready", status="Unknown", reason="Pending", message=message)
     return Condition(
         type="Ready",
-        status="True" if job.status == "Scheduled" else "False",
+        status="True" if job.status in _READY else "False",
         reason=job.status,
         message=job.message or _DEFAULT_MESSAGES.get(job.status, job.status),
     )
+
+
+def config_ready(synced: Condition, valid: Condition, effective: Condition) -> Condition:
+    """Whether runs use the config, or will from the time that it names."""
+    if synced.reason == "DatabaseUnavailable":
+        return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
+    if synced.status != "True" and synced.reason != "Drifted":
+        return _unsynced("Ready", "False")
+    told = effective if valid.status == "True" else valid
+    return Condition(type="Ready", status=valid.status, reason=valid.reason, message=told.message)
+
+
+def outlook(
+    synced: Condition, ready: Condition, *, previous: object, now: datetime
+) -> tuple[Condition, Condition]:
+    """`Stalled` and `Reconciling`, as kstatus reads them: what needs a person, and what does not."""
+    cause = ready if synced.status == "True" or synced.reason == "Drifted" else synced
+    if ready.status == "True":
+        return _outlook(cause, stalled="False", reconciling="False")
+    since = _not_ready_since(previous, ready, now)
+    if cause.reason in _HOPELESS or (cause.reason not in _UNDER_WAY and now - since >= _HOPE):
+        return _outlook(cause, stalled="True", reconciling="False")
+    return _outlook(cause, stalled="False", reconciling="True")
+
+
+def _outlook(cause: Condition, *, stalled: str, reconciling: str) -> tuple[Condition, Condition]:
+    return (
+        Condition(type="Stalled", status=stalled, reason=cause.reason, message=cause.message),
+        Condition(type="Reconciling", status=reconciling, reason=cause.reason, message=cause.message),
+    )
+
+
+def _not_ready_since(previous: object, ready: Condition, now: datetime) -> datetime:
+    for item in previous if isinstance(previous, list) else []:
+        if item["type"] == "Ready" and item["status"] == ready.status:
+            return parse_instant(item["lastTransitionTime"])
+    return now
 
 
 def given_up(job: JobSummary | None) -> Condition:
@@ -62,18 +105,6 @@ def given_up(job: JobSummary | None) -> Condition:
         f"to run it: piko backfill {job.job_id} --from {start} --to {end}"
     )
     return Condition(type="DataGivenUp", status="True", reason="BeyondBound", message=message)
-
-
-def news_of(previous: object, now: object) -> list[Notice]:
-    """The events to post where conditions say of lost data what those before them did not."""
-    said = {item["type"]: item for item in previous} if isinstance(previous, list) else {}
-    return [
-        Notice(type="Warning", reason=item["type"], message=item["message"])
-        for item in (now if isinstance(now, list) else [])
-        if item["type"] in _ANNOUNCED
-        and item["status"] == "True"
-        and said.get(item["type"], {}).get("message") != item["message"]
-    ]
 
 
 def revision_conditions(

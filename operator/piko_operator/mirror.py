@@ -2,55 +2,39 @@
 
 One round takes everything that is marked, reads the rows of all its jobs, decides (`ownership`), and writes
 what has to change in one statement batch per table. What could not be done is marked again after a growing
-pause. What became of a resource is kept as its `Record`, from which `status` makes the conditions.
+pause.
+
+Whatever goes wrong with one resource is its own trouble: what fails together is tried in halves, until the
+one that is the cause is alone, and any exception that remains becomes the record of its resource.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic
-
-from pydantic import ValidationError
+from typing import Any
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.store.managed import Change, Held, ManagedTable, Outcome, R, Refusal
 from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.events import Events
 from piko_operator.inventory import Inventory, Seen
-from piko_operator.manifests import explain
-from piko_operator.mapping import config_row, describe, owner_of, schedule_row
+from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
-from piko_operator.ownership import Condition, Notice, Verdict, decide, release, synced
-from piko_operator.resources import API_VERSION, MODELS, PikoSchedule
-from piko_operator.secrets import SecretUnavailableError, read_secrets
+from piko_operator.ownership import Verdict, decide, release
+from piko_operator.planning import Plan, Planner
+from piko_operator.records import Record, Records
 
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
+_BUSY = 4
+"""Failures in a row after which a row that is never as it was read gets a condition."""
+_BUSY_MESSAGE = (
+    "is never as it was read a moment before: another transaction holds it open, or somebody writes it again "
+    "and again; commit or roll back what is open (SHOW PROCESSLIST). It is tried again"
+)
 
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What became of one generation of a resource; `drifted` is None where that could not be looked at."""
-
-    generation: int
-    synced: Condition
-    drifted: Condition | None = None
-    schedule: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan(Generic[R]):
-    seen: Seen
-    owner: str
-    wanted: R | None = None
-    adoption_policy: str = "Refuse"
-    drift_policy: str = "Enforce"
-    schedule: str | None = None
 
 
 class Mirror:
@@ -65,7 +49,9 @@ class Mirror:
         metrics: OperatorMetrics,
         tables: Mapping[str, ManagedTable[Any]],
         cluster_name: str,
+        events: Events,
         news: asyncio.Event,
+        records: Records,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -73,31 +59,34 @@ class Mirror:
         self._metrics = metrics
         self._tables = tables
         self._cluster_name = cluster_name
+        self._events = events
         self._news = news
-        self._records: dict[str, Record] = {}
+        self._records = records
+        self._planner = Planner(cluster=cluster, inventory=inventory, owner=self.owner, records=records)
         self._settled: dict[str, int] = {}
-        self._failures: dict[str, int] = {}
         self._database_away = False
-
-    def record(self, uid: str) -> Record | None:
-        return self._records.get(uid)
 
     def owner(self, seen: Seen) -> str:
         return owner_of(cluster=self._cluster_name, namespace=seen.namespace, name=seen.name, uid=seen.uid)
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await self._inventory.wait()
-            marked = self._inventory.take()
-            done = False
-            try:
-                await self.reconcile(marked)
-                done = True
-            finally:
-                if not done:  # whoever starts this part again finds the work still there
-                    self._inventory.mark(*(seen.uid for seen in marked))
-            self._news.set()
+        try:
+            while True:
+                await self._inventory.wait()
+                await self._round(self._inventory.take())
+                self._news.set()
+        finally:
+            await self._planner.close()
+
+    async def _round(self, marked: Sequence[Seen]) -> None:
+        done = False
+        try:
+            await self.reconcile(marked)
+            done = True
+        finally:
+            if not done:  # whoever starts this part again finds the work still there
+                self._inventory.mark(*(seen.uid for seen in marked))
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:
         """One round over `marked`."""
@@ -110,79 +99,49 @@ class Mirror:
         self._metrics.latency.observe(self._clock.monotonic() - started)
 
     async def _reconcile_kind(self, chosen: Sequence[Seen], table: ManagedTable[R]) -> None:
-        plans = [plan for plan in await asyncio.gather(*map(self._prepare, chosen)) if plan is not None]
+        plans = await self._planner.plans(chosen)
         try:
-            held = await table.read([plan.seen.job_id for plan in plans])
-            await self._write(plans, held, table)
+            await self._settle(plans, table)
         except DatabaseUnavailableError as error:
             if not self._database_away:
                 log.warning("database_unavailable", error=str(error))
             self._database_away = True
             for plan in plans:
-                self._fail(plan.seen, "DatabaseUnavailable", f"{error}; it is tried again until it works")
-                self._try_again(plan.seen)
+                message = f"{error}; it is tried again until it works"
+                self._records.fail(plan.seen, "DatabaseUnavailable", message)
+                self._records.try_again(plan.seen)
         else:
             if self._database_away and plans:
                 log.info("database_available_again")
                 self._database_away = False
 
-    async def _prepare(self, seen: Seen) -> _Plan[Any] | None:
-        """What the resource wants; None if that cannot be said, which is then recorded."""
-        owner = self.owner(seen)
-        if seen.deleting:
-            return _Plan(seen=seen, owner=owner) if seen.is_held else None
+    async def _settle(self, plans: Sequence[Plan[R]], table: ManagedTable[R]) -> None:
+        """Write `plans`; what fails together is tried in halves. Raises `DatabaseUnavailableError`."""
         try:
-            plan = await self._parse(seen, owner)
-            if plan is not None and not seen.is_held:
-                held = await self._cluster.hold(seen)
-                self._inventory.observe(held)
-        except ClusterError as error:
-            if error.status != 404:
-                log.warning("cluster_call_failed", kind=seen.kind, name=seen.name, error=str(error))
-                self._try_again(seen)
-            return None
-        return plan
-
-    async def _parse(self, seen: Seen, owner: str) -> _Plan[Any] | None:
-        document = {
-            "apiVersion": API_VERSION,
-            "kind": seen.kind,
-            "metadata": {"name": seen.name, "namespace": seen.namespace, "uid": seen.uid},
-            "spec": seen.spec,
-        }
-        try:
-            resource = MODELS[seen.kind].model_validate(document)
-        except ValidationError as error:
-            self._fail(seen, "InvalidSpec", "; ".join(explain(error)) + "; the row stays as it was")
-            return None
-        policies = {
-            "adoption_policy": resource.spec.adoption_policy,
-            "drift_policy": resource.spec.drift_policy,
-        }
-        if isinstance(resource, PikoSchedule):
-            row = schedule_row(resource, owner=owner)
-            line = describe(resource.spec.schedule)
-            return _Plan(seen=seen, owner=owner, wanted=row, schedule=line, **policies)
-        try:
-            secret = await read_secrets(resource, cluster=self._cluster)
-        except SecretUnavailableError as error:
-            self._fail(seen, "SecretUnavailable", f"{error}; the row stays as it was")
-            return None
-        return _Plan(
-            seen=seen, owner=owner, wanted=config_row(resource, owner=owner, secret=secret), **policies
-        )
+            held = await table.read([plan.seen.job_id for plan in plans])
+            await self._write(plans, held, table)
+        except DatabaseUnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 whatever it is, it is that of one resource
+            if len(plans) == 1:
+                self._records.fault(plans[0].seen, error)
+                return
+            middle = len(plans) // 2
+            await self._settle(plans[:middle], table)
+            await self._settle(plans[middle:], table)
 
     async def _write(
-        self, plans: Sequence[_Plan[R]], held: Mapping[str, Held[R]], table: ManagedTable[R]
+        self, plans: Sequence[Plan[R]], held: Mapping[str, Held[R]], table: ManagedTable[R]
     ) -> None:
-        verdicts: list[tuple[_Plan[R], Verdict[R] | None]] = []
+        verdicts: list[tuple[Plan[R], Verdict[R] | None]] = []
         changes: dict[str, Change[R]] = {}
         for plan in plans:
             job_id = plan.seen.job_id
             verdict = self._decide(plan, held.get(job_id), table.name)
             change = verdict.change if verdict is not None else _release(plan, held.get(job_id))
             if change is not None and job_id in changes:
-                self._try_again(plan.seen)  # the row is being written for another resource in this very round
+                # The row is being written for another resource in this very round.
+                self._records.try_again(plan.seen)
                 continue
             if change is not None:
                 changes[job_id] = change
@@ -191,12 +150,15 @@ class Mirror:
         for job_id, result in results.items():
             if result is Outcome.DONE:
                 self._metrics.rows.labels(table=table.name, verb=changes[job_id].verb.value).inc()
+        released = []
         for plan, verdict in verdicts:
             mine = verdict.change if verdict is not None else _release(plan, held.get(plan.seen.job_id))
             result = results[plan.seen.job_id] if mine is not None else Outcome.DONE
-            await self._conclude(plan, verdict, result, table)
+            if self._conclude(plan, verdict, result, table):
+                released.append(plan.seen)
+        await asyncio.gather(*map(self._let_go, released))
 
-    def _decide(self, plan: _Plan[R], held: Held[R] | None, table: str) -> Verdict[R] | None:
+    def _decide(self, plan: Plan[R], held: Held[R] | None, table: str) -> Verdict[R] | None:
         if plan.wanted is None:
             return None
         return decide(
@@ -208,52 +170,56 @@ class Mirror:
             settled=self._is_settled(plan.seen),
         )
 
-    async def _conclude(
-        self, plan: _Plan[R], verdict: Verdict[R] | None, result: Outcome | Refusal, table: ManagedTable[R]
-    ) -> None:
+    def _conclude(
+        self, plan: Plan[R], verdict: Verdict[R] | None, result: Outcome | Refusal, table: ManagedTable[R]
+    ) -> bool:
+        """Record what became of the resource; whether its finalizer may go."""
         seen = plan.seen
         if isinstance(result, Refusal):
             message = f"{table.name} does not accept the row of job {seen.job_id!r}: {result.why}"
-            self._fail(seen, "RowRefused", message)
-            self._try_again(seen)
+            self._records.fail(seen, "RowRefused", message)
+            self._records.try_again(seen)
         elif result is Outcome.STALE:
-            self._try_again(seen)
+            if self._records.failures(seen.uid) >= _BUSY:
+                message = f"the row of job {seen.job_id!r} in {table.name} {_BUSY_MESSAGE}"
+                self._records.fail(seen, "RowBusy", message)
+            self._records.try_again(seen)
         elif verdict is None:
-            await self._let_go(seen)
+            return True
         else:
-            self._failures.pop(seen.uid, None)
-            self._records[seen.uid] = Record(
-                generation=seen.generation,
-                synced=verdict.synced,
-                drifted=verdict.drifted,
-                schedule=plan.schedule,
-            )
-            if verdict.drifted.status == "Unknown":
-                self._settled.pop(seen.uid, None)
-            else:
-                self._settled[seen.uid] = seen.generation
-            if verdict.corrects_drift:
-                self._metrics.drift.labels(table=table.name).inc()
-            if verdict.change is not None:
-                log.info("row_written", table=table.name, job_id=seen.job_id, verb=verdict.change.verb.value)
-            if verdict.notice is not None:
-                await self._announce(seen, verdict.notice)
+            self._succeed(plan, verdict, table)
+        return False
+
+    def _succeed(self, plan: Plan[R], verdict: Verdict[R], table: ManagedTable[R]) -> None:
+        seen = plan.seen
+        record = Record(
+            generation=seen.generation,
+            synced=verdict.synced,
+            drifted=verdict.drifted,
+            schedule=plan.schedule,
+        )
+        self._records.succeed(seen, record)
+        if verdict.drifted.status == "Unknown":
+            self._settled.pop(seen.uid, None)
+        else:
+            self._settled[seen.uid] = seen.generation
+        if verdict.corrects_drift:
+            self._metrics.drift.labels(table=table.name).inc()
+        if verdict.change is not None:
+            log.info("row_written", table=table.name, job_id=seen.job_id, verb=verdict.change.verb.value)
+        if verdict.notice is not None:
+            self._events.post(seen, verdict.notice)
 
     async def _let_go(self, seen: Seen) -> None:
         try:
             await self._cluster.let_go(seen)
         except ClusterError as error:
-            log.warning("cluster_call_failed", kind=seen.kind, name=seen.name, error=str(error))
-            self._try_again(seen)
+            self._records.refused(seen, error)
+        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+            self._records.fault(seen, error)
         else:
             log.info("resource_released", kind=seen.kind, namespace=seen.namespace, name=seen.name)
             self._inventory.forget(seen.uid)
-
-    async def _announce(self, seen: Seen, notice: Notice) -> None:
-        try:
-            await self._cluster.announce(seen, notice)
-        except ClusterError as error:
-            log.warning("event_not_posted", reason=notice.reason, message=notice.message, error=str(error))
 
     def _is_settled(self, seen: Seen) -> bool:
         """Whether this generation was written before, by this process or by one before it."""
@@ -267,30 +233,14 @@ class Mirror:
             for item in conditions
         )
 
-    def _fail(self, seen: Seen, reason: str, message: str) -> None:
-        known = self._records.get(seen.uid)
-        if known is None or known.synced.reason != reason:
-            log.warning("not_synced", kind=seen.kind, namespace=seen.namespace, name=seen.name, reason=reason)
-        self._records[seen.uid] = Record(
-            generation=seen.generation,
-            synced=synced("False", reason, message),
-            schedule=known.schedule if known else None,
-        )
-
-    def _try_again(self, seen: Seen) -> None:
-        failures = self._failures.get(seen.uid, 0)
-        self._failures[seen.uid] = failures + 1
-        pause = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(failures, 10))
-        asyncio.get_running_loop().call_later(pause, self._inventory.mark, seen.uid)
-
     def _forget_the_gone(self) -> None:
-        kept: dict[str, Any]
-        for kept in (self._records, self._settled, self._failures):
-            for uid in [uid for uid in kept if uid not in self._inventory]:
-                del kept[uid]
+        self._records.forget_the_gone()
+        self._planner.forget_the_gone()
+        for uid in [uid for uid in self._settled if uid not in self._inventory]:
+            del self._settled[uid]
 
 
-def _release(plan: _Plan[R], held: Held[R] | None) -> Change[R] | None:
+def _release(plan: Plan[R], held: Held[R] | None) -> Change[R] | None:
     if plan.wanted is not None:
         return None
     policy = str(plan.seen.spec.get("deletionPolicy", "Delete"))

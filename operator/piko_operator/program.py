@@ -16,10 +16,12 @@ from piko.signals import StopSignals
 from piko.store.engine import Database, open_database
 from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
 from piko_operator.cluster import Cluster, connect
+from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
 from piko_operator.probes import Pulse, operator_probes
+from piko_operator.records import Records
 from piko_operator.settings import PREFIX, OperatorSettings
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
@@ -62,6 +64,8 @@ class Operator:
             SCHEDULE: managed_schedules(database),
             JOB_CONFIG: managed_configs(database),
         }
+        events = Events(cluster=cluster, clock=self._clock)
+        records = Records(clock=self._clock, inventory=inventory)
         mirror = Mirror(
             cluster=cluster,
             clock=self._clock,
@@ -69,7 +73,9 @@ class Operator:
             metrics=self._metrics,
             tables=tables,
             cluster_name=settings.cluster,
+            events=events,
             news=news,
+            records=records,
         )
         sweep = Sweep(
             cluster=cluster,
@@ -82,9 +88,11 @@ class Operator:
         status = StatusWriter(
             cluster=cluster,
             clock=self._clock,
+            events=events,
             inventory=inventory,
             metrics=self._metrics,
-            mirror=mirror,
+            owner=mirror.owner,
+            records=records,
             summaries=Summaries(database=database),
             interval_s=settings.status_interval_s,
             news=news,
@@ -113,7 +121,13 @@ class Operator:
             stack, operator_probes(pulse=pulse, unready=unready, metrics=self._metrics)
         )
         log.info("operator_started", cluster=settings.cluster, http=address)
-        parts = {"mirror": mirror.run, "status": status.run, "sweep": sweep.run, "watch": watch_when_listed}
+        parts = {
+            "events": events.run,
+            "mirror": mirror.run,
+            "status": status.run,
+            "sweep": sweep.run,
+            "watch": watch_when_listed,
+        }
         tasks = [asyncio.create_task(self._keep(name, run), name=name) for name, run in parts.items()]
         tasks.append(asyncio.create_task(pulse.run(), name="pulse"))
         try:

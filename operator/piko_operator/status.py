@@ -2,40 +2,53 @@
 
 The only writer of status: conditions are a list, and a list that two write is a list that one loses. What
 the status should be is computed from the mirror's record and the runtime's summary; only what differs from
-the status that the object has is patched.
+the status that the object has is patched. What of that fails for one resource fails for no other, and is
+tried again after a pause of its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary, Summaries
-from piko.text import excerpt
+from piko.text import error_text, excerpt
+from piko_operator.apart import apart
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
+    config_ready,
     effective_revision,
     given_up,
     merge_conditions,
     merge_patch,
-    news_of,
+    outlook,
     ready,
     revision_conditions,
 )
+from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.metrics import OperatorMetrics
-from piko_operator.mirror import Mirror, Record
+from piko_operator.news import news_of
+from piko_operator.ownership import Condition
+from piko_operator.patience import Patience
+from piko_operator.records import Record, Records
 from piko_operator.shapes import duration_text, instant_text
 
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_PATIENCE_S = 1.0
+"""How long a round waits for its patches; one that takes longer goes on by itself."""
+_EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
 _CONDITIONS = {
-    SCHEDULE: ("Synced", "Ready", "Drifted", "DataGivenUp"),
-    JOB_CONFIG: ("Synced", "Valid", "Effective", "Drifted"),
+    SCHEDULE: (*_EVERY_KIND, "DataGivenUp"),
+    JOB_CONFIG: (*_EVERY_KIND, "Valid", "Effective"),
 }
 
 log = get_logger(__name__)
@@ -49,81 +62,101 @@ class StatusWriter:
         *,
         cluster: Cluster,
         clock: Clock,
+        events: Events,
         inventory: Inventory,
         metrics: OperatorMetrics,
-        mirror: Mirror,
+        owner: Callable[[Seen], str],
+        records: Records,
         summaries: Summaries,
         interval_s: float,
         news: asyncio.Event,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._events = events
         self._inventory = inventory
         self._metrics = metrics
-        self._mirror = mirror
+        self._owner = owner
+        self._records = records
         self._summaries = summaries
         self._interval_s = interval_s
         self._news = news
         self._digests: dict[str, tuple[object, ...]] = {}
+        self._patience = Patience(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._patches: dict[str, asyncio.Task[None]] = {}
         self.database_error: str | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            self._news.clear()
-            await self.update()
-            try:
-                async with asyncio.timeout(self._interval_s):
-                    await self._news.wait()
-            except TimeoutError:
-                continue
+        try:
+            while True:
+                self._news.clear()
+                await self.update()
+                try:
+                    async with asyncio.timeout(self._interval_s):
+                        await self._news.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._patches.values():
+                task.cancel()
 
     async def update(self) -> None:
         """One round over all resources."""
         now = self._clock.now()
         schedules, configs = self._inventory.all(SCHEDULE), self._inventory.all(JOB_CONFIG)
-        wanted: list[tuple[Seen, dict[str, Any]]] = []
         try:
-            jobs = await self._summaries.jobs([seen.job_id for seen in schedules])
-            rows = await self._summaries.configs([seen.job_id for seen in configs])
-            revisions = await self._summaries.revisions([seen.job_id for seen in configs])
+            ids = [seen.job_id for seen in schedules]
+            jobs = await apart(self._summaries.jobs, ids, blame=self._unread)
+            ids = [seen.job_id for seen in configs]
+            rows = await apart(self._summaries.configs, ids, blame=self._unread)
+            revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
         except DatabaseUnavailableError as error:
             self.database_error = str(error)
-            wanted = [
-                (seen, self._without_database(seen, record, now))
-                for seen in (*schedules, *configs)
-                if (record := self._mirror.record(seen.uid)) is not None
-            ]
+            for seen in (*schedules, *configs):
+                self._bring(seen, partial(self._without_database, now=now))
         else:
             self.database_error = None
             for seen in schedules:
                 job = jobs.get(seen.job_id)
                 self._look_for_drift(seen, job, ignored=(job.last_data_time, job.completed_at) if job else ())
-                if (record := self._mirror.record(seen.uid)) is not None:
-                    wanted.append((seen, self._schedule_status(seen, record, job, now)))
+                self._bring(seen, partial(self._schedule_status, job=job, now=now))
             for seen in configs:
-                row = rows.get(seen.job_id)
+                row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
                 self._look_for_drift(seen, row, ignored=())
-                if (record := self._mirror.record(seen.uid)) is not None:
-                    held = revisions.get(seen.job_id, [])
-                    wanted.append((seen, self._config_status(seen, record, row, held, now)))
-        await asyncio.gather(*(self._patch(seen, status) for seen, status in wanted))
+                self._bring(seen, partial(self._config_status, row=row, revisions=held, now=now))
+        if self._patches:
+            await asyncio.wait(self._patches.values(), timeout=_PATIENCE_S)
         self._count()
+
+    def _bring(self, seen: Seen, status_of: Callable[[Seen, Record], dict[str, Any]]) -> None:
+        """Have the status patched, if it differs and nothing of the resource is under way."""
+        record = self._records.get(seen.uid)
+        if record is None or seen.uid in self._patches or self._patience.is_waiting(seen.uid):
+            return
+        try:
+            status = status_of(seen, record)
+            patch = merge_patch(seen.status, status)
+        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+            self._failed(seen, error)
+            return
+        if patch:
+            task = asyncio.create_task(self._patch(seen, status, patch))
+            self._patches[seen.uid] = task
+            task.add_done_callback(lambda _: self._patches.pop(seen.uid))
 
     def _own(self, seen: Seen, job: JobSummary | None) -> JobSummary | None:
         """`job`, where its row is that of this resource."""
-        return job if job is not None and job.managed_by == self._mirror.owner(seen) else None
+        return job if job is not None and job.managed_by == self._owner(seen) else None
 
     def _schedule_status(
-        self, seen: Seen, record: Record, job: JobSummary | None, now: datetime
+        self, seen: Seen, record: Record, *, job: JobSummary | None, now: datetime
     ) -> dict[str, Any]:
         own = self._own(seen, job)
-        found = [record.synced, ready(record.synced, own), given_up(own)]
-        found += [record.drifted] if record.drifted else []
         status: dict[str, Any] = {
             "observedGeneration": record.generation,
             "schedule": record.schedule,
-            "conditions": merge_conditions(seen.status.get("conditions"), found, record.generation, now),
+            "conditions": _conditions(seen, record, ready(record.synced, own), [given_up(own)], now),
             "row": _row(job),
         }
         if own is not None:
@@ -140,34 +173,32 @@ class StatusWriter:
         self,
         seen: Seen,
         record: Record,
+        *,
         row: ConfigSummary | None,
         revisions: Sequence[RevisionSummary],
         now: datetime,
     ) -> dict[str, Any]:
-        owner = self._mirror.owner(seen)
-        own = row if row is not None and row.managed_by == owner else None
+        own = row if row is not None and row.managed_by == self._owner(seen) else None
         current = [item for item in revisions if own is not None and item.row_version == own.version]
-        found = [
-            record.synced,
-            *revision_conditions(record.synced, own, revisions, now),
-            *([record.drifted] if record.drifted else []),
-        ]
+        valid, effective = revision_conditions(record.synced, own, revisions, now)
+        is_ready = config_ready(record.synced, valid, effective)
         return _present(
             {
                 "observedGeneration": record.generation,
-                "conditions": merge_conditions(seen.status.get("conditions"), found, record.generation, now),
+                "conditions": _conditions(seen, record, is_ready, [valid, effective], now),
                 "row": _row(row),
                 "revision": current[-1].revision if current else None,
                 "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
             }
         )
 
-    def _without_database(self, seen: Seen, record: Record, now: datetime) -> dict[str, Any]:
+    def _without_database(self, seen: Seen, record: Record, *, now: datetime) -> dict[str, Any]:
         """What was known stays; the conditions say that it may be old."""
-        found = [record.synced]
-        if record.synced.reason == "DatabaseUnavailable" and seen.kind == SCHEDULE:
-            found.append(ready(record.synced, None))
-        conditions = merge_conditions(seen.status.get("conditions"), found, record.generation, now)
+        previous = seen.status.get("conditions")
+        if record.synced.reason == "DatabaseUnavailable":
+            conditions = _conditions(seen, record, ready(record.synced, None), [], now)
+        else:
+            conditions = merge_conditions(previous, [record.synced], record.generation, now)
         return {**seen.status, "observedGeneration": record.generation, "conditions": conditions}
 
     def _look_for_drift(
@@ -183,17 +214,32 @@ class StatusWriter:
         if not by_runtime:
             self._inventory.mark(seen.uid)
 
-    async def _patch(self, seen: Seen, status: Mapping[str, Any]) -> None:
-        patch = merge_patch(seen.status, status)
-        if not patch:
-            return
+    async def _patch(self, seen: Seen, status: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
         try:
             self._inventory.observe(await self._cluster.patch_status(seen, patch))
-            for notice in news_of(seen.status.get("conditions"), status.get("conditions")):
-                await self._cluster.announce(seen, notice)
-        except ClusterError as error:
-            if error.status not in (404, 409):
-                log.warning("status_not_written", kind=seen.kind, name=seen.name, error=str(error))
+        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+            if not (isinstance(error, ClusterError) and error.status in (404, 409)):
+                self._failed(seen, error)
+            return
+        self._patience.succeeded(seen.uid)
+        for notice in news_of(seen.status, status):
+            self._events.post(seen, notice)
+
+    def _unread(self, job_id: str, error: Exception) -> None:
+        if not self._patience.is_waiting(f"row {job_id}"):
+            self._patience.failed(f"row {job_id}")
+            log.warning("row_not_read", job_id=job_id, error=error_text(error))
+
+    def _failed(self, seen: Seen, error: Exception) -> None:
+        pause = self._patience.failed(seen.uid)
+        log.warning(
+            "status_not_written",
+            kind=seen.kind,
+            namespace=seen.namespace,
+            name=seen.name,
+            error=error_text(error),
+            again_in_s=pause,
+        )
 
     def _count(self) -> None:
         for kind, types in _CONDITIONS.items():
@@ -204,6 +250,17 @@ class StatusWriter:
                 self._metrics.resources.labels(kind=kind, condition=name).set(true)
         for uid in [uid for uid in self._digests if uid not in self._inventory]:
             del self._digests[uid]
+            self._patience.succeeded(uid)
+
+
+def _conditions(
+    seen: Seen, record: Record, is_ready: Condition, further: Sequence[Condition], now: datetime
+) -> list[dict[str, Any]]:
+    previous = seen.status.get("conditions")
+    stalled, reconciling = outlook(record.synced, is_ready, previous=previous, now=now)
+    drifted = [record.drifted] if record.drifted else []
+    found = [record.synced, is_ready, stalled, reconciling, *further, *drifted]
+    return merge_conditions(previous, found, record.generation, now)
 
 
 def _row(row: JobSummary | ConfigSummary | None) -> dict[str, Any] | None:

@@ -63,6 +63,15 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
     status = {
         "schedule": "0 * * * *",
         "nextRunTime": "2030-01-01T00:00:00Z",
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": "True",
+                "reason": "Scheduled",
+                "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+        ],
         "lastRun": {"state": "SUCCESS", "startTime": "2026-01-01T00:00:00Z"},
     }
     patch = json.dumps({"status": status})
@@ -78,11 +87,12 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
     for column in ("LAST STATE", "LAST RUN", "NEXT RUN"):
         header = header.replace(column, column.replace(" ", "_"))
     assert header.split() == [
-        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "LAST_STATE", "LAST_RUN", "NEXT_RUN", "AGE",
+        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "READY", "LAST_STATE", "LAST_RUN", "NEXT_RUN", "AGE",
     ]  # fmt: skip
     values = line.replace("0 * * * *", "0_*_*_*_*").split()
-    assert values[:6] == ["example", "sync", "0_*_*_*_*", "Asia/Shanghai", "false", "SUCCESS"]
-    assert values[7] == "2030-01-01T00:00:00Z"
+    assert values[:5] == ["example", "sync", "0_*_*_*_*", "Asia/Shanghai", "false"]
+    assert values[5:7] == ["True", "SUCCESS"]
+    assert values[8] == "2030-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("name", ["psch", "pjc", "pikoschedules", "pikojobconfigs", "piko"])
@@ -95,6 +105,13 @@ def test_status_is_written_through_its_subresource_only(crds: ControlPlane, name
     crds.kubectl("apply", "-n", namespace, "-f", "-", input=text)
     patch = json.dumps({"status": {"schedule": "lies"}})
     crds.kubectl("patch", "psch", "example", "-n", namespace, "--type=merge", "-p", patch)
-    assert "status" not in json.loads(
-        crds.kubectl("get", "psch", "example", "-n", namespace, "-o", "json").stdout
-    )
+    shown = json.loads(crds.kubectl("get", "psch", "example", "-n", namespace, "-o", "json").stdout)
+    assert shown["status"] == {"observedGeneration": -1}
+
+
+@pytest.mark.parametrize("kind", ["PikoSchedule", "PikoJobConfig"])
+def test_a_resource_that_nobody_has_looked_at_says_so(crds: ControlPlane, namespace: str, kind: str) -> None:
+    spec = {"jobId": "a"} | ({"schedule": {"cron": "@daily"}} if kind == "PikoSchedule" else {})
+    crds.kubectl("apply", "-n", namespace, "-f", "-", input=manifest(kind, spec))
+    shown = json.loads(crds.kubectl("get", kind, "example", "-n", namespace, "-o", "json").stdout)
+    assert shown["status"]["observedGeneration"] == -1

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
+    config_ready,
     given_up,
     merge_conditions,
     merge_patch,
-    news_of,
+    outlook,
     ready,
     revision_conditions,
 )
@@ -65,8 +66,8 @@ def _revision(number: int, **values: Any) -> RevisionSummary:
         (_SYNCED, None, "Unknown", "Pending"),
         (_SYNCED, replace(_JOB, status="Invalid", message="why"), "False", "Invalid"),
         (_SYNCED, replace(_JOB, status="Unregistered"), "False", "Unregistered"),
-        (_SYNCED, replace(_JOB, status="Disabled"), "False", "Disabled"),
-        (_SYNCED, replace(_JOB, status="Completed"), "False", "Completed"),
+        (_SYNCED, replace(_JOB, status="Disabled"), "True", "Disabled"),
+        (_SYNCED, replace(_JOB, status="Completed"), "True", "Completed"),
         (synced("False", "Drifted", "edited"), _JOB, "True", "Scheduled"),
         (synced("False", "Conflict", "other"), None, "False", "NotSynced"),
         (synced("False", "DatabaseUnavailable", "away"), None, "Unknown", "DatabaseUnavailable"),
@@ -166,14 +167,62 @@ def test_data_that_a_bound_dropped_is_a_condition_with_the_line_that_runs_it() -
     assert found.message.endswith(line)
 
 
-def test_an_event_is_posted_when_data_is_given_up_and_when_more_of_it_is() -> None:
-    def told(*hours: int) -> list[dict[str, Any]]:
-        jobs = [replace(_JOB, given_up_from=_NOW, given_up_to=_NOW + timedelta(hours=n)) for n in hours]
-        return merge_conditions(None, [given_up(job) for job in jobs] or [given_up(_JOB)], 1, _NOW)
+def _condition(status: str, reason: str) -> Condition:
+    return Condition(type="Ready", status=status, reason=reason, message="why")
 
-    assert news_of(None, told()) == []
-    assert [notice.reason for notice in news_of(told(), told(1))] == ["DataGivenUp"]
-    assert news_of(told(1), told(1)) == []
-    (more,) = news_of(told(1), told(2))
-    assert (more.type, more.message) == ("Warning", told(2)[0]["message"])
-    assert news_of(told(2), told()) == []
+
+@pytest.mark.parametrize(
+    ("synced_by", "is_ready", "minutes", "expected"),
+    [
+        (_SYNCED, _condition("True", "Scheduled"), 0, "settled"),
+        (_SYNCED, _condition("True", "Disabled"), 0, "settled"),
+        (synced("False", "Drifted", "edited"), _condition("True", "Scheduled"), 0, "settled"),
+        (_SYNCED, _condition("False", "Invalid"), 0, "stalled"),
+        (synced("False", "InvalidSpec", "x"), _condition("False", "NotSynced"), 0, "stalled"),
+        (synced("False", "Conflict", "x"), _condition("False", "NotSynced"), 0, "stalled"),
+        (synced("False", "RowNotManaged", "x"), _condition("False", "NotSynced"), 0, "stalled"),
+        (_SYNCED, _condition("False", "Unregistered"), 4, "reconciling"),
+        (_SYNCED, _condition("False", "Unregistered"), 5, "stalled"),
+        (synced("False", "SecretUnavailable", "x"), _condition("False", "NotSynced"), 1, "reconciling"),
+        (synced("False", "SecretUnavailable", "x"), _condition("False", "NotSynced"), 9, "stalled"),
+        (_SYNCED, _condition("Unknown", "Pending"), 600, "reconciling"),
+        (
+            synced("False", "DatabaseUnavailable", "x"),
+            _condition("Unknown", "DatabaseUnavailable"),
+            600,
+            "reconciling",
+        ),
+    ],
+)
+def test_stalled_is_what_needs_a_person_and_reconciling_what_does_not(
+    synced_by: Condition, is_ready: Condition, minutes: int, expected: str
+) -> None:
+    previous = merge_conditions(None, [is_ready], 1, _NOW)
+    found = outlook(synced_by, is_ready, previous=previous, now=_NOW + timedelta(minutes=minutes))
+    states = {"settled": ["False", "False"], "stalled": ["True", "False"], "reconciling": ["False", "True"]}
+    assert [item.status for item in found] == states[expected]
+    cause = is_ready if synced_by.status == "True" or synced_by.reason == "Drifted" else synced_by
+    assert {item.reason for item in found} == {cause.reason}
+
+
+@pytest.mark.parametrize(
+    ("condition", "revisions", "expected"),
+    [
+        (_SYNCED, [_revision(2)], "True Valid runs use revision 2"),
+        (_SYNCED, [_revision(1), _revision(2, error="b: too large")], "False Invalid b: too large"),
+        (
+            _SYNCED,
+            [_revision(2, effective_from=_NOW + timedelta(days=1))],
+            "True Valid revision 2 takes",
+        ),
+        (_SYNCED, [], "Unknown Pending no runtime replica"),
+        (synced("False", "Conflict", "other"), [_revision(2)], "False NotSynced see the condition Synced"),
+        (synced("False", "DatabaseUnavailable", "away"), [], "Unknown DatabaseUnavailable away"),
+    ],
+)
+def test_a_config_is_ready_when_the_job_takes_it(
+    condition: Condition, revisions: list[RevisionSummary], expected: str
+) -> None:
+    valid, effective = revision_conditions(condition, _ROW, revisions, _NOW)
+    found = config_ready(condition, valid, effective)
+    assert f"{found.status} {found.reason} {found.message}".startswith(expected)

@@ -233,7 +233,7 @@ async def test_a_secret_is_merged_into_its_own_column_and_shown_nowhere(world: W
     world.kubectl("delete", "secret", "creds")
     world.kubectl("create", "secret", "generic", "creds", "--from-literal=json=hunter3")
     refused = await world.until_condition("pjc", "c", "Synced", reason="SecretUnavailable")
-    assert "does not hold a JSON object" in refused["message"]
+    assert "key 'json': is not JSON" in refused["message"]
     said = world.kubectl("get", "pjc,events", "-o", "json") + running.output
     assert "hunter" not in said
 

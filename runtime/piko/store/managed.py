@@ -216,10 +216,8 @@ class ManagedTable(Generic[R]):
                 return await self._write(connection, changes)
         except exc.DBAPIError as error:
             if len(changes) > 1:
-                results: dict[str, Outcome | Refusal] = {}
-                for change in changes:
-                    results |= await self.apply([change])
-                return results
+                middle = len(changes) // 2
+                return {**await self.apply(changes[:middle]), **await self.apply(changes[middle:])}
             only = changes[0]
             if only.verb is Verb.CREATE and await self.read([only.job_id]):
                 return {only.job_id: Outcome.STALE}
@@ -232,10 +230,21 @@ class ManagedTable(Generic[R]):
         new = [self._values(change.row) for change in changes if change.verb is Verb.CREATE and change.row]
         if new:
             await connection.execute(insert(self._table), new)
+        free = await self._locked(connection, [item.job_id for item in changes if item.seen is not None])
         for change in changes:
-            touched = 1 if change.verb is Verb.CREATE else await self._alter(connection, change)
-            results[change.job_id] = Outcome.DONE if touched else Outcome.STALE
+            done = change.verb is Verb.CREATE or (
+                change.job_id in free and await self._alter(connection, change) > 0
+            )
+            results[change.job_id] = Outcome.DONE if done else Outcome.STALE
         return results
+
+    async def _locked(self, connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
+        """Those of `job_ids` whose rows are ours to write: one that somebody holds open delays no other."""
+        if not job_ids:
+            return set()
+        key = self._table.c.job_id
+        statement = select(key).where(key.in_(job_ids)).with_for_update(skip_locked=True)
+        return set((await connection.execute(statement)).scalars())
 
     async def _alter(self, connection: AsyncConnection, change: Change[R]) -> int:
         if change.seen is None:

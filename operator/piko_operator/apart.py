@@ -1,0 +1,35 @@
+"""Reading many at once, although one of them may be what cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TypeVar
+
+from piko.errors import DatabaseUnavailableError
+
+T = TypeVar("T")
+
+
+async def apart(
+    read: Callable[[Collection[str]], Awaitable[Mapping[str, T]]],
+    job_ids: Collection[str],
+    *,
+    blame: Callable[[str, Exception], None],
+) -> Mapping[str, T]:
+    """What `read` finds of `job_ids`; where it fails, of each half by itself.
+
+    The one that cannot be read alone is left out and passed to `blame` with the reason. Raises
+    `DatabaseUnavailableError`, which is nobody's fault here.
+    """
+    try:
+        return await read(job_ids)
+    except DatabaseUnavailableError:
+        raise
+    except Exception as error:  # noqa: BLE001 whatever it is, it is that of one row
+        ids = sorted(set(job_ids))
+        if len(ids) <= 1:
+            blame(ids[0] if ids else "", error)
+            return {}
+    middle = len(ids) // 2
+    first = await apart(read, ids[:middle], blame=blame)
+    return {**first, **await apart(read, ids[middle:], blame=blame)}

@@ -1,0 +1,58 @@
+"""What is worth an event: pure, from the status before and after. One event for one change of state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from piko.core.types import FAILED_STATES
+from piko_operator.ownership import Notice
+
+_SILENT = frozenset({"DatabaseUnavailable", "NotSynced"})
+"""Reasons that are those of everyone, and not of one resource."""
+_RETOLD = frozenset({"InvalidSpec", "Invalid", "BeyondBound"})
+"""Reasons whose event comes again when the message is another one."""
+_GOOD = {"Synced": "True", "Valid": "True", "DataGivenUp": "False"}
+"""What each condition that is told of should be."""
+_INVALID_CONFIG = "the job's own model refuses the config; the condition Valid says why"
+
+
+def news_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Notice]:
+    """The events to post where `after` says what `before` did not."""
+    return [*_of_conditions(before, after), *_of_runs(before, after)]
+
+
+def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
+    said, says = _by_type(before), _by_type(after)
+    for kind, good in _GOOD.items():
+        now, then = says.get(kind), said.get(kind, {})
+        if now is None or now["reason"] in _SILENT or now["status"] == "Unknown":
+            continue
+        was_bad = bool(then) and then["status"] not in (good, "Unknown") and then["reason"] not in _SILENT
+        if now["status"] == good:
+            if was_bad and kind != "DataGivenUp":
+                yield Notice(type="Normal", reason=now["reason"], message=now["message"])
+            continue
+        is_new = not was_bad or then["reason"] != now["reason"]
+        if is_new or (now["reason"] in _RETOLD and then["message"] != now["message"]):
+            if kind == "Valid":  # its message may hold what the config says, and more people read events
+                yield Notice(type="Warning", reason="InvalidConfig", message=_INVALID_CONFIG)
+            else:
+                reason = now["reason"] if kind == "Synced" else kind
+                yield Notice(type="Warning", reason=reason, message=now["message"])
+
+
+def _of_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
+    then, now = before.get("lastRun") or {}, after.get("lastRun") or {}
+    failed, failed_before = now.get("state") in FAILED_STATES, then.get("state") in FAILED_STATES
+    what = f"run {now.get('runId', '?')} of {now.get('scheduledTime', 'no scheduled time')}"
+    if failed and not failed_before:
+        why = f": {now['message']}" if now.get("message") else ""
+        yield Notice(type="Warning", reason="RunFailed", message=f"{what} ended {now['state']}{why}")
+    elif failed_before and now.get("state") == "SUCCESS":
+        yield Notice(type="Normal", reason="RunSucceeded", message=f"{what} ended SUCCESS, after failures")
+
+
+def _by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    conditions = status.get("conditions")
+    return {item["type"]: item for item in conditions} if isinstance(conditions, list) else {}

@@ -1,0 +1,73 @@
+"""One event for one change of state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from piko_operator.news import news_of
+
+
+def _condition(kind: str, status: str, reason: str, message: str = "m") -> dict[str, Any]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def _status(*conditions: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"conditions": list(conditions), **fields}
+
+
+_GOOD = _status(_condition("Synced", "True", "Synced"))
+_CONFLICT = _status(_condition("Synced", "False", "Conflict"))
+_AWAY = _status(_condition("Synced", "False", "DatabaseUnavailable"))
+_RUN = {"runId": "r", "scheduledTime": "2026-01-01T00:00:00Z", "message": "it broke"}
+_FAILED = {"lastRun": {**_RUN, "state": "FAILED"}}
+_LOST = {"lastRun": {"runId": "q", "state": "LOST"}}
+_SUCCESS = {"lastRun": {"runId": "s", "state": "SUCCESS"}}
+
+
+def _invalid(message: str) -> dict[str, Any]:
+    return _status(_condition("Synced", "False", "InvalidSpec", message))
+
+
+def _given_up(status: str, message: str = "") -> dict[str, Any]:
+    return _status(
+        _condition("DataGivenUp", status, "BeyondBound" if status == "True" else "Nothing", message)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "events"),
+    [
+        ({}, _GOOD, []),
+        ({}, _CONFLICT, ["Warning Conflict"]),
+        (_GOOD, _CONFLICT, ["Warning Conflict"]),
+        (_CONFLICT, _CONFLICT, []),
+        (_CONFLICT, _GOOD, ["Normal Synced"]),
+        (_CONFLICT, _invalid("a"), ["Warning InvalidSpec"]),
+        (_invalid("a"), _invalid("b"), ["Warning InvalidSpec"]),
+        (_GOOD, _AWAY, []),
+        (_AWAY, _GOOD, []),
+        (_GOOD, _status(_condition("Valid", "False", "Invalid")), ["Warning InvalidConfig"]),
+        (_GOOD, _status(_condition("Valid", "Unknown", "Pending")), []),
+        (_given_up("False"), _given_up("True", "a"), ["Warning DataGivenUp"]),
+        (_given_up("True", "a"), _given_up("True", "a"), []),
+        (_given_up("True", "a"), _given_up("True", "b"), ["Warning DataGivenUp"]),
+        (_given_up("True", "a"), _given_up("False"), []),
+        ({}, _given_up("False"), []),
+        ({}, _FAILED, ["Warning RunFailed"]),
+        (_SUCCESS, _FAILED, ["Warning RunFailed"]),
+        (_FAILED, _LOST, []),
+        (_LOST, _SUCCESS, ["Normal RunSucceeded"]),
+        (_SUCCESS, _SUCCESS, []),
+    ],
+)
+def test_a_change_of_state_is_told_once(
+    before: dict[str, Any], after: dict[str, Any], events: list[str]
+) -> None:
+    assert [f"{notice.type} {notice.reason}" for notice in news_of(before, after)] == events
+
+
+def test_the_event_of_a_failed_run_says_which_and_why() -> None:
+    (notice,) = news_of({}, _FAILED)
+    assert notice.message == "run r of 2026-01-01T00:00:00Z ended FAILED: it broke"
