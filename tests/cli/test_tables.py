@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piko.cli.tables import Row, ago, shown, table_lines
+from piko.tables import Row, ago, shown, table_lines
 from piko.text import span
 from tests.schedule.making import utc
 

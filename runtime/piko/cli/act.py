@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import Dsn, Form, Job, Output, first_line, show_json, stamp, unknown_job, with_database
-from piko.cli.tables import ago
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import RefusedError
+from piko.tables import ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database

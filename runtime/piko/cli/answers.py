@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from piko.errors import RefusedError, did_you_mean
+from piko.tables import Row, table_lines
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
@@ -81,6 +84,29 @@ def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -
 def show_json(value: object) -> None:
     """`value` with its instants in UTC; dataclasses become objects."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def show_table(
+    columns: Sequence[str], rows: Iterable[Row], *, otherwise: str, shorten: Sequence[str] = ()
+) -> None:
+    """A table; `otherwise` where there are no rows. The columns `shorten` hold texts that may be cut."""
+    table = list(rows)
+    if not table:
+        typer.echo(otherwise)
+        return
+    for line in table_lines(columns, table, shorten=shorten, width=_width()):
+        typer.echo(line)
+
+
+def _width() -> int | None:
+    """Of the terminal; `COLUMNS` says another. None where the output is none."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None
 
 
 def stamp(moment: datetime | None) -> str:

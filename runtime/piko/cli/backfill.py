@@ -15,14 +15,15 @@ from piko.cli.answers import (
     author,
     instant,
     show_json,
+    show_table,
     stamp,
     unknown_job,
     with_database,
     zone_in_force,
 )
-from piko.cli.tables import Row, show_table
 from piko.core.types import BackfillState
 from piko.errors import RefusedError
+from piko.tables import Row
 
 if TYPE_CHECKING:
     from piko.scheduler.backfill_range import PlannedRange

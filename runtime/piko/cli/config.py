@@ -16,12 +16,13 @@ from piko.cli.answers import (
     author,
     first_line,
     show_json,
+    show_table,
     stamp,
     unknown_job,
     with_database,
 )
-from piko.cli.tables import Row, show_table
 from piko.errors import RefusedError
+from piko.tables import Row
 
 if TYPE_CHECKING:
     from piko.store.configs import ConfigRevision

@@ -16,13 +16,14 @@ from piko.cli.answers import (
     first_line,
     instant_or_age,
     show_json,
+    show_table,
     stamp,
     unknown_job,
     with_database,
 )
-from piko.cli.tables import Row, ago, show_table
 from piko.core.types import RunState
 from piko.errors import RefusedError, did_you_mean
+from piko.tables import Row, ago
 from piko.text import span
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piko.cli.answers import Form, Output, show_json
-from piko.cli.tables import Row, show_table
+from piko.cli.answers import Form, Output, show_json, show_table
+from piko.tables import Row
 
 if TYPE_CHECKING:
     from piko.settings import Settings

@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from piko.dev.journal import Entry, JobLine
 from piko.dev.wall import WallClock
+from piko.tables import Row, ago, shown, table_lines
 
-_TONES = {"SUCCESS": "green", "SKIPPED": "yellow", "MISSED": "yellow", "CANCELLED": "yellow"}
+_COLUMNS = ("JOB", "NOW", "LAST", "NEXT", "DATA UP TO", "SCHEDULE")
+_TONES = {
+    "SUCCESS": "green",
+    "SKIPPED|MISSED|CANCELLED": "yellow",
+    "FAILED|TIMEOUT|LOST|Invalid|Unregistered|WaitingForConfig": "red",
+    r"(\d+ )?running": "cyan",
+}
 
 
 class Board:
@@ -40,49 +45,43 @@ class Board:
 
     def say(self, text: str, *, tone: str = "") -> None:
         """A line, or several."""
-        self._console.print(Text(text, style=tone), soft_wrap=True)
+        for line in text.splitlines():
+            self._console.print(Text(shown(line), style=tone), soft_wrap=True)
 
     def tell(self, entry: Entry) -> None:
         """An entry of the journal, with the time."""
         now = f"{self._wall.now():%H:%M:%S}"
         line = Text.assemble(
-            (now, "dim"), "  ", (f"{entry.subject:<16}", "bold"), "  ", (entry.text, entry.tone)
+            (now, "dim"), "  ", (f"{entry.subject:<16}", "bold"), "  ", (shown(entry.text), entry.tone)
         )
         self._console.print(line, soft_wrap=True)
         for detail in (entry.details or "").splitlines():
-            self._console.print(Text(f"    {detail}", style="dim"), soft_wrap=True)
+            self._console.print(Text(f"    {shown(detail, indented=True)}", style="dim"), soft_wrap=True)
 
     def show(self, lines: Sequence[JobLine], *, state: str) -> None:
         """Renew the table; nothing where there is none."""
         if self._live is None:
             return
-        table = Table(title=state, title_justify="left", title_style="dim", box=SIMPLE_HEAD)
-        for name in ("job", "schedule", "now", "last run", "next run", "data up to"):
-            table.add_column(name, overflow="fold")
-        for line in lines:
-            table.add_row(
-                Text(line.job_id, style="bold"),
-                Text(line.schedule),
-                self._present(line),
-                self._last(line),
-                self._next(line),
-                Text("" if line.watermark is None else self._wall.at(line.watermark)),
-            )
+        width = self._console.width
+        rows = [Row(cells=self._cells(line), notes=[line.message] if line.message else []) for line in lines]
+        table = Text(overflow="fold")
+        table.append(f"{shown(state)}\n", style="dim")
+        for line in table_lines(_COLUMNS, rows, shorten=["SCHEDULE"], width=width):
+            table.append(f"\n{line}")
+        for word, tone in _TONES.items():
+            table.highlight_regex(rf"(?<=  ){word}\b", tone)
         self._live.update(table, refresh=True)
 
-    def _present(self, line: JobLine) -> Text:
-        if line.running:
-            return Text("running" if line.running == 1 else f"{line.running} running", style="cyan")
-        bad = line.status in ("Invalid", "Unregistered", "WaitingForConfig")
-        return Text(line.status, style="red" if bad else "dim")
-
-    def _last(self, line: JobLine) -> Text:
-        if line.last_state is None or line.last_started_at is None:
-            return Text("")
-        told = f"{line.last_state}, {self._wall.ago(line.last_started_at)}"
-        return Text(told, style=_TONES.get(line.last_state, "red"))
-
-    def _next(self, line: JobLine) -> Text:
-        if line.next_run_at is None:
-            return Text("")
-        return Text(f"{self._wall.at(line.next_run_at)}, {self._wall.ahead(line.next_run_at)}")
+    def _cells(self, line: JobLine) -> list[object]:
+        now = self._wall.now()
+        running = "running" if line.running == 1 else f"{line.running} running"
+        last = f"{line.last_state} {ago(line.last_started_at, now)}" if line.last_started_at else ""
+        due = line.next_run_at is not None and line.next_run_at <= now
+        return [
+            line.job_id,
+            running if line.running else line.status,
+            last,
+            "due" if due else ago(line.next_run_at, now),
+            "" if line.watermark is None else self._wall.at(line.watermark),
+            line.schedule,
+        ]

@@ -44,6 +44,7 @@ class JobLine:
     last_duration_s: float | None
     next_run_at: datetime | None
     watermark: datetime | None
+    message: str | None = None
 
 
 class Journal:
@@ -184,6 +185,7 @@ class Journal:
                     last_duration_s=None if state is None else state.last_duration_s,
                     next_run_at=None if state is None else state.next_run_at,
                     watermark=None if verdict is None else verdict.row.last_data_time,
+                    message=None if verdict is None else verdict.message,
                 )
             )
         return lines

@@ -183,3 +183,4 @@ class _Session:
         if not self._settings.debug:
             # The board tells what the runtime does; the log is left to the jobs, and to what goes wrong.
             logging.getLogger("piko").setLevel(logging.ERROR)
+            logging.getLogger("piko.execution.executor.ends").setLevel(logging.CRITICAL)

@@ -6,8 +6,6 @@ from datetime import datetime, tzinfo
 
 from piko.clock import Clock
 
-_UNITS = (("d", 86_400), ("h", 3600), ("min", 60))
-
 
 class WallClock:
     """Tells instants in `zone`."""
@@ -25,17 +23,3 @@ class WallClock:
         day = "" if local.date() == self.now().date() else f"{local:%Y-%m-%d} "
         fraction = f".{local.microsecond:06d}".rstrip("0") if local.microsecond else ""
         return f"{day}{local:%H:%M:%S}{fraction}"
-
-    def ago(self, moment: datetime) -> str:
-        return f"{_span((self.now() - moment).total_seconds())} ago"
-
-    def ahead(self, moment: datetime) -> str:
-        seconds = (moment - self.now()).total_seconds()
-        return f"in {_span(seconds)}" if seconds > 0 else "due"
-
-
-def _span(seconds: float) -> str:
-    for unit, size in _UNITS:
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

@@ -29,6 +29,8 @@ ABANDON_S = 60.0
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
+ends_log = get_logger(f"{__name__}.ends")
+"""Of the ends of runs alone, for those who tell them otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +287,7 @@ def _log_end(ending: Ending) -> None:
     facts = {"error": error} if error else {}
     if details:
         facts["exception"] = details.rstrip()
-    tell = log.error if ending.state in FAILED_STATES else log.info
+    tell = ends_log.error if ending.state in FAILED_STATES else ends_log.info
     tell(
         "run_finished",
         job_id=ending.run.job_id,

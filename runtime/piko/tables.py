@@ -7,13 +7,11 @@ shortened: the next program may look for it.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import typer
+from piko.text import span
 
 _GAP = 2
 _READABLE = 16
@@ -29,27 +27,13 @@ class Row:
     notes: Sequence[str] = ()
 
 
-def show_table(
-    columns: Sequence[str], rows: Iterable[Row], *, otherwise: str, shorten: Sequence[str] = ()
-) -> None:
-    """A table; `otherwise` where there are no rows. The columns `shorten` hold texts that may be cut."""
-    lines = [Row(cells=[shown(cell) for cell in row.cells], notes=row.notes) for row in rows]
-    if not lines:
-        typer.echo(otherwise)
-        return
-    for line in table_lines(columns, lines, shorten=shorten, width=_width()):
-        typer.echo(line)
-
-
 def table_lines(
     columns: Sequence[str], rows: Sequence[Row], *, shorten: Sequence[str], width: int | None
 ) -> Iterator[str]:
     """The lines of a table in `width` cells of a terminal; None: as wide as it likes."""
-    cells = [[str(cell) for cell in row.cells] for row in rows]
+    cells = [[shown(cell) for cell in row.cells] for row in rows]
     used = [number for number in range(len(columns)) if not number or any(row[number] for row in cells)]
-    widths = {
-        number: max(_cells(columns[number]), *(_cells(row[number]) for row in cells)) for number in used
-    }
+    widths = {number: max(map(_cells, [columns[number], *(row[number] for row in cells)])) for number in used}
     names = [columns[0], *(row[0] for row in cells)]
     _fit(widths, names, [number for number in used if columns[number] in shorten], width)
     yield from _line([columns[number] for number in used], widths, used)
@@ -61,18 +45,17 @@ def table_lines(
 
 def ago(moment: datetime | None, now: datetime) -> str:
     """How long `moment` is past, or in how long it comes: `3m ago`, `in 12s`."""
-    from piko.text import span
-
     if moment is None:
         return ""
     seconds = (now - moment).total_seconds()
     return f"{span(seconds)} ago" if seconds >= 0 else f"in {span(-seconds)}"
 
 
-def shown(value: object) -> str:
-    """A value on one line, without what moves a terminal's cursor."""
+def shown(value: object, *, indented: bool = False) -> str:
+    """A value on one line, without what moves a terminal's cursor; its own indent is kept where asked."""
     text = "" if value is None else str(value)
-    return "".join(sign if sign.isprintable() else " " for sign in text).strip()
+    line = "".join(sign if sign.isprintable() else " " for sign in text).rstrip()
+    return line if indented else line.lstrip()
 
 
 def _fit(widths: dict[int, int], names: Sequence[str], shorten: Sequence[int], width: int | None) -> None:
@@ -138,14 +121,3 @@ def _cells(text: str) -> int:
     from rich.cells import cell_len
 
     return cell_len(text)
-
-
-def _width() -> int | None:
-    """Of the terminal; `COLUMNS` says another. None where the output is none."""
-    given = os.environ.get("COLUMNS", "")
-    if given.isdigit() and int(given):
-        return int(given)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns or None
-    except (OSError, ValueError):
-        return None
