@@ -182,6 +182,9 @@ class Executor:
                     self._set_alarm(active, after_s=job.timeout_s)
                 self._announce(run, active.started_at)
                 end = await self._attempt(active, config)
+        except GeneratorExit as error:
+            # Out of something that the handler awaited, Python throws it into the outermost coroutine.
+            end = _End(RunState.FAILED, error, active.config_revision, active.secrets)
         finally:
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
