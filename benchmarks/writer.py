@@ -56,6 +56,7 @@ async def running(sink: ResultSink, folder: Path, owner: str = "bench") -> Async
     await writer.drain(300)
     task.cancel()
     await asyncio.wait({task})
+    await writer.settle()
     await writer.close()
 
 

@@ -235,9 +235,9 @@ class PikoApp:
                 async with self.running(settings) as runtime:
                     await first_of(signals.wait(), runtime.ended.wait())
                 server.stop()
-        handlers = runtime.dispatcher.executor.abandoned
-        if handlers or not await self._threads.idle(within_s=_THREADS_S):
-            log.error("handlers_left_behind", handlers=handlers, calls_in_threads=self._threads.calls)
+        left = runtime.abandoned
+        if left or not await self._threads.idle(within_s=_THREADS_S):
+            log.error("tasks_left_behind", tasks=left, calls_in_threads=self._threads.calls)
             logging.shutdown()
             leave(0)
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from piko.clock import Clock
+from piko.closing import ClosingStack, end, within
 from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
-from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, PikoError
+from piko.errors import PikoError
 from piko.execution.recall import Recall
 from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
@@ -63,7 +64,9 @@ _FLUSH_S = 5.0
 _WRITER_S = 5.0
 _HAND_OVER_S = 5.0
 _SETTLE_S = 0.3
-_CLOSE_S = 10.0
+_CLOSE_S = 60.0
+"""For all of a kind together: each has a bound of its own."""
+_TO_DISK_S = 20.0
 _LOCK_WAIT_S = 1
 """How long a transaction waits for a row: meanwhile others wait for what it holds, the lease's row too."""
 _REASON_LIMIT = 2_000
@@ -206,10 +209,22 @@ class Runtime:
         self._supervisor = Supervisor(metrics=metrics)
         self.watchdog = Watchdog(clock=clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._closing = self._closings()
         self._stop = asyncio.Event()
         self.ended = asyncio.Event()
         """Set when `run` is over, whatever the reason."""
         self._waits_for: str | None = "the database has not been looked at yet"
+
+    def _closings(self) -> ClosingStack:
+        """What is closed at the end, the last first: before all, what must not be lost goes to disk."""
+        stack = ClosingStack()
+        stack.push("database", self.database.close)
+        stack.push("lease", self.elector.close)
+        stack.push("resources of the app", self.dispatcher.executor.close, within_s=_CLOSE_S)
+        stack.push("sinks", self.writer.close, within_s=_CLOSE_S)
+        stack.push("ends of runs", self.dispatcher.ledger.close, within_s=_TO_DISK_S)
+        stack.push("intents", self.writer.settle, within_s=_TO_DISK_S)
+        return stack
 
     def _lease(self) -> Lease:
         settings, rows = self.settings, LeaseStore(database=self.database)
@@ -291,6 +306,11 @@ class Runtime:
         answered_at = self.plan.answered_at
         return 0.0 if answered_at is None else self._clock.monotonic() - answered_at
 
+    @property
+    def abandoned(self) -> int:
+        """What goes on although it was cancelled: handlers, writes, closings. The process has to end it."""
+        return self.dispatcher.executor.abandoned + self.writer.abandoned + self._closing.abandoned
+
     # ---- its life ----------------------------------------------------------------------------------
 
     def stop(self) -> None:
@@ -317,12 +337,11 @@ class Runtime:
                 if await self._prepared():
                     await self._operate()
         finally:
-            await self.elector.close()
-            await self.dispatcher.ledger.close()
-            await self.writer.close()
-            self.ended.set()
-            await self.database.close()
-            log.info("stopped")
+            try:
+                await self._closing.close()
+            finally:
+                self.ended.set()
+                log.info("stopped")
 
     async def _prepared(self) -> bool:
         """Wait until the tables can be used; False where the stop came first."""
@@ -331,7 +350,7 @@ class Runtime:
             await first_of(preparing, self._stop.wait())
             return not self._stop.is_set()
         finally:
-            await _end(preparing)
+            await end(preparing)
 
     async def _prepare(self) -> None:
         while (reason := await self._missing()) is not None:
@@ -369,27 +388,26 @@ class Runtime:
                 await self._finish()
             finally:
                 for part in reversed(self._parts):
-                    await _end(self._tasks[part.name])
+                    await end(self._tasks[part.name])
 
     async def _finish(self) -> None:
         log.info("stopping", running=len(self.dispatcher.executor))
-        await _within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
-        await _end(self._tasks[self.dispatcher.name])
+        await within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
+        await end(self._tasks[self.dispatcher.name])
         if self._taker.name in self._tasks:
-            await _within(_CLAIM_PATIENCE_S, self._taker.stop_taking, otherwise="taking_cut_off")
-            await _end(self._tasks[self._taker.name])
-        await _end(self._tasks[self.elector.name])
-        await _within(_SETTLE_S, self.dispatcher.ledger.flushed, otherwise="outcomes_follow_later")
-        await _within(_HAND_OVER_S, self.elector.release, otherwise="not_handed_over")
+            await within(_CLAIM_PATIENCE_S, self._taker.stop_taking, otherwise="taking_cut_off")
+            await end(self._tasks[self._taker.name])
+        await end(self._tasks[self.elector.name])
+        await within(_SETTLE_S, self.dispatcher.ledger.flushed, otherwise="outcomes_follow_later")
+        await within(_HAND_OVER_S, self.elector.release, otherwise="not_handed_over")
         await self.dispatcher.executor.drain(self.settings.drain_timeout_s)
         await self.writer.drain(_WRITER_S)
-        await _end(self._tasks[self.writer.name])
-        await _within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
-        await _within(_HAND_OVER_S, self._sign_off, otherwise="not_signed_off")
-        await _within(_CLOSE_S, self.dispatcher.executor.close, otherwise="resources_not_closed")
+        await end(self._tasks[self.writer.name])
+        await within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
+        await within(_HAND_OVER_S, self._sign_off, otherwise="not_signed_off")
 
     async def _sign_off(self) -> None:
-        await _end(self._tasks["heartbeat"])
+        await end(self._tasks["heartbeat"])
         if not len(self.dispatcher.ledger):  # else a leader would give up runs whose ends are on disk
             await self._instances.stop(self.instance)
 
@@ -422,18 +440,3 @@ async def first_of(*awaited: Awaitable[object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _within(seconds: float, step: Callable[[], Awaitable[None]], *, otherwise: str) -> None:
-    """Make a step of a stop; one that takes too long or finds no database must not hold the stop up."""
-    try:
-        async with asyncio.timeout(seconds):
-            await step()
-    except (TimeoutError, DatabaseUnavailableError, LeaseUnavailableError) as error:
-        log.error(otherwise, waited_s=seconds, error=str(error) or "no answer in time")
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from collections import OrderedDict
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from enum import StrEnum
+from math import isnan
+from typing import cast
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, model_serializer
 
 from piko.errors import PayloadError
-from piko.persistence.codec import decode, encode, model_name
+from piko.persistence.codec import check_keepable, decode, encode, encode_unkeepable, model_name
 from tests.persistence.writing import intent
 
 
@@ -81,6 +86,95 @@ def test_a_file_cannot_name_anything_but_a_model() -> None:
         decode("memory", body, {})
 
 
-def test_what_cannot_be_kept_is_refused_by_name() -> None:
-    with pytest.raises(PayloadError, match=r"intent '1' for sink 'memory': a payload holds a builtins.set"):
-        encode(intent(1, {"a": {1, 2}}))
+class State(StrEnum):
+    DONE = "done"
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("payload", "comes_back_as"),
+    [
+        ({"a": float("inf")}, {"a": float("inf")}),
+        ({"a": 10**6_000, "b": [-(10**6_000)]}, {"a": 10**6_000, "b": [-(10**6_000)]}),
+        ({"a": "\ud800", "b\udfff": 1}, {"a": "\ud800", "b\udfff": 1}),
+        ({"state": State.DONE, "name": Name("x")}, {"state": "done", "name": "x"}),
+        (OrderedDict(a=1, b=(1, 2)), {"a": 1, "b": [1, 2]}),
+        (["\0"], ["\0"]),
+    ],
+)
+def test_what_json_lacks_comes_back_all_the_same(payload: object, comes_back_as: object) -> None:
+    check_keepable(intent(1, payload), {})
+    assert there_and_back(payload) == comes_back_as
+    encode(intent(1, payload)).encode()  # as a file takes it
+
+
+def test_what_is_no_number_comes_back_as_none_either() -> None:
+    (back,) = cast("list[float]", there_and_back([float("nan")]))
+    assert isnan(back)
+
+
+def cyclic() -> list[object]:
+    itself: list[object] = []
+    itself.append(itself)
+    return itself
+
+
+def nested(levels: int) -> object:
+    payload: object = 1
+    for _ in range(levels):
+        payload = {"a": payload, "b": 1}
+    return payload
+
+
+class Rude(BaseModel):
+    n: int
+
+    @model_serializer
+    def serialize(self) -> dict[str, int]:
+        raise ZeroDivisionError("in the model's own code")
+
+
+def local_model() -> BaseModel:
+    class Local(BaseModel):
+        n: int
+
+    return Local(n=1)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        ({"a": {1, 2}}, r"intent '1' for sink 'memory': a payload holds a builtins.set"),
+        ({1, 2}, "a payload holds a builtins.set"),
+        ((n for n in range(3)), "a payload holds a builtins.generator"),
+        (cyclic(), "nested more than 100 levels deep, or holds itself"),
+        (nested(101), "nested more than 100 levels deep"),
+        (nested(5_000), "nested more than 100 levels deep"),
+        ([Rude(n=1)], "ZeroDivisionError: in the model's own code"),
+        (local_model(), "could not be read from disk again: no import finds that class"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_by_name(payload: object, message: str) -> None:
+    with pytest.raises(PayloadError, match=message):
+        encode(intent(1, payload))
+    with pytest.raises(PayloadError, match=message):
+        check_keepable(intent(1, payload), {})
+
+
+def test_an_intent_whose_names_are_no_texts_is_refused() -> None:
+    named = intent(1, {"n": 1})
+    named.run_id = 5  # type: ignore[assignment]
+    with pytest.raises(PayloadError, match="expected texts as key, job_id and run_id"):
+        check_keepable(named, {})
+
+
+@pytest.mark.parametrize("payload", [{1, 2}, cyclic(), [10**6_000], ["\ud800"]])
+def test_what_cannot_be_kept_is_named_in_a_dead_letter(payload: object) -> None:
+    body = encode_unkeepable(intent("k", payload))
+    body.encode()
+    assert json.loads(body)[:3] == ["k", "load", "r1"]
+    with pytest.raises(PayloadError, match="its payload could not be kept on disk"):
+        decode("memory", body, {})

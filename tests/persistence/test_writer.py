@@ -49,13 +49,14 @@ async def test_a_batch_holds_no_more_bytes_than_it_may(durability: str, tmp_path
 
 async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
     sink = Remembering(queue_size=10, batch_size=5)
-    sink.down = True
+    sink.hangs = True
     async with running(sink, folder=tmp_path) as (writer, _):
         producer = asyncio.create_task(_produce(writer, 100))
-        await wait_until_async(lambda: sink.called >= 3, timeout=5, what="the sink to be tried")
+        await wait_until_async(lambda: sink.called, timeout=5, what="the sink to be tried")
+        await asyncio.sleep(0.1)
         assert len(writer) <= 10 + 5
         assert not producer.done()
-        sink.down = False
+        sink.released.set()
         await producer
     assert sorted(map(int, sink.keys)) == list(range(100))
 

@@ -33,6 +33,8 @@ class Remembering(ResultSink):
         self.refuses: set[str] = set()
         self.down = False
         self.hangs = False
+        self.released = asyncio.Event()
+        """Lets go what hangs, and it is written."""
         self.called = 0
 
     @property
@@ -42,7 +44,7 @@ class Remembering(ResultSink):
     async def write_batch(self, batch: list[WriteIntent]) -> None:
         self.called += 1
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.released.wait()
         if self.down:
             raise ConnectionError("the sink is down")
         bad = [item.key for item in batch if item.key in self.refuses]
@@ -53,7 +55,7 @@ class Remembering(ResultSink):
 
 @asynccontextmanager
 async def running(
-    *sinks: ResultSink, folder: Path, owner: str = "one", budget_s: float = 2.0
+    *sinks: ResultSink, folder: Path, owner: str = "one", budget_s: float = 2.0, close_s: float = 10.0
 ) -> AsyncIterator[tuple[PersistenceWriter, Metrics]]:
     """A writer as the runtime runs it."""
     metrics = Metrics()
@@ -68,7 +70,8 @@ async def running(
         await writer.drain(budget_s)
         task.cancel()
         await asyncio.wait({task})
-        await writer.close()
+        await writer.settle()
+        await writer.close(within_s=close_s)
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float:

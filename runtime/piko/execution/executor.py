@@ -120,8 +120,11 @@ class Executor:
 
     @property
     def abandoned(self) -> int:
-        """Handlers that go on although they were cancelled; only the end of the process ends them."""
-        return len(self._abandoned)
+        """Handlers, and releases of what they shared, that go on although they were cancelled.
+
+        Only the end of the process ends them.
+        """
+        return len(self._abandoned) + self._shared.abandoned
 
     def start(
         self,

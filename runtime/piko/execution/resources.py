@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
+from piko.closing import WITHIN_S, ClosingStack
 from piko.core.context import JobContext
 from piko.core.resource import AppContext, ResourceSource, described, opened, scope_of
 from piko.errors import ResourceError
@@ -37,6 +38,7 @@ class AppResources:
         self._context = AppContext(app_name)
         self._release_s = release_s
         self._holders: dict[int, _Holder] = {}
+        self._given_up: list[_Holder] = []
 
     async def value(self, source: ResourceSource) -> Any:
         """What `source` yields; one that failed to open is tried again by the next run."""
@@ -45,11 +47,19 @@ class AppResources:
             holder = self._holders[id(source)] = _Holder(source, self._context, release_s=self._release_s)
         return await asyncio.shield(holder.opened)
 
+    @property
+    def abandoned(self) -> int:
+        """Resources whose release goes on although it was given up."""
+        return sum(holder.goes_on for holder in self._given_up)
+
     async def close(self) -> None:
         """Close all, the youngest first; failures are logged, since no run is left to have them."""
-        while self._holders:
-            _, holder = self._holders.popitem()
-            await holder.close()
+        stack = ClosingStack()
+        for holder in self._holders.values():
+            stack.push(holder.what, holder.close, within_s=min(self._release_s, WITHIN_S))
+        self._given_up.extend(self._holders.values())
+        self._holders.clear()
+        await stack.close()
 
 
 class RunResources:
@@ -112,14 +122,14 @@ class _Holder:
     """Opens a resource in a task of its own and keeps it open until told otherwise."""
 
     def __init__(self, source: ResourceSource, context: AppContext, *, release_s: float) -> None:
-        self._what = f"resource {described(source)} of scope 'app'"
+        self.what = f"resource {described(source)} of scope 'app'"
         self._source = source  # kept, so that its id stays its own
         self._release_s = release_s
         self._enough = asyncio.Event()
         self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_seen)
         # It outlives the run that asked for it first, and must not speak in that run's name.
-        self._task = asyncio.create_task(self._hold(context), name=self._what, context=of_no_run())
+        self._task = asyncio.create_task(self._hold(context), name=self.what, context=of_no_run())
 
     @property
     def failed(self) -> bool:
@@ -129,7 +139,15 @@ class _Holder:
         self._enough.set()
         if not self.opened.done():
             self._task.cancel()
-        await asyncio.wait({self._task})
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            self._task.cancel()
+            raise
+
+    @property
+    def goes_on(self) -> bool:
+        return not self._task.done()
 
     async def _hold(self, context: AppContext) -> None:
         try:
@@ -142,14 +160,14 @@ class _Holder:
             self.opened.set_exception(_settable(error))
             return
         self.opened.set_result(value)
-        log.info("resource_opened", resource=self._what)
+        log.info("resource_opened", resource=self.what)
         try:
             await self._enough.wait()
         finally:
             try:
-                await _release(self._what, manager, None, within_s=self._release_s)
+                await _release(self.what, manager, None, within_s=self._release_s)
             except ResourceError as failure:
-                log.error("resource_not_released", resource=self._what, error=str(failure))
+                log.error("resource_not_released", resource=self.what, error=str(failure))
 
 
 async def _release(

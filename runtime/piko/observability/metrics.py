@@ -198,9 +198,6 @@ class Metrics:
     def _of_sink(self, what: str, text: str) -> Counter:
         return Counter(f"piko_persistence_{what}", text, ["sink"], registry=self.registry)
 
-    def persistence_waiting(self, sink: str, count: int) -> None:
-        self.persistence_queue.labels(sink).set(count)
-
     def forget_job(self, job_id: str) -> None:
         """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
         for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):

@@ -2,7 +2,11 @@
 
 What JSON lacks is an object of one entry whose name begins with `$`: bytes, instants, decimals, Pydantic
 models. An object of the user's own that looks like one is written as a list of pairs, so that nothing is
-mistaken. Tuples come back as lists.
+mistaken. Tuples come back as lists, an enumeration's member as its value, and what is a kind of text, number,
+list or object as the plain one.
+
+Whether a payload can be kept is found out when it is enqueued, for every sink: a sink may fail at any time,
+and then what waits for it goes to disk.
 """
 
 from __future__ import annotations
@@ -12,8 +16,13 @@ import importlib
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from math import isfinite
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -21,24 +30,80 @@ from pydantic import BaseModel
 
 from piko.errors import PayloadError
 from piko.persistence.intent import WriteIntent
+from piko.text import error_text, excerpt
 
 Models = Mapping[str, type[BaseModel]]
 """Pydantic models by the name that `model_name` gives them."""
 
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_KEPT = _PLAIN | {bytes, date, datetime, time, timedelta, Decimal, UUID}
 _SMALL = frozenset((int, float, bool, type(None)))
 _ITEM_BYTES = 16
 _STRINGS = frozenset((str,))
-_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it is the hot path
+_DEEPEST = 100
+"""Levels of lists and objects in a payload; a database and a page have to get through them, too."""
+_LONGEST_REPR = 2_000
+_LONGEST_INT = 10_000
+"""Bits; Python writes and reads no more than some 14,000 of them as digits."""
+# Made once: it is the hot path. NaN and infinities are no JSON: they get tags.
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_write_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def encode(intent: WriteIntent) -> str:
-    """The intent as one line of text. Raises `PayloadError` for a payload that would not come back."""
+def encode(intent: WriteIntent, models: Models = MappingProxyType({})) -> str:
+    """The intent as one line of text. Raises `PayloadError` for one that would not come back."""
     try:
-        payload = pack(intent.payload)
+        try:
+            return _line(intent, _Packer(models=models).pack(intent.payload))
+        except ValueError:  # no number, or one of very many digits
+            return _line(intent, _Packer(models=models, exactly=True).pack(intent.payload))
     except PayloadError as error:
-        raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: {error}") from None
-    return _write([intent.key, intent.job_id, intent.run_id, intent.scheduled_time.isoformat(), payload])
+        raise PayloadError(f"{_named(intent)}: {error}") from None
+    except Exception as error:  # what compares and serializes here may be the job's own code
+        raise PayloadError(f"{_named(intent)}: it cannot be kept on disk: {error_text(error)}") from error
+
+
+def encode_unkeepable(intent: WriteIntent) -> str:
+    """An intent that `encode` refuses, as a dead letter that names it and shows how its payload looked."""
+    try:
+        shown = repr(intent.payload)
+    except Exception as error:  # noqa: BLE001 - its class is somebody's code
+        shown = f"(its repr cannot be had: {error_text(error)})"
+    plain = [excerpt(str(each), limit=_LONGEST_REPR) for each in (intent.key, intent.job_id, intent.run_id)]
+    return _write_ascii([*plain, str(intent.scheduled_time), {"$repr": excerpt(shown, limit=_LONGEST_REPR)}])
+
+
+def check_keepable(intent: WriteIntent, models: Models) -> None:
+    """Raise the `PayloadError` that `encode` would raise; cheap for what is flat."""
+    payload = intent.payload
+    kind = type(payload)
+    if kind is dict:
+        kept = _KEPT.issuperset(map(type, payload.values())) and _STRINGS.issuperset(map(type, payload))
+    elif isinstance(payload, BaseModel):
+        fields = payload.__dict__.values()
+        kept = _KEPT.issuperset(map(type, fields)) and not payload.model_extra and _importable(type(payload))
+    else:
+        kept = kind in _KEPT
+    if not (kept and type(intent.key) is type(intent.job_id) is type(intent.run_id) is str):
+        encode(intent, models)
+
+
+def _line(intent: WriteIntent, payload: Any) -> str:
+    head = (intent.key, intent.job_id, intent.run_id)
+    if not _STRINGS.issuperset(map(type, head)):
+        raise PayloadError("expected texts as key, job_id and run_id")
+    parts = [*head, intent.scheduled_time.isoformat(), payload]
+    text = _write(parts)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half a surrogate pair, which no file takes as it is
+            return _write_ascii(parts)
+    return text
+
+
+def _named(intent: WriteIntent) -> str:
+    return f"intent {excerpt(repr(intent.key), limit=200)} for sink {intent.sink!r}"
 
 
 def decode(sink: str, body: str, models: Models) -> WriteIntent:
@@ -94,29 +159,78 @@ def model_name(model: type[BaseModel]) -> str:
     return f"{model.__module__}:{model.__qualname__}"
 
 
-def pack(value: Any) -> Any:
+def packed(value: Any) -> Any:
     """`value` as JSON with tags. Raises `PayloadError`."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is dict:
-        if _is_flat(value):
+    return _Packer(exactly=True).pack(value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Packer:
+    """Makes JSON of values; `exactly`: with tags for numbers that JSON lacks, which takes longer."""
+
+    exactly: bool = False
+    models: Models | None = None
+    """Those that are found without an import; None: no model has to come back."""
+
+    def pack(self, value: Any, depth: int = 0) -> Any:
+        kind = type(value)
+        if kind in _PLAIN:
+            return _exact(value) if self.exactly else value
+        if depth >= _DEEPEST:
+            raise PayloadError(f"a payload is nested more than {_DEEPEST} levels deep, or holds itself")
+        if isinstance(value, dict):
+            return self._dict(value, depth + 1)
+        if isinstance(value, list | tuple):
+            return [self.pack(item, depth + 1) for item in value]
+        if isinstance(value, BaseModel):
+            return {"$model": [self._name(kind), self.pack(value.model_dump(), depth + 1)]}
+        return self._tagged(value, depth)
+
+    def _tagged(self, value: Any, depth: int) -> Any:
+        if isinstance(value, Enum):
+            return self.pack(value.value, depth + 1)
+        for tag, (of, write, _) in _TAGS.items():
+            if isinstance(value, of):
+                return {tag: write(value)}
+        for plain in (str, int, float):
+            if isinstance(value, plain):
+                return self.pack(plain(value), depth)
+        kind = type(value)
+        raise PayloadError(
+            f"a payload holds a {kind.__module__}.{kind.__qualname__}, which cannot be kept on disk; "
+            "expected JSON values, bytes, datetime, date, time, timedelta, Decimal, UUID, or Pydantic models "
+            "of these"
+        )
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> dict[str, Any]:
+        if not self.exactly and type(value) is dict and _is_flat(value):
             return value
         named = all(type(name) is str for name in value)
         if named and not (len(value) == 1 and next(iter(value)).startswith("$")):
-            return {name: pack(item) for name, item in value.items()}
-        return {"$dict": [[pack(name), pack(item)] for name, item in value.items()]}
-    if kind is list or kind is tuple:
-        return [pack(item) for item in value]
-    if isinstance(value, BaseModel):
-        return {"$model": [model_name(kind), pack(value.model_dump())]}
-    for tag, (of, write, _) in _TAGS.items():
-        if kind is of:
-            return {tag: write(value)}
-    raise PayloadError(
-        f"a payload holds a {kind.__module__}.{kind.__qualname__}, which cannot be kept on disk; expected "
-        "JSON values, bytes, datetime, date, time, timedelta, Decimal, UUID, or Pydantic models of these"
-    )
+            return {name: self.pack(item, depth) for name, item in value.items()}
+        return {"$dict": [[self.pack(name, depth), self.pack(item, depth)] for name, item in value.items()]}
+
+    def _name(self, model: type[BaseModel]) -> str:
+        name = model_name(model)
+        if self.models is None or name in self.models or _importable(model):
+            return name
+        raise PayloadError(
+            f"a payload is a {name}, which could not be read from disk again: no import finds that class; "
+            "define the model at the top of a module, or give its `model_dump()`"
+        )
+
+
+@lru_cache(maxsize=512)
+def _importable(model: type[BaseModel]) -> bool:
+    return _imported(model_name(model)) is model
+
+
+def _exact(value: Any) -> Any:
+    if type(value) is float and not isfinite(value):
+        return {"$float": repr(value)}
+    if type(value) is int and value.bit_length() > _LONGEST_INT:
+        return {"$int": hex(value)}
+    return value
 
 
 def _is_flat(value: dict[Any, Any]) -> bool:
@@ -137,6 +251,10 @@ def _unpack(value: Any, models: Models) -> Any:
             return {_unpack(name, models): _unpack(item, models) for name, item in inner}
         if tag == "$model":
             return _model(inner[0], models).model_validate(_unpack(inner[1], models))
+        if tag == "$repr":
+            raise PayloadError("its payload could not be kept on disk; drop it: `piko spool drop`")
+        if tag in _NUMBERS:
+            return _NUMBERS[tag](inner)
         if tag in _TAGS:
             return _TAGS[tag][2](inner)
     elif _is_flat(value):
@@ -148,15 +266,10 @@ def _model(name: str, models: Models) -> type[BaseModel]:
     """The model called `name`; only what is a model is ever returned, whatever the file says."""
     if name in models:
         return models[name]
-    module, _, qualified = name.partition(":")
-    try:
-        found: Any = sys.modules.get(module) or importlib.import_module(module)
-        for part in qualified.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError):
-        found = None
+    found = _imported(name)
     if isinstance(found, type) and issubclass(found, BaseModel):
         return found
+    qualified = name.partition(":")[2]
     for known in models.values():  # `python app.py` calls the module __main__, `piko run` calls it app
         if known.__qualname__ == qualified:
             return known
@@ -164,6 +277,18 @@ def _model(name: str, models: Models) -> type[BaseModel]:
         f"a payload was written as {name}, and there is no such Pydantic model now; bring it back and replay "
         "the intent, or drop it: `piko spool`"
     )
+
+
+def _imported(name: str) -> Any:
+    """What `model_name` has named so; None where it is not there."""
+    module, _, qualified = name.partition(":")
+    try:
+        found: Any = sys.modules.get(module) or importlib.import_module(module)
+        for part in qualified.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError):
+        return None
+    return found
 
 
 _TAGS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -175,3 +300,4 @@ _TAGS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
     "$decimal": (Decimal, str, Decimal),
     "$uuid": (UUID, str, UUID),
 }
+_NUMBERS: dict[str, Callable[[str], Any]] = {"$float": float, "$int": lambda text: int(text, 16)}

@@ -1,39 +1,31 @@
-"""One sink's way through the writer: its queue, its batches, its failures.
+"""One sink's way through the writer: batches in order, for as long as the sink takes them.
 
-A batch that fails is tried again after a pause that doubles. When it keeps failing, its records are written
-one by one. If some of them are taken, the refused ones are to blame: they become dead letters. If none is
-taken, the sink is to blame: everything is kept, and is tried again after the longest pause.
+In good times what a `memory` sink gets touches no disk. From its first failed try on, or where a write takes
+suspiciously long, the batch and what waits behind it go into the spool, and so does what is enqueued until
+the sink works again. What a failure means, and whose fault it is, `Trouble` finds out.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from piko.clock import Clock
-from piko.errors import PayloadError, SpoolError
+from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.codec import decode, encode, weight
+from piko.persistence.delivery import Delivery, Refusal
 from piko.persistence.intent import WriteIntent
+from piko.persistence.letter import Letter, facts
+from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
+from piko.persistence.trouble import Trouble
 from piko.store.spool import Kept, Spool
 
-_PROBES = 8
-"""How many records a sink may refuse, having taken none, before it is the one to blame."""
-
-_T = TypeVar("_T")
+_NEVER_KEPT = "it was changed after it was enqueued"
 
 log = get_logger(__name__)
-
-
-class _Letter(NamedTuple):
-    """An intent on its way; `kept` where it lies in the spool."""
-
-    intent: WriteIntent
-    kept: Kept | None = None
 
 
 class Lane:
@@ -43,62 +35,65 @@ class Lane:
         self, sink: ResultSink, *, spool: Callable[[], Awaitable[Spool]], clock: Clock, metrics: Metrics
     ) -> None:
         self.sink = sink
-        self._spool = spool
-        self._clock = clock
-        self._metrics = metrics
-        self._queue: deque[WriteIntent] = deque()
-        self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
-        self._at_hand: deque[_Letter] = deque()
-        self._on_disk = 0
-        self._cursor = 0
-        self._taking = asyncio.Lock()
-        self._in_flight = 0
-        self._hurry = False
-        self._moved = asyncio.Event()
-        self.failing: str | None = None
+        self._delivery = Delivery(sink, spool=spool, secure=self._secure, clock=clock, metrics=metrics)
+        self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
+        self._spilled = metrics.persistence_spilled.labels(sink.name)
+        self._recovered = metrics.persistence_recovered.labels(sink.name)
+        self._troubled = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._handling = asyncio.Lock()
+        self._hurried = asyncio.Event()
+        self._securing = asyncio.Lock()
 
     def __len__(self) -> int:
-        """Intents that are not delivered yet, in memory and on disk."""
-        return len(self._queue) + len(self._at_hand) + self._on_disk + self._in_flight
+        """Intents that are not delivered yet, wherever they wait."""
+        return self._delivery.waiting
+
+    @property
+    def failing(self) -> str | None:
+        return self._delivery.failing
+
+    @property
+    def abandoned(self) -> int:
+        """Writes that go on although they were cancelled."""
+        return self._delivery.abandoned
 
     # ---- in ----------------------------------------------------------------------------------------
 
     @property
+    def keeps_on_disk(self) -> bool:
+        """Whether intents have to be put on disk now."""
+        return self.sink.durability == "spooled" or self._troubled > 0 or self._delivery.overdue > 0
+
+    @property
     def full(self) -> bool:
-        return len(self._queue) >= self.sink.queue_size
+        return self._queue.full
 
     def put(self, intent: WriteIntent) -> None:
         """Take an intent into memory; the caller has seen that there is room."""
-        self._queue.append(intent)
-        if not self._arrived.is_set():
-            self._arrived.set()
+        self._queue.put(intent)
+        self._delivery.accept(1)
 
-    async def room(self) -> None:
-        """Wait until the queue has room."""
-        while self.full:
-            self._room.clear()
-            await self._room.wait()
+    async def change(self) -> None:
+        """Wait until there may be room in memory, or intents have to be put on disk."""
+        await self._queue.change()
+
+    async def secured(self) -> None:
+        """Wait until what was enqueued before is on disk: what comes now goes there behind it."""
+        async with self._securing:
+            pass
 
     def put_spooled(self, letters: Sequence[tuple[Kept, WriteIntent | None]]) -> None:
-        """More intents of this sink lie in the spool, with copies of them where there are any.
+        """More intents lie in the spool, with copies of them where there are any."""
+        self._delivery.accept(len(letters))
+        self._queue.put_spooled(letters)
 
-        While the sink keeps up, copies save reading them again. Behind one that has to be read all are read,
-        so that the order stays.
-        """
-        at_hand = [_Letter(copy, kept) for kept, copy in letters if copy is not None]
-        room = self.sink.queue_size - len(self._at_hand)
-        if self._on_disk or len(at_hand) < len(letters) or len(letters) > room:
-            self.note_on_disk(len(letters))
-            return
-        self._at_hand.extend(at_hand)
-        self._cursor = letters[-1][0].id
-        self._arrived.set()
-
-    def note_on_disk(self, count: int) -> None:
-        """`count` more intents of this sink lie in the spool, to be read from there."""
-        self._on_disk += count
-        self._arrived.set()
+    def recover(self, count: int) -> None:
+        """So many were left in the spool by processes that are gone."""
+        self._delivery.find(count)
+        self._queue.note_on_disk(count)
+        self._recovered.inc(count)
 
     # ---- out ---------------------------------------------------------------------------------------
 
@@ -109,207 +104,103 @@ class Lane:
                 group.create_task(self._work())
 
     def hurry(self) -> None:
-        """Batches need not fill up any more: the writer stops."""
-        self._hurry = True
-        self._arrived.set()
+        """Batches need not fill up any more, and pauses are short: the writer stops."""
+        self._hurried.set()
+        self._queue.wake()
 
-    async def spill(self) -> int:
-        """Move what is in memory to the spool; how many. Raises `SpoolError`."""
-        intents = list(self._queue)
-        if not intents:
-            return 0
-        spool = await self._spool()
-        await spool.put([(self.sink.name, encode(intent)) for intent in intents])
-        for _ in intents:
-            self._queue.popleft()
-        self._metrics.persistence_spilled.labels(self.sink.name).inc(len(intents))
-        return len(intents)
+    async def emptied(self) -> None:
+        """Wait until everything is delivered."""
+        while len(self):
+            self._delivery.moved.clear()
+            await self._delivery.moved.wait()
 
     async def _work(self) -> None:
         while True:
             batch = await self._next_batch()
             try:
-                await self._deliver(batch)
+                refusal = await self._delivery.attempt(batch)
             except asyncio.CancelledError:
-                # Unknown whether the sink has it: what was only in memory is delivered again.
-                self._queue.extendleft(letter.intent for letter in reversed(batch) if letter.kept is None)
+                self._queue.put_back(batch)  # unknown whether the sink has it: it is delivered again
                 raise
-            finally:
-                self._in_flight -= len(batch)
-                self._count()
+            if refusal is not None:
+                await self._overcome(batch, refusal)
 
-    async def _next_batch(self) -> list[_Letter]:
+    async def _next_batch(self) -> list[Letter]:
         while True:
-            if not (self._queue or self._at_hand or self._on_disk):
-                self._arrived.clear()
-                await self._arrived.wait()
-            waiting = len(self._queue) + len(self._at_hand) + self._on_disk
-            if not self._hurry and waiting < self.sink.batch_size:
+            await self._queue.arrival()
+            if not self._hurried.is_set() and len(self._queue) < self.sink.batch_size:
                 await asyncio.sleep(self.sink.linger_s)
-            batch = self._from_memory() or self._from_hand() or await self._from_disk()
+            await self._calm.wait()
+            batch = await self._delivery.patiently(self._queue.next)
             if batch:
-                self._count()
                 return batch
 
-    def _from_memory(self) -> list[_Letter]:
-        batch: list[_Letter] = []
-        total = 0
-        while self._queue and len(batch) < self.sink.batch_size:
-            total += weight(self._queue[0].payload)
-            if total > self.sink.batch_bytes and batch:
-                break
-            batch.append(_Letter(self._queue.popleft()))
-        self._in_flight += len(batch)
-        if not self.full:
-            self._room.set()
-        return batch
-
-    def _from_hand(self) -> list[_Letter]:
-        batch: list[_Letter] = []
-        total = 0
-        while self._at_hand and len(batch) < self.sink.batch_size:
-            kept = self._at_hand[0].kept
-            total += 0 if kept is None else len(kept.body)
-            if total > self.sink.batch_bytes and batch:
-                break
-            batch.append(self._at_hand.popleft())
-        self._in_flight += len(batch)
-        return batch
-
-    async def _from_disk(self) -> list[_Letter]:
-        async with self._taking:
-            if not self._on_disk:
-                return []
-            spool = await self._spool()
-            kept = await spool.take(self.sink.name, after=self._cursor, limit=self.sink.batch_size)
-            if not kept:
-                self._on_disk = 0
-                return []
-            kept = _within(kept, self.sink.batch_bytes)
-            self._cursor = kept[-1].id
-            self._on_disk -= len(kept)
-            self._in_flight += len(kept)
-        letters = []
-        models = self.sink.models
-        for item in kept:
-            try:
-                letters.append(_Letter(decode(self.sink.name, item.body, models), item))
-            except (PayloadError, ValueError) as error:
-                await spool.bury(item, self.sink.name, str(error))
-                self._bury(str(error))
-                self._in_flight -= 1
-        return letters
-
-    async def _deliver(self, batch: list[_Letter]) -> None:
-        self._metrics.persistence_batch_size.labels(self.sink.name).observe(len(batch))
-        pause, tries = self.sink.backoff_s, 0
-        while batch:
-            error = await self._try(batch)
-            if error is None:
-                await self._delivered(batch)
-                return
-            tries += 1
-            self.failing = error
-            log.warning("sink_failed", sink=self.sink.name, intents=len(batch), tries=tries, error=error)
-            if tries >= self.sink.attempts and len(batch) > 1:
-                batch = await self._one_by_one(batch)
-                tries = 0
-            if batch:
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, self.sink.max_backoff_s)
-
-    async def _one_by_one(self, batch: list[_Letter]) -> list[_Letter]:
-        """What is left of `batch`: all of it where the sink takes nothing, else nothing."""
-        refused: list[tuple[_Letter, str]] = []
-        taken: list[_Letter] = []
-        halves = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
-        while halves:
-            part = halves.pop(0)
-            error = await self._try(part)
-            if error is None:
-                taken.extend(part)
-                await self._delivered(part)
-            elif len(part) == 1:
-                refused.append((part[0], error))
-                if not taken and len(refused) >= _PROBES:
-                    rest = [letter for half in halves for letter in half]
-                    return [*(letter for letter, _ in refused), *rest]
-            else:
-                halves[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
-        if not taken:
-            return [letter for letter, _ in refused]
-        for letter, error in refused:
-            await self._bury_letter(letter, error)
-        return []
-
-    async def _try(self, batch: Sequence[_Letter]) -> str | None:
-        """Write once; the error, or None."""
-        try:
-            async with asyncio.timeout(self.sink.timeout_s):
-                await self.sink.write_batch([letter.intent for letter in batch])
-        except TimeoutError:
-            error = f"no answer within timeout_s = {self.sink.timeout_s:g}"
-        except Exception as failure:  # noqa: BLE001 - a sink's failure is its own, whatever it is
-            error = f"{type(failure).__name__}: {failure}"
-        else:
-            self.failing = None
-            return None
-        self._metrics.persistence_sink_failures.labels(self.sink.name).inc()
-        return error[:4000]
-
-    async def _delivered(self, batch: Sequence[_Letter]) -> None:
-        self._metrics.persistence_intents.labels(self.sink.name, "delivered").inc(len(batch))
-        ids = [letter.kept.id for letter in batch if letter.kept is not None]
-        if ids:
-            await self._insist(lambda spool: spool.remove(ids))
-
-    async def _bury_letter(self, letter: _Letter, error: str) -> None:
-        kept = letter.kept
-        if kept is None:
-            try:
-                body = encode(letter.intent)
-            except PayloadError as unkeepable:
-                log.error(
-                    "dead_letter_lost", sink=self.sink.name, key=letter.intent.key, error=str(unkeepable)
+    async def _overcome(self, batch: list[Letter], refusal: Refusal) -> None:
+        with self._in_trouble():
+            await self._secure(batch)
+            async with self._handling:
+                trouble = Trouble(
+                    self.sink,
+                    delivery=self._delivery,
+                    queue=self._queue,
+                    secure=self._secure,
+                    hurried=self._hurried,
                 )
-                self._bury(error)
-                return
-            (number,) = await self._insist(lambda spool: spool.put([(self.sink.name, body)]))
-            kept = Kept(id=number, body=body)
-        final = kept
-        await self._insist(lambda spool: spool.bury(final, self.sink.name, error))
-        self._bury(error)
+                await trouble.overcome(batch, refusal)
 
-    def _bury(self, error: str) -> None:
-        self._metrics.persistence_dead_letters.labels(self.sink.name).inc()
-        log.error("dead_letter", sink=self.sink.name, error=error)
+    @contextmanager
+    def _in_trouble(self) -> Iterator[None]:
+        self._troubled += 1
+        self._calm.clear()
+        self._queue.wake()  # who waits for room puts it on disk instead
+        try:
+            yield
+        finally:
+            self._troubled -= 1
+            if not self._troubled:
+                self._calm.set()
 
-    async def _insist(self, work: Callable[[Spool], Awaitable[_T]]) -> _T:
-        """Use the spool until it works: a full disk may be freed."""
-        while True:
-            try:
-                return await work(await self._spool())
-            except SpoolError as error:
-                self.failing = str(error)
-                log.error("spool_failed", sink=self.sink.name, error=str(error))
-            await asyncio.sleep(1.0)
+    # ---- to disk -----------------------------------------------------------------------------------
 
-    async def emptied(self) -> None:
-        """Wait until everything is delivered."""
-        while len(self):
-            self._moved.clear()
-            await self._moved.wait()
+    async def _secure(self, letters: Sequence[Letter]) -> None:
+        """Put on disk what is in memory alone: `letters`, others that are out of the queue, the queue."""
+        loose = self._delivery.loose
+        loose.update({id(letter): letter for letter in letters if letter.number is None})
+        if not loose and self.sink.durability == "spooled":
+            return
+        try:
+            async with self._securing:
+                await self._keep_all()
+        except SpoolError as error:
+            log.error("spool_failed", sink=self.sink.name, in_memory=len(self), error=str(error))
 
-    def _count(self) -> None:
-        self._moved.set()
-        self._metrics.persistence_waiting(self.sink.name, len(self))
+    async def _keep_all(self) -> None:
+        loose = self._delivery.loose
+        if loose:
+            letters = list(loose.values())
+            await self._queue.keep(letters)
+            kept = [letter for letter in letters if letter.number is not None]
+            for letter in kept:
+                loose.pop(id(letter), None)
+            self._spilled.inc(len(kept))
+        self._spilled.inc(await self._queue.to_disk())
 
+    async def settle(self) -> None:
+        """Leave on disk what is not delivered, after `run` has ended; name what cannot be kept there."""
+        try:
+            await self._keep_all()
+            if unkept := self._left():
+                await self._delivery.bury_now([(letter, _NEVER_KEPT) for letter in unkept])
+        except (SpoolError, asyncio.CancelledError) as error:
+            left = self._left()
+            told = facts(letter.intent for letter in left)
+            why = str(error) or "the disk does not answer"
+            log.error("intents_lost", sink=self.sink.name, intents=len(left), **told, error=why)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        if left_on_disk := self._delivery.waiting - len(self._left()):
+            log.info("intents_left_on_disk", sink=self.sink.name, intents=left_on_disk)
 
-def _within(kept: list[Kept], limit: int) -> list[Kept]:
-    """As many as have `limit` characters together, and at least one."""
-    total = 0
-    for at, item in enumerate(kept):
-        total += len(item.body)
-        if total > limit and at:
-            return kept[:at]
-    return kept
+    def _left(self) -> list[Letter]:
+        """What is in memory alone."""
+        return [*self._delivery.loose.values(), *self._queue.loose]

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from piko.errors import PayloadError
-from piko.persistence.codec import pack
+from piko.persistence.codec import packed
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.store.target import TargetTable
@@ -30,7 +30,7 @@ class JsonLinesSink(ResultSink):
 
     async def write_batch(self, batch: list[WriteIntent]) -> None:
         lines = "".join(f"{json.dumps(_line(intent), ensure_ascii=False)}\n" for intent in batch)
-        await asyncio.to_thread(self._append, lines.encode())
+        await asyncio.to_thread(self._append, lines.encode(errors="backslashreplace"))
 
     def _append(self, data: bytes) -> None:
         with self.path.open("ab") as file:
@@ -74,5 +74,5 @@ def _line(intent: WriteIntent) -> dict[str, Any]:
         "job_id": intent.job_id,
         "run_id": intent.run_id,
         "scheduled_time": intent.scheduled_time.isoformat(),
-        "payload": pack(intent.payload),
+        "payload": packed(intent.payload),
     }

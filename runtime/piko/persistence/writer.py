@@ -1,25 +1,29 @@
 """`app.writer`: intents in, batches out.
 
-What `enqueue` returning means depends on the sink: `memory`, it is in the queue; `spooled`, it is on disk.
-Intents for the disk that arrive while one write is in progress share the next one.
+What `enqueue` returning means depends on the sink: `memory`, it is in the queue, or on disk while the sink
+fails; `spooled`, it is on disk. Intents for the disk that arrive while one write is in progress share the
+next one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from piko.clock import Clock
+from piko.closing import WITHIN_S, ClosingStack
 from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.codec import detached, encode
+from piko.persistence.codec import check_keepable, detached, encode
 from piko.persistence.intent import WriteIntent
 from piko.persistence.lane import Lane
 from piko.persistence.sink_base import ResultSink
 from piko.store.spool import Kept, Spool
+
+_COMMIT_S = 5.0
+_SETTLE_S = 10.0
 
 Spooled = tuple[str, str, WriteIntent | None]
 """On its way to disk: the sink, the intent as text, and a copy of it where there is a cheap one."""
@@ -46,11 +50,12 @@ class PersistenceWriter:
         self._sinks: dict[str, ResultSink] = {}
         self._lanes: dict[str, Lane] = {}
         self._spool: Spool | None = None
-        self._opening: asyncio.Lock | None = None
+        self._opening: asyncio.Task[Spool] | None = None
         self._make_spool: Callable[[], Spool] | None = None
         self._group: list[tuple[list[Spooled], asyncio.Future[None]]] = []
         self._committer: asyncio.Task[None] | None = None
         self._running = False
+        self._abandoned = 0
 
     def register_sink(self, sink: ResultSink) -> None:
         """Make `sink` known under its name. Raises `RegistrationError` where that cannot work."""
@@ -80,35 +85,59 @@ class PersistenceWriter:
     async def enqueue(self, intent: WriteIntent) -> None:
         """Take `intent`; waits while its sink's queue is full.
 
-        Raises `PayloadError` for an intent that its sink could never write, or whose sink is not registered,
-        and `SpoolError` where a spooled intent cannot be put on disk: then it has not been taken.
+        Raises `PayloadError` for an intent that its sink could never write or that no disk could keep, or
+        whose sink is not registered, and `SpoolError` where a spooled intent cannot be put on disk: then it
+        has not been taken.
         """
-        lane = self._lane(intent)
-        lane.sink.check(intent)
-        if lane.sink.durability == "memory":
-            if lane.full:
-                await lane.room()
+        lane = self._checked(intent)
+        if not lane.keeps_on_disk and not lane.full:
             lane.put(intent)
-            self._metrics.persistence_intents.labels(intent.sink, "accepted").inc()
             return
-        await self._keep([intent])
+        await self._take(lane, [intent])
 
     async def enqueue_many(self, intents: Sequence[WriteIntent]) -> None:
-        """Take `intents` together: all that are spooled share one write to the disk. Raises as `enqueue`."""
-        spooled = []
+        """Take `intents`, none before all are checked: those of a sink that go to disk share a write.
+
+        Raises as `enqueue`; where it is a `SpoolError`, those of other sinks may have been taken.
+        """
+        lanes: dict[str, tuple[Lane, list[WriteIntent]]] = {}
         for intent in intents:
-            lane = self._lane(intent)
-            if lane.sink.durability == "memory":
-                await self.enqueue(intent)
-                continue
-            lane.sink.check(intent)
-            spooled.append(intent)
-        if spooled:
-            await self._keep(spooled)
+            lane = self._checked(intent)
+            lanes.setdefault(intent.sink, (lane, []))[1].append(intent)
+        for lane, mine in lanes.values():
+            await self._take(lane, mine)
+
+    async def _take(self, lane: Lane, intents: Sequence[WriteIntent]) -> None:
+        """Into memory one by one, while there is room and the sink works; all others on disk, together."""
+        for number, intent in enumerate(intents):
+            while not lane.keeps_on_disk and lane.full:
+                await lane.change()
+            if lane.keeps_on_disk:
+                await self._keep_or_wait(lane, intents[number:])
+                return
+            lane.put(intent)
+
+    async def _keep_or_wait(self, lane: Lane, intents: Sequence[WriteIntent]) -> None:
+        await lane.secured()
+        try:
+            await self._keep(intents)
+        except SpoolError:
+            if lane.sink.durability == "spooled":
+                raise
+            for intent in intents:  # there is no disk: memory is all there is
+                while lane.full:
+                    await lane.change()
+                lane.put(intent)
+
+    def _checked(self, intent: WriteIntent) -> Lane:
+        lane = self._lane(intent)
+        lane.sink.check(intent)
+        check_keepable(intent, lane.sink.models)
+        return lane
 
     def _lane(self, intent: WriteIntent) -> Lane:
         lane = self._lanes.get(intent.sink)
-        if lane is not None:
+        if lane is not None and self._running:
             return lane
         if intent.sink in self._sinks:
             raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: the app does not run")
@@ -119,14 +148,15 @@ class PersistenceWriter:
         )
 
     async def _keep(self, intents: Sequence[WriteIntent]) -> None:
-        rows = [(intent.sink, encode(intent), detached(intent)) for intent in intents]
+        rows = [
+            (intent.sink, encode(intent, self._sinks[intent.sink].models), detached(intent))
+            for intent in intents
+        ]
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._group.append((rows, kept))
         if self._committer is None or self._committer.done():
             self._committer = asyncio.create_task(self._commit(), name="spool commit")
         await kept
-        for sink, count in Counter(sink for sink, _, _ in rows).items():
-            self._metrics.persistence_intents.labels(sink, "accepted").inc(count)
 
     async def _commit(self) -> None:
         """Put on disk what has arrived, and what arrives meanwhile, group by group."""
@@ -159,7 +189,6 @@ class PersistenceWriter:
     def prepare(self, *, folder: Path, fsync: bool, owner: str) -> None:
         """Say where the spool is; `owner` names this process's file in it. Before `run`."""
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
-        self._opening = asyncio.Lock()
         self._running = True
         for name, sink in self._sinks.items():
             self._lanes[name] = Lane(sink, spool=self._opened, clock=self._clock, metrics=self._metrics)
@@ -188,38 +217,49 @@ class PersistenceWriter:
         for task in emptying:
             task.cancel()
 
-    async def close(self) -> None:
-        """Keep what is left, after `run` has ended; nothing is accepted any more."""
-        if self._committer is not None:
-            await asyncio.wait({self._committer})
-        for lane in self._lanes.values():
-            try:
-                spilled = await lane.spill()
-            except (SpoolError, PayloadError) as error:
-                log.error("intents_lost", sink=lane.sink.name, intents=len(lane), error=str(error))
-            else:
-                if spilled:
-                    log.info("intents_spilled", sink=lane.sink.name, intents=spilled)
-            await lane.sink.close()
-        self._lanes.clear()
+    async def settle(self) -> None:
+        """Leave on disk what is not delivered, after `run` has ended; nothing is accepted any more."""
         self._running = False
+        if self._committer is not None:
+            await asyncio.wait({self._committer}, timeout=_COMMIT_S)
+        settling = ClosingStack()
+        for name, lane in self._lanes.items():
+            settling.push(f"intents for sink {name}", lane.settle, within_s=_SETTLE_S)
+        await settling.close_together()
+        self._abandoned += sum(lane.abandoned for lane in self._lanes.values())
+        self._lanes.clear()
         if self._spool is not None:
             await self._spool.close()
-            self._spool = None
+            self._spool = self._opening = None
+
+    async def close(self, *, within_s: float = WITHIN_S) -> None:
+        """Let go of what the sinks hold, after `settle`; each has `within_s` seconds, whatever others do."""
+        closing = ClosingStack()
+        for name, sink in self._sinks.items():
+            closing.push(f"sink {name}", sink.close, within_s=within_s)
+        await closing.close_together()
+        self._abandoned += closing.abandoned
+
+    @property
+    def abandoned(self) -> int:
+        """Writes and closings of sinks that went on, when the writer ended, although they were cancelled."""
+        return self._abandoned
 
     async def _opened(self) -> Spool:
-        assert self._opening is not None
+        """The spool, opened once: to its end, even if who asked for it is cancelled."""
+        if self._opening is None or (self._opening.done() and self._spool is None):
+            self._opening = asyncio.create_task(self._open(), name="open spool")
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> Spool:
         assert self._make_spool is not None
-        async with self._opening:
-            if self._spool is None:
-                spool = self._make_spool()
-                await spool.open()
-                self._spool = spool
-                for sink, count in (await spool.counts()).items():
-                    if sink in self._lanes:
-                        self._lanes[sink].note_on_disk(count)
-                        self._metrics.persistence_recovered.labels(sink).inc(count)
-                        log.info("intents_recovered", sink=sink, intents=count)
-                    else:
-                        log.warning("intents_without_sink", sink=sink, intents=count)
-            return self._spool
+        spool = self._make_spool()
+        await spool.open()
+        self._spool = spool
+        for sink, count in (await spool.counts()).items():
+            if sink in self._lanes:
+                self._lanes[sink].recover(count)
+                log.info("intents_recovered", sink=sink, intents=count)
+            else:
+                log.warning("intents_without_sink", sink=sink, intents=count)
+        return spool

@@ -1,7 +1,8 @@
 """A file in the spool's folder: an SQLite database that belongs to one process for as long as it lives.
 
 One thread writes it on one connection. A lock beside it, which the kernel lets go with its process, tells a
-file whose owner lives from one that was left behind.
+file whose owner lives from one that was left behind. Nobody but its user may read the file: results, and the
+errors of jobs, are no less secret than their database.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ class OwnedFile:
         self._lock = _lock(path)
         try:
             with told(path):
+                _make_private(path)
                 self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if fsync else 'NORMAL'}")
@@ -89,12 +91,20 @@ def ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
 def make_folder(folder: Path) -> None:
     """Make the spool's folder. Raises `SpoolError`."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SpoolError(
             f"setting `spool_dir` = {str(folder)!r}: cannot be made: {error.strerror}; "
             "name a folder that this process may write to and that outlives it"
         ) from None
+
+
+def _make_private(path: Path) -> None:
+    """SQLite makes its own files beside this one as readable as this one is."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise SpoolError(f"spool {path}: cannot be opened: {error.strerror}; check `spool_dir`") from None
 
 
 def _lock(path: Path) -> int:

@@ -11,15 +11,18 @@ import asyncio
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeVar
+from urllib.parse import quote
 
 from piko.errors import SpoolError
-from piko.store.owned_file import OwnedFile, make_folder, ranges, told
+from piko.observability.logs import get_logger
+from piko.store.owned_file import OwnedFile, SpoolInUseError, make_folder, ranges, told
 
 T = TypeVar("T")
+
+log = get_logger(__name__)
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS intent (
@@ -31,6 +34,9 @@ CREATE TABLE IF NOT EXISTS dead_letter (
   error TEXT NOT NULL, died_at TEXT NOT NULL
 );
 """
+_BURY = """
+INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+"""
 
 
 class Kept(NamedTuple):
@@ -38,6 +44,14 @@ class Kept(NamedTuple):
 
     id: int
     body: str
+
+
+class Refused(NamedTuple):
+    """An intent that becomes a dead letter: by its id in the spool, or as text where it is not there."""
+
+    error: str
+    id: int | None = None
+    body: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,20 +89,32 @@ class SpoolFile(OwnedFile):
             )
             return [Kept(*row) for row in rows]
 
+    def between(self, sink: str, *, first: int, last: int) -> list[Kept]:
+        """What is left of the intents of `sink` with ids from `first` through `last`."""
+        with told(self.path):
+            rows = self._connection.execute(
+                "SELECT id, body FROM intent WHERE sink = ? AND id BETWEEN ? AND ? ORDER BY id",
+                (sink, first, last),
+            )
+            return [Kept(*row) for row in rows]
+
     def remove(self, ids: Sequence[int]) -> None:
         """They are delivered."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", ranges(ids))
 
-    def bury(self, kept: Kept, sink: str, error: str) -> None:
-        """Move an intent to the dead letters."""
+    def bury(self, sink: str, refused: Sequence[Refused]) -> None:
+        """Move intents to the dead letters."""
         with self._transaction() as connection:
-            connection.execute(
-                "INSERT INTO dead_letter (sink, body, error, died_at) "
-                "VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))",
-                (sink, kept.body, error),
-            )
-            connection.execute("DELETE FROM intent WHERE id = ?", (kept.id,))
+            for error, number, body in refused:
+                text = body
+                if number is not None:
+                    row = connection.execute("SELECT body FROM intent WHERE id = ?", (number,)).fetchone()
+                    if row is None:
+                        continue
+                    text = row[0]
+                    connection.execute("DELETE FROM intent WHERE id = ?", (number,))
+                connection.execute(_BURY, (sink, text, error))
 
     def counts(self) -> dict[str, int]:
         """How many intents wait, by sink."""
@@ -115,18 +141,22 @@ class SpoolFile(OwnedFile):
         with self._transaction() as connection:
             connection.executemany("DELETE FROM dead_letter WHERE id = ?", [(item,) for item in ids])
 
-    def adopt(self, other: SpoolFile) -> int:
+    def adopt(self, other: SpoolFile) -> None:
         """Take over what `other` holds, then remove it; after a crash in between it is delivered twice."""
         with told(other.path):
-            intents = other._connection.execute("SELECT sink, body FROM intent ORDER BY id").fetchall()
-            dead = other._connection.execute("SELECT sink, body, error, died_at FROM dead_letter").fetchall()
-        with self._transaction() as connection:
-            connection.executemany("INSERT INTO intent (sink, body) VALUES (?, ?)", intents)
-            connection.executemany(
-                "INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, ?)", dead
-            )
+            self._connection.execute("ATTACH DATABASE ? AS other", (str(other.path),))
+            try:
+                with self._transaction() as connection:
+                    connection.execute(
+                        "INSERT INTO intent (sink, body) SELECT sink, body FROM other.intent ORDER BY id"
+                    )
+                    connection.execute(
+                        "INSERT INTO dead_letter (sink, body, error, died_at) "
+                        "SELECT sink, body, error, died_at FROM other.dead_letter ORDER BY id"
+                    )
+            finally:
+                self._connection.execute("DETACH DATABASE other")
         other.delete()
-        return len(intents)
 
     def close(self) -> None:
         """Close; a file in which nothing is left is removed."""
@@ -162,8 +192,11 @@ class Spool:
     async def remove(self, ids: Sequence[int]) -> None:
         await self.call(lambda: self._opened.remove(ids))
 
-    async def bury(self, kept: Kept, sink: str, error: str) -> None:
-        await self.call(lambda: self._opened.bury(kept, sink, error))
+    async def between(self, sink: str, *, first: int, last: int) -> list[Kept]:
+        return await self.call(lambda: self._opened.between(sink, first=first, last=last))
+
+    async def bury(self, sink: str, refused: Sequence[Refused]) -> None:
+        await self.call(lambda: self._opened.bury(sink, refused))
 
     async def counts(self) -> dict[str, int]:
         return await self.call(lambda: self._opened.counts())
@@ -186,19 +219,46 @@ class Spool:
         self._file = SpoolFile(self.folder / f"{self._name}.spool", fsync=self._fsync)
         for path in sorted(self.folder.glob("*.spool")):
             if path != self._file.path:
-                with suppress(SpoolError):  # it has a living owner
-                    self._file.adopt(SpoolFile(path))
+                self._adopt(path)
         return sum(self._file.counts().values())
+
+    def _adopt(self, path: Path) -> None:
+        """Take over what a process that is gone has left; what cannot be read now stays where it is."""
+        try:
+            other = SpoolFile(path)
+        except SpoolInUseError:
+            return
+        except SpoolError as error:
+            log.error("spool_not_read", path=str(path), error=str(error))
+            return
+        try:
+            self._opened.adopt(other)
+        except SpoolError as error:
+            other.leave()
+            log.error("spool_not_read", path=str(path), error=str(error))
 
 
 def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
-    """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`."""
+    """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`.
+
+    A file that its owner is just making or has just removed holds nothing.
+    """
     with told(path):
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
         try:
-            return _counts(connection), _dead_letters(connection)
+            if _has_tables(connection):
+                return _counts(connection), _dead_letters(connection)
+        except sqlite3.OperationalError:
+            if path.exists():
+                raise
         finally:
             connection.close()
+    return {}, []
+
+
+def _has_tables(connection: sqlite3.Connection) -> bool:
+    found = connection.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('intent', 'dead_letter')")
+    return bool(found.fetchone()[0] == 2)
 
 
 def _counts(connection: sqlite3.Connection) -> dict[str, int]:

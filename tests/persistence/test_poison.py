@@ -1,0 +1,230 @@
+"""Records that a sink refuses are found and buried, and hold up no others; one that is down buries none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piko.errors import PayloadError
+from piko.observability.metrics import Metrics
+from piko.persistence.intent import WriteIntent
+from piko.persistence.writer import PersistenceWriter
+from piko.store.spool import DeadLetter, look
+from tests.harness.waiting import wait_until_async
+from tests.persistence.writing import Remembering, intent, running, sample
+
+DURABILITIES = pytest.mark.parametrize("durability", ["memory", "spooled"])
+ACCEPTED, DELIVERED = "accepted", "delivered"
+
+
+def dead_letters(folder: Path) -> list[DeadLetter]:
+    return [letter for path in sorted(folder.glob("*.spool")) for letter in look(path)[1]]
+
+
+def dead_keys(folder: Path) -> list[str]:
+    return [json.loads(letter.body)[0] for letter in dead_letters(folder)]
+
+
+def in_balance(metrics: Metrics, sink: str = "memory") -> bool:
+    """The queue's size is what was accepted and neither delivered nor buried."""
+    counted = {
+        outcome: sample(metrics, "piko_persistence_intents_total", sink=sink, outcome=outcome)
+        for outcome in (ACCEPTED, DELIVERED)
+    }
+    dead = sample(metrics, "piko_persistence_dead_letter_total", sink=sink)
+    waiting = sample(metrics, "piko_persistence_queue_size", sink=sink)
+    return waiting == counted[ACCEPTED] - counted[DELIVERED] - dead
+
+
+async def feed(writer: PersistenceWriter, keys: range, *, every_s: float = 0.0) -> None:
+    for key in keys:
+        await writer.enqueue(intent(key, {"n": key}))
+        if every_s:
+            await asyncio.sleep(every_s)
+
+
+@DURABILITIES
+async def test_a_single_bad_record_is_buried_as_soon_as_another_shows_that_the_sink_works(
+    durability: str, tmp_path: Path
+) -> None:
+    sink = Remembering(durability=durability)
+    sink.refuses = {"0"}
+    async with running(sink, folder=tmp_path) as (writer, metrics):
+        await writer.enqueue(intent(0))
+        await wait_until_async(lambda: sink.called >= 5, timeout=10, what="the bad record to be tried")
+        assert dead_keys(tmp_path) == []
+        await writer.enqueue(intent(1))
+        await wait_until_async(lambda: dead_keys(tmp_path) == ["0"], timeout=10, what="the burial")
+        assert sink.keys == ["1"]
+        assert in_balance(metrics)
+        assert len(writer) == 0
+    assert [letter.error for letter in dead_letters(tmp_path)] == ["ValueError: cannot write 0"]
+
+
+@DURABILITIES
+@pytest.mark.parametrize("batch_size", [1, 7, 500])
+async def test_twenty_bad_records_in_a_row_hold_up_nothing_behind_them(
+    durability: str, batch_size: int, tmp_path: Path
+) -> None:
+    sink = Remembering(durability=durability, batch_size=batch_size)
+    sink.refuses = {str(number) for number in range(20)}
+    async with running(sink, folder=tmp_path) as (writer, metrics):
+        await feed(writer, range(20))
+        await wait_until_async(lambda: sink.called >= 3, timeout=10, what="the bad records to be tried")
+        await feed(writer, range(20, 40), every_s=0.01)
+        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="everything to be settled")
+        assert in_balance(metrics)
+    assert sorted(map(int, sink.keys)) == list(range(20, 40))
+    assert sorted(map(int, dead_keys(tmp_path))) == list(range(20))
+
+
+async def test_twenty_bad_records_and_one_good_one_are_told_apart(tmp_path: Path) -> None:
+    sink = Remembering()
+    sink.refuses = {str(number) for number in range(20)}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(20))
+        await wait_until_async(lambda: sink.called >= 3, timeout=10, what="the bad records to be tried")
+        await feed(writer, range(20, 21))
+        await wait_until_async(lambda: len(dead_keys(tmp_path)) == 20, timeout=20, what="the burials")
+    assert sink.keys == ["20"]
+
+
+async def test_one_good_record_among_many_bad_ones_of_its_batch_is_found(tmp_path: Path) -> None:
+    sink = Remembering(batch_size=50)
+    sink.refuses = {str(number) for number in range(50) if number != 37}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await writer.enqueue_many([intent(number) for number in range(50)])
+        await wait_until_async(lambda: sink.keys == ["37"], timeout=30, what="the good record")
+
+
+async def test_every_batch_with_a_bad_record_is_sifted(tmp_path: Path) -> None:
+    sink = Remembering(batch_size=10)
+    sink.refuses = {str(number) for number in range(0, 200, 10)}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(200))
+        await wait_until_async(lambda: len(writer) == 0, timeout=30, what="everything to be settled")
+    assert sorted(map(int, dead_keys(tmp_path))) == list(range(0, 200, 10))
+    assert len(sink.keys) == 180
+
+
+@DURABILITIES
+async def test_a_sink_that_is_down_buries_nothing_and_keeps_the_order(
+    durability: str, tmp_path: Path
+) -> None:
+    sink = Remembering(durability=durability, batch_size=5)
+    sink.down = True
+    async with running(sink, folder=tmp_path) as (writer, metrics):
+        await feed(writer, range(60), every_s=0.005)
+        assert len(writer) == 60
+        assert in_balance(metrics)
+        sink.down = False
+        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the backlog to be delivered")
+        assert in_balance(metrics)
+    assert sink.keys == [str(number) for number in range(60)]
+    assert dead_letters(tmp_path) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_an_unsteady_sink_gets_everything_that_it_may(seed: int, tmp_path: Path) -> None:
+    """It fails in half of the calls, as one that deadlocks or limits rates."""
+    chance = random.Random(seed)
+
+    class Unsteady(Remembering):
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            self.down = chance.random() < 0.5
+            await super().write_batch(batch)
+
+    sink = Unsteady(batch_size=10, attempts=6)
+    sink.refuses = {"11"}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(60), every_s=0.01)
+        await wait_until_async(lambda: len(sink.keys) >= 59, timeout=60, what="all but one to be delivered")
+    assert set(dead_keys(tmp_path)) <= {"11"}
+
+
+async def test_a_record_at_which_the_sink_hangs_is_buried_like_any_other(tmp_path: Path) -> None:
+    class Hanging(Remembering):
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            self.hangs = any(item.key == "3" for item in batch)
+            await super().write_batch(batch)
+
+    sink = Hanging(timeout_s=0.1)
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(10))
+        await feed(writer, range(10, 20), every_s=0.05)
+        await wait_until_async(lambda: dead_keys(tmp_path) == ["3"], timeout=20, what="the burial")
+        await wait_until_async(lambda: len(sink.keys) == 19, timeout=10, what="the others")
+    assert [letter.error for letter in dead_letters(tmp_path)] == ["no answer within timeout_s = 0.1"]
+
+
+async def test_what_the_sink_knows_not_to_fit_is_buried_at_once_and_without_proof(tmp_path: Path) -> None:
+    class Knowing(Remembering):
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            if any(item.key in self.refuses for item in batch):
+                raise PayloadError("there is no such column")
+            await super().write_batch(batch)
+
+    sink = Knowing(backoff_s=60, max_backoff_s=60)  # a pause would never end
+    sink.refuses = {"3", "4"}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await writer.enqueue(intent(3))
+        await wait_until_async(lambda: dead_keys(tmp_path) == ["3"], timeout=10, what="the first burial")
+        await feed(writer, range(4, 10))
+        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="the others")
+    assert sorted(sink.keys) == ["5", "6", "7", "8", "9"]
+    assert [letter.error for letter in dead_letters(tmp_path)] == ["there is no such column"] * 2
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, asyncio.CancelledError, RecursionError])
+async def test_whatever_a_sink_raises_is_its_own_trouble(error: Any, tmp_path: Path) -> None:
+    class Rude(Remembering):
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            if any(item.key == "0" for item in batch):
+                raise error
+            await super().write_batch(batch)
+
+    rude, other = Rude("memory"), Remembering("other")
+    async with running(rude, other, folder=tmp_path) as (writer, _):
+        await feed(writer, range(3))
+        await writer.enqueue(intent(1, sink="other"))
+        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="everything to be settled")
+    assert rude.keys == ["1", "2"]
+    assert other.keys == ["1"]
+    assert [letter.error for letter in dead_letters(tmp_path)] == [error.__name__]
+
+
+async def test_a_dead_letter_and_a_failure_name_job_run_and_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = Remembering()
+    sink.refuses = {"bad"}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await writer.enqueue_many([intent("good"), intent("bad")])
+        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="everything to be settled")
+    lines = capsys.readouterr().out.splitlines()
+    (failed, *_) = [line for line in lines if "sink_failed" in line]
+    assert "job_id=load" in failed
+    assert "key='good, bad'" in failed
+    (dead,) = [line for line in lines if "dead_letter" in line]
+    for fact in ("[error", "job_id=load", "run_id=r1", "key=bad", "error='ValueError: cannot write bad'"):
+        assert fact in dead
+
+
+async def test_many_dead_letters_fill_no_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sink = Remembering()
+    sink.refuses = {str(number) for number in range(200)}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(200))
+        for number in range(200, 400):
+            if not len(writer):
+                break
+            await feed(writer, range(number, number + 1), every_s=0.1)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("] dead_letter " in line for line in lines) == 50
+    assert sum("more_dead_letters" in line for line in lines) == 1
+    assert len(dead_letters(tmp_path)) == 200
