@@ -78,6 +78,8 @@ def test_next_takes_every_form_of_expression(tmp_path: Path, expression: str, ki
         (["*/5 * * *"], "has 4 fields"),
         (["0 0 30 2 *"], "30"),
         (['{"hour": 25}'], "out of range"),
+        (['{"minuet": 5}'], "did you mean `minute`?"),
+        (['{"evry": "5m", "seconds": 1}'], "did you mean `every`?"),
         (['{"hour": '], "is not JSON"),
         (["* * * * *", "--timezone", "Europe/Berln"], "did you mean Europe/Berlin"),
         (["* * * * *", "--after", "tomorrow"], "expected an instant such as"),

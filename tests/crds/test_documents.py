@@ -23,6 +23,7 @@ _STRICTER = {
     "{a: 1, a: 2}\n": "key 'a' is given twice, first in line 1",
     '{"a": 1, "a": 2}': "key 'a' is given twice",
     "a: 1e999\n": "'1e999' is larger than any number of the API server",
+    "1e999: x\n": "'1e999' is larger than any number of the API server",
     "1e21: 1\n": "the key is a number beyond 64 bits; quote it",
     "a: 1\n...\nb: 2\n": "not YAML",
     '{"a": 1}{"b": }': "not JSON",

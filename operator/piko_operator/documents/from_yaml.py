@@ -37,7 +37,7 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     line, begin = 1, 0
     for cut in [*(found.start() for found in _CUT.finditer(text)), len(text)]:
         if text[begin:cut].strip():
-            yield line, text[begin:cut]
+            yield line, text[begin:cut].removesuffix("\n") + "\n"  # kubectl ends every line, the last one too
         line += text.count("\n", begin, cut)
         begin = cut
 

@@ -108,7 +108,11 @@ def _number(digits: str, text: str) -> tuple[str, Scalar]:
         value = _whole(whole)
         if value is not None and _LEAST <= value <= (_MOST if whole["sign"] else _MOST_UNSIGNED):
             return "int", value
-    return ("float", float(digits)) if floating else ("str", text)
+    if not floating:
+        return "str", text
+    if not math.isfinite(number := float(digits)):
+        raise ValueError(_too_large(text))
+    return "float", number
 
 
 def _whole(found: re.Match[str]) -> int | None:
@@ -129,8 +133,6 @@ def _as_json(value: Scalar, text: str) -> Scalar:
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(
             f"{_short(text)} is not a finite number, and JSON has no other; quote it, or leave it out"
-            if text in _WORDS
-            else _too_large(text)
         )
     if isinstance(value, int):
         return value if _LEAST <= value <= _MOST else float(value)

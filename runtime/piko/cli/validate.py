@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,13 +13,15 @@ import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_json, with_database
 from piko.errors import ScheduleError, did_you_mean
-from piko.text import listed
+from piko.text import error_text, excerpt, listed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from piko_operator.manifests import Placed, Problem
     from piko_operator.resources import PikoJobConfig, PikoSchedule
+
+_MOST_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +195,16 @@ def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> st
 def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:
     from jsonschema import Draft202012Validator
 
-    found = sorted(
-        Draft202012Validator(json.loads(schema)).iter_errors(resource.spec.config),
-        key=lambda error: error.json_path,
-    )
+    try:
+        errors = Draft202012Validator(json.loads(schema)).iter_errors(resource.spec.config)
+        found = sorted(islice(errors, _MOST_ERRORS), key=lambda error: error.json_path)
+    except Exception as error:  # noqa: BLE001 the schema comes out of the database, whoever wrote it there
+        why = f"spec.config: the schema that replicas have published cannot be used: {error_text(error)}"
+        return item.problem(why, "spec", "config")
     if not found:
         return "valid"
     problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
-    return item.problem("; ".join(problems), "spec", "config", *found[0].absolute_path)
+    return item.problem(excerpt("; ".join(problems)), "spec", "config", *found[0].absolute_path)
 
 
 def _show(findings: list[Finding]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from piko.errors import ScheduleError
+from piko.errors import ScheduleError, did_you_mean
 from piko.schedule.month_days import LAST, DayRule, DaySet
 from piko.schedule.pattern import FIRST_YEAR, LAST_YEAR, CronPattern, mask_of_years
 from piko.schedule.refusal import refusal
@@ -81,7 +81,8 @@ def _text_of(name: str, value: object) -> str:
             where="schedule_expr, key",
             value=name,
             expected=f"any of {', '.join(FIELDS)}",
-            remedy="bounds are the columns start_at and end_at, the zone is the column timezone",
+            remedy=did_you_mean(name, FIELDS).removeprefix("; ")
+            or "bounds are the columns start_at and end_at, the zone is the column timezone",
         )
     if isinstance(value, bool) or not isinstance(value, int | str):
         remedy = {type(None): "leave the field out", list: "write a list as a text, such as '1,15'"}.get(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
+from piko.errors import did_you_mean
 from piko.schedule.instants import SECOND, parse_instant
 from piko.schedule.refusal import refusal
 from piko.schedule.triggers import Interval
@@ -51,6 +52,7 @@ def parse_interval(expression: Mapping[str, object], *, zone: ZoneInfo) -> Bound
                 where="schedule_expr, key",
                 value=key,
                 expected=", ".join((*_UNITS, "every", *_BOUNDS)),
+                remedy=did_you_mean(key, (*_UNITS, "every", *_BOUNDS)).removeprefix("; ") or None,
             )
     units = [key for key in _UNITS if key in expression]
     if ("every" in expression) == bool(units):
