@@ -31,6 +31,7 @@ VARIANTS: dict[str, Values] = {
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},
     "service monitor": {**EXISTING_SECRET, "serviceMonitor": {"enabled": True, "labels": {"release": "p"}}},
+    "definitions that go": {**EXISTING_SECRET, "crds": {"keep": False}},
     "without definitions": {**EXISTING_SECRET, "crds": {"enabled": False}},
     "without disruption budget": {
         **EXISTING_SECRET,

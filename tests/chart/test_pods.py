@@ -44,7 +44,8 @@ def test_containers_ask_for_resources_and_bound_their_memory(variant: str) -> No
 def test_only_who_speaks_to_kubernetes_gets_a_token(variant: str) -> None:
     rendering = render(VARIANTS[variant])
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
-    assert holders <= {"Deployment piko-operator", "Deployment piko-runtime"}
+    check = "Job piko-delete-psch-pjc-first"
+    assert holders <= {"Deployment piko-operator", "Deployment piko-runtime", check}
     assert not any(account["automountServiceAccountToken"] for account in rendering.all("ServiceAccount"))
 
 

@@ -1,0 +1,50 @@
+"""`python -m piko_operator.leftovers`: may the definitions of the resources go?
+
+A definition that is deleted takes its resources with it, everyone's in the cluster, and waits for each whose
+finalizer nobody takes off any more. The chart asks before it uninstalls definitions, while the operator is
+still there: 0 if nothing is left, 1 with what is, and what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from piko.clock import SystemClock
+from piko.errors import SettingsError
+from piko.text import listed
+from piko_operator.cluster import PLURALS, Cluster, ClusterError, connect
+
+
+async def leftovers(cluster: Cluster) -> list[str]:
+    """`kind namespace/name` of every resource in the cluster. Raises `ClusterError`."""
+    found = []
+    for kind in PLURALS:
+        try:
+            found += [f"{kind} {seen.namespace}/{seen.name}" for seen in await cluster.list(kind)]
+        except ClusterError as error:
+            if error.status != 404:  # there is no such definition
+                raise
+    return found
+
+
+async def _main() -> int:
+    try:
+        async with connect() as client:
+            found = await leftovers(Cluster(client=client, clock=SystemClock()))
+    except (ClusterError, SettingsError) as error:
+        sys.stderr.write(f"the resources cannot be listed, and nothing was uninstalled: {error}\n")
+        return 1
+    if not found:
+        return 0
+    sys.stderr.write(
+        f"resources are left, and nothing was uninstalled: {listed(found)}. Delete them while the "
+        "operator can release them (kubectl delete psch,pjc --all --all-namespaces) and uninstall again; or "
+        "keep the definitions (helm upgrade --reset-then-reuse-values --set crds.keep=true) and uninstall "
+        "then\n"
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(_main()))
