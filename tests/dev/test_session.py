@@ -179,3 +179,44 @@ def test_windows_meet_although_files_go_and_ids_are_mistyped(
         "ORDER BY window_start",
     )
     assert [end for _, end in windows[:-1]] == [start for start, _ in windows[1:]]
+
+
+NEEDY = """
+from pydantic import BaseModel, Field
+from piko import PikoApp
+
+app = PikoApp(name="needy")
+
+class Target(BaseModel):
+    table: str
+    batch: int = Field(1, le=100)
+
+@app.job("load", schema=Target)
+async def load(ctx, scheduled_time):
+    print("loads", ctx["config"].table, flush=True)
+"""
+
+
+def test_a_job_that_waits_for_its_config_says_so_and_why_and_so_does_a_config_that_does_not_fit(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", load=schedule("load", "1s"))
+    (folder / "app.py").write_text(NEEDY)
+    program = _dev(piko_process, folder)
+    program.wait_for_line(
+        r"load +WaitingForConfig  interval every 1s: .*waits for a config.*table: Field required"
+    )
+    file = folder / "config.yaml"
+    file.write_text(config("load", "{table: t, batch: 500}"))
+    program.wait_for_line(
+        r"load +WaitingForConfig .*the newest row was refused: .*batch = 500: Input should be"
+    )
+    file.write_text(config("load", "{table: t}"))
+    program.wait_for_line("load +SUCCESS")
+    file.write_text(config("load", '{table: u, batch: "many"}'))
+    program.wait_for_line(
+        r'load +Scheduled .*was refused, revision \d stays in force: .*batch = "many": Input should be'
+    )
+    file.write_text(config("laod", "{table: t}"))
+    program.wait_for_line("laod .*no replica has registered the job 'laod'; did you mean `load`")
+    assert program.terminate() == 0

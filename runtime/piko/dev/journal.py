@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 
 from piko.core.types import JobStatus, RunState
 from piko.dev.wall import WallClock
-from piko.scheduler.plan import Plan
+from piko.scheduler.configs import ConfigBook
+from piko.scheduler.plan import Plan, Verdict
 from piko.store.engine import Database
 from piko.store.history import EndedRun, RunHistory
 from piko.store.runs import RunStore
@@ -19,6 +20,7 @@ from piko.store.states import JobState, StateStore
 _OVERLAP = timedelta(seconds=5)
 _TOLD_SINGLY = 3
 _GOOD = RunState.SUCCESS
+_BAD = (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +53,16 @@ class Journal:
     """Follows the runs of one database, from `since` on."""
 
     def __init__(
-        self, *, database: Database, plan: Plan, job_ids: Sequence[str], wall: WallClock, since: datetime
+        self,
+        *,
+        database: Database,
+        plan: Plan,
+        configs: ConfigBook,
+        job_ids: Sequence[str],
+        wall: WallClock,
+        since: datetime,
     ) -> None:
+        self._configs = configs
         self._history = RunHistory(database=database)
         self._runs = RunStore(database=database)
         self._states = StateStore(database=database)
@@ -64,6 +74,7 @@ class Journal:
         self._running: frozenset[str] = frozenset()
         self._told_running: frozenset[str] = frozenset()
         self._told_plan: dict[str, tuple[object, ...]] = {}
+        self._told_configs: dict[str, str] = {}
         self._last_error: dict[str, str | None] = {}
 
     async def look(self) -> tuple[list[Entry], list[JobLine]]:
@@ -154,44 +165,67 @@ class Journal:
             state = states.get(job_id)
             if state is None or state.observed_version != verdict.row.version:
                 continue
-            told = (schedule_text(verdict.row), verdict.status, verdict.message)
+            told = (schedule_text(verdict.row), *_standing(verdict, state))
             if self._told_plan.get(job_id) == told:
                 continue
             self._told_plan[job_id] = told
+            schedule, status, message = told
             following = "" if state.next_run_at is None else f", next {self._at(state.next_run_at)}"
-            remark = f": {verdict.message}" if verdict.message else following
-            bad = verdict.status in (JobStatus.INVALID, JobStatus.UNREGISTERED)
+            remark = f": {message}" if message else following
             entries.append(
                 Entry(
                     subject=job_id,
-                    text=f"{verdict.status.value}  {told[0]}{remark}",
-                    tone="red" if bad else "cyan",
+                    text=f"{status}  {schedule}{remark}",
+                    tone="red" if status in _BAD or (message and status == JobStatus.SCHEDULED) else "cyan",
                 )
             )
-        return entries
+        return [*entries, *self._config_entries()]
+
+    def _config_entries(self) -> list[Entry]:
+        """What is wrong with configs of jobs without a schedule: those of others are told with it."""
+        notes = {
+            job_id: note
+            for job_id in sorted(set(self._configs.job_ids()) - self._plan.verdicts.keys())
+            if (note := self._configs.note(job_id)) is not None
+        }
+        new = [
+            Entry(subject=job_id, text=note, tone="red")
+            for job_id, note in notes.items()
+            if self._told_configs.get(job_id) != note
+        ]
+        self._told_configs = notes
+        return new
 
     def _lines(self, states: Mapping[str, JobState], running: Mapping[str, int]) -> list[JobLine]:
         lines = []
         for job_id in sorted({*self._job_ids, *self._plan.verdicts}):
             verdict, state = self._plan.verdicts.get(job_id), states.get(job_id)
+            status, message = ("", None) if verdict is None else _standing(verdict, state)
             lines.append(
                 JobLine(
                     job_id=job_id,
                     schedule="no schedule" if verdict is None else schedule_text(verdict.row),
-                    status="" if verdict is None else verdict.status.value,
+                    status=status,
                     running=running.get(job_id, 0),
                     last_state=None if state is None else state.last_state,
                     last_started_at=None if state is None else state.last_started_at,
                     last_duration_s=None if state is None else state.last_duration_s,
                     next_run_at=None if state is None else state.next_run_at,
                     watermark=None if verdict is None else verdict.row.last_data_time,
-                    message=None if verdict is None else verdict.message,
+                    message=message,
                 )
             )
         return lines
 
     def _at(self, moment: datetime | None) -> str:
         return "?" if moment is None else self._wall.at(moment)
+
+
+def _standing(verdict: Verdict, state: JobState | None) -> tuple[str, str | None]:
+    """How a job stands, and why: of one that its row would let fire, the leader knows more than the row."""
+    if verdict.status is JobStatus.SCHEDULED and state and state.observed_version == verdict.row.version:
+        return state.status, state.message
+    return verdict.status.value, verdict.message
 
 
 def schedule_text(row: ScheduleRow) -> str:

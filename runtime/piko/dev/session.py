@@ -96,6 +96,7 @@ class _Session:
                     journal = Journal(
                         database=database,
                         plan=runtime.plan,
+                        configs=runtime.configs,
                         job_ids=[job.job_id for job in self._app.registry],
                         wall=self._wall,
                         since=since,
