@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from piko.cli.spool import commands
 from piko.persistence.codec import encode
-from piko.store.spool import SpoolFile
+from piko.store.spool import Refused, SpoolFile
+from tests.cli.piko import CANNOT, piko_here
 from tests.persistence.writing import intent
 
 run = CliRunner().invoke
@@ -19,7 +21,7 @@ def filled(folder: Path) -> SpoolFile:
     file = SpoolFile(folder / "one.spool")
     file.put([("warehouse", encode(intent(key, {"n": key}, sink="warehouse"))) for key in "abc"])
     for kept in file.take("warehouse", after=0, limit=2):
-        file.bury(kept, "warehouse", "ValueError: no")
+        file.bury("warehouse", [Refused("ValueError: no", kept.id)])
     return file
 
 
@@ -48,3 +50,47 @@ def test_letters_are_replayed_and_dropped_by_name(tmp_path: Path) -> None:
     assert "1 dead letters: drop" in run(commands, ["drop", "--all", *folder]).output
     assert run(commands, ["drop", *folder]).exit_code == 2
     assert "dead" not in run(commands, ["list", *folder]).output
+
+
+def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
+    file = SpoolFile(tmp_path / "one.spool")
+    for run_id in ("r1", "r2"):
+        item = intent("k", {"n": 1}, sink="warehouse")
+        item.run_id = run_id
+        file.put([("warehouse", encode(item))] * 2)
+    for kept in file.take("warehouse", after=0, limit=4)[1:3]:
+        file.bury("warehouse", [Refused("ValueError: no", kept.id)])
+    file.close()
+    folder = ["--dir", str(tmp_path)]
+    shown = run(commands, ["list", "--run", "r2", *folder]).output
+    assert "1 waiting for warehouse" in shown
+    assert "job load  run r2  key k  ValueError: no" in shown
+    assert "run r1" not in shown
+    (letter,) = json.loads(run(commands, ["list", "--run", "r1", "-o", "json", *folder]).output)[
+        "dead_letters"
+    ]
+    assert (letter["job_id"], letter["run_id"], letter["key"]) == ("load", "r1", "k")
+    assert "nothing in the spool is of run 'r9'" in run(commands, ["list", "--run", "r9", *folder]).output
+    assert "1 dead letters: drop" in run(commands, ["drop", "--run", "r2", *folder]).output
+    assert run(commands, ["drop", "--run", "r2", "--all", *folder]).exit_code == 2
+    assert "1 dead letters: replay" in run(commands, ["replay", "--job", "load", *folder]).output
+
+
+@pytest.mark.parametrize("command", [["list"], ["replay", "--all"], ["drop", "--all"]])
+def test_a_spool_that_is_not_there_is_not_called_empty(command: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name, what in (("none", "there is no such folder"), ("file", "is not a folder")):
+        answer = piko_here("spool", *command, "--dir", str(tmp_path / name), cwd=tmp_path)
+        assert answer.code == CANNOT
+        assert answer.out == ""
+        assert f"--dir '{tmp_path / name}': {what}; run this where the replica runs" in answer.err
+    answer = piko_here("spool", *command, cwd=tmp_path, dsn="sqlite+aiosqlite:///x.db")
+    assert answer.code == CANNOT
+    assert "setting `spool_dir` = '.piko/spool': there is no such folder" in answer.err
+
+
+def test_a_file_that_is_no_spool_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.spool").write_text("not a database" * 100)
+    answer = piko_here("spool", "list", "--dir", str(tmp_path), cwd=tmp_path)
+    assert answer.code == CANNOT
+    assert f"spool {tmp_path}/x.spool: file is not a database" in answer.err

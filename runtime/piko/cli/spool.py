@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Form, Output
+from piko.cli.answers import Form, Output, first_line
 from piko.errors import SpoolError
+from piko.text import excerpt
 
 if TYPE_CHECKING:
     from piko.store.spool import DeadLetter
@@ -26,69 +28,95 @@ Letters = Annotated[
     typer.Argument(metavar="[LETTER]...", help="As `piko spool list` names them.", show_default=False),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
+OfJob = Annotated[
+    str | None, typer.Option("--job", metavar="JOB", help="Only of this job.", show_default=False)
+]
+OfRun = Annotated[
+    str | None, typer.Option("--run", metavar="RUN", help="Only of this run.", show_default=False)
+]
 
 
 @commands.command("list")
-def list_(
-    folder: Folder = None,
-    output: Form = Output.TEXT,
-) -> None:
+def list_(job: OfJob = None, run: OfRun = None, folder: Folder = None, output: Form = Output.TEXT) -> None:
     """Show how many intents wait for each sink, and every dead letter with its error. Changes nothing."""
     from piko.store.spool import look
 
     waiting: dict[str, int] = {}
     letters: list[tuple[str, DeadLetter]] = []
     for path in _files(folder):
-        counts, dead = look(path)
+        counts, dead = look(path, job_id=job, run_id=run)
         for sink, count in counts.items():
             waiting[sink] = waiting.get(sink, 0) + count
         letters.extend((f"{path.stem}/{letter.id}", letter) for letter in dead)
     if output is Output.JSON:
-        answer = {
-            "waiting": waiting,
-            "dead_letters": [
-                {
-                    "letter": name,
-                    "sink": item.sink,
-                    "died_at": item.died_at,
-                    "error": item.error,
-                    "intent": json.loads(item.body),
-                }
-                for name, item in letters
-            ],
-        }
-        typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(_answer(waiting, letters), indent=2))
         return
     for sink, count in sorted(waiting.items()):
         typer.echo(f"{count} waiting for {sink}")
     for name, item in letters:
-        typer.echo(f"{name}  {item.sink}  {item.died_at}  key {json.loads(item.body)[0]}  {item.error}")
+        key, job_id, run_id = (excerpt(str(each), limit=200) for each in item.names)
+        error = first_line(item.error, length=200)
+        typer.echo(f"{name}  {item.sink}  {item.died_at}  job {job_id}  run {run_id}  key {key}  {error}")
     if not waiting and not letters:
-        typer.echo("the spool is empty")
+        of = "".join(f" of {what} {of!r}" for what, of in (("job", job), ("run", run)) if of is not None)
+        typer.echo(f"nothing in the spool is{of}" if of else "the spool is empty")
+
+
+def _answer(waiting: dict[str, int], letters: list[tuple[str, DeadLetter]]) -> dict[str, object]:
+    told = []
+    for name, item in letters:
+        key, job_id, run_id = item.names
+        whose = {"letter": name, "sink": item.sink, "job_id": job_id, "run_id": run_id, "key": key}
+        try:
+            intent: object = json.loads(item.body)
+        except ValueError:
+            intent = item.body
+        told.append({**whose, "died_at": item.died_at, "error": item.error, "intent": intent})
+    return {"waiting": waiting, "dead_letters": told}
 
 
 @commands.command()
-def replay(letters: Letters = None, everything: All = False, folder: Folder = None) -> None:
+def replay(
+    letters: Letters = None,
+    everything: All = False,
+    job: OfJob = None,
+    run: OfRun = None,
+    folder: Folder = None,
+) -> None:
     """Let dead letters be delivered at the next start. No replica may be using their file."""
-    _decide(letters, everything, folder, "replay")
+    _decide(letters, everything, job, run, folder, "replay")
 
 
 @commands.command()
-def drop(letters: Letters = None, everything: All = False, folder: Folder = None) -> None:
-    """Forget dead letters for good. No replica may be using their file."""
-    _decide(letters, everything, folder, "drop")
+def drop(
+    letters: Letters = None,
+    everything: All = False,
+    job: OfJob = None,
+    run: OfRun = None,
+    folder: Folder = None,
+) -> None:
+    """Delete dead letters. No replica may be using their file."""
+    _decide(letters, everything, job, run, folder, "drop")
 
 
-def _decide(letters: list[str] | None, everything: bool, folder: Path | None, verb: str) -> None:
+def _decide(
+    letters: list[str] | None,
+    everything: bool,
+    job: str | None,
+    run: str | None,
+    folder: Path | None,
+    verb: str,
+) -> None:
     from piko.store.spool import SpoolFile, look
 
-    if bool(letters) == everything:
-        raise typer.BadParameter("name dead letters, or say --all")
+    by_owner = job is not None or run is not None
+    if (bool(letters), everything, by_owner).count(True) != 1:
+        raise typer.BadParameter("name dead letters, or say --all, or --job or --run")
     wanted = set(letters or ())
     done = 0
     for path in _files(folder):
-        _, dead = look(path)
-        chosen = [item.id for item in dead if everything or f"{path.stem}/{item.id}" in wanted]
+        _, dead = look(path, job_id=job, run_id=run)
+        chosen = [item.id for item in dead if not wanted or f"{path.stem}/{item.id}" in wanted]
         wanted -= {f"{path.stem}/{number}" for number in chosen}
         if not chosen:
             continue
@@ -98,14 +126,27 @@ def _decide(letters: list[str] | None, everything: bool, folder: Path | None, ve
         finally:
             file.close()
         done += len(chosen)
+        if letters and not wanted:
+            break
     if wanted:
         raise SpoolError(f"no dead letter {', '.join(sorted(wanted))}; `piko spool list` shows what there is")
     typer.echo(f"{done} dead letters: {verb}")
 
 
 def _files(folder: Path | None) -> list[Path]:
+    """The files of the spool. Raises `SpoolError` where there is no spool to look at."""
+    named = f"--dir {str(folder)!r}"
     if folder is None:
         from piko.settings import load_settings
 
         folder = load_settings().spool_dir
+        named = f"setting `spool_dir` = {str(folder)!r}"
+    if not folder.is_dir():
+        what = "is not a folder" if folder.exists() else "there is no such folder"
+        raise SpoolError(
+            f"{named}: {what}; run this where the replica runs (in its pod: kubectl exec), with its "
+            "settings, or name the folder with --dir"
+        )
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise SpoolError(f"{named}: may not be read by this user; run this as the replica's user")
     return sorted(folder.glob("*.spool"))

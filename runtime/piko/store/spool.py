@@ -8,6 +8,7 @@ a living owner hold, so that a pod that starts on the volume of its predecessor 
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,6 +38,17 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 _BURY = """
 INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 """
+# A body begins with key, job and run.
+_WAITING_OF = """
+SELECT sink, count(*) FROM intent
+WHERE (? IS NULL OR json_extract(body, '$[1]') = ?) AND (? IS NULL OR json_extract(body, '$[2]') = ?)
+GROUP BY sink
+"""
+_DEAD_OF = """
+SELECT id, sink, body, error, died_at FROM dead_letter
+WHERE (? IS NULL OR json_extract(body, '$[1]') = ?) AND (? IS NULL OR json_extract(body, '$[2]') = ?)
+ORDER BY id
+"""
 
 
 class Kept(NamedTuple):
@@ -63,6 +75,15 @@ class DeadLetter:
     body: str
     error: str
     died_at: str
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """Its key, job and run."""
+        try:
+            key, job_id, run_id, *_ = json.loads(self.body)
+        except (ValueError, TypeError):  # somebody has edited the file
+            return "?", "?", "?"
+        return key, job_id, run_id
 
 
 class SpoolFile(OwnedFile):
@@ -238,16 +259,21 @@ class Spool:
             log.error("spool_not_read", path=str(path), error=str(error))
 
 
-def look(path: Path) -> tuple[dict[str, int], list[DeadLetter]]:
+def look(
+    path: Path, *, job_id: str | None = None, run_id: str | None = None
+) -> tuple[dict[str, int], list[DeadLetter]]:
     """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`.
 
-    A file that its owner is just making or has just removed holds nothing.
+    `job_id`, `run_id`: only what is of them. A file that its owner is just making or has just removed holds
+    nothing.
     """
     with told(path):
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
         try:
             if _has_tables(connection):
-                return _counts(connection), _dead_letters(connection)
+                of = (job_id, job_id, run_id, run_id)
+                rows = connection.execute(_WAITING_OF, of)
+                return dict(rows.fetchall()), _dead_letters(connection, of)
         except sqlite3.OperationalError:
             if path.exists():
                 raise
@@ -261,10 +287,6 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
     return bool(found.fetchone()[0] == 2)
 
 
-def _counts(connection: sqlite3.Connection) -> dict[str, int]:
-    return dict(connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall())
-
-
-def _dead_letters(connection: sqlite3.Connection) -> list[DeadLetter]:
-    rows = connection.execute("SELECT id, sink, body, error, died_at FROM dead_letter ORDER BY id")
+def _dead_letters(connection: sqlite3.Connection, of: Sequence[str | None] = (None,) * 4) -> list[DeadLetter]:
+    rows = connection.execute(_DEAD_OF, of)
     return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
