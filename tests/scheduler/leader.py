@@ -69,10 +69,10 @@ class Leader:
         return self.term.states[job_id]
 
     def learn(self, row: ScheduleRow) -> None:
-        """The reconciler has understood this row."""
+        """The reconciler has understood this row, in the moment in which it was edited."""
         registered = self.registered is None or row.job_id in self.registered
         jobs = [definition(row.job_id, stateful=row.job_id in self.stateful)] if registered else []
-        self.plan.verdicts[row.job_id] = verdict(row, *jobs)
+        self.plan.verdicts[row.job_id] = replace(verdict(row, *jobs), seen_at=row.updated_at)
 
     def edit(self, row: ScheduleRow, now: datetime) -> None:
         self.learn(row)

@@ -84,7 +84,8 @@ class Leader:
             self.look()
 
     def _put(self, new: Any) -> None:
-        self.plan.verdicts[new.job_id] = verdict = assess(new, registry=self.registry, timezone="UTC")
+        verdict = assess(new, registry=self.registry, timezone="UTC")
+        self.plan.verdicts[new.job_id] = replace(verdict, seen_at=new.updated_at)
         if verdict.job is not None:
             self._jobs[new.job_id] = verdict.job  # a handler goes on when its row is gone
         self.plan.touch({new.job_id})

@@ -57,6 +57,10 @@ class Verdict:
     status: JobStatus
     message: str | None = None
     job: PlannedJob | None = None
+    seen_at: datetime | None = None
+    """When this replica first saw the schedule as it is; None: just now."""
+    unseen_at: datetime | None = None
+    """When this replica looked last before, and it was not so."""
 
 
 def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterable
+from datetime import datetime
 
 from piko.clock import Clock, Slices
 from piko.core.registry import JobRegistry
@@ -19,6 +20,7 @@ from piko.core.types import JobStatus
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.beginning import seen
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.plan import Plan, Verdict, assess
 from piko.store.configs import ConfigStore
@@ -67,6 +69,8 @@ class Reconciler:
         self._mark: Mark | None = None
         self._config_mark: Mark | None = None
         self._passes = 0
+        self._looked_at: datetime | None = None
+        """When the last pass began."""
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
@@ -92,6 +96,7 @@ class Reconciler:
 
     async def compare(self) -> None:
         """One pass."""
+        began = self._clock.now()
         await self._compare_configs()
         self._plan.answered_at = self._clock.monotonic()
         known = self._plan.verdicts
@@ -118,7 +123,8 @@ class Reconciler:
                     before is None or before.message != verdict.message
                 ):
                     log.warning("row_invalid", job_id=row.job_id, error=verdict.message)
-                known[row.job_id] = verdict
+                known[row.job_id] = seen(verdict, before, now=self._clock.now(), looked_at=self._looked_at)
+        self._looked_at = began
         for job_id in gone:
             del known[job_id]
             self._metrics.forget_job(job_id)

@@ -4,7 +4,7 @@ Nothing in here awaits: a term is the functional core of the dispatcher. It is a
 what was claimed, started and recorded, and answers with batches to write and runs to start.
 
 **Stateless jobs** have a cursor: instants up to it are dealt with. A schedule that is new, changed, repaired
-or enabled again begins at that edit, so nothing is fired for instants before it.
+or enabled again begins when that was first seen, so nothing is fired for instants before it.
 
 **Stateful jobs** have a watermark, and their cursor only says which instant woke them last. At an instant the
 missing windows run one after the other, each as soon as the one before has succeeded. A window that failed is
@@ -25,6 +25,7 @@ from piko.core.types import DataInterval, JobStatus, OverlapPolicy, RunState, Tr
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
 from piko.scheduler.adoption import Adopted
+from piko.scheduler.beginning import Beginning, beginning
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.due import decide
@@ -86,6 +87,8 @@ class Term:
         self._elsewhere: set[str] = set()
         self._without_config: set[str] = set()
         self._backlogs = Backlogs()
+        self._unseen: dict[str, Beginning] = {}
+        """Jobs with instants that came due before their row was seen, until that is recorded."""
 
     # ---- rows -------------------------------------------------------------------------------------
 
@@ -149,6 +152,7 @@ class Term:
         self._unwritten.discard(job_id)
         self._without_config.discard(job_id)
         self._backlogs.forget(job_id)
+        self._unseen.pop(job_id, None)
         self.refusals.forget(job_id)
         self.timetable.put(job_id, None)
         self.telling.forget(job_id)
@@ -172,7 +176,8 @@ class Term:
             row_created_at=row.created_at,
             row_gone_at=None,
         )
-        if foreign or state.observed_version != row.version:
+        moved = state.observed_version != row.version and not state.is_of_another_row(row.created_at)
+        if foreign or moved:
             new = answered(new)
         if job is None or verdict.status is not JobStatus.SCHEDULED:
             self._without_config.discard(row.job_id)
@@ -181,17 +186,28 @@ class Term:
             # Code that comes back goes on where it was; an enabled or repaired row begins anew.
             keeps_cursor = verdict.status is JobStatus.UNREGISTERED and row.enabled
             return new if keeps_cursor else replace(new, schedule_hash=None)
-        if state.schedule_hash != job.schedule.fingerprint or state.cursor_at is None:
-            edited = min(row.updated_at, now)
-            begin = edited if state.cursor_at is None else max(edited, state.cursor_at)
-            new = replace(new, schedule_hash=job.schedule.fingerprint, cursor_at=begin)
-            self._blocked_until.pop(row.job_id, None)
-        elif first_seen:
-            self._block_as_left(job, state, now)
+        new = self._go_on(job, verdict, new, now, first_seen=first_seen)
         if foreign and job.definition.stateful:
             self._blocked_until.pop(row.job_id, None)
             new = replace(new, cursor_at=row.last_data_time or new.cursor_at)
-        return self._reschedule(job, new, now)
+        new = self._reschedule(job, new, now)
+        if row.job_id in self._unseen:
+            self.timetable.put(row.job_id, now)  # to record what is not fired
+        return new
+
+    def _go_on(
+        self, job: PlannedJob, verdict: Verdict, state: JobState, now: datetime, *, first_seen: bool
+    ) -> JobState:
+        """`state` with the cursor of the schedule: the one it had, or a new one."""
+        if state.schedule_hash == job.schedule.fingerprint and state.cursor_at is not None:
+            if first_seen:
+                self._block_as_left(job, state, now)
+            return state
+        self._blocked_until.pop(job.job_id, None)
+        begin = beginning(job, verdict, cursor=state.cursor_at, now=now)
+        if begin.unseen is not None:
+            self._unseen[job.job_id] = begin
+        return replace(state, schedule_hash=job.schedule.fingerprint, cursor_at=begin.cursor)
 
     def _block_as_left(self, job: PlannedJob, state: JobState, now: datetime) -> None:
         """A window that failed under an earlier leader waits for the instant after that, too."""
@@ -309,6 +325,11 @@ class Term:
     ) -> None:
         assert state.cursor_at is not None
         due = decide(job, cursor=state.cursor_at, now=now)
+        if (begin := self._unseen.get(job.job_id)) is not None:
+            draft.pass_over(job, begin.state, begin.unseen, "unseen")
+            draft.states[job.job_id] = self._reschedule(job, state, now)
+            if job.schedule.fires_once and due.through is None:
+                draft.completed.add(job.job_id)
         if due.through is None:
             self._reschedule(job, state, now)
             return
@@ -357,6 +378,8 @@ class Term:
     def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
         self.states.update(draft.states)
+        for job_id in draft.states if self._unseen else ():
+            self._unseen.pop(job_id, None)
         refused = {run.job_id for run in draft.runs if run.window is not None and run.run_id not in won}
         for item, reason in draft.passed_over:
             if item.job_id not in refused:

@@ -1,0 +1,59 @@
+"""A row whose COMMIT comes late fires nothing from before it, whoever leads by then."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replicas, schedule, until_runs
+from tests.store.sessions import open_session
+
+INSERT = (
+    "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, coalesce) "
+    "VALUES ('quick', 'interval', '{\"seconds\": 1}', 0)"
+)
+ENABLE = "UPDATE scheduled_job SET enabled = 1 WHERE job_id = 'quick'"
+
+
+@pytest.mark.parametrize("statement", [INSERT, ENABLE], ids=["insert", "enable"])
+@pytest.mark.parametrize("other_leader", [False, True], ids=["same leader", "other leader"])
+async def test_a_row_committed_late_fires_nothing_from_before_its_commit(
+    statement: str, other_leader: bool, replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    if statement is ENABLE:
+        await schedule(database, "quick", enabled=0, coalesce=0)
+    leader = replicas.start(database.dsn, name="first")
+    await leader.until_ready()
+    async with open_session(database.dsn) as session:
+        await session.execute("BEGIN")
+        await session.execute(statement)
+        wrote = await now_at(database)
+        if other_leader:
+            leader.process.kill()
+        await until_past(database, wrote + timedelta(seconds=7))
+        await session.execute("COMMIT")
+        committed = await now_at(database)
+    if other_leader:
+        leader = replicas.start(database.dsn, name="second")
+        await leader.until_ready()
+
+    await until_runs(database, "quick", 3)
+    ((first,),) = await database.execute("SELECT MIN(scheduled_time) FROM job_run WHERE state = 'SUCCESS'")
+    assert first >= committed.replace(microsecond=0), "the clock of the test is read after the COMMIT"
+
+
+async def now_at(database: TestDatabase) -> datetime:
+    ((now,),) = await database.execute("SELECT UTC_TIMESTAMP(6)")
+    assert isinstance(now, datetime)
+    return now
+
+
+async def until_past(database: TestDatabase, moment: datetime) -> None:
+    async def past() -> bool:
+        return await now_at(database) >= moment
+
+    await wait_until_async(past, timeout=30, what=f"{moment}")

@@ -1,0 +1,120 @@
+"""A schedule begins when it was first seen as it is, and what was due before that is recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piko.core.types import JobStatus, RunState
+from piko.scheduler.beginning import beginning, seen
+from tests.scheduler.leader import Leader
+from tests.scheduler.making import NOON, at, definition, planned, row, seconds, verdict
+
+offsets = st.none() | st.integers(-400, 400).map(seconds)
+
+
+@given(edited=st.integers(-400, 400), committed=st.integers(0, 300), looked=offsets, cursor=offsets)
+@settings(deadline=None)
+def test_nothing_from_before_the_commit_is_fired_and_nothing_after_the_edit_is_dropped(
+    edited: int, committed: int, looked: timedelta | None, cursor: timedelta | None
+) -> None:
+    commit = NOON + seconds(committed)
+    first_seen = commit + seconds(0.7)
+    looked_at = None if looked is None else min(NOON + looked, commit)
+    made = replace(
+        verdict(row(updated_at=NOON + seconds(edited)), definition()), seen_at=first_seen, unseen_at=looked_at
+    )
+    before = None if cursor is None else NOON + cursor
+    job = planned()
+    begin = beginning(job, made, cursor=before, now=first_seen + seconds(90))
+
+    assert begin.cursor >= commit
+    known = [moment for moment in (NOON + seconds(edited), looked_at, before) if moment is not None]
+    expected = list(job.schedule.between(max(known), begin.cursor)) if max(known) < begin.cursor else []
+    found = (
+        []
+        if begin.unseen is None
+        else list(job.schedule.between(begin.unseen.first - timedelta(microseconds=1), begin.unseen.through))
+    )
+    assert found == expected
+    assert begin.unseen is None or begin.unseen.count == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        (row(), True),
+        (row(priority=5), True),
+        (row(enabled=False), False),
+        (row(expression={"seconds": 7}), False),
+        (row(expression={"seconds": 1}, overlap_policy="never"), False),
+        (None, False),
+    ],
+)
+def test_only_a_change_of_what_is_fired_makes_a_schedule_new(before: object, kept: bool) -> None:
+    earlier = None if before is None else replace(verdict(before, definition()), seen_at=at("11:00:00"))  # type: ignore[arg-type]
+    now = seen(verdict(row(version=2), definition()), earlier, now=NOON, looked_at=at("11:59:59"))
+
+    assert now.seen_at == (at("11:00:00") if kept else NOON)
+
+
+def late(
+    leader: Leader, *, edited: datetime, looked: datetime | None, now: datetime, **columns: object
+) -> None:
+    """A row that is seen at `now`, whose statement ran at `edited`."""
+    leader.plan.verdicts["job"] = replace(
+        verdict(row(updated_at=edited, **columns), definition()), seen_at=now, unseen_at=looked
+    )
+    leader.adopt({"job"}, now)
+
+
+def test_a_row_committed_late_fires_what_comes_after_it_was_seen() -> None:
+    leader = Leader()
+    late(leader, edited=NOON, looked=at("12:00:44"), now=at("12:00:45"))
+    assert leader.tick(at("12:00:45")) == []
+    (run,) = leader.tick(at("12:00:50"))
+
+    assert run.scheduled_time == at("12:00:50")
+    assert [draft.passed_over for draft in leader.drafts] == [[], []], "it was not there to be missed"
+
+
+@pytest.mark.parametrize(("edited", "state"), [("12:00:39", RunState.SKIPPED), ("12:00:05", RunState.MISSED)])
+def test_what_was_due_before_anybody_looked_is_recorded(edited: str, state: RunState) -> None:
+    leader = Leader()
+    late(leader, edited=at(edited), looked=None, now=at("12:00:41"))
+    assert leader.tick(at("12:00:41")) == []
+
+    ((item, reason),) = leader.draft.passed_over
+    assert (item.state, item.through, reason) == (state, at("12:00:40"), "unseen")
+    assert leader.state().cursor_at == at("12:00:41")
+    leader.tick(at("12:00:42"))
+    assert leader.draft.passed_over == [], "once"
+
+
+def test_a_date_that_passed_before_anybody_looked_is_missed_and_completed() -> None:
+    leader = Leader()
+    date = {"run_date": "2026-03-02T12:00:30Z"}
+    late(leader, edited=NOON, looked=None, now=at("12:05:00"), expression=date)
+    assert leader.tick(at("12:05:00")) == []
+
+    ((item, _),) = leader.draft.passed_over
+    assert (item.state, item.first, item.count) == (RunState.MISSED, at("12:00:30"), 1)
+    assert leader.draft.completed == {"job"}
+    assert leader.state().status == JobStatus.COMPLETED
+
+
+def test_a_new_leader_begins_where_it_saw_the_row_as_a_standby() -> None:
+    leader = Leader()
+    leader.plan.verdicts["job"] = replace(
+        verdict(row(updated_at=NOON), definition()), seen_at=at("12:00:25"), unseen_at=at("12:00:24")
+    )
+    leader.adopt({"job"}, at("12:01:00"))
+    (run,) = leader.tick(at("12:01:00"))
+
+    assert run.scheduled_time == at("12:01:00")
+    ((item, _),) = leader.draft.passed_over
+    assert (item.state, item.first, item.through) == (RunState.SKIPPED, at("12:00:30"), at("12:00:50"))
