@@ -86,7 +86,7 @@ async def test_a_config_edit_reaches_the_next_run_and_the_run_names_its_revision
         )
 
     rows = await wait_until_async(refused, timeout=5, what="the revision that is refused")
-    assert "name: Input should be a valid string" in rows[0][0]
+    assert "name = 7: Input should be a valid string" in rows[0][0]
     await database.execute("UPDATE job_config SET config_json = '{\"name\": \"Eve\"}' WHERE job_id = 'quick'")
     replica.process.wait_for_line("quick 1 Eve ")
 
