@@ -83,19 +83,24 @@ class Cluster:
                     break
         return found
 
-    async def exists(self, kind: str, *, namespace: str, name: str, uid: str) -> bool:
-        """Whether this very object (not a later one of its name) exists."""
+    async def uid(self) -> str:
+        """What tells this cluster from any other: the uid of its namespace `kube-system`."""
+        body = await self._call("GET", api_path("api", "v1", "namespaces", "kube-system"))
+        return str(body["metadata"]["uid"])
+
+    async def exists(self, kind: str, *, namespace: str, name: str) -> bool:
+        """Whether there is an object of that name."""
         try:
             path = _path(kind, namespace=namespace, name=name)
         except ValueError:
             return False  # nothing can have that name
         try:
-            body = await self._call("GET", path)
+            await self._call("GET", path)
         except ClusterError as error:
             if error.status == 404:
                 return False
             raise
-        return bool(body["metadata"]["uid"] == uid)
+        return True
 
     async def hold(self, seen: Seen) -> Seen:
         """Put our finalizer on the object."""

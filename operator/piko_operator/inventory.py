@@ -7,6 +7,7 @@ listing began; so a delete that the watch has missed is noticed with the next li
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -76,6 +77,8 @@ class Inventory:
         self._order = 0
         self._wake = asyncio.Event()
         self._listed: set[str] = set()
+        self._names: Counter[tuple[str, str, str]] = Counter()
+        self._vacated: dict[tuple[str, str], str] = {}
 
     @property
     def is_complete(self) -> bool:
@@ -90,6 +93,29 @@ class Inventory:
     def __contains__(self, uid: str) -> bool:
         return uid in self._seen
 
+    def has(self, kind: str, *, namespace: str, name: str) -> bool:
+        """Whether there is a resource of that name, whatever its uid."""
+        return (kind, namespace, name) in self._names
+
+    def heirs(self, kind: str, job_id: str) -> list[Seen]:
+        """The resources that want the row of the job, and stay."""
+        return [seen for seen in self.all(kind) if seen.job_id == job_id and not seen.deleting]
+
+    def vacate(self, kind: str, job_id: str, owner: str) -> None:
+        """The row of the job belongs to `owner`, which is gone: whoever wants it may have it."""
+        self._vacated[kind, job_id] = owner
+        self.mark(*(seen.uid for seen in self.heirs(kind, job_id)))
+
+    def vacated(self, kind: str, job_id: str) -> str | None:
+        """The owner of the job's row that is known to be gone, if there is one."""
+        owner = self._vacated.get((kind, job_id))
+        if owner is not None:
+            _, namespace, name, *_ = owner.split("/")
+            if self.has(kind, namespace=namespace, name=name):
+                del self._vacated[kind, job_id]
+                return None
+        return owner
+
     def all(self, kind: str) -> list[Seen]:
         return [seen for seen in self._seen.values() if seen.kind == kind]
 
@@ -102,6 +128,8 @@ class Inventory:
         if known is not None and _is_older(seen, known):
             return
         self._order += 1
+        if known is None:
+            self._names[_name(seen)] += 1
         self._seen[seen.uid] = replace(seen, order=self._order)
         if (
             known is None
@@ -116,6 +144,7 @@ class Inventory:
         gone = self._seen.pop(uid, None)
         if gone is not None:
             self._order += 1
+            self._names -= Counter([_name(gone)])
             self.mark(*(seen.uid for seen in self.all(gone.kind) if seen.job_id == gone.job_id))
 
     def listed(self, kind: str, found: Iterable[Seen], *, since: int) -> None:
@@ -146,6 +175,10 @@ class Inventory:
         uids, self._dirty = self._dirty, set()
         self._wake.clear()
         return [self._seen[uid] for uid in uids if uid in self._seen]
+
+
+def _name(seen: Seen) -> tuple[str, str, str]:
+    return seen.kind, seen.namespace, seen.name
 
 
 def _is_older(seen: Seen, known: Seen) -> bool:

@@ -33,6 +33,12 @@ class OperatorMetrics:
             ["table"],
             registry=registry,
         )
+        self.orphans = Gauge(
+            "piko_operator_orphans",
+            "Rows whose resource is gone without a word: disabled, or held because they are too many.",
+            ["state"],
+            registry=registry,
+        )
         self.last_event = Gauge(
             "piko_operator_watch_last_event_timestamp_seconds",
             "When the watch last delivered an event.",

@@ -17,9 +17,10 @@ from typing import Any
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
-from piko.store.managed import Change, Held, ManagedTable, Outcome, R, Refusal
+from piko.store.managed import Change, Held, ManagedTable, Outcome, R, Refusal, Verb
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.events import Events
+from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
@@ -50,6 +51,7 @@ class Mirror:
         tables: Mapping[str, ManagedTable[Any]],
         cluster_name: str,
         events: Events,
+        identity: Identity,
         news: asyncio.Event,
         records: Records,
     ) -> None:
@@ -60,6 +62,7 @@ class Mirror:
         self._tables = tables
         self._cluster_name = cluster_name
         self._events = events
+        self._identity = identity
         self._news = news
         self._records = records
         self._planner = Planner(cluster=cluster, inventory=inventory, owner=self.owner, records=records)
@@ -92,28 +95,37 @@ class Mirror:
         """One round over `marked`."""
         started = self._clock.monotonic()
         for kind, table in self._tables.items():
-            chosen = sorted((seen for seen in marked if seen.kind == kind), key=_age)
+            chosen = {seen.uid: seen for seen in marked if seen.kind == kind}
+            for leaving in [seen for seen in chosen.values() if seen.deleting]:
+                chosen |= {seen.uid: seen for seen in self._inventory.heirs(kind, leaving.job_id)}
             if chosen:
-                await self._reconcile_kind(chosen, table)
+                await self._reconcile_kind(sorted(chosen.values(), key=_age), table)
         self._forget_the_gone()
         self._metrics.latency.observe(self._clock.monotonic() - started)
 
     async def _reconcile_kind(self, chosen: Sequence[Seen], table: ManagedTable[R]) -> None:
-        plans = await self._planner.plans(chosen)
+        plans: Sequence[Plan[Any]] = ()
         try:
+            await self._identity.confirm()
+            plans = await self._planner.plans(chosen)
             await self._settle(plans, table)
+        except IdentityError as error:
+            self._put_off(chosen, error.reason, str(error))
         except DatabaseUnavailableError as error:
             if not self._database_away:
                 log.warning("database_unavailable", error=str(error))
             self._database_away = True
-            for plan in plans:
-                message = f"{error}; it is tried again until it works"
-                self._records.fail(plan.seen, "DatabaseUnavailable", message)
-                self._records.try_again(plan.seen)
+            affected = [plan.seen for plan in plans] or chosen
+            self._put_off(affected, "DatabaseUnavailable", f"{error}; it is tried again until it works")
         else:
             if self._database_away and plans:
                 log.info("database_available_again")
                 self._database_away = False
+
+    def _put_off(self, affected: Sequence[Seen], reason: str, message: str) -> None:
+        for seen in affected:
+            self._records.fail(seen, reason, message)
+            self._records.try_again(seen)
 
     async def _settle(self, plans: Sequence[Plan[R]], table: ManagedTable[R]) -> None:
         """Write `plans`; what fails together is tried in halves. Raises `DatabaseUnavailableError`."""
@@ -135,9 +147,13 @@ class Mirror:
     ) -> None:
         verdicts: list[tuple[Plan[R], Verdict[R] | None]] = []
         changes: dict[str, Change[R]] = {}
+        vacated = _vacated(plans, held)
         for plan in plans:
             job_id = plan.seen.job_id
-            verdict = self._decide(plan, held.get(job_id), table.name)
+            verdict = self._decide(plan, held.get(job_id), table.name, vacated.get(job_id))
+            if verdict is None and vacated.get(job_id) == plan.owner:
+                verdicts.append((plan, None))  # what is written for the heir is its release
+                continue
             change = verdict.change if verdict is not None else _release(plan, held.get(job_id))
             if change is not None and job_id in changes:
                 # The row is being written for another resource in this very round.
@@ -150,15 +166,28 @@ class Mirror:
         for job_id, result in results.items():
             if result is Outcome.DONE:
                 self._metrics.rows.labels(table=table.name, verb=changes[job_id].verb.value).inc()
+        # An heir that the database refuses is no trouble of who leaves: that one's row goes by its policy.
+        alone = [
+            change
+            for plan in plans
+            if isinstance(results.get(plan.seen.job_id), Refusal)
+            and vacated.get(plan.seen.job_id) == plan.owner
+            and (change := _release(plan, held.get(plan.seen.job_id))) is not None
+        ]
+        released_alone = await table.apply(alone)
         released = []
         for plan, verdict in verdicts:
             mine = verdict.change if verdict is not None else _release(plan, held.get(plan.seen.job_id))
             result = results[plan.seen.job_id] if mine is not None else Outcome.DONE
+            if verdict is None:
+                result = released_alone.get(plan.seen.job_id, result)
             if self._conclude(plan, verdict, result, table):
                 released.append(plan.seen)
         await asyncio.gather(*map(self._let_go, released))
 
-    def _decide(self, plan: Plan[R], held: Held[R] | None, table: str) -> Verdict[R] | None:
+    def _decide(
+        self, plan: Plan[R], held: Held[R] | None, table: str, vacated: str | None
+    ) -> Verdict[R] | None:
         if plan.wanted is None:
             return None
         return decide(
@@ -168,6 +197,7 @@ class Mirror:
             adoption_policy=plan.adoption_policy,
             drift_policy=plan.drift_policy,
             settled=self._is_settled(plan.seen),
+            vacated=vacated or self._inventory.vacated(plan.seen.kind, plan.seen.job_id),
         )
 
     def _conclude(
@@ -245,6 +275,20 @@ def _release(plan: Plan[R], held: Held[R] | None) -> Change[R] | None:
         return None
     policy = str(plan.seen.spec.get("deletionPolicy", "Delete"))
     return release(owner=plan.owner, job_id=plan.seen.job_id, held=held, deletion_policy=policy)
+
+
+def _vacated(plans: Sequence[Plan[R]], held: Mapping[str, Held[R]]) -> dict[str, str]:
+    """By job the owner that leaves a row in this round which another resource of the round waits for.
+
+    What is to be forgotten is not handed over.
+    """
+    waited_for = {plan.seen.job_id for plan in plans if plan.wanted is not None}
+    found = {}
+    for plan in plans:
+        change = _release(plan, held.get(plan.seen.job_id))
+        if change is not None and change.verb is not Verb.FORGET and change.job_id in waited_for:
+            found[change.job_id] = plan.owner
+    return found
 
 
 def _age(seen: Seen) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from piko.core.types import FAILED_STATES
 from piko_operator.ownership import Notice
 
-_SILENT = frozenset({"DatabaseUnavailable", "NotSynced"})
+_SILENT = frozenset({"ClusterNameTaken", "ClusterUnidentified", "DatabaseUnavailable", "NotSynced"})
 """Reasons that are those of everyone, and not of one resource."""
 _RETOLD = frozenset({"InvalidSpec", "Invalid", "BeyondBound"})
 """Reasons whose event comes again when the message is another one."""

@@ -4,11 +4,16 @@
 |---|---|
 | is not there | created and owned |
 | belongs to SQL | `Refuse`: nothing is written · `Adopt`: taken over, the old values in an event |
-| belongs to another resource | nothing is written; the first keeps it |
+| belongs to another resource | nothing is written; the first keeps it, and when that goes it is handed over |
 | is ours, and the resource has changed | written |
 | is ours, the resource has not changed, the row has | `Enforce`: put back, with an event · `Observe`: left |
 
-"The resource has not changed" means that this generation of it was written before.
+Cluster, namespace and name are the owner; the uid that follows them is for people. A resource that comes back
+under another uid (from a backup, in a rebuilt cluster) is the same one. "The resource has not changed" means
+that this generation of it was written before.
+
+Events and conditions are read by others than may read configs: they name the columns of configs that differ,
+never their values.
 """
 
 from __future__ import annotations
@@ -20,6 +25,8 @@ from piko.store.managed import Change, Held, R, Verb
 
 _RELEASE = {"Forget": Verb.FORGET, "Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
 _CONFIDENTIAL = "secret_json"
+_UNTOLD = ("config_json", _CONFIDENTIAL)
+"""Columns whose values nobody is told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +71,25 @@ UNKNOWN_DRIFT = Condition(
 )
 
 
+def is_same_owner(owner: str | None, other: str | None) -> bool:
+    """Whether both are the same resource; NULL, which is SQL, is none."""
+    return owner is not None and other is not None and owner.rpartition("/")[0] == other.rpartition("/")[0]
+
+
 def decide(
-    *, wanted: R, held: Held[R] | None, table: str, adoption_policy: str, drift_policy: str, settled: bool
+    *,
+    wanted: R,
+    held: Held[R] | None,
+    table: str,
+    adoption_policy: str,
+    drift_policy: str,
+    settled: bool,
+    vacated: str | None = None,
 ) -> Verdict[R]:
-    """The verdict on one resource; `settled` says that its present generation was written before."""
+    """The verdict on one resource.
+
+    `settled`: its present generation was written before. `vacated`: an owner that is gone.
+    """
     where = f"the row of job {wanted.job_id!r} in {table}"
     in_step = synced("True", "Synced", f"{where} says what the resource says")
     if held is None:
@@ -88,7 +110,15 @@ def decide(
             "set spec.adoptionPolicy to Adopt to take it over, or delete the row"
         )
         return Verdict(synced=synced("False", "RowNotManaged", message), drifted=UNKNOWN_DRIFT)
-    if owner != wanted.managed_by:
+    if not is_same_owner(owner, wanted.managed_by):
+        if is_same_owner(owner, vacated):
+            message = f"{where} belonged to {owner}, which is gone, and was handed over as it was"
+            return Verdict(
+                synced=in_step,
+                drifted=IN_STEP,
+                change=replace,
+                notice=Notice(type="Normal", reason="HandedOver", message=message),
+            )
         message = (
             f"{where} belongs to {owner}, nothing was written; "
             "delete one of the two resources, or give one another jobId"
@@ -98,20 +128,21 @@ def decide(
     if not changes:
         return Verdict(synced=in_step, drifted=IN_STEP)
     # A Secret may change while the resource does not; that is no drift, and its content is shown nowhere.
-    edited = [item for item in changes if item[0] != _CONFIDENTIAL]
-    if not settled or not edited:
+    edited = [item for item in changes if item[0] not in (_CONFIDENTIAL, "managed_by")]
+    came_back = owner != wanted.managed_by
+    if not settled or came_back or not edited:
         return Verdict(synced=in_step, drifted=IN_STEP, change=replace)
     if drift_policy == "Enforce":
-        told = ", ".join(f"{name} from {old!r} back to {new!r}" for name, old, new in edited)
+        told = ", ".join(_put_back(*item) for item in edited)
         notice = Notice(type="Warning", reason="DriftCorrected", message=f"{where} was edited; put {told}")
         return Verdict(synced=in_step, drifted=IN_STEP, change=replace, notice=notice, corrects_drift=True)
-    told = ", ".join(f"{name} is {old!r} instead of {new!r}" for name, old, new in edited)
+    told = ", ".join(_is_instead(*item) for item in edited)
     return _observed(f"{where} was edited: {told}; it stays so until the resource changes")
 
 
 def release(*, owner: str, job_id: str, held: Held[R] | None, deletion_policy: str) -> Change[R] | None:
     """What to do with the row of a deleted resource: nothing, unless the row is its own."""
-    if held is None or held.row.managed_by != owner:
+    if held is None or not is_same_owner(held.row.managed_by, owner):
         return None
     verb = _RELEASE.get(deletion_policy, Verb.DELETE)
     return Change(verb=verb, job_id=job_id, seen=held)
@@ -142,10 +173,18 @@ def _observed(message: str) -> Verdict[R]:
     )
 
 
+def _put_back(name: str, old: object, new: object) -> str:
+    return f"{name} back" if name in _UNTOLD else f"{name} from {old!r} back to {new!r}"
+
+
+def _is_instead(name: str, old: object, new: object) -> str:
+    return f"{name} is another" if name in _UNTOLD else f"{name} is {old!r} instead of {new!r}"
+
+
 def _describe(row: R) -> str:
-    values = (
-        (item.name, getattr(row, item.name))
-        for item in fields(row)
-        if item.name not in ("job_id", _CONFIDENTIAL)
+    values = ((item.name, getattr(row, item.name)) for item in fields(row) if item.name != "job_id")
+    return ", ".join(
+        f"{name} (not shown)" if name in _UNTOLD else f"{name}={value!r}"
+        for name, value in values
+        if value is not None
     )
-    return ", ".join(f"{name}={value!r}" for name, value in values if value is not None)

@@ -13,13 +13,17 @@ from piko.serving.listening import listen
 from piko.serving.probes import Probes
 from piko.serving.server import HttpServer
 from piko.signals import StopSignals
+from piko.store.clusters import Clusters
 from piko.store.engine import Database, open_database
 from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
+from piko.store.orphans import OrphanStore
 from piko_operator.cluster import Cluster, connect
 from piko_operator.events import Events
+from piko_operator.identity import Identity
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
+from piko_operator.orphans import Orphans
 from piko_operator.probes import Pulse, operator_probes
 from piko_operator.records import Records
 from piko_operator.settings import PREFIX, OperatorSettings
@@ -66,6 +70,7 @@ class Operator:
         }
         events = Events(cluster=cluster, clock=self._clock)
         records = Records(clock=self._clock, inventory=inventory)
+        identity = Identity(cluster=cluster, clusters=Clusters(database=database), name=settings.cluster)
         mirror = Mirror(
             cluster=cluster,
             clock=self._clock,
@@ -74,15 +79,28 @@ class Operator:
             tables=tables,
             cluster_name=settings.cluster,
             events=events,
+            identity=identity,
             news=news,
             records=records,
         )
-        sweep = Sweep(
+        orphans = Orphans(
+            clock=self._clock,
             cluster=cluster,
             inventory=inventory,
+            metrics=self._metrics,
             tables=tables,
+            store=OrphanStore(database=database),
             cluster_name=settings.cluster,
             namespaces=settings.namespaces,
+            limit=settings.orphan_limit,
+            grace_s=settings.orphan_grace_s,
+        )
+        sweep = Sweep(
+            cluster=cluster,
+            identity=identity,
+            inventory=inventory,
+            kinds=list(tables),
+            orphans=orphans,
             interval_s=settings.sweep_interval_s,
         )
         status = StatusWriter(
@@ -112,6 +130,8 @@ class Operator:
                 reasons.append(sweep.cluster_error)
             elif not sweep.listed.is_set():
                 reasons.append("the resources have not been listed yet")
+            if identity.trouble is not None:
+                reasons.append(identity.trouble)
             if status.database_error is not None:
                 reasons.append(status.database_error)
             return reasons

@@ -34,6 +34,15 @@ class OperatorSettings(BaseModel):
     sweep_interval_s: float = Field(
         30.0, gt=0, le=3600, description="how often all resources and rows are compared"
     )
+    orphan_limit: int | None = Field(
+        None,
+        ge=0,
+        description="rows of vanished resources that one sweep may disable or remove; "
+        "unset: 10, or 5 % of this cluster's rows where that is more",
+    )
+    orphan_grace_s: float = Field(
+        86_400.0, ge=0, le=31_536_000, description="how long after its resource vanished a row is removed"
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )

@@ -36,7 +36,7 @@ from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.news import news_of
-from piko_operator.ownership import Condition
+from piko_operator.ownership import Condition, is_same_owner
 from piko_operator.patience import Patience
 from piko_operator.records import Record, Records
 from piko_operator.shapes import duration_text, instant_text
@@ -147,7 +147,7 @@ class StatusWriter:
 
     def _own(self, seen: Seen, job: JobSummary | None) -> JobSummary | None:
         """`job`, where its row is that of this resource."""
-        return job if job is not None and job.managed_by == self._owner(seen) else None
+        return job if job is not None and is_same_owner(job.managed_by, self._owner(seen)) else None
 
     def _schedule_status(
         self, seen: Seen, record: Record, *, job: JobSummary | None, now: datetime
@@ -178,7 +178,7 @@ class StatusWriter:
         revisions: Sequence[RevisionSummary],
         now: datetime,
     ) -> dict[str, Any]:
-        own = row if row is not None and row.managed_by == self._owner(seen) else None
+        own = row if row is not None and is_same_owner(row.managed_by, self._owner(seen)) else None
         current = [item for item in revisions if own is not None and item.row_version == own.version]
         valid, effective = revision_conditions(record.synced, own, revisions, now)
         is_ready = config_ready(record.synced, valid, effective)

@@ -17,8 +17,10 @@ Right = tuple[str, str, str]
 """API group, resource, verb."""
 
 RESOURCES = ("pikoschedules", "pikojobconfigs")
+IDENTITY: Right = ("", "namespaces ['kube-system']", "get")
 EXPECTED: frozenset[Right] = frozenset(
     {
+        IDENTITY,
         *(("piko.dev", name, verb) for name in RESOURCES for verb in ("get", "list", "watch", "patch")),
         *(("piko.dev", f"{name}/status", "patch") for name in RESOURCES),
         ("", "events", "create"),
@@ -63,12 +65,17 @@ class Installed:
         )
         rules: list[dict[str, Any]] = json.loads(answer.stdout)["status"]["resourceRules"]
         return {
-            (group, resource, verb)
+            (group, f"{resource}{_only(rule)}", verb)
             for rule in rules
             for group in rule["apiGroups"]
             for resource in rule["resources"]
             for verb in rule["verbs"]
         }
+
+
+def _only(rule: dict[str, Any]) -> str:
+    names = rule.get("resourceNames", [])
+    return f" {names}" if names else ""
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
 @pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
 def test_the_operator_of_a_namespace_may_do_nothing_elsewhere(installed: Installed, namespace: str) -> None:
     assert installed.rights(namespace) == EXPECTED
-    assert installed.rights("default") == set()
+    assert installed.rights("default") == {IDENTITY}
 
 
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])

@@ -88,13 +88,31 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
         ("without migration", "Job"),
         ("existing secret", "Secret"),
         ("existing secret", "ServiceMonitor"),
-        ("namespaced operator", "ClusterRole"),
-        ("namespaced operator", "ClusterRoleBinding"),
         ("without operator", "ClusterRole"),
     ],
 )
 def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
     assert render(VARIANTS[variant]).all(absent) == []
+
+
+def test_of_all_the_cluster_a_namespaced_operator_may_see_one_namespace() -> None:
+    rendering = render(VARIANTS["namespaced operator"])
+    (rule,) = rendering.one("ClusterRole")["rules"]
+    assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (
+        ["namespaces"], ["kube-system"], ["get"],
+    )  # fmt: skip
+    assert (
+        rendering.one("ClusterRoleBinding")["roleRef"]["name"]
+        == rendering.one("ClusterRole")["metadata"]["name"]
+    )
+
+
+@pytest.mark.parametrize("limit", [None, 0, 25])
+def test_leave_for_rows_of_vanished_resources_is_a_value(limit: int | None) -> None:
+    rendering = render({**EXISTING_SECRET, "operator": {"orphanLimit": limit}})
+    (container,) = pod_of(rendering, "operator")["containers"]
+    given = {item["name"]: item.get("value") for item in container["env"]}
+    assert given.get("PIKO_OPERATOR_ORPHAN_LIMIT") == (None if limit is None else str(limit))
 
 
 def test_without_the_operator_nothing_of_it_is_left() -> None:

@@ -102,11 +102,34 @@ def grant(control_plane: ControlPlane, namespace: str, rules: list[dict[str, Any
         control_plane.kubectl("apply", "-f", "-", input=json.dumps(body))
 
 
+def let_identify(control_plane: ControlPlane, namespace: str, *, may: bool = True) -> None:
+    """Let the operator's account of the namespace see which cluster this is, or no longer."""
+    control_plane.service_account_kubeconfig(namespace, _ACCOUNT)
+    api, name = "rbac.authorization.k8s.io", "piko-test-identity"
+    rule = {
+        "apiGroups": [""],
+        "resources": ["namespaces"],
+        "resourceNames": ["kube-system"],
+        "verbs": ["get"],
+    }
+    role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}
+    binding = {
+        "apiVersion": f"{api}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": f"{name}-{namespace}"},
+        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": namespace}] if may else [],
+    }
+    for body in (role, binding):
+        control_plane.kubectl("apply", "-f", "-", input=json.dumps(body))
+
+
 @pytest.fixture
 def make_world(
     crds: ControlPlane, namespace: str, piko_process: PikoProcessFactory
 ) -> Callable[[TestDatabase], World]:
     grant(crds, namespace, RULES, name="piko-operator")
+    let_identify(crds, namespace)
     kubeconfig = crds.service_account_kubeconfig(namespace, _ACCOUNT)
 
     def make(database: TestDatabase) -> World:

@@ -206,17 +206,6 @@ async def test_deletion_disables_or_hands_back_as_the_policy_says(world: World) 
     assert [tuple(row) for row in rows] == [("disable", 0, None), ("retain", 1, None)]
 
 
-async def test_a_resource_deleted_behind_the_operators_back_loses_its_row(world: World) -> None:
-    running = world.start()
-    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
-    await world.until_condition("psch", "s", "Synced", reason="Synced")
-    running.kill()
-    world.kubectl("patch", "psch", "s", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-    world.kubectl("delete", "psch", "s", "--timeout=20s")
-    world.start()
-    await world.until_row("SELECT job_id FROM scheduled_job", [])
-
-
 async def test_a_secret_is_merged_into_its_own_column_and_shown_nowhere(world: World) -> None:
     running = world.start()
     reference = [{"secretKeyRef": {"name": "creds", "key": "json"}}]

@@ -10,6 +10,7 @@ from piko.store.managed import Held, ManagedConfig, Verb
 from piko_operator.ownership import Verdict, decide, release
 
 _MINE, _OTHER = "c/ns/name/1", "c/ns/other/2"
+_MINE_BEFORE = "c/ns/name/0"
 _WANTED = ManagedConfig(
     job_id="a",
     schema_version=1,
@@ -23,7 +24,12 @@ _EDITED = replace(_WANTED, schema_version=2)
 
 
 def _decide(
-    held: ManagedConfig | None, *, adoption: str = "Refuse", drift: str = "Enforce", settled: bool = False
+    held: ManagedConfig | None,
+    *,
+    adoption: str = "Refuse",
+    drift: str = "Enforce",
+    settled: bool = False,
+    vacated: str | None = None,
 ) -> Verdict[ManagedConfig]:
     row = None if held is None else Held(row=held, version=1)
     return decide(
@@ -33,6 +39,7 @@ def _decide(
         adoption_policy=adoption,
         drift_policy=drift,
         settled=settled,
+        vacated=vacated,
     )
 
 
@@ -58,6 +65,17 @@ def test_the_row_of_another_resource_is_never_written(adoption: str, drift: str,
         (_EDITED, {"settled": True}, Verb.REPLACE, "Synced", "DriftCorrected"),
         (_EDITED, {"settled": True, "drift": "Observe"}, None, "Drifted", None),
         (_EDITED, {"drift": "Observe"}, Verb.REPLACE, "Synced", None),
+        (replace(_WANTED, managed_by=_MINE_BEFORE), {"settled": True}, Verb.REPLACE, "Synced", None),
+        (replace(_EDITED, managed_by=_MINE_BEFORE), {"drift": "Observe"}, Verb.REPLACE, "Synced", None),
+        (
+            replace(_EDITED, managed_by=_MINE_BEFORE),
+            {"drift": "Observe", "settled": True},
+            Verb.REPLACE,
+            "Synced",
+            None,
+        ),
+        (replace(_EDITED, managed_by=_OTHER), {"vacated": _OTHER}, Verb.REPLACE, "Synced", "HandedOver"),
+        (replace(_EDITED, managed_by=_OTHER), {"vacated": "c/ns/third/3"}, None, "Conflict", None),
         (replace(_EDITED, managed_by=None), {}, None, "RowNotManaged", None),
         (replace(_EDITED, managed_by=None), {"adoption": "Adopt"}, Verb.REPLACE, "Synced", "Adopted"),
     ],
@@ -86,11 +104,31 @@ def test_a_changed_secret_is_written_without_a_word_of_it() -> None:
     assert "hunter2" not in adopted.notice.message
 
 
+@pytest.mark.parametrize("drift", ["Enforce", "Observe"])
+def test_what_a_config_holds_is_told_to_nobody(drift: str) -> None:
+    held = replace(_WANTED, config_json='{"dsn":"hunter2"}', schema_version=7)
+    verdict = _decide(held, settled=True, drift=drift)
+    adopted = _decide(replace(held, managed_by=None, secret_json='{"p":"hunter2"}'), adoption="Adopt")
+    notices = [item.message for item in (verdict.notice, adopted.notice) if item is not None]
+    said = [verdict.synced.message, verdict.drifted.message, *notices]
+    assert "hunter2" not in " ".join(said)
+    assert any("config_json" in text and "schema_version" in text for text in said)
+    assert adopted.notice is not None
+    assert "config_json (not shown), secret_json (not shown)" in adopted.notice.message
+
+
 @pytest.mark.parametrize(
-    ("policy", "verb"), [("Delete", Verb.DELETE), ("Disable", Verb.DISABLE), ("Retain", Verb.HAND_BACK)]
+    ("policy", "verb"),
+    [
+        ("Delete", Verb.DELETE),
+        ("Forget", Verb.FORGET),
+        ("Disable", Verb.DISABLE),
+        ("Retain", Verb.HAND_BACK),
+    ],
 )
-def test_deletion_does_what_its_policy_says_with_its_own_row(policy: str, verb: Verb) -> None:
-    held = Held(row=_WANTED, version=1)
+@pytest.mark.parametrize("owner", [_MINE, _MINE_BEFORE])
+def test_deletion_does_what_its_policy_says_with_its_own_row(policy: str, verb: Verb, owner: str) -> None:
+    held = Held(row=replace(_WANTED, managed_by=owner), version=1)
     change = release(owner=_MINE, job_id="a", held=held, deletion_policy=policy)
     assert change is not None
     assert change.verb is verb

@@ -90,6 +90,9 @@ class Verb(StrEnum):
     FORGET = "forget"
     """Delete it, with how far the job had come, or with what its config was before."""
     DISABLE = "disable"
+    """Switched off and handed back to SQL."""
+    SUSPEND = "suspend"
+    """Switched off; it stays its owner's."""
     HAND_BACK = "hand_back"
 
 
@@ -261,7 +264,8 @@ class ManagedTable(Generic[R]):
         if change.verb is Verb.REPLACE and change.row is not None:
             values = self._values(change.row)
         else:
-            values = {"managed_by": None} | ({"enabled": False} if change.verb is Verb.DISABLE else {})
+            owner = {} if change.verb is Verb.SUSPEND else {"managed_by": None}
+            values = owner | ({} if change.verb is Verb.HAND_BACK else {"enabled": False})
         values["version"] = self._table.c.version + 1
         return (await connection.execute(update(self._table).where(unchanged).values(values))).rowcount
 

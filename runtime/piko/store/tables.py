@@ -424,6 +424,29 @@ leader_lease = Table(
     **_ON_MYSQL,
 )
 
+# ---- what the operator remembers ---------------------------------------------------------------------
+
+operator_cluster = Table(
+    "operator_cluster",
+    metadata,
+    Column("cluster", String(63), primary_key=True, comment="first part of managed_by"),
+    Column(
+        "uid", KEY, nullable=False, comment="uid of the namespace kube-system of the cluster of that name"
+    ),
+    _created_at(),
+    **_ON_MYSQL,
+)
+
+orphaned_row = Table(
+    "orphaned_row",
+    metadata,
+    Column("table_name", KEY, primary_key=True, comment="scheduled_job or job_config"),
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column("managed_by", String(512), nullable=False, comment="the owner that is gone without a word"),
+    Column("found_at", INSTANT, nullable=False, comment="since when; the row goes a day later"),
+    **_ON_MYSQL,
+)
+
 # SQLite moves `updated_at` and completes instants by triggers, see `dialects`.
 triggers_on_sqlite(scheduled_job, instants=("start_at", "end_at", "last_data_time", "completed_at"))
 triggers_on_sqlite(job_config, instants=("effective_from",))

@@ -1,0 +1,187 @@
+"""Rows whose resource is gone without a word.
+
+A resource that is deleted says so: its finalizer stays until its row is dealt with. Where a resource is
+simply not there any more (the finalizer was taken off by hand, a restore is half done, the definitions were
+removed by force), the row's schedule is disabled, and the row removed after a day. How far the job had come
+is kept even then. A resource that waits for the same job is handed the row at once.
+
+More than a few at a time is no everyday event but an accident: then nothing is touched without leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from piko.clock import Clock
+from piko.observability.logs import get_logger
+from piko.store.managed import Change, ManagedTable, Outcome, Verb
+from piko.store.orphans import OrphanedRow, OrphanStore
+from piko_operator.cluster import Cluster
+from piko_operator.inventory import SCHEDULE, Inventory
+from piko_operator.metrics import OperatorMetrics
+from piko_operator.ownership import is_same_owner
+
+_AT_LEAST = 10
+_SHARE = 0.05
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orphan:
+    """A row and the resource that it names, which is not there."""
+
+    kind: str
+    table: str
+    job_id: str
+    owner: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.table, self.job_id
+
+
+def allowed(rows: int, limit: int | None) -> int:
+    """How many rows one look may disable or remove, of all the `rows` that the cluster owns."""
+    return max(_AT_LEAST, int(rows * _SHARE)) if limit is None else limit
+
+
+class Orphans:
+    """Finds them, and does with them what may be done."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        cluster: Cluster,
+        inventory: Inventory,
+        metrics: OperatorMetrics,
+        tables: Mapping[str, ManagedTable[Any]],
+        store: OrphanStore,
+        cluster_name: str,
+        namespaces: Sequence[str],
+        limit: int | None,
+        grace_s: float,
+    ) -> None:
+        self._clock = clock
+        self._cluster = cluster
+        self._inventory = inventory
+        self._metrics = metrics
+        self._tables = tables
+        self._store = store
+        self._cluster_name = cluster_name
+        self._namespaces = frozenset(namespaces)
+        self._limit = limit
+        self._grace = timedelta(seconds=grace_s)
+        self._told = 0
+
+    async def look(self) -> None:
+        """One look at all rows of this cluster, after a full listing.
+
+        Raises `ClusterError` and `DatabaseUnavailableError`.
+        """
+        candidates, rows = await self._candidates()
+        noted = await self._store.read(self._cluster_name)
+        heirs = [item for item in candidates if self._inventory.heirs(item.kind, item.job_id)]
+        for orphan in heirs:
+            if not await self._is_back(orphan):
+                self._inventory.vacate(orphan.kind, orphan.job_id, orphan.owner)
+        left = [item for item in candidates if item not in heirs]
+        fresh = [item for item in left if not _is_noted(item, noted)]
+        due = [item for item in left if _is_noted(item, noted) and self._is_due(noted[item.key])]
+        back = noted.keys() - {item.key for item in left}
+        if back:
+            await self._store.forget(back)
+        most = allowed(rows, self._limit)
+        held = len(fresh) + len(due) > most
+        self._tell(len(fresh) + len(due) if held else 0, most)
+        if not held:
+            for orphan in fresh:
+                await self._disable(orphan)
+            for orphan in due:
+                await self._remove(orphan)
+        self._metrics.orphans.labels(state="held").set(len(fresh) + len(due) if held else 0)
+        self._metrics.orphans.labels(state="disabled").set(len(left) - len(fresh))
+
+    async def _candidates(self) -> tuple[list[Orphan], int]:
+        """Rows whose resource the inventory does not have, and how many rows there are in all."""
+        found, rows = [], 0
+        for kind, table in self._tables.items():
+            owners = await table.owners(self._cluster_name)
+            rows += len(owners)
+            for job_id, owner in owners.items():
+                namespace, name = _place(owner)
+                served = not self._namespaces or namespace in self._namespaces
+                if served and not self._inventory.has(kind, namespace=namespace, name=name):
+                    found.append(Orphan(kind=kind, table=table.name, job_id=job_id, owner=owner))
+        return found, rows
+
+    async def _is_back(self, orphan: Orphan) -> bool:
+        # Another replica may have written the row of a resource that this one has not seen yet.
+        namespace, name = _place(orphan.owner)
+        return await self._cluster.exists(orphan.kind, namespace=namespace, name=name)
+
+    def _is_due(self, noted: OrphanedRow) -> bool:
+        return noted.found_at + self._grace <= self._clock.now()
+
+    async def _disable(self, orphan: Orphan) -> None:
+        if await self._is_back(orphan):
+            return
+        table, now = self._tables[orphan.kind], self._clock.now()
+        if orphan.kind == SCHEDULE and not await self._apply(table, orphan, Verb.SUSPEND):
+            return
+        await self._store.note(
+            OrphanedRow(table_name=orphan.table, job_id=orphan.job_id, managed_by=orphan.owner, found_at=now)
+        )
+        log.warning(
+            "orphan_disabled" if orphan.kind == SCHEDULE else "orphan_found",
+            table=orphan.table,
+            job_id=orphan.job_id,
+            owner=orphan.owner,
+            removed_at=(now + self._grace).isoformat(),
+            hint="its resource is gone without a word; apply it again and the row is its own as before",
+        )
+
+    async def _remove(self, orphan: Orphan) -> None:
+        if not await self._is_back(orphan) and await self._apply(
+            self._tables[orphan.kind], orphan, Verb.DELETE
+        ):
+            await self._store.forget([orphan.key])
+            log.warning("orphan_removed", table=orphan.table, job_id=orphan.job_id, owner=orphan.owner)
+
+    async def _apply(self, table: ManagedTable[Any], orphan: Orphan, verb: Verb) -> bool:
+        held = (await table.read([orphan.job_id])).get(orphan.job_id)
+        if held is None or not is_same_owner(held.row.managed_by, orphan.owner):
+            return False
+        result = (await table.apply([Change(verb=verb, job_id=orphan.job_id, seen=held)]))[orphan.job_id]
+        if result is not Outcome.DONE:
+            log.warning("orphan_left", table=orphan.table, job_id=orphan.job_id, outcome=str(result))
+        return result is Outcome.DONE
+
+    def _tell(self, held: int, most: int) -> None:
+        if held and held != self._told:
+            log.error(
+                "orphans_held",
+                rows=held,
+                allowed=most,
+                hint="so many resources are gone without a word that nothing is disabled or removed; apply "
+                f"them again, or give leave with PIKO_OPERATOR_ORPHAN_LIMIT={held} "
+                "(in the chart operator.orphanLimit)",
+            )
+        if self._told and not held:
+            log.info("orphans_no_longer_held")
+        self._told = held
+
+
+def _is_noted(orphan: Orphan, noted: Mapping[tuple[str, str], OrphanedRow]) -> bool:
+    known = noted.get(orphan.key)
+    return known is not None and is_same_owner(known.managed_by, orphan.owner)
+
+
+def _place(owner: str) -> tuple[str, str]:
+    """Namespace and name in `cluster/namespace/name/uid`."""
+    _, namespace, name, *_ = owner.split("/")
+    return namespace, name

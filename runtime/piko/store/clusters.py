@@ -1,0 +1,40 @@
+"""Whose the name of a cluster is: two clusters of one name would take each other's rows for their own."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.errors import DatabaseUnavailableError, SchemaVersionError
+from piko.store.engine import Database
+from piko.store.tables import operator_cluster
+from piko.store.upsert import write_rows
+
+
+class Clusters:
+    """Names of clusters, each bound to the one that used it first."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def bind(self, cluster: str, uid: str) -> str:
+        """Bind the name `cluster` to `uid` where it is not bound yet; the uid that it is bound to.
+
+        Raises `DatabaseUnavailableError`.
+        """
+        try:
+            async with self._database.statements() as connection:
+                bound = await _uid(connection, cluster)
+            if bound is not None:
+                return bound
+            async with self._database.transaction() as connection:
+                rows = [{"cluster": cluster, "uid": uid}]
+                await write_rows(connection, self._database, operator_cluster, rows)
+                return await _uid(connection, cluster) or uid
+        except SchemaVersionError as error:  # tables that are not there yet
+            raise DatabaseUnavailableError(str(error)) from error
+
+
+async def _uid(connection: AsyncConnection, cluster: str) -> str | None:
+    statement = select(operator_cluster.c.uid).where(operator_cluster.c.cluster == cluster)
+    return (await connection.execute(statement)).scalar_one_or_none()

@@ -1,0 +1,122 @@
+"""Resources that go, come back, move and vanish: their rows, and what their jobs have done."""
+
+from __future__ import annotations
+
+import pytest
+
+from piko_operator.orphans import allowed
+from tests.harness.waiting import wait_until_async
+from tests.operator.conftest import World
+
+_HOURLY = {"cron": "@hourly"}
+_ROWS = "SELECT job_id, enabled, last_data_time FROM scheduled_job ORDER BY job_id"
+_DONE = "UPDATE scheduled_job SET last_data_time = '2026-01-08 10:00:00'"
+
+
+@pytest.mark.parametrize(
+    ("rows", "limit", "expected"),
+    [(1, None, 10), (200, None, 10), (240, None, 12), (10_000, None, 500), (10_000, 0, 0), (5, 7, 7)],
+)
+def test_a_tenth_or_a_twentieth_may_go_unless_leave_says_otherwise(
+    rows: int, limit: int | None, expected: int
+) -> None:
+    assert allowed(rows, limit) == expected
+
+
+def _vanish(world: World, *names: str) -> None:
+    """Without a word: no finalizer, and no operator that would see it."""
+    for name in names:
+        world.kubectl("patch", "psch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        world.kubectl("delete", "psch", name, "--timeout=20s")
+
+
+async def _made_at(world: World) -> object:
+    rows = await world.database.execute("SELECT created_at, last_data_time FROM scheduled_job")
+    return [tuple(row) for row in rows]
+
+
+async def test_the_same_name_under_another_uid_owns_the_same_row(world: World) -> None:
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule=_HOURLY)
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    await world.database.execute(_DONE)
+    before, uid = await _made_at(world), world.read("psch", "s")["metadata"]["uid"]
+    running.kill()
+    _vanish(world, "s")
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@daily"}, driftPolicy="Observe")
+    world.start()
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    assert world.read("psch", "s")["metadata"]["uid"] != uid
+    await world.until_row("SELECT schedule_expr FROM scheduled_job", [('{"cron":"@daily"}',)])
+    assert await _made_at(world) == before
+    assert world.condition("psch", "s", "Synced")["status"] == "True"
+
+
+async def test_who_waits_is_handed_the_row_when_its_owner_goes(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "first", jobId="job", schedule=_HOURLY)
+    await world.until_condition("psch", "first", "Synced", reason="Synced")
+    await world.database.execute(_DONE)
+    before = await _made_at(world)
+    world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
+    await world.until_condition("psch", "second", "Synced", reason="Conflict")
+    world.kubectl("delete", "psch", "first", "--timeout=20s")
+    await world.until_condition("psch", "second", "Synced", reason="Synced")
+    await world.until_row("SELECT schedule_expr FROM scheduled_job", [('{"cron":"@daily"}',)])
+    assert await _made_at(world) == before, "it is the same row, handed over in one write"
+    (message,) = await wait_until_async(lambda: world.events("HandedOver"), timeout=10, what="the event")
+    assert f"belonged to test/{world.namespace}/first/" in message
+
+    # What is to be forgotten is not handed over.
+    await world.database.execute("INSERT INTO job_state (job_id, status) VALUES ('job', 'Scheduled')")
+    world.apply("PikoSchedule", "second", jobId="job", schedule=_HOURLY, deletionPolicy="Forget")
+    world.apply("PikoSchedule", "third", jobId="job", schedule=_HOURLY)
+    await world.until_condition("psch", "third", "Synced", reason="Conflict")
+    world.kubectl("delete", "psch", "second", "--timeout=20s")
+    await world.until_condition("psch", "third", "Synced", reason="Synced")
+    assert await world.database.execute("SELECT job_id FROM job_state") == []
+    assert await world.database.execute(_ROWS) == [("job", 1, None)]
+
+
+async def test_a_row_whose_resource_vanished_is_disabled_and_removed_later(world: World) -> None:
+    running = world.start()
+    for name in ("stays-away", "comes-back", "moves"):
+        world.apply("PikoSchedule", name, jobId=name, schedule=_HOURLY)
+        await world.until_condition("psch", name, "Synced", reason="Synced")
+    await world.database.execute(_DONE)
+    await world.database.execute("INSERT INTO job_state (job_id, status) VALUES ('stays-away', 'Scheduled')")
+    running.kill()
+    _vanish(world, "stays-away", "comes-back", "moves")
+    world.apply("PikoSchedule", "moved", jobId="moves", schedule=_HOURLY)
+
+    running = world.start()
+    await world.until_condition("psch", "moved", "Synced", reason="Synced")
+    off = "SELECT job_id FROM scheduled_job WHERE enabled = 0 ORDER BY job_id"
+    await world.until_row(off, [("comes-back",), ("stays-away",)])
+    running.wait_for_line("stays-away.*orphan_disabled")
+    world.apply("PikoSchedule", "comes-back", jobId="comes-back", schedule=_HOURLY)
+    await world.until_row(off, [("stays-away",)])
+    watermarks = "SELECT DISTINCT last_data_time FROM scheduled_job"
+    assert len(await world.database.execute(watermarks)) == 1, "none was made anew"
+    assert running.terminate() == 0
+
+    world.start(PIKO_OPERATOR_ORPHAN_GRACE_S="1")
+    await world.until_row("SELECT job_id FROM scheduled_job ORDER BY job_id", [("comes-back",), ("moves",)])
+    await world.until_row("SELECT job_id FROM job_state", [("stays-away",)])
+    await world.until_row("SELECT job_id FROM orphaned_row", [])
+
+
+async def test_more_than_a_few_are_not_touched_without_leave(world: World) -> None:
+    running = world.start()
+    for name in ("a", "b"):
+        world.apply("PikoSchedule", name, jobId=name, schedule=_HOURLY)
+        await world.until_condition("psch", name, "Synced", reason="Synced")
+    running.kill()
+    _vanish(world, "a", "b")
+    running = world.start(PIKO_OPERATOR_ORPHAN_LIMIT="1")
+    said = running.wait_for_line("orphans_held")
+    assert "PIKO_OPERATOR_ORPHAN_LIMIT=2" in said
+    assert await world.database.execute("SELECT enabled FROM scheduled_job") == [(1,), (1,)]
+    assert running.terminate() == 0
+    world.start(PIKO_OPERATOR_ORPHAN_LIMIT="2")
+    await world.until_row("SELECT enabled FROM scheduled_job", [(0,), (0,)])
