@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
@@ -31,6 +31,44 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+class DatabaseClock:
+    """The database's time of day, as it was measured last; the machine's until then.
+
+    What is due is decided by one clock, whichever replica leads: the database's. Between two measurements the
+    machine's clocks carry it on. Where they disagree, because the time of day was set meanwhile, the earlier
+    one counts: what starts late is late, what starts early may be wrong.
+    """
+
+    def __init__(self, machine: Clock) -> None:
+        self._machine = machine
+        self._ahead = timedelta()
+        self._anchor: tuple[datetime, float] | None = None
+
+    @property
+    def machine_ahead_s(self) -> float:
+        """Seconds by which the machine's time of day is ahead of the database's."""
+        return self._ahead.total_seconds()
+
+    def now(self) -> datetime:
+        if self._anchor is None:
+            return self._machine.now()
+        moment, measured_at = self._anchor
+        carried = moment + timedelta(seconds=self._machine.monotonic() - measured_at)
+        return min(self._machine.now() - self._ahead, carried)
+
+    def monotonic(self) -> float:
+        return self._machine.monotonic()
+
+    def machine_now(self) -> datetime:
+        """The machine's own time of day, right or wrong."""
+        return self._machine.now()
+
+    def is_at(self, moment: datetime, *, machine: datetime, monotonic: float) -> None:
+        """It was `moment` by the database when the machine's two clocks said so."""
+        self._ahead = machine - moment
+        self._anchor = (moment, monotonic)
 
 
 class Slices:

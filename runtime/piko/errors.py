@@ -58,7 +58,14 @@ class ReadOnlyError(DatabaseUnavailableError):
 
 
 class RowsLockedError(DatabaseUnavailableError):
-    """Others hold rows that this transaction needs; nothing of it was written."""
+    """Others hold rows that this transaction needs; nothing of it was written.
+
+    `jobs`: whose rows they are, where that is known.
+    """
+
+    def __init__(self, message: str, *, jobs: frozenset[str] = frozenset()) -> None:
+        super().__init__(message)
+        self.jobs = jobs
 
 
 class LeaseUnavailableError(PikoError):

@@ -17,19 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from piko.clock import Clock
+from piko.clock import Clock, DatabaseClock
 from piko.closing import ClosingStack, end, within
 from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
-from piko.errors import PikoError
+from piko.errors import DatabaseUnavailableError, PikoError
 from piko.execution.recall import Recall
 from piko.execution.recovery import Recovery
 from piko.execution.taker import Taker
+from piko.leadership.contact import Contact
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
 from piko.leadership.heartbeat import Heartbeat
 from piko.leadership.kubernetes_lease import KubernetesLease
 from piko.leadership.lease import Lease
+from piko.leadership.timekeeper import Timekeeper
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
@@ -70,6 +72,8 @@ _TO_DISK_S = 20.0
 _LOCK_WAIT_S = 1
 """How long a transaction waits for a row: meanwhile others wait for what it holds, the lease's row too."""
 _REASON_LIMIT = 2_000
+_GAP_S = 2.0
+"""A database that has not answered for longer was away."""
 _USUAL_THRESHOLDS = (700, 2000)
 """Young objects after which CPython collects: until 3.12, and from 3.13 on."""
 
@@ -103,7 +107,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.plan = Plan()
+        self.plan = Plan(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1)))
         self.instance = Instance(
             instance_id=Ids(clock).new(),
             app=app_name,
@@ -118,7 +122,7 @@ class Runtime:
         )
         self.configs = ConfigBook(registry=registry)
         self._registry = registry
-        self._clock = clock
+        self._clock = clock = DatabaseClock(clock)
         self._instances = InstanceStore(database=self.database)
         runs = RunStore(database=self.database)
         config_rows = ConfigStore(database=self.database)
@@ -128,6 +132,12 @@ class Runtime:
             instance=self.instance,
             clock=clock,
             metrics=metrics,
+            timekeeper=Timekeeper(
+                leases=LeaseStore(database=self.database),
+                clock=clock,
+                metrics=metrics,
+                every_s=settings.leader_renew_interval_s,
+            ),
             compete=settings.leader_enabled,
         )
         self.dispatcher = Dispatcher(
@@ -303,7 +313,7 @@ class Runtime:
 
     def _silent_s(self) -> float:
         """How long a statement has been waiting for its answer; one that hangs fails much later."""
-        answered_at = self.plan.answered_at
+        answered_at = self.plan.contact.answered_at
         return 0.0 if answered_at is None else self._clock.monotonic() - answered_at
 
     @property
@@ -375,6 +385,9 @@ class Runtime:
                     await published(self._registry, instance=self.instance, clock=self._clock)
                 )
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
+            if isinstance(error, DatabaseUnavailableError):
+                self.elector.was_blind()
+                self.plan.contact.failed()
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from piko.clock import SystemClock
 from piko.core.types import RunState
 from piko.execution import backlog
 from piko.execution.ledger import Ledger
 from piko.execution.recovery import Recovery
 from piko.observability.metrics import Metrics
+from piko.scheduler.held_jobs import HeldJobs
 from piko.store.engine import Database
 from piko.store.instances import InstanceFence, InstanceStore
 from piko.store.leases import Fence
@@ -57,6 +59,7 @@ class Bench:
             recorded=self.recorded.append,
             refused=lambda outcomes, fence: self.refused.append((outcomes, fence)),
             settled=lambda taken, refused: self.settled.append((taken, refused)),
+            held=HeldJobs(writer="outcomes", clock=SystemClock(), metrics=self.metrics),
             **values,
         )
 

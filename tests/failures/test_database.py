@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
     DEFAULTS,
+    LEASE_S,
     LONG_LEASE,
     answers_of,
     epoch_of,
@@ -24,6 +25,7 @@ from tests.failures.two_replicas import (
     until_misses_the_database,
 )
 from tests.harness.servers import Servers
+from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Stage
 
 both_executors = pytest.mark.parametrize("executor", BOTH_EXECUTORS)
@@ -133,6 +135,86 @@ async def test_connections_are_cut_between_a_commit_and_its_answer(executor: str
         assert sum(replica.way.cuts for replica in stage.replicas) >= 5
         await roles(stage)
         assert {await liveness(replica) for replica in stage.replicas} == {200}
+
+
+@both_executors
+@pytest.mark.parametrize("late_s", [2, 12])
+async def test_commits_come_long_after_their_connections_have_ended(
+    late_s: float, executor: str, servers: Servers
+) -> None:
+    environment = {**DEFAULTS, "PIKO_HEARTBEAT_INTERVAL_S": "2"}
+    async with two_replicas(servers, executor=executor, environment=environment) as stage:
+        await roles(stage)
+        # What claims, or takes; how a run ended; in which order they come does not matter.
+        for written in (
+            "UPDATE job_run SET state=" if executor == "replicas" else "INSERT INTO job_lock",
+            "duration_s",
+        ):
+            for replica in stage.replicas:
+                replica.way.delay_next_commit(late_s, of=written)
+            await wait_until_async(
+                lambda: any(not replica.way.commit_is_to_be_late for replica in stage.replicas),
+                timeout=40,
+                what=f"a COMMIT of {written} to be late",
+            )
+            await more_starts(stage)
+        await asyncio.sleep(late_s)  # and that each due time has its one run and its end, the judge sees
+
+
+@both_executors
+async def test_the_database_is_away_for_longer_than_the_lease(executor: str, servers: Servers) -> None:
+    async with two_replicas(servers, executor=executor) as stage:
+        leader, follower = await roles(stage)
+        epoch = await epoch_of(stage)
+        executing = leader if executor == "leader" else follower
+        ended_meanwhile = await stage.lingering_run(executing, 3)
+        stage.server.kill()
+        for replica in stage.replicas:
+            await until_misses_the_database(stage, replica)
+        await asyncio.sleep(3 * LEASE_S)  # longer than the lease, the heartbeats and the handler
+        await asyncio.to_thread(stage.server.start)
+        await until_leads(stage, leader)
+        await more_starts(stage)
+        ended = "SELECT state FROM job_run WHERE run_id = '{}' AND state != 'RUNNING'"
+        await wait_until_async(
+            lambda: stage.database.execute(ended.format(ended_meanwhile)),
+            timeout=40,
+            what="the end of what had ended while the database was away",
+        )
+        ((state,),) = await stage.database.execute(ended.format(ended_meanwhile))
+        assert state in {"SUCCESS", "FAILED"}, "as its handler ended, which may fail by chance"
+        assert await stage.database.execute("SELECT run_id, error FROM job_run WHERE state = 'LOST'") == []
+        assert await epoch_of(stage) == epoch, "an absence of the database is nobody's silence"
+
+
+@pytest.mark.parametrize("how", ["its way is cut", "it is frozen"])
+async def test_a_leader_that_falls_silent_within_a_transaction_is_followed_when_its_lease_is_over(
+    how: str, servers: Servers
+) -> None:
+    terms = {"PIKO_LEADER_LEASE_S": "6", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
+    async with two_replicas(servers, environment=terms) as stage:
+        leader, follower = await roles(stage)
+        epoch = await epoch_of(stage)
+        leader.way.lose_next_commit(of="leader_lease")  # it holds that row, and will not let go of it
+        await wait_until_async(lambda: leader.way.is_lost, timeout=30, what="a COMMIT to be lost")
+        if how == "it is frozen":
+            leader.freeze()
+        expired_at = None
+        while (
+            row := (await stage.database.execute("SELECT epoch, expires_at, acquired_at FROM leader_lease"))[
+                0
+            ]
+        )[0] == epoch:
+            expired_at = row[1]
+            await asyncio.sleep(0.1)
+        await until_leads(stage, follower)
+        assert expired_at is not None
+        waited_s = (row[2] - expired_at).total_seconds()
+        assert waited_s < 4, f"the takeover came {waited_s:.1f} s after the lease was over"
+        leader.thaw()
+        leader.way.close()
+        leader.way.open()
+        await until_follows(stage, leader)
 
 
 async def kill_connections(stage: Stage) -> None:

@@ -86,3 +86,23 @@ def test_a_renewal_that_is_late_is_tried_again_more_often() -> None:
     assert candidate.pause(0.1) == 2
     assert candidate.pause(2.5) == 0.4
     assert candidate.pause(9.95) <= 0.05 + 1e-6
+
+
+@given(TERMS, st.lists(st.tuples(st.booleans(), st.floats(0, 30, width=16)), max_size=30))
+def test_who_could_not_read_the_lease_leaves_an_expired_one_alone_for_a_renewal(
+    terms: Terms, looks: list[tuple[bool, float]]
+) -> None:
+    candidate, now = Candidacy(terms), 100.0
+    assert not candidate.patient(now), "one that begins has missed nothing that it knows of"
+    blind, read_again = False, float("-inf")
+    for answered, passed in looks:
+        now += passed
+        if answered:
+            read_again = now if blind else read_again
+            assert candidate.heard(now) == blind
+            blind = False
+        else:
+            assert candidate.unheard(asked_at=now) == (not blind)
+            blind = True
+        within_a_renewal = now < read_again + max(terms.renew_every_s, 1)
+        assert candidate.patient(now) == (blind or within_a_renewal)

@@ -432,3 +432,32 @@ async def test_a_leader_that_vanishes_within_a_transaction_does_not_keep_its_lea
             way.close()
             await connection.invalidate()
         await replicas.vanish_all()
+
+
+# ---- the database's own absence -------------------------------------------------------------------
+
+
+async def test_a_lease_that_expired_while_nobody_could_renew_it_stays_its_holders(
+    replicas: Replicas, own_mariadb: DatabaseServer
+) -> None:
+    test_database = await own_mariadb.create_database()
+    await upgrade(test_database.dsn)
+    terms: dict[str, Any] = {"lease_s": 2, "renew_interval_s": 0.5}
+    async with opened(test_database) as one, opened(test_database) as two:
+        leader = await replicas.start(one, "one", **terms)
+        fence = await until_acting(leader)
+        follower = await replicas.start(two, "two", **terms)
+        await asyncio.sleep(0.5)
+        own_mariadb.kill()
+        await until(leader, Standing.SUSPENDED)
+        await asyncio.sleep(2 * terms["lease_s"])
+        await asyncio.to_thread(own_mariadb.start)
+        assert await until_acting(leader) == fence, "it was no silence of its own"
+        assert follower.standing is Standing.FOLLOWER
+
+        own_mariadb.kill()  # and where the leader does end meanwhile, the other follows
+        await until(leader, Standing.SUSPENDED)
+        await replicas.vanish(leader)
+        await asyncio.to_thread(own_mariadb.start)
+        assert (await until_acting(follower)).epoch == fence.epoch + 1
+        await replicas.vanish_all()

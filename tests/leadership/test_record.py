@@ -47,11 +47,13 @@ def test_a_record_expires_by_its_own_duration_from_when_its_last_change_was_seen
     seen.see(record, at=110)
     assert not seen.may_be_taken(by="two", at=114.9)
     assert seen.may_be_taken(by="two", at=115)
+    assert not seen.may_be_taken(by="two", at=None), "the patient wait for a renewal"
     assert seen.may_be_taken(by="one", at=100), "its own"
     seen.see(read({**record.spec, "renewTime": "a little later"}), at=112)
     assert not seen.may_be_taken(by="two", at=120)
     seen.see(read({"leaseDurationSeconds": 1}), at=121)
     assert seen.may_be_taken(by="two", at=121), "released"
+    assert seen.may_be_taken(by="two", at=None), "nobody's silence is waited out"
     seen.see(None, at=122)
     assert seen.may_be_taken(by="two", at=122), "deleted"
 

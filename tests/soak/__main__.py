@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.harness.servers import Servers
 from tests.soak.judge import Begun, Row
 from tests.soak.stage import RULES, Stage, staged
+from tests.soak.trouble import Troubles
 from tests.soak.witness import Said
 
 
@@ -32,6 +33,7 @@ class Soak:
         self._stage = stage
         self._seconds = seconds
         self._chance = random.Random(seed)
+        self._troubles = Troubles(stage, self._chance)
         self._happened: Counter[str] = Counter()
 
     async def run(self) -> list[str]:
@@ -42,7 +44,7 @@ class Soak:
         last = [replica.memory_mb() for replica in self._stage.replicas]
         self._print(await self._stage.rows(), self._stage.begun(), first, last)
         self._print_readiness(self._stage.witness.said)
-        return await self._stage.verdict()
+        return [*await self._stage.verdict(), *self._troubles.verdict()]
 
     # ---- failures ---------------------------------------------------------------------------------
 
@@ -63,6 +65,9 @@ class Soak:
             (1, self.block_a_loop),
             (2, self.edit_rows),
             (1, self.set_a_watermark_back),
+            (3, self._troubles.hold_an_edit),
+            (3, self._troubles.delay_commits),
+            (2, self._troubles.take_the_database_away_for_long),
         ]
         weights = [weight for weight, _ in failures]
         began = time.monotonic()

@@ -8,11 +8,13 @@ import random
 from collections.abc import AsyncIterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from piko.errors import SchemaVersionError
-from piko.store.engine import open_database
+from piko.errors import DatabaseUnavailableError, SchemaVersionError
+from piko.store.engine import Database, Patience, open_database
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 
@@ -161,18 +163,47 @@ async def test_a_task_that_is_cancelled_within_a_transaction_leaves_no_lock_behi
     await database.close()
 
 
-async def test_a_connection_that_was_idle_for_long_is_not_used_again(
-    mariadb: TestDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_that_was_idle_for_long_is_not_used_again(mariadb: TestDatabase) -> None:
     """The server may have ended it: nobody is to learn that by an error."""
-    database = open_database(mariadb.dsn)
 
-    async def number() -> int:
+    async def number(database: Database) -> int:
         async with database.transaction() as connection:
             return int((await connection.execute(text("SELECT CONNECTION_ID()"))).scalar_one())
 
-    first = await number()
-    assert await number() == first
-    monkeypatch.setattr("piko.store.engine._IDLE_S", -1.0)
-    assert await number() != first
-    await database.close()
+    usual, hasty = open_database(mariadb.dsn), open_database(mariadb.dsn, lease_s=3)
+    kept, dropped = await number(usual), await number(hasty)
+    await asyncio.sleep(Patience(lease_s=3, lock_wait_s=1).idle_connection_s / 2 + 0.1)
+    assert await number(usual) == kept
+    assert await number(hasty) != dropped
+    await usual.close()
+    await hasty.close()
+
+
+async def test_what_a_silent_session_holds_is_free_before_the_lease_is_over(
+    emptied_database: TestDatabase,
+) -> None:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("SQLite's locks end with the process that has them")
+    await emptied_database.execute("INSERT INTO leader_lease (name, epoch) VALUES ('one', 0)")
+    silent = open_database(emptied_database.dsn, lease_s=6)
+    other = open_database(emptied_database.dsn, lease_s=6, lock_wait_s=6)
+    grow = text("UPDATE leader_lease SET epoch = epoch + 1 WHERE name = 'one'")
+
+    async def fall_silent() -> None:
+        async with silent.transaction() as connection:
+            await connection.execute(grow)
+            async with other.transaction() as another:  # waits for the server to end the silent one
+                await another.execute(grow)
+
+    with pytest.raises(DatabaseUnavailableError):
+        await fall_silent()
+    assert await emptied_database.execute("SELECT epoch FROM leader_lease") == [(1,)]
+    await silent.close()
+    await other.close()
+
+
+@given(lease_s=st.floats(1, 3600))
+def test_a_server_ends_silent_sessions_within_the_lease(lease_s: float) -> None:
+    patience = Patience(lease_s=lease_s, lock_wait_s=1)
+    assert 1 <= patience.idle_transaction_s <= max(1, lease_s / 3)
+    assert 2 <= patience.idle_connection_s <= max(2, lease_s * 2 / 3)

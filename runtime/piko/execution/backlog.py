@@ -15,9 +15,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from piko.clock import Clock, SystemClock
 from piko.errors import SpoolError
@@ -155,11 +156,20 @@ class Backlog:
         self._at_hand = deque(item for item in self._at_hand if id(item) not in refused)
         self._aside.extend(batch)
 
-    def next_batch(self, most: int) -> tuple[OutcomeFence, list[Pending]]:
-        """What is written next: of one title, and of each run what was told first."""
-        fence = self._at_hand[0].fence
+    def next_batch(
+        self, most: int, *, without: Collection[str] = ()
+    ) -> tuple[OutcomeFence, list[Pending]] | None:
+        """What is written next: of one title, of each run what was told first, nothing of jobs of `without`.
+
+        None where nothing else is at hand.
+        """
+        free = (item for item in self._at_hand if item.outcome.run.job_id not in without)
+        chosen = list(islice(free, most))
+        if not chosen:
+            return None
+        fence = chosen[0].fence
         first: dict[str, Pending] = {}
-        for item, _ in zip(self._at_hand, range(most), strict=False):
+        for item in chosen:
             if item.fence == fence:
                 first.setdefault(item.outcome.run.run_id, item)
         return fence, list(first.values())

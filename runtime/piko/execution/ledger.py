@@ -19,6 +19,7 @@ from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.backlog import BOUND, Backlog, Pending
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.held_jobs import HeldJobs
 from piko.store.isolation import Written, write_isolated
 from piko.store.outcome_spool import OutcomeSpool
 from piko.store.run_rows import Outcome, OutcomeFence
@@ -48,6 +49,7 @@ class Ledger:
         recorded: Callable[[list[Outcome]], None],
         refused: Callable[[list[Outcome], OutcomeFence], None],
         settled: Callable[[set[str], dict[str, str]], None],
+        held: HeldJobs,
         bound: int = BOUND,
     ) -> None:
         self._runs = runs
@@ -55,6 +57,7 @@ class Ledger:
         self._recorded = recorded
         self._refused = refused
         self._settled = settled
+        self._held = held
         self._backlog = Backlog(spool=spool, metrics=metrics, bound=bound)
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -93,11 +96,14 @@ class Ledger:
             if not await self._backlog.refill():
                 self._idle.set()
                 self._arrived.clear()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(self._backlog.until_again()):
-                        await self._arrived.wait()
+                await self._wait(self._backlog.until_again())
                 continue
-            fence, pending = self._backlog.next_batch(_BATCH)
+            chosen = self._backlog.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
+            if chosen is None:  # all that there is, is of jobs of which somebody holds rows
+                self._arrived.clear()
+                await self._wait(self._held.again_in_s())
+                continue
+            fence, pending = chosen
             try:
                 with self._backlog.watched():
                     written = await self._write(pending, fence)
@@ -117,6 +123,12 @@ class Ledger:
                 continue
             self._settle(pending, written)
 
+    async def _wait(self, seconds: float | None) -> None:
+        """Until something arrives, at most so long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
+
     async def _write(self, pending: list[Pending], fence: OutcomeFence) -> Written[set[str]]:
         """Write what the database takes of `pending`."""
         batch = [item.outcome for item in pending]
@@ -126,11 +138,17 @@ class Ledger:
             ),
             jobs=lambda: [outcome.run.job_id for outcome in batch],
             suspects={item.outcome.run.job_id for item in pending if item.refusals},
+            whose=lambda job_ids: self._runs.held_jobs(
+                job_ids, runs=[outcome.run for outcome in batch if outcome.run.job_id in job_ids]
+            ),
         )
 
     def _settle(self, pending: list[Pending], written: Written[set[str]]) -> None:
         """Take note of what was written, and of what was refused."""
-        done = [item for item in pending if item.outcome.run.job_id not in written.refused]
+        done = [item for item in pending if item.outcome.run.job_id not in written.left_out]
+        if self._held or written.held:
+            self._held.hold(written.held)
+            self._held.free(item.outcome.run.job_id for item in done)
         if written.refused:
             self._backlog.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])
         taken_again = {item.outcome.run.job_id for item in done if item.refusals}

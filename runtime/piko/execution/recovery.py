@@ -78,8 +78,8 @@ class Recovery:
             log.warning("outcomes_recovered", path=str(spool.path), **found)
 
     async def _record(self, outcomes: list[Outcome], fence: OutcomeFence, refused: set[str]) -> Counter[str]:
-        """Record what still counts; how many did and did not. Jobs of which the database refuses it get into
-        `refused`."""
+        """Record what still counts; how many did and did not. Jobs of which the database refuses it, or
+        somebody holds rows, get into `refused`."""
         if not isinstance(fence, InstanceFence):  # a leader's word: who leads next has its own
             return Counter(superseded=len(outcomes))
         first: dict[str, Outcome] = {}
@@ -100,8 +100,9 @@ class Recovery:
                     jobs=lambda: [item.run.job_id for item in open_ends],
                 )
                 told = set().union(*written.results)
-                refused.update(written.refused)
-                for job_id, why in written.refused.items():
+                refused.update(written.left_out)
+                held = dict.fromkeys(written.held, "somebody holds its rows in an open transaction")
+                for job_id, why in {**written.refused, **held}.items():
                     log.error("outcome_not_recovered", job_id=job_id, why=why)
             except FencedError as error:
                 log.warning(

@@ -3,6 +3,9 @@
 Every replica takes its share of what waits, as far as it has room, and looks again a moment later: so the
 work spreads while all have room, and nothing waits for a replica that is full or gone. What a replica has
 taken stays its own whoever leads: it records the end itself, and its heartbeat says that it goes on.
+
+A COMMIT that was cut off may arrive later, however much: so the replica looks again and again for runs that
+are its own by the database and that it does not know, and starts them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from piko.store.runs import RunStore
 
 _LOOK_S = 0.1
 _AGAIN_S = 0.5
+_OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
 _BATCH = 500
 _LEAST = 3
@@ -73,7 +77,7 @@ class Taker:
         self._lease_name = lease_name
         self._max_concurrent_runs = max_concurrent_runs
         self._taking = asyncio.Lock()
-        self._unsure = False
+        self._looked_at = float("-inf")
         self._taken: list[Run] = []
         """Ours, and not started yet."""
         self._revisions: dict[tuple[str, int], ConfigRevision] = {}
@@ -105,8 +109,10 @@ class Taker:
 
     async def _take(self) -> None:
         """Take and start this replica's share."""
-        if self._unsure:
-            await self._find_out()
+        moment = self._clock.monotonic()
+        if moment - self._looked_at >= _OWN_EVERY_S:
+            await self._take_in_what_is_ours()
+            self._looked_at = moment
         if not self._taken:
             await self._take_offered()
         if self._taken:
@@ -130,7 +136,6 @@ class Taker:
         if moment - self._strange_since >= _STRANGE_FOR_S:
             self._strange.clear()
             self._strange_since = moment
-        self._unsure = True  # until the answer is there
         taken, left = await self._runs.take(
             self._instance.instance_id,
             lease=self._lease_name,
@@ -139,16 +144,21 @@ class Taker:
             knows=lambda job_id: self._plan.job(job_id) is not None,
             leaving=self._strange,
         )
-        self._unsure = False
         self._taken = taken
         self._strange |= {run.job_id for run in left}
 
-    async def _find_out(self) -> None:
-        """A COMMIT that was cut off may have worked: what is ours by the database is ours."""
-        known = self._executor.run_ids | self._ledger.run_ids
-        running = await self._runs.running(on=self._instance.instance_id)
-        self._taken = [run for run in running if run.run_id not in known]
-        self._unsure = False
+    async def _take_in_what_is_ours(self) -> None:
+        """Find runs that an earlier try took without hearing of it: no other is in progress now."""
+        known = self._known()
+        ours = await self._runs.begun_by(self._instance.instance_id)
+        known |= self._known()  # what has ended meanwhile is no stranger
+        for run in ours:
+            if run.run_id not in known:
+                log.warning("run_found", job_id=run.job_id, run_id=run.run_id, why="its COMMIT came late")
+                self._taken.append(run)
+
+    def _known(self) -> set[str]:
+        return self._executor.run_ids | self._ledger.run_ids | {run.run_id for run in self._taken}
 
     async def _read_configs(self) -> None:
         """Have the revisions that the runs are to use; the leader writes them down before it offers."""

@@ -36,6 +36,7 @@ class Candidacy:
         self._terms = terms
         self._deadline = 0.0
         self._unheard_since: float | None = None
+        self._patient_until = float("-inf")
         self.standing = Standing.FOLLOWER
         self.fence: Fence | None = None
 
@@ -53,11 +54,21 @@ class Candidacy:
         silent_s = now - self._unheard_since
         return silent_s if silent_s >= self._terms.valid_s else 0.0
 
+    def patient(self, now: float) -> bool:
+        """Whether a lease that has expired is to be left to its holder for the time of a renewal.
+
+        Who could not read the lease cannot know that its holder was able to renew it: the silence was the
+        database's. A holder that lives renews as soon as there is an answer.
+        """
+        return self._unheard_since is not None or now < self._patient_until
+
     # ---- answers ----------------------------------------------------------------------------------
 
-    def heard(self) -> bool:
+    def heard(self, now: float) -> bool:
         """There was an answer, whatever it was; whether it is the first after there was none."""
         first, self._unheard_since = self._unheard_since is not None, None
+        if first:
+            self._patient_until = now + max(self._terms.renew_every_s, _ENOUGH_S)
         return first
 
     def unheard(self, *, asked_at: float) -> bool:

@@ -11,9 +11,10 @@ import random
 from contextlib import suppress
 
 from piko.clock import Clock
-from piko.errors import DatabaseUnavailableError, LeaseUnavailableError
+from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, RowsLockedError
 from piko.leadership.candidacy import Candidacy, Standing
 from piko.leadership.lease import Lease
+from piko.leadership.timekeeper import Timekeeper
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.instances import Instance
@@ -38,6 +39,7 @@ class Elector:
         instance: Instance,
         clock: Clock,
         metrics: Metrics,
+        timekeeper: Timekeeper | None = None,
         compete: bool = True,
     ) -> None:
         self._lease = lease
@@ -45,6 +47,7 @@ class Elector:
         self._instance = instance
         self._clock = clock
         self._metrics = metrics
+        self._timekeeper = timekeeper
         self._take_by_force = not compete
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
@@ -74,6 +77,10 @@ class Elector:
             return "the leader's lease could not be renewed in time; nothing is claimed"
         blind_s = self._candidacy.blind_for(self._clock.monotonic())
         return f"the lease has not been read for {blind_s:.0f} s; it could not take over" if blind_s else None
+
+    def was_blind(self) -> None:
+        """Before it began, this replica could not read the lease: an expired one says nothing yet."""
+        self._candidacy.unheard(asked_at=self._clock.monotonic())
 
     async def wait_for_change(self) -> None:
         """Return at the next change of standing."""
@@ -121,14 +128,21 @@ class Elector:
         self._unsure = True  # until the answer is there, we may hold it
         try:
             async with asyncio.timeout(self._candidacy.patience(asked_at)):
-                epoch = await self._lease.take(force=self._take_by_force)
+                await self._measure()  # before it leads: what is due is decided by the database's clock
+                patient = self._candidacy.patient(asked_at)
+                epoch = await self._lease.take(force=self._take_by_force, patient=patient)
+        except RowsLockedError as error:  # it was read; a transaction of the one before is not over yet
+            self._count(error)
+            self._candidacy.heard(self._clock.monotonic())
+            log.warning("lease_locked", error=str(error), lease=self._lease_name)
+            return
         except (DatabaseUnavailableError, LeaseUnavailableError, TimeoutError) as error:
             self._count(error)
             if self._candidacy.unheard(asked_at=asked_at):
                 log.warning("lease_not_read", error=str(error) or "no answer in time", lease=self._lease_name)
             return
         self._unsure = False
-        if self._candidacy.heard():
+        if self._candidacy.heard(self._clock.monotonic()):
             log.info("lease_read_again", lease=self._lease_name)
         if epoch is None:
             return
@@ -166,6 +180,19 @@ class Elector:
         if before is Standing.SUSPENDED:
             log.info("leadership_resumed", epoch=fence.epoch)
         self._tell(before)
+        await self._measure_again()
+
+    async def _measure(self) -> None:
+        if self._timekeeper is not None and self._timekeeper.is_due:
+            await self._timekeeper.measure()
+
+    async def _measure_again(self) -> None:
+        """The lease is renewed, whatever becomes of the measurement: the last one goes on to count."""
+        try:
+            async with asyncio.timeout(self._candidacy.patience(self._clock.monotonic())):
+                await self._measure()
+        except (DatabaseUnavailableError, TimeoutError) as error:
+            self._count(error)
 
     def _lose(self, reason: str) -> None:
         log.error("leadership_lost", epoch=self.fence.epoch if self.fence else None, reason=reason)

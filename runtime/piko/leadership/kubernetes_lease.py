@@ -62,9 +62,9 @@ class KubernetesLease:
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
 
-    async def take(self, *, force: bool) -> int | None:
+    async def take(self, *, force: bool, patient: bool = False) -> int | None:
         await self._rows.read(self._name)  # who cannot reach the database does not compete
-        if not await self._hold(force=force):
+        if not await self._hold(force=force, patient=patient):
             return None
         return await self._rows.acquire(
             self._name,
@@ -101,12 +101,13 @@ class KubernetesLease:
     def _what(self) -> str:
         return f"Lease {self._namespace}/{self._object}"
 
-    async def _hold(self, *, force: bool) -> bool | None:
+    async def _hold(self, *, force: bool, patient: bool = False) -> bool | None:
         """Write this instance into the record if it may be taken; None: somebody else wrote just now."""
         me = self._instance.instance_id
         record = await self._read()
         self._observation.see(record, at=self._clock.monotonic())
-        if not force and not self._observation.may_be_taken(by=me, at=self._clock.monotonic()):
+        at = None if patient else self._clock.monotonic()
+        if not force and not self._observation.may_be_taken(by=me, at=at):
             return False
         spec = held_by(me, record, lease_s=self._lease_s, now=self._clock.now())
         return True if await self._write(record, spec) else None

@@ -49,12 +49,12 @@ class Observation:
             self._seen_at = at
         self.record = record
 
-    def may_be_taken(self, *, by: str, at: float) -> bool:
-        """Whether `by` may write itself into the record."""
+    def may_be_taken(self, *, by: str, at: float | None) -> bool:
+        """Whether `by` may write itself into the record; without `at` one that has expired is left alone."""
         record = self.record
         if record is None or not record.holder or record.holder == by or record.duration_s is None:
             return True
-        return at >= self._seen_at + record.duration_s
+        return at is not None and at >= self._seen_at + record.duration_s
 
 
 def record_of(lease: Mapping[str, Any]) -> Record:

@@ -147,6 +147,14 @@ class Metrics:
             registry=registry,
         )
         self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
+        self.jobs_held = Gauge(
+            "piko_jobs_held", "Jobs left out: an open transaction holds their rows.", ["writer"],
+            registry=registry,
+        )  # fmt: skip
+        self.clock_offset = Gauge(
+            "piko_clock_offset_seconds", "By how much this machine's clock is ahead of the database's.",
+            registry=registry,
+        )  # fmt: skip
         self.lease_errors = Counter(
             "piko_lease_errors", "Failed calls to the Kubernetes Lease.", registry=registry
         )

@@ -97,8 +97,9 @@ class Backfiller:
                 now=now,
             ),
             jobs=lambda: [step.job_id for step in steps],
+            others=[run.run_id for step in steps for run in step.runs],
         )
-        tried = [step for step in steps if step.job_id not in written.refused]
+        tried = [step for step in steps if step.job_id not in written.left_out]
         return tried, {run_id: run for won in written.results for run_id, run in won.items()}
 
     async def _explain(self, messages: Mapping[str, str | None]) -> dict[str, str | None]:
@@ -112,7 +113,7 @@ class Backfiller:
             ),
             jobs=jobs_of.values,
         )
-        return {key: text for key, text in messages.items() if jobs_of[key] not in written.refused}
+        return {key: text for key, text in messages.items() if jobs_of[key] not in written.left_out}
 
     def _new_account(self) -> BackfillAccount:
         return BackfillAccount(plan=self._plan, placement=self._placement, new_id=self._new_id)

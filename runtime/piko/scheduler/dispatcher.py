@@ -27,7 +27,9 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.adoption import Adoption
 from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.held_jobs import HeldJobs
 from piko.scheduler.lateness import overdue
+from piko.scheduler.lost import LostRuns
 from piko.scheduler.placement import Anywhere, Here, Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
@@ -35,7 +37,7 @@ from piko.scheduler.writes import Writes
 from piko.settings import Settings
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
-from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
+from piko.store.instances import Instance, InstanceFence, InstanceStore
 from piko.store.kept import KeptProgress
 from piko.store.leases import Fence
 from piko.store.outcome_spool import OutcomeSpool
@@ -85,7 +87,17 @@ class Dispatcher:
         self._elector = elector
         self._runs = runs
         self._states = states
-        self._instances = instances
+        self._lost = LostRuns(
+            runs=runs,
+            instances=instances,
+            instance_id=instance.instance_id,
+            contact=plan.contact,
+            clock=clock,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            lease_s=settings.leader_lease_s,
+            taken_in=settings.executor == "replicas",
+        )
+        self._held = HeldJobs(writer="claims", clock=clock, metrics=metrics)
         self._instance = instance
         self._clock = clock
         self._metrics = metrics
@@ -124,6 +136,7 @@ class Dispatcher:
             recorded=self._recorded,
             refused=self._refused,
             settled=self._settled,
+            held=HeldJobs(writer="outcomes", clock=clock, metrics=metrics),
         )
 
     async def run(self) -> None:
@@ -162,6 +175,7 @@ class Dispatcher:
                 looked_elsewhere = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
                 await self._look_at_queue(term)
+                self._writes.try_again(self._plan)
                 looked_at_queue = moment
             if self.ledger.full:  # how more runs end could not be kept
                 await self._wake(_AGAIN_S)
@@ -215,6 +229,7 @@ class Dispatcher:
             config_rows=self._config_rows,
             clock=self._clock,
             metrics=self._metrics,
+            held=self._held,
             offers=self._offers,
         )
         await self._backfiller.begin(self._writes, running=backfilling, queued=backfills)
@@ -251,7 +266,7 @@ class Dispatcher:
 
     async def _start_waiting(self, term: Term) -> None:
         now = self._clock.now()
-        chosen = term.startable(now)
+        chosen = term.startable(now, without=self._held.left_out() if self._held else ())
         if chosen:
             tried, won = await self._begin_queued(chosen, now)
             self._start(term, term.started(tried, won, now))
@@ -321,31 +336,20 @@ class Dispatcher:
         backfills.gone(of_backfills - in_progress)
 
     async def _recover(self, term: Term) -> None:
-        """Give up runs whose instance is gone, or whose title to them was taken away."""
-        known = self.executor.run_ids | self.ledger.run_ids  # first: what ends meanwhile is no stranger
-        running = await self._insist(term.fence, self._runs.running)
-        known |= self.executor.run_ids | self.ledger.run_ids
-        strangers = [run for run in running if run.run_id not in known]
-        if not strangers:
-            return
-        live, backfills = split(strangers)
+        """Give up runs that nobody will end."""
+        found = await self._insist(
+            term.fence,
+            lambda: self._lost.look(
+                epoch=term.fence.epoch,
+                leads_for_s=self._clock.monotonic() - self._term_began,
+                known=lambda: self.executor.run_ids | self.ledger.run_ids,
+            ),
+        )
+        live, backfills = split(found.runs)
         term.held_elsewhere(live)
         self._backfiller.account.hold(backfills)
-        within_s = self._settings.heartbeat_interval_s * HEARTBEATS
-        living = await self._insist(term.fence, lambda: self._instances.living(within_s=within_s))
-        # A deposed leader that lives learns of it when it renews, and then cancels what it runs.
-        has_learned = self._clock.monotonic() - self._term_began >= self._settings.leader_lease_s
-        for run in strangers:
-            instance_id, epoch = run.instance_id or "", run.epoch or 0
-            if instance_id not in living:
-                self._conclude_waiting(term, run, RunState.LOST, f"its instance {instance_id} is gone")
-            elif instance_id == self._instance.instance_id:
-                if epoch <= living[instance_id] or (not self._offers and epoch < term.fence.epoch):
-                    reason = "its instance lost leadership meanwhile, and no longer runs it"
-                    self._conclude_waiting(term, run, RunState.LOST, reason)
-            elif epoch <= living[instance_id] and has_learned:
-                reason = f"its instance {instance_id} lost leadership and can no longer record it"
-                self._conclude_waiting(term, run, RunState.LOST, reason)
+        for run, reason in found.lost:
+            self._conclude_waiting(term, run, RunState.LOST, reason)
 
     def _conclude_waiting(self, term: Term, run: Run, state: RunState, reason: str) -> None:
         """Record the end of a run that no handler here will end."""

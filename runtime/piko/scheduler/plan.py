@@ -10,8 +10,11 @@ from enum import StrEnum
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy
 from piko.errors import ScheduleError
+from piko.leadership.contact import Contact
 from piko.schedule import Schedule, parse_schedule, start_offset
 from piko.store.schedules import ScheduleRow
+
+_GAP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +129,8 @@ class Plan:
     loaded: bool = False
     stale_since: datetime | None = None
     stale_reason: str | None = None
-    answered_at: float | None = None
-    """When the database last answered the reconciler, on the monotonic clock."""
+    contact: Contact = field(default_factory=lambda: Contact(gap_s=_GAP_S))
+    """When the database has answered the reconciler, on the monotonic clock."""
     changed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
     """Jobs whose row is to be read and adopted again, whether it looks changed or not."""

@@ -79,6 +79,7 @@ class Reconciler:
             try:
                 await self.compare()
             except DatabaseUnavailableError as error:
+                self._plan.contact.failed()
                 self._metrics.db_errors.labels(self.name).inc()
                 self._metrics.reconciles.labels("failed").inc()
                 if self._plan.stale_since is None:
@@ -98,10 +99,10 @@ class Reconciler:
         """One pass."""
         began = self._clock.now()
         await self._compare_configs()
-        self._plan.answered_at = self._clock.monotonic()
+        self._plan.contact.answered(self._clock.monotonic())
         known = self._plan.verdicts
         suspects, gone = await self._compare_digests()
-        self._plan.answered_at = self._clock.monotonic()
+        self._plan.contact.answered(self._clock.monotonic())
         suspects |= self._next_in_turn(known.keys() - gone)
         doubted, self._plan.doubted = self._plan.doubted & known.keys() - gone, set()
         suspects |= doubted
@@ -134,7 +135,7 @@ class Reconciler:
             told = listed(sorted({*changed, *gone}))
             log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=told)
         self._plan.loaded = True
-        self._plan.answered_at = self._clock.monotonic()
+        self._plan.contact.answered(self._clock.monotonic())
 
     async def _compare_digests(self) -> tuple[set[str], set[str]]:
         """The jobs whose rows look changed, and those whose rows are gone."""

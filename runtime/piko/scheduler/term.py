@@ -17,7 +17,7 @@ meanwhile is judged by the rules of every delay once the config is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -375,6 +375,16 @@ class Term:
         if job.schedule.fires_once:
             draft.completed.add(job.job_id)
 
+    def put_off(self, job_ids: Iterable[str], until: datetime) -> None:
+        """Nothing of these jobs could be written; they are looked at again at `until`."""
+        for job_id in job_ids:
+            if self._plan.scheduled(job_id) is not None:
+                self.timetable.put(job_id, until)
+
+    def unwritten(self, job_ids: Iterable[str]) -> None:
+        """The states of these jobs could not be written; they are, when the jobs are adopted next."""
+        self._unwritten.update(job_ids)
+
     def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
         self.states.update(draft.states)
@@ -447,8 +457,8 @@ class Term:
 
     # ---- what waits -------------------------------------------------------------------------------
 
-    def startable(self, now: datetime) -> list[Run]:
-        """What waits, may start now and finds room; the highest priority first.
+    def startable(self, now: datetime, *, without: Collection[str] = ()) -> list[Run]:
+        """What waits, may start now and finds room; the highest priority first; nothing of jobs of `without`.
 
         Runs whose row is gone are among them, so that they come to an end.
         """
@@ -459,7 +469,7 @@ class Term:
         for run in sorted(
             self.progress.waiting.values(), key=lambda item: (-item.priority, item.scheduled_time)
         ):
-            if run.not_before is not None and run.not_before > now:
+            if run.job_id in without or (run.not_before is not None and run.not_before > now):
                 continue
             if self.refusals.held(run.job_id, now) is not None:
                 continue

@@ -2,20 +2,26 @@
 
 Every write is made until the database answers, under the fence of its term. Where the database refuses one
 job's part of it, the others are written; that job is held back, and told so in its `job_state`, in the log
-and in the metrics.
+and in the metrics. So is a job of which somebody holds rows in a transaction, until they are free.
+
+A COMMIT that is cut off is unknown until it has been looked for with a lock, for it may arrive long after its
+connection has ended. Until then nothing may be left out: it may have been written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
 from piko.clock import Clock
+from piko.errors import DatabaseUnavailableError, RowsLockedError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
+from piko.scheduler.held_jobs import HeldJobs
+from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.store.configs import ConfigStore
 from piko.store.isolation import Written, write_isolated
@@ -51,6 +57,7 @@ class Writes:
         config_rows: ConfigStore,
         clock: Clock,
         metrics: Metrics,
+        held: HeldJobs,
         offers: bool,
     ) -> None:
         self.term = term
@@ -61,36 +68,49 @@ class Writes:
         self._config_rows = config_rows
         self._clock = clock
         self._metrics = metrics
+        self._held = held
         self._offers = offers
+        self._unwritten: set[str] = set()
 
     async def insist(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make `call` until the database answers. Raises `FencedError` when the term ends first."""
         return await self._insist(self.term.fence, call)
 
     async def claim(self, draft: Draft, token: str, now: datetime) -> dict[str, Run]:
-        """Claim what is drafted; the runs that are ours, by id. `draft` is left with what was not refused."""
+        """Claim what is drafted; the runs that are ours, by id. `draft` keeps what could be written."""
         batch, fence = draft.batch(token), self.term.fence
-        # The same batch with the same token until it is known: a COMMIT that was cut off may have worked.
+        # The same token until it is known what became of it: a COMMIT that was cut off may have worked.
         written = await self.isolated(
             "a claim",
             lambda jobs: self._runs.claim(batch if jobs is None else batch.only(jobs), fence, now=now),
             jobs=lambda: batch.jobs,
+            runs=batch.runs,
+            others=[item.run_id for item in batch.passed_over],
         )
-        if written.refused:
-            draft.leave_out(written.refused)
+        if written.left_out:
+            draft.leave_out(written.left_out)
+            self.term.put_off(written.held, now + timedelta(seconds=self._held.again_in_s()))
         won: dict[str, Run] = {}
         for part in written.results:
             won.update(part)
         return won
 
     async def states(self, write: Sequence[JobState]) -> None:
-        """Write states."""
+        """Write states; those that somebody holds are for `try_again`."""
         fence = self.term.fence
-        await self.isolated(
+        written = await self.isolated(
             _STATES,
             lambda jobs: self._states.write(_of(write, jobs), fence),
             jobs=lambda: [state.job_id for state in write],
         )
+        self.term.unwritten(written.held)
+        self._unwritten |= written.held
+
+    def try_again(self, plan: Plan) -> None:
+        """Have the states written that somebody held."""
+        if self._unwritten:
+            unwritten, self._unwritten = self._unwritten, set()
+            plan.touch(unwritten)
 
     async def configs(self) -> None:
         """Write down the revisions that are not recorded yet."""
@@ -105,10 +125,10 @@ class Writes:
             lambda jobs: self._config_rows.record(_of(revisions, jobs), fence),
             jobs=lambda: [item.job_id for item in revisions],
         )
-        self._configs.recorded(item for item in revisions if item.job_id not in written.refused)
+        self._configs.recorded(item for item in revisions if item.job_id not in written.left_out)
 
     async def begin(self, runs: Sequence[Run], now: datetime) -> tuple[Sequence[Run], set[str]]:
-        """Let queued runs start, here or elsewhere: those of `runs` that were not refused, and of these the
+        """Let queued runs start, here or elsewhere: those of `runs` that could be written, and of these the
         ids that were still queued."""
         fence = self.term.fence
         if self._offers:
@@ -121,8 +141,9 @@ class Writes:
                 else self._runs.start(_of(runs, jobs), fence, now=now)
             ),
             jobs=lambda: [run.job_id for run in runs],
+            runs=runs,
         )
-        tried = [run for run in runs if run.job_id not in written.refused]
+        tried = [run for run in runs if run.job_id not in written.left_out]
         return tried, set().union(*written.results)
 
     async def isolated(
@@ -131,14 +152,49 @@ class Writes:
         write: Callable[[Collection[str] | None], Awaitable[T]],
         *,
         jobs: Callable[[], Iterable[str]],
+        runs: Sequence[Run] = (),
+        others: Sequence[str] = (),
     ) -> Written[T]:
-        """Make `write` for all jobs but those of which the database refuses it, see `write_isolated`."""
+        """Make `write` for all jobs but those whose trouble it would be, see `write_isolated`.
+
+        `runs`, and the run ids of `others`, are what it writes anew, or moves: a write that would find out by
+        itself what an earlier try came to needs none.
+        """
         refusals = self.term.refusals
+
+        async def insistently(part: Collection[str] | None) -> T:
+            unknown = False
+
+            async def once() -> T | RowsLockedError:
+                nonlocal unknown
+                if unknown and (runs or others):
+                    await self._runs.wait_for(runs, also=others)
+                unknown = False
+                try:
+                    return await write(part)
+                except RowsLockedError as error:  # nothing was written, and waiting would hold up the others
+                    return error
+                except DatabaseUnavailableError:
+                    unknown = True
+                    raise
+
+            found = await self.insist(once)
+            if isinstance(found, RowsLockedError):
+                raise found
+            return found
+
         written = await write_isolated(
-            lambda part: self.insist(lambda: write(part)), jobs=jobs, suspects=refusals.suspects(what)
+            insistently,
+            jobs=jobs,
+            suspects=refusals.suspects(what),
+            held=self._held.among(jobs()) if self._held else (),
+            whose=lambda job_ids: self.insist(lambda: self._runs.held_jobs(job_ids, runs=runs)),
         )
+        if self._held or written.held:
+            self._held.hold(written.held)
+            self._held.free(job_id for job_id in jobs() if job_id not in written.left_out)
         if refusals:
-            self.accepted(what, (job_id for job_id in jobs() if job_id not in written.refused))
+            self.accepted(what, (job_id for job_id in jobs() if job_id not in written.left_out))
         if written.refused:
             self.refused(what, written.refused)
         return written

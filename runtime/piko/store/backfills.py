@@ -13,15 +13,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import case, insert, select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import BackfillState, RunState
 from piko.store.engine import Database
+from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, Run, run_row
 from piko.store.tables import backfill, job_run
-from piko.store.upsert import write_rows
+from piko.store.upsert import insert_once, write_rows
 
 OPEN_STATES = (BackfillState.ACTIVE, BackfillState.PAUSED)
 
@@ -78,8 +79,7 @@ class BackfillStore:
     async def create(self, request: Backfill) -> None:
         """Ask for `request`; the leader begins within a poll."""
         values = {name: getattr(request, name) for name in _NAMES if name != "created_at"}
-        async with self._database.transaction() as connection:
-            await connection.execute(insert(backfill), [values])
+        await insert_once(self._database, backfill, values)
 
     async def matching(self, beginning: str) -> list[Backfill]:
         """The requests whose id begins so, at most ten."""
@@ -122,8 +122,8 @@ class BackfillStore:
     async def claim(self, steps: Sequence[Step], fence: Fence, *, now: datetime) -> dict[str, Run]:
         """Take the steps; the runs that are ours, by id. Raises `FencedError`.
 
-        A step of a request that is not active any more is left out. Made again after an unknown COMMIT, a
-        step finds what its first try wrote.
+        A step of a request that is not active any more, or that somebody holds, is left out. Made again
+        after an unknown COMMIT, a step finds what its first try wrote.
         """
         taken: list[Run] = []
         async with self._database.transaction() as connection:
@@ -140,7 +140,9 @@ class BackfillStore:
         """Say of each request why nothing of it runs; None: nothing is in its way. Raises `FencedError`."""
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            for backfill_id, message in messages.items():
+            ids = backfill.c.backfill_id
+            for (backfill_id,) in await lock_free(connection, [ids], ids.in_(sorted(messages))):
+                message = messages[backfill_id]
                 await connection.execute(
                     update(backfill).where(backfill.c.backfill_id == backfill_id).values(message=message)
                 )
@@ -152,11 +154,15 @@ class BackfillStore:
 
 
 async def lock_backfills(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """Lock the requests that `outcomes` belong to, before the runs of either are touched."""
+    """Lock the requests that `outcomes` belong to, before the runs of either are touched.
+
+    Raises `RowsLockedError` where somebody holds one.
+    """
     ids = {outcome.run.backfill_id for outcome in outcomes if outcome.run.backfill_id is not None}
     if ids:
-        statement = select(backfill.c.backfill_id).where(backfill.c.backfill_id.in_(sorted(ids)))
-        await connection.execute(statement.order_by(backfill.c.backfill_id).with_for_update())
+        rows = await lock_free(connection, [backfill.c.backfill_id], backfill.c.backfill_id.in_(sorted(ids)))
+        if held := await held_keys(connection, backfill.c.backfill_id, ids - {row[0] for row in rows}):
+            raise rows_locked(item.run.job_id for item in outcomes if item.run.backfill_id in held)
 
 
 async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
@@ -195,7 +201,7 @@ async def _advance(connection: AsyncConnection, step: Step) -> bool:
     statement = select(backfill.c.state, backfill.c.next_start)
     row = (
         await connection.execute(
-            statement.where(backfill.c.backfill_id == step.backfill_id).with_for_update()
+            statement.where(backfill.c.backfill_id == step.backfill_id).with_for_update(skip_locked=True)
         )
     ).first()
     if row is None or row.state != BackfillState.ACTIVE:

@@ -76,7 +76,8 @@ class _DisputedError(Exception):
 
 
 async def claim(database: Database, batch: ClaimBatch, fence: Fence, *, now: datetime) -> dict[str, Run]:
-    """Claim the batch; the runs that are ours, by id. Raises `FencedError`.
+    """Claim the batch; the runs that are ours, by id. Raises `FencedError`, and `RowsLockedError` where
+    somebody holds a row of one of its jobs.
 
     A due time that another has claimed is left out. A window of a stateful job is claimed only where the
     watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
@@ -122,7 +123,7 @@ async def _claim(
 
 async def _move(connection: AsyncConnection, batch: ClaimBatch) -> Watermarks:
     """Make the batch's jumps, so that its windows are judged by the watermark that they begin at."""
-    jobs = {run.job_id for run in batch.runs if run.follows_watermark}
+    jobs = {run.job_id for run in batch.runs if run.follows_watermark}.union(batch.completed)
     watermarks = await lock_watermarks(connection, jobs.union(move.job_id for move in batch.watermarks))
     await move_watermarks(connection, batch.watermarks, watermarks)
     return watermarks

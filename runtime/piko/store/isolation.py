@@ -7,7 +7,8 @@ somebody's own. Such a refusal would come again at every try, and with it every 
 So a batch that is refused is cut in two, and each half again, until what is refused is of one job alone. The
 others are written; that job is named, with the server's words. Nothing is spent on this while nothing is
 refused. What the database does not take *now* (it is away, deadlocked, read-only) is no refusal: that is
-`DatabaseUnavailableError`, and goes up to who waits for it.
+`DatabaseUnavailableError`, and goes up to who waits for it. All but one: a row that somebody holds in a
+transaction is the trouble of its job, too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Generic, TypeVar
 
 from sqlalchemy import exc
 
+from piko.errors import RowsLockedError
 from piko.text import error_text, excerpt
 
 R = TypeVar("R")
@@ -29,10 +31,24 @@ _LIMIT = 1_000
 
 @dataclass(slots=True, kw_only=True)
 class Written(Generic[R]):
-    """What the parts of a batch came to, and the jobs whose part the database refuses, with its words."""
+    """What the parts of a batch came to.
+
+    And the jobs whose part the database refuses, with its words; and those of which somebody holds rows.
+    """
 
     results: list[R] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
+
+    @property
+    def left_out(self) -> set[str]:
+        """The jobs of which nothing was written."""
+        return self.held.union(self.refused)
+
+
+async def nobody_knows(_job_ids: Collection[str]) -> set[str]:
+    """Whose rows are held, where that cannot be asked."""
+    return set()
 
 
 async def write_isolated(
@@ -40,41 +56,47 @@ async def write_isolated(
     *,
     jobs: Callable[[], Iterable[str]],
     suspects: Collection[str] = (),
+    held: Collection[str] = (),
+    whose: Callable[[Collection[str]], Awaitable[set[str]]] = nobody_knows,
 ) -> Written[R]:
     """Call `write`, in one piece if that works; else for as many jobs together as do.
 
     `write` makes one transaction of what concerns the jobs that it is given; None: all of them. `jobs` tells
     which there are. `suspects`, of which something was refused before, are tried each alone, so that they
-    cost the others nothing. Raises what `write` raises and is no refusal; what was written before stays.
+    cost the others nothing. Of `held` rows were held by others: `whose`, which waits for nobody, says of
+    which they still are, and they are left out, as is whose rows a transaction runs into. Raises what `write`
+    raises and is neither; what was written before stays.
     """
     written: Written[R] = Written()
-    if not suspects:
-        try:
-            written.results.append(await write(None))
-        except REFUSALS as error:
-            ids = sorted(set(jobs()))
-            if len(ids) <= 1:
-                written.refused.update(dict.fromkeys(ids, refusal_text(error)))
-                if not ids:
-                    raise
-                return written
-            parts = _halves(ids)
-        else:
-            return written
-    else:
-        ids = sorted(set(jobs()))
-        parts = [[job_id for job_id in ids if job_id not in suspects]]
-        parts += [[job_id] for job_id in ids if job_id in suspects]
-    pending = [part for part in reversed(parts) if part]
+    pending: list[Collection[str] | None] = [None]
+    if suspects or held:
+        written.held |= await whose(held) if held else set()
+        ids = [job_id for job_id in sorted(set(jobs())) if job_id not in written.held]
+        alone = [[job_id] for job_id in reversed(ids) if job_id in suspects]
+        pending = [*alone, [job_id for job_id in ids if job_id not in suspects]]
     while pending:
         part = pending.pop()
+        if part is not None and not part:
+            continue
         try:
-            written.results.append(await write(frozenset(part)))
+            written.results.append(await write(None if part is None else frozenset(part)))
         except REFUSALS as error:
-            if len(part) == 1:
-                written.refused[part[0]] = refusal_text(error)
+            ids = sorted(set(jobs()) if part is None else part)
+            if not ids:
+                raise
+            if len(ids) == 1:
+                written.refused[ids[0]] = refusal_text(error)
             else:
-                pending.extend(reversed(_halves(part)))
+                pending.extend(reversed(_halves(ids)))
+        except RowsLockedError as error:
+            ids = sorted(set(jobs()) if part is None else part)
+            if not ids:
+                raise
+            found = (error.jobs or await whose(ids)) & set(ids)
+            found = found or (set(ids) if len(ids) == 1 else set())
+            written.held |= found
+            rest = [job_id for job_id in ids if job_id not in found]
+            pending.extend([rest] if found else reversed(_halves(ids)))
     return written
 
 

@@ -12,6 +12,7 @@ is taken from its holder takes the runs as well: the same transaction writes tha
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,8 +60,11 @@ class Lease:
     holder_host: str | None
     expires_at: datetime | None
 
-    def is_free(self, now: datetime) -> bool:
-        return self.holder is None or self.expires_at is None or self.expires_at <= now
+    def may_be_taken(self, now: datetime, *, by: str, patient: bool) -> bool:
+        """Whether `by` may have it: its own, one that was given up, or (but for the patient) has expired."""
+        if self.holder in (None, by):
+            return True
+        return not patient and (self.expires_at is None or self.expires_at <= now)
 
 
 class LeaseStore:
@@ -74,14 +78,29 @@ class LeaseStore:
             row = (await connection.execute(select(leader_lease).where(leader_lease.c.name == name))).first()
         return None if row is None else _lease(row)
 
+    async def now(self, monotonic: Callable[[], float]) -> tuple[float, datetime, float]:
+        """The database's time, and the seconds of `monotonic` right before and after it was asked for."""
+        async with self._database.statements() as connection:
+            asked_at = monotonic()
+            moment = (await connection.execute(select(Now().label("now")))).scalar_one()
+            return asked_at, moment, monotonic()
+
     async def acquire(
-        self, name: str, *, holder: str, host: str, lease_s: float, force: bool = False
+        self,
+        name: str,
+        *,
+        holder: str,
+        host: str,
+        lease_s: float,
+        force: bool = False,
+        patient: bool = False,
     ) -> int | None:
         """Take the lease if it is free or expired (or by `force`); the new epoch, or None.
 
-        A lease of `holder` itself counts as free: its earlier try was cut off and worked.
+        A lease of `holder` itself counts as free: its earlier try was cut off and worked. The `patient` leave
+        one alone that has expired.
         """
-        if not force and not await self._looks_free(name, holder):
+        if not force and not await self._looks_free(name, holder, patient=patient):
             return None
         async with self._database.transaction() as connection:
             # Made if it is not there yet; and locked, so that only one candidate at a time reads on.
@@ -92,7 +111,7 @@ class LeaseStore:
             if locked is None:  # deleted by hand in this very moment
                 return None
             now, lease = locked
-            if not (force or lease.is_free(now) or lease.holder == holder):
+            if not (force or lease.may_be_taken(now, by=holder, patient=patient)):
                 return None
             epoch = lease.epoch + 1
             if lease.holder not in (None, holder):
@@ -140,12 +159,12 @@ class LeaseStore:
                 .values(holder=None, holder_host=None, expires_at=Now())
             )
 
-    async def _looks_free(self, name: str, holder: str) -> bool:
+    async def _looks_free(self, name: str, holder: str, *, patient: bool) -> bool:
         # Without locks: candidates that wait must not queue up behind the leader's own writes.
         async with self._database.statements() as connection:
             statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
             row = (await connection.execute(statement)).first()
-        return row is None or row.holder == holder or _lease(row).is_free(row.now)
+        return row is None or _lease(row).may_be_taken(row.now, by=holder, patient=patient)
 
 
 async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, Lease] | None:

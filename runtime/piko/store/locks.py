@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, case, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.column_types import KEY
+from piko.store.held_rows import lock_free, rows_locked
 from piko.store.tables import job_lock
 
 DueTime = tuple[str, datetime]
@@ -65,6 +66,19 @@ async def read_holders(connection: AsyncConnection, due_times: Sequence[DueTime]
         (row.job_id, row.scheduled_time): Holder(run_id=row.run_id, claim_token=row.claim_token)
         for row in rows
     }
+
+
+async def lock_due_times(connection: AsyncConnection, due_times: Sequence[DueTime]) -> None:
+    """Let nobody else change whose `due_times` are. Raises `RowsLockedError` where somebody holds one."""
+    if not due_times:
+        return
+    columns = [job_lock.c.job_id, job_lock.c.scheduled_time]
+    rows = await lock_free(connection, columns, _is_one_of(due_times))
+    missing = set(due_times) - {(row.job_id, row.scheduled_time) for row in rows}
+    if missing:
+        there = await connection.execute(select(job_lock.c.job_id).where(_is_one_of(sorted(missing))))
+        if held := set(there.scalars()):
+            raise rows_locked(held)
 
 
 async def hand_over(

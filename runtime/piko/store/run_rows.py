@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, func
+from sqlalchemy import ColumnElement, func
 
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.store.instances import InstanceFence
@@ -99,7 +100,7 @@ OUTCOME_COLUMNS = ("state", "started_at", "finished_at", "duration_s", "error_ty
 """What an outcome says in any case, see `keep_known` for the rest."""
 
 
-def run_of(row: RowMapping) -> Run:
+def run_of(row: Mapping[Any, Any]) -> Run:
     """The run of a row that holds `RUN_COLUMNS`."""
     values = dict(row)
     start, end = values.pop("window_start"), values.pop("window_end")

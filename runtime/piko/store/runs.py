@@ -11,16 +11,17 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, insert, or_, select, update
+from sqlalchemy import Column, ColumnElement, Select, and_, case, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
 from piko.store.backfills import count_ends, lock_backfills
 from piko.store.claims import ClaimBatch, claim, is_to_do
 from piko.store.engine import Database
+from piko.store.held_rows import held_jobs, held_keys, lock_free, rows_locked, wait_for
 from piko.store.instances import InstanceFence
 from piko.store.leases import Fence
-from piko.store.locks import Handover, hand_over
+from piko.store.locks import Handover, hand_over, lock_due_times
 from piko.store.run_rows import (
     OUTCOME_COLUMNS,
     RUN_COLUMNS,
@@ -33,14 +34,14 @@ from piko.store.run_rows import (
     run_of,
     run_row,
 )
-from piko.store.states import summarise
-from piko.store.tables import job_run, leader_lease
-from piko.store.upsert import write_rows
+from piko.store.states import lock_states, summarise, summarised
+from piko.store.tables import job_run, runtime_instance
+from piko.store.takes import offered_now, skip_overtaken, take
+from piko.store.upsert import insert_once, write_rows
 from piko.store.watermarks import (
     Watermarks,
     lock_watermarks,
     move_watermarks,
-    read_watermarks,
 )
 
 _CHUNK = 500
@@ -65,7 +66,8 @@ class RunStore:
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
         """Move queued runs to RUNNING for `run.instance_id`; the run ids that were still queued.
 
-        A window that the watermark has left meanwhile is SKIPPED instead. Raises `FencedError`.
+        A window that the watermark has left meanwhile is SKIPPED instead. Raises `FencedError`, and
+        `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
@@ -83,22 +85,17 @@ class RunStore:
                     now=now,
                 )
             if overtaken:
-                await _skip(connection, overtaken, now=now)
+                await skip_overtaken(connection, overtaken, now=now)
         return ours
 
     async def offer(self, runs: Sequence[Run], fence: Fence) -> set[str]:
         """Let any replica take queued runs, from `run.offered_at` on; the run ids that were still there.
 
-        Raises `FencedError`.
+        Raises `FencedError`, and `RowsLockedError` where somebody holds one.
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
-            rows = await connection.execute(
-                select(job_run.c.run_id, job_run.c.state)
-                .where(job_run.c.run_id.in_(sorted(run.run_id for run in runs)))
-                .order_by(job_run.c.run_id)
-                .with_for_update()
-            )
+            rows = await _lock_runs(connection, [job_run.c.state], {run.run_id for run in runs})
             states = {row.run_id: row.state for row in rows}
             queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]
             for run in queued:
@@ -126,72 +123,55 @@ class RunStore:
         not know, and left. Jobs of `leaving` are not looked at. Replicas that take at the same time take
         different runs. A window that the watermark has left meanwhile is SKIPPED instead.
         """
-        async with self._database.transaction() as connection:
-            found = await connection.execute(
-                select(*RUN_COLUMNS)
-                .where(*_offered(), job_run.c.job_id.not_in(sorted(leaving)))
-                .order_by(job_run.c.offered_at)
-                .limit(limit)
-                .with_for_update(skip_locked=True)
-            )
-            rows = [run_of(row._mapping) for row in found]
-            offered = [run for run in rows if knows(run.job_id)]
-            left = [run for run in rows if not knows(run.job_id)]
-            if not offered:
-                return [], left
-            watermarks = await read_watermarks(
-                connection, [run.job_id for run in offered if run.follows_watermark]
-            )
-            overtaken = [run.run_id for run in offered if not is_to_do(run, watermarks)]
-            if overtaken:
-                await _skip(connection, overtaken, now=now)
-            # The epoch of now: what was begun under one that this instance has lost would be refused.
-            epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == lease)
-            epoch = (await connection.execute(epochs)).scalar_one_or_none() or 0
-            taken = [
-                replace(
-                    run,
-                    state=RunState.RUNNING,
-                    instance_id=instance_id,
-                    epoch=max(epoch, run.epoch or 0),
-                    offered_at=None,
-                )
-                for run in offered
-                if run.run_id not in overtaken
-            ]
-            for number in {run.epoch for run in taken}:
-                await connection.execute(
-                    update(job_run)
-                    .where(job_run.c.run_id.in_(sorted(run.run_id for run in taken if run.epoch == number)))
-                    .values(
-                        state=RunState.RUNNING,
-                        instance_id=instance_id,
-                        epoch=number,
-                        offered_at=None,
-                        started_at=now,
-                    )
-                )
-        return taken, left
+        return await take(
+            self._database, instance_id, lease=lease, limit=limit, now=now, knows=knows, leaving=leaving
+        )
 
     async def finish(self, outcomes: Sequence[Outcome], fence: OutcomeFence) -> set[str]:
         """Record outcomes with their watermarks, retries and summaries; the run ids that ended as told.
 
         A run that has ended in another way before keeps that end, and its outcome has no effect: it was given
-        up, or cancelled by hand; so does one that is another instance's. Raises `FencedError`.
+        up, or cancelled by hand; so does one that is another instance's. Raises `FencedError`, and
+        `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
         async with self._database.transaction() as connection:
             await fence.hold(connection)
             await lock_backfills(connection, outcomes)
             moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
             watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
+            states = await lock_states(connection, summarised(outcomes))
+            await lock_due_times(connection, [item.run.due_time for item in outcomes if item.retry])
             if await self._all_open(connection, outcomes, fence):
                 fresh, told = list(outcomes), {outcome.run.run_id for outcome in outcomes}
             else:
                 fresh, told = _tell(outcomes, await _read_ends(connection, outcomes), fence)
             if fresh:
                 await self._write_outcomes(connection, fresh, watermarks, fence)
+                await summarise(
+                    connection, self._database, fresh, fence, watermarks=watermarks, before=states
+                )
                 await count_ends(connection, fresh)
         return told
+
+    async def held_jobs(self, job_ids: Collection[str], *, runs: Sequence[Run] = ()) -> set[str]:
+        """Of `job_ids` those of which somebody holds a row now, of `runs` among others."""
+        return await held_jobs(
+            self._database,
+            job_ids,
+            run_ids=[run.run_id for run in runs],
+            due_times=[run.due_time for run in runs],
+        )
+
+    async def wait_for(self, runs: Sequence[Run], *, also: Sequence[str] = ()) -> None:
+        """Return when no transaction that writes `runs`, or the run ids of `also`, is under way.
+
+        Raises `RowsLockedError` where one still is.
+        """
+        await wait_for(
+            self._database,
+            run_ids=[*(run.run_id for run in runs), *also],
+            due_times=[run.due_time for run in runs],
+        )
 
     async def queued(self, *, limit: int = 1000, offered: bool = True) -> list[Run]:
         """What waits: the highest priority first, then the oldest; also what is `offered` already."""
@@ -204,19 +184,32 @@ class RunStore:
         )
         return await self._runs(statement)
 
-    async def running(self, *, on: str | None = None) -> list[Run]:
-        """Every run that is recorded as in progress, on whatever instance or on that one."""
-        statement = select(*RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING)
-        return await self._runs(statement if on is None else statement.where(job_run.c.instance_id == on))
+    async def running(self) -> list[Run]:
+        """Every run that is recorded as in progress, on whatever instance."""
+        return await self._runs(select(*RUN_COLUMNS).where(job_run.c.state == RunState.RUNNING))
+
+    async def begun_by(self, instance_id: str) -> list[Run]:
+        """Runs in progress on that instance whose ends it may record: they were not taken from it."""
+        instance = runtime_instance.c
+        statement = (
+            select(*RUN_COLUMNS)
+            .join(runtime_instance, instance.instance_id == job_run.c.instance_id)
+            .where(
+                job_run.c.state == RunState.RUNNING,
+                job_run.c.instance_id == instance_id,
+                or_(instance.fenced_epoch.is_(None), instance.fenced_epoch < job_run.c.epoch),
+            )
+        )
+        return await self._runs(statement)
 
     async def offered(self) -> list[Run]:
         """Every run that waits for a replica to take it."""
-        return await self._runs(select(*RUN_COLUMNS).where(*_offered()))
+        return await self._runs(select(*RUN_COLUMNS).where(*offered_now()))
 
     async def count_offered(self) -> int:
         """How many runs wait for a replica to take them."""
         async with self._database.statements() as connection:
-            statement = select(func.count()).select_from(job_run).where(*_offered())
+            statement = select(func.count()).select_from(job_run).where(*offered_now())
             return int((await connection.execute(statement)).scalar_one())
 
     async def running_on(self, instance_id: str) -> set[str]:
@@ -268,8 +261,9 @@ class RunStore:
         if isinstance(fence, InstanceFence):
             is_open = and_(is_open, job_run.c.instance_id == fence.instance_id)
         # Asked of the rows, not for them: a server that looked by state would wait for claims in flight.
-        statement = select(func.count(case((is_open, 1)))).where(job_run.c.run_id.in_(ids)).with_for_update()
-        return (await connection.execute(statement)).scalar_one() == len(outcomes)
+        count = select(func.count(case((is_open, 1)))).where(job_run.c.run_id.in_(ids))
+        found = (await connection.execute(count.with_for_update(skip_locked=True))).scalar_one()
+        return bool(found == len(outcomes))
 
     async def _write_outcomes(
         self,
@@ -290,11 +284,6 @@ class RunStore:
         await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS, merge=keep_known)
         queued = [run_row(retry, fence, now=None) for _, retry in retries]
         await write_rows(connection, self._database, job_run, queued)
-        await summarise(connection, self._database, outcomes, fence, watermarks=watermarks)
-
-
-def _offered() -> tuple[ColumnElement[bool], ...]:
-    return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
 
 
 class _End(NamedTuple):
@@ -306,20 +295,26 @@ class _End(NamedTuple):
     instance_id: str | None
 
 
+async def _lock_runs(
+    connection: AsyncConnection, columns: Sequence[Column[Any]], run_ids: Collection[str]
+) -> list[Any]:
+    """The rows of `run_ids` that there are. Raises `RowsLockedError` where somebody holds one."""
+    ids = sorted(run_ids)
+    rows = await lock_free(connection, [job_run.c.run_id, *columns], job_run.c.run_id.in_(ids))
+    missing = set(ids) - {row.run_id for row in rows}
+    if held := await held_keys(connection, job_run.c.run_id, missing):
+        owners = await connection.execute(select(job_run.c.job_id).where(job_run.c.run_id.in_(sorted(held))))
+        raise rows_locked(owners.scalars())
+    return rows
+
+
 async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _End]:
-    statement = (
-        select(
-            job_run.c.run_id,
-            job_run.c.state,
-            job_run.c.started_at,
-            job_run.c.finished_at,
-            job_run.c.instance_id,
-        )
-        .where(job_run.c.run_id.in_(sorted(outcome.run.run_id for outcome in outcomes)))
-        .order_by(job_run.c.run_id)
-        .with_for_update()
+    columns = job_run.c
+    rows = await _lock_runs(
+        connection,
+        [columns.state, columns.started_at, columns.finished_at, columns.instance_id],
+        {outcome.run.run_id for outcome in outcomes},
     )
-    rows = await connection.execute(statement)
     return {
         row.run_id: _End(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
         for row in rows
@@ -352,19 +347,15 @@ async def _begin(
 ) -> set[str]:
     if not run_ids:
         return set()
+    columns = job_run.c
+    rows = await _lock_runs(connection, [columns.state, columns.instance_id, columns.epoch], run_ids)
     # Ours already: by a first try whose COMMIT was cut off.
-    ours = and_(
-        job_run.c.state == RunState.RUNNING,
-        job_run.c.instance_id == instance_id,
-        job_run.c.epoch == fence.epoch,
-    )
-    found = await connection.execute(
-        select(job_run.c.run_id)
-        .where(job_run.c.run_id.in_(sorted(run_ids)), or_(job_run.c.state == RunState.QUEUED, ours))
-        .order_by(job_run.c.run_id)
-        .with_for_update()
-    )
-    begun = set(found.scalars())
+    ours = (RunState.RUNNING, instance_id, fence.epoch)
+    begun = {
+        row.run_id
+        for row in rows
+        if row.state == RunState.QUEUED or (row.state, row.instance_id, row.epoch) == ours
+    }
     if begun:
         await connection.execute(
             update(job_run)
@@ -381,21 +372,7 @@ async def _begin(
     return begun
 
 
-async def _skip(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:
-    await connection.execute(
-        update(job_run)
-        .where(job_run.c.run_id.in_(sorted(run_ids)), job_run.c.state == RunState.QUEUED)
-        .values(
-            state=RunState.SKIPPED,
-            offered_at=None,
-            finished_at=now,
-            error="the watermark was set to another instant while it waited",
-        )
-    )
-
-
 async def insert_queued(database: Database, run: Run) -> None:
     """Queue a run from outside the leader: a manual trigger. It needs no lock and no fence."""
-    async with database.transaction() as connection:
-        row = run_row(run, Fence(name="", epoch=0), now=None)
-        await connection.execute(insert(job_run), [{**row, "epoch": None}])
+    row = run_row(run, Fence(name="", epoch=0), now=None)
+    await insert_once(database, job_run, {**row, "epoch": None})

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.core.types import FAILED_STATES, JobStatus, RunState
 from piko.store.digests import read_pages
 from piko.store.engine import Database
+from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.kept import watermarks_to_keep
 from piko.store.leases import Fence
 from piko.store.run_rows import Outcome, OutcomeFence
@@ -95,10 +96,34 @@ class StateStore:
             return {row.job_id: JobState(**row._mapping) for row in rows}
 
     async def write(self, states: Sequence[JobState], fence: Fence) -> None:
-        """Write `states`; raises `FencedError` where another replica leads."""
+        """Write `states`. Raises `FencedError` where another replica leads, and `RowsLockedError` where
+        somebody holds the row of one."""
         async with self._database.transaction() as connection:
             await fence.hold(connection)
+            await lock_states(connection, {state.job_id for state in states})
             await write_states(connection, self._database, states, fence, update=PLAN)
+
+
+async def lock_states(connection: AsyncConnection, job_ids: Collection[str]) -> Watermarks:
+    """Which of `job_ids` have a row, locked until the transaction ends; each with the watermark it keeps.
+
+    Raises `RowsLockedError` where somebody holds one.
+    """
+    if not job_ids:
+        return {}
+    columns = job_state.c
+    rows = await lock_free(
+        connection, [columns.job_id, columns.data_through], columns.job_id.in_(sorted(job_ids))
+    )
+    found: Watermarks = {row.job_id: row.data_through for row in rows}
+    if held := await held_keys(connection, columns.job_id, set(job_ids) - found.keys()):
+        raise rows_locked(held)
+    return found
+
+
+def summarised(outcomes: Iterable[Outcome]) -> set[str]:
+    """The jobs whose summaries `outcomes` change: a backfill says nothing of how its job does now."""
+    return {outcome.run.job_id for outcome in outcomes if outcome.run.backfill_id is None}
 
 
 async def summarise(
@@ -108,25 +133,22 @@ async def summarise(
     fence: OutcomeFence,
     *,
     watermarks: Watermarks,
+    before: Watermarks,
 ) -> None:
     """Make `outcomes` part of their jobs' summaries, and their watermarks as they stand now.
 
-    A backfill says nothing of how its job does now. A job that was forgotten meanwhile does not come back.
+    `before`: the rows there are, as `lock_states` found them. A job that was forgotten meanwhile does not
+    come back.
     """
-    summaries = _summaries(outcomes)
-    if not summaries:
-        return
-    rows = await connection.execute(
-        select(job_state.c.job_id, job_state.c.data_through)
-        .where(job_state.c.job_id.in_(sorted(summaries)))
-        .order_by(job_state.c.job_id)
-        .with_for_update()
-    )
     # The rows are there and locked; a status is named only because an INSERT without one would be refused.
     epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
-    before: Watermarks = {row.job_id: row.data_through for row in rows}
+    summaries = _summaries(outcomes)
     through = watermarks_to_keep(outcomes, watermarks, before)
-    known = [{**summaries[job_id], **epoch, "data_through": through.get(job_id)} for job_id in before]
+    known = [
+        {**summaries[job_id], **epoch, "data_through": through.get(job_id)}
+        for job_id in sorted(summaries)
+        if job_id in before
+    ]
     await write_rows(connection, database, job_state, known, update=_LATEST, merge=_add_up)
 
 

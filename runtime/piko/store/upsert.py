@@ -6,6 +6,7 @@ one takes no column that is NULL in every row; such a column is left out, and is
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,10 +17,13 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 
+from piko.errors import DatabaseUnavailableError
 from piko.store.engine import Database
 
 _IN_ONE_PACKET = 500
 """Rows; each may hold an error of 8 kB, and MariaDB takes packets of 16 MB."""
+_TRIES = 3
+_AGAIN_S = 0.5
 
 Row = Mapping[str, object]
 Merge = Callable[[Any], Mapping[str, ColumnElement[Any]]]
@@ -69,6 +73,25 @@ async def write_rows(
 ) -> None:
     """Insert `rows`, of one shape; where its key is there already, do with a row what `upsert` says."""
     await _execute(connection, upsert(database, table, update=update, merge=merge), rows)
+
+
+async def insert_once(database: Database, table: Table, row: Row) -> None:
+    """Insert one row under a key that nobody else has, in a transaction of its own.
+
+    Where a COMMIT was cut off, the same insert waits for its end, whenever that comes, and changes nothing if
+    it worked. Raises `DatabaseUnavailableError` where that is not known after some tries.
+    """
+    statement = upsert(database, table, update=())
+    for left in reversed(range(_TRIES)):
+        try:
+            async with database.transaction() as connection:
+                await connection.execute(statement, [row])
+        except DatabaseUnavailableError:
+            if not left:
+                raise
+            await asyncio.sleep(_AGAIN_S)
+        else:
+            return
 
 
 async def _execute(connection: AsyncConnection, statement: Insert, rows: Sequence[Row]) -> None:

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, literal, select, update
+from sqlalchemy import case, literal, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.column_types import INSTANT
+from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.tables import scheduled_job
 
 Watermarks = dict[str, datetime | None]
@@ -30,29 +31,22 @@ class WatermarkMove:
     new: datetime
 
 
-async def read_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:
-    """The watermarks of `job_ids` as they are now."""
-    ids = sorted(set(job_ids))
-    if not ids:
-        return {}
-    columns = (scheduled_job.c.job_id, scheduled_job.c.last_data_time)
-    rows = await connection.execute(select(*columns).where(scheduled_job.c.job_id.in_(ids)))
-    return {job_id: watermark for job_id, watermark in rows}  # noqa: C416 - a row is no pair to the type checker
-
-
 async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:
-    """The watermarks of `job_ids` as they stay until the transaction ends."""
-    ids = sorted(set(job_ids))
+    """The watermarks of `job_ids` as they stay until the transaction ends.
+
+    Raises `RowsLockedError` where somebody else holds the row of one.
+    """
+    ids = set(job_ids)
     if not ids:
         return {}
-    statement = (
-        select(scheduled_job.c.job_id, scheduled_job.c.last_data_time)
-        .where(scheduled_job.c.job_id.in_(ids))
-        .order_by(scheduled_job.c.job_id)
-        .with_for_update()
+    schedules = scheduled_job.c
+    rows = await lock_free(
+        connection, [schedules.job_id, schedules.last_data_time], schedules.job_id.in_(sorted(ids))
     )
-    rows = await connection.execute(statement)
-    return {job_id: watermark for job_id, watermark in rows}  # noqa: C416 - a row is no pair to the type checker
+    found: Watermarks = {row.job_id: row.last_data_time for row in rows}
+    if held := await held_keys(connection, schedules.job_id, ids - found.keys()):
+        raise rows_locked(held)
+    return found
 
 
 async def move_watermarks(

@@ -1,0 +1,66 @@
+"""Keeps a replica's clock at the database's.
+
+A question is asked, and the machine's clock read before and after: the database's answer belongs to the
+middle of the round trip, give or take half of it. A difference within that is none.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from piko.clock import DatabaseClock
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.leases import LeaseStore
+
+TELLING_S = 1.0
+"""A machine's clock that is more than so much off is told of."""
+_RESOLUTION_S = 0.002
+
+log = get_logger(__name__)
+
+
+class Timekeeper:
+    """Measures by how much the machine's clock is off, and corrects `clock` by it."""
+
+    def __init__(self, *, leases: LeaseStore, clock: DatabaseClock, metrics: Metrics, every_s: float) -> None:
+        self._leases = leases
+        self._clock = clock
+        self._metrics = metrics
+        self._every_s = every_s
+        self._measured_at = float("-inf")
+        self._told_s = 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last measurement is old."""
+        return self._clock.monotonic() - self._measured_at >= self._every_s
+
+    async def measure(self) -> None:
+        """Ask the database what time it is. Raises `DatabaseUnavailableError`."""
+        clock = self._clock
+        asked_at, moment, answered_at = await self._leases.now(clock.monotonic)
+        half_s = (answered_at - asked_at) / 2
+        since = timedelta(seconds=clock.monotonic() - answered_at + half_s)
+        middle = clock.machine_now() - since
+        unchanged = abs((middle - moment).total_seconds() - clock.machine_ahead_s) <= half_s + _RESOLUTION_S
+        if unchanged:  # no more than the way there and back can explain
+            moment = middle - timedelta(seconds=clock.machine_ahead_s)
+        clock.is_at(moment, machine=middle, monotonic=asked_at + half_s)
+        self._measured_at = answered_at
+        self._metrics.clock_offset.set(clock.machine_ahead_s)
+        self._tell()
+
+    def _tell(self) -> None:
+        ahead_s = self._clock.machine_ahead_s
+        if abs(ahead_s) > TELLING_S and abs(ahead_s - self._told_s) > TELLING_S:
+            log.warning(
+                "clock_is_off",
+                ahead_s=round(ahead_s, 3),
+                hint="this machine's clock differs from the database's, by which it is decided what is due; "
+                "let both follow one NTP server",
+            )
+            self._told_s = ahead_s
+        elif abs(ahead_s) <= TELLING_S < abs(self._told_s):
+            log.info("clock_is_right_again", ahead_s=round(ahead_s, 3))
+            self._told_s = 0.0

@@ -1,0 +1,101 @@
+"""How a replica takes runs that the leader offers: as many as it has room for, and none that another takes.
+
+Replicas that take at the same time skip each other's rows. Each round trip is time that the next window of a
+chain waits for: so one question has everything in its answer that is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.core.types import RunState
+from piko.store.claims import is_to_do
+from piko.store.engine import Database
+from piko.store.run_rows import RUN_COLUMNS, Run, run_of
+from piko.store.tables import job_run, leader_lease, scheduled_job
+from piko.store.watermarks import Watermarks
+
+
+def offered_now() -> tuple[ColumnElement[bool], ...]:
+    """What waits for a replica to take it."""
+    return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
+
+
+async def take(
+    database: Database,
+    instance_id: str,
+    *,
+    lease: str,
+    limit: int,
+    now: datetime,
+    knows: Callable[[str], bool],
+    leaving: Collection[str],
+) -> tuple[list[Run], list[Run]]:
+    """What was taken, and what was found and left, see `RunStore.take`."""
+    async with database.transaction() as connection:
+        # The epoch of now: what was begun under one that this instance has lost would be refused.
+        epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == lease).scalar_subquery()
+        reached = select(scheduled_job.c.last_data_time).where(scheduled_job.c.job_id == job_run.c.job_id)
+        found = await connection.execute(
+            select(*RUN_COLUMNS, epochs.label("lease_epoch"), reached.scalar_subquery().label("reached"))
+            .where(*offered_now(), job_run.c.job_id.not_in(sorted(leaving)))
+            .order_by(job_run.c.offered_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        epoch, watermarks, rows = 0, Watermarks(), []
+        for row in found:
+            values = dict(row._mapping)
+            epoch = values.pop("lease_epoch") or 0
+            watermarks[row.job_id] = values.pop("reached")
+            rows.append(run_of(values))
+        offered = [run for run in rows if knows(run.job_id)]
+        left = [run for run in rows if not knows(run.job_id)]
+        if not offered:
+            return [], left
+        overtaken = [run.run_id for run in offered if not is_to_do(run, watermarks)]
+        if overtaken:
+            await skip_overtaken(connection, overtaken, now=now)
+        taken = [
+            replace(
+                run,
+                state=RunState.RUNNING,
+                instance_id=instance_id,
+                epoch=max(epoch, run.epoch or 0),
+                offered_at=None,
+            )
+            for run in offered
+            if run.run_id not in overtaken
+        ]
+        for number in {run.epoch for run in taken}:
+            await connection.execute(
+                update(job_run)
+                .where(job_run.c.run_id.in_(sorted(run.run_id for run in taken if run.epoch == number)))
+                .values(
+                    state=RunState.RUNNING,
+                    instance_id=instance_id,
+                    epoch=number,
+                    offered_at=None,
+                    started_at=now,
+                )
+            )
+    return taken, left
+
+
+async def skip_overtaken(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:
+    """End queued windows that their watermarks have left."""
+    await connection.execute(
+        update(job_run)
+        .where(job_run.c.run_id.in_(sorted(run_ids)), job_run.c.state == RunState.QUEUED)
+        .values(
+            state=RunState.SKIPPED,
+            offered_at=None,
+            finished_at=now,
+            error="the watermark was set to another instant while it waited",
+        )
+    )

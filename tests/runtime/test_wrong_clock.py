@@ -1,0 +1,59 @@
+"""A replica whose machine's clock is wrong starts nothing before its time, by the database's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piko import PikoApp
+from piko.settings import load_settings
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.leadership.clocks import WrongClock
+from tests.runtime.replicas import schedule
+
+
+@pytest.mark.parametrize("executor", ["leader", "replicas"])
+@pytest.mark.parametrize("off_s", [7.5, -7.5])
+async def test_no_window_starts_before_its_end_nor_long_after_it(
+    off_s: float,
+    executor: str,
+    migrated_mariadb: TestDatabase,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = PikoApp(name="trial", clock=WrongClock(timedelta(seconds=off_s)))
+    begun: list[tuple[datetime, datetime]] = []
+
+    @app.job("windows", stateful=True)
+    async def windows(ctx: Any, scheduled_time: datetime) -> None:
+        begun.append((scheduled_time, datetime.now(UTC)))
+
+    @app.job("ticks")
+    async def ticks(ctx: Any, scheduled_time: datetime) -> None:
+        begun.append((scheduled_time, datetime.now(UTC)))
+
+    settings = load_settings(
+        environment={},
+        directory=tmp_path,
+        mysql_dsn=migrated_mariadb.dsn,
+        spool_dir=tmp_path / "spool",
+        executor=executor,
+        poll_interval_s=0.2,
+    )
+    async with app.running(settings):
+        await schedule(migrated_mariadb, "windows")
+        await schedule(migrated_mariadb, "ticks")
+        await wait_until_async(lambda: len(begun) >= 8, timeout=40, what="eight runs")
+    for due, at in begun:  # this machine's clock is the server's
+        assert at >= due, "it started before it was due"
+    soonest = min(at - due for due, at in begun)
+    assert soonest < timedelta(seconds=5), "a clock that is slow delays nothing"
+    assert "clock_is_off" in capsys.readouterr().out
+    rows = await migrated_mariadb.execute(
+        "SELECT COUNT(*) FROM job_run WHERE started_at < scheduled_time OR finished_at < started_at"
+    )
+    assert rows == [(0,)], "what is recorded is by that clock, too"
