@@ -40,9 +40,20 @@ def test_an_image_gets_what_was_built_elsewhere(name: str) -> None:
 
 
 def test_nothing_is_compiled_and_versions_are_those_of_the_tests() -> None:
-    [dependencies, _] = [rest for instruction, rest in stage("build") if instruction == "RUN"]
+    [dependencies, *_] = [rest for instruction, rest in stage("build") if instruction == "RUN"]
     assert "--only-binary=:all:" in dependencies
     assert "-c constraints.txt" in dependencies
+
+
+def test_bytecode_is_in_the_images_and_holds_whatever_time_the_sources_get() -> None:
+    compiled = {
+        name: [rest for instruction, rest in stage(name) if instruction == "RUN" and "compileall" in rest]
+        for name in ("build", "base")
+    }
+    assert [len(found) for found in compiled.values()] == [1, 1]
+    assert all("--invalidation-mode unchecked-hash" in found[0] for found in compiled.values())
+    assert compiled["build"][0].endswith(" /installed"), "what both images get"
+    assert "stdlib" in compiled["base"][0], "Python's own library, which its image strips"
 
 
 def test_the_build_context_holds_what_is_copied_and_little_else() -> None:

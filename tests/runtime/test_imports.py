@@ -1,0 +1,70 @@
+"""What a start need not pay for: modules that are loaded only where somebody asks for what they do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from piko.store.migrate import upgrade
+from tests.harness.databases import TestDatabase
+from tests.runtime.replicas import Replicas, schedule
+
+NEVER_IN_A_REPLICA = {
+    "aiohttp", "alembic", "anyio", "dask", "distributed", "fastapi", "jsonschema", "kopf",
+    "kubernetes_asyncio", "mako", "starlette", "typer", "yaml",
+}  # fmt: skip
+NEVER_BY_THE_PACKAGE = NEVER_IN_A_REPLICA | {
+    "asyncio", "cloudpickle", "croniter", "prometheus_client", "pydantic", "rich", "sqlalchemy", "structlog",
+    "uvicorn",
+}  # fmt: skip
+
+TELLS = """
+import sys
+from piko import PikoApp
+
+app = PikoApp(name="trial")
+{more}
+
+@app.job(job_id="tells")
+async def tells(ctx, scheduled_time):
+    print("loaded:", *sorted({{name.partition(".")[0] for name in sys.modules}}), flush=True)
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+def test_the_package_itself_loads_next_to_nothing() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import sys, piko; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert NEVER_BY_THE_PACKAGE.isdisjoint(told.stdout.split())
+
+
+async def _loaded(replicas: Replicas, database: TestDatabase, more: str) -> set[str]:
+    """Packages in the process of a replica that has begun to run jobs."""
+    await upgrade(database.dsn)
+    await schedule(database, "tells")
+    replicas.write(TELLS.format(more=more))
+    replica = replicas.start(database.dsn, "app.py")
+    line = replica.process.wait_for_line("loaded: ", timeout=60)
+    assert replica.get("/metrics")[0] == 200
+    return set(line.partition("loaded: ")[2].partition('"')[0].split())
+
+
+async def test_a_running_replica_has_loaded_what_it_uses(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    loaded = await _loaded(replicas, migrated_mariadb, "")
+
+    assert "sqlalchemy" in loaded
+    assert NEVER_IN_A_REPLICA.isdisjoint(loaded), NEVER_IN_A_REPLICA & loaded
+
+
+async def test_an_app_that_asks_for_its_api_loads_the_framework(
+    replicas: Replicas, sqlite: TestDatabase
+) -> None:
+    assert "fastapi" in await _loaded(replicas, sqlite, "api_app = app.api_app")
