@@ -216,6 +216,15 @@ def test_an_exception_that_cannot_be_shown_does_not_fail_whoever_logs_it() -> No
     assert "exception" in events(stream)[0]
 
 
+def test_a_stream_that_somebody_has_closed_fails_nobody_who_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    monkeypatch.setattr("sys.stderr", stream)
+    stream.close()
+    get_logger("piko.trial").error("part_failed")
+    logging.getLogger("somebody.else").warning("slow")
+
+
 def test_details_and_chatter_are_left_out() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)

@@ -210,6 +210,11 @@ class Arbitrary(BaseModel):
 app.job("without_schema--Arbitrary", schema=Arbitrary)(quiet)
 
 
+@app.job("stops_the_loop--RuntimeError")
+async def stops_the_loop(ctx: Any, scheduled_time: object) -> None:
+    asyncio.get_running_loop().stop()
+
+
 for each_name, each in EXCEPTIONS.items():
     in_handler(each_name, each)
     beside_handler(each_name, each)

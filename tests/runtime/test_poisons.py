@@ -14,7 +14,7 @@ from tests.harness.waiting import wait_until_async
 from tests.runtime import poisoned_app
 from tests.runtime.replicas import Replicas, until_runs
 
-HARMLESS = {"left_task", "callback", "schema_hook", "shared_leaves", "without_schema"}
+HARMLESS = {"left_task", "callback", "schema_hook", "shared_leaves", "stops_the_loop", "without_schema"}
 """Places outside of the run: what is raised there is logged, and the run succeeds."""
 WAITS = {"validator", "default", "post_init"}
 """Places where the model itself is made: the job waits for a config that can be."""

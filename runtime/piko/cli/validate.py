@@ -195,14 +195,18 @@ def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> st
 def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:
     from jsonschema import Draft202012Validator
 
+    from piko.cli.schema_keys import key_warning
+
     try:
-        errors = Draft202012Validator(json.loads(schema)).iter_errors(resource.spec.config)
+        document = json.loads(schema)
+        errors = Draft202012Validator(document).iter_errors(resource.spec.config)
         found = sorted(islice(errors, _MOST_ERRORS), key=lambda error: error.json_path)
+        warning = key_warning(document, resource.spec.config)
     except Exception as error:  # noqa: BLE001 the schema comes out of the database, whoever wrote it there
         why = f"spec.config: the schema that replicas have published cannot be used: {error_text(error)}"
         return item.problem(why, "spec", "config")
     if not found:
-        return "valid"
+        return "valid" if warning is None else f"valid, but: spec.config: {warning}"
     problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
     return item.problem(excerpt("; ".join(problems)), "spec", "config", *found[0].absolute_path)
 

@@ -21,6 +21,7 @@ from piko.dev.mirror import FolderMirror
 from piko.dev.place import Place, check_folder, hold_place
 from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
+from piko.event_loop import run_to_end
 from piko.observability.logs import configure_logging
 from piko.runtime import Runtime
 from piko.settings import Settings, load_settings
@@ -47,7 +48,7 @@ def run_folder(folder: Path, *, console: Console) -> None:
             leader_enabled=False,  # it is alone, so it acts at once
             heartbeat_interval_s=1.0,  # and sees soon what a predecessor that was killed left behind
         )
-        asyncio.run(
+        run_to_end(
             _Session(
                 folder=folder, app=app, place=place, settings=settings, console=console, signals=signals
             ).run(files, reading)

@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
@@ -103,6 +104,11 @@ class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, chosen: Logging) -> None:
         super().__init__(stream)
         self.chosen = chosen
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
+        """A line that cannot be written fails nobody: the stream may be closed, or its disk full."""
+        with suppress(Exception):
+            super().handleError(record)
 
 
 def real_stream(stream: TextIO) -> TextIO:
