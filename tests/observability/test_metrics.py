@@ -23,6 +23,7 @@ NAMES = {
     "piko_event_loop_blocked_total": "counter",
     "piko_handlers_abandoned_total": "counter",
     "piko_event_loop_blocked_seconds_total": "counter",
+    "piko_http_connections_dropped_total": "counter",
     "piko_invalid_configs": "gauge",
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
