@@ -1,0 +1,80 @@
+"""Probes of an operator whose API server is away, and how it is stopped."""
+
+from __future__ import annotations
+
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from piko.store.migrate import upgrade
+from tests.harness.databases import TestDatabase
+from tests.harness.ports import free_port
+from tests.harness.processes import ChildProcess
+from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import wait_until
+from tests.serving.sockets import ask, connect
+
+NO_CLUSTER = """
+apiVersion: v1
+kind: Config
+current-context: away
+contexts: [{{name: away, context: {{cluster: away, user: nobody}}}}]
+clusters: [{{name: away, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+users: [{{name: nobody, user: {{token: none}}}}]
+"""
+
+
+@pytest.fixture
+async def operator(
+    sqlite: TestDatabase, piko_process: PikoProcessFactory, tmp_path: Path
+) -> tuple[ChildProcess, int]:
+    """The process and the port of its probes."""
+    await upgrade(sqlite.dsn)
+    kubeconfig, port = tmp_path / "away.kubeconfig", free_port()
+    kubeconfig.write_text(NO_CLUSTER.format(port=free_port()))
+    process = piko_process(
+        "-m",
+        "piko_operator",
+        env={
+            "KUBECONFIG": str(kubeconfig),
+            "PIKO_MYSQL_DSN": sqlite.dsn,
+            "PIKO_OPERATOR_HTTP_PORT": str(port),
+            "PIKO_OPERATOR_HTTP_HOST": "::",
+        },
+        name="operator",
+    )
+    process.wait_for_line("operator_started", timeout=60)
+    return process, port
+
+
+def test_probes_come_through_half_open_connections_and_say_what_is_away(
+    operator: tuple[ChildProcess, int],
+) -> None:
+    process, port = operator
+    with ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(connect(port, b"GET /healthz HTTP/1.1\r\n"))
+        assert ask(port) == (200, "ok\n")
+        assert ask(port, method="HEAD") == (200, "")
+
+        def says_why() -> bool:
+            status, body = ask(port, "/readyz")
+            return status == 503 and bool(body.strip())
+
+        wait_until(says_why, timeout=20, what="/readyz to say what is missing")
+        dropped = 'piko_operator_http_connections_dropped_total{why="full"}'
+        assert dropped in ask(port, "/metrics")[1]
+    assert process.output.count("http_connection_dropped") <= 2
+    assert process.terminate() == 0
+    assert "operator_stopped" in process.output
+
+
+def test_two_signals_of_one_press_are_an_orderly_stop(operator: tuple[ChildProcess, int]) -> None:
+    process, _ = operator
+    process.signal(signal.SIGINT)
+    process.signal(signal.SIGINT)
+
+    assert process.wait() == 0
+    assert "operator_stopped" in process.output
