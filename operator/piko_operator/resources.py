@@ -81,7 +81,20 @@ PositiveDuration = Annotated[
 Jitter = Annotated[str, Field(max_length=32), _duration(shapes.JITTER_EXPECTED, at_most=86400)]
 Instant = Annotated[datetime, BeforeValidator(_to_instant), Field(json_schema_extra={"format": "date-time"})]
 LocalInstant = Annotated[str, Field(max_length=40), AfterValidator(shapes.check_local_instant)]
-CronText = Annotated[str, Field(max_length=256), _shape(shapes.CRON, shapes.CRON_EXPECTED)]
+
+
+def _no_zone(value: str) -> str:
+    if shapes.CRON_ZONE.match(value):
+        raise ValueError(shapes.CRON_ZONE_EXPECTED)
+    return value
+
+
+CronText = Annotated[
+    str,
+    Field(max_length=256),
+    _shape(shapes.CRON, shapes.CRON_EXPECTED),
+    BeforeValidator(_no_zone),
+]
 
 
 def _cron_field(value: object) -> object:

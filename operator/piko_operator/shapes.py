@@ -44,6 +44,8 @@ _CRON_FIELD = r"[0-9A-Za-z*/,?#()-]+"
 CRON = re.compile(
     rf"\s*(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|{_CRON_FIELD}(\s+{_CRON_FIELD}){{4,5}})\s*"
 )
+CRON_ZONE = re.compile(r"\s*(CRON_)?TZ=", re.IGNORECASE)
+CRON_ZONE_EXPECTED = "expected a cron text without a time zone; the zone goes into spec.timeZone"
 CRON_EXPECTED = "expected five cron fields, six with seconds first, or a name such as @hourly"
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}

@@ -39,6 +39,7 @@ from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.definitions import published
 from piko.scheduler.dispatcher import Dispatcher
+from piko.scheduler.elsewhere import Elsewhere
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
 from piko.scheduler.retention import Retention
@@ -163,6 +164,12 @@ class Runtime:
             configs=self.configs,
             clock=clock,
             metrics=metrics,
+            elsewhere=Elsewhere(
+                definitions=DefinitionStore(database=self.database),
+                instance=self.instance,
+                clock=clock,
+                heartbeat_interval_s=settings.heartbeat_interval_s,
+            ),
             poll_interval_s=settings.poll_interval_s,
             timezone=settings.timezone,
         )

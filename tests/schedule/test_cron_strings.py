@@ -111,6 +111,12 @@ def test_both_forms_of_a_cron_string_are_the_same_schedule() -> None:
         ("0 0 31 4,6,9,11 *", "never fires: no such day exists"),
         ("0 0 */31 2 1#5", "never fires"),
         ("1," * 600 + "1 * * * *", "has 1209 characters"),
+        (
+            "TZ=Asia/Tokyo 0 9 * * *",
+            "timezone = 'Asia/Tokyo' (timeZone in a resource), and the expression '0 9 *",
+        ),
+        ("CRON_TZ='UTC' @daily", "timezone = 'UTC' (timeZone in a resource), and the expression '@daily'"),
+        ("tz= * * * * *", "names a time zone"),
     ],
 )
 def test_a_wrong_expression_is_refused_with_its_place(expression: str, message: str) -> None:

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from piko.errors import ScheduleError
 from piko.schedule import (
+    jitter_warning,
     start_offset,
 )
 from tests.schedule.making import (
+    schedule,
     starts,
     utc,
 )
@@ -43,3 +45,27 @@ def test_jitter_spreads_jobs_and_runs() -> None:
 def test_a_jitter_out_of_range_is_refused(jitter: float) -> None:
     with pytest.raises(ScheduleError, match="jitter_s"):
         start_offset(job_id="job", scheduled_time=utc("2026-01-01"), jitter_s=jitter)
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression", "jitter_s", "warned"),
+    [
+        ("interval", {"seconds": 60}, 120.0, "60 s"),
+        ("interval", {"seconds": 60}, 60.0, None),
+        ("interval", {"seconds": 0.5}, 0.6, "0.5 s"),
+        ("cron", "* * * * *", 61.0, "60 s"),
+        ("cron", "0,1 * * * *", 120.0, "60 s"),
+        ("cron", "0 3 * * *", 3600.0, None),
+        ("cron", "0 3 * * *", 86_400.0, None),
+        ("date", {"run_date": "2030-01-01"}, 86_400.0, None),
+    ],
+)
+def test_a_jitter_that_mixes_up_instants_is_warned_of_where_they_are_coalesced(
+    kind: str, expression: object, jitter_s: float, warned: str | None
+) -> None:
+    made, since = schedule(kind, expression), utc("2026-03-02 12:00")
+    found = jitter_warning(made, jitter_s=jitter_s, coalesce=True, since=since)
+
+    assert (found is None) == (warned is None)
+    assert warned is None or f"longer than the {warned} between instants" in str(found)
+    assert jitter_warning(made, jitter_s=jitter_s, coalesce=False, since=since) is None

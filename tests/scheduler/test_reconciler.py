@@ -16,16 +16,20 @@ from piko.core.types import JobStatus
 from piko.errors import ConfigError
 from piko.observability.metrics import Metrics
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.elsewhere import Elsewhere
 from piko.scheduler.plan import Plan
 from piko.scheduler.reconciler import Reconciler
 from piko.store.configs import ConfigStore
+from piko.store.definitions import DefinitionRow, DefinitionStore
 from piko.store.engine import Database, open_database
+from piko.store.instances import Instance, InstanceStore
 from piko.store.migrate import upgrade
 from piko.store.schedules import ScheduleStore
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.waiting import wait_until_async
 from tests.scheduler.making import NOON, definition, registry
+from tests.store.making import make_instance
 
 
 class Config(BaseModel):
@@ -68,6 +72,12 @@ async def replica_of(dsn: str, *, poll_interval_s: float = 0.05) -> AsyncIterato
         configs=configs,
         clock=SystemClock(),
         metrics=metrics,
+        elsewhere=Elsewhere(
+            definitions=DefinitionStore(database=database),
+            instance=make_instance("here"),
+            clock=SystemClock(),
+            heartbeat_interval_s=5,
+        ),
         poll_interval_s=poll_interval_s,
         timezone="UTC",
     )
@@ -334,3 +344,54 @@ async def test_a_database_that_returns_makes_the_plan_fresh_again(replica: Repli
 
     assert replica.plan.stale_since is None
     assert replica.plan.loaded
+
+
+# ---- jobs of others ---------------------------------------------------------------------------------
+
+
+async def publish(replica: Replica, *, app: str, instance_id: str) -> None:
+    """A living replica has the job `stranger`."""
+    instance = Instance(instance_id=instance_id, app=app, host=f"host-{instance_id}", pid=1, version="1")
+    await InstanceStore(database=replica.database).beat(instance)
+    row = DefinitionRow(
+        job_id="stranger",
+        app=app,
+        handler="app:run",
+        stateful=False,
+        backfill_policy=None,
+        config_schema=None,
+        content_hash=app,
+        instance_id=instance_id,
+    )
+    await DefinitionStore(database=replica.database).publish([row])
+
+
+async def test_a_job_that_a_standby_of_another_app_has_says_so(replica: Replica, sql: Sql) -> None:
+    await publish(replica, app="billing", instance_id="other")
+    await insert(sql, "stranger")
+    await replica.compare()
+
+    verdict = replica.plan.verdicts["stranger"]
+    assert verdict.status is JobStatus.UNREGISTERED
+    assert "the standby 'host-other' of app 'billing' (instance other) has" in (verdict.message or "")
+    assert "give each app a database of its own" in (verdict.message or "")
+
+
+async def test_a_job_that_a_newer_release_of_the_app_has_says_so(replica: Replica, sql: Sql) -> None:
+    await publish(replica, app="demo", instance_id="newer")
+    await insert(sql, "stranger")
+    await replica.compare()
+
+    message = replica.plan.verdicts["stranger"].message or ""
+    assert "the standby 'host-newer' of app 'demo' (instance newer) has, and runs it once it leads" in message
+    assert "database of its own" not in message
+
+
+async def test_nobody_has_a_job_whose_replicas_have_gone(replica: Replica, sql: Sql) -> None:
+    await publish(replica, app="billing", instance_id="other")
+    await sql("UPDATE runtime_instance SET heartbeat_at = '2020-01-01 00:00:00.000000'")
+    await insert(sql, "stranger")
+    await replica.compare()
+
+    message = replica.plan.verdicts["stranger"].message or ""
+    assert message.startswith("no replica has registered the job 'stranger'")

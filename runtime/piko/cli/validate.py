@@ -134,12 +134,18 @@ def _judge(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
 def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
     from piko.cli.manifests import schedule_of
     from piko.clock import SystemClock
-    from piko.schedule import explain
+    from piko.schedule import explain, jitter_warning
+    from piko_operator.mapping import schedule_row
 
+    now = SystemClock().now()
     try:
-        return explain(schedule_of(resource, zone), now=SystemClock().now(), count=1).sentence
+        schedule = schedule_of(resource, zone)
+        sentence = explain(schedule, now=now, count=1).sentence
     except ScheduleError as error:
         return item.problem(f"spec.schedule: {error}", "spec", "schedule")
+    row = schedule_row(resource, owner=None)
+    warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
+    return sentence if warning is None else f"{sentence} But: spec.jitter: {warning}"
 
 
 def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Problem:

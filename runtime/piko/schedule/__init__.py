@@ -6,7 +6,7 @@ zones is the one thing read, by `zoneinfo`.
 
 from piko.schedule.counting import count_instants, latest_but
 from piko.schedule.explain import ExplainedInstant, Explanation, explain, why_silent
-from piko.schedule.jitter import start_offset
+from piko.schedule.jitter import jitter_warning, start_offset
 from piko.schedule.parsing import parse_schedule
 from piko.schedule.schedule import Schedule
 from piko.schedule.windows import latest_window, missing_windows, window_ending_at, without_bounds
@@ -17,6 +17,7 @@ __all__ = [
     "Schedule",
     "count_instants",
     "explain",
+    "jitter_warning",
     "latest_but",
     "latest_window",
     "missing_windows",

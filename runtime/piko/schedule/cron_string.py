@@ -72,6 +72,7 @@ _HASHED = re.compile(r"H(?:\((\d{1,4})-(\d{1,4})\))?(?:/(\d{1,4}))?", re.ASCII |
 _RANDOM = re.compile(r"R(?:\(.*\))?(?:/.*)?", re.ASCII | re.IGNORECASE)
 _ONE_VALUE_RANGE = re.compile(r"([^-/]+)-\1(?:/[1-9]\d*)?", re.ASCII | re.IGNORECASE)
 _LAST_WEEKDAY = re.compile(r"([0-7])L", re.ASCII | re.IGNORECASE)
+_ZONE = re.compile(r"(?:CRON_)?TZ=[\"']?([^\s\"']*)[\"']?\s*", re.IGNORECASE)
 _NEAREST = re.compile(r"(\d{1,2})W|W(\d{1,2})", re.ASCII | re.IGNORECASE)
 
 
@@ -86,6 +87,15 @@ def parse_cron_string(text: str, *, job_id: str) -> tuple[CronPattern, bool]:
     name = text.strip(_BLANKS)
     if not name:
         raise refusal("is empty", where=_WHERE, value=text, expected=_EXPECTED)
+    if zone := _ZONE.match(name):
+        raise refusal(
+            "names a time zone",
+            where=_WHERE,
+            value=text,
+            expected=_EXPECTED,
+            remedy=f"the zone has a place of its own: timezone = {zone[1]!r} (timeZone in a resource), "
+            f"and the expression {name[zone.end() :].strip()!r}",
+        )
     tokens = list(_TOKEN.finditer(_by_name(name) if name.startswith("@") else text))
     if len(tokens) not in (5, 6):
         raise refusal(f"has {len(tokens)} fields", where=_WHERE, value=text, expected=_EXPECTED)

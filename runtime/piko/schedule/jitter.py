@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
+from itertools import islice, pairwise
 
 from piko.schedule.hashing import hashed_below
-from piko.schedule.instants import SECOND, to_microseconds
+from piko.schedule.instants import LAST_INSTANT, SECOND, to_datetime, to_microseconds
 from piko.schedule.refusal import refusal
+from piko.schedule.schedule import Schedule
 
 LONGEST_JITTER_S = 86_400.0
+_SAMPLED = 60
 
 
 def start_offset(*, job_id: str, scheduled_time: datetime, jitter_s: float) -> timedelta:
@@ -28,3 +31,22 @@ def start_offset(*, job_id: str, scheduled_time: datetime, jitter_s: float) -> t
         )
     salt = f"jitter\0{job_id}\0{to_microseconds(scheduled_time)}"
     return timedelta(microseconds=hashed_below(round(jitter_s * SECOND), salt=salt) if jitter_s else 0)
+
+
+def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since: datetime) -> str | None:
+    """What is wrong with a jitter that mixes up the instants of `schedule`; None: nothing.
+
+    Where the start of an instant can be moved beyond that of the next one, several become due together
+    although none was late, and `coalesce` leaves out all but one. Instants that follow `since` are looked at.
+    """
+    if not coalesce or jitter_s <= 0:
+        return None
+    instants = islice(schedule.between(since, to_datetime(LAST_INSTANT)), _SAMPLED)
+    shortest = min((later - earlier for earlier, later in pairwise(instants)), default=None)
+    if shortest is None or jitter_s <= shortest.total_seconds():
+        return None
+    return (
+        f"jitter_s = {jitter_s:g} is longer than the {shortest.total_seconds():g} s between instants, so "
+        "that coalesce leaves out instants that were not late; make jitter_s shorter than that, or set "
+        "coalesce to 0"
+    )

@@ -7,10 +7,10 @@ from piko.scheduler.plan import PlannedJob
 from piko.store.states import JobState
 
 
-def standing(job: PlannedJob, state: JobState, *, config: str | None) -> str | None:  # noqa: ARG001
+def standing(job: PlannedJob, state: JobState, *, config: str | None) -> str | None:
     """The message beside the status Scheduled; None where there is nothing to say.
 
     `config` is what there is to say of the job's config.
     """
-    notes = (given_up.note_of(state), config)
+    notes = (given_up.note_of(state), job.warning, config)
     return "; ".join(note for note in notes if note is not None) or None

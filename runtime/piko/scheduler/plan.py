@@ -11,7 +11,7 @@ from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy
 from piko.errors import ScheduleError
 from piko.leadership.contact import Contact
-from piko.schedule import Schedule, parse_schedule, start_offset
+from piko.schedule import Schedule, jitter_warning, parse_schedule, start_offset
 from piko.store.schedules import ScheduleRow
 
 _GAP_S = 3.0
@@ -24,6 +24,8 @@ class PlannedJob:
     row: ScheduleRow
     definition: JobDefinition
     schedule: Schedule
+    warning: str | None = None
+    """What of the row is probably not meant so."""
 
     @property
     def job_id(self) -> str:
@@ -88,7 +90,10 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
             status=JobStatus.UNREGISTERED,
             message=f"no replica has registered the job {row.job_id!r}; registered here: {known}",
         )
-    job = PlannedJob(row=row, definition=definition, schedule=schedule)
+    warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=row.updated_at)
+    job = PlannedJob(
+        row=row, definition=definition, schedule=schedule, warning=None if definition.stateful else warning
+    )
     if not row.enabled:
         return Verdict(row=row, status=JobStatus.DISABLED, message="the row is disabled", job=job)
     if schedule.fires_once and is_completed(row, schedule):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from piko.clock import Clock, Slices
@@ -22,6 +23,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.beginning import seen
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.elsewhere import Elsewhere
 from piko.scheduler.plan import Plan, Verdict, assess
 from piko.store.configs import ConfigStore
 from piko.store.digests import Digest, Mark
@@ -52,6 +54,7 @@ class Reconciler:
         configs: ConfigBook,
         clock: Clock,
         metrics: Metrics,
+        elsewhere: Elsewhere,
         poll_interval_s: float,
         timezone: str,
     ) -> None:
@@ -62,6 +65,7 @@ class Reconciler:
         self._configs = configs
         self._clock = clock
         self._metrics = metrics
+        self._elsewhere = elsewhere
         self._poll_interval_s = poll_interval_s
         self._timezone = timezone
         self._config_digests: dict[str, Digest] = {}
@@ -124,11 +128,13 @@ class Reconciler:
                     before is None or before.message != verdict.message
                 ):
                     log.warning("row_invalid", job_id=row.job_id, error=verdict.message)
+                _warn(verdict, before)
                 known[row.job_id] = seen(verdict, before, now=self._clock.now(), looked_at=self._looked_at)
         self._looked_at = began
         for job_id in gone:
             del known[job_id]
             self._metrics.forget_job(job_id)
+        changed |= await self._look_elsewhere()
         if changed or gone:
             self._plan.touch({*changed, *gone})
             self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
@@ -136,6 +142,17 @@ class Reconciler:
             log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=told)
         self._plan.loaded = True
         self._plan.contact.answered(self._clock.monotonic())
+
+    async def _look_elsewhere(self) -> set[str]:
+        """Say of jobs that are not registered here who has them; those of which that is new."""
+        known = self._plan.verdicts
+        strange = [key for key, verdict in known.items() if verdict.status is JobStatus.UNREGISTERED]
+        messages = await self._elsewhere.messages(strange) if strange else {}
+        new = {job_id for job_id, message in messages.items() if known[job_id].message != message}
+        for job_id in new:
+            known[job_id] = replace(known[job_id], message=messages[job_id])
+            log.warning("job_registered_elsewhere", job_id=job_id, why=messages[job_id])
+        return new
 
     async def _compare_digests(self) -> tuple[set[str], set[str]]:
         """The jobs whose rows look changed, and those whose rows are gone."""
@@ -180,6 +197,14 @@ class Reconciler:
             self._plan.touch(changed | gone)  # a job may have waited for it, or has something new to say
             self._metrics.invalid_configs.set(len(self._configs.refused()))
         self._config_digests, self._config_mark = digests, mark
+
+
+def _warn(verdict: Verdict, before: Verdict | None) -> None:
+    """Log what of a row is probably not meant so, once."""
+    warning = None if verdict.job is None else verdict.job.warning
+    told = None if before is None or before.job is None else before.job.warning
+    if warning is not None and warning != told:
+        log.warning("row_doubtful", job_id=verdict.row.job_id, why=warning)
 
 
 def _differs(verdict: Verdict | None, digest: Digest) -> bool:

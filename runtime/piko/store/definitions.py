@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
+from datetime import timedelta
 
+from sqlalchemy import and_, select
+
+from piko.store.column_types import Now
 from piko.store.digests import read_pages
 from piko.store.engine import Database
-from piko.store.tables import job_definition
+from piko.store.tables import job_definition, runtime_instance
 from piko.store.upsert import upsert
 
 
@@ -25,6 +29,16 @@ class DefinitionRow:
     instance_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """A living replica whose app has published a job; `published`: it is the one that did so last."""
+
+    app: str
+    instance_id: str
+    host: str
+    published: bool
+
+
 _CHUNK = 250
 _NAMES = tuple(field.name for field in fields(DefinitionRow))
 
@@ -34,6 +48,29 @@ class DefinitionStore:
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
+
+    async def holders(self, job_ids: Collection[str], *, within_s: float) -> dict[str, Holder]:
+        """For each of `job_ids` a replica that has it, heard of within `within_s` seconds; else left out."""
+        instance, definition = runtime_instance.c, job_definition.c
+        living = and_(instance.app == definition.app, instance.stopped_at.is_(None))
+        statement = (
+            select(definition.job_id, definition.instance_id.label("publisher"), instance.app,
+                   instance.instance_id, instance.host)
+            .select_from(job_definition.join(runtime_instance, living))
+            .where(definition.job_id.in_(sorted(job_ids)))
+        )  # fmt: skip
+        async with self._database.statements() as connection:
+            now = (await connection.execute(select(Now().label("now")))).scalar_one()
+            since = now - timedelta(seconds=within_s)
+            rows = await connection.execute(statement.where(instance.heartbeat_at > since))
+            found: dict[str, Holder] = {}
+            for row in rows:
+                published = row.instance_id == row.publisher
+                if published or row.job_id not in found:
+                    found[row.job_id] = Holder(
+                        app=row.app, instance_id=row.instance_id, host=row.host, published=published
+                    )
+            return found
 
     async def publish(self, definitions: Sequence[DefinitionRow]) -> int:
         """Write the definitions that differ from what is published; how many did."""
