@@ -73,17 +73,26 @@ def outlook(
     """`Stalled` and `Reconciling`, as kstatus reads them: what needs a person, and what does not."""
     cause = ready if synced.status == "True" or synced.reason == "Drifted" else synced
     if ready.status == "True":
-        return _outlook(cause, stalled="False", reconciling="False")
+        return _outlook(cause, stalled=False, reconciling=False)
     since = _not_ready_since(previous, ready, now)
     if cause.reason in _HOPELESS or (cause.reason not in _UNDER_WAY and now - since >= _HOPE):
-        return _outlook(cause, stalled="True", reconciling="False")
-    return _outlook(cause, stalled="False", reconciling="True")
+        return _outlook(cause, stalled=True, reconciling=False)
+    return _outlook(cause, stalled=False, reconciling=True)
 
 
-def _outlook(cause: Condition, *, stalled: str, reconciling: str) -> tuple[Condition, Condition]:
+def _outlook(cause: Condition, *, stalled: bool, reconciling: bool) -> tuple[Condition, Condition]:
     return (
-        Condition(type="Stalled", status=stalled, reason=cause.reason, message=cause.message),
-        Condition(type="Reconciling", status=reconciling, reason=cause.reason, message=cause.message),
+        _outlook_on("Stalled", stalled, cause, otherwise="nothing here needs a person"),
+        _outlook_on("Reconciling", reconciling, cause, otherwise="nothing here is under way"),
+    )
+
+
+def _outlook_on(kind: str, holds: bool, cause: Condition, *, otherwise: str) -> Condition:
+    return Condition(
+        type=kind,
+        status=str(holds),
+        reason=cause.reason,
+        message=cause.message if holds else otherwise,
     )
 
 

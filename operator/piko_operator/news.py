@@ -47,7 +47,7 @@ def _of_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[No
     failed, failed_before = now.get("state") in FAILED_STATES, then.get("state") in FAILED_STATES
     what = f"run {now.get('runId', '?')} of {now.get('scheduledTime', 'no scheduled time')}"
     if failed and not failed_before:
-        why = f": {now['message']}" if now.get("message") else ""
+        why = f": {now['message'].splitlines()[0]}" if now.get("message") else ""  # not the traceback
         yield Notice(type="Warning", reason="RunFailed", message=f"{what} ended {now['state']}{why}")
     elif failed_before and now.get("state") == "SUCCESS":
         yield Notice(type="Normal", reason="RunSucceeded", message=f"{what} ended SUCCESS, after failures")

@@ -37,7 +37,7 @@ async def read_secrets(resource: PikoJobConfig, *, cluster: Cluster) -> dict[str
         except ClusterError as error:
             raise _unreadable(where, error) from None
         except ValueError:
-            raise _refused(where, reference.key, "is not UTF-8 text; expected a JSON object") from None
+            raise _refused(where, reference.key, "is not UTF-8 text; expected an object") from None
         try:
             merged |= read_object(text)
         except ValueError as error:
@@ -61,4 +61,5 @@ def _unreadable(where: str, error: ClusterError) -> PikoError:
 
 
 def _refused(where: str, key: str, why: str) -> SecretUnavailableError:
-    return SecretUnavailableError(f'{where}, key {key!r}: {why}, such as {{"password": "…"}}')
+    example = ', such as {"password": "…"}' if why.endswith("an object") else ""
+    return SecretUnavailableError(f"{where}, key {key!r}: {why}{example}")

@@ -105,3 +105,14 @@ def test_the_operator_of_a_namespace_may_do_nothing_elsewhere(installed: Install
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
 def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
     assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}
+
+
+@pytest.mark.parametrize(
+    "installed",
+    [lambda name: {"readSecrets": True, "namespaces": [name]}],
+    indirect=True,
+    ids=["secrets of a namespace"],
+)
+def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
+    assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}
+    assert installed.rights("default") == set()

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
+from piko.store.engine import open_database
 from piko_operator.nesting import read_answer
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
@@ -54,11 +56,11 @@ async def served(
     return world
 
 
-def _synced(team: Team) -> dict[str, dict[str, Any]]:
+def _synced(team: Team, plural: str = "pikojobconfigs") -> dict[str, dict[str, Any]]:
     """The condition Synced of each of a team's resources."""
-    _, text = team.kubectl("get", f"--raw=/apis/piko.dev/v1/namespaces/{team.namespace}/pikojobconfigs")
+    _, answer = team.kubectl("get", f"--raw=/apis/piko.dev/v1/namespaces/{team.namespace}/{plural}")
     found: dict[str, dict[str, Any]] = {}
-    for item in read_answer(text.encode())["items"]:
+    for item in read_answer(answer.encode())["items"]:
         for condition in item.get("status", {}).get("conditions", []):
             if condition["type"] == "Synced":
                 found[item["metadata"]["name"]] = condition
@@ -123,3 +125,52 @@ async def test_a_poison_is_a_condition_of_its_resource_and_nobody_elses(
             assert condition["reason"] == "InvalidSpec"
             assert "spec.config" in condition["message"]
     assert found["c-2000-deep"]["reason"] == "InvalidSpec"
+
+
+async def test_fifty_poisons_do_not_delay_the_other_team(served: World, teams: tuple[Team, Team]) -> None:
+    a, b = teams
+    a.apply(*(secret(f"p{n}", k=poison.text) for n, poison in enumerate(_AS_SECRETS) if n < 10))
+    a.apply(
+        *(
+            resource(
+                "PikoJobConfig",
+                f"p{n}",
+                jobId=f"a.p{n}",
+                configFrom=[{"secretKeyRef": {"name": f"p{n % 10}", "key": "k"}}],
+            )
+            for n in range(50)
+        )
+    )
+    await wait_until_async(lambda: len(_synced(a)) == 50, timeout=60, what="50 conditions")
+    for n in range(3):
+        b.apply(resource("PikoSchedule", f"s{n}", jobId=f"b.{n}", schedule={"cron": "@hourly"}))
+        before = time.monotonic()
+        await served.until_row(f"SELECT job_id FROM scheduled_job WHERE job_id = 'b.{n}'", [(f"b.{n}",)])
+        print(f"beside 50 poisons a row was there after {time.monotonic() - before:.2f} s")
+
+
+async def test_a_row_that_a_transaction_holds_open_delays_no_other(
+    served: World, teams: tuple[Team, Team]
+) -> None:
+    a, b = teams
+    a.apply(resource("PikoSchedule", "held", jobId="a.held", schedule={"cron": "@hourly"}))
+    await served.until_row("SELECT job_id FROM scheduled_job", [("a.held",)])
+    database = open_database(served.database.dsn)
+    try:
+        async with database.transaction() as connection:
+            await connection.execute(text("UPDATE scheduled_job SET priority = 1 WHERE job_id = 'a.held'"))
+            a.apply(resource("PikoSchedule", "held", jobId="a.held", schedule={"cron": "@daily"}))
+            b.apply(resource("PikoSchedule", "s", jobId="b", schedule={"cron": "@hourly"}))
+            await served.until_row("SELECT job_id FROM scheduled_job WHERE job_id = 'b'", [("b",)])
+            busy = await wait_until_async(
+                lambda: c if (c := _synced(a, "pikoschedules"))["held"]["reason"] == "RowBusy" else None,
+                timeout=30,
+                what="the condition of the held row",
+            )
+            assert "commit or roll back what is open" in busy["held"]["message"]
+    finally:
+        await database.close()
+    await served.until_row(
+        "SELECT schedule_expr, priority FROM scheduled_job WHERE job_id = 'a.held'",
+        [('{"cron":"@daily"}', 0)],
+    )
