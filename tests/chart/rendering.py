@@ -27,6 +27,7 @@ EXISTING_SECRET: Values = {"database": {"existingSecret": "piko-database"}}
 VARIANTS: dict[str, Values] = {
     "defaults": {"database": {"dsn": DSN}},
     "existing secret": EXISTING_SECRET,
+    "tls to the database": {"database": {"existingSecret": "piko-database", "tlsSecret": "database-ca"}},
     "own migration secret": {**EXISTING_SECRET, "migration": {"existingSecret": "piko-owner"}},
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},

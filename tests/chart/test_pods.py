@@ -26,10 +26,20 @@ def test_pods_are_not_root_and_confined(variant: str) -> None:
 @each_variant
 def test_containers_write_to_tmp_alone(variant: str) -> None:
     for name, pod in render(VARIANTS[variant]).pod_specs():
-        assert pod["volumes"] == [{"name": "tmp", "emptyDir": {}}], name
+        assert {"name": "tmp", "emptyDir": {}} in pod["volumes"], name
         for container in pod["containers"]:
             assert container["securityContext"] == RESTRICTED, name
-            assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}], name
+            writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
+            assert writable == [{"name": "tmp", "mountPath": "/tmp"}], name
+
+
+def test_certificates_of_the_database_lie_where_a_dsn_can_name_them_in_every_pod() -> None:
+    for name, pod in render(VARIANTS["tls to the database"]).pod_specs():
+        [volume] = [each for each in pod["volumes"] if "secret" in each]
+        assert volume["secret"]["secretName"] == "database-ca", name
+        mount = {"name": volume["name"], "mountPath": "/etc/piko/tls", "readOnly": True}
+        assert all(mount in container["volumeMounts"] for container in pod["containers"]), name
+    assert "database-ca" not in render(VARIANTS["existing secret"]).text
 
 
 @each_variant

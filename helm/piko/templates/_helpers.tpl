@@ -107,6 +107,11 @@ securityContext:
 volumes:
   - name: tmp
     emptyDir: {}
+{{- with .Values.database.tlsSecret }}
+  - name: database-tls
+    # Optional, so that the process says which file is missing.
+    secret: {secretName: {{ . }}, optional: true}
+{{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -123,6 +128,11 @@ securityContext:
 volumeMounts:
   - name: tmp
     mountPath: /tmp
+{{- with .Values.database.tlsSecret }}
+  - name: database-tls
+    mountPath: /etc/piko/tls
+    readOnly: true
+{{- end }}
 {{- end -}}
 
 {{- define "piko.placement" -}}
