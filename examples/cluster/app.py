@@ -15,7 +15,6 @@ from piko import PikoApp
 logger = logging.getLogger(__name__)
 
 app = PikoApp(name="cluster-demo")
-api_app = app.api_app
 
 
 class Greeting(BaseModel):

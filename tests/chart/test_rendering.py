@@ -275,3 +275,9 @@ def test_every_image_comes_from_the_registry_that_is_named() -> None:
     images = {spec["containers"][0]["image"] for _, spec in rendering.pod_specs()}
     assert images == {"registry.example.com/data/orders:7", "registry.example.com/data/piko-operator:0.1.0"}
     assert all(spec["imagePullSecrets"] == [{"name": "registry"}] for _, spec in rendering.pod_specs())
+
+
+def test_services_have_both_families_where_the_cluster_has() -> None:
+    services = render(VARIANTS["existing secret"]).all("Service")
+    assert len(services) == 2
+    assert all(service["spec"]["ipFamilyPolicy"] == "PreferDualStack" for service in services)

@@ -12,6 +12,7 @@ from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import Replicas, runs, schedule, until_runs
+from tests.serving.sockets import ask
 
 COMMANDS = {
     "python app.py": ("app.py",),
@@ -29,6 +30,8 @@ async def test_a_row_runs_however_the_app_is_started(
     await replica.until_ready()
     await until_runs(migrated_mariadb, "quick", 2)
     assert replica.get("/healthz") == (200, "ok\n")
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert ask(replica.port, path, method="HEAD") == (200, "")
     code = replica.process.terminate()
     # uvicorn as a command passes the signal on once it has shut down in order.
     assert code == (0 if "uvicorn" not in command else -signal.SIGTERM)
