@@ -28,6 +28,9 @@ LARGEST_FILE = 4 * 1024 * 1024
 _MOST_PROBLEMS = 20
 """So many of one resource are told; the rest is counted."""
 
+_MOST_OF_A_FILE = 200
+"""Problems of one file after which no further document is looked at."""
+
 _MOST_SHOWN = 100
 """Values of an input that an error repeats."""
 
@@ -109,6 +112,10 @@ def read_manifests(content: bytes, source: str) -> Contents:
     problems: list[Problem] = []
     try:
         for document in read_documents(text):
+            if len(problems) >= _MOST_OF_A_FILE:
+                why = "too many problems; the rest of the file is not told"
+                problems.append(Problem(source=source, line=None, message=why))
+                break
             if isinstance(document, DocumentError):
                 problems.append(Problem(source=source, line=document.line, message=str(document)))
                 continue

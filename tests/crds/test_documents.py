@@ -139,3 +139,21 @@ def test_fields_know_their_lines_through_aliases_and_merges() -> None:
     assert not isinstance(found, DocumentError)
     paths = [("a",), ("a", "b"), ("c", 0), ("c", 1, "b"), ("c", 1, "d", "e"), ("c", 1, "d", "f"), ("x",)]
     assert [found.line_of(path) for path in paths] == [1, 2, 4, 2, 7, 6, 1]
+
+
+def test_documents_that_are_too_large_end_the_reading_after_a_few() -> None:
+    large = f"a: &a [{'x,' * 2000}]\nb: [{'*a,' * 200}]\n---\n"
+    found = list(read_documents("ok: 1\n---\n" + large * 30 + "ok: 2\n"))
+    errors = [str(item) for item in found if isinstance(item, DocumentError)]
+    assert len(found) == 1 + len(errors)
+    assert len(errors) == 6
+    assert errors[-1] == "too many documents are too large; the rest is not read"
+    (_, error, last) = read_documents("ok: 1\n---\n" + large + "ok: 2\n")
+    assert isinstance(error, DocumentError)
+    assert not isinstance(last, DocumentError), "a large one costs the next one nothing"
+
+
+def test_a_stream_of_json_objects_has_the_line_of_each() -> None:
+    found = list(read_documents('{"a": 1}{"b":\n2}\n\n{"c": 3}{"d": "\\ud800"}'))
+    assert [item.line for item in found] == [1, 1, 4, 4]
+    assert isinstance(found[-1], DocumentError)

@@ -120,3 +120,9 @@ def _json(kind: str, name: str) -> str:
 def test_what_is_no_text_or_too_much_of_it_is_a_problem_of_the_file(content: bytes, said: str) -> None:
     (problem,) = read_manifests(content, "x.yaml").problems
     assert str(problem).startswith(said)
+
+
+def test_of_a_file_of_problems_the_first_are_told() -> None:
+    contents = read_manifests(b"kind: PikoSchedule\n---\n" * 5000, "x.yaml")
+    assert len(contents.problems) == 201
+    assert "x.yaml: too many problems; the rest of the file is not told" in map(str, contents.problems)

@@ -22,7 +22,10 @@ __all__ = ["MOST_DEPTH", "MOST_VALUES", "DocumentError", "Node", "read_documents
 
 def read_documents(text: str) -> Iterator[Node | DocumentError]:
     """Each document of `text` that is not empty, or why it cannot be read, in order."""
+    if not text.lstrip().startswith("{"):
+        yield from yaml_documents(text)
+        return
     found = list(yaml_documents(text))
-    if any(isinstance(item, DocumentError) for item in found) and text.lstrip().startswith("{"):
+    if any(isinstance(item, DocumentError) for item in found):
         found = json_documents(text) or found
     yield from found

@@ -11,6 +11,7 @@ from typing import Any
 from piko_operator.documents.nodes import MOST_DEPTH, Budget, DocumentError, Node, too_deep
 from piko_operator.documents.scalars import scalar
 
+_SPACE = re.compile(r"\s*")
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -21,9 +22,8 @@ def json_documents(text: str) -> list[Node | DocumentError] | None:
     )
     budget = Budget()
     found: list[Node | DocumentError] = []
-    begin = len(text) - len(text.lstrip())
+    begin, line = _next(text, 0, 1)
     while begin < len(text):
-        line = text.count("\n", 0, begin) + 1
         try:
             value, end = decoder.raw_decode(text, begin)
             found.append(_json_node(value, line, budget, 0))
@@ -35,8 +35,15 @@ def json_documents(text: str) -> list[Node | DocumentError] | None:
             return [*found, error]
         except ValueError as error:
             return [*found, DocumentError(str(error), line=line)]
-        begin = len(text) - len(text[end:].lstrip())
+        begin, line = _next(text, end, line + text.count("\n", begin, end))
     return found
+
+
+def _next(text: str, at: int, line: int) -> tuple[int, int]:
+    """Where the next object begins after `at` in `line`, and its line."""
+    space = _SPACE.match(text, at)
+    begin = space.end() if space else at
+    return begin, line + text.count("\n", at, begin)
 
 
 def _json_number(text: str) -> object:

@@ -14,19 +14,25 @@ from piko_operator.documents.scalars import key, key_text, scalar
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, of which kubectl's parser is a port
 _CUT = re.compile(r"^---", re.MULTILINE)
+_MOST_TOO_LARGE = 5
+"""Documents beyond the bound: each has cost as much as a whole text may."""
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 def yaml_documents(text: str) -> Iterator[Node | DocumentError]:
     """Each document of `text` that is not empty, or why it cannot be read."""
-    budget = Budget()
+    budget, too_large = Budget(), 0
     for line, piece in _pieces(text):
         left = budget.left
         try:
             node = _Composer(budget=budget, before=line - 1).compose(piece)
         except DocumentError as error:
-            budget.left = left  # nothing of it is kept
             yield error
+            too_large += budget.left < 0
+            if too_large == _MOST_TOO_LARGE:
+                yield DocumentError("too many documents are too large; the rest is not read", line=line)
+                return
+            budget.left = left  # nothing of it is kept
         else:
             if node is not None and node.value is not None:
                 yield node
