@@ -257,7 +257,7 @@ def _path(location: tuple[int | str, ...]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         elif not (previous == "cron" and part in ("text", "fields")):  # the branch of the union is no field
-            path += f".{part}" if path else part
+            path += f".{_cut(part)}" if path else _cut(part)
         previous = part
     return path or "the document"
 

@@ -122,6 +122,22 @@ def test_what_is_no_text_or_too_much_of_it_is_a_problem_of_the_file(content: byt
     assert str(problem).startswith(said)
 
 
+def test_a_problem_is_short_whatever_it_names() -> None:
+    long = "x" * 5000
+    texts = (
+        f"a: 1\n{long}: 1\n{long}: 2\n",
+        f"a: *{long}\n",
+        f"{long}",
+        f"kind: {long}",
+        f"a: !!int {long}\n",
+    )
+    spec = {"jobId": "a", "schedule": {"cron": {long: 1}}, long: 1, "timeZone": long}
+    for text in (*texts, manifest("PikoSchedule", spec, name=long)):
+        problems = read_manifests(text.encode(), "x.yaml").problems
+        assert problems
+        assert max(len(str(problem)) for problem in problems) < 800
+
+
 def test_of_a_file_of_problems_the_first_are_told() -> None:
     contents = read_manifests(b"kind: PikoSchedule\n---\n" * 5000, "x.yaml")
     assert len(contents.problems) == 201

@@ -6,17 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from piko.text import excerpt
+
 MOST_VALUES = 200_000
 """Values in one text once its aliases are expanded."""
 MOST_DEPTH = 64
 """How deep lists and objects may lie in each other."""
 
 
+_LONGEST = 500
+
+
 class DocumentError(ValueError):
     """What is wrong, and the line of the text."""
 
     def __init__(self, message: str, *, line: int) -> None:
-        super().__init__(message)
+        super().__init__(excerpt(message, limit=_LONGEST))
         self.line = line
 
 

@@ -13,6 +13,7 @@ import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_json, with_database
 from piko.errors import ScheduleError, did_you_mean
+from piko.tables import shown
 from piko.text import error_text, excerpt, listed
 
 if TYPE_CHECKING:
@@ -221,6 +222,6 @@ def _show(findings: list[Finding]) -> None:
     for item in findings:
         where = item.file if item.line is None else f"{item.file}, line {item.line}"
         subject = f"{item.kind} {item.name} ({where})" if item.kind else where
-        typer.echo(f"{'ok     ' if item.valid else 'INVALID'} {subject}: {item.message}")
+        typer.echo(shown(f"{'ok     ' if item.valid else 'INVALID'} {subject}: {item.message}"))
     bad = sum(not item.valid for item in findings)
     typer.echo(f"{len(findings) - bad} valid, {bad} not" if findings else "nothing to check")
