@@ -143,7 +143,7 @@ async def test_a_failing_window_is_tried_again_and_then_counted_and_the_others_r
     assert [row[2] for row in failed] == [1, 2]
     status = piko("backfill", "status", backfill, cwd=folder, dsn=database.dsn)
     assert status.code == 1
-    assert f"piko runs --backfill {backfill} --state FAILED" in status.out
+    assert f"piko runs --backfill {backfill} --state failed" in status.out
 
 
 async def test_live_runs_are_not_delayed(replicas: Replicas, migrated_mariadb: TestDatabase) -> None:
