@@ -205,6 +205,7 @@ class Runtime:
         retention = Retention(
             store=RetentionStore(database=self.database),
             kept=KeptProgress(database=self.database),
+            configs=self.configs,
             elector=self.elector,
             clock=clock,
             metrics=metrics,

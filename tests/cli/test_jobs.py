@@ -144,6 +144,28 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
     assert await desk.json("resume", "plain") == {"job_id": "plain", "enabled": True, "changed": True}
 
 
+async def test_a_revision_whose_secret_was_removed_says_so(desk: Desk) -> None:
+    execute = desk.database.execute
+    await execute(
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        "row_version, secret_blanked_at) "
+        "VALUES ('plain', 1, 'x', 1, '{\"rows\": 3}', 1, '2026-01-08 10:00:00')"
+    )
+    await execute(
+        "INSERT INTO job_config (job_id, config_json, secret_json) "
+        "VALUES ('plain', '{\"rows\": 5}', '{\"token\": \"s3cret\"}')"
+    )
+    assert "+ secret (removed)" in (await desk("config", "history", "plain")).out
+    refused = await desk("config", "rollback", "plain", "--to", "1")
+    assert refused.code == CANNOT
+    assert "held a secret part, which was removed at 2026-01-08 10:00:00Z" in refused.err
+    done = await desk("config", "rollback", "plain", "--to", "1", "--keep-secret")
+    assert done.code == OK
+    (row,) = await execute("SELECT config_json, secret_json FROM job_config")
+    assert row == ('{"rows": 3}', '{"token": "s3cret"}')
+    assert "s3cret" not in done.out + refused.err
+
+
 async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -> None:
     await desk.database.execute("UPDATE scheduled_job SET last_data_time = '2999-01-02 03:00:00'")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -215,6 +216,19 @@ def test_before_the_first_config_the_defaults_hold_or_the_job_waits_and_says_unt
     ):
         assert part in str(caught.value)
     assert job.at(at("13:00:00")).value == Strict(url="x")
+
+
+def test_a_content_whose_secret_was_blanked_is_a_new_revision_when_it_comes_back() -> None:
+    job = Configured()
+    row = config({"concurrency": 1}, secret={"token": SECRET})
+    job.write(row)
+    (first,) = job.database
+    later = Configured(recorded=[replace(first, secret_json=None, secret_blanked_at=at("13:00:00"))])
+    later.book.load(["job"], later.database)
+    later.write(row)
+    _, second = later.database
+    assert (second.revision, second.secret_json) == (2, first.secret_json)
+    assert (second.content_hash, second.secret_blanked_at) == (first.content_hash, None)
 
 
 def test_a_deleted_row_means_the_defaults_and_a_new_one_counts_on() -> None:

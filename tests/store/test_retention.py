@@ -13,17 +13,21 @@ import pytest
 from sqlalchemy import insert
 
 from piko.clock import SystemClock
+from piko.core.registry import JobRegistry
 from piko.core.types import RunState
 from piko.errors import FencedError
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector, leadership
 from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
 from piko.scheduler.retention import Retention
+from piko.store.configs import ConfigRevision, ConfigRow, ConfigStore
 from piko.store.engine import Database
 from piko.store.kept import KeptProgress
 from piko.store.leases import Fence, LeaseStore
 from piko.store.migrate import upgrade
 from piko.store.retention import RetentionStore
+from piko.store.revisions import Stale
 from piko.store.runs import RunStore
 from piko.store.tables import job_lock, job_run
 from tests.harness.database_servers import DatabaseServer
@@ -93,6 +97,20 @@ async def kept(database: TestDatabase, table: str = "job_run") -> list[str]:
     return [row[0] for row in rows]
 
 
+def configs_of_rows(*job_ids: str) -> ConfigBook:
+    """What a replica knows of configs whose rows are those of `job_ids`."""
+    book = ConfigBook(registry=JobRegistry())
+    book.observe(config_row(job_id) for job_id in job_ids)
+    return book
+
+
+def config_row(job_id: str) -> ConfigRow:
+    return ConfigRow(
+        job_id=job_id, schema_version=1, config_json="{}", secret_json=None, effective_from=None, version=1,
+        updated_by=None, managed_by=None, updated_at=NOW,
+    )  # fmt: skip
+
+
 @asynccontextmanager
 async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Retention, Fence, Metrics]]:
     """Retention on a replica that leads, in a hurry."""
@@ -108,6 +126,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
         retention = Retention(
             store=RetentionStore(database=database),
             kept=KeptProgress(database=database),
+            configs=configs_of_rows(*values.pop("configured", ())),
             elector=elector,
             clock=clock,
             metrics=metrics,
@@ -274,3 +293,67 @@ async def lock_waits(database: TestDatabase) -> int:
         "WHERE variable_name = 'INNODB_ROW_LOCK_WAITS'"
     )
     return int(rows[0][0])
+
+
+# ---- configs --------------------------------------------------------------------------------------------
+
+
+def a_revision(number: int, *, age_s: float, job_id: str = "job", **values: Any) -> ConfigRevision:
+    return ConfigRevision(
+        **{
+            "job_id": job_id, "revision": number, "content_hash": f"hash-{number}", "schema_version": 1,
+            "config_json": f'{{"size": {number}}}', "secret_json": f'{{"token": "s{number}"}}',
+            "effective_from": None, "row_version": number, "author": None, "source": "sql", "error": None,
+            "created_at": NOW - timedelta(seconds=age_s), **values,
+        }
+    )  # fmt: skip
+
+
+async def secrets_of(database: TestDatabase) -> list[tuple[str, int, str | None]]:
+    rows = await database.execute(
+        "SELECT job_id, revision, secret_json FROM job_config_revision ORDER BY job_id, revision"
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+async def test_secrets_that_are_no_longer_in_force_are_blanked(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    await emptied_database.execute("INSERT INTO job_config (job_id, config_json) VALUES ('job', '{}')")
+    revisions = [
+        a_revision(1, age_s=9000),
+        a_revision(2, age_s=8000),  # a run that runs was given it
+        a_revision(3, age_s=7000),
+        a_revision(4, age_s=60),
+        a_revision(1, age_s=9000, job_id="without a row"),
+        a_revision(2, age_s=31 * DAY_S, job_id="without a row, long ago"),
+    ]
+    running = {**a_run(5), "state": "RUNNING", "finished_at": None, "config_revision": 2}
+    await write(store, job_run, [running])
+    async with leading(store, configured=["job"]) as (retention, fence, _):
+        await ConfigStore(database=store).record(revisions, fence)
+        await retention.go_round(fence)
+    assert await secrets_of(emptied_database) == [
+        ("job", 1, None), ("job", 2, '{"token": "s2"}'), ("job", 3, '{"token": "s3"}'),
+        ("job", 4, '{"token": "s4"}'), ("without a row", 1, None),
+    ]  # fmt: skip
+    (blanked, *_) = await ConfigStore(database=store).revisions(["job"])
+    assert (blanked.content_hash, blanked.config_json) == ("hash-1", '{"size": 1}')
+    assert blanked.secret_blanked_at is not None
+
+
+async def test_nothing_is_blanked_while_a_row_comes_or_goes(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    revisions = [a_revision(1, age_s=9000), a_revision(2, age_s=8000)]
+    async with leading(store, configured=["job"]) as (retention, fence, _):
+        await ConfigStore(database=store).record(revisions, fence)
+        await retention.go_round(fence)  # the row was deleted, and this replica has not seen it
+        stale = Stale(blank=[1, 2], prune=[1])
+        there = await RetentionStore(database=store).drop_revisions(
+            "job", stale, fence, has_row=True, now=NOW
+        )
+    assert there == (0, 0)
+    assert [secret for _, _, secret in await secrets_of(emptied_database)] == [
+        '{"token": "s1"}', '{"token": "s2"}',
+    ]  # fmt: skip

@@ -48,8 +48,7 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
                 stamp(item.effective_from) or "at once",
                 item.author,
                 item.source,
-                (item.config_json if wide else first_line(item.config_json, length=200))
-                + (" + secret" if item.secret_json else ""),
+                (item.config_json if wide else first_line(item.config_json, length=200)) + _secret_part(item),
             ],
             notes=[] if item.error is None else [first_line(item.error, length=500)],
         )
@@ -67,6 +66,9 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 def rollback(
     job: Job,
     to: Annotated[int, typer.Option(min=1, metavar="REVISION", help="The revision to go back to.")],
+    keep_secret: Annotated[
+        bool, typer.Option("--keep-secret", help="Leave the secret part that the row has now as it is.")
+    ] = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -80,10 +82,16 @@ def rollback(
         if revision is None:
             known = ", ".join(map(str, sorted(found))) or "none"
             raise RefusedError(f"{job}: no revision {to} of its config; there is {known}")
+        if revision.secret_blanked_at is not None and not keep_secret:
+            raise RefusedError(
+                f"{job}: revision {to} held a secret part, which was removed at "
+                f"{stamp(revision.secret_blanked_at)} because it was no longer in force; its config alone "
+                "is left. Go back to that with --keep-secret, which leaves the row's secret_json as it is now"
+            )
         if revision.error is not None:
             raise RefusedError(f"{job}: revision {to} never took effect: {revision.error}")
         edit = await Edits(database=database).restore_config(
-            revision, author=f"{author()} (rollback to {to})"
+            revision, author=f"{author()} (rollback to {to})", keep_secret=keep_secret
         )
         if edit.owner is not None:
             patch: dict[str, object] = {"spec": {"config": json.loads(revision.config_json)}}
@@ -107,6 +115,12 @@ async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
     return found
 
 
+def _secret_part(item: ConfigRevision) -> str:
+    if item.secret_blanked_at is not None:
+        return " + secret (removed)"
+    return " + secret" if item.secret_json else ""
+
+
 def _shown(item: ConfigRevision) -> dict[str, object]:
     return {
         "job_id": item.job_id,
@@ -114,6 +128,7 @@ def _shown(item: ConfigRevision) -> dict[str, object]:
         "schema_version": item.schema_version,
         "config": json.loads(item.config_json),
         "has_secret": item.secret_json is not None,
+        "secret_blanked_at": item.secret_blanked_at,
         "effective_from": item.effective_from,
         "author": item.author,
         "source": item.source,

@@ -53,6 +53,9 @@ class ConfigBook:
         """Jobs that have a row."""
         return list(self._rows)
 
+    def has_row(self, job_id: str) -> bool:
+        return job_id in self._rows
+
     def load(self, job_ids: Iterable[str], revisions: Iterable[ConfigRevision]) -> None:
         """Take over what is recorded of `job_ids`, oldest first; what their rows hold comes after it.
 
@@ -84,7 +87,7 @@ class ConfigBook:
             known = self._revisions.setdefault(row.job_id, [])
             effective = None if row.effective_from is None else row.effective_from.isoformat()
             digest = content_hash(str(row.schema_version), row.config_json, row.secret_json, effective)
-            if known and known[-1].content_hash == digest:
+            if known and known[-1].content_hash == digest and known[-1].secret_blanked_at is None:
                 self._reread(known, row)
                 continue
             revision = ConfigRevision(

@@ -15,11 +15,13 @@ from piko.errors import DatabaseUnavailableError, FencedError
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.configs import ConfigBook
 from piko.scheduler.history import Keeping, prunable_locks, seconds
 from piko.store.isolation import REFUSALS, refusal_text
 from piko.store.kept import KeptProgress
 from piko.store.leases import Fence
 from piko.store.retention import EndedRow, JobFacts, RetentionStore
+from piko.store.revisions import stale_revisions
 
 _BATCH = 500
 _ROUND_S = 900.0
@@ -43,6 +45,7 @@ class Retention:
         *,
         store: RetentionStore,
         kept: KeptProgress,
+        configs: ConfigBook,
         elector: Elector,
         clock: Clock,
         metrics: Metrics,
@@ -53,6 +56,7 @@ class Retention:
     ) -> None:
         self._store = store
         self._kept = kept
+        self._configs = configs
         self._elector = elector
         self._clock = clock
         self._metrics = metrics
@@ -83,6 +87,7 @@ class Retention:
         """Look at every job once, from where the last round was left. Raises `FencedError`."""
         if not self._at:
             await self._prune_kept(fence)
+            await self._prune_revisions(fence)
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
                 return
@@ -105,6 +110,31 @@ class Retention:
             if pruned:
                 log.info("kept_progress_pruned", jobs=pruned)
             await self._rest(began)
+
+    async def _prune_revisions(self, fence: Fence) -> None:
+        """Blank the secrets of configs that are no longer in force, and drop the oldest revisions."""
+        job_id = await self._store.next_configured("")
+        while job_id is not None and self._elector.acting == fence:
+            began = self._clock.monotonic()
+            try:
+                await self._prune_revisions_of(job_id, fence)
+            except REFUSALS as error:  # that job's trouble: the round goes on
+                log.error("pruning_refused", job_id=job_id, why=refusal_text(error))
+            await self._rest(began)
+            job_id = await self._store.next_configured(job_id)
+
+    async def _prune_revisions_of(self, job_id: str, fence: Fence) -> None:
+        now = self._clock.now()
+        known, has_row = await self._store.revisions(job_id)
+        if has_row is not self._configs.has_row(job_id):
+            return  # the row came or went just now: the next round tells
+        max_age = seconds(self._max_age_s)
+        stale = stale_revisions(known, has_row=has_row, now=now, max_age=max_age)
+        if stale.blank or stale.prune:
+            blanked, deleted = await self._store.drop_revisions(
+                job_id, stale, fence, has_row=has_row, now=now
+            )
+            log.info("config_revisions_pruned", job_id=job_id, secrets_blanked=blanked, deleted=deleted)
 
     async def _look_at(self, job_id: str, fence: Fence) -> None:
         began, now = self._clock.monotonic(), self._clock.now()

@@ -54,6 +54,7 @@ class ConfigRevision:
     error: str | None
     created_at: datetime
     warning: str | None = None
+    secret_blanked_at: datetime | None = None
 
 
 _CHUNK = 250

@@ -43,15 +43,20 @@ class Edits:
             )
             return Edit(found=True, changed=True)
 
-    async def restore_config(self, revision: ConfigRevision, *, author: str) -> Edit:
-        """Write the content of `revision` to the job's config, from now on."""
+    async def restore_config(
+        self, revision: ConfigRevision, *, author: str, keep_secret: bool = False
+    ) -> Edit:
+        """Write the content of `revision` to the job's config, from now on.
+
+        `keep_secret` leaves the row's present secret part as it is.
+        """
         columns = job_config.c
         values = {
             "schema_version": revision.schema_version,
             "config_json": revision.config_json,
-            "secret_json": revision.secret_json,
             "effective_from": None,
             "updated_by": author,
+            **({} if keep_secret else {"secret_json": revision.secret_json}),
         }
         async with self._database.transaction() as connection:
             statement = select(columns.managed_by).where(columns.job_id == revision.job_id)

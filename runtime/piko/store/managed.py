@@ -168,6 +168,7 @@ class RevisionSummary:
     error: str | None
     created_at: datetime
     warning: str | None = None
+    secret_blanked_at: datetime | None = None
 
 
 class ManagedTable(Generic[R]):

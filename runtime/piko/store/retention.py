@@ -1,4 +1,4 @@
-"""What is forgotten: old rows of `job_run` and `job_lock`, in small transactions.
+"""What is forgotten: old rows of `job_run`, `job_lock` and `job_config_revision`, in small transactions.
 
 Reading takes no locks. Writing deletes by primary key, so that a transaction locks the rows that it deletes
 and nothing beside them: neither a gap in which a claim would insert, nor a row that an outcome changes. Each
@@ -12,14 +12,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Select, delete, or_, select
+from sqlalchemy import Column, Select, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
 from piko.store.backfills import OPEN_STATES
 from piko.store.engine import Database
 from piko.store.leases import Fence
-from piko.store.tables import backfill, job_definition, job_lock, job_run, job_state, scheduled_job
+from piko.store.revisions import RevisionMark, Stale
+from piko.store.tables import (
+    backfill,
+    job_config,
+    job_config_revision,
+    job_definition,
+    job_lock,
+    job_run,
+    job_state,
+    scheduled_job,
+)
 
 _ACTIVE = sorted(frozenset(RunState) - FINAL_STATES)
 _FINAL = sorted(FINAL_STATES)
@@ -111,6 +121,26 @@ class RetentionStore:
                 open_backfills=frozenset(backfills.scalars()),
             )
 
+    async def next_configured(self, after: str) -> str | None:
+        """The first job after `after` whose config has revisions."""
+        async with self._database.statements() as connection:
+            return await _first_after(connection, job_config_revision.c.job_id, after)
+
+    async def revisions(self, job_id: str) -> tuple[list[RevisionMark], bool]:
+        """The revisions of a job's config, oldest first, and whether the config has a row."""
+        columns = job_config_revision.c
+        statement = (
+            select(
+                columns.revision, columns.error, columns.effective_from, columns.created_at,
+                columns.secret_blanked_at, columns.secret_json.is_not(None).label("has_secret"),
+            )
+            .where(columns.job_id == job_id)
+            .order_by(columns.revision)
+        )  # fmt: skip
+        async with self._database.statements() as connection:
+            rows = [RevisionMark(**row._mapping) for row in await connection.execute(statement)]
+            return rows, await _has_config(connection, job_id)
+
     async def ended(self, job_id: str, *, before: EndedRow | None, limit: int) -> list[EndedRow]:
         """Runs of `job_id` that are over, the latest due time first; those that follow `before`."""
         columns = job_run.c
@@ -196,9 +226,42 @@ class RetentionStore:
                 pruned = deleted.rowcount
         return LockPage(pruned=pruned, through=locks[-1].scheduled_time if len(locks) == limit else None)
 
+    async def drop_revisions(
+        self, job_id: str, stale: Stale, fence: Fence, *, has_row: bool, now: datetime
+    ) -> tuple[int, int]:
+        """Blank secrets and delete revisions as `stale` says; how many of each. Raises `FencedError`.
+
+        What a run that waits or runs names stays as it is, and all of it where the config's row came or went
+        since `stale` was decided.
+        """
+        columns = job_config_revision.c
+        active = select(job_run.c.config_revision).where(
+            job_run.c.job_id == job_id, job_run.c.state.in_(_ACTIVE)
+        )
+        async with self._database.transaction() as connection:
+            await fence.hold(connection)
+            if await _has_config(connection, job_id) is not has_row:
+                return 0, 0
+            used = set((await connection.execute(active)).scalars())
+            prune = sorted({*stale.prune} - used)
+            deleted = await connection.execute(
+                delete(job_config_revision).where(columns.job_id == job_id, columns.revision.in_(prune))
+            )
+            blanked = await connection.execute(
+                update(job_config_revision)
+                .where(columns.job_id == job_id, columns.revision.in_(sorted({*stale.blank} - used)))
+                .values(secret_json=None, secret_blanked_at=now)
+            )
+        return blanked.rowcount, deleted.rowcount
+
     async def _any(self, statement: Select[Any]) -> bool:
         async with self._database.statements() as connection:
             return (await connection.execute(statement)).first() is not None
+
+
+async def _has_config(connection: AsyncConnection, job_id: str) -> bool:
+    statement = select(job_config.c.job_id).where(job_config.c.job_id == job_id)
+    return (await connection.execute(statement)).first() is not None
 
 
 async def _first_after(connection: AsyncConnection, column: Column[str], after: str) -> str | None:

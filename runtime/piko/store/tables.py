@@ -376,6 +376,7 @@ job_config_revision = Table(
     Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
     _created_at(),
     Column("warning", LONG_TEXT, comment="what of it the job's model leaves out; NULL: nothing"),
+    Column("secret_blanked_at", INSTANT, comment="when secret_json was removed: it was no longer in force"),
     **_ON_MYSQL,
 )
 
