@@ -389,9 +389,10 @@ class Runtime:
             with any_refusal(self.database.where):
                 await self._recovery.recover()
                 await self._instances.beat(self.instance)
-                await DefinitionStore(database=self.database).publish(
-                    await published(self._registry, instance=self.instance, clock=self._clock)
-                )
+                definitions = await published(self._registry, instance=self.instance, clock=self._clock)
+                told = await DefinitionStore(database=self.database).publish(definitions)
+                for job_id, why in told.refused.items():
+                    log.error("definition_not_published", job_id=job_id, why=why)
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             if isinstance(error, DatabaseUnavailableError):
                 self.elector.was_blind()

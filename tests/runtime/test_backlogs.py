@@ -35,7 +35,7 @@ async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_told(
     database = migrated_mariadb
     replicas.write(APP)
     ((now,),) = await database.execute("SELECT UTC_TIMESTAMP()")
-    late = now - timedelta(seconds=75)
+    late = now - timedelta(seconds=15)
     await schedule(database, "late", HALF, last_data_time=str(late))
     await schedule(database, "old", HALF, last_data_time="1970-01-01")
     await schedule(database, "bounded", HALF, last_data_time="1970-01-01", backfill_max_windows=10)
@@ -43,9 +43,9 @@ async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_told(
     replica = replicas.start(database.dsn)
     await replica.until_ready()
 
-    await until_runs(database, "late", 150, within=60)
+    await until_runs(database, "late", 30, within=120)
     for job_id, since in (("late", late), ("old", EPOCH)):
-        assert await windows_that_ran(database, job_id, since) >= 20
+        assert await windows_that_ran(database, job_id, since) >= 5
     await until_runs(database, "bounded", 1)
     await until_runs(database, "ancient", 1)
     columns = "job_id, scheduled_time, missed_through, missed_count, error"

@@ -56,7 +56,8 @@ async def test_a_row_that_the_database_refuses_stops_its_job_alone(
         before = len(await until_runs(database, "good", 1))
         await until_runs(database, "good", before + 3)
         if table != "job_state":  # it is what refuses there
-            await until_message(database, f"the database refuses {what} of this job")
+            await until_message(database, "the database refuses ")
+        replica.process.wait_for_line(what)
         assert WORDS in replica.process.output
         failed = "part_failed"
         assert failed not in replica.process.output
@@ -71,3 +72,22 @@ async def until_message(database: TestDatabase, beginning: str | None) -> None:
         return message is None if beginning is None else (message or "").startswith(beginning)
 
     await wait_until_async(told, timeout=60, what=f"job_state to say {beginning!r}")
+
+
+async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    replicas.write(APP)
+    await schedule(database, "good")
+    await schedule(database, "bad")
+    replica = replicas.start(database.dsn, environment={"PIKO_EXECUTOR": "replicas"})
+    await replica.until_ready()
+    await until_runs(database, "bad", 1)
+    async with refusing(database, "UPDATE", "job_run", also="NEW.state = 'RUNNING'"):
+        replica.process.wait_for_line("taking an offered run")
+        before = len(await until_runs(database, "good", 1))
+        await until_runs(database, "good", before + 3)
+        assert "part_failed" not in replica.process.output
+    before = len(await until_runs(database, "bad", 1))
+    await until_runs(database, "bad", before + 2, within=60)

@@ -6,16 +6,18 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 
 from piko.errors import FencedError
 from piko.store.configs import ConfigRevision, ConfigStore
-from piko.store.definitions import DefinitionRow, DefinitionStore
+from piko.store.definitions import DefinitionRow, DefinitionStore, Published
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.schedules import ScheduleStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.store.making import NOW, count, lead, make_instance, schedule_windows
+from tests.store.poison import WORDS, refusing
 
 _HOURLY = "('job', 'cron', '\"@hourly\"')"
 
@@ -177,10 +179,26 @@ def make_definition(job_id: str, content: str = "first", instance: str = "one") 
 
 async def test_only_definitions_that_differ_are_published(store: Database) -> None:
     definitions = DefinitionStore(database=store)
-    assert await definitions.publish([]) == 0
-    assert await definitions.publish([make_definition("a"), make_definition("b")]) == 2
-    assert await definitions.publish([make_definition("a"), make_definition("b", "second")]) == 1
-    assert await definitions.publish([make_definition("a"), make_definition("b", "second")]) == 0
+    a, b = make_definition("a"), make_definition("b")
+    assert await definitions.publish([]) == Published()
+    assert await definitions.publish([a, b]) == Published(changed=2)
+    second = make_definition("b", "second")
+    assert await definitions.publish([a, second]) == Published(changed=1)
+    assert await definitions.publish([a, second]) == Published()
+
+
+async def test_a_definition_that_the_database_refuses_keeps_no_other_from_being_published(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    definitions = DefinitionStore(database=store)
+    rows = [make_definition(name) for name in ("a", "bad", "c")]
+    async with refusing(emptied_database, "INSERT", "job_definition"):
+        published = await definitions.publish(rows)
+        assert (published.changed, set(published.refused)) == (2, {"bad"})
+        assert WORDS in published.refused["bad"]
+        with pytest.raises(DBAPIError):
+            await definitions.publish([make_definition("bad")])
+    assert (await definitions.publish(rows)).changed == 1
 
 
 async def test_replicas_that_start_together_publish_side_by_side(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
 
@@ -27,6 +28,7 @@ from piko.scheduler.lateness import too_late
 from piko.scheduler.plan import Plan, PlannedJob
 from piko.store.configs import ConfigRevision, ConfigStore
 from piko.store.instances import HEARTBEATS, Instance, InstanceFence, InstanceStore
+from piko.store.isolation import REFUSALS, write_isolated
 from piko.store.run_rows import Run
 from piko.store.runs import RunStore
 
@@ -35,6 +37,7 @@ _AGAIN_S = 0.5
 _OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
 _BATCH = 500
+_TAKING = "taking an offered run"
 _LEAST = 3
 """Fewer are not worth sharing."""
 
@@ -82,7 +85,7 @@ class Taker:
         """Ours, and not started yet."""
         self._revisions: dict[tuple[str, int], ConfigRevision] = {}
         self._strange: set[str] = set()
-        """Jobs that are offered, and that this replica does not know."""
+        """Jobs that are offered, and that this replica does not know or cannot have."""
         self._strange_since = 0.0
         self._replicas = 1
         self._counted_at = float("-inf")
@@ -136,16 +139,41 @@ class Taker:
         if moment - self._strange_since >= _STRANGE_FOR_S:
             self._strange.clear()
             self._strange_since = moment
+        limit = min(room, share, _BATCH)
+        try:
+            await self._take_some(limit, leaving=self._strange)
+        except REFUSALS:
+            await self._take_apart(limit)
+
+    async def _take_some(self, limit: int, *, leaving: Collection[str]) -> None:
+        """Take up to `limit` runs; none of jobs of `leaving`."""
         taken, left = await self._runs.take(
             self._instance.instance_id,
             lease=self._lease_name,
-            limit=min(room, share, _BATCH),
+            limit=limit,
             now=self._clock.now(),
             knows=lambda job_id: self._plan.job(job_id) is not None,
-            leaving=self._strange,
+            leaving=leaving,
         )
-        self._taken = taken
+        self._taken += taken
         self._strange |= {run.job_id for run in left}
+
+    async def _take_apart(self, limit: int) -> None:
+        """The same where the database refuses some of it: the runs of those jobs are left for a while."""
+        offered = {run.job_id for run in await self._runs.offered()} - self._strange
+
+        async def take(jobs: Collection[str] | None) -> None:
+            room = limit - len(self._taken)
+            if room > 0:
+                await self._take_some(
+                    room, leaving=self._strange | (offered - set(offered if jobs is None else jobs))
+                )
+
+        written = await write_isolated(take, jobs=lambda: offered)
+        for job_id, why in written.refused.items():
+            self._metrics.rows_refused.labels(_TAKING).inc()
+            log.error("database_refuses", job_id=job_id, what=_TAKING, why=why)
+        self._strange |= written.left_out
 
     async def _take_in_what_is_ours(self) -> None:
         """Find runs that an earlier try took without hearing of it: no other is in progress now."""

@@ -218,7 +218,7 @@ class Writes:
                 what=what,
                 why=why,
                 times=refusal.times,
-                again_at=refusal.until,
+                again_at=refusal.until.isoformat(),
             )
             if what != _STATES:  # there it cannot be told
                 self.term.reconsider(job_id, now)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from functools import partial
 
 from sqlalchemy import and_, select
 
 from piko.store.column_types import Now
 from piko.store.digests import read_pages
 from piko.store.engine import Database
+from piko.store.isolation import write_isolated
 from piko.store.tables import job_definition, runtime_instance
 from piko.store.upsert import upsert
 
@@ -37,6 +39,14 @@ class Holder:
     instance_id: str
     host: str
     published: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Published:
+    """How many definitions were written, and those that the database refuses, with its words, by job."""
+
+    changed: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 _CHUNK = 250
@@ -72,10 +82,14 @@ class DefinitionStore:
                     )
             return found
 
-    async def publish(self, definitions: Sequence[DefinitionRow]) -> int:
-        """Write the definitions that differ from what is published; how many did."""
+    async def publish(self, definitions: Sequence[DefinitionRow]) -> Published:
+        """Write the definitions that differ from what is published; those of one job do not hold up others.
+
+        Where the database refuses all of them, that is no job's trouble: then what it raised is raised.
+        """
+        result = Published()
         if not definitions:
-            return 0
+            return result
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.statements() as connection:
             published = {
@@ -85,11 +99,22 @@ class DefinitionStore:
             (item for item in definitions if published.get(item.job_id) != item.content_hash),
             key=lambda item: item.job_id,  # replicas that start together write in one order
         )
-        statement = upsert(self._database, job_definition, update=_NAMES[1:])
         for start in range(0, len(changed), _CHUNK):
-            rows = [
-                {name: getattr(item, name) for name in _NAMES} for item in changed[start : start + _CHUNK]
-            ]
-            async with self._database.transaction() as connection:
-                await connection.execute(statement, rows)
-        return len(changed)
+            chunk = changed[start : start + _CHUNK]
+            ids = [item.job_id for item in chunk]
+            written = await write_isolated(partial(self._write, chunk), jobs=ids.copy)
+            result.changed += sum(written.results)
+            result.refused.update(written.refused)
+        if len(result.refused) == len(definitions):
+            await self._write(changed[:_CHUNK], None)
+        return result
+
+    async def _write(self, definitions: Sequence[DefinitionRow], jobs: Collection[str] | None) -> int:
+        rows = [
+            {name: getattr(item, name) for name in _NAMES}
+            for item in definitions
+            if jobs is None or item.job_id in jobs
+        ]
+        async with self._database.transaction() as connection:
+            await connection.execute(upsert(self._database, job_definition, update=_NAMES[1:]), rows)
+        return len(rows)
