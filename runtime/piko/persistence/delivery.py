@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from piko.clock import Clock
-from piko.errors import PayloadError, SpoolError
+from piko.errors import DatabaseUnavailableError, PayloadError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode, encode_unkeepable
@@ -34,10 +34,15 @@ log = get_logger(__name__)
 
 
 class Refusal(NamedTuple):
-    """How a write failed; `of_record`: by the sink's own word it is a record that does not fit."""
+    """How a write failed.
+
+    `of_record`: by the sink's own word it is a record that does not fit. `away`: by the kind of the error the
+    sink was not there. `timed_out`: it gave no answer.
+    """
 
     error: str
     of_record: bool = False
+    away: bool = False
     timed_out: bool = False
 
 
@@ -118,7 +123,7 @@ class Delivery:
             await asyncio.wait({writing}, timeout=_GRACE_S)
             raise
         if writing.cancelled():
-            return Refusal(f"no answer within timeout_s = {sink.timeout_s:g}", timed_out=True)
+            return Refusal(f"no answer within timeout_s = {sink.timeout_s:g}", away=True, timed_out=True)
         return writing.result()
 
     async def _overdue(
@@ -154,7 +159,8 @@ class Delivery:
         except PayloadError as error:
             return Refusal(excerpt(str(error), limit=_ERROR_BYTES), of_record=True)
         except BaseException as error:  # noqa: BLE001
-            return Refusal(excerpt(error_text(error), limit=_ERROR_BYTES))
+            told = excerpt(error_text(error), limit=_ERROR_BYTES)
+            return Refusal(told, away=isinstance(error, OSError | DatabaseUnavailableError))
         return None
 
     async def _tick_off(self, letters: Sequence[Letter]) -> None:

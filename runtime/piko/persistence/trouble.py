@@ -7,7 +7,8 @@ sink works; then what was set aside is tried again, and what fails is halved unt
 
 A record is bad when the sink has refused it alone `attempts` times, each time after it had just taken
 another. Where nothing else is there to write, further refusals after pauses have to do, for some records at a
-time. After each failure a batch from behind is tried, so that what is found out of some holds up no others.
+time, and not where the errors are such as a sink raises that is away. After each failure a batch from behind
+is tried, so that what is found out of some holds up no others.
 
 A sink that knows that a record does not fit says so with a `PayloadError`: it needs no proof.
 
@@ -212,14 +213,16 @@ class Trouble:
     async def _second_look(self, once: list[tuple[Letter, str]]) -> list[tuple[Letter, str]]:
         """Where nothing else can show that the sink works: try again and again, then bury what it refuses.
 
-        What is left is for others to decide, that have arrived meanwhile.
+        What is left is for others to decide, that have arrived meanwhile or will.
         """
         for _ in range(self._sink.attempts):
             await self._rest(heeding_arrivals=True)
             if len(self._queue):
                 return once
-            tried = [(letter, await self._try([letter])) for letter, _ in once]
-            once = [(letter, refusal.error) for letter, refusal in tried if refusal is not None]
+            refusals = [(letter, await self._try([letter])) for letter, _ in once]
+            once = [(letter, refusal.error) for letter, refusal in refusals if refusal is not None]
+            if any(refusal.away for _, refusal in refusals if refusal is not None):
+                return once
         await self._delivery.bury(once)
         return []
 
