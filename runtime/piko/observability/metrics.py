@@ -162,7 +162,7 @@ class Metrics:
             "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
         )
         self.persistence_queue = Gauge(
-            "piko_persistence_queue_size", "Write intents that are not delivered yet.", ["sink"],
+            "piko_persistence_queue_size", "Write intents that are neither delivered nor dead yet.", ["sink"],
             registry=registry,
         )  # fmt: skip
         self.persistence_intents = Counter(

@@ -24,12 +24,12 @@ R = TypeVar("R", bound=Route)
 class ResultSink(ABC):
     """Writes batches of intents.
 
-    `durability`: `memory` is acknowledged when it is in the queue, and what a crash finds there is lost;
-    `spooled` is acknowledged when it is on disk, and is delivered by this process or a later one.
-    `batch_size` intents or `batch_bytes` of text at most make a batch, which waits `linger_s` to fill.
-    `concurrency` batches are written at once, each within `timeout_s`. A batch that fails is tried
-    `attempts` times, with pauses from `backoff_s` to `max_backoff_s` that double; then record by record is
-    found out which of it the sink refuses.
+    `durability`: `memory` is acknowledged when it is in the queue, and a crash costs what is in flight while
+    the sink works; `spooled` is acknowledged when it is on disk, and is delivered by this process or a later
+    one. `batch_size` intents or `batch_bytes` of text at most make a batch, which waits `linger_s` to fill.
+    `concurrency` batches are written at once, each within `timeout_s`. A batch that fails is tried `attempts`
+    times, with pauses from `backoff_s` to `max_backoff_s` that double; then it is found out whether the sink
+    is down, or which records it refuses.
     """
 
     durability: Durability = "memory"
@@ -55,7 +55,11 @@ class ResultSink(ABC):
 
     @abstractmethod
     async def write_batch(self, batch: list[WriteIntent]) -> None:
-        """Write `batch`. An exception means that nothing of it counts as written."""
+        """Write `batch`. An exception means that nothing of it counts as written.
+
+        A `PayloadError` says that the batch holds a record that this sink will never write; such a record
+        becomes a dead letter at once.
+        """
 
     def check(self, intent: WriteIntent) -> None:  # noqa: B027 - most sinks take any payload
         """Raise `PayloadError` for an intent that this sink could never write."""
