@@ -20,6 +20,7 @@ from itertools import pairwise
 from sqlalchemy.exc import DBAPIError
 
 from tests.harness.servers import Servers
+from tests.soak import sinks
 from tests.soak.judge import Begun, Row
 from tests.soak.stage import RULES, Stage, staged
 from tests.soak.trouble import Troubles
@@ -34,17 +35,20 @@ class Soak:
         self._seconds = seconds
         self._chance = random.Random(seed)
         self._troubles = Troubles(stage, self._chance)
+        self._outages = sinks.Outages(stage.folder)
         self._happened: Counter[str] = Counter()
 
     async def run(self) -> list[str]:
         """The violations."""
         first = [replica.memory_mb() for replica in self._stage.replicas]
         await self._break_things()
+        await self._outages.over()
         await self._stage.heal()
         last = [replica.memory_mb() for replica in self._stage.replicas]
         self._print(await self._stage.rows(), self._stage.begun(), first, last)
         self._print_readiness(self._stage.witness.said)
-        return [*await self._stage.verdict(), *self._troubles.verdict()]
+        of_sinks = await sinks.verdict(self._stage.folder)
+        return [*await self._stage.verdict(), *self._troubles.verdict(), *of_sinks]
 
     # ---- failures ---------------------------------------------------------------------------------
 
@@ -68,6 +72,7 @@ class Soak:
             (3, self._troubles.hold_an_edit),
             (3, self._troubles.delay_commits),
             (2, self._troubles.take_the_database_away_for_long),
+            (4, self.take_the_sinks_away),
         ]
         weights = [weight for weight, _ in failures]
         began = time.monotonic()
@@ -78,6 +83,10 @@ class Soak:
             self._happened[name] += 1
             print(f"{passed:7.1f} s  {name.replace('_', ' ')}", flush=True)
             await failure()
+
+    async def take_the_sinks_away(self) -> None:
+        """Beside what else happens: it is kills during an outage that count."""
+        self._outages.begin(self._chance.choice((2.0, 10.0, 40.0)))
 
     async def kill_a_replica(self) -> None:
         replica = self._chance.choice(self._stage.replicas)
@@ -218,7 +227,12 @@ async def soak(*, seconds: float, seed: int, replicas: int, executor: str) -> in
     """0 where nothing was violated."""
     servers = Servers()
     try:
-        async with staged(reaper=servers.reaper, replicas=replicas, executor=executor) as stage:
+        async with staged(
+            reaper=servers.reaper,
+            replicas=replicas,
+            executor=executor,
+            environment=lambda _: sinks.ENVIRONMENT,
+        ) as stage:
             found = await Soak(stage, seconds=seconds, seed=seed).run()
     finally:
         servers.close()

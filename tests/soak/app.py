@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from piko import PikoApp
+from tests.soak.sinks import Producer
 
 app = PikoApp(name="soak")
 _path = Path(os.environ["SOAK_NOTES"])
+_producer = Producer(app, _path.parent) if "SOAK_SINKS" in os.environ else None
 _notes = os.open(_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
@@ -61,6 +63,8 @@ def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 
         try:
             await _linger_if_told(ctx)
             await asyncio.sleep(random.uniform(*takes))
+            if _producer is not None:
+                await _producer.write(ctx, scheduled_time)
             if random.random() < fails:
                 raise ValueError("as it happens")
         except BaseException:

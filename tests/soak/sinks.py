@@ -1,9 +1,9 @@
 """Sinks in a soak: records that they refuse, outages, and the judge of what they were given.
 
-Handlers note each intent that was taken, sinks each that they wrote, in files that no failure reaches. A sink is
-down while the file `sinks-down` lies beside them. At the end every intent was delivered, or is a dead letter
-with the sink's own error; a good one is never dead. Of a `memory` sink those may be missing that had just been
-taken when their process was killed.
+Handlers note each intent that was taken, sinks each that they wrote, in files that no failure reaches. A sink
+is down while the file `sinks-down` lies beside them. At the end every intent was delivered, or is a dead
+letter with the sink's own error; a good one is never dead. Of a `memory` sink those may be missing that had
+just been taken when their process was killed.
 """
 
 from __future__ import annotations
