@@ -65,6 +65,7 @@ bench-runs: $(BENCH) ## starts under load, runs per second beside peers, changes
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.failover
 	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.chains
 
 constraints: $(BENCH) ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \

@@ -79,13 +79,17 @@ async def windows_per_second(
 
 
 async def measure(*, seconds: float, times: int) -> None:
-    reaper = Reaper()
     found: dict[str, list[float]] = {"leader": [], "replicas": []}
-    with durable_mariadb(reaper) as server:
-        for _ in range(times):
-            for executor, rates in found.items():
-                rates.append(await windows_per_second(server, reaper, executor=executor, seconds=seconds))
-                print(f"{executor}: {rates[-1]:.1f} windows/s", flush=True)
+    reaper = Reaper()
+    try:
+        async with durable_mariadb() as server:
+            for _ in range(times):
+                for executor, rates in found.items():
+                    rate = await windows_per_second(server, reaper, executor=executor, seconds=seconds)
+                    rates.append(rate)
+                    print(f"{executor}: {rate:.1f} windows/s", flush=True)
+    finally:
+        reaper.close()
     medians = {executor: statistics.median(rates) for executor, rates in found.items()}
     print(f"replicas / leader: {medians['replicas'] / medians['leader']:.2f}")
 

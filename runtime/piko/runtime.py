@@ -196,6 +196,7 @@ class Runtime:
             clock=clock,
             metrics=metrics,
             offered=self.dispatcher.offered,
+            claiming=lambda: self.dispatcher.claiming,
             instances=self._instances,
             heartbeat_interval_s=settings.heartbeat_interval_s,
             lease_name=settings.leader_name,

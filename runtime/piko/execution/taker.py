@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from functools import partial
 
 from piko.clock import Clock
+from piko.core.types import TriggerType
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
@@ -32,7 +33,7 @@ from piko.store.isolation import REFUSALS, write_isolated
 from piko.store.run_rows import Run
 from piko.store.runs import RunStore
 
-_LOOK_S = 0.1
+_LOOK_S, _CHAIN_S, _CHAIN_FOR_S = 0.1, 0.02, 2.0
 _AGAIN_S = 0.5
 _OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
@@ -61,6 +62,7 @@ class Taker:
         clock: Clock,
         metrics: Metrics,
         offered: asyncio.Event,
+        claiming: Callable[[], set[str]],
         instances: InstanceStore,
         heartbeat_interval_s: float,
         lease_name: str,
@@ -75,12 +77,15 @@ class Taker:
         self._clock = clock
         self._metrics = metrics
         self._offered = offered
+        self._claiming = claiming
         self._instances = instances
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lease_name = lease_name
         self._max_concurrent_runs = max_concurrent_runs
         self._taking = asyncio.Lock()
         self._looked_at = float("-inf")
+        self._seen: set[str] = set()
+        """Runs that are ours by the database, and were not known at the last look."""
         self._taken: list[Run] = []
         """Ours, and not started yet."""
         self._revisions: dict[tuple[str, int], ConfigRevision] = {}
@@ -89,10 +94,12 @@ class Taker:
         self._strange_since = 0.0
         self._replicas = 1
         self._counted_at = float("-inf")
+        self._chain_until = float("-inf")
 
     async def run(self) -> None:
         """Take and start, until cancelled."""
         while True:
+            self._offered.clear()  # first: what is offered while it takes is not missed
             try:
                 async with self._taking:
                     await self._take()
@@ -101,10 +108,14 @@ class Taker:
                 log.warning("nothing_taken", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            self._offered.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
+                async with asyncio.timeout(self._pause_s):
                     await self._offered.wait()
+
+    @property
+    def _pause_s(self) -> float:
+        """A window of a backlog is followed by the next one: somebody waits for it."""
+        return _CHAIN_S if self._clock.monotonic() < self._chain_until else _LOOK_S
 
     async def stop_taking(self) -> None:
         """Return when what is being taken has started; nothing else will be."""
@@ -120,6 +131,8 @@ class Taker:
             await self._take_offered()
         if self._taken:
             await self._read_configs()
+            if any(run.trigger_type is TriggerType.CATCH_UP for run in self._taken):
+                self._chain_until = self._clock.monotonic() + _CHAIN_FOR_S
             for run in self._taken:
                 self._start(run)
             self._taken = []
@@ -176,17 +189,23 @@ class Taker:
         self._strange |= written.left_out
 
     async def _take_in_what_is_ours(self) -> None:
-        """Find runs that an earlier try took without hearing of it: no other is in progress now."""
+        """Find runs that an earlier try took without hearing of it: no other is in progress now.
+
+        Seen twice: one that the leader here has claimed for itself may have come and gone in between.
+        """
         known = self._known()
         ours = await self._runs.begun_by(self._instance.instance_id)
         known |= self._known()  # what has ended meanwhile is no stranger
-        for run in ours:
-            if run.run_id not in known:
-                log.warning("run_found", job_id=run.job_id, run_id=run.run_id, why="its COMMIT came late")
-                self._taken.append(run)
+        strangers = {run.run_id: run for run in ours if run.run_id not in known}
+        for run_id in strangers.keys() & self._seen:
+            run = strangers.pop(run_id)
+            log.warning("run_found", job_id=run.job_id, run_id=run_id, why="its COMMIT came late")
+            self._taken.append(run)
+        self._seen = set(strangers)
 
     def _known(self) -> set[str]:
-        return self._executor.run_ids | self._ledger.run_ids | {run.run_id for run in self._taken}
+        waiting = {run.run_id for run in self._taken}
+        return self._executor.run_ids | self._ledger.run_ids | waiting | self._claiming()
 
     async def _read_configs(self) -> None:
         """Have the revisions that the runs are to use; the leader writes them down before it offers."""

@@ -27,6 +27,7 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.adoption import Adoption
 from piko.scheduler.backfiller import Backfiller, split
 from piko.scheduler.configs import ConfigBook
+from piko.scheduler.draft import Draft
 from piko.scheduler.held_jobs import HeldJobs
 from piko.scheduler.lateness import overdue
 from piko.scheduler.lost import LostRuns
@@ -50,7 +51,7 @@ _OUTCOME = "the end of a run"
 _CANCELLED = "its backfill was cancelled"
 _QUEUED = 1000
 """Waiting runs that are looked at together."""
-_ELSEWHERE_S = 0.2
+_ELSEWHERE_S, _CHAIN_S = 0.2, 0.02
 """How often the leader looks for ends of runs that other replicas record."""
 _NO_LIMIT = 2**31
 
@@ -109,11 +110,19 @@ class Dispatcher:
         self._claiming = asyncio.Lock()
         self._new_id = Ids(clock).new
         self._offers = settings.executor == "replicas"
+        here = Here(instance_id=instance.instance_id)
         self._placement: Placement = (
-            Anywhere(plan=plan, revision=configs.revision_in_force)
+            Anywhere(
+                plan=plan,
+                revision=configs.revision_in_force,
+                here=here,
+                idle=lambda: not len(self.executor) and not self.ledger.full,
+            )
             if self._offers
-            else Here(instance_id=instance.instance_id)
+            else here
         )
+        self.claiming: set[str] = set()
+        """Runs whose claim is under way, which start here when it is through."""
         self._backfiller = Backfiller(
             plan=plan,
             requests=backfills,
@@ -170,7 +179,7 @@ class Dispatcher:
             if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
                 await self._recover(term)
                 looked_for_lost = moment
-            if moment - looked_elsewhere >= _ELSEWHERE_S:
+            if moment - looked_elsewhere >= self._elsewhere_every_s(term):
                 await self._look_elsewhere(term)
                 looked_elsewhere = moment
             if moment - looked_at_queue >= self._settings.poll_interval_s:
@@ -252,6 +261,14 @@ class Dispatcher:
         if not draft.states:
             return
         await self._writes.configs()  # what is offered names its revision
+        self.claiming = {run.run_id for run in draft.runs if run.state is RunState.RUNNING}
+        try:
+            await self._claim(term, draft, now)
+        finally:
+            self.claiming = set()
+        self.offered.set()
+
+    async def _claim(self, term: Term, draft: Draft, now: datetime) -> None:
         won = await self._writes.claim(draft, self._new_id(), now)
         for run in draft.replaced:
             self._cancel(term, run.run_id, "replaced by a newer due time (overlap_policy = replace)")
@@ -262,7 +279,6 @@ class Dispatcher:
         self._start(term, term.claimed(draft, won, now))
         for item in draft.given_up:
             log.error("data_given_up", **item.facts)
-        self.offered.set()
 
     async def _start_waiting(self, term: Term) -> None:
         now = self._clock.now()
@@ -317,6 +333,9 @@ class Dispatcher:
                 self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
             else:
                 self._cancel(term, run.run_id, _CANCELLED)
+
+    def _elsewhere_every_s(self, term: Term) -> float:
+        return _CHAIN_S if term.awaits_chain(without=self.executor.run_ids) else _ELSEWHERE_S
 
     async def _look_elsewhere(self, term: Term) -> None:
         """Take in the ends of runs that other replicas record."""
@@ -424,7 +443,8 @@ class Dispatcher:
         now = self._clock.now()
         elsewhere = term.held_elsewhere_ids() or self._backfiller.account.elsewhere
         at_most_s = self._settings.poll_interval_s
-        latest = now + timedelta(seconds=min(at_most_s, _ELSEWHERE_S) if elsewhere else at_most_s)
+        every_s = min(at_most_s, self._elsewhere_every_s(term)) if elsewhere else at_most_s
+        latest = now + timedelta(seconds=every_s)
         moments: list[datetime] = [latest]
         moments.extend(
             moment

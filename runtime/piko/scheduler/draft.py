@@ -50,7 +50,12 @@ class Draft:
         trigger_type: TriggerType = TriggerType.SCHEDULE,
     ) -> None:
         """A run of `job` that starts now, or waits."""
-        where = {"state": RunState.QUEUED} if waits else self.placement.where(job.job_id, self.now)
+        chained = trigger_type is TriggerType.CATCH_UP
+        where = (
+            {"state": RunState.QUEUED}
+            if waits
+            else self.placement.where(job.job_id, self.now, chained=chained)
+        )
         run = Run(
             run_id=self.new_id(),
             job_id=job.job_id,

@@ -22,8 +22,8 @@ class Placement(Protocol):
         """`run` as it is written when it may start."""
         return replace(run, **self.where(run.job_id, now))
 
-    def where(self, job_id: str, now: datetime) -> dict[str, Any]:
-        """What a run of `job_id` that may start is written with."""
+    def where(self, job_id: str, now: datetime, *, chained: bool = False) -> dict[str, Any]:
+        """What a run of `job_id` that may start is written with; `chained`: another waits for its end."""
         ...
 
 
@@ -33,22 +33,37 @@ class Here(Placement):
 
     instance_id: str
 
-    def where(self, job_id: str, now: datetime) -> dict[str, Any]:  # noqa: ARG002 - the other one asks for it
+    def where(self, job_id: str, now: datetime, *, chained: bool = False) -> dict[str, Any]:  # noqa: ARG002 - the other one asks for them
         return {"state": RunState.RUNNING, "instance_id": self.instance_id, "offered_at": None}
 
 
 class Anywhere(Placement):
     """Runs are offered to every replica, with the revision of the config that they are to have.
 
-    No two are offered at one instant: replicas take them in the order in which they were placed.
+    No two are offered at one instant: replicas take them in the order in which they were placed. One window
+    of a backlog stays with a leader that is `idle`: offered, taken and told of, each would take twice as
+    long, and the next one waits for its end.
     """
 
-    def __init__(self, *, plan: Plan, revision: Callable[[JobDefinition, datetime], int | None]) -> None:
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        revision: Callable[[JobDefinition, datetime], int | None],
+        here: Here,
+        idle: Callable[[], bool],
+    ) -> None:
         self._plan = plan
         self._revision = revision
+        self._here = here
+        self._idle = idle
+        self._kept_at: datetime | None = None
         self._last: datetime | None = None
 
-    def where(self, job_id: str, now: datetime) -> dict[str, Any]:
+    def where(self, job_id: str, now: datetime, *, chained: bool = False) -> dict[str, Any]:
+        if chained and now != self._kept_at and self._idle():
+            self._kept_at = now
+            return self._here.where(job_id, now)
         offered_at = now if self._last is None else max(now, self._last + _STEP)
         self._last = offered_at
         job = self._plan.job(job_id)

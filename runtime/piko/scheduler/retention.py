@@ -11,7 +11,7 @@ import asyncio
 from datetime import datetime
 
 from piko.clock import Clock
-from piko.errors import DatabaseUnavailableError, FencedError
+from piko.errors import DatabaseUnavailableError, FencedError, RowsLockedError
 from piko.leadership.elector import Elector, leadership
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -93,6 +93,8 @@ class Retention:
                 return
             try:
                 await self._look_at(job_id, fence)
+            except RowsLockedError as error:  # somebody holds rows of it: the next round comes by again
+                log.warning("pruning_put_off", job_id=job_id, why=str(error))
             except REFUSALS as error:  # that job's trouble: the round goes on
                 log.error("pruning_refused", job_id=job_id, why=refusal_text(error))
             self._at = job_id
