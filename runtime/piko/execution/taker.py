@@ -99,6 +99,7 @@ class Taker:
     async def run(self) -> None:
         """Take and start, until cancelled."""
         while True:
+            began = self._clock.monotonic()
             self._offered.clear()  # first: what is offered while it takes is not missed
             try:
                 async with self._taking:
@@ -108,14 +109,16 @@ class Taker:
                 log.warning("nothing_taken", error=str(error))
                 await asyncio.sleep(_AGAIN_S)
                 continue
+            took_s = self._clock.monotonic() - began
             with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s):
+                async with asyncio.timeout(self._pause_s(took_s)):
                     await self._offered.wait()
 
-    @property
-    def _pause_s(self) -> float:
-        """A window of a backlog is followed by the next one: somebody waits for it."""
-        return _CHAIN_S if self._clock.monotonic() < self._chain_until else _LOOK_S
+    def _pause_s(self, took_s: float) -> float:
+        """Until the next look, after one of `took_s`: a window of a backlog is followed by the next one."""
+        if self._clock.monotonic() >= self._chain_until:
+            return _LOOK_S
+        return min(max(_CHAIN_S, took_s), _LOOK_S)
 
     async def stop_taking(self) -> None:
         """Return when what is being taken has started; nothing else will be."""

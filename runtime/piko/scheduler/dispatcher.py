@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from piko.clock import Clock
 from piko.core.identity import Ids
-from piko.core.types import FAILED_STATES, FINAL_STATES, RunState
+from piko.core.types import FAILED_STATES, RunState
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
 from piko.execution.ledger import Ledger
@@ -31,6 +31,7 @@ from piko.scheduler.draft import Draft
 from piko.scheduler.held_jobs import HeldJobs
 from piko.scheduler.lateness import overdue
 from piko.scheduler.lost import LostRuns
+from piko.scheduler.outlook import Outlook
 from piko.scheduler.placement import Anywhere, Here, Placement
 from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
@@ -48,11 +49,6 @@ from piko.store.states import StateStore
 
 _AGAIN_S = 0.5
 _OUTCOME = "the end of a run"
-_CANCELLED = "its backfill was cancelled"
-_QUEUED = 1000
-"""Waiting runs that are looked at together."""
-_ELSEWHERE_S, _CHAIN_S = 0.2, 0.02
-"""How often the leader looks for ends of runs that other replicas record."""
 _NO_LIMIT = 2**31
 
 T = TypeVar("T")
@@ -88,16 +84,6 @@ class Dispatcher:
         self._elector = elector
         self._runs = runs
         self._states = states
-        self._lost = LostRuns(
-            runs=runs,
-            instances=instances,
-            instance_id=instance.instance_id,
-            contact=plan.contact,
-            clock=clock,
-            heartbeat_interval_s=settings.heartbeat_interval_s,
-            lease_s=settings.leader_lease_s,
-            taken_in=settings.executor == "replicas",
-        )
         self._held = HeldJobs(writer="claims", clock=clock, metrics=metrics)
         self._instance = instance
         self._clock = clock
@@ -106,7 +92,6 @@ class Dispatcher:
         self._term: Term | None = None
         self._writes: Writes
         """Of the term."""
-        self._term_began = 0.0
         self._claiming = asyncio.Lock()
         self._new_id = Ids(clock).new
         self._offers = settings.executor == "replicas"
@@ -147,6 +132,29 @@ class Dispatcher:
             settled=self._settled,
             held=HeldJobs(writer="outcomes", clock=clock, metrics=metrics),
         )
+        self._outlook = Outlook(
+            runs=runs,
+            backfiller=self._backfiller,
+            lost=LostRuns(
+                runs=runs,
+                instances=instances,
+                instance_id=instance.instance_id,
+                contact=plan.contact,
+                clock=clock,
+                heartbeat_interval_s=settings.heartbeat_interval_s,
+                lease_s=settings.leader_lease_s,
+                taken_in=settings.executor == "replicas",
+            ),
+            insist=self._insist,
+            cancel=self._cancel,
+            end=self._conclude_waiting,
+            running_here=lambda: self.executor.run_ids,
+            here=lambda: self.executor.run_ids | self.ledger.run_ids,
+            clock=clock,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            poll_interval_s=settings.poll_interval_s,
+            offers=self._offers,
+        )
 
     async def run(self) -> None:
         """Lead whenever leadership comes, until cancelled."""
@@ -170,22 +178,12 @@ class Dispatcher:
         if self._term is None or self._term.fence != fence:
             self._term = await self._begin_term(fence)
         term = self._term
-        looked_at_queue = looked_for_lost = looked_elsewhere = float("-inf")
         while self._elector.acting == fence:
             if self._plan.changed:
                 await self._adoption.adopt(self._writes, self._plan.take_changed())
             await self._writes.configs()
-            moment = self._clock.monotonic()
-            if moment - looked_for_lost >= self._settings.heartbeat_interval_s:
-                await self._recover(term)
-                looked_for_lost = moment
-            if moment - looked_elsewhere >= self._elsewhere_every_s(term):
-                await self._look_elsewhere(term)
-                looked_elsewhere = moment
-            if moment - looked_at_queue >= self._settings.poll_interval_s:
-                await self._look_at_queue(term)
+            if await self._outlook.look(term):
                 self._writes.try_again(self._plan)
-                looked_at_queue = moment
             if self.ledger.full:  # how more runs end could not be kept
                 await self._wake(_AGAIN_S)
                 continue
@@ -219,14 +217,14 @@ class Dispatcher:
             # Where any replica may run it, each keeps to the limit by itself.
             max_concurrent_runs=_NO_LIMIT if self._offers else self._settings.max_concurrent_runs,
         )
-        self._term_began = self._clock.monotonic()
+        self._outlook.begin()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
         self._plan.take_changed()
         in_progress = await self._insist(fence, self._runs.running)
         if self._offers:
             in_progress = [*in_progress, *await self._insist(fence, self._runs.offered)]
         running, backfilling = split(in_progress)
-        queued, backfills = split(await self._insist(fence, self._queued))
+        queued, backfills = split(await self._insist(fence, self._outlook.queued))
         term.held_elsewhere(running)  # this replica's own too: it may have taken them under another leader
         term.progress.enqueue(queued)
         self._writes = Writes(
@@ -312,73 +310,15 @@ class Dispatcher:
         if run is not None:  # the replica that runs it sees that its row has ended
             self._conclude_waiting(term, run, RunState.CANCELLED, reason)
 
-    async def _queued(self) -> list[Run]:
-        """What waits for the leader's word."""
-        return await self._runs.queued(limit=_QUEUED, offered=not self._offers)
-
-    async def _look_at_queue(self, term: Term) -> None:
-        """Take in what waits in the database, and let go of what no longer does."""
-        backfills = self._backfiller.progress
-        waited, waited_in_backfills = set(term.progress.waiting), set(backfills.waiting)
-        queued = await self._insist(term.fence, self._queued)
-        live, of_backfills = split(queued)
-        term.progress.enqueue(live)
-        backfills.enqueue(of_backfills)
-        if len(queued) < _QUEUED:
-            there = {run.run_id for run in queued}
-            term.gone(waited - there, self._clock.now())
-            self._backfiller.account.gone(waited_in_backfills - there)
-        for run in await self._backfiller.look():
-            if run.run_id in backfills.waiting:
-                self._conclude_waiting(term, run, RunState.CANCELLED, _CANCELLED)
-            else:
-                self._cancel(term, run.run_id, _CANCELLED)
-
-    def _elsewhere_every_s(self, term: Term) -> float:
-        return _CHAIN_S if term.awaits_chain(without=self.executor.run_ids) else _ELSEWHERE_S
-
-    async def _look_elsewhere(self, term: Term) -> None:
-        """Take in the ends of runs that other replicas record."""
-        backfills = self._backfiller.account
-        held, of_backfills = term.held_elsewhere_ids(), set(backfills.elsewhere)
-        if not held and not of_backfills:
-            return
-        found = await self._insist(term.fence, lambda: self._runs.progress(held | of_backfills))
-        for run_id in held & found.keys():
-            term.telling.elsewhere(found[run_id])
-        in_progress = {run_id for run_id, run in found.items() if run.state not in FINAL_STATES}
-        if held <= in_progress and of_backfills <= in_progress:
-            return
-        await self._look_at_queue(term)  # first: retries that came of it keep their jobs busy
-        ended = {run_id: found[run_id].state if run_id in found else None for run_id in held - in_progress}
-        term.ended_elsewhere(ended, self._clock.now())
-        backfills.gone(of_backfills - in_progress)
-
-    async def _recover(self, term: Term) -> None:
-        """Give up runs that nobody will end."""
-        found = await self._insist(
-            term.fence,
-            lambda: self._lost.look(
-                epoch=term.fence.epoch,
-                leads_for_s=self._clock.monotonic() - self._term_began,
-                known=lambda: self.executor.run_ids | self.ledger.run_ids,
-            ),
-        )
-        live, backfills = split(found.runs)
-        term.held_elsewhere(live)
-        self._backfiller.account.hold(backfills)
-        for run, reason in found.lost:
-            self._conclude_waiting(term, run, RunState.LOST, reason)
-
-    def _conclude_waiting(self, term: Term, run: Run, state: RunState, reason: str) -> None:
+    def _conclude_waiting(self, term: Term, run: Run, state: RunState, why: str) -> None:
         """Record the end of a run that no handler here will end."""
         now = self._clock.now()
         job = self._plan.job(run.job_id)
         retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
         tell = log.error if state in FAILED_STATES else log.warning
-        tell("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=reason)
+        tell("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=why)
         outcome = Outcome(
-            run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=reason, retry=retry
+            run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=why, retry=retry
         )
         self._conclude(term, outcome)
 
@@ -443,7 +383,7 @@ class Dispatcher:
         now = self._clock.now()
         elsewhere = term.held_elsewhere_ids() or self._backfiller.account.elsewhere
         at_most_s = self._settings.poll_interval_s
-        every_s = min(at_most_s, self._elsewhere_every_s(term)) if elsewhere else at_most_s
+        every_s = min(at_most_s, self._outlook.elsewhere_every_s(term)) if elsewhere else at_most_s
         latest = now + timedelta(seconds=every_s)
         moments: list[datetime] = [latest]
         moments.extend(
