@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from piko import PikoApp
 from piko.core.resource import resource
+from piko.persistence.intent import WriteIntent
+from piko.persistence.sink_base import ResultSink
 
 
 class OwnError(BaseException):
@@ -196,6 +198,41 @@ def in_model(name: str, make: Callable[[], BaseException]) -> None:
     app.job(f"schema_hook--{name}", schema=Tells)(quiet)
 
 
+# ---- in a sink --------------------------------------------------------------------------------------
+
+
+class PoisonedSink(ResultSink):
+    def __init__(self, name: str, make: Callable[[], BaseException], *, closes: bool) -> None:
+        super().__init__(name, attempts=1, backoff_s=0.05, max_backoff_s=0.1)
+        self._make = make
+        self._closes = closes
+
+    async def write_batch(self, batch: list[WriteIntent]) -> None:
+        if not self._closes:
+            _raise(self._make)
+
+    async def close(self) -> None:
+        _raise(self._make)
+
+
+def in_sink(name: str, make: Callable[[], BaseException]) -> None:
+    for place in ("sink_writes", "sink_closes"):
+        app.writer.register_sink(PoisonedSink(f"{place}--{name}", make, closes=place == "sink_closes"))
+
+        @app.job(f"{place}--{name}")
+        async def writes(ctx: Any, scheduled_time: Any) -> None:
+            await app.writer.enqueue(
+                WriteIntent(
+                    sink=ctx.job_id,
+                    key="1",
+                    payload={"a": 1},
+                    job_id=ctx.job_id,
+                    run_id=ctx.run_id,
+                    scheduled_time=scheduled_time,
+                )
+            )
+
+
 class Opaque:
     """Has no JSON Schema."""
 
@@ -220,6 +257,7 @@ for each_name, each in EXCEPTIONS.items():
     beside_handler(each_name, each)
     in_resource(each_name, each)
     in_model(each_name, each)
+    in_sink(each_name, each)
 
 if __name__ == "__main__":
     sys.setrecursionlimit(1_000)

@@ -149,8 +149,6 @@ class Delivery:
         """Whatever the sink raises is its own trouble, and not the replica's."""
         try:
             await self._sink.write_batch([letter.intent for letter in letters])
-        except GeneratorExit:
-            raise
         except asyncio.CancelledError as error:
             ourselves = asyncio.current_task()
             if ourselves is not None and ourselves.cancelling():
