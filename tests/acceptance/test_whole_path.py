@@ -84,7 +84,7 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
 
     # Suspending stops it; resuming goes on from there and makes up for nothing.
     installation.patch("psch/greet", suspend=True)
-    installation.wait_for("condition=Ready=False", "psch/greet")
+    installation.wait_for('jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Disabled', "psch/greet")
     suspended_at = (await runs(database, "greet"))[-1][0]
     await until_runs(database, "digest", len(digests) + 2)
     assert (await runs(database, "greet"))[-1][0] == suspended_at

@@ -163,7 +163,9 @@ class Journal:
             entries.append(Entry(subject=job_id, text="has no schedule any more"))
         for job_id, verdict in sorted(self._plan.verdicts.items()):
             state = states.get(job_id)
-            if state is None or state.observed_version != verdict.row.version:
+            if state is None or state.row_created_at != verdict.row.created_at:
+                continue  # it speaks of the row before
+            if state.observed_version != verdict.row.version:
                 continue
             told = (schedule_text(verdict.row), *_standing(verdict, state))
             if self._told_plan.get(job_id) == told:
