@@ -1,0 +1,54 @@
+"""What holds for the program as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from piko.cli import program
+from tests.cli.piko import CANNOT, OK, piko, piko_here
+
+
+def _paths(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, command in sorted(getattr(group, "commands", {}).items()):
+        yield from _paths(command, (*path, name))
+
+
+@pytest.mark.parametrize("path", list(_paths(typer.main.get_command(program()))), ids=" ".join)
+def test_every_command_has_help_under_both_names(tmp_path: Path, path: tuple[str, ...]) -> None:
+    for flag in ("-h", "--help"):
+        answer = piko_here(*path, flag, cwd=tmp_path, COLUMNS="200")
+        assert (answer.code, answer.err) == (OK, "")
+        assert f"Usage: piko {' '.join(path)}".strip() in answer.out
+
+
+def test_it_says_its_version(tmp_path: Path) -> None:
+    assert piko_here("--version", cwd=tmp_path).out == f"piko {version('piko')}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete_it(tmp_path: Path, shell: str) -> None:
+    answer = piko("--show-completion", shell, cwd=tmp_path)
+    assert (answer.code, "complete" in answer.out) == (OK, True)
+
+
+def test_a_misspelt_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
+    answer = piko_here("jbs", cwd=tmp_path, COLUMNS="200")
+    assert (answer.code, "Did you mean 'jobs'?" in answer.err) == (CANNOT, True)
+
+
+def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path) -> None:
+    pipe = f"{sys.executable} -m piko db dump | head -n 1"
+    outcome = subprocess.run(
+        ["/bin/sh", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert outcome.stdout
+    assert "Traceback" not in outcome.stderr
