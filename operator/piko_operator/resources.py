@@ -48,6 +48,8 @@ def _duration(expected: str, *, above_zero: bool = False, at_most: float | None 
             seconds = shapes.duration_seconds(value)
         except ValueError:
             raise ValueError(expected) from None
+        if seconds > shapes.LONGEST_S and at_most is None:
+            raise ValueError(shapes.LONGEST_EXPECTED)
         if (above_zero and seconds <= 0) or (at_most is not None and seconds > at_most):
             raise ValueError(expected)
         return value

@@ -27,6 +27,9 @@ DATA_KEY_EXPECTED = "expected a key of A-Z a-z 0-9 - _ ."
 DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
 DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
 POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"
+LONGEST_S = (2**63 - 1) / 10**9
+"""Seconds of the longest duration that the API server knows."""
+LONGEST_EXPECTED = "expected a duration of at most 2562047h"
 JITTER_EXPECTED = "expected a duration of at most 24h, such as 10s, 5m or 1h30m"
 
 LOCAL_INSTANT = re.compile(
@@ -39,6 +42,8 @@ INSTANT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 INSTANT_EXPECTED = "expected an instant with its offset, such as 2026-01-08T10:00:00Z"
+
+_FIRST_YEAR = 1000
 
 _CRON_FIELD = r"[0-9A-Za-z*/,?#()-]+"
 CRON = re.compile(
@@ -79,9 +84,12 @@ def parse_instant(text: str) -> datetime:
     if not INSTANT.fullmatch(text):
         raise ValueError(INSTANT_EXPECTED)
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
+        moment = datetime.fromisoformat(text.upper()).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(INSTANT_EXPECTED) from None
+    if moment.year < _FIRST_YEAR:
+        raise ValueError(f"expected an instant from the year {_FIRST_YEAR} on, which databases keep")
+    return moment
 
 
 def check_local_instant(text: str) -> str:
