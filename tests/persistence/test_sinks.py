@@ -49,6 +49,7 @@ UNFIT: list[tuple[dict[str, Any], str]] = [
     ({"id": 3, "n": None}, "n"),
     ({"id": 3}, "n"),
     ({"id": 3, "n": 3, "colour": 1}, "table t has no column colour; the table has the columns id, n"),
+    ({"id": 3, "n": 3, "ids": 1}, "table t has no column ids; did you mean `id`?; the table has"),
     ({"n": 3}, "table t: a row lacks id"),
     ({"id": 3, "n": {"a": 1}}, "table t"),
     ({"id": 3, "n": 10**30}, "table t"),

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import MetaData, Table, exc
 
-from piko.errors import DatabaseUnavailableError, PayloadError, SchemaVersionError
+from piko.errors import DatabaseUnavailableError, PayloadError, SchemaVersionError, did_you_mean
 from piko.store.engine import open_database
 from piko.store.upsert import upsert
-from piko.text import error_text
+from piko.text import error_text, listed
 
 # No value where one is needed; out of range, cut off, malformed, too long; a check; a second unique key. Not
 # among them is a foreign key (1452): the row that it names may be on its way.
@@ -73,7 +73,8 @@ class TargetTable:
         known = f"the table has the columns {', '.join(names)} and the primary key {', '.join(key)}"
         for row in rows:
             if unknown := sorted(map(str, row.keys() - set(names))):
-                return f"table {self._name} has no column {', '.join(unknown)}; {known}"
+                meant = did_you_mean(unknown[0], names)
+                return f"table {self._name} has no column {listed(unknown)}{meant}; {known}"
             if missing := [name for name in key if name not in row]:
                 return f"table {self._name}: a row lacks {', '.join(missing)}; {known}"
         return None
