@@ -30,6 +30,7 @@ from piko.scheduler.configs import ConfigBook
 from piko.scheduler.draft import Draft
 from piko.scheduler.due import decide
 from piko.scheduler.due_window import decide_window
+from piko.scheduler.failed_windows import FailedWindows
 from piko.scheduler.given_up import answered, given_up, noted
 from piko.scheduler.notes import standing
 from piko.scheduler.placement import Placement
@@ -82,7 +83,7 @@ class Term:
         self._new_id = new_id
         self._rooms = Rooms(plan=plan, total=max_concurrent_runs)
         self._watermarks = Watermarks()
-        self._blocked_until: dict[str, datetime | None] = {}
+        self._failed = FailedWindows()
         self._unwritten: set[str] = set()
         self._elsewhere: set[str] = set()
         self._without_config: set[str] = set()
@@ -148,7 +149,7 @@ class Term:
 
     def _drop(self, job_id: str) -> None:
         self._watermarks.forget(job_id)
-        self._blocked_until.pop(job_id, None)
+        self._failed.forget(job_id)
         self._unwritten.discard(job_id)
         self._without_config.discard(job_id)
         self._backlogs.forget(job_id)
@@ -188,7 +189,7 @@ class Term:
             return new if keeps_cursor else replace(new, schedule_hash=None)
         new = self._go_on(job, verdict, new, now, first_seen=first_seen)
         if foreign and job.definition.stateful:
-            self._blocked_until.pop(row.job_id, None)
+            self._failed.forget(row.job_id)
             new = replace(new, cursor_at=row.last_data_time or new.cursor_at)
         new = self._reschedule(job, new, now)
         if row.job_id in self._unseen:
@@ -201,23 +202,13 @@ class Term:
         """`state` with the cursor of the schedule: the one it had, or a new one."""
         if state.schedule_hash == job.schedule.fingerprint and state.cursor_at is not None:
             if first_seen:
-                self._block_as_left(job, state, now)
+                self._failed.note_as_left(job, state, watermark=self.watermark(job), now=now)
             return state
-        self._blocked_until.pop(job.job_id, None)
+        self._failed.forget(job.job_id)
         begin = beginning(job, verdict, cursor=state.cursor_at, now=now)
         if begin.unseen is not None:
             self._unseen[job.job_id] = begin
         return replace(state, schedule_hash=job.schedule.fingerprint, cursor_at=begin.cursor)
-
-    def _block_as_left(self, job: PlannedJob, state: JobState, now: datetime) -> None:
-        """A window that failed under an earlier leader waits for the instant after that, too."""
-        watermark = self.watermark(job)
-        failed = state.last_state in (RunState.FAILED, RunState.TIMEOUT, RunState.LOST, RunState.CANCELLED)
-        if not job.definition.stateful or watermark is None or not failed:
-            return
-        if state.last_scheduled_time == job.schedule.next_after(watermark):
-            began = state.last_started_at or now
-            self._blocked_until[job.job_id] = job.schedule.next_after(max(began, watermark))
 
     def _reschedule(
         self, job: PlannedJob, state: JobState, now: datetime, *, cursor: datetime | None = None
@@ -260,11 +251,7 @@ class Term:
         if not job.definition.stateful or watermark is None:
             return job.schedule.next_after(cursor)
         self.telling.done_up_to(job.job_id, watermark)
-        following = job.schedule.next_after(max(watermark, cursor))
-        if job.job_id not in self._blocked_until:
-            return following
-        until = self._blocked_until[job.job_id]
-        return None if following is None or until is None else max(following, until)
+        return self._failed.put_off(job.job_id, job.schedule.next_after(max(watermark, cursor)))
 
     def watermark(self, job: PlannedJob) -> datetime | None:
         return self._watermarks.of(job.row)
@@ -366,7 +353,7 @@ class Term:
         waits = not room.has_place(job)
         if not waits:
             room.take(job)
-        draft.again |= job.job_id in self._blocked_until
+        draft.again |= job.job_id in self._failed
         trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
         draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
@@ -406,7 +393,7 @@ class Term:
     def _takes_up(self, run: Run) -> bool:
         """Take a claimed run into the account; whether it starts here."""
         if run.window is not None:
-            self._blocked_until.pop(run.job_id, None)
+            self._failed.forget(run.job_id)
         if run.is_offered:
             self.held_elsewhere([run])
         elif run.state is RunState.QUEUED:
@@ -543,7 +530,7 @@ class Term:
                 self._reschedule(job, state, now)
             return
         if failed:
-            self._blocked_until[job_id] = job.schedule.next_after(max(now, self.watermark(job) or now))
+            self._failed.note(job, watermark=self.watermark(job), now=now)
         self._note(job_id, self._reschedule(job, state, now))
 
     def reconsider(self, job_id: str, now: datetime) -> None:
