@@ -69,3 +69,10 @@ def test_a_jitter_that_mixes_up_instants_is_warned_of_where_they_are_coalesced(
     assert (found is None) == (warned is None)
     assert warned is None or f"longer than the {warned} between instants" in str(found)
     assert jitter_warning(made, jitter_s=jitter_s, coalesce=False, since=since) is None
+
+
+def test_a_jitter_that_mixes_up_a_multitude_is_refused() -> None:
+    made, since = schedule("interval", {"seconds": 0.1}), utc("2026-03-02 12:00")
+    with pytest.raises(ScheduleError, match="is more than 1000 times the 0"):
+        jitter_warning(made, jitter_s=86_400.0, coalesce=True, since=since)
+    assert jitter_warning(made, jitter_s=86_400.0, coalesce=False, since=since) is None

@@ -21,3 +21,10 @@ def test_a_stateful_job_coalesces_nothing_and_is_not_warned() -> None:
     leader = Leader(row(expression={"seconds": 60}, jitter_s=120.0), stateful={"job"})
 
     assert leader.state().message is None
+
+
+def test_a_jitter_that_mixes_up_a_multitude_makes_the_row_invalid() -> None:
+    leader = Leader(row(expression={"seconds": 0.1}, jitter_s=86_400.0))
+
+    assert leader.state().status == JobStatus.INVALID
+    assert "coalesce = 0" in (leader.state().message or "")

@@ -145,7 +145,10 @@ def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
     except ScheduleError as error:
         return item.problem(f"spec.schedule: {error}", "spec", "schedule")
     row = schedule_row(resource, owner=None)
-    warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
+    try:
+        warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
+    except ScheduleError as error:
+        return item.problem(f"spec.jitter: {error}", "spec", "jitter")
     return sentence if warning is None else f"{sentence} But: spec.jitter: {warning}"
 
 

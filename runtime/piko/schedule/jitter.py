@@ -13,6 +13,7 @@ from piko.schedule.schedule import Schedule
 
 LONGEST_JITTER_S = 86_400.0
 _SAMPLED = 60
+_MOST_MIXED = 1_000
 
 
 def start_offset(*, job_id: str, scheduled_time: datetime, jitter_s: float) -> timedelta:
@@ -38,6 +39,7 @@ def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since
 
     Where the start of an instant can be moved beyond that of the next one, several become due together
     although none was late, and `coalesce` leaves out all but one. Instants that follow `since` are looked at.
+    Raises `ScheduleError` where so many are mixed up that finding the one that is due would take long.
     """
     if not coalesce or jitter_s <= 0:
         return None
@@ -45,6 +47,13 @@ def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since
     shortest = min((later - earlier for earlier, later in pairwise(instants)), default=None)
     if shortest is None or jitter_s <= shortest.total_seconds():
         return None
+    if jitter_s > _MOST_MIXED * shortest.total_seconds():
+        raise refusal(
+            f"is more than {_MOST_MIXED} times the {shortest.total_seconds():g} s between instants",
+            where="jitter_s",
+            value=jitter_s,
+            expected="less than the time between two instants, or coalesce = 0",
+        )
     return (
         f"jitter_s = {jitter_s:g} is longer than the {shortest.total_seconds():g} s between instants, so "
         "that coalesce leaves out instants that were not late; make jitter_s shorter than that, or set "

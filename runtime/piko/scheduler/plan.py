@@ -81,6 +81,7 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
             end_at=row.end_at,
         )
         _refuse_bad_policies(row)
+        warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=row.updated_at)
     except ScheduleError as error:
         return Verdict(row=row, status=JobStatus.INVALID, message=str(error))
     if definition is None:
@@ -90,7 +91,6 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Verdict
             status=JobStatus.UNREGISTERED,
             message=f"no replica has registered the job {row.job_id!r}; registered here: {known}",
         )
-    warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=row.updated_at)
     job = PlannedJob(
         row=row, definition=definition, schedule=schedule, warning=None if definition.stateful else warning
     )
