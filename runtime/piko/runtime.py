@@ -35,6 +35,7 @@ from piko.leadership.timekeeper import Timekeeper
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
+from piko.persistence.refusals import Refusals
 from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.configs import ConfigBook
 from piko.scheduler.definitions import published
@@ -54,6 +55,7 @@ from piko.store.instances import Instance, InstanceStore
 from piko.store.kept import KeptProgress
 from piko.store.leases import LeaseStore
 from piko.store.retention import RetentionStore
+from piko.store.run_notes import RunNotes
 from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
 from piko.store.states import StateStore
@@ -213,12 +215,14 @@ class Runtime:
             max_age_s=settings.history_max_age_s,
         )
         self.writer = writer
+        self._refusals = Refusals(notes=RunNotes(database=self.database))
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
             heartbeat,
             self.elector,
             reconciler,
             self.dispatcher.ledger,
+            self._refusals,
             writer,
             recall,
             self.dispatcher,
@@ -350,6 +354,7 @@ class Runtime:
             folder=self.settings.spool_dir,
             fsync=self.settings.spool_fsync,
             owner=self.instance.instance_id,
+            refused=self._refusals.add,
         )
         try:
             with _collecting_seldom(), self.watchdog:
@@ -427,6 +432,7 @@ class Runtime:
         await self.writer.drain(_WRITER_S)
         await end(self._tasks[self.writer.name])
         await within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
+        await within(_FLUSH_S, self._refusals.tell, otherwise="refusals_not_told")
         await within(_HAND_OVER_S, self._sign_off, otherwise="not_signed_off")
 
     async def _sign_off(self) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from piko.cli.spool import commands
 from piko.persistence.codec import encode
-from piko.store.spool import Refused, SpoolFile
+from piko.store.spool import DeadIntent, SpoolFile
 from tests.cli.piko import CANNOT, piko_here
 from tests.persistence.writing import intent
 
@@ -21,7 +21,7 @@ def filled(folder: Path) -> SpoolFile:
     file = SpoolFile(folder / "one.spool")
     file.put([("warehouse", encode(intent(key, {"n": key}, sink="warehouse"))) for key in "abc"])
     for kept in file.take("warehouse", after=0, limit=2):
-        file.bury("warehouse", [Refused("ValueError: no", kept.id)])
+        file.bury("warehouse", [DeadIntent("ValueError: no", kept.id)])
     return file
 
 
@@ -59,7 +59,7 @@ def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
         item.run_id = run_id
         file.put([("warehouse", encode(item))] * 2)
     for kept in file.take("warehouse", after=0, limit=4)[1:3]:
-        file.bury("warehouse", [Refused("ValueError: no", kept.id)])
+        file.bury("warehouse", [DeadIntent("ValueError: no", kept.id)])
     file.close()
     folder = ["--dir", str(tmp_path)]
     shown = run(commands, ["list", "--run", "r2", *folder]).output

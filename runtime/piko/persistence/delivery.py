@@ -18,7 +18,7 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode, encode_unkeepable
 from piko.persistence.letter import Letter, facts
 from piko.persistence.sink_base import ResultSink
-from piko.store.spool import Kept, Refused, Spool
+from piko.store.spool import DeadIntent, Kept, Spool
 from piko.text import error_text, excerpt
 
 _PATIENCE_S = 2.0
@@ -46,8 +46,12 @@ class Refusal(NamedTuple):
     timed_out: bool = False
 
 
+Refused = Callable[[str, Sequence[str]], None]
+"""Hears of records that a sink refused: its name, and the run of each record."""
+
+
 class Delivery:
-    """`secure` puts letters on disk whose write is overdue."""
+    """`secure` puts letters on disk whose write is overdue; `refused` hears of dead letters."""
 
     def __init__(
         self,
@@ -55,10 +59,12 @@ class Delivery:
         *,
         spool: Callable[[], Awaitable[Spool]],
         secure: Callable[[Sequence[Letter]], Awaitable[None]],
+        refused: Refused,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._sink = sink
+        self._refused = refused
         self._spool = spool
         self._secure = secure
         self._clock = clock
@@ -196,6 +202,7 @@ class Delivery:
         for letter, error in refused:
             self._tell_dead(facts([letter.intent]), error)
         self._dead.inc(len(refused))
+        self._refused(self._sink.name, [letter.intent.run_id for letter, _ in refused])
         self._end([letter for letter, _ in refused])
 
     async def letters(self, kept: Sequence[Kept]) -> list[Letter]:
@@ -209,23 +216,25 @@ class Delivery:
                 told = str(error) if isinstance(error, PayloadError) else error_text(error)
                 unreadable.append((item, excerpt(told, limit=_ERROR_BYTES)))
         if unreadable:
-            rows = [Refused(why, item.id) for item, why in unreadable]
+            rows = [DeadIntent(why, item.id) for item, why in unreadable]
             await self.insist(lambda spool: spool.bury(self._sink.name, rows))
-            for item, told in unreadable:
-                self._tell_dead(_facts_of(item.body), told)
+            whose = [_facts_of(item.body) for item, _ in unreadable]
+            for names, (_, why) in zip(whose, unreadable, strict=True):
+                self._tell_dead(names, why)
             self._dead.inc(len(unreadable))
+            self._refused(self._sink.name, [str(names["run_id"]) for names in whose])
             self.waiting -= len(unreadable)
             self.moved.set()
         return found
 
-    def _row(self, letter: Letter, error: str) -> Refused:
+    def _row(self, letter: Letter, error: str) -> DeadIntent:
         if letter.number is not None:
-            return Refused(error, letter.number)
+            return DeadIntent(error, letter.number)
         try:
-            return Refused(error, body=encode(letter.intent, self._sink.models))
+            return DeadIntent(error, body=encode(letter.intent, self._sink.models))
         except PayloadError as unkeepable:
             told = excerpt(f"{error}; {unkeepable}", limit=_ERROR_BYTES)
-            return Refused(told, body=encode_unkeepable(letter.intent))
+            return DeadIntent(told, body=encode_unkeepable(letter.intent))
 
     def _tell_dead(self, whose: dict[str, Any], error: str) -> None:
         now = self._clock.monotonic()

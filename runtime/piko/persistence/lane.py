@@ -15,7 +15,7 @@ from piko.clock import Clock
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.delivery import Delivery, Refusal
+from piko.persistence.delivery import Delivery, Refusal, Refused
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
@@ -32,10 +32,18 @@ class Lane:
     """Delivers the intents of one sink."""
 
     def __init__(
-        self, sink: ResultSink, *, spool: Callable[[], Awaitable[Spool]], clock: Clock, metrics: Metrics
+        self,
+        sink: ResultSink,
+        *,
+        spool: Callable[[], Awaitable[Spool]],
+        refused: Refused,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self.sink = sink
-        self._delivery = Delivery(sink, spool=spool, secure=self._secure, clock=clock, metrics=metrics)
+        self._delivery = Delivery(
+            sink, spool=spool, secure=self._secure, refused=refused, clock=clock, metrics=metrics
+        )
         self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
         self._spilled = metrics.persistence_spilled.labels(sink.name)
         self._recovered = metrics.persistence_recovered.labels(sink.name)

@@ -17,6 +17,7 @@ from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.persistence.codec import check_keepable, detached, encode
+from piko.persistence.delivery import Refused
 from piko.persistence.intent import WriteIntent
 from piko.persistence.lane import Lane
 from piko.persistence.sink_base import ResultSink
@@ -186,12 +187,19 @@ class PersistenceWriter:
 
     # ---- its life ----------------------------------------------------------------------------------
 
-    def prepare(self, *, folder: Path, fsync: bool, owner: str) -> None:
-        """Say where the spool is; `owner` names this process's file in it. Before `run`."""
+    def prepare(
+        self, *, folder: Path, fsync: bool, owner: str, refused: Refused = lambda _, __: None
+    ) -> None:
+        """Say where the spool is; `owner` names this process's file in it. Before `run`.
+
+        `refused` hears of records that become dead letters: the sink, and the run of each.
+        """
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
         for name, sink in self._sinks.items():
-            self._lanes[name] = Lane(sink, spool=self._opened, clock=self._clock, metrics=self._metrics)
+            self._lanes[name] = Lane(
+                sink, spool=self._opened, refused=refused, clock=self._clock, metrics=self._metrics
+            )
         self._recovers = any(sink.durability == "spooled" for sink in self._sinks.values()) or (
             bool(self._sinks) and folder.is_dir()
         )

@@ -58,7 +58,7 @@ class Kept(NamedTuple):
     body: str
 
 
-class Refused(NamedTuple):
+class DeadIntent(NamedTuple):
     """An intent that becomes a dead letter: by its id in the spool, or as text where it is not there."""
 
     error: str
@@ -124,7 +124,7 @@ class SpoolFile(OwnedFile):
         with self._transaction() as connection:
             connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", ranges(ids))
 
-    def bury(self, sink: str, refused: Sequence[Refused]) -> None:
+    def bury(self, sink: str, refused: Sequence[DeadIntent]) -> None:
         """Move intents to the dead letters."""
         with self._transaction() as connection:
             for error, number, body in refused:
@@ -216,7 +216,7 @@ class Spool:
     async def between(self, sink: str, *, first: int, last: int) -> list[Kept]:
         return await self.call(lambda: self._opened.between(sink, first=first, last=last))
 
-    async def bury(self, sink: str, refused: Sequence[Refused]) -> None:
+    async def bury(self, sink: str, refused: Sequence[DeadIntent]) -> None:
         await self.call(lambda: self._opened.bury(sink, refused))
 
     async def counts(self) -> dict[str, int]:
