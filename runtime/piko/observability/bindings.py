@@ -6,18 +6,30 @@ chunk into the processes of the CPU pool.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from contextvars import Context, copy_context
 
-from structlog.contextvars import bound_contextvars, get_contextvars, unbind_contextvars
+from structlog.contextvars import (
+    bind_contextvars,
+    get_contextvars,
+    reset_contextvars,
+    unbind_contextvars,
+)
 
 RUN = ("job_id", "run_id", "attempt")
 
 
-def of_run(*, job_id: str, run_id: str, attempt: int) -> AbstractContextManager[None]:
+@contextmanager
+def of_run(*, job_id: str, run_id: str, attempt: int) -> Iterator[None]:
     """While this lasts, what is logged in this context carries these three."""
-    return bound_contextvars(job_id=job_id, run_id=run_id, attempt=attempt)
+    # Not `bound_contextvars`: it looks through the whole context twice, and a busy replica does so often.
+    before = bind_contextvars(job_id=job_id, run_id=run_id, attempt=attempt)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # an abandoned run is ended by the collector, in whatever context
+            reset_contextvars(**before)
 
 
 def current_run() -> Mapping[str, object]:
