@@ -28,7 +28,7 @@ _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
 
 # On a busy machine an example may take long: no test of a property fails because of the time it took.
-settings.register_profile("piko")
+settings.register_profile("piko", deadline=None)
 settings.load_profile("piko")
 
 # ---- the run --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import unquote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -19,7 +19,6 @@ def test_what_would_choose_another_path_is_refused(name: str) -> None:
 
 
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8))
-@settings(deadline=None)
 def test_every_other_name_reaches_the_server_as_it_is(name: str) -> None:
     try:
         path = api_path("secrets", name)

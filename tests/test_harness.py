@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.harness import locate
 from tests.harness.control_plane import ControlPlane
@@ -272,3 +273,8 @@ def _members(group: int) -> list[int]:
             if int(pgid) == group and state != "Z":
                 members.append(int(entry.parent.name))
     return members
+
+
+def test_no_property_can_fail_because_an_example_took_long() -> None:
+    assert settings.default is not None
+    assert settings.default.deadline is None

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.json_object import check_json, read_object
@@ -62,7 +62,6 @@ def test_what_repeats_itself_ends() -> None:
 
 
 @given(st.text(max_size=40) | st.text('{}[]",:0123456789.eE-+aNIu\\dtrue \n', max_size=60))
-@settings(deadline=None)
 def test_any_text_is_an_object_or_a_refusal(text: str) -> None:
     try:
         value = read_object(text)

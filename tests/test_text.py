@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.text import LIMIT, error_text, excerpt, listed
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=()), max_size=400), st.integers(60, 400))
 def test_an_excerpt_fits_and_can_be_stored(text: str, limit: int) -> None:
     told = excerpt(text, limit=limit)
@@ -17,7 +16,6 @@ def test_an_excerpt_fits_and_can_be_stored(text: str, limit: int) -> None:
     assert "\0" not in told
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60).filter(lambda text: "\0" not in text))
 def test_a_short_text_stays_as_it_is(text: str) -> None:
     assert excerpt(text) == text

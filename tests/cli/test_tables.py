@@ -31,7 +31,7 @@ _rows = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(rows=_rows, width=st.sampled_from([80, 120, 200]) | st.integers(60, 250))
 def test_no_name_is_cut_and_no_line_but_a_name_is_too_long(rows: list[tuple[str, ...]], width: int) -> None:
     note = "its model has required fields and no config is in force: write one to job_config " * 2

@@ -24,7 +24,6 @@ from piko_operator.resources import PikoSchedule
 
 _fuzz = settings(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")),
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 _NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)

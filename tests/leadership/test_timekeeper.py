@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.clock import DatabaseClock, SystemClock
@@ -98,7 +98,6 @@ class Told:
         return self.seconds
 
 
-@settings(deadline=None)
 @given(
     off_s=st.floats(-1e6, 1e6),
     passed_s=st.floats(0, 1e5),

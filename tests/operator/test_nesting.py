@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko_operator.nesting import LEVELS, read_answer, shallow
@@ -25,14 +25,12 @@ def _wrapped(value: object, levels: int) -> object:
 
 
 @given(_VALUES)
-@settings(deadline=None)
 def test_what_is_not_too_deep_stays_as_it_is(value: object) -> None:
     text = json.dumps([value] * (LEVELS + 1)).encode()
     assert shallow(text) == text
 
 
 @given(_VALUES)
-@settings(deadline=None)
 def test_only_what_is_too_deep_becomes_null(value: object) -> None:
     text = json.dumps({"before": value, "deep": _wrapped(value, LEVELS), "after": value}).encode()
     found = json.loads(shallow(text))

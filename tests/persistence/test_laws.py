@@ -176,7 +176,7 @@ ACTS: dict[str, Callable[[World, int], object]] = {
 
 
 # Not shrunk: each example is a second of real time.
-@settings(deadline=None, max_examples=40, phases=[Phase.generate])
+@settings(max_examples=40, phases=[Phase.generate])
 @given(
     steps=STEPS, durability=st.sampled_from(["memory", "spooled"]), batch_size=st.sampled_from([1, 3, 500])
 )

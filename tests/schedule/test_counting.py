@@ -33,7 +33,7 @@ def counted(made: Any, after: datetime, through: datetime) -> int:
     length=st.integers(0, 20 * 86_400),
     walked=st.sampled_from([0, 1, 32]),
 )
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 def test_counting_agrees_with_walking_across_every_change_of_the_clocks(
     expression: Any, edge: tuple[str, str], start: int, length: int, walked: int
 ) -> None:
@@ -56,7 +56,7 @@ def test_counting_agrees_with_walking_across_every_change_of_the_clocks(
     year=st.integers(1960, 2050),
     years=st.integers(0, 8),
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_counting_agrees_with_walking_over_years(expression: Any, zone: str, year: int, years: int) -> None:
     made = cron(expression, zone)
     after, through = utc(f"{year}-03-01 01:00"), utc(f"{year + years}-02-28 23:00")
@@ -70,7 +70,6 @@ def test_counting_agrees_with_walking_over_years(expression: Any, zone: str, yea
     length=st.integers(-10, 10**11),
 )
 @example(period=100_000, anchor=0, after=-1, length=0)
-@settings(deadline=None)
 def test_an_interval_is_counted_by_its_grid(period: int, anchor: int, after: int, length: int) -> None:
     length = min(length, 300 * period)
     start = utc("1970-01-01") + timedelta(microseconds=anchor)
@@ -85,7 +84,7 @@ def test_an_interval_is_counted_by_its_grid(period: int, anchor: int, after: int
     edge=st.sampled_from(EDGES),
     skipped=st.integers(0, 200),
 )
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_the_nth_from_the_end_is_the_one_that_walking_back_finds(
     expression: Any, edge: tuple[str, str], skipped: int
 ) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.core.types import JobStatus, RunState
@@ -18,7 +18,6 @@ offsets = st.none() | st.integers(-400, 400).map(seconds)
 
 
 @given(edited=st.integers(-400, 400), committed=st.integers(0, 300), looked=offsets, cursor=offsets)
-@settings(deadline=None)
 def test_nothing_from_before_the_commit_is_fired_and_nothing_after_the_edit_is_dropped(
     edited: int, committed: int, looked: timedelta | None, cursor: timedelta | None
 ) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.schedule import start_offset
@@ -127,7 +127,6 @@ ages = st.integers(0, 3_000).map(seconds)
 jitters = st.sampled_from([0.0, 0.0, 4.0, 45.0])
 
 
-@settings(deadline=None)
 @given(schedules, ages, st.lists(ages, min_size=1, max_size=5), st.floats(0, 900), st.booleans(), jitters)
 def test_every_instant_is_accounted_for_exactly_once(
     expression: object, age: timedelta, gaps: list[timedelta], grace: float, coalesce: bool, jitter: float

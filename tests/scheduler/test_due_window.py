@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.core.types import BackfillPolicy, DataInterval
@@ -149,7 +149,6 @@ bounds = st.tuples(st.none() | st.floats(1, 20_000), st.none() | st.integers(1, 
 
 
 @given(schedules, marks, st.sampled_from(BackfillPolicy), bounds)
-@settings(deadline=None)
 def test_windows_are_contiguous_and_each_is_run_or_recorded(
     expression: object, age: timedelta, policy: BackfillPolicy, bound: tuple[float | None, int | None]
 ) -> None:

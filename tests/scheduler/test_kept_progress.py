@@ -198,7 +198,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(events=EVENTS)
 def test_no_window_is_lost_or_done_twice_however_rows_come_and_go(
     events: list[tuple[str, int | bool | None]],

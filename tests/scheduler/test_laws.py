@@ -43,7 +43,7 @@ def instants(leader: Leader) -> list[datetime]:
     return passed
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     policy=st.sampled_from(["skip", "queue", "queue_all", "replace", "allow"]),
     coalesce=st.booleans(),

@@ -110,7 +110,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     policy=st.sampled_from(list(OverlapPolicy)),
     instances=st.integers(1, 3),

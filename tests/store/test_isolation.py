@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import exc
 
@@ -36,7 +36,6 @@ names = st.sets(st.text("abcdef", min_size=1, max_size=4), max_size=40)
 
 
 @given(jobs=names, poison=names, suspects=names)
-@settings(deadline=None)
 async def test_exactly_the_poison_is_refused_and_the_rest_written_once(
     jobs: set[str], poison: set[str], suspects: set[str]
 ) -> None:

@@ -69,7 +69,7 @@ MARKS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(drawn=MARKS, later=st.integers(0, 200), heals=st.booleans())
 def test_what_is_in_force_is_the_same_with_and_without_what_was_blanked(
     drawn: list[tuple[int, int | None, str | None]], later: int, heals: bool
