@@ -115,4 +115,4 @@ def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, names
 )
 def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
     assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}
-    assert installed.rights("default") == set()
+    assert installed.rights("default") == {IDENTITY}
