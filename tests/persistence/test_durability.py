@@ -13,6 +13,8 @@ import pytest
 
 from piko.errors import PayloadError
 from piko.persistence.intent import WriteIntent
+from piko.store.outcome_spool import OutcomeFile
+from piko.store.owned_file import make_folder
 from piko.store.spool import DeadLetter, look
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
@@ -241,6 +243,19 @@ async def test_what_is_on_disk_is_for_its_user_alone(tmp_path: Path) -> None:
             assert set(of_files) == {0o600}
     finally:
         os.umask(mask)
+
+
+def test_ends_of_runs_on_disk_are_for_their_user_alone(tmp_path: Path) -> None:
+    mask = os.umask(0o000)
+    try:
+        make_folder(tmp_path / "spool")
+        file = OutcomeFile(tmp_path / "spool" / "one.outcomes")
+        of_folder, *of_files = modes(tmp_path / "spool")
+        file.leave()
+    finally:
+        os.umask(mask)
+    assert of_folder == 0o700
+    assert set(of_files) == {0o600}
 
 
 async def test_the_size_of_the_queue_is_right_at_each_scrape(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ class Lane:
         metrics: Metrics,
     ) -> None:
         self.sink = sink
+        self.models = sink.models
         self._delivery = Delivery(
             sink, spool=spool, secure=self._secure, refused=refused, clock=clock, metrics=metrics
         )

@@ -133,7 +133,7 @@ class PersistenceWriter:
     def _checked(self, intent: WriteIntent) -> Lane:
         lane = self._lane(intent)
         lane.sink.check(intent)
-        check_keepable(intent, lane.sink.models)
+        check_keepable(intent, lane.models)
         return lane
 
     def _lane(self, intent: WriteIntent) -> Lane:
@@ -150,7 +150,7 @@ class PersistenceWriter:
 
     async def _keep(self, intents: Sequence[WriteIntent]) -> None:
         rows = [
-            (intent.sink, encode(intent, self._sinks[intent.sink].models), detached(intent))
+            (intent.sink, encode(intent, self._lanes[intent.sink].models), detached(intent))
             for intent in intents
         ]
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
