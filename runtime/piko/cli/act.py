@@ -98,9 +98,11 @@ def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     if output is Output.JSON:
         show_json({"job_id": job, "data_through": kept.data_through, "cursor_at": kept.cursor_at})
         return
-    data = "" if kept.data_through is None else f"data up to {stamp(kept.data_through)}, "
-    cursor = stamp(kept.cursor_at) or "none"
-    typer.echo(f"{job}: forgotten ({data}instants up to {cursor}); its next row starts afresh")
+    moments = {"data": kept.data_through, "instants": kept.cursor_at}
+    told = ", ".join(
+        f"{what} up to {stamp(moment)}" for what, moment in moments.items() if moment is not None
+    )
+    typer.echo(f"{job}: forgotten{f' ({told})' if told else ''}; its next row starts afresh")
 
 
 def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, object]) -> RefusedError:
