@@ -416,12 +416,16 @@ class Term:
         return set(self._elsewhere)
 
     def awaits_chain(self, *, without: Collection[str]) -> bool:
-        """Whether a window of a backlog is in progress elsewhere, but for the run ids of `without`.
+        """Whether somebody waits for the end of a run elsewhere, but for the run ids of `without`.
 
-        The next window follows as soon as its end is known.
+        The next window of a backlog does, or the next due time of its job.
         """
+        waiting = {run.job_id for run in self.progress.waiting.values()}
         runs = (self.progress.find(run_id) for run_id in self._elsewhere - set(without))
-        return any(run is not None and run.trigger_type is TriggerType.CATCH_UP for run in runs)
+        return any(
+            run is not None and (run.trigger_type is TriggerType.CATCH_UP or run.job_id in waiting)
+            for run in runs
+        )
 
     def ended_elsewhere(self, ends: Mapping[str, RunState | None], now: datetime) -> None:
         """Runs that were held elsewhere have ended, as the database says; None: their rows are gone.
