@@ -298,6 +298,8 @@ async def test_a_user_who_may_not_make_tables_reads_what_was_refused_and_may_loo
         with pytest.raises(MigrationError, match=r"refused a statement.*CREATE.*denied") as raised:
             await upgrade(theirs)
         assert "hush" not in str(raised.value)
+        assert "GRANT it" in str(raised.value)
+        assert "CREATE, ALTER and INDEX" in str(raised.value)
         await mariadb.execute(f"GRANT CREATE, ALTER, INDEX, UPDATE, DELETE ON {name}.* TO {name}@'%'")
         assert (await upgrade(theirs)).state is SchemaState.CURRENT
         await mariadb.execute(f"REVOKE CREATE, ALTER, INDEX ON {name}.* FROM {name}@'%'")

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from piko.dsn import parse_dsn
-from piko.errors import MigrationError, SchemaVersionError, SettingsError
+from piko.errors import DatabaseRefusedError, MigrationError, SchemaVersionError, SettingsError
 from piko.store.driver import driver_options
 from piko.store.engine import Database, translate_errors
 from piko.store.migrations.version_table import VERSION_TABLE, create_version_table, version_table
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 DIALECTS = ("mysql", "mariadb", "sqlite")
 """What `dump` writes for."""
+
+_RIGHTS_REMEDY = (
+    "let this user in, and GRANT it SELECT, INSERT, UPDATE and DELETE on the database, and for "
+    "`piko db upgrade` CREATE, ALTER and INDEX as well"
+)
 
 # A DDL statement that waits for a long transaction keeps every later query waiting behind it.
 _METADATA_LOCK_WAIT_S = 30
@@ -317,12 +322,20 @@ def _lock_not_free(connection: AsyncConnection, lock_wait_s: float, holder: str)
 
 @contextmanager
 def _refusals(url: URL) -> Iterator[None]:
-    """What the database refuses, in its words, with the statement that it refused."""
+    """What the database refuses, in its words, with the statement that it refused and the remedy."""
     try:
         yield
+    except DatabaseRefusedError as error:
+        if not isinstance(error.__cause__, exc.DBAPIError):
+            raise
+        raise _refused(url, error.__cause__, remedy=f"; {_RIGHTS_REMEDY}") from error
     except exc.DBAPIError as error:
-        statement = " ".join((error.statement or "").split())
-        raise MigrationError(
-            f"the database {url.render_as_string(hide_password=True)} refused a statement: {error.orig}; "
-            f"it was: {statement[:200]}"
-        ) from error
+        raise _refused(url, error) from error
+
+
+def _refused(url: URL, error: exc.DBAPIError, *, remedy: str = "") -> MigrationError:
+    statement = " ".join((error.statement or "(connecting)").split())
+    return MigrationError(
+        f"the database {url.render_as_string(hide_password=True)} refused a statement: {error.orig}; "
+        f"it was: {statement[:200]}{remedy}"
+    )
