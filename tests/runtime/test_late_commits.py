@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
 
 import pytest
 
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-from tests.runtime.replicas import Replicas, schedule, until_runs
+from tests.runtime.replicas import Replicas, runs, schedule, until_runs
 from tests.store.sessions import open_session
 
 INSERT = (
@@ -28,6 +29,9 @@ async def test_a_row_committed_late_fires_nothing_from_before_its_commit(
         await schedule(database, "quick", enabled=0, coalesce=0)
     leader = replicas.start(database.dsn, name="first")
     await leader.until_ready()
+    if other_leader:
+        standby = replicas.start(database.dsn, name="second")
+        await standby.until_ready("standby")
     async with open_session(database.dsn) as session:
         await session.execute("BEGIN")
         await session.execute(statement)
@@ -37,13 +41,23 @@ async def test_a_row_committed_late_fires_nothing_from_before_its_commit(
         await until_past(database, wrote + timedelta(seconds=7))
         await session.execute("COMMIT")
         committed = await now_at(database)
-    if other_leader:
-        leader = replicas.start(database.dsn, name="second")
-        await leader.until_ready()
-
     await until_runs(database, "quick", 3)
     ((first,),) = await database.execute("SELECT MIN(scheduled_time) FROM job_run WHERE state = 'SUCCESS'")
     assert first >= committed.replace(microsecond=0), "the clock of the test is read after the COMMIT"
+
+
+async def test_what_came_due_before_any_replica_ran_is_judged_as_every_other_delay(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    database = migrated_mariadb
+    run_date = (await now_at(database) + timedelta(seconds=1)).replace(microsecond=0)
+    expression = json.dumps({"run_date": f"{run_date.isoformat()}Z"})
+    await schedule(database, "quick", expression, schedule_type="date")
+    await until_past(database, run_date + timedelta(seconds=2))
+    replicas.start(database.dsn)
+
+    await until_runs(database, "quick", 1)
+    assert await runs(database, "quick") == [(run_date, "SUCCESS", 1)]
 
 
 async def now_at(database: TestDatabase) -> datetime:

@@ -18,27 +18,30 @@ offsets = st.none() | st.integers(-400, 400).map(seconds)
 
 
 @given(edited=st.integers(-400, 400), committed=st.integers(0, 300), looked=offsets, cursor=offsets)
-def test_nothing_from_before_the_commit_is_fired_and_nothing_after_the_edit_is_dropped(
+def test_nothing_from_before_the_commit_is_fired_and_nothing_after_the_last_look_is_dropped(
     edited: int, committed: int, looked: timedelta | None, cursor: timedelta | None
 ) -> None:
     commit = NOON + seconds(committed)
+    edit = NOON + seconds(min(edited, committed))
     first_seen = commit + seconds(0.7)
     looked_at = None if looked is None else min(NOON + looked, commit)
-    made = replace(
-        verdict(row(updated_at=NOON + seconds(edited)), definition()), seen_at=first_seen, unseen_at=looked_at
-    )
+    made = replace(verdict(row(updated_at=edit), definition()), seen_at=first_seen, unseen_at=looked_at)
     before = None if cursor is None else NOON + cursor
     job = planned()
     begin = beginning(job, made, cursor=before, now=first_seen + seconds(90))
 
-    assert begin.cursor >= commit
-    known = [moment for moment in (NOON + seconds(edited), looked_at, before) if moment is not None]
-    expected = list(job.schedule.between(max(known), begin.cursor)) if max(known) < begin.cursor else []
+    was_seen_to_be_late = looked_at is not None and edit < looked_at
+    own = first_seen if was_seen_to_be_late else edit
+    assert begin.cursor == (own if before is None else max(own, before))
     found = (
         []
         if begin.unseen is None
         else list(job.schedule.between(begin.unseen.first - timedelta(microseconds=1), begin.unseen.through))
     )
+    expected = []
+    if looked_at is not None and was_seen_to_be_late:
+        since = looked_at if before is None else max(looked_at, before)
+        expected = list(job.schedule.between(since, begin.cursor)) if since < begin.cursor else []
     assert found == expected
     assert begin.unseen is None or begin.unseen.count == len(expected)
 
@@ -81,10 +84,12 @@ def test_a_row_committed_late_fires_what_comes_after_it_was_seen() -> None:
     assert [draft.passed_over for draft in leader.drafts] == [[], []], "it was not there to be missed"
 
 
-@pytest.mark.parametrize(("edited", "state"), [("12:00:39", RunState.SKIPPED), ("12:00:05", RunState.MISSED)])
-def test_what_was_due_before_anybody_looked_is_recorded(edited: str, state: RunState) -> None:
+@pytest.mark.parametrize(("looked", "state"), [("12:00:39", RunState.SKIPPED), ("12:00:05", RunState.MISSED)])
+def test_what_was_due_between_the_two_looks_at_a_late_commit_is_recorded(
+    looked: str, state: RunState
+) -> None:
     leader = Leader()
-    late(leader, edited=at(edited), looked=None, now=at("12:00:41"))
+    late(leader, edited=NOON, looked=at(looked), now=at("12:00:41"))
     assert leader.tick(at("12:00:41")) == []
 
     ((item, reason),) = leader.draft.passed_over
@@ -94,19 +99,31 @@ def test_what_was_due_before_anybody_looked_is_recorded(edited: str, state: RunS
     assert leader.draft.passed_over == [], "once"
 
 
-def test_a_date_that_passed_before_anybody_looked_is_missed_and_completed() -> None:
+def test_an_edit_that_was_seen_at_the_next_look_fires_what_came_due_meanwhile() -> None:
+    leader = Leader()
+    late(leader, edited=at("12:00:09.500000"), looked=at("12:00:09"), now=at("12:00:10.100000"))
+    (run,) = leader.tick(at("12:00:10.100000"))
+
+    assert run.scheduled_time == at("12:00:10")
+    assert leader.draft.passed_over == []
+
+
+@pytest.mark.parametrize(("started", "fired"), [("12:05:00", True), ("12:06:00", False)])
+def test_a_date_that_passed_before_any_replica_ran_is_judged_by_its_grace(started: str, fired: bool) -> None:
     leader = Leader()
     date = {"run_date": "2026-03-02T12:00:30Z"}
-    late(leader, edited=NOON, looked=None, now=at("12:05:00"), expression=date)
-    assert leader.tick(at("12:05:00")) == []
+    late(leader, edited=NOON, looked=None, now=at(started), expression=date)
+    found = leader.tick(at(started))
 
-    ((item, _),) = leader.draft.passed_over
-    assert (item.state, item.first, item.count) == (RunState.MISSED, at("12:00:30"), 1)
+    assert [run.scheduled_time for run in found] == ([at("12:00:30")] if fired else [])
+    assert [(item.state, item.first) for item, _ in leader.draft.passed_over] == (
+        [] if fired else [(RunState.MISSED, at("12:00:30"))]
+    )
     assert leader.draft.completed == {"job"}
     assert leader.state().status == JobStatus.COMPLETED
 
 
-def test_a_new_leader_begins_where_it_saw_the_row_as_a_standby() -> None:
+def test_a_new_leader_begins_where_it_saw_a_late_commit_as_a_standby() -> None:
     leader = Leader()
     leader.plan.verdicts["job"] = replace(
         verdict(row(updated_at=NOON), definition()), seen_at=at("12:00:25"), unseen_at=at("12:00:24")
@@ -115,5 +132,6 @@ def test_a_new_leader_begins_where_it_saw_the_row_as_a_standby() -> None:
     (run,) = leader.tick(at("12:01:00"))
 
     assert run.scheduled_time == at("12:01:00")
-    ((item, _),) = leader.draft.passed_over
+    ((item, reason),) = leader.draft.passed_over
     assert (item.state, item.first, item.through) == (RunState.SKIPPED, at("12:00:30"), at("12:00:50"))
+    assert reason == "coalesced"

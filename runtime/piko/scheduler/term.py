@@ -4,7 +4,7 @@ Nothing in here awaits: a term is the functional core of the dispatcher. It is a
 what was claimed, started and recorded, and answers with batches to write and runs to start.
 
 **Stateless jobs** have a cursor: instants up to it are dealt with. A schedule that is new, changed, repaired
-or enabled again begins when that was first seen, so nothing is fired for instants before it.
+or enabled again begins at the edit, so nothing is fired for instants before it (`beginning`).
 
 **Stateful jobs** have a watermark, and their cursor only says which instant woke them last. At an instant the
 missing windows run one after the other, each as soon as the one before has succeeded. A window that failed is
