@@ -14,6 +14,7 @@ import pytest
 
 from piko.clock import SystemClock
 from piko.settings import Settings
+from piko.store.leases import LeaseStore
 from piko.store.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
@@ -66,7 +67,13 @@ class Trial:
     async def running(self, module: ModuleType) -> AsyncIterator[Any]:
         app = module.app
         app._clock = self.clock
-        settings = Settings.model_validate({"mysql_dsn": self.database.dsn, "poll_interval_s": 0.2})
+        settings = Settings.model_validate(
+            {
+                "mysql_dsn": self.database.dsn,
+                "poll_interval_s": 0.2,
+                "leader_renew_interval_s": 1,  # so often is the time of day asked for
+            }
+        )
         async with app.running(settings):
             yield app
 
@@ -88,15 +95,19 @@ class Trial:
             raise
 
     async def succeeded(self, job_id: str, count: int = 1) -> list[Any]:
-        """Wait for `count` successful runs; fails at once where a run failed."""
+        """Wait for `count` successful runs; fails at once where a run failed.
+
+        A run may overlap with the next due time on a busy machine, which is then skipped.
+        """
 
         async def enough() -> list[Any] | None:
             rows = await self.database.execute(
                 f"SELECT state, scheduled_time, error FROM job_run WHERE job_id = '{job_id}' "
                 "AND finished_at IS NOT NULL ORDER BY scheduled_time"
             )
-            assert {row[0] for row in rows} <= {"SUCCESS"}, rows
-            return list(rows) if len(rows) >= count else None
+            assert {row[0] for row in rows} <= {"SUCCESS", "SKIPPED"}, rows
+            done = [row for row in rows if row[0] == "SUCCESS"]
+            return done if len(done) >= count else None
 
         return await wait_until_async(enough, timeout=15, what=f"{count} successful runs of {job_id}")
 
@@ -129,8 +140,18 @@ def trial(
     migrated_mariadb: TestDatabase,
     load: Callable[..., ModuleType],
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Trial:
-    return Trial(database=migrated_mariadb, load=load, capture=capsys)
+    trial = Trial(database=migrated_mariadb, load=load, capture=capsys)
+    now = LeaseStore.now
+
+    async def shifted(store: LeaseStore, monotonic: Callable[[], float]) -> tuple[float, datetime, float]:
+        asked_at, moment, answered_at = await now(store, monotonic)
+        return asked_at, moment + trial.clock.shift, answered_at
+
+    # What is due goes by the database's time of day, and no server lets it be set for all its sessions.
+    monkeypatch.setattr(LeaseStore, "now", shifted)
+    return trial
 
 
 @pytest.fixture
