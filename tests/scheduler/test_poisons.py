@@ -11,7 +11,7 @@ from tests.poisons import POISONS
 from tests.scheduler.test_reconciler import replica_of
 
 _UNCHECKED = {
-    "mysql": "SET SESSION check_constraint_checks = 0",
+    "mariadb": "SET SESSION check_constraint_checks = 0",
     "sqlite": "PRAGMA ignore_check_constraints = 1",
 }
 _SCHEDULE = (
@@ -24,7 +24,9 @@ async def _write(database: Database, statement: str, job: str, content: str) -> 
     """Whether the database took it, without its constraints where it can do without."""
     try:
         async with database.transaction() as connection:
-            if unchecked := _UNCHECKED.get(connection.dialect.name):
+            dialect = connection.dialect
+            kind = "mariadb" if getattr(dialect, "is_mariadb", False) else dialect.name
+            if unchecked := _UNCHECKED.get(kind):  # MySQL checks always
                 await connection.execute(text(unchecked))
             await connection.execute(text(statement), {"job": job, "text": content})
     except exc.DBAPIError:
@@ -45,7 +47,8 @@ async def test_a_poison_in_a_row_costs_no_other_row_its_pass(migrated_database: 
         await replica.compare()
         assert replica.status("a") is JobStatus.SCHEDULED
         assert {replica.status(job_id) for job_id in schedules} <= {JobStatus.INVALID}
-        assert len(schedules) + len(configs) > len(POISONS)
+        unchecked = migrated_database.kind != "mysql"
+        assert len(schedules) + len(configs) > (len(POISONS) if unchecked else 0)
         errors = {item.job_id: item.error for item in replica.configs.unrecorded()}
         assert errors["a"] is None
         for job_id in configs:
