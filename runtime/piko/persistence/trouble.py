@@ -6,9 +6,11 @@ taken, it is the sink that is down: everything is kept, and the tries grow rarer
 sink works; then what was set aside is tried again, and what fails is halved until single records are left.
 
 A record is bad when the sink has refused it alone `attempts` times, each time after it had just taken
-another. Where nothing else is there to write, further refusals after pauses have to do, for some records at a
-time, and not where the errors are such as a sink raises that is away. After each failure a batch from behind
-is tried, so that what is found out of some holds up no others.
+another. So whatever the sink takes is evidence on all suspects, and they are tried again at once: of a batch
+that holds both kinds, the good records convict the bad ones, and nothing else need arrive. Where nothing else
+is there to write, further refusals after pauses have to do, for some records each time that the sink has
+taken something, and not where the errors are such as a sink raises that is away. After each failure a batch
+from behind is tried, so that what is found out of some holds up no others.
 
 A sink that knows that a record does not fit says so with a `PayloadError`: it needs no proof.
 
@@ -29,13 +31,13 @@ from piko.persistence.delivery import Delivery, Refusal
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
+from piko.persistence.suspects import Suspects
 
 _IN_A_ROW = 64
 """Failures with nothing taken in between, after which the sink may well be down."""
 _UNPROVEN = 40
-"""Bad records that are buried together while nothing else shows that the sink works."""
+"""Bad records that are buried after the sink has taken something, while nothing else shows that it works."""
 _SAMPLES = 8
-_REMEMBERED = 10_000
 
 log = get_logger(__name__)
 
@@ -49,6 +51,8 @@ class _Span:
 
 
 Part = _Span | list[Letter]
+_Refused = tuple[Letter, str]
+"""A letter that the sink refused alone, and its error."""
 
 
 class Trouble:
@@ -80,9 +84,12 @@ class Trouble:
         """Whether what is behind was the last to be tried, and failed, too."""
         self._hangs = False
         """Whether the oldest did not fail, but took too long."""
-        self._suspects: dict[int, tuple[int, int]] = {}
-        """Records that were refused alone while the sink worked: how often, and what it had taken by then."""
+        self._suspects = Suspects(attempts=sink.attempts)
+        self._away = False
+        """Whether the last failure was such as a sink raises that is away."""
         self._turn = 0
+        self._part, self._offset = 0, 0
+        """How far the search in what is set aside has come: the part, and the letter of it."""
 
     async def overcome(self, batch: list[Letter], refusal: Refusal) -> None:
         """Return when `batch`, and all that was set aside behind it, is delivered or buried."""
@@ -126,12 +133,25 @@ class Trouble:
             return
         if await (self._try_others(others) if others else self._try_another()) or self._unfit:
             return
-        if not self._aside or not _is_rare(self._turn):
-            return
-        part = self._aside[self._turn % len(self._aside)]
-        for piece in _samples(await self._load(part), self._turn):
+        if _is_rare(self._turn):
+            waiting, error = self._delivery.waiting, self._delivery.failing
+            log.warning("sink_still_fails", sink=self._sink.name, waiting=waiting, error=error)
+        if self._aside and (_is_rare(self._turn) or not self._away):
+            await self._search()
+
+    async def _search(self) -> None:
+        """Try the halves of a part and some of its letters alone, others at each turn, and all in the end.
+
+        So a good record is found wherever it lies among bad ones.
+        """
+        self._part %= len(self._aside)
+        letters = await self._load(self._aside[self._part])
+        for piece in _samples(letters, self._offset):
             if await self._try(piece) is None:
                 return
+        self._offset += _SAMPLES
+        if self._offset >= len(letters):
+            self._part, self._offset = self._part + 1, 0
 
     async def _try_oldest(self) -> bool:
         """Try what was set aside first; True where the sink takes it."""
@@ -187,30 +207,52 @@ class Trouble:
 
     async def _sift(self, letters: list[Letter]) -> None:
         """Deliver of `letters` what the sink takes, bury what it refuses; what stays unknown is set aside."""
-        pieces = deque([letters] if letters else [])
-        once: list[tuple[Letter, str]] = []
+        fresh = [letter for letter in letters if letter not in self._suspects]
+        pieces = deque([fresh] if fresh else [])
+        suspects = await self._try_again([(letter, "") for letter in letters if letter in self._suspects])
         while pieces and self._in_a_row < _IN_A_ROW:
-            piece = pieces.popleft()
+            piece, taken = pieces.popleft(), self._taken
             refusal = await self._try(piece)
             if refusal is not None and len(piece) > 1:
                 half = len(piece) // 2
                 pieces.extendleft((piece[half:], piece[:half]))
-            elif refusal is not None and (refusal.of_record or self._convicts(piece[0])):
-                await self._delivery.bury([(piece[0], refusal.error)])
             elif refusal is not None:
-                once.append((piece[0], refusal.error))
+                suspects.extend(await self._judged(piece[0], refusal))
             if refusal is not None and not refusal.of_record:
                 await self._try_others(await self._next_others())
-            if not pieces:
-                pieces.extend([letter] for letter, _ in once if self._may_tell_more(letter))
-                once = [each for each in once if not self._may_tell_more(each[0])]
+            if taken < self._taken:
+                suspects = await self._try_again(suspects)
         if pieces:
             self._works = False
-        if once and self._works and not len(self._queue) and not self._others_fail:
-            once = await self._second_look(once[:_UNPROVEN]) + once[_UNPROVEN:]
-        self._set_aside([*(letter for letter, _ in once), *(letter for piece in pieces for letter in piece)])
+        if suspects and self._works and not len(self._queue) and not self._others_fail:
+            suspects = await self._second_look(suspects[:_UNPROVEN]) + suspects[_UNPROVEN:]
+        untried = [letter for piece in pieces for letter in piece]
+        self._set_aside([*(letter for letter, _ in suspects), *untried])
 
-    async def _second_look(self, once: list[tuple[Letter, str]]) -> list[tuple[Letter, str]]:
+    async def _try_again(self, suspects: list[_Refused]) -> list[_Refused]:
+        """Try those alone of which that may tell more, a bounded number; the suspects that are left."""
+        left: list[_Refused] = []
+        tries = 0
+        for letter, error in suspects:
+            if tries >= _IN_A_ROW or not self._suspects.may_tell_more(letter, taken=self._taken):
+                left.append((letter, error))
+                continue
+            tries += 1
+            refusal = await self._try([letter], known=True)
+            if refusal is not None:
+                left.extend(await self._judged(letter, refusal))
+                await self._try_others(await self._next_others())
+        return left
+
+    async def _judged(self, letter: Letter, refusal: Refusal) -> list[_Refused]:
+        """Bury a letter that was refused alone, where that is proof enough; else it is a suspect."""
+        proven = self._works and self._suspects.convicts(letter, taken=self._taken)
+        if proven or refusal.of_record:
+            await self._delivery.bury([(letter, refusal.error)])
+            return []
+        return [(letter, refusal.error)]
+
+    async def _second_look(self, once: list[_Refused]) -> list[_Refused]:
         """Where nothing else can show that the sink works: try again and again, then bury what it refuses.
 
         What is left is for others to decide, that have arrived meanwhile or will.
@@ -226,25 +268,10 @@ class Trouble:
         await self._delivery.bury(once)
         return []
 
-    def _convicts(self, letter: Letter) -> bool:
-        """Note that the sink refused `letter` alone; True where that is proof enough."""
-        if not self._works:
-            return False
-        if len(self._suspects) >= _REMEMBERED:
-            self._suspects.clear()
-        times, taken = self._suspects.get(_key(letter), (0, -1))
-        if taken < self._taken:
-            times += 1
-            self._suspects[_key(letter)] = times, self._taken
-        return times >= self._sink.attempts
-
-    def _may_tell_more(self, letter: Letter) -> bool:
-        """Whether the sink has taken something since it refused this one alone."""
-        return self._suspects.get(_key(letter), (0, self._taken))[1] < self._taken
-
     # ---- what both need ----------------------------------------------------------------------------
 
-    async def _try(self, letters: Sequence[Letter]) -> Refusal | None:
+    async def _try(self, letters: Sequence[Letter], *, known: bool = False) -> Refusal | None:
+        """Write once. That a suspect (`known`) is refused again does not speak against the sink."""
         refusal = await self._delivery.attempt(letters)
         if refusal is None:
             self._taken += 1
@@ -252,7 +279,9 @@ class Trouble:
             self._others_fail = False
             self._in_a_row = 0
             self._pause = self._sink.backoff_s
-        elif not refusal.of_record:
+            return None
+        self._away = refusal.away
+        if not refusal.of_record and not known:
             self._in_a_row += 1
         return refusal
 
@@ -302,21 +331,16 @@ def _parts(letters: Sequence[Letter]) -> Iterator[Part]:
         yield loose
 
 
-def _key(letter: Letter) -> int:
-    """The same for a letter that was read again; numbers begin at 1."""
-    return -id(letter) if letter.number is None else letter.number
-
-
 def _is_rare(turn: int) -> bool:
     """True at the turns 1, 2, 4, 8, 16, and then at each sixteenth."""
     return turn % 16 == 0 or turn in (1, 2, 4, 8)
 
 
-def _samples(letters: Sequence[Letter], turn: int) -> Iterator[Sequence[Letter]]:
-    """Halves of `letters`, and some single ones, others at each turn."""
+def _samples(letters: Sequence[Letter], offset: int) -> Iterator[Sequence[Letter]]:
+    """Halves of `letters`, and some single ones from `offset` on."""
     half = len(letters) // 2
     if half:
         yield letters[:half]
         yield letters[half:]
-    for number in range(min(_SAMPLES, len(letters))):
-        yield [letters[(turn * _SAMPLES + number) % len(letters)]]
+    for letter in letters[offset : offset + _SAMPLES]:
+        yield [letter]
