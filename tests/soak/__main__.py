@@ -47,7 +47,8 @@ class Soak:
         last = [replica.memory_mb() for replica in self._stage.replicas]
         self._print(await self._stage.rows(), self._stage.begun(), first, last)
         self._print_readiness(self._stage.witness.said)
-        of_sinks = await sinks.verdict(self._stage.folder)
+        ports = [replica.answers_at for replica in self._stage.replicas]
+        of_sinks = await sinks.verdict(self._stage.folder, ports=ports)
         return [*await self._stage.verdict(), *self._troubles.verdict(), *of_sinks]
 
     # ---- failures ---------------------------------------------------------------------------------

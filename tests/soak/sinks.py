@@ -4,6 +4,10 @@ Handlers note each intent that was taken, sinks each that they wrote, in files t
 is down while the file `sinks-down` lies beside them. At the end every intent was delivered, or is a dead
 letter with the sink's own error; a good one is never dead. Of a `memory` sink those may be missing that had
 just been taken when their process was killed.
+
+Good records have to arrive by themselves. Of bad ones alone no replica can tell whether they are bad or its
+sink is down, and a standby gets nothing else: so the judge has good ones written on every replica while bad
+ones wait there (`SHOW`), as a person would.
 """
 
 from __future__ import annotations
@@ -13,10 +17,14 @@ import atexit
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from piko import PikoApp
 from piko.persistence.intent import WriteIntent
@@ -27,9 +35,11 @@ from tests.harness.waiting import wait_until_async
 ENVIRONMENT = {"SOAK_SINKS": "1"}
 IN_FLIGHT_S = 25.0
 """So long a frozen or blocked process may hold what it has taken before a working sink gets it."""
+SHOW = "/show-that-sinks-work"
 _DOWN = "sinks-down"
 _EVERY_NTH_IS_BAD = 7
 _SETTLE_S = 90
+_SHOW_S = 5.0
 
 
 class SoakSink(ResultSink):
@@ -61,24 +71,34 @@ class Producer:
         for durability in ("memory", "spooled"):
             app.writer.register_sink(SoakSink(durability, folder=folder, durability=durability))
         atexit.register(self._note, what="ended")
+        app.api_app.post(SHOW)(self.show)
 
     async def write(self, ctx: Any, scheduled_time: Any) -> None:
         """One record for each sink."""
         for sink in ("memory", "spooled"):
             self._count += 1
             kind = "good" if self._count % _EVERY_NTH_IS_BAD else "bad"
-            key = f"{kind}-{os.getpid()}-{self._count}"
-            await self._app.writer.enqueue(
-                WriteIntent(
-                    sink=sink,
-                    key=key,
-                    payload={"number": self._count},
-                    job_id=ctx["job_id"],
-                    run_id=ctx["run_id"],
-                    scheduled_time=scheduled_time,
-                )
+            await self._take(sink, kind, job_id=ctx["job_id"], run_id=ctx["run_id"], at=scheduled_time)
+
+    async def show(self) -> None:
+        """One good record for each sink, outside of any run."""
+        for sink in ("memory", "spooled"):
+            self._count += 1
+            await self._take(sink, "good", job_id="shown", run_id="shown", at=datetime.now(UTC))
+
+    async def _take(self, sink: str, kind: str, *, job_id: str, run_id: str, at: datetime) -> None:
+        key = f"{kind}-{os.getpid()}-{self._count}"
+        await self._app.writer.enqueue(
+            WriteIntent(
+                sink=sink,
+                key=key,
+                payload={"number": self._count},
+                job_id=job_id,
+                run_id=run_id,
+                scheduled_time=at,
             )
-            self._note(what="taken", sink=sink, key=key)
+        )
+        self._note(what="taken", sink=sink, key=key)
 
     def _note(self, **facts: Any) -> None:
         line = json.dumps({**facts, "pid": os.getpid(), "at": time.time()})
@@ -121,6 +141,10 @@ class Taken:
     key: str
     pid: int
     at: float
+
+    @property
+    def is_bad(self) -> bool:
+        return self.key.startswith("bad")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +190,7 @@ def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def lost(found: Evidence) -> Iterator[str]:
+def missing(found: Evidence) -> Iterator[Taken]:
     """What neither arrived nor is dead, nor was in flight when its process was killed."""
     for item in found.taken:
         place = item.sink, item.key
@@ -175,7 +199,13 @@ def lost(found: Evidence) -> Iterator[str]:
         killed = item.pid not in found.ended
         in_flight = found.last_sign[item.pid] - item.at < IN_FLIGHT_S
         if not (item.sink == "memory" and killed and in_flight):
-            yield f"{item.key} for sink {item.sink}, taken at {item.at:.1f}, was neither delivered nor buried"
+            yield item
+
+
+def lost(found: Evidence) -> Iterator[str]:
+    """What is `missing`, in words."""
+    for item in missing(found):
+        yield f"{item.key} for sink {item.sink}, taken at {item.at:.1f}, was neither delivered nor buried"
 
 
 def misjudged(found: Evidence) -> Iterator[str]:
@@ -185,19 +215,35 @@ def misjudged(found: Evidence) -> Iterator[str]:
             yield f"{key} is a dead letter of sink {sink}: {error}"
 
 
-async def verdict(folder: Path) -> list[str]:
-    """Every way in which intents did not end as promised, after some time to end."""
+async def verdict(folder: Path, *, ports: Sequence[Callable[[], int | None]]) -> list[str]:
+    """Every way in which intents did not end as promised, after some time to end.
 
-    async def nothing_lost() -> bool:
-        return not list(lost(await asyncio.to_thread(evidence, folder)))
+    `ports`: where each replica answers now; None: its process is not there.
+    """
+
+    async def all_ended() -> bool:
+        waiting = list(missing(await asyncio.to_thread(evidence, folder)))
+        if waiting and all(item.is_bad for item in waiting):
+            await _show_that_sinks_work(ports)
+        return not waiting
 
     try:
-        await wait_until_async(nothing_lost, timeout=_SETTLE_S, what="all intents to end", interval=1.0)
+        await wait_until_async(all_ended, timeout=_SETTLE_S, what="all intents to end", interval=1.0)
     except AssertionError:
         print("not all intents have ended")  # the judge says of each what is wrong
     found = await asyncio.to_thread(evidence, folder)
     print(told(found))
     return [*lost(found), *misjudged(found)]
+
+
+async def _show_that_sinks_work(ports: Sequence[Callable[[], int | None]]) -> None:
+    timeout = aiohttp.ClientTimeout(total=_SHOW_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for at in filter(None, (port() for port in ports)):
+            with suppress(aiohttp.ClientConnectionError, TimeoutError):  # it is asked again
+                async with session.post(f"http://127.0.0.1:{at}{SHOW}") as answer:
+                    if answer.status != 200:
+                        print(f"port {at} took no good record: {answer.status} {await answer.text()}")
 
 
 def told(found: Evidence) -> str:
