@@ -165,6 +165,32 @@ async def test_what_cannot_be_judged_is_told_again_and_again(
         assert fact in lines[-1]
 
 
+@pytest.mark.parametrize("takes", range(1, 12))
+async def test_a_sink_that_goes_away_while_bad_records_are_found_out_convicts_none(
+    takes: int, tmp_path: Path
+) -> None:
+    class Leaving(Remembering):
+        """Takes so many batches, then is away until it has returned."""
+
+        returned = False
+
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            self.down = not self.returned and len(self.batches) >= takes
+            await super().write_batch(batch)
+
+    sink = Leaving(attempts=2)
+    sink.refuses = {str(number) for number in range(0, 60, 5)}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await writer.enqueue_many([intent(number) for number in range(60)])
+        await wait_until_async(lambda: sink.down, timeout=20, what="the sink to go away")
+        tried = sink.called + 20
+        await wait_until_async(lambda: sink.called >= tried, timeout=20, what="tries of a sink that is away")
+        sink.returned = True
+        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="everything to be settled")
+    dead = {letter.names[0]: letter.error for letter in dead_letters(tmp_path)}
+    assert dead == {key: f"ValueError: cannot write {key}" for key in sink.refuses}
+
+
 async def test_a_sink_that_fails_after_a_success_costs_few_records_whatever_it_raises(tmp_path: Path) -> None:
     """No error says whether it is the sink: only as many as may be buried without proof are lost to it."""
 

@@ -1,14 +1,27 @@
 """Records that a sink refused alone while it worked, and when that is proof enough that they are bad.
 
-A refusal counts where the sink has taken something since the one before: what fails again and again while
-nothing else is taken may fail because the sink is down.
+A refusal counts that lies between two writes that the sink took, and two refusals between the same two count
+once: what fails while nothing else is taken may fail because the sink is down. For the same reason an error
+such as a sink raises that is away says nothing of a record of which the sink has said something else.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from piko.persistence.delivery import Refusal
 from piko.persistence.letter import Letter
 
 _REMEMBERED = 10_000
+
+
+@dataclass(slots=True)
+class _Case:
+    """How often a record was refused, what the sink had taken by the last time, and what it said."""
+
+    refusal: Refusal
+    times: int = 0
+    taken: int = -1
 
 
 class Suspects:
@@ -19,25 +32,31 @@ class Suspects:
 
     def __init__(self, *, attempts: int) -> None:
         self._attempts = attempts
-        self._refusals: dict[int, tuple[int, int]] = {}
-        """How often each was refused, and what the sink had taken by the last time."""
+        self._cases: dict[int, _Case] = {}
 
     def __contains__(self, letter: Letter) -> bool:
-        return _key(letter) in self._refusals
+        return _key(letter) in self._cases
 
-    def convicts(self, letter: Letter, *, taken: int) -> bool:
-        """Note that the sink refused `letter` alone; True where that is proof enough."""
-        if len(self._refusals) >= _REMEMBERED:
-            self._refusals.clear()
-        times, before = self._refusals.get(_key(letter), (0, -1))
-        if before < taken:
-            times += 1
-            self._refusals[_key(letter)] = times, taken
-        return times >= self._attempts
+    def note(self, letter: Letter, refusal: Refusal, *, taken: int) -> None:
+        """The sink has refused `letter` alone."""
+        if len(self._cases) >= _REMEMBERED:
+            self._cases.clear()
+        case = self._cases.setdefault(_key(letter), _Case(refusal))
+        if case.refusal.away or not refusal.away:
+            case.times += case.taken < taken
+            case.refusal = refusal
+        case.taken = taken
+
+    def proof(self, letter: Letter, *, taken: int) -> str | None:
+        """The error of a record that was refused often enough, once the sink has taken another after that."""
+        case = self._cases.get(_key(letter))
+        proven = case is not None and case.times >= self._attempts and case.taken < taken
+        return case.refusal.error if case is not None and proven else None
 
     def may_tell_more(self, letter: Letter, *, taken: int) -> bool:
         """Whether the sink has taken something since it refused this one alone."""
-        return self._refusals.get(_key(letter), (0, taken))[1] < taken
+        case = self._cases.get(_key(letter))
+        return case is not None and case.taken < taken
 
 
 def _key(letter: Letter) -> int:

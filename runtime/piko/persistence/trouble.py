@@ -5,8 +5,8 @@ takes beside it. So a batch that keeps failing is set aside, and what is behind 
 taken, it is the sink that is down: everything is kept, and the tries grow rarer. What is taken shows that the
 sink works; then what was set aside is tried again, and what fails is halved until single records are left.
 
-A record is bad when the sink has refused it alone `attempts` times, each time after it had just taken
-another. So whatever the sink takes is evidence on all suspects, and they are tried again at once: of a batch
+A record is bad when the sink has refused it alone `attempts` times, each time between two others that it
+took. So whatever the sink takes is evidence on all suspects, and they are tried again at once: of a batch
 that holds both kinds, the good records convict the bad ones, and nothing else need arrive. Where nothing else
 is there to write, further refusals after pauses have to do, for some records each time that the sink has
 taken something, and not where the errors are such as a sink raises that is away. After each failure a batch
@@ -51,8 +51,6 @@ class _Span:
 
 
 Part = _Span | list[Letter]
-_Refused = tuple[Letter, str]
-"""A letter that the sink refused alone, and its error."""
 
 
 class Trouble:
@@ -209,7 +207,7 @@ class Trouble:
         """Deliver of `letters` what the sink takes, bury what it refuses; what stays unknown is set aside."""
         fresh = [letter for letter in letters if letter not in self._suspects]
         pieces = deque([fresh] if fresh else [])
-        suspects = await self._try_again([(letter, "") for letter in letters if letter in self._suspects])
+        suspects = await self._try_again([letter for letter in letters if letter in self._suspects])
         while pieces and self._in_a_row < _IN_A_ROW:
             piece, taken = pieces.popleft(), self._taken
             refusal = await self._try(piece)
@@ -217,7 +215,7 @@ class Trouble:
                 half = len(piece) // 2
                 pieces.extendleft((piece[half:], piece[:half]))
             elif refusal is not None:
-                suspects.extend(await self._judged(piece[0], refusal))
+                suspects.extend(await self._suspected(piece[0], refusal))
             if refusal is not None and not refusal.of_record:
                 await self._try_others(await self._next_others())
             if taken < self._taken:
@@ -226,46 +224,50 @@ class Trouble:
             self._works = False
         if suspects and self._works and not len(self._queue) and not self._others_fail:
             suspects = await self._second_look(suspects[:_UNPROVEN]) + suspects[_UNPROVEN:]
-        untried = [letter for piece in pieces for letter in piece]
-        self._set_aside([*(letter for letter, _ in suspects), *untried])
+        self._set_aside([*suspects, *(letter for piece in pieces for letter in piece)])
 
-    async def _try_again(self, suspects: list[_Refused]) -> list[_Refused]:
-        """Try those alone of which that may tell more, a bounded number; the suspects that are left."""
-        left: list[_Refused] = []
+    async def _suspected(self, letter: Letter, refusal: Refusal) -> list[Letter]:
+        """Note that the sink refused `letter` alone; none where it knows by itself that it does not fit."""
+        if refusal.of_record:
+            await self._delivery.bury([(letter, refusal.error)])
+            return []
+        if self._works:
+            self._suspects.note(letter, refusal, taken=self._taken)
+        return [letter]
+
+    async def _try_again(self, suspects: list[Letter]) -> list[Letter]:
+        """Bury what is proven; try alone what may tell more, a bounded number; the suspects that are left."""
+        errors = [(letter, self._suspects.proof(letter, taken=self._taken)) for letter in suspects]
+        await self._delivery.bury([(letter, error) for letter, error in errors if error is not None])
+        left: list[Letter] = []
         tries = 0
-        for letter, error in suspects:
+        for letter, _ in (each for each in errors if each[1] is None):
             if tries >= _IN_A_ROW or not self._suspects.may_tell_more(letter, taken=self._taken):
-                left.append((letter, error))
+                left.append(letter)
                 continue
             tries += 1
             refusal = await self._try([letter], known=True)
             if refusal is not None:
-                left.extend(await self._judged(letter, refusal))
+                left.extend(await self._suspected(letter, refusal))
                 await self._try_others(await self._next_others())
         return left
 
-    async def _judged(self, letter: Letter, refusal: Refusal) -> list[_Refused]:
-        """Bury a letter that was refused alone, where that is proof enough; else it is a suspect."""
-        proven = self._works and self._suspects.convicts(letter, taken=self._taken)
-        if proven or refusal.of_record:
-            await self._delivery.bury([(letter, refusal.error)])
-            return []
-        return [(letter, refusal.error)]
-
-    async def _second_look(self, once: list[_Refused]) -> list[_Refused]:
+    async def _second_look(self, once: list[Letter]) -> list[Letter]:
         """Where nothing else can show that the sink works: try again and again, then bury what it refuses.
 
         What is left is for others to decide, that have arrived meanwhile or will.
         """
+        refused: list[tuple[Letter, Refusal]] = []
         for _ in range(self._sink.attempts):
             await self._rest(heeding_arrivals=True)
             if len(self._queue):
                 return once
-            refusals = [(letter, await self._try([letter])) for letter, _ in once]
-            once = [(letter, refusal.error) for letter, refusal in refusals if refusal is not None]
-            if any(refusal.away for _, refusal in refusals if refusal is not None):
+            tries = [(letter, await self._try([letter])) for letter in once]
+            refused = [(letter, refusal) for letter, refusal in tries if refusal is not None]
+            once = [letter for letter, _ in refused]
+            if any(refusal.away for _, refusal in refused):
                 return once
-        await self._delivery.bury(once)
+        await self._delivery.bury([(letter, refusal.error) for letter, refusal in refused])
         return []
 
     # ---- what both need ----------------------------------------------------------------------------
