@@ -47,7 +47,13 @@ class Progress:
             self._of_job.setdefault(run.job_id, set()).add(run.run_id)
 
     def wait(self, run: Run) -> None:
-        """`run` waits for its turn."""
+        """`run` waits for its turn, unless it has had it.
+
+        A retry that the queue showed may have begun, and ended, before the outcome that it is the retry of is
+        known to be recorded: where the COMMIT of that outcome was cut off, it is written again.
+        """
+        if run.run_id in self.running or run.run_id in self._ending:
+            return
         self.waiting[run.run_id] = run
         self._of_job.setdefault(run.job_id, set()).add(run.run_id)
 
@@ -57,7 +63,7 @@ class Progress:
         It may have been read before an end was recorded that is recorded now: such a run does not come back.
         """
         for run in runs:
-            if not any(run.run_id in known for known in (self.running, self._ending, self._recorded)):
+            if run.run_id not in self._recorded:
                 self.wait(run)
         self._recorded.clear()
 
