@@ -63,4 +63,4 @@ async def test_more_calls_than_threads_wait_and_are_counted_and_a_stop_does_not_
     await until_runs(database, "quick", before + 2)
     await replica.until_ready()
     assert replica.process.terminate(timeout=60) == 0
-    replica.process.wait_for_line("handlers_left_behind")
+    replica.process.wait_for_line("tasks_left_behind")

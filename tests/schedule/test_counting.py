@@ -6,7 +6,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from piko.schedule import counting
@@ -19,6 +19,7 @@ _EXPRESSIONS = [
     {"hour": 2, "minute": 30}, {"week": "*/2", "day_of_week": 0}, {"year": "2024-2030", "day": "last"},
     {"hour": "1-3", "minute": "0,59", "second": "*/30"},
 ]  # fmt: skip
+_LAST_YEAR = 2030
 _LONGEST = 5_000
 
 
@@ -90,6 +91,7 @@ def test_the_nth_from_the_end_is_the_one_that_walking_back_finds(
 ) -> None:
     zone, date = edge
     at = local_start(date, zone, days_before=-2)
+    assume("year" not in str(expression) or at.year <= _LAST_YEAR)  # later it is refused: it never fires
     made = cron(expression, zone, start_at=at - timedelta(days=9))
     instant = made.latest_at(at)
     for _ in range(skipped):
