@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import exc
 
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, RowsLockedError
 from piko.store.isolation import write_isolated
 
 
@@ -100,3 +100,33 @@ async def test_the_words_are_the_servers_alone() -> None:
     assert "s3cret" not in why
     assert "INSERT" not in why
     assert len(why) <= 1_000
+
+
+async def test_a_lock_that_is_gone_at_the_next_try_costs_no_search() -> None:
+    tries: list[object] = []
+
+    async def write(jobs: Collection[str] | None) -> None:
+        tries.append(jobs)
+        if len(tries) == 1:
+            raise RowsLockedError("a neighbour's")
+
+    async def whose(_job_ids: Collection[str]) -> set[str]:
+        raise AssertionError("nothing is to be searched for")
+
+    written = await write_isolated(write, jobs=lambda: ["a", "b"], whose=whose)
+    assert tries == [None, None]
+    assert not written.left_out
+    assert len(written.results) == 1
+
+
+async def test_who_is_held_and_had_to_be_searched_for_is_said() -> None:
+    async def write(jobs: Collection[str] | None) -> None:
+        if jobs is None or "a" in jobs:
+            raise RowsLockedError("somebody's")
+
+    async def whose(_job_ids: Collection[str]) -> set[str]:
+        return {"a"}
+
+    written = await write_isolated(write, jobs=lambda: ["a", "b"], whose=whose)
+    assert written.held == written.searched == {"a"}
+    assert len(written.results) == 1, "the other is written"

@@ -147,7 +147,7 @@ class Ledger:
         """Take note of what was written, and of what was refused."""
         done = [item for item in pending if item.outcome.run.job_id not in written.left_out]
         if self._held or written.held:
-            self._held.hold(written.held)
+            self._held.hold(written.held, searched=written.searched)
             self._held.free(item.outcome.run.job_id for item in done)
         if written.refused:
             self._backlog.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])

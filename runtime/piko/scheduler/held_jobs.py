@@ -6,7 +6,7 @@ COMMIT: it is told with the job and for how long, again whenever that has double
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
@@ -30,6 +30,7 @@ class HeldJobs:
         self._since: dict[str, float] = {}
         self._again_at: dict[str, float] = {}
         self._tell_at: dict[str, float] = {}
+        self._searched: set[str] = set()
         metrics.jobs_held.labels(writer).set_function(lambda: len(self.long_held))
 
     @property
@@ -45,9 +46,9 @@ class HeldJobs:
     def __bool__(self) -> bool:
         return bool(self._since)
 
-    def among(self, job_ids: Iterable[str]) -> set[str]:
-        """Of `job_ids` those that were held when they were looked at last."""
-        return self._since.keys() & set(job_ids)
+    def searched(self, job_ids: Iterable[str]) -> set[str]:
+        """Of `job_ids` those that were held, and that no write can name when it meets them again."""
+        return self._searched & set(job_ids)
 
     def left_out(self) -> set[str]:
         """Jobs that are not to be looked at yet."""
@@ -58,12 +59,17 @@ class HeldJobs:
         """Until one of them is to be looked at again."""
         return max(min(self._again_at.values(), default=0.0) - self._clock.monotonic(), 0.0)
 
-    def hold(self, job_ids: Iterable[str]) -> float:
-        """Leave out `job_ids`; after how many seconds the last of them is to be looked at again."""
+    def hold(self, job_ids: Iterable[str], *, searched: Collection[str] = ()) -> float:
+        """Leave out `job_ids`; after how many seconds the last of them is to be looked at again.
+
+        `searched`: those of them that had to be searched for.
+        """
         now, longest = self._clock.monotonic(), 0.0
+        self._searched |= set(searched)
         for job_id in [each for each, at in self._again_at.items() if now - at > _FORGET_AFTER_S]:
             for known in (self._since, self._again_at, self._tell_at):
                 known.pop(job_id, None)
+            self._searched.discard(job_id)
         for job_id in job_ids:
             held_s = now - self._since.setdefault(job_id, now)
             pause = min(max(held_s, _SOONEST_S), _LATEST_S)
@@ -86,5 +92,6 @@ class HeldJobs:
         for job_id in self._since.keys() & set(job_ids):
             held_s = self._clock.monotonic() - self._since.pop(job_id)
             self._again_at.pop(job_id, None)
+            self._searched.discard(job_id)
             if self._tell_at.pop(job_id, _TOLD_AFTER_S) > _TOLD_AFTER_S:
                 log.info("rows_free_again", job_id=job_id, held_s=round(held_s, 1))

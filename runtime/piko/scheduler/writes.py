@@ -187,11 +187,11 @@ class Writes:
             insistently,
             jobs=jobs,
             suspects=refusals.suspects(what),
-            held=self._held.among(jobs()) if self._held else (),
+            held=self._held.searched(jobs()) if self._held else (),
             whose=lambda job_ids: self.insist(lambda: self._runs.held_jobs(job_ids, runs=runs)),
         )
         if self._held or written.held:
-            self._held.hold(written.held)
+            self._held.hold(written.held, searched=written.searched)
             self._held.free(job_id for job_id in jobs() if job_id not in written.left_out)
         if refusals:
             self.accepted(what, (job_id for job_id in jobs() if job_id not in written.left_out))

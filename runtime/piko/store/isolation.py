@@ -33,12 +33,14 @@ _LIMIT = 1_000
 class Written(Generic[R]):
     """What the parts of a batch came to.
 
-    And the jobs whose part the database refuses, with its words; and those of which somebody holds rows.
+    And the jobs whose part the database refuses, with its words; and those of which somebody holds rows. Of
+    these the `searched` had to be asked for: what was written could not name them.
     """
 
     results: list[R] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    searched: set[str] = field(default_factory=set)
 
     @property
     def left_out(self) -> set[str]:
@@ -63,17 +65,17 @@ async def write_isolated(
 
     `write` makes one transaction of what concerns the jobs that it is given; None: all of them. `jobs` tells
     which there are. `suspects`, of which something was refused before, are tried each alone, so that they
-    cost the others nothing. Of `held` rows were held by others: `whose`, which waits for nobody, says of
-    which they still are, and they are left out, as is whose rows a transaction runs into. Raises what `write`
-    raises and is neither; what was written before stays.
+    cost the others nothing. Of `held` rows were held by others, and had to be searched for: `whose`, which
+    waits for nobody, says of which they still are, and they are left out, as is whose rows a transaction runs
+    into. Raises what `write` raises and is neither; what was written before stays.
     """
     written: Written[R] = Written()
     pending: list[Collection[str] | None] = [None]
+    tried: set[frozenset[str] | None] = set()
     if suspects or held:
-        written.held |= await whose(held) if held else set()
-        ids = [job_id for job_id in sorted(set(jobs())) if job_id not in written.held]
-        alone = [[job_id] for job_id in reversed(ids) if job_id in suspects]
-        pending = [*alone, [job_id for job_id in ids if job_id not in suspects]]
+        written.searched |= await whose(held) if held else set()
+        written.held |= written.searched
+        pending = _parts(set(jobs()) - written.held, suspects)
     while pending:
         part = pending.pop()
         if part is not None and not part:
@@ -92,12 +94,37 @@ async def write_isolated(
             ids = sorted(set(jobs()) if part is None else part)
             if not ids:
                 raise
-            found = (error.jobs or await whose(ids)) & set(ids)
-            found = found or (set(ids) if len(ids) == 1 else set())
-            written.held |= found
+            key = None if part is None else frozenset(part)
+            if not error.jobs and key not in tried:  # most such locks are a neighbour's, who is done by now
+                tried.add(key)
+                pending.append(part)
+                continue
+            found = await _take_note(written, error, ids, whose)
             rest = [job_id for job_id in ids if job_id not in found]
             pending.extend([rest] if found else reversed(_halves(ids)))
     return written
+
+
+def _parts(job_ids: Collection[str], suspects: Collection[str]) -> list[Collection[str] | None]:
+    """The last is written first: all that is not suspected, in one piece."""
+    ids = sorted(job_ids)
+    alone = [[job_id] for job_id in reversed(ids) if job_id in suspects]
+    return [*alone, [job_id for job_id in ids if job_id not in suspects]]
+
+
+async def _take_note(
+    written: Written[R],
+    error: RowsLockedError,
+    ids: Collection[str],
+    whose: Callable[[Collection[str]], Awaitable[set[str]]],
+) -> set[str]:
+    """Which of `ids` are held; a job that was tried alone is, whatever it was that it met."""
+    found = set(error.jobs or await whose(ids)) & set(ids)
+    found = found or (set(ids) if len(ids) == 1 else set())
+    written.held |= found
+    if not error.jobs:
+        written.searched |= found
+    return found
 
 
 def refusal_text(error: BaseException) -> str:
