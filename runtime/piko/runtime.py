@@ -72,8 +72,9 @@ _SETTLE_S = 0.3
 _CLOSE_S = 60.0
 """For all of a kind together: each has a bound of its own."""
 _TO_DISK_S = 20.0
-_LOCK_WAIT_S = 1
-"""How long a transaction waits for a row: meanwhile others wait for what it holds, the lease's row too."""
+_LOCK_WAIT = 1 / 10
+"""Of the lease, how long a transaction waits for a row, at most three seconds: meanwhile others wait for what
+it holds, the lease's row too. Where each statement is slow, a neighbour's transaction takes seconds."""
 _REASON_LIMIT = 2_000
 _GAP_S = 2.0
 """A database that has not answered for longer was away."""
@@ -121,7 +122,7 @@ class Runtime:
         self.database = open_database(
             settings.mysql_dsn.get_secret_value(),
             lease_s=settings.leader_lease_s,
-            lock_wait_s=_LOCK_WAIT_S,
+            lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
         )
         self.configs = ConfigBook(registry=registry)
         self._registry = registry
