@@ -205,7 +205,7 @@ def _charset(value: str) -> str | None:
 
 
 def _mode(value: str) -> str | None:
-    meanings = "disabled, required (encrypted, to whoever answers), verify_ca or verify_identity"
+    meanings = "disabled, required (encrypted, server not checked), verify_ca or verify_identity"
     return None if value.lower() in set(TlsMode) else meanings
 
 
