@@ -12,6 +12,7 @@ finds what the first one wrote.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -68,6 +69,9 @@ class ClaimBatch:
         )
 
 
+_DEADLOCKS = 3
+"""So often is a claim made again at once. MySQL breaks off one of two that insert the same due times."""
+
 _Take = Callable[[AsyncConnection, Database, ClaimBatch, Watermarks, Fence], Awaitable[Sequence[Run]]]
 
 
@@ -89,6 +93,9 @@ async def claim(database: Database, batch: ClaimBatch, fence: Fence, *, now: dat
         except (IntegrityError, DeadlockError, _DisputedError):
             # Somebody has claimed of it: another leader, or this one by a COMMIT that was cut off.
             pass
+    for _ in range(_DEADLOCKS):
+        with suppress(DeadlockError):  # the server has undone all of it
+            return await _claim(database, batch, fence, now=now, take=_take_free)
     return await _claim(database, batch, fence, now=now, take=_take_free)
 
 
