@@ -27,7 +27,7 @@ from tests.harness.waiting import wait_until_async
 
 from benchmarks.database import durable_mariadb
 from piko import PikoApp
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 
 _PATIENCE_S = 90.0
 

@@ -84,8 +84,8 @@ class Heartbeat:
 async def insert(dsn: str, count: int) -> None:
     """The tables, with `count` schedules and one that fires every second."""
     from piko.store.engine import open_database
-    from piko.store.migrate import upgrade
-    from piko.store.tables import scheduled_job
+    from piko.store.schema.migrate import upgrade
+    from piko.store.schema.tables import scheduled_job
 
     await upgrade(dsn)
     database = open_database(dsn)
@@ -174,17 +174,17 @@ async def measure(dsn: str, count: int) -> dict[str, Any]:
 async def edit(dsn: str, runtime: Any) -> float:
     """Seconds from the COMMIT of an edit of a hundred rows until all of them count."""
     from piko.store.engine import open_database
-    from piko.store.tables import scheduled_job
+    from piko.store.schema.tables import scheduled_job
 
     changed = [f"job-{number}" for number in range(_CHANGED)]
-    priority = runtime.plan.verdicts[changed[0]].row.priority + 1
+    priority = runtime.catalog.assessed_rows[changed[0]].row.priority + 1
     database = open_database(dsn)
     async with database.transaction() as connection:
         await connection.execute(
             scheduled_job.update().where(scheduled_job.c.job_id.in_(changed)).values(priority=priority)
         )
     start = time.perf_counter()
-    while any(runtime.plan.verdicts[job_id].row.priority != priority for job_id in changed):
+    while any(runtime.catalog.assessed_rows[job_id].row.priority != priority for job_id in changed):
         await asyncio.sleep(0.005)
     took = time.perf_counter() - start
     await database.close()

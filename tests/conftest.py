@@ -113,7 +113,7 @@ def sqlite(tmp_path: Path) -> TestDatabase:
 @pytest.fixture
 async def migrated_database(database: TestDatabase) -> TestDatabase:
     """`database` with Piko's tables in it."""
-    from piko.store.migrate import upgrade
+    from piko.store.schema.migrate import upgrade
 
     await upgrade(database.dsn)
     return database
@@ -124,7 +124,7 @@ def kept_database(
     request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestDatabase]:
     """A migrated database that many tests use one after the other; they ask for `emptied_database`."""
-    from piko.store.migrate import upgrade
+    from piko.store.schema.migrate import upgrade
 
     kind: DatabaseKind = request.param
 
@@ -146,7 +146,7 @@ def kept_database(
 async def emptied_database(kept_database: TestDatabase) -> TestDatabase:
     """Piko's tables without a row: as `migrated_database`, without the time that migrations take."""
     from piko.store.engine import open_database
-    from piko.store.tables import metadata
+    from piko.store.schema.tables import metadata
 
     opened = open_database(kept_database.dsn)
     try:

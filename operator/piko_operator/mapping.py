@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from piko.store.managed import ManagedConfig, ManagedSchedule
+from piko.model.managed import ManagedConfig, ManagedSchedule
 from piko_operator.resources import CronFields, PikoJobConfig, PikoSchedule, When
 from piko_operator.shapes import duration_seconds
 

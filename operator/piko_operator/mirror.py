@@ -16,8 +16,9 @@ from typing import Any
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
+from piko.model.managed import Change, Held, R, Refusal, Verb, WriteResult
 from piko.observability.logs import get_logger
-from piko.store.managed import Change, Held, ManagedTable, Outcome, R, Refusal, Verb
+from piko.store.managed import ManagedTable
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.events import Events
 from piko_operator.identity import Identity, IdentityError
@@ -164,7 +165,7 @@ class Mirror:
             verdicts.append((plan, verdict))
         results = await table.apply(list(changes.values()))
         for job_id, result in results.items():
-            if result is Outcome.DONE:
+            if result is WriteResult.DONE:
                 self._metrics.rows.labels(table=table.name, verb=changes[job_id].verb.value).inc()
         # An heir that the database refuses is no trouble of who leaves: that one's row goes by its policy.
         alone = [
@@ -178,7 +179,7 @@ class Mirror:
         released = []
         for plan, verdict in verdicts:
             mine = verdict.change if verdict is not None else _release(plan, held.get(plan.seen.job_id))
-            result = results[plan.seen.job_id] if mine is not None else Outcome.DONE
+            result = results[plan.seen.job_id] if mine is not None else WriteResult.DONE
             if verdict is None:
                 result = released_alone.get(plan.seen.job_id, result)
             if self._conclude(plan, verdict, result, table):
@@ -201,7 +202,7 @@ class Mirror:
         )
 
     def _conclude(
-        self, plan: Plan[R], verdict: Verdict[R] | None, result: Outcome | Refusal, table: ManagedTable[R]
+        self, plan: Plan[R], verdict: Verdict[R] | None, result: WriteResult | Refusal, table: ManagedTable[R]
     ) -> bool:
         """Record what became of the resource; whether its finalizer may go."""
         seen = plan.seen
@@ -209,7 +210,7 @@ class Mirror:
             message = f"{table.name} does not accept the row of job {seen.job_id!r}: {result.why}"
             self._records.fail(seen, "RowRefused", message)
             self._records.try_again(seen)
-        elif result is Outcome.STALE:
+        elif result is WriteResult.STALE:
             if self._records.failures(seen.uid) >= _BUSY:
                 message = f"the row of job {seen.job_id!r} in {table.name} {_BUSY_MESSAGE}"
                 self._records.fail(seen, "RowBusy", message)

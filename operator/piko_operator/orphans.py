@@ -16,9 +16,10 @@ from datetime import timedelta
 from typing import Any
 
 from piko.clock import Clock
+from piko.model.managed import Change, Verb, WriteResult
 from piko.observability.logs import get_logger
-from piko.store.managed import Change, ManagedTable, Outcome, Verb
-from piko.store.orphans import OrphanedRow, OrphanStore
+from piko.store.managed import ManagedTable
+from piko.store.reports.orphans import OrphanedRow, OrphanStore
 from piko_operator.cluster import Cluster
 from piko_operator.inventory import SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics
@@ -157,9 +158,9 @@ class Orphans:
         if held is None or not is_same_owner(held.row.managed_by, orphan.owner):
             return False
         result = (await table.apply([Change(verb=verb, job_id=orphan.job_id, seen=held)]))[orphan.job_id]
-        if result is not Outcome.DONE:
+        if result is not WriteResult.DONE:
             log.warning("orphan_left", table=orphan.table, job_id=orphan.job_id, outcome=str(result))
-        return result is Outcome.DONE
+        return result is WriteResult.DONE
 
     def _tell(self, held: int, most: int) -> None:
         if held and held != self._told:

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Generic
 
-from piko.store.managed import Change, Held, R, Verb
+from piko.model.managed import Change, Held, R, Verb
 
 _RELEASE = {"Forget": Verb.FORGET, "Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
 _CONFIDENTIAL = "secret_json"

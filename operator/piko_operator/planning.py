@@ -13,7 +13,7 @@ from typing import Any, Generic
 
 from pydantic import ValidationError
 
-from piko.store.managed import R
+from piko.model.managed import R
 from piko.text import listed
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.inventory import Inventory, Seen

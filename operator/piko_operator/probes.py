@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from piko.clock import Clock
-from piko.serving.probes import Probes, Verdict
+from piko.serving.probes import ProbeResult, Probes
 from piko_operator.metrics import OperatorMetrics
 
 _BEAT_S = 1.0
@@ -33,14 +33,14 @@ class Pulse:
 def operator_probes(*, pulse: Pulse, unready: Callable[[], list[str]], metrics: OperatorMetrics) -> Probes:
     """`/healthz`, `/readyz`, `/metrics`; ready when `unready()` has no reasons."""
 
-    def health() -> Verdict:
+    def health() -> ProbeResult:
         still_for_s = pulse.still_for_s
         if still_for_s > _DEAD_AFTER_S:
-            return Verdict(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))
-        return Verdict(True, ("ok",))
+            return ProbeResult(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))
+        return ProbeResult(True, ("ok",))
 
-    def readiness() -> Verdict:
+    def readiness() -> ProbeResult:
         reasons = unready()
-        return Verdict(not reasons, tuple(reasons) or ("ok",))
+        return ProbeResult(not reasons, tuple(reasons) or ("ok",))
 
     return Probes(health=health, readiness=readiness, metrics=metrics.registry)

@@ -16,7 +16,7 @@ from piko.signals import StopSignals
 from piko.store.clusters import Clusters
 from piko.store.engine import Database, open_database
 from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
-from piko.store.orphans import OrphanStore
+from piko.store.reports.orphans import OrphanStore
 from piko_operator.cluster import Cluster, connect
 from piko_operator.events import Events
 from piko_operator.identity import Identity

@@ -16,8 +16,9 @@ from typing import Any
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
+from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.observability.logs import get_logger
-from piko.store.managed import ConfigSummary, JobSummary, RevisionSummary, Summaries
+from piko.store.managed import Summaries
 from piko.text import error_text, excerpt
 from piko_operator.apart import apart
 from piko_operator.cluster import Cluster, ClusterError

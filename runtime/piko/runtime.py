@@ -17,14 +17,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.catalog.definitions import published
+from piko.catalog.other_replicas import OtherReplicas
+from piko.catalog.reconciler import Reconciler
 from piko.clock import Clock, DatabaseClock
 from piko.closing import ClosingStack, end, within
 from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
-from piko.execution.recall import Recall
-from piko.execution.recovery import Recovery
-from piko.execution.taker import Taker
+from piko.execution.cancellation import CancellationWatcher
+from piko.execution.fetcher import Fetcher
+from piko.execution.outcome_replay import OutcomeReplay
 from piko.leadership.contact import Contact
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
@@ -32,32 +37,28 @@ from piko.leadership.heartbeat import Heartbeat
 from piko.leadership.kubernetes_lease import KubernetesLease
 from piko.leadership.lease import Lease
 from piko.leadership.timekeeper import Timekeeper
+from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.refusals import Refusals
 from piko.persistence.writer import PersistenceWriter
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.definitions import published
 from piko.scheduler.dispatcher import Dispatcher
-from piko.scheduler.elsewhere import Elsewhere
-from piko.scheduler.plan import Plan
-from piko.scheduler.reconciler import Reconciler
 from piko.scheduler.retention import Retention
 from piko.settings import Settings
-from piko.store import migrate
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionStore
 from piko.store.engine import open_database
 from piko.store.failures import any_refusal
-from piko.store.instances import Instance, InstanceStore
+from piko.store.instances import InstanceStore
 from piko.store.kept import KeptProgress
 from piko.store.leases import LeaseStore
 from piko.store.retention import RetentionStore
 from piko.store.run_notes import RunNotes
 from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
+from piko.store.schema import migrate
 from piko.store.states import StateStore
 from piko.supervisor import Part, Supervisor
 from piko.text import excerpt
@@ -111,7 +112,7 @@ class Runtime:
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.plan = Plan(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1)))
+        self.catalog = Catalog(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1)))
         self.instance = Instance(
             instance_id=Ids(clock).new(),
             app=app_name,
@@ -145,7 +146,7 @@ class Runtime:
             compete=settings.leader_enabled,
         )
         self.dispatcher = Dispatcher(
-            plan=self.plan,
+            catalog=self.catalog,
             configs=self.configs,
             config_rows=config_rows,
             elector=self.elector,
@@ -163,11 +164,11 @@ class Runtime:
             schedules=ScheduleStore(database=self.database),
             config_rows=config_rows,
             registry=registry,
-            plan=self.plan,
+            catalog=self.catalog,
             configs=self.configs,
             clock=clock,
             metrics=metrics,
-            elsewhere=Elsewhere(
+            elsewhere=OtherReplicas(
                 definitions=DefinitionStore(database=self.database),
                 instance=self.instance,
                 clock=clock,
@@ -182,17 +183,17 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
-        recall = Recall(
+        recall = CancellationWatcher(
             runs=runs,
             executor=self.dispatcher.executor,
             instance=self.instance,
             metrics=metrics,
             poll_interval_s=settings.poll_interval_s,
         )
-        self._taker = Taker(
+        self._taker = Fetcher(
             runs=runs,
             config_rows=config_rows,
-            plan=self.plan,
+            catalog=self.catalog,
             executor=self.dispatcher.executor,
             ledger=self.dispatcher.ledger,
             instance=self.instance,
@@ -205,7 +206,7 @@ class Runtime:
             lease_name=settings.leader_name,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
-        self._recovery = Recovery(runs=runs, metrics=metrics, folder=settings.spool_dir)
+        self._recovery = OutcomeReplay(runs=runs, metrics=metrics, folder=settings.spool_dir)
         retention = Retention(
             store=RetentionStore(database=self.database),
             kept=KeptProgress(database=self.database),
@@ -313,13 +314,13 @@ class Runtime:
         if self.dispatcher.ledger.failing is not None:
             what = "nothing starts any more" if self.dispatcher.ledger.full else "they are in memory only"
             reasons.append(f"ends of runs cannot be kept on disk, {what}: {self.dispatcher.ledger.failing}")
-        if self.plan.stale_since is not None:
+        if self.catalog.stale_since is not None:
             reasons.append(
-                f"rows not read since {self.plan.stale_since.isoformat()}: {self.plan.stale_reason}"
+                f"rows not read since {self.catalog.stale_since.isoformat()}: {self.catalog.stale_reason}"
             )
         elif (silent_s := self._silent_s()) > _SILENT_S + 3 * self.settings.poll_interval_s:
             reasons.append(f"the database has not answered for {silent_s:.0f} s")
-        elif not self.plan.loaded:
+        elif not self.catalog.loaded:
             reasons.append("the rows have not been read yet")
         if (trouble := self.elector.trouble) is not None:
             reasons.append(trouble)
@@ -327,7 +328,7 @@ class Runtime:
 
     def _silent_s(self) -> float:
         """How long a statement has been waiting for its answer; one that hangs fails much later."""
-        answered_at = self.plan.contact.answered_at
+        answered_at = self.catalog.contact.answered_at
         return 0.0 if answered_at is None else self._clock.monotonic() - answered_at
 
     @property
@@ -403,7 +404,7 @@ class Runtime:
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             if isinstance(error, DatabaseUnavailableError):
                 self.elector.was_blind()
-                self.plan.contact.failed()
+                self.catalog.contact.failed()
             self.metrics.db_errors.labels("start").inc()
             return str(error)
         return None

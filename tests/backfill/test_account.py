@@ -9,10 +9,10 @@ from itertools import count
 import pytest
 
 from piko.core.types import BackfillState, RunState, TriggerType
-from piko.scheduler.backfill import PRIORITY, BackfillAccount, BackfillDraft
-from piko.scheduler.placement import Here
-from piko.store.backfills import Backfill
-from piko.store.run_rows import Outcome, Run
+from piko.decisions.backfill_account import PRIORITY, BackfillAccount, BackfillPlan
+from piko.decisions.placement import Here
+from piko.model.backfills import Backfill
+from piko.model.runs import Outcome, Run
 from tests.scheduler.leader import Leader
 from tests.scheduler.making import NOON, at, row
 
@@ -27,19 +27,19 @@ class Desk:
         self.leader = leader
         ids = count(1)
         self.account = BackfillAccount(
-            plan=leader.plan, placement=Here(instance_id="here"), new_id=lambda: f"b-{next(ids)}"
+            catalog=leader.catalog, placement=Here(instance_id="here"), new_id=lambda: f"b-{next(ids)}"
         )
         self.requests = {request.backfill_id: request for request in requests}
         leader.term.beside = self.account.progress.running
         self.account.observe(requests)
 
     def tick(self, now: datetime = NOON) -> list[Run]:
-        self.draft: BackfillDraft = self.account.due(self.leader.term, now)
-        won = {run.run_id: run for step in self.draft.steps for run in step.runs}
-        starting = self.account.claimed(self.draft.steps, won)
-        retries = {run.run_id for run in self.draft.retries}
-        starting += self.account.started(self.draft.retries, retries)
-        self.account.explained(self.draft.messages)
+        self.plan: BackfillPlan = self.account.due(self.leader.term, now)
+        won = {run.run_id: run for step in self.plan.steps for run in step.runs}
+        starting = self.account.claimed(self.plan.steps, won)
+        retries = {run.run_id for run in self.plan.retries}
+        starting += self.account.started(self.plan.retries, retries)
+        self.account.explained(self.plan.messages)
         return starting
 
     def end(self, run: Run, state: RunState = RunState.SUCCESS, retry: Run | None = None) -> None:
@@ -92,7 +92,7 @@ def test_windows_run_in_order_as_many_at_once_as_asked_and_then_no_more() -> Non
 def test_the_last_place_stays_free(places: int, expected: int) -> None:
     desk = Desk(leader(places), request(parallelism=8))
     assert len(desk.tick()) == expected
-    message = desk.draft.messages.get("b1")
+    message = desk.plan.messages.get("b1")
     assert (message is None) is (expected > 0)
 
 
@@ -123,7 +123,7 @@ def test_a_retry_keeps_its_place_waits_its_time_and_goes_first() -> None:
     retry = replace(run, run_id="again", state=RunState.QUEUED, attempt=2, not_before=later)
     desk.end(run, RunState.FAILED, retry)
     assert desk.tick() == []
-    assert desk.draft.messages == {}
+    assert desk.plan.messages == {}
     (again,) = desk.tick(later)
     assert (again.run_id, again.attempt, again.window) == ("again", 2, run.window)
 
@@ -137,9 +137,9 @@ def test_of_several_requests_the_oldest_goes_first_and_a_paused_one_not_at_all()
 def test_what_cannot_run_says_why_and_holds_nothing_up() -> None:
     desk = Desk(leader(), request("b1", job_id="deleted"), request("b2"))
     assert [run.backfill_id for run in desk.tick()] == ["b2"]
-    assert desk.draft.messages == {"b1": "the job has no row in scheduled_job"}
+    assert desk.plan.messages == {"b1": "the job has no row in scheduled_job"}
     desk.tick()
-    assert desk.draft.messages == {}, "said once"
+    assert desk.plan.messages == {}, "said once"
 
 
 def test_runs_of_a_cancelled_request_are_orphans() -> None:
@@ -152,8 +152,8 @@ def test_runs_of_a_cancelled_request_are_orphans() -> None:
 
 def test_a_step_that_is_refused_is_looked_at_anew() -> None:
     desk = Desk(leader(), request())
-    draft = desk.account.due(desk.leader.term, NOON)
-    assert desk.account.claimed(draft.steps, {}) == []
+    plan = desk.account.due(desk.leader.term, NOON)
+    assert desk.account.claimed(plan.steps, {}) == []
     assert desk.tick() == []
     desk.account.observe(desk.requests.values())
     assert starts(desk.tick()) == [0]

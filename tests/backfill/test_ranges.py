@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from piko.decisions.backfill_account import windows_within
+from piko.decisions.backfill_range import MOST_WINDOWS, plan_range
 from piko.errors import RefusedError
 from piko.schedule import Schedule, parse_schedule
-from piko.scheduler.backfill import windows_within
-from piko.scheduler.backfill_range import MOST_WINDOWS, plan_range
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from piko import PikoApp
 from piko.settings import load_settings
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, piko_here
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from piko.cli.spool import commands
 from piko.persistence.codec import encode
-from piko.store.spool import DeadIntent, SpoolFile
+from piko.spool.intents import DeadIntent, SpoolFile
 from tests.cli.piko import CANNOT, piko_here
 from tests.persistence.writing import intent
 

@@ -10,7 +10,7 @@ import pytest
 from piko.dev.files import ResourceFiles
 from piko.dev.mirror import FolderMirror
 from piko.store.engine import Database, open_database
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.dev.folders import config, make_folder, schedule
 from tests.harness.databases import TestDatabase
 

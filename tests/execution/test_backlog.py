@@ -14,15 +14,16 @@ import pytest
 from piko.core.types import RunState, TriggerType
 from piko.errors import SpoolError
 from piko.execution.backlog import Backlog
-from piko.execution.recovery import Recovery
+from piko.execution.outcome_replay import OutcomeReplay
+from piko.model.fences import Fence, InstanceFence
+from piko.model.instances import Instance
+from piko.model.runs import Outcome
+from piko.model.watermarks import WatermarkMove
 from piko.observability.metrics import Metrics
+from piko.spool.outcomes import Account, OutcomeSpool, left_behind
 from piko.store.engine import Database
-from piko.store.instances import Instance, InstanceFence, InstanceStore
-from piko.store.leases import Fence
-from piko.store.outcome_spool import Account, OutcomeSpool, left_behind
-from piko.store.run_rows import Outcome
+from piko.store.instances import InstanceStore
 from piko.store.runs import RunStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
@@ -172,13 +173,17 @@ async def test_where_the_disk_refuses_memory_holds_up_to_the_bound_and_nothing_n
 @asynccontextmanager
 async def recovering(
     test_database: TestDatabase, folder: Path
-) -> AsyncIterator[tuple[Database, Recovery, Metrics]]:
+) -> AsyncIterator[tuple[Database, OutcomeReplay, Metrics]]:
     """A database in which the instance `one` leads, and what another start of it would do."""
     async with opened(test_database) as database:
         one = Instance(instance_id="one", app="demo", host="host", pid=1, version="1.0")
         await InstanceStore(database=database).beat(one)
         metrics = Metrics()
-        yield database, Recovery(runs=RunStore(database=database), metrics=metrics, folder=folder), metrics
+        yield (
+            database,
+            OutcomeReplay(runs=RunStore(database=database), metrics=metrics, folder=folder),
+            metrics,
+        )
 
 
 async def leave(folder: Path, told: list[tuple[Outcome, InstanceFence | Fence]]) -> None:
@@ -258,7 +263,7 @@ async def test_files_that_cannot_be_read_are_told_of_and_keep_nobody_from_starti
     await spool.close()
     async with opened(sqlite) as database:
         metrics = Metrics()
-        await Recovery(runs=RunStore(database=database), metrics=metrics, folder=folder).recover()
+        await OutcomeReplay(runs=RunStore(database=database), metrics=metrics, folder=folder).recover()
     assert recovered(metrics) == {"unreadable": 1}
     said = capsys.readouterr().out
     assert "outcomes_not_recovered" in said

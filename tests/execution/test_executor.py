@@ -14,14 +14,14 @@ from pydantic import BaseModel
 from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
+from piko.catalog.configs import ConfigBook
 from piko.clock import SystemClock
 from piko.core.context import JobContext
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import RunState, TriggerType
 from piko.execution.executor import Ending, Executor
+from piko.model.fences import InstanceFence
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
-from piko.store.instances import InstanceFence
 from tests.harness.waiting import wait_until_async
 from tests.scheduler.making import planned
 from tests.store.making import make_run, make_window_run, minute, window

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, SecretStr
 
 from piko.core.types import RunState
-from piko.execution.failure import SHORTEST_SECRET, describe, hide, model_secrets, secrets_of
+from piko.execution.failure import describe
+from piko.observability.redaction import SHORTEST_SECRET, hide, model_secrets, secrets_of
 from piko.text import LIMIT
 
 SECRETS = st.text(min_size=SHORTEST_SECRET, max_size=30).filter(lambda text: "\udcff" not in text)

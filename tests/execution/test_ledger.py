@@ -13,17 +13,17 @@ import pytest
 from piko.clock import SystemClock
 from piko.core.types import RunState
 from piko.execution import backlog
+from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
-from piko.execution.recovery import Recovery
+from piko.execution.outcome_replay import OutcomeReplay
+from piko.model.fences import Fence, InstanceFence
+from piko.model.runs import Outcome
+from piko.model.watermarks import WatermarkMove
 from piko.observability.metrics import Metrics
-from piko.scheduler.held_jobs import HeldJobs
+from piko.spool.outcomes import OutcomeSpool
 from piko.store.engine import Database
-from piko.store.instances import InstanceFence, InstanceStore
-from piko.store.leases import Fence
-from piko.store.outcome_spool import OutcomeSpool
-from piko.store.run_rows import Outcome
+from piko.store.instances import InstanceStore
 from piko.store.runs import RunStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.store.cutting import cuttable
@@ -259,9 +259,9 @@ async def test_a_stop_leaves_on_disk_what_the_database_refuses_and_the_next_star
                 made.ledger.put(make_outcome(good), title)
                 made.ledger.put(make_outcome(bad), title)
                 await made.flushed()
-            await Recovery(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+            await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
             assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 1
-        await Recovery(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+        await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
     assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 2
 
 

@@ -11,8 +11,8 @@ import pytest
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.execution.executor import Ending
 from piko.execution.outcome import conclude, next_attempt
-from piko.store.leases import Fence
-from piko.store.watermarks import WatermarkMove
+from piko.model.fences import Fence
+from piko.model.watermarks import WatermarkMove
 from tests.scheduler.making import planned
 from tests.store.making import NOW, make_run, make_window_run, minute
 

@@ -16,7 +16,7 @@ from piko.core.resource import AppContext, resource
 from piko.errors import ResourceError
 from piko.execution.resources import AppResources, RunResources
 from piko.settings import Settings
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 

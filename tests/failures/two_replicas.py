@@ -35,7 +35,7 @@ async def two_replicas(
     executor: str = "leader",
     environment: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
 ) -> AsyncIterator[Stage]:
-    """A stage with a leader and a standby, and at its end the verdict.
+    """A stage with a leader and a standby, and at its end the assessed.
 
     The evidence stays where something was wrong.
     """
@@ -43,7 +43,7 @@ async def two_replicas(
     async with staged(reaper=servers.reaper, replicas=2, executor=executor, environment=given) as stage:
         yield stage
         await stage.heal()
-        found = await stage.verdict()
+        found = await stage.assessed()
         assert not found, "\n".join([*found[:20], f"evidence: {stage.folder}"])
     shutil.rmtree(stage.folder)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from piko.leadership.candidacy import Candidacy, Standing
 from piko.leadership.lease import Terms
-from piko.store.leases import Fence
+from piko.model.fences import Fence
 
 TERMS = st.builds(
     Terms,

@@ -15,10 +15,12 @@ from piko.clock import SystemClock
 from piko.leadership.candidacy import Standing
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector, leadership
+from piko.model.fences import Fence
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
-from piko.store.leases import Fence, LeaseStore
-from piko.store.migrate import upgrade
+from piko.store.fences import hold
+from piko.store.leases import LeaseStore
+from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -423,7 +425,7 @@ async def test_a_leader_that_vanishes_within_a_transaction_does_not_keep_its_lea
         first = await replicas.start(beyond, "one", lease_s=0.6)
         fence = await until_acting(first)
         async with beyond.engine.connect() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             way.swallow(questions=True, answers=True)
             await replicas.vanish(first)
             second = await replicas.start(database, "two", lease_s=0.6)

@@ -16,11 +16,12 @@ from piko.clock import Clock, SystemClock
 from piko.leadership.candidacy import Standing
 from piko.leadership.elector import Elector, leadership
 from piko.leadership.kubernetes_lease import KubernetesLease
+from piko.model.fences import Fence
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
-from piko.store.leases import Fence, LeaseStore
-from piko.store.migrate import upgrade
+from piko.store.leases import LeaseStore
+from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port

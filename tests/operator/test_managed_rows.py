@@ -8,18 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from piko.model.managed import Change, Held, ManagedConfig, ManagedSchedule, Refusal, Verb, WriteResult
 from piko.store.engine import Database, open_database
-from piko.store.managed import (
-    Change,
-    Held,
-    ManagedConfig,
-    ManagedSchedule,
-    Outcome,
-    Refusal,
-    Verb,
-    managed_configs,
-    managed_schedules,
-)
+from piko.store.managed import managed_configs, managed_schedules
 from tests.harness.databases import TestDatabase
 
 _ROW = ManagedSchedule(
@@ -64,7 +55,7 @@ def _create(row: ManagedSchedule) -> Change[ManagedSchedule]:
 
 async def test_a_row_is_read_as_it_was_written(opened: Database) -> None:
     table = managed_schedules(opened)
-    assert await table.apply([_create(_ROW)]) == {"a": Outcome.DONE}
+    assert await table.apply([_create(_ROW)]) == {"a": WriteResult.DONE}
     assert await table.read(["a", "b"]) == {"a": Held(row=_ROW, version=1)}
 
 
@@ -74,10 +65,10 @@ async def test_a_write_for_an_outdated_row_changes_nothing(opened: Database) -> 
     seen = (await table.read(["a"]))["a"]
     newer = replace(_ROW, priority=1)
     first = Change(verb=Verb.REPLACE, job_id="a", row=newer, seen=seen)
-    assert await table.apply([first]) == {"a": Outcome.DONE}
+    assert await table.apply([first]) == {"a": WriteResult.DONE}
     for verb in (Verb.REPLACE, Verb.DELETE, Verb.DISABLE, Verb.HAND_BACK):
         late = Change(verb=verb, job_id="a", row=_ROW, seen=seen)
-        assert await table.apply([late]) == {"a": Outcome.STALE}
+        assert await table.apply([late]) == {"a": WriteResult.STALE}
     assert await table.read(["a"]) == {"a": Held(row=newer, version=2)}
 
 
@@ -85,7 +76,7 @@ async def test_a_row_that_someone_else_has_made_is_stale_not_refused(opened: Dat
     table = managed_schedules(opened)
     await table.apply([_create(_ROW)])
     other = replace(_ROW, managed_by="c/ns/other/2")
-    assert await table.apply([_create(other)]) == {"a": Outcome.STALE}
+    assert await table.apply([_create(other)]) == {"a": WriteResult.STALE}
     assert (await table.read(["a"]))["a"].row == _ROW
 
 
@@ -93,7 +84,7 @@ async def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_with
     table = managed_schedules(opened)
     bad, good = replace(_ROW, job_id="bad", max_instances=0), replace(_ROW, job_id="good")
     results = await table.apply([_create(bad), _create(good)])
-    assert results["good"] is Outcome.DONE
+    assert results["good"] is WriteResult.DONE
     refusal = results["bad"]
     assert isinstance(refusal, Refusal)
     assert "max_instances_is_positive" in refusal.why
@@ -125,5 +116,5 @@ async def test_a_config_is_read_as_it_was_written_with_and_without_a_secret(
         managed_by="c/ns/n/1",
     )
     table = managed_configs(opened)
-    assert await table.apply([Change(verb=Verb.CREATE, job_id="a", row=row)]) == {"a": Outcome.DONE}
+    assert await table.apply([Change(verb=Verb.CREATE, job_id="a", row=row)]) == {"a": WriteResult.DONE}
     assert await table.read(["a"]) == {"a": Held(row=row, version=1)}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.store.managed import ManagedConfig, ManagedSchedule
+from piko.model.managed import ManagedConfig, ManagedSchedule
 from piko_operator.manifests import parse_manifest
 from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.resources import PikoJobConfig, PikoSchedule

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from piko.store.managed import Held, ManagedConfig, Verb
+from piko.model.managed import Held, ManagedConfig, Verb
 from piko_operator.ownership import Verdict, decide, release
 
 _MINE, _OTHER = "c/ns/name/1", "c/ns/other/2"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess

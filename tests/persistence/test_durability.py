@@ -13,9 +13,9 @@ import pytest
 
 from piko.errors import PayloadError
 from piko.persistence.intent import WriteIntent
-from piko.store.outcome_spool import OutcomeFile
-from piko.store.owned_file import make_folder
-from piko.store.spool import DeadLetter, look
+from piko.spool.intents import DeadLetter, look
+from piko.spool.outcomes import OutcomeFile
+from piko.spool.owned_file import make_folder
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
 from tests.persistence.test_crash import PATHS

@@ -14,7 +14,7 @@ from piko.errors import PayloadError
 from piko.observability.metrics import Metrics
 from piko.persistence.intent import WriteIntent
 from piko.persistence.writer import PersistenceWriter
-from piko.store.spool import DeadLetter, look
+from piko.spool.intents import DeadLetter, look
 from tests.harness.waiting import wait_until_async
 from tests.persistence.writing import Remembering, intent, running, sample
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.persistence.sink_base import ResultSink, TypedSink, on
 from piko.persistence.writer import PersistenceWriter
-from piko.store.spool import SpoolFile
+from piko.spool.intents import SpoolFile
 from tests.harness.waiting import wait_until_async
 from tests.persistence.writing import Remembering, intent, running, sample
 

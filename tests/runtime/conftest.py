@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
 from tests.runtime.replicas import Replicas

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.runtime.replicas import Replicas, runs, schedule, until_runs
 from tests.serving.sockets import connect

@@ -10,7 +10,7 @@ from typing import Any
 from piko import PikoApp
 from piko.settings import load_settings
 from piko.store.leases import LeaseStore
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.leadership.clocks import MovableClock

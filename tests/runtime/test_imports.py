@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.runtime.replicas import Replicas, schedule
 

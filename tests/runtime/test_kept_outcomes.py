@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async

@@ -10,7 +10,7 @@ import pytest
 
 from piko import PikoApp
 from piko.settings import Settings, load_settings
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import schedule

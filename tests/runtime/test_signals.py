@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory

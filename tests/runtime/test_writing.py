@@ -15,8 +15,8 @@ from piko import PikoApp
 from piko.core.resource import resource
 from piko.persistence.intent import WriteIntent
 from piko.settings import Settings, load_settings
-from piko.store.migrate import upgrade
-from piko.store.spool import look
+from piko.spool.intents import look
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.persistence.writing import Remembering

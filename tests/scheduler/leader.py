@@ -7,20 +7,20 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
 from piko.core.registry import JobRegistry
 from piko.core.types import RunState, TriggerType
+from piko.decisions.claim_plan import ClaimPlan
+from piko.decisions.placement import Here
+from piko.model.fences import Fence
+from piko.model.runs import Outcome, Run
+from piko.model.schedules import ScheduleRow
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.draft import Draft
-from piko.scheduler.placement import Here
-from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, Run
-from piko.store.schedules import ScheduleRow
-from piko.store.states import JobState
-from piko.store.watermarks import WatermarkMove
-from tests.scheduler.making import NOON, definition, seconds, verdict
+from tests.scheduler.making import NOON, assessed, definition, seconds
 from tests.store.making import with_outcome
 
 
@@ -36,13 +36,13 @@ class Leader:
         places: int = 100,
         now: datetime = NOON,
     ) -> None:
-        self.plan = Plan(loaded=True)
+        self.catalog = Catalog(loaded=True)
         self.metrics = Metrics()
         self.registered = registered
         self.stateful = stateful
         ids = count(1)
         self.term = Term(
-            plan=self.plan,
+            catalog=self.catalog,
             configs=ConfigBook(registry=JobRegistry()),
             states={} if states is None else states,
             fence=Fence(name="test", epoch=1),
@@ -53,15 +53,15 @@ class Leader:
         )
         self.written: list[JobState] = []
         self.gone: list[str] = []
-        self.drafts: list[Draft] = []
+        self.drafts: list[ClaimPlan] = []
         self.stored: dict[str, JobState] = {}
         """As the database has them after the outcomes that were recorded."""
         for row in rows:
             self.learn(row)
-        self.adopt({*self.plan.verdicts, *self.term.states}, now)
+        self.adopt({*self.catalog.assessed_rows, *self.term.states}, now)
 
     @property
-    def draft(self) -> Draft:
+    def plan(self) -> ClaimPlan:
         """What the last tick drafted."""
         return self.drafts[-1]
 
@@ -72,14 +72,14 @@ class Leader:
         """The reconciler has understood this row, in the moment in which it was edited."""
         registered = self.registered is None or row.job_id in self.registered
         jobs = [definition(row.job_id, stateful=row.job_id in self.stateful)] if registered else []
-        self.plan.verdicts[row.job_id] = replace(verdict(row, *jobs), seen_at=row.updated_at)
+        self.catalog.assessed_rows[row.job_id] = replace(assessed(row, *jobs), seen_at=row.updated_at)
 
     def edit(self, row: ScheduleRow, now: datetime) -> None:
         self.learn(row)
         self.adopt({row.job_id}, now)
 
     def delete(self, job_id: str, now: datetime) -> None:
-        del self.plan.verdicts[job_id]
+        del self.catalog.assessed_rows[job_id]
         self.adopt({job_id}, now)
 
     def adopt(self, job_ids: Collection[str], now: datetime) -> None:
@@ -88,12 +88,12 @@ class Leader:
 
     def tick(self, now: datetime, *, lost: Collection[str] = ()) -> list[Run]:
         """Claim what is due, then start what waits; the runs that start. Claims of `lost` are refused."""
-        draft = self.term.due(now)
-        self.drafts.append(draft)
-        won = {run.run_id: run for run in draft.runs if run.job_id not in lost}
-        for superseded in draft.superseded:
+        plan = self.term.due(now)
+        self.drafts.append(plan)
+        won = {run.run_id: run for run in plan.runs if run.job_id not in lost}
+        for superseded in plan.superseded:
             self.end(superseded, RunState.SKIPPED, now)
-        starting = self.term.claimed(draft, won, now)
+        starting = self.term.claimed(plan, won, now)
         waiting = self.term.startable(now)
         return starting + self.term.started(waiting, {run.run_id for run in waiting}, now)
 

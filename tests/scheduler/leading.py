@@ -12,20 +12,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.catalog.jobs import Job, assess
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import FINAL_STATES, RunState
+from piko.decisions.lateness import overdue
+from piko.decisions.placement import Here
 from piko.execution.executor import Ending
 from piko.execution.outcome import conclude
+from piko.model.fences import Fence, InstanceFence
+from piko.model.runs import Outcome, PassedOver, Run
+from piko.model.states import JobState
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.lateness import overdue
-from piko.scheduler.placement import Here
-from piko.scheduler.plan import Plan, PlannedJob, assess
 from piko.scheduler.term import Term
-from piko.store.instances import InstanceFence
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, PassedOver, Run
-from piko.store.states import JobState
 from tests.scheduler.making import NOON, definition, registry, row
 from tests.store.making import with_outcome
 
@@ -36,7 +36,7 @@ class Leader:
     def __init__(self, *definitions: JobDefinition, places: int = 1000) -> None:
         self.now = NOON
         self.registry: JobRegistry = registry(*(definitions or (definition(),)))
-        self.plan = Plan(loaded=True)
+        self.catalog = Catalog(loaded=True)
         self.configs = ConfigBook(registry=self.registry)
         self.metrics = Metrics()
         self.states: dict[str, JobState] = {}
@@ -50,7 +50,7 @@ class Leader:
         self.jumps: set[datetime] = set()
         """Where a watermark was put by somebody, or by a bound."""
         self._locks: dict[tuple[str, datetime], Run] = {}
-        self._jobs: dict[str, PlannedJob] = {}
+        self._jobs: dict[str, Job] = {}
         self._places = places
         self._numbers = itertools.count(1)
         self._epochs = itertools.count(1)
@@ -62,7 +62,7 @@ class Leader:
         self, job_id: str = "job", expression: Any = None, *, look: bool = True, **columns: Any
     ) -> None:
         """Insert or update a row, and let the leader see it."""
-        known = self.plan.verdicts.get(job_id)
+        known = self.catalog.assessed_rows.get(job_id)
         created_at = self.now if known is None else known.row.created_at
         times = {"created_at": created_at, "updated_at": self.now}
         self._put(row(job_id, expression, **{**times, **columns}))
@@ -71,28 +71,28 @@ class Leader:
 
     def edit(self, job_id: str = "job", *, look: bool = True, **columns: Any) -> None:
         """Change columns of a row by SQL."""
-        before = self.plan.verdicts[job_id].row
+        before = self.catalog.assessed_rows[job_id].row
         self._put(replace(before, **{"updated_at": self.now, **columns}))
         if look:
             self.look()
 
     def delete(self, job_id: str = "job", *, look: bool = True) -> None:
-        del self.plan.verdicts[job_id]
+        del self.catalog.assessed_rows[job_id]
         self.stored.pop(job_id, None)
-        self.plan.touch({job_id})
+        self.catalog.touch({job_id})
         if look:
             self.look()
 
     def _put(self, new: Any) -> None:
-        verdict = assess(new, registry=self.registry, timezone="UTC")
-        self.plan.verdicts[new.job_id] = replace(verdict, seen_at=new.updated_at)
-        if verdict.job is not None:
-            self._jobs[new.job_id] = verdict.job  # a handler goes on when its row is gone
-        self.plan.touch({new.job_id})
+        assessed = assess(new, registry=self.registry, timezone="UTC")
+        self.catalog.assessed_rows[new.job_id] = replace(assessed, seen_at=new.updated_at)
+        if assessed.job is not None:
+            self._jobs[new.job_id] = assessed.job  # a handler goes on when its row is gone
+        self.catalog.touch({new.job_id})
 
     def look(self) -> None:
         """The dispatcher adopts what changed."""
-        job_ids = self.plan.take_changed()
+        job_ids = self.catalog.take_changed()
         unmet = self.term.unmet(job_ids)
         self.term.meet(unmet, {job_id: self.states[job_id] for job_id in unmet if job_id in self.states})
         adopted = self.term.adopt(job_ids, self.now)
@@ -112,7 +112,7 @@ class Leader:
     def take_over(self) -> None:
         """Another replica leads from here: it knows what was written, and nothing else."""
         self.term = Term(
-            plan=self.plan,
+            catalog=self.catalog,
             configs=self.configs,
             states=dict(self.states),
             fence=Fence(name="default", epoch=next(self._epochs)),
@@ -124,7 +124,7 @@ class Leader:
         latest = {run.run_id: run for run in self.history}
         self.term.held_elsewhere(run for run in latest.values() if run.state is RunState.RUNNING)
         self.term.progress.enqueue(run for run in latest.values() if run.state is RunState.QUEUED)
-        self.plan.touch({*self.plan.verdicts, *self.states})
+        self.catalog.touch({*self.catalog.assessed_rows, *self.states})
         self.look()
 
     # ---- time -------------------------------------------------------------------------------------
@@ -150,9 +150,9 @@ class Leader:
     def work(self) -> None:
         """One turn of the dispatcher's loop after the other, until nothing more is to be done now."""
         for _ in range(10_000):
-            if self.plan.changed:
+            if self.catalog.changed:
                 self.look()
-            for run, _ in overdue(self.term.progress.waiting.values(), self.plan, self.now):
+            for run, _ in overdue(self.term.progress.waiting.values(), self.catalog, self.now):
                 self._record(
                     Outcome(
                         run=run, state=RunState.MISSED, started_at=None, finished_at=self.now, duration_s=None
@@ -163,22 +163,22 @@ class Leader:
         raise AssertionError("the dispatcher finds no end")
 
     def _claim(self) -> int:
-        draft = self.term.due(self.now)
-        if not draft.states:
+        plan = self.term.due(self.now)
+        if not plan.states:
             return 0
-        won = self._written(draft)
-        self.replaced.extend(run.run_id for run in draft.replaced)
-        for run in draft.superseded:
+        won = self._written(plan)
+        self.replaced.extend(run.run_id for run in plan.replaced)
+        for run in plan.superseded:
             self._record(
                 Outcome(
                     run=run, state=RunState.SKIPPED, started_at=None, finished_at=self.now, duration_s=None
                 )
             )
-        self.term.claimed(draft, won, self.now)
+        self.term.claimed(plan, won, self.now)
         return 1
 
-    def _written(self, draft: Any) -> dict[str, Run]:
-        batch = draft.batch("token")
+    def _written(self, plan: Any) -> dict[str, Run]:
+        batch = plan.batch("token")
         self.passed_over.extend(batch.passed_over)
         self.completed |= set(batch.completed)
         self._store(batch.states)
@@ -214,7 +214,7 @@ class Leader:
         """The handler of `run` (or of the one that runs) ends so, and it is recorded."""
         if run is None:
             (run,) = self.running()
-        job = self.plan.job(run.job_id) or self._jobs[run.job_id]
+        job = self.catalog.job(run.job_id) or self._jobs[run.job_id]
         ending = Ending(
             run=run, job=job, state=state,
             fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),
@@ -240,7 +240,7 @@ class Leader:
     # ---- the database -----------------------------------------------------------------------------
 
     def watermark(self, job_id: str = "job") -> datetime | None:
-        return self.stored.get(job_id, self.plan.verdicts[job_id].row.last_data_time)
+        return self.stored.get(job_id, self.catalog.assessed_rows[job_id].row.last_data_time)
 
     def set_watermark(self, value: datetime | None, job_id: str = "job", *, look: bool = True) -> None:
         """Somebody sets it by SQL."""
@@ -254,9 +254,9 @@ class Leader:
         self.edit(job_id, last_data_time=self.watermark(job_id))
 
     def _move(self, job_id: str, old: datetime | None, new: datetime) -> None:
-        if job_id in self.plan.verdicts and self.watermark(job_id) == old:
+        if job_id in self.catalog.assessed_rows and self.watermark(job_id) == old:
             self.stored[job_id] = new
-        elif job_id in self.plan.verdicts or self.states[job_id].data_through != old:
+        elif job_id in self.catalog.assessed_rows or self.states[job_id].data_through != old:
             return
         if job_id in self.states:
             self.states[job_id] = replace(self.states[job_id], data_through=new)

@@ -6,10 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.jobs import AssessedRow, Job, assess
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import BackfillPolicy
-from piko.scheduler.plan import Plan, PlannedJob, Verdict, assess
-from piko.store.schedules import ScheduleRow
+from piko.model.schedules import ScheduleRow
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -80,17 +81,17 @@ def planned(
     stateful: bool = False,
     policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
     **columns: Any,
-) -> PlannedJob:
+) -> Job:
     """The job of such a row."""
     made = definition(job_id, stateful=stateful, backfill_policy=policy)
-    job = verdict(row(job_id, expression, **columns), made).job
+    job = assessed(row(job_id, expression, **columns), made).job
     assert job is not None
     return job
 
 
-def verdict(of: ScheduleRow, *definitions: JobDefinition) -> Verdict:
+def assessed(of: ScheduleRow, *definitions: JobDefinition) -> AssessedRow:
     return assess(of, registry=registry(*definitions), timezone="UTC")
 
 
-def plan(*verdicts: Verdict) -> Plan:
-    return Plan(verdicts={item.row.job_id: item for item in verdicts}, loaded=True)
+def catalog(*assessed_rows: AssessedRow) -> Catalog:
+    return Catalog(assessed_rows={item.row.job_id: item for item in assessed_rows}, loaded=True)

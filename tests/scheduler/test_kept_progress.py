@@ -154,7 +154,7 @@ def test_a_row_that_cannot_be_had_waits_and_nothing_of_it_is_claimed() -> None:
     leader = loading()
     leader.delete()
     leader.write(look=False)
-    job_ids = leader.plan.take_changed()
+    job_ids = leader.catalog.take_changed()
     leader.term.meet(leader.term.unmet(job_ids), {"job": leader.states["job"]})
     adopted = leader.term.adopt(job_ids, leader.now)
     assert [move.new for move in adopted.restore] == [at("12:00:20")]
@@ -162,8 +162,8 @@ def test_a_row_that_cannot_be_had_waits_and_nothing_of_it_is_claimed() -> None:
     leader.now = at("12:01:00")
     leader.work()
     assert leader.running() == []
-    assert leader.plan.doubted == {"job"}, "so that the row is read again"
-    leader.plan.touch({"job"})
+    assert leader.catalog.doubted == {"job"}, "so that the row is read again"
+    leader.catalog.touch({"job"})
     leader.look()
     pass_time(leader, at("12:01:10"))
     assert is_without_hole(leader)
@@ -173,12 +173,12 @@ def test_what_somebody_writes_at_the_same_time_wins() -> None:
     leader = loading()
     leader.delete()
     leader.write(look=False)
-    job_ids = leader.plan.take_changed()
+    job_ids = leader.catalog.take_changed()
     leader.term.meet(leader.term.unmet(job_ids), {"job": leader.states["job"]})
     adopted = leader.term.adopt(job_ids, leader.now)
     leader.stored["job"] = at("11:59:30")
     assert leader.term.restored(adopted.restore, {"job": at("11:59:30")}) == set()
-    assert leader.plan.doubted == {"job"}
+    assert leader.catalog.doubted == {"job"}
     leader.reread()
     assert leader.states["job"].data_through == at("11:59:30")
     pass_time(leader, at("12:00:30"))
@@ -205,7 +205,7 @@ def test_no_window_is_lost_or_done_twice_however_rows_come_and_go(
 ) -> None:
     leader = loading()
     for kind, value in events:
-        there = "job" in leader.plan.verdicts
+        there = "job" in leader.catalog.assessed_rows
         if kind == "pass":
             pass_time(leader, leader.now + seconds(int(value or 0)))
         elif kind == "leader":
@@ -221,7 +221,7 @@ def test_no_window_is_lost_or_done_twice_however_rows_come_and_go(
             leader.until(leader.now + seconds(int(value or 0)))
         elif kind == "end" and leader.running():
             leader.finish()
-    if "job" not in leader.plan.verdicts:
+    if "job" not in leader.catalog.assessed_rows:
         leader.write()
     leader.reread()
     end = leader.now + seconds(60)

@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from piko.core.types import BackfillPolicy, JobStatus, RunState
+from tests.catalog.test_configs import config
 from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, at, definition, seconds
-from tests.scheduler.test_configs import config
 
 ENDS = st.tuples(st.just("end"), st.sampled_from([RunState.SUCCESS, RunState.SUCCESS, RunState.FAILED]))
 PASSES = st.tuples(st.just("pass"), st.integers(1, 45))
@@ -44,6 +44,15 @@ def instants(leader: Leader) -> list[datetime]:
 
 
 @settings(max_examples=80)
+@example(
+    policy="queue",
+    coalesce=False,
+    instances=3,
+    jitter=0.0,
+    grace=15.0,
+    places=1,
+    events=[*[("pass", 1)] * 6, ("pass", 4), ("away", 30)],
+)
 @given(
     policy=st.sampled_from(["skip", "queue", "queue_all", "replace", "allow"]),
     coalesce=st.booleans(),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from piko.core.types import JobStatus, RunState, TriggerType
+from piko.model.runs import Run
 from piko.schedule import start_offset
-from piko.store.run_rows import Run
 from tests.scheduler.leader import Leader
 from tests.scheduler.making import NOON, at, row, seconds
 
@@ -18,7 +18,7 @@ def times(runs: list[Run]) -> list[datetime]:
 
 
 def passed_over(leader: Leader) -> list[tuple[str, datetime, datetime, int]]:
-    return [(item.state.value, item.first, item.through, item.count) for item, _ in leader.draft.passed_over]
+    return [(item.state.value, item.first, item.through, item.count) for item, _ in leader.plan.passed_over]
 
 
 def missed(leader: Leader, reason: str, job_id: str = "job") -> float:
@@ -152,7 +152,7 @@ def test_a_date_fires_once_and_is_completed() -> None:
     leader = Leader(row(expression={"run_date": "2026-03-02T12:30:00Z"}))
 
     assert times(leader.tick(at("12:30:00"))) == [at("12:30:00")]
-    assert leader.draft.completed == {"job"}
+    assert leader.plan.completed == {"job"}
     assert leader.state().status == JobStatus.COMPLETED
     assert leader.tick(at("13:30:00")) == []
 
@@ -162,7 +162,7 @@ def test_a_date_that_is_long_past_is_missed_and_completed() -> None:
 
     assert leader.tick(at("14:00:00")) == []
     assert passed_over(leader) == [("MISSED", at("12:30:00"), at("12:30:00"), 1)]
-    assert leader.draft.completed == {"job"}
+    assert leader.plan.completed == {"job"}
 
 
 def test_a_schedule_that_has_ended_says_so() -> None:
@@ -195,10 +195,10 @@ def test_a_claim_that_another_has_made_is_not_started_and_not_tried_again() -> N
 
 def test_missed_instants_are_counted_once_they_are_recorded() -> None:
     leader = Leader(row(misfire_grace_s=15.0))
-    draft = leader.term.due(at("12:01:00"))
+    plan = leader.term.due(at("12:01:00"))
     assert missed(leader, "misfire") == 0
 
-    leader.term.claimed(draft, {run.run_id: run for run in draft.runs}, at("12:01:00"))
+    leader.term.claimed(plan, {run.run_id: run for run in plan.runs}, at("12:01:00"))
     assert (missed(leader, "misfire"), missed(leader, "coalesced")) == (4, 1)
 
 
@@ -211,7 +211,7 @@ def test_skip_records_the_instant_that_finds_its_job_running() -> None:
 
     assert leader.tick(at("12:00:20")) == []
     assert passed_over(leader) == [("SKIPPED", at("12:00:20"), at("12:00:20"), 1)]
-    assert "overlap_policy = skip" in leader.draft.passed_over[0][0].reason
+    assert "overlap_policy = skip" in leader.plan.passed_over[0][0].reason
     assert missed(leader, "overlap") == 1
 
 
@@ -228,7 +228,7 @@ def test_queue_lets_the_newest_wait() -> None:
     (first,) = leader.tick(at("12:00:10"))
     assert leader.tick(at("12:00:20")) == []
     assert leader.tick(at("12:00:30")) == []
-    assert times(leader.draft.superseded) == [at("12:00:20")]
+    assert times(leader.plan.superseded) == [at("12:00:20")]
     assert times(list(leader.term.progress.waiting.values())) == [at("12:00:30")]
 
     leader.end(first, now=at("12:00:31"))
@@ -253,7 +253,7 @@ def test_replace_cancels_the_running_one_and_starts_when_it_has_ended() -> None:
     leader = Leader(row(overlap_policy="replace"))
     (first,) = leader.tick(at("12:00:10"))
     assert leader.tick(at("12:00:20")) == []
-    assert leader.draft.replaced == [first]
+    assert leader.plan.replaced == [first]
 
     leader.end(first, RunState.CANCELLED, at("12:00:21"))
     assert times(leader.tick(at("12:00:21"))) == [at("12:00:20")]
@@ -298,7 +298,7 @@ def test_a_superseded_run_does_not_come_back_with_a_late_reading_of_the_queue() 
     assert times(list(leader.term.progress.waiting.values())) == [at("12:00:30")]
 
 
-# ---- room -------------------------------------------------------------------------------------------
+# ---- slots -------------------------------------------------------------------------------------------
 
 
 def test_a_group_shares_its_lowest_limit() -> None:
@@ -461,7 +461,7 @@ def test_the_first_window_runs_at_the_first_instant() -> None:
     (run,) = leader.tick(at("13:00:00"))
     assert run.window is not None
     assert (run.window.start, run.window.end) == (NOON, at("13:00:00"))
-    assert leader.draft.watermarks[0].old is None
+    assert leader.plan.watermarks[0].old is None
 
 
 def test_missing_windows_run_one_after_the_other_as_each_succeeds() -> None:
@@ -572,7 +572,7 @@ def test_the_echo_of_the_runtimes_own_write_changes_nothing() -> None:
 
     assert leader.state() == before
     assert leader.written == []
-    assert leader.plan.doubted == set()
+    assert leader.catalog.doubted == set()
     assert leader.tick(at("13:59:00")) == []
 
 
@@ -585,7 +585,7 @@ def test_a_reading_from_before_the_runtimes_own_write_replays_nothing() -> None:
     leader.end(run)
 
     assert leader.tick(at("13:00:02")) == []
-    assert leader.plan.doubted == {"job"}, "so that the row is read once more"
+    assert leader.catalog.doubted == {"job"}, "so that the row is read once more"
 
 
 def test_a_watermark_set_back_to_where_the_leader_came_from_replays_once_it_is_read_again() -> None:
@@ -625,10 +625,10 @@ def test_a_stateful_date_runs_its_one_window_and_is_completed() -> None:
 
     assert run.window is not None
     assert run.window.start == NOON
-    assert leader.draft.completed == {"job"}
+    assert leader.plan.completed == {"job"}
     leader.end(run)
     assert leader.state().status == JobStatus.COMPLETED
-    assert leader.plan.changed == {"job"}, "so that the state is written"
+    assert leader.catalog.changed == {"job"}, "so that the state is written"
 
 
 def test_a_stateful_date_without_a_watermark_is_refused() -> None:

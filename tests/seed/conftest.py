@@ -15,7 +15,7 @@ import pytest
 from piko.clock import SystemClock
 from piko.settings import Settings
 from piko.store.leases import LeaseStore
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async

@@ -18,7 +18,7 @@ from piko.errors import SettingsError
 from piko.serving import listening
 from piko.serving.door import most_connections
 from piko.serving.listening import listen
-from piko.serving.probes import Probes, Verdict
+from piko.serving.probes import ProbeResult, Probes
 from piko.serving.server import HttpServer
 from tests.harness.waiting import wait_until_async
 from tests.serving.sockets import ask, connect, is_closed
@@ -46,8 +46,8 @@ async def serve(host: str = "127.0.0.1") -> AsyncIterator[Served]:
     registry = CollectorRegistry()
     dropped = Counter("piko_http_connections_dropped", "Dropped.", ["why"], registry=registry)
     probes = Probes(
-        health=lambda: Verdict(True, ("ok",)),
-        readiness=lambda: Verdict(False, ("the database is away", "the rows are old")),
+        health=lambda: ProbeResult(True, ("ok",)),
+        readiness=lambda: ProbeResult(False, ("the database is away", "the rows are old")),
         metrics=registry,
     )
     server = HttpServer(probes, clock=SystemClock(), dropped=dropped, most=MOST)

@@ -1,4 +1,4 @@
-"""`make soak`: replicas of one app, failures at random, and a verdict from the handlers' own evidence.
+"""`make soak`: replicas of one app, failures at random, and a assessed from the handlers' own evidence.
 
 `python -m tests.soak --seconds 600 --seed 1 --replicas 3 --executor leader`
 """
@@ -28,7 +28,7 @@ from tests.soak.witness import Said
 
 
 class Soak:
-    """One soak from its start to the verdict."""
+    """One soak from its start to the assessed."""
 
     def __init__(self, stage: Stage, *, seconds: float, seed: int) -> None:
         self._stage = stage
@@ -48,8 +48,8 @@ class Soak:
         self._print(await self._stage.rows(), self._stage.begun(), first, last)
         self._print_readiness(self._stage.witness.said)
         ports = [replica.answers_at for replica in self._stage.replicas]
-        of_sinks = await sinks.verdict(self._stage.folder, ports=ports)
-        return [*await self._stage.verdict(), *self._troubles.verdict(), *of_sinks]
+        of_sinks = await sinks.assessed(self._stage.folder, ports=ports)
+        return [*await self._stage.assessed(), *self._troubles.assessed(), *of_sinks]
 
     # ---- failures ---------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ import aiohttp
 from piko import PikoApp
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import Durability, ResultSink
-from piko.store.spool import look
+from piko.spool.intents import look
 from tests.harness.waiting import wait_until_async
 
 ENVIRONMENT = {"SOAK_SINKS": "1"}
@@ -215,7 +215,7 @@ def misjudged(found: Evidence) -> Iterator[str]:
             yield f"{key} is a dead letter of sink {sink}: {error}"
 
 
-async def verdict(folder: Path, *, ports: Sequence[Callable[[], int | None]]) -> list[str]:
+async def assessed(folder: Path, *, ports: Sequence[Callable[[], int | None]]) -> list[str]:
     """Every way in which intents did not end as promised, after some time to end.
 
     `ports`: where each replica answers now; None: its process is not there.

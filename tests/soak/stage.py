@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from piko.store.migrate import upgrade
+from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
@@ -194,7 +194,7 @@ class Stage:
         await self.database.execute("UPDATE scheduled_job SET enabled = 0")
         await _until_nothing_is(in_progress, "in progress")
 
-    async def verdict(self) -> list[str]:
+    async def assessed(self) -> list[str]:
         """Every way in which the history is not as promised."""
         assert self._scheduled_at is not None
         assert self._healed_at is not None, "the judge waits until all has come back"

@@ -91,7 +91,7 @@ class Troubles:
         if more := await self._lost() - lost:
             self._found.append(f"the database was away, and these runs are LOST: {sorted(more)}")
 
-    def verdict(self) -> list[str]:
+    def assessed(self) -> list[str]:
         """What was not as promised."""
         witness = self._stage.witness.said
         return [*self._found, *waited_for_another(self._holdings, self._stage.begun(), witness)]

@@ -10,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from piko.core.types import FAILED_STATES, DataInterval, RunState
-from piko.store.claims import ClaimBatch
+from piko.model.claims import ClaimBatch
+from piko.model.fences import Fence
+from piko.model.instances import Instance
+from piko.model.runs import Outcome, Run
+from piko.model.states import JobState
 from piko.store.engine import Database, open_database
-from piko.store.instances import Instance
-from piko.store.leases import Fence, LeaseStore
-from piko.store.run_rows import Outcome, Run
-from piko.store.states import JobState
+from piko.store.leases import LeaseStore
 from tests.harness.databases import TestDatabase
 
 NOW = datetime(2026, 1, 8, 10, 0, 0, 123456, tzinfo=UTC)

@@ -12,8 +12,8 @@ from sqlalchemy import CheckConstraint, Column, Table
 from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import TextClause
 
-from piko.store.column_types import Now, NowOnWrite
-from piko.store.tables import metadata
+from piko.store.schema.column_types import Now, NowOnWrite
+from piko.store.schema.tables import metadata
 
 PAGE = Path(__file__).parents[2] / "docs" / "database.md"
 BEGIN = "<!-- reference: written by `python -m tests.store.reference` -->\n"

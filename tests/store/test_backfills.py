@@ -10,10 +10,12 @@ import pytest
 
 from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.errors import FencedError
-from piko.store.backfills import Backfill, BackfillStore, Step
+from piko.model.backfills import Backfill, Step
+from piko.model.fences import Fence
+from piko.model.runs import Outcome, Run
+from piko.store.backfills import BackfillStore
 from piko.store.engine import Database, open_database
-from piko.store.leases import Fence, LeaseStore
-from piko.store.run_rows import Outcome, Run
+from piko.store.leases import LeaseStore
 from piko.store.runs import RunStore
 from tests.harness.databases import TestDatabase
 

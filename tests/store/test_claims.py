@@ -14,14 +14,15 @@ from sqlalchemy.exc import OperationalError
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError, RowsLockedError
-from piko.store.claims import ClaimBatch
+from piko.model.claims import ClaimBatch
+from piko.model.fences import Fence
+from piko.model.runs import Outcome, PassedOver, Run
+from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database
-from piko.store.leases import Fence, LeaseStore
-from piko.store.migrate import upgrade
-from piko.store.run_rows import Outcome, PassedOver, Run
+from piko.store.leases import LeaseStore
 from piko.store.runs import RunStore
+from piko.store.schema.migrate import upgrade
 from piko.store.states import StateStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async

@@ -10,13 +10,14 @@ import pytest
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError
-from piko.store.backfills import Backfill, BackfillStore
+from piko.model.backfills import Backfill
+from piko.model.watermarks import WatermarkMove
+from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.leases import LeaseStore
 from piko.store.runs import RunStore, insert_queued
 from piko.store.states import StateStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.store.cutting import CuttableWay, cuttable

@@ -13,13 +13,13 @@ from sqlalchemy.pool import NullPool
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import RowsLockedError
+from piko.model.fences import Fence
+from piko.model.runs import Run
+from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database
 from piko.store.held_rows import held_jobs
-from piko.store.leases import Fence
-from piko.store.run_rows import Run
 from piko.store.runs import RunStore
 from piko.store.states import StateStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
     LEASE,

@@ -9,13 +9,14 @@ import pytest
 
 from piko.core.types import JobStatus
 from piko.errors import FencedError
+from piko.model.runs import Outcome, Run
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database, open_database
 from piko.store.kept import KeptProgress
-from piko.store.migrate import upgrade
-from piko.store.run_rows import Outcome, Run
 from piko.store.runs import RunStore
-from piko.store.states import JobState, StateStore
-from piko.store.watermarks import WatermarkMove
+from piko.store.schema.migrate import upgrade
+from piko.store.states import StateStore
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
     NOW,

@@ -7,8 +7,10 @@ import asyncio
 import pytest
 
 from piko.errors import FencedError
+from piko.model.fences import Fence
 from piko.store.engine import Database
-from piko.store.leases import Fence, LeaseStore
+from piko.store.fences import hold
+from piko.store.leases import LeaseStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.store.making import LEASE, lead
@@ -108,17 +110,17 @@ async def test_leaderships_of_different_names_do_not_meet(leases: LeaseStore) ->
 async def test_a_fence_holds_for_its_own_epoch_only(epoch: int, store: Database) -> None:
     fence = await lead(store)
     async with store.transaction() as connection:
-        await fence.hold(connection)
+        await hold(connection, fence)
     other = Fence(name=LEASE, epoch=epoch)
     with pytest.raises(FencedError, match=f"is at epoch 1, this replica acts under {epoch}"):
         async with store.transaction() as connection:
-            await other.hold(connection)
+            await hold(connection, other)
 
 
 async def test_a_leadership_that_never_was_is_refused(store: Database) -> None:
     with pytest.raises(FencedError):
         async with store.transaction() as connection:
-            await Fence(name=LEASE, epoch=1).hold(connection)
+            await hold(connection, Fence(name=LEASE, epoch=1))
 
 
 async def test_a_takeover_waits_for_a_write_in_flight_and_every_later_one_is_refused(
@@ -126,14 +128,14 @@ async def test_a_takeover_waits_for_a_write_in_flight_and_every_later_one_is_ref
 ) -> None:
     fence = await lead(store)
     async with store.transaction() as connection:
-        await fence.hold(connection)
+        await hold(connection, fence)
         takeover = asyncio.create_task(take(leases, "two", force=True))
         _, waiting = await asyncio.wait({takeover}, timeout=0.3)
         assert waiting, "the takeover went past a write that holds the fence"
     assert await takeover == 2
     with pytest.raises(FencedError):
         async with store.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
 
 
 async def test_writes_of_one_leader_hold_the_fence_side_by_side(store: Database) -> None:
@@ -141,5 +143,5 @@ async def test_writes_of_one_leader_hold_the_fence_side_by_side(store: Database)
         pytest.skip("SQLite has one writer at a time")
     fence = await lead(store)
     async with store.transaction() as first, store.transaction() as second, asyncio.timeout(2):
-        await fence.hold(first)
-        await fence.hold(second)
+        await hold(first, fence)
+        await hold(second, fence)

@@ -10,14 +10,16 @@ import pytest
 
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import FencedError
+from piko.model.fences import Fence, InstanceFence
+from piko.model.runs import Run
+from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database
-from piko.store.instances import InstanceFence, InstanceStore
+from piko.store.instances import InstanceStore
 from piko.store.kept import KeptProgress
-from piko.store.leases import Fence, LeaseStore
-from piko.store.run_rows import OUTCOME_COLUMNS, Run
+from piko.store.leases import LeaseStore
+from piko.store.run_rows import OUTCOME_COLUMNS
 from piko.store.runs import RunStore, insert_queued
 from piko.store.states import FIELDS, LAST, PLAN, StateStore
-from piko.store.watermarks import WatermarkMove
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
     NOW,

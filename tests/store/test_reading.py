@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from piko.errors import FencedError
-from piko.store.configs import ConfigRevision, ConfigStore
-from piko.store.definitions import DefinitionRow, DefinitionStore, Published
+from piko.model.configs import ConfigRevision
+from piko.model.definitions import DefinitionRow, Published
+from piko.store.configs import ConfigStore
+from piko.store.definitions import DefinitionStore
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.schedules import ScheduleStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.store.tables import metadata
+from piko.store.schema.tables import metadata
 from tests.store.reference import reference, written
 
 

@@ -12,27 +12,29 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 
+from piko.catalog.configs import ConfigBook
 from piko.clock import SystemClock
 from piko.core.registry import JobRegistry
 from piko.core.types import RunState
 from piko.errors import FencedError
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector, leadership
+from piko.model.configs import ConfigRevision, ConfigRow
+from piko.model.fences import Fence
+from piko.model.revisions import Stale
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
 from piko.scheduler.retention import Retention
-from piko.store.configs import ConfigRevision, ConfigRow, ConfigStore
+from piko.store.configs import ConfigStore
 from piko.store.engine import Database
 from piko.store.kept import KeptProgress
-from piko.store.leases import Fence, LeaseStore
-from piko.store.migrate import upgrade
+from piko.store.leases import LeaseStore
 from piko.store.retention import RetentionStore
-from piko.store.revisions import Stale
 from piko.store.runs import RunStore
-from piko.store.tables import job_lock, job_run
+from piko.store.schema.migrate import upgrade
+from piko.store.schema.tables import job_lock, job_run
+from tests.decisions.test_history_policy import kept_by_sorting
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
-from tests.scheduler.test_history import kept_by_sorting
 from tests.store.making import LEASE, lead, make_batch, make_instance, make_run, make_state, opened
 
 NOW = datetime.now(UTC).replace(microsecond=0)

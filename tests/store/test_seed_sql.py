@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from piko.store.migrate import upgrade
-from piko.store.tables import job_config, scheduled_job
+from piko.store.schema.migrate import upgrade
+from piko.store.schema.tables import job_config, scheduled_job
 from tests.harness.databases import TestDatabase
 from tests.store.sessions import open_session
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from piko.errors import DatabaseUnavailableError, SettingsError
 from piko.store.engine import open_database
-from piko.store.migrate import check, upgrade
+from piko.store.schema.migrate import check, upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.store.certificates import Authority
 

@@ -16,9 +16,9 @@ from piko.errors import RefusedError
 from piko.tables import ago
 
 if TYPE_CHECKING:
+    from piko.model.runs import Run
     from piko.store.engine import Database
-    from piko.store.overview import RunLine
-    from piko.store.run_rows import Run
+    from piko.store.reports.overview import RunLine
 
 _LOOK_EVERY_S = 0.25
 
@@ -76,8 +76,9 @@ def resume(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
 def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Drop how far a deleted job had come: its next row starts afresh. Its runs stay."""
-    from piko.store.kept import Kept, KeptProgress
-    from piko.store.overview import Overview
+    from piko.model.progress import Kept
+    from piko.store.kept import KeptProgress
+    from piko.store.reports.overview import Overview
 
     async def drop(database: Database) -> Kept:
         progress = KeptProgress(database=database)
@@ -122,8 +123,8 @@ def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, ob
 async def _queue(database: Database, job_id: str) -> Run:
     from piko.clock import SystemClock
     from piko.core.identity import Ids
-    from piko.store.overview import Overview
-    from piko.store.run_rows import Run
+    from piko.model.runs import Run
+    from piko.store.reports.overview import Overview
     from piko.store.runs import insert_queued
 
     overview = Overview(database=database)
@@ -155,7 +156,7 @@ async def _queue(database: Database, job_id: str) -> Run:
 async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell: bool) -> RunLine | None:
     """How the last attempt stands once it has ended, or patience has: a failed one may have a successor."""
     from piko.clock import SystemClock
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     clock, overview = SystemClock(), Overview(database=database)
     give_up, told = clock.monotonic() + patience_s, 0

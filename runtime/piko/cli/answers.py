@@ -153,7 +153,7 @@ def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
 
 async def unknown_job(database: Database, job_id: str) -> RefusedError:
     """There is no such job, with what may have been meant."""
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     names = await Overview(database=database).job_ids()
     meant = did_you_mean(job_id, names)

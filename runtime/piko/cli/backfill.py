@@ -26,10 +26,10 @@ from piko.errors import RefusedError
 from piko.tables import Row
 
 if TYPE_CHECKING:
-    from piko.scheduler.backfill_range import PlannedRange
-    from piko.store.backfills import Backfill
+    from piko.decisions.backfill_range import PlannedRange
+    from piko.model.backfills import Backfill
     from piko.store.engine import Database
-    from piko.store.overview import JobLine
+    from piko.store.reports.overview import JobLine
 
 _SHOWN = 20
 
@@ -71,8 +71,8 @@ def start(
 
     async def ask(database: Database) -> tuple[PlannedRange, Backfill | None]:
         from piko.clock import SystemClock
-        from piko.scheduler.backfill import schedule_of
-        from piko.scheduler.backfill_range import plan_range
+        from piko.decisions.backfill_account import schedule_of
+        from piko.decisions.backfill_range import plan_range
         from piko.store.backfills import BackfillStore
 
         line = await _stateful_job(database, job)
@@ -133,7 +133,7 @@ def status(
 
     async def read(database: Database) -> list[Backfill]:
         from piko.store.backfills import BackfillStore
-        from piko.store.overview import Overview
+        from piko.store.reports.overview import Overview
 
         store = BackfillStore(database=database)
         if backfill is None:
@@ -173,7 +173,7 @@ def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
 
 async def _stateful_job(database: Database, job_id: str) -> JobLine:
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     line = await Overview(database=database).job(job_id)
     if line is None:
@@ -193,7 +193,7 @@ async def _stateful_job(database: Database, job_id: str) -> JobLine:
 
 def _request(line: JobLine, zone: str, parallel: int, clock: Any) -> Backfill:
     from piko.core.identity import Ids
-    from piko.store.backfills import Backfill
+    from piko.model.backfills import Backfill
 
     now = clock.now()
     return Backfill(

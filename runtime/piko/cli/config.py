@@ -25,7 +25,7 @@ from piko.errors import RefusedError
 from piko.tables import Row
 
 if TYPE_CHECKING:
-    from piko.store.configs import ConfigRevision
+    from piko.model.configs import ConfigRevision
     from piko.store.engine import Database
 
 commands = typer.Typer(help="Every config that a job had, and back to one of them.", no_args_is_help=True)
@@ -107,7 +107,7 @@ def rollback(
 
 async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
     from piko.store.configs import ConfigStore
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     found = (await ConfigStore(database=database).revisions([job_id]))[::-1]
     if not found and await Overview(database=database).job(job_id) is None:

@@ -12,7 +12,7 @@ import typer
 from piko.cli.answers import Dsn, Form, Output, dsn_in_force
 
 if TYPE_CHECKING:
-    from piko.store.migrate import SchemaStatus
+    from piko.store.schema.migrate import SchemaStatus
 
 commands = typer.Typer(help="Make, check and print the tables of the database.", no_args_is_help=True)
 
@@ -33,7 +33,7 @@ def upgrade(
     ] = 60,
 ) -> None:
     """Bring the tables to this release. Safe to run twice, at once, and again after it was cut off."""
-    from piko.store import migrate
+    from piko.store.schema import migrate
 
     def show(revision: str, what: str) -> None:
         typer.echo(f"{revision}  {what}")
@@ -47,7 +47,7 @@ def check(
     output: Form = Output.TEXT,
 ) -> None:
     """Compare the tables with this release; exit 1 if something needs to be done."""
-    from piko.store import migrate
+    from piko.store.schema import migrate
 
     _finish(asyncio.run(migrate.check(dsn_in_force(dsn))), output)
 
@@ -57,13 +57,13 @@ def dump(
     dialect: Annotated[Dialect, typer.Option(help="Database to write for.")] = Dialect.MYSQL,
 ) -> None:
     """Print the SQL that makes the tables, for whoever runs it by hand; needs no database."""
-    from piko.store import migrate
+    from piko.store.schema import migrate
 
     typer.echo(migrate.dump(dialect), nl=False)
 
 
 def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:
-    from piko.store.migrate import SchemaState
+    from piko.store.schema.migrate import SchemaState
 
     well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
     if output is Output.JSON:

@@ -28,7 +28,7 @@ from piko.text import span
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.overview import JobLine, RunLine
+    from piko.store.reports.overview import JobLine, RunLine
 
 
 def jobs(
@@ -40,7 +40,7 @@ def jobs(
 ) -> None:
     """List jobs: whether they will fire, how they ran last, and what is wrong with them."""
     from piko.clock import SystemClock
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     async def read(database: Database) -> list[JobLine]:
         found = await Overview(database=database).jobs(job or ())
@@ -88,7 +88,7 @@ def runs(
 ) -> None:
     """List runs, the newest due time first; each attempt is a run of its own."""
     from piko.clock import SystemClock
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     now = SystemClock().now()
     states = _states(state or ())

@@ -14,7 +14,7 @@ from piko.errors import SpoolError
 from piko.text import excerpt
 
 if TYPE_CHECKING:
-    from piko.store.spool import DeadLetter
+    from piko.spool.intents import DeadLetter
 
 commands = typer.Typer(help="Look at the spool, and decide about dead letters.", no_args_is_help=True)
 
@@ -39,7 +39,7 @@ OfRun = Annotated[
 @commands.command("list")
 def list_(job: OfJob = None, run: OfRun = None, folder: Folder = None, output: Form = Output.TEXT) -> None:
     """Show how many intents wait for each sink, and every dead letter with its error. Changes nothing."""
-    from piko.store.spool import look
+    from piko.spool.intents import look
 
     waiting: dict[str, int] = {}
     letters: list[tuple[str, DeadLetter]] = []
@@ -107,7 +107,7 @@ def _decide(
     folder: Path | None,
     verb: str,
 ) -> None:
-    from piko.store.spool import SpoolFile, look
+    from piko.spool.intents import SpoolFile, look
 
     by_owner = job is not None or run is not None
     if (bool(letters), everything, by_owner).count(True) != 1:

@@ -14,7 +14,7 @@ from piko.errors import RefusedError
 if TYPE_CHECKING:
     from piko.schedule import Explanation, Schedule
     from piko.store.engine import Database
-    from piko.store.overview import JobLine
+    from piko.store.reports.overview import JobLine
 
 _INTERVAL_KEYS = ("every", "weeks", "days", "hours", "minutes", "seconds", "start_date", "end_date")
 
@@ -114,7 +114,7 @@ def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
 def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
     from piko.cli.answers import unknown_job
     from piko.schedule import parse_schedule
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     async def read(database: Database) -> JobLine:
         line = await Overview(database=database).job(job_id)

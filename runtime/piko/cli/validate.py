@@ -175,7 +175,7 @@ def _unregistered(job_id: str, known: _Known) -> str | None:
 
 
 def _schemas(placed: Iterable[Placed], dsn: str | None) -> Mapping[str, str | None] | None:
-    from piko.store.overview import Overview
+    from piko.store.reports.overview import Overview
 
     if dsn is None:
         return None
@@ -190,8 +190,8 @@ def _models(app: str | None) -> Mapping[str, type[BaseModel] | None] | None:
 
 
 def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> str:
+    from piko.catalog.typed_config import config_warning, typed_config
     from piko.errors import ConfigError
-    from piko.scheduler.typed_config import config_warning, typed_config
 
     text = json.dumps(resource.spec.config)
     try:

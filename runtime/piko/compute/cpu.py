@@ -15,7 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, overload
 from piko.compute.backend import Backend, CasualtyError
 from piko.compute.chunk import Chunk, name_of, pickled_function, pickled_items
 from piko.compute.feed import Feed
-from piko.compute.mapping import Job, Mapping, Progress
+from piko.compute.mapping import Mapping, MapTask, Progress
 from piko.compute.processes import ProcessBackend
 from piko.compute.processors import usable_processors
 from piko.compute.sizing import ChunkSizer
@@ -252,7 +252,7 @@ class CpuManager:
             raise ComputeError(f"concurrency = {concurrency!r} must be at least 1")
         if item_timeout_s is not None and not item_timeout_s > 0:
             raise ComputeError(f"item_timeout_s = {item_timeout_s!r} must be a positive number of seconds")
-        job = Job(
+        job = MapTask(
             call=next(self._calls),
             fn=pickled_function(map_fn, role="map_fn"),
             name=name_of(map_fn),

@@ -33,7 +33,7 @@ Progress = Callable[[int, int | None], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class MapTask:
     """What is done with each item. `call` is unique to one use of a backend."""
 
     call: int
@@ -73,7 +73,7 @@ class Mapping:
         *,
         backend: Backend,
         metrics: Metrics,
-        job: Job,
+        job: MapTask,
         feed: Feed,
         sizer: ChunkSizer,
         lanes: int,

@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.catalog.jobs import AssessedRow
 from piko.core.types import JobStatus, RunState
 from piko.dev.wall import WallClock
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.plan import Plan, Verdict
+from piko.model.schedules import ScheduleRow
+from piko.model.states import JobState
 from piko.store.engine import Database
-from piko.store.history import EndedRun, RunHistory
+from piko.store.reports.history import EndedRun, RunHistory
 from piko.store.runs import RunStore
-from piko.store.schedules import ScheduleRow
-from piko.store.states import JobState, StateStore
+from piko.store.states import StateStore
 
 _OVERLAP = timedelta(seconds=5)
 _TOLD_SINGLY = 3
@@ -56,7 +58,7 @@ class Journal:
         self,
         *,
         database: Database,
-        plan: Plan,
+        catalog: Catalog,
         configs: ConfigBook,
         job_ids: Sequence[str],
         wall: WallClock,
@@ -66,7 +68,7 @@ class Journal:
         self._history = RunHistory(database=database)
         self._runs = RunStore(database=database)
         self._states = StateStore(database=database)
-        self._plan = plan
+        self._catalog = catalog
         self._job_ids = job_ids
         self._wall = wall
         self._since = since
@@ -156,18 +158,18 @@ class Journal:
     # ---- jobs --------------------------------------------------------------------------------------
 
     def _plan_entries(self, states: Mapping[str, JobState]) -> list[Entry]:
-        """A line for each job whose schedule or verdict is not what was told last."""
+        """A line for each job whose schedule or assessed is not what was told last."""
         entries = []
-        for job_id in self._told_plan.keys() - self._plan.verdicts.keys():
+        for job_id in self._told_plan.keys() - self._catalog.assessed_rows.keys():
             del self._told_plan[job_id]
             entries.append(Entry(subject=job_id, text="has no schedule any more"))
-        for job_id, verdict in sorted(self._plan.verdicts.items()):
+        for job_id, assessed in sorted(self._catalog.assessed_rows.items()):
             state = states.get(job_id)
-            if state is None or state.row_created_at != verdict.row.created_at:
+            if state is None or state.row_created_at != assessed.row.created_at:
                 continue  # it speaks of the row before
-            if state.observed_version != verdict.row.version:
+            if state.observed_version != assessed.row.version:
                 continue
-            told = (schedule_text(verdict.row), *_standing(verdict, state))
+            told = (schedule_text(assessed.row), *_standing(assessed, state))
             if self._told_plan.get(job_id) == told:
                 continue
             self._told_plan[job_id] = told
@@ -187,7 +189,7 @@ class Journal:
         """What is wrong with configs of jobs without a schedule: those of others are told with it."""
         notes = {
             job_id: note
-            for job_id in sorted(set(self._configs.job_ids()) - self._plan.verdicts.keys())
+            for job_id in sorted(set(self._configs.job_ids()) - self._catalog.assessed_rows.keys())
             if (note := self._configs.note(job_id)) is not None
         }
         new = [
@@ -200,20 +202,20 @@ class Journal:
 
     def _lines(self, states: Mapping[str, JobState], running: Mapping[str, int]) -> list[JobLine]:
         lines = []
-        for job_id in sorted({*self._job_ids, *self._plan.verdicts}):
-            verdict, state = self._plan.verdicts.get(job_id), states.get(job_id)
-            status, message = ("", None) if verdict is None else _standing(verdict, state)
+        for job_id in sorted({*self._job_ids, *self._catalog.assessed_rows}):
+            assessed, state = self._catalog.assessed_rows.get(job_id), states.get(job_id)
+            status, message = ("", None) if assessed is None else _standing(assessed, state)
             lines.append(
                 JobLine(
                     job_id=job_id,
-                    schedule="no schedule" if verdict is None else schedule_text(verdict.row),
+                    schedule="no schedule" if assessed is None else schedule_text(assessed.row),
                     status=status,
                     running=running.get(job_id, 0),
                     last_state=None if state is None else state.last_state,
                     last_started_at=None if state is None else state.last_started_at,
                     last_duration_s=None if state is None else state.last_duration_s,
                     next_run_at=None if state is None else state.next_run_at,
-                    watermark=None if verdict is None else verdict.row.last_data_time,
+                    watermark=None if assessed is None else assessed.row.last_data_time,
                     message=message,
                 )
             )
@@ -223,11 +225,11 @@ class Journal:
         return "?" if moment is None else self._wall.at(moment)
 
 
-def _standing(verdict: Verdict, state: JobState | None) -> tuple[str, str | None]:
+def _standing(assessed: AssessedRow, state: JobState | None) -> tuple[str, str | None]:
     """How a job stands, and why: of one that its row would let fire, the leader knows more than the row."""
-    if verdict.status is JobStatus.SCHEDULED and state and state.observed_version == verdict.row.version:
+    if assessed.status is JobStatus.SCHEDULED and state and state.observed_version == assessed.row.version:
         return state.status, state.message
-    return verdict.status.value, verdict.message
+    return assessed.status.value, assessed.message
 
 
 def schedule_text(row: ScheduleRow) -> str:

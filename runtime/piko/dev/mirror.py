@@ -12,18 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from piko.dev.files import Declared, Reading
+from piko.model.managed import Change, Held, Refusal, Verb, WriteResult
+from piko.model.progress import Kept
 from piko.store.engine import Database
-from piko.store.kept import Kept, KeptProgress
-from piko.store.managed import (
-    Change,
-    Held,
-    ManagedTable,
-    Outcome,
-    Refusal,
-    Verb,
-    managed_configs,
-    managed_schedules,
-)
+from piko.store.kept import KeptProgress
+from piko.store.managed import ManagedTable, managed_configs, managed_schedules
 from piko_operator.mapping import config_row, owner_of, schedule_row
 from piko_operator.resources import PikoJobConfig, PikoSchedule
 
@@ -75,7 +68,7 @@ class FolderMirror:
             item, result = wanted[change.job_id], results[change.job_id]
             if isinstance(result, Refusal):
                 problems.append(f"{item.where}: the database refuses its row: {result.why}")
-            elif result is Outcome.STALE:
+            elif result is WriteResult.STALE:
                 problems.append(f"{item.where}: its row was edited at the same time; save the file once more")
             else:
                 what = "new" if change.verb is Verb.CREATE else "changed"
@@ -134,7 +127,7 @@ class FolderMirror:
             result = results[change.job_id]
             if isinstance(result, Refusal):
                 problems.append(f"{what}: the database refuses to release its row: {result.why}")
-            elif result is Outcome.DONE:
+            elif result is WriteResult.DONE:
                 self._deletion_policies.pop((kind, change.job_id), None)
                 done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
 

@@ -26,8 +26,8 @@ from piko.observability.logs import configure_logging
 from piko.runtime import Runtime
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
-from piko.store import migrate
 from piko.store.engine import open_database
+from piko.store.schema import migrate
 
 _LOOK_S = 0.25
 
@@ -96,7 +96,7 @@ class _Session:
                 async with self._app.running(self._settings) as runtime:
                     journal = Journal(
                         database=database,
-                        plan=runtime.plan,
+                        catalog=runtime.catalog,
                         configs=runtime.configs,
                         job_ids=[job.job_id for job in self._app.registry],
                         wall=self._wall,
@@ -152,13 +152,13 @@ class _Session:
             return
         for entry in entries:
             self._board.tell(entry)
-        if runtime.plan.loaded:
+        if runtime.catalog.loaded:
             trouble = [*self._problems, *runtime.readiness.reasons]
             self._board.show(lines, state=trouble[0] if trouble else f"{self._app.name}: Ctrl-C stops")
 
     def _tell_readiness(self, runtime: Runtime) -> None:
         reasons = runtime.readiness.reasons
-        if runtime.plan.loaded and reasons != self._reasons:
+        if runtime.catalog.loaded and reasons != self._reasons:
             for reason in reasons:
                 self._board.tell(Entry(subject="runtime", text=reason, tone="red"))
         self._reasons = reasons

@@ -22,10 +22,11 @@ from itertools import islice
 
 from piko.clock import Clock, SystemClock
 from piko.errors import SpoolError
+from piko.model.fences import OutcomeFence
+from piko.model.runs import Outcome
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.store.outcome_spool import Account, OutcomeSpool
-from piko.store.run_rows import Outcome, OutcomeFence
+from piko.spool.outcomes import Account, OutcomeSpool
 
 BOUND = 10_000
 _CHUNK = 500

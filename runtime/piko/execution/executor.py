@@ -9,20 +9,20 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from piko.catalog.configs import ConfigBook, ConfigInForce
+from piko.catalog.jobs import Job
 from piko.clock import Clock
 from piko.core.context import JobContext
 from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.errors import HandlerGoesOnError
 from piko.execution.failure import describe, standing
 from piko.execution.resources import RELEASE_S, AppResources, RunResources
+from piko.model.fences import InstanceFence
+from piko.model.runs import Run
 from piko.observability.bindings import of_run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import run_name
-from piko.scheduler.configs import ConfigBook, ConfigInForce
-from piko.scheduler.plan import PlannedJob
-from piko.store.instances import InstanceFence
-from piko.store.run_rows import Run
 
 ABANDON_S = 60.0
 """So long a handler may clean up after a cancellation, beside the time in which its resources are closed."""
@@ -38,7 +38,7 @@ class Ending:
     """How a handler ended."""
 
     run: Run
-    job: PlannedJob
+    job: Job
     fence: InstanceFence
     state: RunState
     started_at: datetime
@@ -55,7 +55,7 @@ class _Active:
     """A run that has not ended."""
 
     run: Run
-    job: PlannedJob
+    job: Job
     fence: InstanceFence
     task: asyncio.Task[None] | None = None
     started_at: datetime | None = None
@@ -129,7 +129,7 @@ class Executor:
     def start(
         self,
         run: Run,
-        job: PlannedJob,
+        job: Job,
         fence: InstanceFence,
         *,
         config: Callable[[], ConfigInForce] | None = None,

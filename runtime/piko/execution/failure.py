@@ -7,20 +7,13 @@ summary, the status of its resource and the logs are read by more people than ma
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from typing import Any
-from urllib.parse import quote, quote_plus
-
-from pydantic import BaseModel, SecretBytes, SecretStr
 
 from piko.core.types import RunState
 from piko.errors import ConfigError
+from piko.observability.redaction import hide
 from piko.text import excerpt, traceback_text, type_name, whole_error_text
-
-SHORTEST_SECRET = 4
-"""Shorter values are no secrets: each text is full of them."""
-_HIDDEN = "***"
 
 
 def describe(
@@ -51,28 +44,6 @@ def standing(task: asyncio.Task[None]) -> str:
     return innermost
 
 
-def secrets_of(*values: object) -> frozenset[str]:
-    """The texts in `values` that nobody is to read: each value of a JSON document, each secret of a model."""
-    return frozenset(text for value in values for text in _texts(value) if len(text) >= SHORTEST_SECRET)
-
-
-def model_secrets(value: Any) -> frozenset[str]:
-    """The texts in what a model declares as `SecretStr` or `SecretBytes`, at any depth."""
-    return secrets_of(*_declared(value))
-
-
-def hide(text: str, secrets: Collection[str]) -> str:
-    """`text` with `***` for each of `secrets`, also as they look within a repr, JSON or a URL."""
-    forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
-    while True:
-        hidden = text
-        for form in forms:
-            hidden = hidden.replace(form, _HIDDEN)
-        if hidden == text:
-            return text
-        text = hidden  # what was left and right of a secret may be one now; the text gets shorter each time
-
-
 def _tell(
     state: RunState, failure: BaseException | None, *, reason: str | None, timeout_s: float | None
 ) -> tuple[str | None, str | None]:
@@ -90,45 +61,3 @@ def _tell(
     if isinstance(failure, ConfigError):
         return str(failure), "ConfigError"
     return f"{whole_error_text(failure)}\n{traceback_text(failure)}", type_name(failure)
-
-
-def _texts(value: object) -> Iterator[str]:
-    if isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _texts(item)
-    elif isinstance(value, bytes):
-        yield value.decode(errors="backslashreplace")
-    elif isinstance(value, str):
-        yield value
-        if "\n" in value:  # a key in lines: an error may show one of them
-            yield from (line for line in value.splitlines() if len(line) >= 2 * SHORTEST_SECRET)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield str(value)
-
-
-def _declared(value: Any) -> Iterator[object]:
-    if isinstance(value, SecretStr | SecretBytes):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _declared(getattr(value, name))
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _declared(item)
-    elif isinstance(value, list | tuple | set | frozenset):
-        for item in value:
-            yield from _declared(item)
-
-
-def _forms(secret: str) -> Iterable[str]:
-    """How a secret looks where it is not written as it is."""
-    yield secret
-    yield repr(secret)[1:-1]
-    yield ascii(secret)[1:-1]
-    yield json.dumps(secret)[1:-1]
-    yield json.dumps(secret, ensure_ascii=False)[1:-1]
-    encodable = secret.encode(errors="backslashreplace").decode()
-    yield from (quote(encodable), quote(encodable, safe=""), quote_plus(encodable))

@@ -17,12 +17,13 @@ from dataclasses import replace
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.backlog import BOUND, Backlog, Pending
+from piko.execution.held_jobs import HeldJobs
+from piko.model.fences import OutcomeFence
+from piko.model.runs import Outcome
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.scheduler.held_jobs import HeldJobs
+from piko.spool.outcomes import OutcomeSpool
 from piko.store.isolation import Written, write_isolated
-from piko.store.outcome_spool import OutcomeSpool
-from piko.store.run_rows import Outcome, OutcomeFence
 from piko.store.runs import RunStore
 
 _BATCH = 900

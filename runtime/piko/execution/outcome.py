@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from piko.catalog.jobs import Job
 from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.execution.executor import Ending
-from piko.scheduler.plan import PlannedJob
-from piko.store.run_rows import Outcome, Run
-from piko.store.watermarks import WatermarkMove
+from piko.model.runs import Outcome, Run
+from piko.model.watermarks import WatermarkMove
 
 # No later tick comes back to a window of a backfill, so a crash of the replica must not leave it out; one
 # that brings down every replica must not do so for ever.
@@ -66,7 +66,7 @@ def missed(run: Run, now: datetime, *, why: str) -> Outcome:
 
 
 def next_attempt(
-    run: Run, job: PlannedJob, *, state: RunState, now: datetime, new_id: Callable[[], str]
+    run: Run, job: Job, *, state: RunState, now: datetime, new_id: Callable[[], str]
 ) -> Run | None:
     """The queued next attempt, where one is left."""
     most = job.max_attempts

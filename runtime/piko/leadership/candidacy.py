@@ -16,7 +16,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from piko.leadership.lease import Terms
-from piko.store.leases import Fence
+from piko.model.fences import Fence
 
 SOON_S = 0.05
 _ENOUGH_S = 1.0

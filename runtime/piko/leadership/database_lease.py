@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from piko.leadership.lease import Terms
-from piko.store.instances import Instance
-from piko.store.leases import Fence, LeaseStore
+from piko.model.fences import Fence
+from piko.model.instances import Instance
+from piko.store.leases import LeaseStore
 
 _LOOK_S = 0.3
 

@@ -15,10 +15,10 @@ from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, RowsLoc
 from piko.leadership.candidacy import Candidacy, Standing
 from piko.leadership.lease import Lease
 from piko.leadership.timekeeper import Timekeeper
+from piko.model.fences import Fence
+from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.store.instances import Instance
-from piko.store.leases import Fence
 
 _LOOK_S = 0.5
 _JITTER = 0.2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from piko.errors import DatabaseUnavailableError
+from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.store.instances import Instance, InstanceStore
+from piko.store.instances import InstanceStore
 
 _FORGET_AFTER_S = 7 * 86_400.0
 _PRUNE_EVERY = 360

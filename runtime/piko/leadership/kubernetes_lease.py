@@ -19,8 +19,9 @@ from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, SettingsError
 from piko.leadership.lease import Terms
 from piko.leadership.record import Observation, Record, held_by, object_name, record_of, released
-from piko.store.instances import Instance
-from piko.store.leases import Fence, LeaseStore
+from piko.model.fences import Fence
+from piko.model.instances import Instance
+from piko.store.leases import LeaseStore
 from piko.text import excerpt
 
 _API = ("apis", "coordination.k8s.io", "v1")

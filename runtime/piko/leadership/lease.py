@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from piko.store.leases import Fence
+from piko.model.fences import Fence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

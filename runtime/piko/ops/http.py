@@ -8,7 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from piko.runtime import Readiness
-from piko.serving.probes import Probes, Verdict
+from piko.serving.probes import ProbeResult, Probes
 
 
 class Replica(Protocol):
@@ -29,18 +29,18 @@ def replica_probes(*, replica: Callable[[], Replica | None], metrics: CollectorR
     return Probes(health=lambda: _health(replica()), readiness=lambda: _readiness(replica()), metrics=metrics)
 
 
-def _health(running: Replica | None) -> Verdict:
+def _health(running: Replica | None) -> ProbeResult:
     """Liveness: every part is kept, and the jobs' event loop turns. The database may be away."""
     if running is not None and (dead := running.dead_parts):
-        return Verdict(False, (f"parts that ended for good: {', '.join(dead)}",))
+        return ProbeResult(False, (f"parts that ended for good: {', '.join(dead)}",))
     if running is not None and (hung_for_s := running.hung_for_s):
-        return Verdict(False, (f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s",))
-    return Verdict(True, ("ok",))
+        return ProbeResult(False, (f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s",))
+    return ProbeResult(True, ("ok",))
 
 
-def _readiness(running: Replica | None) -> Verdict:
+def _readiness(running: Replica | None) -> ProbeResult:
     """`leader` or `standby`; 503 with one reason per line."""
     if running is None:
-        return Verdict(False, ("not started",))
+        return ProbeResult(False, ("not started",))
     readiness = running.readiness
-    return Verdict(readiness.ready, (readiness.role,) if readiness.ready else readiness.reasons)
+    return ProbeResult(readiness.ready, (readiness.role,) if readiness.ready else readiness.reasons)

@@ -18,7 +18,7 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode, encode_unkeepable
 from piko.persistence.letter import Letter, facts
 from piko.persistence.sink_base import ResultSink
-from piko.store.spool import DeadIntent, Kept, Spool
+from piko.spool.intents import DeadIntent, Kept, Spool
 from piko.text import error_text, excerpt
 
 _PATIENCE_S = 2.0

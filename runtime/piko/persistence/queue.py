@@ -17,7 +17,7 @@ from piko.persistence.codec import encode, weight
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts, within
 from piko.persistence.sink_base import ResultSink
-from piko.store.spool import Kept, Spool
+from piko.spool.intents import Kept, Spool
 
 _CHUNK = 500
 _PATIENCE_S = 5.0

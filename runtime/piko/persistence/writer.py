@@ -19,9 +19,9 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import check_keepable, detached, encode
 from piko.persistence.delivery import Refused
 from piko.persistence.intent import WriteIntent
-from piko.persistence.lane import Lane
 from piko.persistence.sink_base import ResultSink
-from piko.store.spool import Kept, Spool
+from piko.persistence.sink_worker import SinkWorker
+from piko.spool.intents import Kept, Spool
 
 _COMMIT_S = 5.0
 _SETTLE_S = 10.0
@@ -49,7 +49,7 @@ class PersistenceWriter:
         self._clock = clock
         self._metrics = metrics
         self._sinks: dict[str, ResultSink] = {}
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, SinkWorker] = {}
         self._spool: Spool | None = None
         self._opening: asyncio.Task[Spool] | None = None
         self._make_spool: Callable[[], Spool] | None = None
@@ -101,14 +101,14 @@ class PersistenceWriter:
 
         Raises as `enqueue`; where it is a `SpoolError`, those of other sinks may have been taken.
         """
-        lanes: dict[str, tuple[Lane, list[WriteIntent]]] = {}
+        lanes: dict[str, tuple[SinkWorker, list[WriteIntent]]] = {}
         for intent in intents:
             lane = self._checked(intent)
             lanes.setdefault(intent.sink, (lane, []))[1].append(intent)
         for lane, mine in lanes.values():
             await self._take(lane, mine)
 
-    async def _take(self, lane: Lane, intents: Sequence[WriteIntent]) -> None:
+    async def _take(self, lane: SinkWorker, intents: Sequence[WriteIntent]) -> None:
         """Into memory one by one, while there is room and the sink works; all others on disk, together."""
         for number, intent in enumerate(intents):
             while not lane.keeps_on_disk and lane.full:
@@ -118,7 +118,7 @@ class PersistenceWriter:
                 return
             lane.put(intent)
 
-    async def _keep_or_wait(self, lane: Lane, intents: Sequence[WriteIntent]) -> None:
+    async def _keep_or_wait(self, lane: SinkWorker, intents: Sequence[WriteIntent]) -> None:
         await lane.secured()
         try:
             await self._keep(intents)
@@ -130,13 +130,13 @@ class PersistenceWriter:
                     await lane.change()
                 lane.put(intent)
 
-    def _checked(self, intent: WriteIntent) -> Lane:
+    def _checked(self, intent: WriteIntent) -> SinkWorker:
         lane = self._lane(intent)
         lane.sink.check(intent)
         check_keepable(intent, lane.models)
         return lane
 
-    def _lane(self, intent: WriteIntent) -> Lane:
+    def _lane(self, intent: WriteIntent) -> SinkWorker:
         lane = self._lanes.get(intent.sink)
         if lane is not None and self._running:
             return lane
@@ -197,7 +197,7 @@ class PersistenceWriter:
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
         for name, sink in self._sinks.items():
-            self._lanes[name] = Lane(
+            self._lanes[name] = SinkWorker(
                 sink, spool=self._opened, refused=refused, clock=self._clock, metrics=self._metrics
             )
         self._recovers = any(sink.durability == "spooled" for sink in self._sinks.values()) or (

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from piko.clock import Clock
 from piko.core.types import JobStatus
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.observability.logs import get_logger
 from piko.store.kept import KeptProgress
-from piko.store.states import JobState, StateStore
-from piko.store.watermarks import WatermarkMove, Watermarks
+from piko.store.states import StateStore
 
 if TYPE_CHECKING:
     from piko.scheduler.writes import Writes
@@ -51,7 +52,7 @@ class Adoption:
         self._clock = clock
 
     async def adopt(self, writes: Writes, job_ids: Collection[str]) -> None:
-        """Take over what the plan says of `job_ids`. Raises `FencedError`."""
+        """Take over what the catalog says of `job_ids`. Raises `FencedError`."""
         ordered = sorted(job_ids)
         for start in range(0, len(ordered), _TOGETHER):
             await self._adopt(writes, ordered[start : start + _TOGETHER])

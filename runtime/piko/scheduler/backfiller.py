@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from piko.catalog.catalog import Catalog
 from piko.clock import Clock
-from piko.scheduler.backfill import BackfillAccount
-from piko.scheduler.placement import Placement
-from piko.scheduler.plan import Plan
-from piko.scheduler.progress import Progress
+from piko.decisions.backfill_account import BackfillAccount
+from piko.decisions.placement import Placement
+from piko.decisions.progress import Progress
+from piko.model.backfills import Step
+from piko.model.runs import Run
 from piko.scheduler.term import Term
 from piko.scheduler.writes import Writes
-from piko.store.backfills import BackfillStore, Step
-from piko.store.run_rows import Run
+from piko.store.backfills import BackfillStore
 
 
 class Begin(Protocol):
@@ -38,14 +39,14 @@ class Backfiller:
     def __init__(
         self,
         *,
-        plan: Plan,
+        catalog: Catalog,
         requests: BackfillStore,
         clock: Clock,
         placement: Placement,
         begin: Begin,
         new_id: Callable[[], str],
     ) -> None:
-        self._plan = plan
+        self._catalog = catalog
         self._requests = requests
         self._clock = clock
         self._placement = placement
@@ -73,18 +74,18 @@ class Backfiller:
         return self.account.orphans()
 
     async def advance(self, term: Term) -> Sequence[Run]:
-        """Claim what live runs leave room for; the runs to start."""
+        """Claim what live runs leave slots for; the runs to start."""
         now, account = self._clock.now(), self.account
         for job_id, data in account.asked_for():
             term.made_up(job_id, data)
-        draft = account.due(term, now)
+        plan = account.due(term, now)
         starting: list[Run] = []
-        if draft.steps:
-            starting.extend(account.claimed(*await self._claim(draft.steps, now)))
-        if draft.retries:
-            starting.extend(account.started(*await self._begin(draft.retries, now)))
-        if draft.messages:
-            account.explained(await self._explain(draft.messages))
+        if plan.steps:
+            starting.extend(account.claimed(*await self._claim(plan.steps, now)))
+        if plan.retries:
+            starting.extend(account.started(*await self._begin(plan.retries, now)))
+        if plan.messages:
+            account.explained(await self._explain(plan.messages))
         return starting
 
     async def _claim(self, steps: Sequence[Step], now: datetime) -> tuple[Sequence[Step], dict[str, Run]]:
@@ -116,4 +117,4 @@ class Backfiller:
         return {key: text for key, text in messages.items() if jobs_of[key] not in written.left_out}
 
     def _new_account(self) -> BackfillAccount:
-        return BackfillAccount(plan=self._plan, placement=self._placement, new_id=self._new_id)
+        return BackfillAccount(catalog=self._catalog, placement=self._placement, new_id=self._new_id)

@@ -14,36 +14,37 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
 from piko.core.identity import Ids
 from piko.core.types import FAILED_STATES, RunState
+from piko.decisions.claim_plan import ClaimPlan
+from piko.decisions.lateness import overdue
+from piko.decisions.placement import Anywhere, Here, Placement
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.executor import Ending, Executor
+from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import conclude, next_attempt, without_row
 from piko.leadership.elector import Elector
+from piko.model.fences import Fence, InstanceFence, OutcomeFence
+from piko.model.instances import Instance
+from piko.model.runs import Outcome, Run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.adoption import Adoption
 from piko.scheduler.backfiller import Backfiller, split
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.draft import Draft
-from piko.scheduler.held_jobs import HeldJobs
-from piko.scheduler.lateness import overdue
-from piko.scheduler.lost import LostRuns
+from piko.scheduler.orphans import Orphans
 from piko.scheduler.outlook import Outlook
-from piko.scheduler.placement import Anywhere, Here, Placement
-from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.scheduler.writes import Writes
 from piko.settings import Settings
+from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
-from piko.store.instances import Instance, InstanceFence, InstanceStore
+from piko.store.instances import InstanceStore
 from piko.store.kept import KeptProgress
-from piko.store.leases import Fence
-from piko.store.outcome_spool import OutcomeSpool
-from piko.store.run_rows import Outcome, OutcomeFence, Run
 from piko.store.runs import RunStore
 from piko.store.states import StateStore
 
@@ -64,7 +65,7 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        plan: Plan,
+        catalog: Catalog,
         configs: ConfigBook,
         config_rows: ConfigStore,
         elector: Elector,
@@ -78,7 +79,7 @@ class Dispatcher:
         metrics: Metrics,
         settings: Settings,
     ) -> None:
-        self._plan = plan
+        self._catalog = catalog
         self._configs = configs
         self._config_rows = config_rows
         self._elector = elector
@@ -98,7 +99,7 @@ class Dispatcher:
         here = Here(instance_id=instance.instance_id)
         self._placement: Placement = (
             Anywhere(
-                plan=plan,
+                catalog=catalog,
                 revision=configs.revision_in_force,
                 here=here,
                 idle=lambda: not len(self.executor) and not self.ledger.full,
@@ -109,7 +110,7 @@ class Dispatcher:
         self.claiming: set[str] = set()
         """Runs whose claim is under way, which start here when it is through."""
         self._backfiller = Backfiller(
-            plan=plan,
+            catalog=catalog,
             requests=backfills,
             placement=self._placement,
             begin=self._begin_queued,
@@ -135,11 +136,11 @@ class Dispatcher:
         self._outlook = Outlook(
             runs=runs,
             backfiller=self._backfiller,
-            lost=LostRuns(
+            lost=Orphans(
                 runs=runs,
                 instances=instances,
                 instance_id=instance.instance_id,
-                contact=plan.contact,
+                contact=catalog.contact,
                 clock=clock,
                 heartbeat_interval_s=settings.heartbeat_interval_s,
                 lease_s=settings.leader_lease_s,
@@ -179,16 +180,16 @@ class Dispatcher:
             self._term = await self._begin_term(fence)
         term = self._term
         while self._elector.acting == fence:
-            if self._plan.changed:
-                await self._adoption.adopt(self._writes, self._plan.take_changed())
+            if self._catalog.changed:
+                await self._adoption.adopt(self._writes, self._catalog.take_changed())
             await self._writes.configs()
             if await self._outlook.look(term):
-                self._writes.try_again(self._plan)
+                self._writes.try_again(self._catalog)
             if self.ledger.full:  # how more runs end could not be kept
                 await self._wake(_AGAIN_S)
                 continue
             async with self._claiming:
-                for run, why in overdue(term.progress.waiting.values(), self._plan, self._clock.now()):
+                for run, why in overdue(term.progress.waiting.values(), self._catalog, self._clock.now()):
                     self._metrics.job_missed.labels(run.job_id, "misfire").inc()
                     self._conclude_waiting(term, run, RunState.MISSED, why)
                 await self._claim_due(term)
@@ -198,7 +199,7 @@ class Dispatcher:
             await self._sleep(term)
 
     async def _begin_term(self, fence: Fence) -> Term:
-        while not self._plan.loaded:
+        while not self._catalog.loaded:
             await self._wake(0.05)
         self._metrics.forget_jobs()  # what this replica has seen of them as a standby is not all
         states = await self._insist(fence, self._states.read_all)
@@ -207,7 +208,7 @@ class Dispatcher:
             configured, await self._insist(fence, lambda: self._config_rows.revisions(configured))
         )
         term = Term(
-            plan=self._plan,
+            catalog=self._catalog,
             configs=self._configs,
             states=states,
             fence=fence,
@@ -218,8 +219,8 @@ class Dispatcher:
             max_concurrent_runs=_NO_LIMIT if self._offers else self._settings.max_concurrent_runs,
         )
         self._outlook.begin()
-        log.info("term_begins", epoch=fence.epoch, jobs=len(self._plan.verdicts))
-        self._plan.take_changed()
+        log.info("term_begins", epoch=fence.epoch, jobs=len(self._catalog.assessed_rows))
+        self._catalog.take_changed()
         in_progress = await self._insist(fence, self._runs.running)
         if self._offers:
             in_progress = [*in_progress, *await self._insist(fence, self._runs.offered)]
@@ -240,7 +241,7 @@ class Dispatcher:
             offers=self._offers,
         )
         await self._backfiller.begin(self._writes, running=backfilling, queued=backfills)
-        await self._adoption.adopt(self._writes, {*self._plan.verdicts, *states})
+        await self._adoption.adopt(self._writes, {*self._catalog.assessed_rows, *states})
         gc.freeze()  # it stays for the whole term: nothing for the collector to go through at each turn
         return term
 
@@ -255,27 +256,27 @@ class Dispatcher:
 
     async def _claim_due(self, term: Term) -> None:
         now = self._clock.now()
-        draft = term.due(now)
-        if not draft.states:
+        plan = term.due(now)
+        if not plan.states:
             return
         await self._writes.configs()  # what is offered names its revision
-        self.claiming = {run.run_id for run in draft.runs if run.state is RunState.RUNNING}
+        self.claiming = {run.run_id for run in plan.runs if run.state is RunState.RUNNING}
         try:
-            await self._claim(term, draft, now)
+            await self._claim(term, plan, now)
         finally:
             self.claiming = set()
         self.offered.set()
 
-    async def _claim(self, term: Term, draft: Draft, now: datetime) -> None:
-        won = await self._writes.claim(draft, self._new_id(), now)
-        for run in draft.replaced:
+    async def _claim(self, term: Term, plan: ClaimPlan, now: datetime) -> None:
+        won = await self._writes.claim(plan, self._new_id(), now)
+        for run in plan.replaced:
             self._cancel(term, run.run_id, "replaced by a newer due time (overlap_policy = replace)")
-        for run in draft.superseded:
+        for run in plan.superseded:
             self._conclude_waiting(
                 term, run, RunState.SKIPPED, "superseded by a newer due time (overlap_policy = queue)"
             )
-        self._start(term, term.claimed(draft, won, now))
-        for item in draft.given_up:
+        self._start(term, term.claimed(plan, won, now))
+        for item in plan.given_up:
             log.error("data_given_up", **item.facts)
 
     async def _start_waiting(self, term: Term) -> None:
@@ -293,7 +294,7 @@ class Dispatcher:
 
     def _start(self, term: Term, runs: Sequence[Run]) -> None:
         for run in runs:
-            job = self._plan.job(run.job_id)
+            job = self._catalog.job(run.job_id)
             if job is not None:
                 title = InstanceFence(instance_id=self._instance.instance_id, epoch=term.fence.epoch)
                 self.executor.start(run, job, title)
@@ -313,7 +314,7 @@ class Dispatcher:
     def _conclude_waiting(self, term: Term, run: Run, state: RunState, why: str) -> None:
         """Record the end of a run that no handler here will end."""
         now = self._clock.now()
-        job = self._plan.job(run.job_id)
+        job = self._catalog.job(run.job_id)
         retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
         tell = log.error if state in FAILED_STATES else log.warning
         tell("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=why)
@@ -340,14 +341,14 @@ class Dispatcher:
         if self._term is not None:
             self._account_end(self._term, ending.run)
         self.ledger.put(outcome, ending.fence)
-        self.offered.set()  # there is room for one more
+        self.offered.set()  # there is slots for one more
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:
             self._backfiller.account.recorded(item for item in outcomes if item.run.backfill_id is not None)
             live = [item for item in outcomes if item.run.backfill_id is None]
             self._term.recorded(live, self._clock.now())
-        self._plan.news.set()
+        self._catalog.news.set()
 
     def _settled(self, taken: set[str], refused: dict[str, str]) -> None:
         """The database takes outcomes of jobs again that it had refused, or refuses some."""
@@ -405,5 +406,5 @@ class Dispatcher:
         """Sleep, but wake for news of rows or runs."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._plan.news.wait()
-        self._plan.news.clear()
+                await self._catalog.news.wait()
+        self._catalog.news.clear()

@@ -7,11 +7,11 @@ from typing import Protocol
 
 from piko.clock import Clock
 from piko.core.types import FINAL_STATES, RunState
+from piko.model.runs import Run
 from piko.scheduler.backfiller import Backfiller, split
-from piko.scheduler.lost import LostRuns
+from piko.scheduler.orphans import Orphans
 from piko.scheduler.term import Term
 from piko.scheduler.writes import Insist
-from piko.store.run_rows import Run
 from piko.store.runs import RunStore
 
 _QUEUED = 1000
@@ -37,7 +37,7 @@ class Outlook:
         *,
         runs: RunStore,
         backfiller: Backfiller,
-        lost: LostRuns,
+        lost: Orphans,
         insist: Insist,
         cancel: Callable[[Term, str, str], None],
         end: End,

@@ -2,7 +2,8 @@
 
 It goes round: one job after the other, each read in pages and pruned in batches. After each step it rests for
 a multiple of the time that the step took, so that pruning takes a small share of the database however much
-there is to do, and a slow database gets more rest. What the rules are is told in `piko.scheduler.history`.
+there is to do, and a slow database gets more rest. What the rules are is
+told in `piko.decisions.history_policy`.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
+from piko.decisions.history_policy import HistoryPolicy, prunable_locks, seconds
 from piko.errors import DatabaseUnavailableError, FencedError, RowsLockedError
 from piko.leadership.elector import Elector, leadership
+from piko.model.fences import Fence
+from piko.model.retention import EndedRow, JobFacts
+from piko.model.revisions import stale_revisions
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.history import Keeping, prunable_locks, seconds
 from piko.store.isolation import REFUSALS, refusal_text
 from piko.store.kept import KeptProgress
-from piko.store.leases import Fence
-from piko.store.retention import EndedRow, JobFacts, RetentionStore
-from piko.store.revisions import stale_revisions
+from piko.store.retention import RetentionStore
 
 _BATCH = 500
 _ROUND_S = 900.0
@@ -148,7 +150,7 @@ class Retention:
             await self._prune_locks(job, fence, horizon)
 
     async def _prune_runs(self, job: JobFacts, fence: Fence, now: datetime) -> None:
-        keeping = Keeping(job, now=now, max_age_s=self._max_age_s)
+        keeping = HistoryPolicy(job, now=now, max_age_s=self._max_age_s)
         last: EndedRow | None = None
         while True:
             began = self._clock.monotonic()

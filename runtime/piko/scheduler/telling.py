@@ -11,9 +11,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from piko.core.types import RunState, TriggerType
+from piko.model.runs import Run, RunProgress
+from piko.model.states import JobState
 from piko.observability.metrics import JobInstants, Metrics
-from piko.store.run_rows import Run, RunProgress
-from piko.store.states import JobState
 
 
 class Telling:

@@ -21,31 +21,32 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.catalog.jobs import AssessedRow, Job
 from piko.core.types import DataInterval, JobStatus, OverlapPolicy, RunState, TriggerType
+from piko.decisions.beginning import Beginning, beginning
+from piko.decisions.claim_plan import ClaimPlan
+from piko.decisions.due import decide
+from piko.decisions.due_window import decide_window
+from piko.decisions.failed_windows import FailedWindows
+from piko.decisions.given_up import answered, given_up, noted
+from piko.decisions.notes import standing
+from piko.decisions.placement import Placement
+from piko.decisions.progress import Progress
+from piko.decisions.refusals import Refusals
+from piko.decisions.slots import Slots, SlotTable
+from piko.decisions.timetable import Timetable
+from piko.decisions.turns import Backlogs
+from piko.decisions.watermarks import Watermarks
+from piko.model.fences import Fence
+from piko.model.runs import Outcome, Run
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove
 from piko.observability.metrics import Metrics
 from piko.schedule import start_offset, why_silent
 from piko.scheduler.adoption import Adopted
-from piko.scheduler.beginning import Beginning, beginning
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.draft import Draft
-from piko.scheduler.due import decide
-from piko.scheduler.due_window import decide_window
-from piko.scheduler.failed_windows import FailedWindows
-from piko.scheduler.given_up import answered, given_up, noted
-from piko.scheduler.notes import standing
-from piko.scheduler.placement import Placement
-from piko.scheduler.plan import Plan, PlannedJob, Verdict
-from piko.scheduler.progress import Progress
-from piko.scheduler.refusals import Refusals
-from piko.scheduler.room import Room, Rooms
 from piko.scheduler.telling import Telling
-from piko.scheduler.timetable import Timetable
-from piko.scheduler.turns import Backlogs
-from piko.scheduler.watermarks import Watermarks
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, Run
-from piko.store.states import JobState
-from piko.store.watermarks import WatermarkMove
 
 _JOBS_AT_ONCE = 500
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
@@ -59,7 +60,7 @@ class Term:
     def __init__(
         self,
         *,
-        plan: Plan,
+        catalog: Catalog,
         configs: ConfigBook,
         states: dict[str, JobState],
         fence: Fence,
@@ -75,13 +76,13 @@ class Term:
         self.refusals = Refusals()
         self.beside: Mapping[str, Run] = {}
         """Runs of backfills in progress: they count for concurrency groups, and for nothing else here."""
-        self._plan = plan
+        self._catalog = catalog
         self._configs = configs
         self._placement = placement
         self._metrics = metrics
         self.telling = Telling(metrics)
         self._new_id = new_id
-        self._rooms = Rooms(plan=plan, total=max_concurrent_runs)
+        self._slot_table = SlotTable(catalog=catalog, total=max_concurrent_runs)
         self._watermarks = Watermarks()
         self._failed = FailedWindows()
         self._unwritten: set[str] = set()
@@ -95,12 +96,14 @@ class Term:
 
     def unmet(self, job_ids: Iterable[str]) -> list[str]:
         """Those of `job_ids` with a row that the state here does not speak of: it has to be read first."""
-        verdicts = ((job_id, self._plan.verdicts.get(job_id)) for job_id in job_ids)
+        assessed_rows = ((job_id, self._catalog.assessed_rows.get(job_id)) for job_id in job_ids)
         return [
             job_id
-            for job_id, verdict in verdicts
-            if verdict is not None
-            and ((state := self.states.get(job_id)) is None or state.row_created_at != verdict.row.created_at)
+            for job_id, assessed in assessed_rows
+            if assessed is not None
+            and (
+                (state := self.states.get(job_id)) is None or state.row_created_at != assessed.row.created_at
+            )
         ]
 
     def meet(self, job_ids: Iterable[str], states: Mapping[str, JobState]) -> None:
@@ -110,25 +113,25 @@ class Term:
         self.states.update(states)
 
     def adopt(self, job_ids: Iterable[str], now: datetime) -> Adopted:
-        """Take over what the plan says of `job_ids`, which are no longer `unmet`."""
+        """Take over what the catalog says of `job_ids`, which are no longer `unmet`."""
         write, gone, resumed = [], [], []
         self._backlogs.begin(now)
         for job_id in job_ids:
-            verdict = self._plan.verdicts.get(job_id)
-            if verdict is None:
+            assessed = self._catalog.assessed_rows.get(job_id)
+            if assessed is None:
                 self._drop(job_id)
                 state = self.states.pop(job_id, None)
                 if state is not None and state.row_gone_at is None:
                     gone.append(job_id)
                 continue
             old = self.states.get(job_id)
-            self.states[job_id] = new = self._judge(verdict, old or JobState(job_id=job_id), now)
-            if old is not None and old.is_of_another_row(verdict.row.created_at) and _goes_on(old, new):
+            self.states[job_id] = new = self._judge(assessed, old or JobState(job_id=job_id), now)
+            if old is not None and old.is_of_another_row(assessed.row.created_at) and _goes_on(old, new):
                 resumed.append(job_id)
             if new != old or job_id in self._unwritten:
                 write.append(new)
             self._unwritten.discard(job_id)
-        self._rooms.rows_changed()
+        self._slot_table.rows_changed()
         restore, self._watermarks.to_restore = self._watermarks.to_restore, []
         copy, self._watermarks.to_copy = self._watermarks.to_copy, set()
         return Adopted(states=write, gone=gone, resumed=resumed, restore=restore, copy=copy)
@@ -139,7 +142,7 @@ class Term:
         for move in moves:
             if found.get(move.job_id) != move.new:  # somebody else writes the row: what it says then counts
                 self._watermarks.doubt(move.job_id)
-                self._plan.doubted.add(move.job_id)
+                self._catalog.doubted.add(move.job_id)
             if move.job_id not in found:
                 self._watermarks.forget(move.job_id)
                 self.timetable.put(move.job_id, None)
@@ -158,20 +161,20 @@ class Term:
         self.timetable.put(job_id, None)
         self.telling.forget(job_id)
 
-    def _judge(self, verdict: Verdict, state: JobState, now: datetime) -> JobState:
-        row, job = verdict.row, verdict.job
+    def _judge(self, assessed: AssessedRow, state: JobState, now: datetime) -> JobState:
+        row, job = assessed.row, assessed.job
         first_seen = not self._watermarks.knows(row.job_id) or state.is_of_another_row(row.created_at)
         foreign = self._watermarks.adopt(row, state)
         if self._watermarks.is_behind(row):
-            self._plan.doubted.add(row.job_id)
+            self._catalog.doubted.add(row.job_id)
         if first_seen:
             self.telling.known(state)
         if job is not None and job.definition.stateful:
             self.telling.done_up_to(job.job_id, self.watermark(job))
         new = replace(
             state,
-            status=verdict.status.value,
-            message=verdict.message,
+            status=assessed.status.value,
+            message=assessed.message,
             observed_version=row.version,
             next_run_at=None,
             row_created_at=row.created_at,
@@ -180,14 +183,14 @@ class Term:
         moved = state.observed_version != row.version and not state.is_of_another_row(row.created_at)
         if foreign or moved:
             new = answered(new)
-        if job is None or verdict.status is not JobStatus.SCHEDULED:
+        if job is None or assessed.status is not JobStatus.SCHEDULED:
             self._without_config.discard(row.job_id)
             self.timetable.put(row.job_id, None)
             self.telling.due(row.job_id, None)
             # Code that comes back goes on where it was; an enabled or repaired row begins anew.
-            keeps_cursor = verdict.status is JobStatus.UNREGISTERED and row.enabled
+            keeps_cursor = assessed.status is JobStatus.UNREGISTERED and row.enabled
             return new if keeps_cursor else replace(new, schedule_hash=None)
-        new = self._go_on(job, verdict, new, now, first_seen=first_seen)
+        new = self._go_on(job, assessed, new, now, first_seen=first_seen)
         if foreign and job.definition.stateful:
             self._failed.forget(row.job_id)
             new = replace(new, cursor_at=row.last_data_time or new.cursor_at)
@@ -197,7 +200,7 @@ class Term:
         return new
 
     def _go_on(
-        self, job: PlannedJob, verdict: Verdict, state: JobState, now: datetime, *, first_seen: bool
+        self, job: Job, assessed: AssessedRow, state: JobState, now: datetime, *, first_seen: bool
     ) -> JobState:
         """`state` with the cursor of the schedule: the one it had, or a new one."""
         if state.schedule_hash == job.schedule.fingerprint and state.cursor_at is not None:
@@ -205,13 +208,13 @@ class Term:
                 self._failed.note_as_left(job, state, watermark=self.watermark(job), now=now)
             return state
         self._failed.forget(job.job_id)
-        begin = beginning(job, verdict, cursor=state.cursor_at, now=now)
+        begin = beginning(job, assessed, cursor=state.cursor_at, now=now)
         if begin.unseen is not None:
             self._unseen[job.job_id] = begin
         return replace(state, schedule_hash=job.schedule.fingerprint, cursor_at=begin.cursor)
 
     def _reschedule(
-        self, job: PlannedJob, state: JobState, now: datetime, *, cursor: datetime | None = None
+        self, job: Job, state: JobState, now: datetime, *, cursor: datetime | None = None
     ) -> JobState:
         """Enter the job's next instant, after its `cursor` or a new one, into the timetable and its state."""
         self._without_config.discard(job.job_id)
@@ -246,31 +249,31 @@ class Term:
         new = replace(state, cursor_at=cursor, next_run_at=following, status=scheduled)
         return replace(new, message=self._standing(job, new))
 
-    def _following(self, job: PlannedJob, cursor: datetime) -> datetime | None:
+    def _following(self, job: Job, cursor: datetime) -> datetime | None:
         watermark = self.watermark(job)
         if not job.definition.stateful or watermark is None:
             return job.schedule.next_after(cursor)
         self.telling.done_up_to(job.job_id, watermark)
         return self._failed.put_off(job.job_id, job.schedule.next_after(max(watermark, cursor)))
 
-    def watermark(self, job: PlannedJob) -> datetime | None:
+    def watermark(self, job: Job) -> datetime | None:
         return self._watermarks.of(job.row)
 
     # ---- due --------------------------------------------------------------------------------------
 
-    def due(self, now: datetime) -> Draft:
+    def due(self, now: datetime) -> ClaimPlan:
         """What to claim now, up to a good number of jobs. Nothing of it counts before it is `claimed`."""
         self._look_for_configs(now)
         due = self.timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
-        draft = Draft(new_id=self._new_id, placement=self._placement, now=now)
-        room = self._room()
+        plan = ClaimPlan(new_id=self._new_id, placement=self._placement, now=now)
+        slots = self._slots()
         for run in self.startable(now):  # what waits already goes first where places are short
-            room.take(self._plan.job(run.job_id))
+            slots.take(self._catalog.job(run.job_id))
         for job_id in due:
-            if len(draft.runs) >= _RUNS_AT_ONCE:
+            if len(plan.runs) >= _RUNS_AT_ONCE:
                 self.timetable.put(job_id, now)
                 continue
-            job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+            job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
             if job is None or state is None or state.cursor_at is None:
                 continue
             if state.schedule_hash != job.schedule.fingerprint:
@@ -279,44 +282,42 @@ class Term:
                 self._note(job.job_id, self._reschedule(job, state, now))
                 continue
             if job.definition.stateful:
-                self._add_window(draft, job, state, room, now)
+                self._add_window(plan, job, state, slots, now)
             else:
-                self._add_instants(draft, job, state, room, now)
-        return draft
+                self._add_instants(plan, job, state, slots, now)
+        return plan
 
-    def _standing(self, job: PlannedJob, state: JobState) -> str | None:
+    def _standing(self, job: Job, state: JobState) -> str | None:
         return standing(job, state, config=self._configs.note(job.job_id))
 
     def _priority(self, job_id: str) -> int:
-        job = self._plan.scheduled(job_id)
+        job = self._catalog.scheduled(job_id)
         return 0 if job is None else job.row.priority
 
     def _look_for_configs(self, now: datetime) -> None:
         """Jobs whose config has come, or has taken effect, fire again."""
         for job_id in list(self._without_config):
-            job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+            job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
             if job is not None and state is not None and self.lacks_config(job, now) is None:
                 self._note(job_id, self._reschedule(job, state, now))
 
-    def lacks_config(self, job: PlannedJob, now: datetime) -> str | None:
+    def lacks_config(self, job: Job, now: datetime) -> str | None:
         """Why a run of `job` cannot start now, where what it lacks is a config."""
         return self._configs.missing(job.definition, now)
 
-    def holds_back(self, job: PlannedJob, now: datetime) -> str | None:
+    def holds_back(self, job: Job, now: datetime) -> str | None:
         """Why nothing of `job` can start now, whatever place there is."""
         refusal = self.refusals.held(job.job_id, now)
         return self.lacks_config(job, now) if refusal is None else refusal.message
 
-    def _add_instants(
-        self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime
-    ) -> None:
+    def _add_instants(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
         assert state.cursor_at is not None
         due = decide(job, cursor=state.cursor_at, now=now)
         if (begin := self._unseen.get(job.job_id)) is not None:
-            draft.pass_over(job, begin.state, begin.unseen, "unseen")
-            draft.states[job.job_id] = self._reschedule(job, state, now)
+            plan.pass_over(job, begin.state, begin.unseen, "unseen")
+            plan.states[job.job_id] = self._reschedule(job, state, now)
             if job.schedule.fires_once and due.through is None:
-                draft.completed.add(job.job_id)
+                plan.completed.add(job.job_id)
         if due.through is None:
             self._reschedule(job, state, now)
             return
@@ -326,62 +327,62 @@ class Term:
             now=now,
             running=self.progress.running_of(job.job_id),
             waiting=self.progress.due_waiting_of(job.job_id),
-            room=room,
+            slots=slots,
         )
         if turn.through is not None:
-            draft.add_turn(job, due, turn.admission)
-            draft.states[job.job_id] = self._reschedule(job, state, now, cursor=turn.through)
+            plan.add_turn(job, due, turn.admission)
+            plan.states[job.job_id] = self._reschedule(job, state, now, cursor=turn.through)
             if job.schedule.fires_once:
-                draft.completed.add(job.job_id)
+                plan.completed.add(job.job_id)
 
-    def _add_window(self, draft: Draft, job: PlannedJob, state: JobState, room: Room, now: datetime) -> None:
+    def _add_window(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
         if self.progress.busy(job.job_id):
             return
         watermark = self.watermark(job)
         due = decide_window(job, watermark=watermark, now=now)
         for bound, span in due.given_up:
             item = given_up(job, bound, span)
-            draft.give_up(job, item, span)
+            plan.give_up(job, item, span)
             state = noted(state, item)
-        draft.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
+        plan.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
         if due.window is None:
             cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
-            draft.states[job.job_id] = self._reschedule(job, state, now, cursor=cursor)
+            plan.states[job.job_id] = self._reschedule(job, state, now, cursor=cursor)
             return
         if due.watermark is not None and due.watermark != watermark:
-            draft.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
-        waits = not room.has_place(job)
+            plan.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
+        waits = not slots.has_place(job)
         if not waits:
-            room.take(job)
-        draft.again |= job.job_id in self._failed
+            slots.take(job)
+        plan.again |= job.job_id in self._failed
         trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
-        draft.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
+        plan.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
         following = job.schedule.next_after(due.window.end)
         state = replace(state, cursor_at=due.window.end, next_run_at=following)
-        draft.states[job.job_id] = replace(state, message=self._standing(job, state))
+        plan.states[job.job_id] = replace(state, message=self._standing(job, state))
         if job.schedule.fires_once:
-            draft.completed.add(job.job_id)
+            plan.completed.add(job.job_id)
 
     def put_off(self, job_ids: Iterable[str], until: datetime) -> None:
         """Nothing of these jobs could be written; they are looked at again at `until`."""
         for job_id in job_ids:
-            if self._plan.scheduled(job_id) is not None:
+            if self._catalog.scheduled(job_id) is not None:
                 self.timetable.put(job_id, until)
 
     def unwritten(self, job_ids: Iterable[str]) -> None:
         """The states of these jobs could not be written; they are, when the jobs are adopted next."""
         self._unwritten.update(job_ids)
 
-    def claimed(self, draft: Draft, won: Mapping[str, Run], now: datetime) -> list[Run]:
+    def claimed(self, plan: ClaimPlan, won: Mapping[str, Run], now: datetime) -> list[Run]:
         """The batch is written: take it into the account; the runs to start."""
-        self.states.update(draft.states)
-        for job_id in draft.states if self._unseen else ():
+        self.states.update(plan.states)
+        for job_id in plan.states if self._unseen else ():
             self._unseen.pop(job_id, None)
-        refused = {run.job_id for run in draft.runs if run.window is not None and run.run_id not in won}
-        for item, reason in draft.passed_over:
+        refused = {run.job_id for run in plan.runs if run.window is not None and run.run_id not in won}
+        for item, reason in plan.passed_over:
             if item.job_id not in refused:
                 self._metrics.job_missed.labels(item.job_id, reason).inc(item.count)
-        for move in draft.watermarks:
+        for move in plan.watermarks:
             if move.job_id not in refused:
                 self._watermarks.move(move.job_id, move.old, move.new)
         for job_id in refused:
@@ -438,7 +439,7 @@ class Term:
             if run is None or self.progress.is_ending(run_id):
                 continue
             self.progress.leave(run)
-            job = self._plan.job(run.job_id)
+            job = self._catalog.job(run.job_id)
             moved = job is not None and state is RunState.SUCCESS and run.follows_watermark
             if moved and job and run.window and self.watermark(job) == run.window.start:
                 self._watermarks.move(run.job_id, run.window.start, run.window.end)
@@ -457,14 +458,14 @@ class Term:
     # ---- what waits -------------------------------------------------------------------------------
 
     def startable(self, now: datetime, *, without: Collection[str] = ()) -> list[Run]:
-        """What waits, may start now and finds room; the highest priority first; nothing of jobs of `without`.
+        """What waits, may start now and finds a slot, by priority; nothing of jobs of `without`.
 
         Runs whose row is gone are among them, so that they come to an end.
         """
         chosen: list[Run] = []
         if not self.progress.waiting:
             return chosen
-        room = self._room()
+        slots = self._slots()
         for run in sorted(
             self.progress.waiting.values(), key=lambda item: (-item.priority, item.scheduled_time)
         ):
@@ -472,15 +473,15 @@ class Term:
                 continue
             if self.refusals.held(run.job_id, now) is not None:
                 continue
-            job = self._plan.job(run.job_id)
-            if job is None and run.job_id in self._plan.verdicts:
+            job = self._catalog.job(run.job_id)
+            if job is None and run.job_id in self._catalog.assessed_rows:
                 continue  # its row or its code cannot be run now, and may be again
             if job is not None:
-                if room.running(job) >= _limit(job) or not room.has_place(job):
+                if slots.running(job) >= _limit(job) or not slots.has_place(job):
                     continue
                 if self.lacks_config(job, now) is not None:
                     continue
-                room.take(job)
+                slots.take(job)
             chosen.append(self._placement.place(run, now))
         return chosen
 
@@ -496,12 +497,12 @@ class Term:
                 self._look_again(run.job_id, now, failed=False)
         return [run for run in runs if run.run_id in won and not run.is_offered]
 
-    def _room(self) -> Room:
-        return self._rooms.live(running=self.progress.running.values(), beside=self.beside.values())
+    def _slots(self) -> Slots:
+        return self._slot_table.live(running=self.progress.running.values(), beside=self.beside.values())
 
-    def room_beside(self) -> Room:
+    def backfill_slots(self) -> Slots:
         """The places for runs of backfills."""
-        return self._rooms.beside((*self.progress.running.values(), *self.beside.values()))
+        return self._slot_table.beside((*self.progress.running.values(), *self.beside.values()))
 
     # ---- the end of runs --------------------------------------------------------------------------
 
@@ -517,7 +518,7 @@ class Term:
             self._elsewhere.discard(run.run_id)
             if outcome.retry is not None:
                 self.progress.wait(outcome.retry)
-            job = self._plan.job(run.job_id)
+            job = self._catalog.job(run.job_id)
             # Whoever set the watermark meanwhile is obeyed: the move was refused in the database, too.
             if job is not None and move is not None and self.watermark(job) == move.old:
                 self._watermarks.move(run.job_id, move.old, move.new)
@@ -526,7 +527,7 @@ class Term:
 
     def _look_again(self, job_id: str, now: datetime, *, failed: bool) -> None:
         """A window is no longer in progress: its job's next one may follow."""
-        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
         if job is None or state is None or state.cursor_at is None:
             return
         if not job.definition.stateful:
@@ -539,13 +540,13 @@ class Term:
 
     def reconsider(self, job_id: str, now: datetime) -> None:
         """What the database refuses of a job has begun, changed or ended: see `refusals`."""
-        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None:
             self._note(job_id, self._reschedule(job, state, now))
 
     def made_up(self, job_id: str, data: DataInterval) -> None:
         """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""
-        job, state = self._plan.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None and (new := answered(state, by=data)) != state:
             self._note(job_id, replace(new, message=self._standing(job, new)))
 
@@ -554,14 +555,14 @@ class Term:
         if new != self.states[job_id]:
             self.states[job_id] = new
             self._unwritten.add(job_id)
-            self._plan.touch({job_id})
+            self._catalog.touch({job_id})
 
 
 def _goes_on(old: JobState, new: JobState) -> bool:
     return old.cursor_at is not None and new.cursor_at == old.cursor_at
 
 
-def _limit(job: PlannedJob) -> float:
+def _limit(job: Job) -> float:
     """How many runs of a job may be in progress before what waits goes on waiting."""
     if job.definition.stateful:
         return 1

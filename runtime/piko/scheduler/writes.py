@@ -14,21 +14,22 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
+from piko.decisions.claim_plan import ClaimPlan
 from piko.errors import DatabaseUnavailableError, RowsLockedError
+from piko.execution.held_jobs import HeldJobs
+from piko.model.fences import Fence
+from piko.model.runs import Run
+from piko.model.states import JobState
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.scheduler.configs import ConfigBook
-from piko.scheduler.draft import Draft
-from piko.scheduler.held_jobs import HeldJobs
-from piko.scheduler.plan import Plan
 from piko.scheduler.term import Term
 from piko.store.configs import ConfigStore
 from piko.store.isolation import Written, write_isolated
-from piko.store.leases import Fence
-from piko.store.run_rows import Run
 from piko.store.runs import RunStore
-from piko.store.states import JobState, StateStore
+from piko.store.states import StateStore
 
 T = TypeVar("T")
 
@@ -76,9 +77,9 @@ class Writes:
         """Make `call` until the database answers. Raises `FencedError` when the term ends first."""
         return await self._insist(self.term.fence, call)
 
-    async def claim(self, draft: Draft, token: str, now: datetime) -> dict[str, Run]:
-        """Claim what is drafted; the runs that are ours, by id. `draft` keeps what could be written."""
-        batch, fence = draft.batch(token), self.term.fence
+    async def claim(self, plan: ClaimPlan, token: str, now: datetime) -> dict[str, Run]:
+        """Claim what is drafted; the runs that are ours, by id. `plan` keeps what could be written."""
+        batch, fence = plan.batch(token), self.term.fence
         # The same token until it is known what became of it: a COMMIT that was cut off may have worked.
         written = await self.isolated(
             "a claim",
@@ -88,7 +89,7 @@ class Writes:
             others=[item.run_id for item in batch.passed_over],
         )
         if written.left_out:
-            draft.leave_out(written.left_out)
+            plan.leave_out(written.left_out)
             self.term.put_off(written.held, now + timedelta(seconds=self._held.again_in_s()))
         won: dict[str, Run] = {}
         for part in written.results:
@@ -106,11 +107,11 @@ class Writes:
         self.term.unwritten(written.held)
         self._unwritten |= written.held
 
-    def try_again(self, plan: Plan) -> None:
+    def try_again(self, catalog: Catalog) -> None:
         """Have the states written that somebody held."""
         if self._unwritten:
             unwritten, self._unwritten = self._unwritten, set()
-            plan.touch(unwritten)
+            catalog.touch(unwritten)
 
     async def configs(self) -> None:
         """Write down the revisions that are not recorded yet."""

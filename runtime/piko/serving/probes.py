@@ -22,7 +22,7 @@ _TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ProbeResult:
     """The answer of a probe: 200 with one word, or 503 with one reason per line."""
 
     good: bool
@@ -33,7 +33,11 @@ class Probes:
     """`/healthz`, `/readyz` and `/metrics`, to GET and to HEAD."""
 
     def __init__(
-        self, *, health: Callable[[], Verdict], readiness: Callable[[], Verdict], metrics: CollectorRegistry
+        self,
+        *,
+        health: Callable[[], ProbeResult],
+        readiness: Callable[[], ProbeResult],
+        metrics: CollectorRegistry,
     ) -> None:
         self._verdicts = {"/healthz": health, "/readyz": readiness}
         self._metrics = metrics

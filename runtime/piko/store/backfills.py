@@ -10,59 +10,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import BackfillState, RunState
+from piko.model.backfills import OPEN_STATES, Backfill, Step
+from piko.model.fences import Fence
+from piko.model.runs import Outcome, Run
 from piko.store.engine import Database
+from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, Run, run_row
-from piko.store.tables import backfill, job_run
+from piko.store.run_rows import run_row
+from piko.store.schema.tables import backfill, job_run
 from piko.store.upsert import insert_once, write_rows
-
-OPEN_STATES = (BackfillState.ACTIVE, BackfillState.PAUSED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backfill:
-    """One request. The windows before `next_start` have been claimed."""
-
-    backfill_id: str
-    job_id: str
-    state: BackfillState = BackfillState.ACTIVE
-    range_start: datetime
-    range_end: datetime
-    schedule_type: str
-    schedule_expr: str
-    timezone: str
-    parallelism: int = 1
-    next_start: datetime
-    windows_total: int
-    windows_succeeded: int = 0
-    windows_failed: int = 0
-    message: str | None = None
-    requested_by: str | None = None
-    finished_at: datetime | None = None
-    created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """The next windows of one request: its `next_start` goes from `since` to `to`."""
-
-    backfill_id: str
-    since: datetime
-    to: datetime
-    runs: Sequence[Run]
-
-    @property
-    def job_id(self) -> str:
-        return self.runs[0].job_id
-
 
 _NAMES = tuple(field.name for field in fields(Backfill))
 _COLUMNS = [backfill.c[name] for name in _NAMES]
@@ -127,7 +90,7 @@ class BackfillStore:
         """
         taken: list[Run] = []
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             for step in sorted(steps, key=lambda item: item.backfill_id):
                 if await _advance(connection, step):
                     taken.extend(step.runs)
@@ -139,7 +102,7 @@ class BackfillStore:
     async def explain(self, messages: Mapping[str, str | None], fence: Fence) -> None:
         """Say of each request why nothing of it runs; None: nothing is in its way. Raises `FencedError`."""
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             ids = backfill.c.backfill_id
             for (backfill_id,) in await lock_free(connection, [ids], ids.in_(sorted(messages))):
                 message = messages[backfill_id]

@@ -11,9 +11,9 @@ finds what the first one wrote.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select, update
@@ -22,52 +22,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
 from piko.errors import DeadlockError
+from piko.model.claims import ClaimBatch
+from piko.model.fences import Fence
+from piko.model.runs import DueTime, Run
+from piko.model.watermarks import Watermarks
 from piko.store.engine import Database
+from piko.store.fences import hold
 from piko.store.kept import keep
-from piko.store.leases import Fence
-from piko.store.locks import DueTime, Handover, Holder, hand_over, lock_rows, read_holders
-from piko.store.run_rows import RUN_COLUMNS, PassedOver, Run, passed_over_row, run_of, run_row
-from piko.store.states import PLAN, JobState, write_states
-from piko.store.tables import job_lock, job_run, scheduled_job
+from piko.store.locks import Handover, Holder, hand_over, lock_rows, read_holders
+from piko.store.run_rows import RUN_COLUMNS, passed_over_row, run_of, run_row
+from piko.store.schema.tables import job_lock, job_run, scheduled_job
+from piko.store.states import PLAN, write_states
 from piko.store.upsert import insert_rows, write_rows
-from piko.store.watermarks import WatermarkMove, Watermarks, lock_watermarks, move_watermarks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimBatch:
-    """What becomes due together. Written again after an unknown COMMIT, it finds its own first try."""
-
-    token: str
-    runs: Sequence[Run]
-    passed_over: Sequence[PassedOver]
-    states: Sequence[JobState]
-    again: bool = False
-    """Whether the leader knows of a window among the runs that it was claimed before, and failed.
-
-    Where it does not know, the claim finds out by failing first.
-    """
-    completed: Collection[str] = ()
-    """Jobs whose `date` schedule has fired now."""
-    watermarks: Sequence[WatermarkMove] = ()
-    """Jumps over windows that are passed over."""
-
-    @property
-    def jobs(self) -> set[str]:
-        """The jobs that any of it concerns."""
-        parts = (self.runs, self.passed_over, self.states, self.watermarks)
-        return {item.job_id for part in parts for item in part} | set(self.completed)
-
-    def only(self, jobs: Collection[str]) -> ClaimBatch:
-        """The part that concerns `jobs`."""
-        return replace(
-            self,
-            runs=[item for item in self.runs if item.job_id in jobs],
-            passed_over=[item for item in self.passed_over if item.job_id in jobs],
-            states=[item for item in self.states if item.job_id in jobs],
-            completed=[job_id for job_id in self.completed if job_id in jobs],
-            watermarks=[item for item in self.watermarks if item.job_id in jobs],
-        )
-
+from piko.store.watermarks import lock_watermarks, move_watermarks
 
 _DEADLOCKS = 3
 """So often is a claim made again at once. MySQL breaks off one of two that insert the same due times."""
@@ -110,7 +77,7 @@ async def _claim(
     database: Database, batch: ClaimBatch, fence: Fence, *, now: datetime, take: _Take
 ) -> dict[str, Run]:
     async with database.transaction() as connection:
-        await fence.hold(connection)
+        await hold(connection, fence)
         watermarks = await _move(connection, batch)
         if batch.completed:
             await connection.execute(

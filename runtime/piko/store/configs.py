@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
 
 from sqlalchemy import select
 
-from piko.store.digests import Digest, Mark, read_digests, read_mark
+from piko.model.configs import ConfigRevision, ConfigRow
+from piko.model.digests import Digest, Mark
+from piko.model.fences import Fence
+from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
-from piko.store.leases import Fence
-from piko.store.tables import job_config, job_config_revision
+from piko.store.fences import hold
+from piko.store.schema.tables import job_config, job_config_revision
 from piko.store.upsert import upsert
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigRow:
-    """The row that people and the operator write."""
-
-    job_id: str
-    schema_version: int
-    config_json: str
-    secret_json: str | None = field(repr=False)
-    effective_from: datetime | None
-    version: int
-    updated_by: str | None
-    managed_by: str | None
-    updated_at: datetime
-
-    @property
-    def digest(self) -> Digest:
-        return self.version, self.updated_at
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigRevision:
-    """One content that `job_config` once held, since `created_at`.
-
-    `error` says why it never took effect; `warning` what in it the job's model leaves out.
-    """
-
-    job_id: str
-    revision: int
-    content_hash: str
-    schema_version: int
-    config_json: str
-    secret_json: str | None = field(repr=False)
-    effective_from: datetime | None
-    row_version: int
-    author: str | None
-    source: str | None
-    error: str | None
-    created_at: datetime
-    warning: str | None = None
-    secret_blanked_at: datetime | None = None
-
 
 _CHUNK = 250
 _ROW = [job_config.c[name] for name in ConfigRow.__dataclass_fields__]
@@ -109,7 +67,7 @@ class ConfigStore:
         if not rows:
             return
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             await connection.execute(
                 upsert(self._database, job_config_revision, update=("error", "warning", "row_version")), rows
             )

@@ -3,51 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 
 from sqlalchemy import and_, select
 
-from piko.store.column_types import Now
+from piko.model.definitions import DefinitionRow, Holder, Published
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.isolation import write_isolated
-from piko.store.tables import job_definition, runtime_instance
+from piko.store.schema.column_types import Now
+from piko.store.schema.tables import job_definition, runtime_instance
 from piko.store.upsert import upsert
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefinitionRow:
-    """One registered job."""
-
-    job_id: str
-    app: str
-    handler: str
-    stateful: bool
-    backfill_policy: str | None
-    config_schema: str | None
-    content_hash: str
-    instance_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
-    """A living replica whose app has published a job; `published`: it is the one that did so last."""
-
-    app: str
-    instance_id: str
-    host: str
-    published: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class Published:
-    """How many definitions were written, and those that the database refuses, with its words, by job."""
-
-    changed: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
-
 
 _CHUNK = 250
 _NAMES = tuple(field.name for field in fields(DefinitionRow))

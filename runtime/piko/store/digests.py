@@ -7,19 +7,14 @@ tables are read in pages; and where the server can sum up a table, an unchanged 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, Row, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from piko.model.digests import Digest, Mark
+
 PAGE = 500
-
-Digest = tuple[int, datetime]
-"""What changes with every edit of a row: its version and when it was written."""
-
-Mark = tuple[object, ...]
-"""What changes with every edit of a table. Two edits that cancel out are found by `read_digests` alone."""
 
 
 async def read_mark(connection: AsyncConnection, table: Table) -> Mark | None:

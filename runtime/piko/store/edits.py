@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import insert, select, update
 
-from piko.store.configs import ConfigRevision
+from piko.model.configs import ConfigRevision
 from piko.store.engine import Database
-from piko.store.tables import job_config, scheduled_job
+from piko.store.schema.tables import job_config, scheduled_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

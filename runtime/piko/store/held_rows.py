@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import RowsLockedError
 from piko.store.engine import Database
-from piko.store.tables import job_lock, job_run, job_state, scheduled_job
+from piko.store.schema.tables import job_lock, job_run, job_state, scheduled_job
 
 _DueTime = tuple[str, datetime]
 _CHUNK = 500

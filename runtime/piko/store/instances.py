@@ -2,63 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.errors import FencedError
-from piko.store.column_types import Now
+from piko.model.instances import Instance
 from piko.store.engine import Database
-from piko.store.tables import runtime_instance
+from piko.store.schema.column_types import Now
+from piko.store.schema.tables import runtime_instance
 
 HEARTBEATS = 3
 """An instance that was not heard of for as many heartbeats is gone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
-    """One start of one process. A restart under an old pod name is another instance."""
-
-    instance_id: str
-    app: str
-    host: str
-    pid: int
-    version: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceFence:
-    """An instance's title to the runs that it began under `epoch`: it may record how they ended.
-
-    The title outlives a leadership that was released, and ends with one that was taken away.
-    """
-
-    instance_id: str
-    epoch: int
-
-    async def hold(self, connection: AsyncConnection) -> None:
-        """Keep the title from being taken away until the transaction ends.
-
-        Raises `FencedError` when it has been taken away, or nothing is known of the instance.
-        """
-        statement = select(runtime_instance.c.fenced_epoch).where(
-            runtime_instance.c.instance_id == self.instance_id
-        )
-        if connection.dialect.name != "sqlite":  # there BEGIN IMMEDIATE has locked everything
-            statement = statement.with_for_update(read=True)
-        row = (await connection.execute(statement)).first()
-        if row is None:
-            raise FencedError(
-                f"instance {self.instance_id} has no row in runtime_instance (any more): what it ran has "
-                "been given up, nothing was written"
-            )
-        if row.fenced_epoch is not None and row.fenced_epoch >= self.epoch:
-            raise FencedError(
-                f"instance {self.instance_id} lost its leadership of epoch {row.fenced_epoch} to another "
-                f"replica: what it began under epoch {self.epoch} is no longer its own, nothing was written"
-            )
 
 
 class InstanceStore:

@@ -19,34 +19,26 @@ What is kept goes `history_max_age_s` after the row was found deleted, or when s
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import case, delete, exists, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import JobStatus
-from piko.store.column_types import INSTANT
+from piko.model.fences import Fence
+from piko.model.progress import Kept
+from piko.model.runs import Outcome
+from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.store.engine import Database
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome
-from piko.store.tables import job_state, scheduled_job
-from piko.store.watermarks import WatermarkMove, Watermarks, move_watermarks
+from piko.store.fences import hold
+from piko.store.schema.column_types import INSTANT
+from piko.store.schema.tables import job_state, scheduled_job
+from piko.store.watermarks import move_watermarks
 
 GONE = (
     "its row in scheduled_job was deleted; how far it had come is kept for the next row of the job "
     "(`piko forget JOB` drops it)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """How far a job had come. `row_gone_at` is None until a leader has seen that its row was deleted."""
-
-    job_id: str
-    data_through: datetime | None
-    cursor_at: datetime | None
-    row_gone_at: datetime | None
 
 
 _COLUMNS = [job_state.c[name] for name in Kept.__dataclass_fields__]
@@ -87,7 +79,7 @@ class KeptProgress:
             .with_for_update(skip_locked=True)
         )
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             held: Watermarks = {job_id: value for job_id, value in await connection.execute(statement)}  # noqa: C416
             await move_watermarks(connection, moves, held)
         return held
@@ -102,7 +94,7 @@ class KeptProgress:
             .order_by(job_state.c.job_id)
         )
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             for job_id, new, old in (await connection.execute(statement)).all():
                 # An outcome may have moved both since they were read: then its word is the later one.
                 await connection.execute(
@@ -115,7 +107,7 @@ class KeptProgress:
         """Keep the states of jobs whose rows were deleted for the next ones. Raises `FencedError`."""
         columns = job_state.c
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             await connection.execute(
                 update(job_state)
                 .where(columns.job_id.in_(sorted(job_ids)), columns.row_gone_at.is_(None))
@@ -141,7 +133,7 @@ class KeptProgress:
         if not job_ids:
             return 0
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             dropped = await connection.execute(
                 delete(job_state).where(job_state.c.job_id.in_(job_ids), job_state.c.row_gone_at < before)
             )

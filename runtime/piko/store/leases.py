@@ -13,58 +13,18 @@ is taken from its holder takes the runs as well: the same transaction writes tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.errors import FencedError
-from piko.store.column_types import Now
+from piko.model.fences import Fence
+from piko.model.leases import LeaseRow
 from piko.store.engine import Database
-from piko.store.tables import leader_lease, runtime_instance
+from piko.store.schema.column_types import Now
+from piko.store.schema.tables import leader_lease, runtime_instance
 from piko.store.upsert import upsert
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """The leadership under which a write is made."""
-
-    name: str
-    epoch: int
-
-    async def hold(self, connection: AsyncConnection) -> None:
-        """Keep leadership from changing until the transaction ends.
-
-        Raises `FencedError` when it has changed already.
-        """
-        statement = select(leader_lease.c.epoch).where(leader_lease.c.name == self.name)
-        if connection.dialect.name != "sqlite":  # there BEGIN IMMEDIATE has locked everything
-            statement = statement.with_for_update(read=True)
-        epoch = (await connection.execute(statement)).scalar_one_or_none()
-        if epoch != self.epoch:
-            raise FencedError(
-                f"leadership {self.name!r} is at epoch {epoch}, this replica acts under {self.epoch}: "
-                "another replica leads now, nothing was written"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lease:
-    """A lease as it stands in the database."""
-
-    name: str
-    epoch: int
-    holder: str | None
-    holder_host: str | None
-    expires_at: datetime | None
-
-    def may_be_taken(self, now: datetime, *, by: str, patient: bool) -> bool:
-        """Whether `by` may have it: its own, one that was given up, or (but for the patient) has expired."""
-        if self.holder in (None, by):
-            return True
-        return not patient and (self.expires_at is None or self.expires_at <= now)
 
 
 class LeaseStore:
@@ -73,7 +33,7 @@ class LeaseStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def read(self, name: str) -> Lease | None:
+    async def read(self, name: str) -> LeaseRow | None:
         async with self._database.statements() as connection:
             row = (await connection.execute(select(leader_lease).where(leader_lease.c.name == name))).first()
         return None if row is None else _lease(row)
@@ -167,15 +127,15 @@ class LeaseStore:
         return row is None or _lease(row).may_be_taken(row.now, by=holder, patient=patient)
 
 
-async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, Lease] | None:
+async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, LeaseRow] | None:
     """The database's time and the lease, which nobody else changes until the transaction ends."""
     statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
     row = (await connection.execute(statement.with_for_update())).first()
     return None if row is None else (row.now, _lease(row))
 
 
-def _lease(row: Row[Any]) -> Lease:
-    return Lease(
+def _lease(row: Row[Any]) -> LeaseRow:
+    return LeaseRow(
         name=row.name,
         epoch=row.epoch,
         holder=row.holder,

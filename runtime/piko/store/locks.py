@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from sqlalchemy import ColumnElement, case, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.store.column_types import KEY
+from piko.model.runs import DueTime
 from piko.store.held_rows import lock_free, rows_locked
-from piko.store.tables import job_lock
-
-DueTime = tuple[str, datetime]
-"""A job and its scheduled time."""
+from piko.store.schema.column_types import KEY
+from piko.store.schema.tables import job_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

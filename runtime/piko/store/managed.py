@@ -9,166 +9,31 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, fields
-from datetime import datetime
-from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from dataclasses import fields
+from typing import Any, Generic
 
 from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
+from piko.model.managed import (
+    Change,
+    ConfigSummary,
+    Held,
+    JobSummary,
+    ManagedConfig,
+    ManagedSchedule,
+    R,
+    Refusal,
+    RevisionSummary,
+    Verb,
+    WriteResult,
+)
 from piko.store.engine import Database
 from piko.store.kept import drop
-from piko.store.tables import job_config, job_config_revision, job_state, scheduled_job
+from piko.store.schema.tables import job_config, job_config_revision, job_state, scheduled_job
 
 _CHUNK = 1000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedSchedule:
-    """The columns of `scheduled_job` that a PikoSchedule decides."""
-
-    job_id: str
-    schedule_type: str
-    schedule_expr: str
-    timezone: str | None
-    enabled: bool
-    start_at: datetime | None
-    end_at: datetime | None
-    jitter_s: float
-    misfire_grace_s: float
-    coalesce: bool
-    overlap_policy: str
-    max_instances: int
-    concurrency_group: str | None
-    concurrency_limit: int | None
-    priority: int
-    timeout_s: float | None
-    max_attempts: int | None
-    retry_backoff_s: float
-    retry_max_backoff_s: float
-    backfill_policy: str | None
-    max_lookback_s: float | None
-    backfill_max_windows: int | None
-    history_successful: int
-    history_failed: int
-    managed_by: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedConfig:
-    """The columns of `job_config` that a PikoJobConfig decides."""
-
-    job_id: str
-    schema_version: int
-    config_json: str
-    secret_json: str | None = field(repr=False)
-    effective_from: datetime | None
-    updated_by: str | None
-    managed_by: str | None
-
-
-R = TypeVar("R", ManagedSchedule, ManagedConfig)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Held(Generic[R]):
-    """A row as it was read."""
-
-    row: R
-    version: int
-
-
-class Verb(StrEnum):
-    """What is done to a row."""
-
-    CREATE = "create"
-    REPLACE = "replace"
-    DELETE = "delete"
-    """How far the job had come is kept for its next row."""
-    FORGET = "forget"
-    """Delete it, with how far the job had come, or with what its config was before."""
-    DISABLE = "disable"
-    """Switched off and handed back to SQL."""
-    SUSPEND = "suspend"
-    """Switched off; it stays its owner's."""
-    HAND_BACK = "hand_back"
-
-
-class Outcome(StrEnum):
-    """What became of a change."""
-
-    DONE = "done"
-    STALE = "stale"
-    """Someone else was there in between: read again and decide again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change(Generic[R]):
-    """One row to write; `seen` is the row that the decision was made for, absent for `CREATE`."""
-
-    verb: Verb
-    job_id: str
-    row: R | None = None
-    seen: Held[R] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
-    """The database does not accept the row; `why` is its own text."""
-
-    why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSummary:
-    """A schedule row and the runtime's verdict on it; `status` is None where no replica has looked yet."""
-
-    job_id: str
-    version: int
-    managed_by: str | None
-    last_data_time: datetime | None
-    completed_at: datetime | None
-    updated_at: datetime
-    status: str | None
-    message: str | None
-    observed_version: int | None
-    next_run_at: datetime | None
-    last_run_id: str | None
-    last_state: str | None
-    last_scheduled_time: datetime | None
-    last_started_at: datetime | None
-    last_duration_s: float | None
-    last_error: str | None
-    last_success_at: datetime | None
-    given_up_from: datetime | None
-    given_up_to: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigSummary:
-    """A config row, without its content."""
-
-    job_id: str
-    version: int
-    managed_by: str | None
-    effective_from: datetime | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevisionSummary:
-    """A revision of a job's config, without its content."""
-
-    job_id: str
-    revision: int
-    row_version: int
-    effective_from: datetime | None
-    error: str | None
-    created_at: datetime
-    warning: str | None = None
-    secret_blanked_at: datetime | None = None
 
 
 class ManagedTable(Generic[R]):
@@ -207,7 +72,7 @@ class ManagedTable(Generic[R]):
             # LIKE compares by the collation, which may ignore case; ownership does not.
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
 
-    async def apply(self, changes: Sequence[Change[R]]) -> dict[str, Outcome | Refusal]:
+    async def apply(self, changes: Sequence[Change[R]]) -> dict[str, WriteResult | Refusal]:
         """Write `changes` (at most one per job) in one transaction; what became of each, by job.
 
         A change that the database refuses does not take the others with it. Raises
@@ -224,13 +89,13 @@ class ManagedTable(Generic[R]):
                 return {**await self.apply(changes[:middle]), **await self.apply(changes[middle:])}
             only = changes[0]
             if only.verb is Verb.CREATE and await self.read([only.job_id]):
-                return {only.job_id: Outcome.STALE}
+                return {only.job_id: WriteResult.STALE}
             return {only.job_id: Refusal(why=_server_text(error))}
 
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[Change[R]]
-    ) -> dict[str, Outcome | Refusal]:
-        results: dict[str, Outcome | Refusal] = {}
+    ) -> dict[str, WriteResult | Refusal]:
+        results: dict[str, WriteResult | Refusal] = {}
         new = [self._values(change.row) for change in changes if change.verb is Verb.CREATE and change.row]
         if new:
             await connection.execute(insert(self._table), new)
@@ -239,7 +104,7 @@ class ManagedTable(Generic[R]):
             done = change.verb is Verb.CREATE or (
                 change.job_id in free and await self._alter(connection, change) > 0
             )
-            results[change.job_id] = Outcome.DONE if done else Outcome.STALE
+            results[change.job_id] = WriteResult.DONE if done else WriteResult.STALE
         return results
 
     async def _locked(self, connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:

@@ -8,19 +8,20 @@ is made under the fence, so that one replica alone prunes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Column, Select, delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
-from piko.store.backfills import OPEN_STATES
+from piko.model.backfills import OPEN_STATES
+from piko.model.fences import Fence
+from piko.model.retention import EndedRow, JobFacts, LockPage, ScheduleFacts
+from piko.model.revisions import RevisionMark, Stale
 from piko.store.engine import Database
-from piko.store.leases import Fence
-from piko.store.revisions import RevisionMark, Stale
-from piko.store.tables import (
+from piko.store.fences import hold
+from piko.store.schema.tables import (
     backfill,
     job_config,
     job_config_revision,
@@ -33,48 +34,6 @@ from piko.store.tables import (
 
 _ACTIVE = sorted(frozenset(RunState) - FINAL_STATES)
 _FINAL = sorted(FINAL_STATES)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleFacts:
-    """What the row of a job says that matters here."""
-
-    history_successful: int
-    history_failed: int
-    misfire_grace_s: float
-    jitter_s: float
-    last_data_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobFacts:
-    """One job, as it bears on what of it is kept. `schedule` is None where its row is gone."""
-
-    job_id: str
-    schedule: ScheduleFacts | None
-    stateful: bool = False
-    cursor_at: datetime | None = None
-    last_run_id: str | None = None
-    open_backfills: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedRow:
-    """A run that is over. `of_window`: it is for a window of a stateful job, outside of a backfill."""
-
-    run_id: str
-    scheduled_time: datetime
-    succeeded: bool
-    ended_at: datetime
-    backfill_id: str | None = None
-    of_window: bool = False
-
-
-class LockPage(NamedTuple):
-    """What became of one page of locks; `through` is where the next one begins, None after the last."""
-
-    pruned: int
-    through: datetime | None
 
 
 class RetentionStore:
@@ -180,7 +139,7 @@ class RetentionStore:
         is counted from it.
         """
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             holding = await _holding(connection, job, runs)
             doomed = sorted(run.run_id for run in runs if run.run_id not in holding)
             if not doomed:
@@ -209,7 +168,7 @@ class RetentionStore:
         if not await self._any(statement.limit(1)):
             return LockPage(pruned=0, through=None)
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             locks = (await connection.execute(statement)).all()
             active = await _active(connection, [lock.run_id for lock in locks])
             free = [lock for lock in locks if lock.run_id not in active]
@@ -239,7 +198,7 @@ class RetentionStore:
             job_run.c.job_id == job_id, job_run.c.state.in_(_ACTIVE)
         )
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             if await _has_config(connection, job_id) is not has_row:
                 return 0, 0
             used = set((await connection.execute(active)).scalars())

@@ -3,90 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, func
 
 from piko.core.types import DataInterval, RunState, TriggerType
-from piko.store.instances import InstanceFence
-from piko.store.leases import Fence
-from piko.store.locks import DueTime
-from piko.store.tables import job_run
-from piko.store.watermarks import WatermarkMove
-
-OutcomeFence = Fence | InstanceFence
-"""By what right an outcome is written: the leader's, who gives runs up, or the instance's that ran it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One attempt at one due time.
-
-    `offered_at`: it waits for a replica, and any may take it. `config_revision`: with what config, once that
-    is decided.
-    """
-
-    run_id: str
-    job_id: str
-    scheduled_time: datetime
-    state: RunState
-    attempt: int = 1
-    trigger_type: TriggerType = TriggerType.SCHEDULE
-    priority: int = 0
-    not_before: datetime | None = None
-    window: DataInterval | None = None
-    instance_id: str | None = None
-    epoch: int | None = None
-    backfill_id: str | None = None
-    offered_at: datetime | None = None
-    config_revision: int | None = None
-
-    @property
-    def is_offered(self) -> bool:
-        return self.state is RunState.QUEUED and self.offered_at is not None
-
-    @property
-    def due_time(self) -> DueTime:
-        return self.job_id, self.scheduled_time
-
-    @property
-    def follows_watermark(self) -> bool:
-        """Whether its window is still to be done only while the watermark stands at its start."""
-        outside = (TriggerType.BACKFILL, TriggerType.MANUAL)
-        return self.window is not None and self.trigger_type not in outside
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PassedOver:
-    """Consecutive instants of a job that do not run: one row with the first, the last and their number."""
-
-    run_id: str
-    job_id: str
-    state: RunState
-    first: datetime
-    through: datetime
-    count: int
-    reason: str
-    trigger_type: TriggerType = TriggerType.SCHEDULE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended. A `retry` is the queued next attempt."""
-
-    run: Run
-    state: RunState
-    started_at: datetime | None
-    finished_at: datetime
-    duration_s: float | None
-    config_revision: int | None = None
-    error_type: str | None = None
-    error: str | None = None
-    watermark: WatermarkMove | None = None
-    retry: Run | None = None
-
+from piko.model.fences import Fence, OutcomeFence
+from piko.model.runs import Outcome, PassedOver, Run
+from piko.store.schema.tables import job_run
 
 RUN_COLUMNS = [
     job_run.c[name]
@@ -132,17 +57,6 @@ def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str,
         "offered_at": run.offered_at,
         "config_revision": run.config_revision,
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunProgress:
-    """How far a run is, as its row says."""
-
-    run_id: str
-    job_id: str
-    state: RunState
-    started_at: datetime | None
-    finished_at: datetime | None
 
 
 def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[str, object]:

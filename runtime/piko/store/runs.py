@@ -15,34 +15,22 @@ from sqlalchemy import Column, ColumnElement, Select, and_, case, func, or_, sel
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
+from piko.model.claims import ClaimBatch
+from piko.model.fences import Fence, InstanceFence, OutcomeFence
+from piko.model.runs import Outcome, Run, RunProgress
+from piko.model.watermarks import Watermarks
 from piko.store.backfills import count_ends, lock_backfills
-from piko.store.claims import ClaimBatch, claim, is_to_do
+from piko.store.claims import claim, is_to_do
 from piko.store.engine import Database
+from piko.store.fences import hold
 from piko.store.held_rows import held_jobs, held_keys, lock_free, rows_locked, wait_for
-from piko.store.instances import InstanceFence
-from piko.store.leases import Fence
 from piko.store.locks import Handover, hand_over, lock_due_times
-from piko.store.run_rows import (
-    OUTCOME_COLUMNS,
-    RUN_COLUMNS,
-    Outcome,
-    OutcomeFence,
-    Run,
-    RunProgress,
-    keep_known,
-    outcome_row,
-    run_of,
-    run_row,
-)
+from piko.store.run_rows import OUTCOME_COLUMNS, RUN_COLUMNS, keep_known, outcome_row, run_of, run_row
+from piko.store.schema.tables import job_run, runtime_instance
 from piko.store.states import lock_states, summarise, summarised
-from piko.store.tables import job_run, runtime_instance
 from piko.store.takes import offered_now, skip_overtaken, take
 from piko.store.upsert import insert_once, write_rows
-from piko.store.watermarks import (
-    Watermarks,
-    lock_watermarks,
-    move_watermarks,
-)
+from piko.store.watermarks import lock_watermarks, move_watermarks
 
 _CHUNK = 500
 
@@ -70,7 +58,7 @@ class RunStore:
         `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             following = [run for run in runs if run.follows_watermark]
             watermarks = await lock_watermarks(connection, [run.job_id for run in following])
             overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
@@ -94,7 +82,7 @@ class RunStore:
         Raises `FencedError`, and `RowsLockedError` where somebody holds one.
         """
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             rows = await _lock_runs(connection, [job_run.c.state], {run.run_id for run in runs})
             states = {row.run_id: row.state for row in rows}
             queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]
@@ -135,7 +123,7 @@ class RunStore:
         `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             await lock_backfills(connection, outcomes)
             moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
             watermarks = await lock_watermarks(connection, [move.job_id for move in moves])

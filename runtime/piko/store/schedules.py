@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
-from datetime import datetime
+from dataclasses import fields
 
 from sqlalchemy import select
 
-from piko.store.digests import Digest, Mark, read_digests, read_mark
+from piko.model.digests import Digest, Mark
+from piko.model.schedules import ScheduleRow
+from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
-from piko.store.tables import scheduled_job
+from piko.store.schema.tables import scheduled_job
 
 _CHUNK = 250
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleRow:
-    """One row; column names are field names, instants are aware."""
-
-    job_id: str
-    schedule_type: str
-    schedule_expr: str
-    timezone: str | None
-    enabled: bool
-    version: int
-    start_at: datetime | None
-    end_at: datetime | None
-    jitter_s: float
-    misfire_grace_s: float
-    coalesce: bool
-    overlap_policy: str
-    max_instances: int
-    concurrency_group: str | None
-    concurrency_limit: int | None
-    priority: int
-    timeout_s: float | None
-    max_attempts: int | None
-    retry_backoff_s: float
-    retry_max_backoff_s: float
-    backfill_policy: str | None
-    max_lookback_s: float | None
-    backfill_max_windows: int | None
-    last_data_time: datetime | None
-    completed_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-    @property
-    def digest(self) -> Digest:
-        return self.version, self.updated_at
 
 
 _COLUMNS = [scheduled_job.c[field.name] for field in fields(ScheduleRow)]

@@ -7,62 +7,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FAILED_STATES, JobStatus, RunState
+from piko.model.fences import Fence, OutcomeFence
+from piko.model.runs import Outcome
+from piko.model.states import JobState
+from piko.model.watermarks import Watermarks
 from piko.store.digests import read_pages
 from piko.store.engine import Database
+from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.kept import watermarks_to_keep
-from piko.store.leases import Fence
-from piko.store.run_rows import Outcome, OutcomeFence
-from piko.store.tables import job_state
+from piko.store.schema.tables import job_state
 from piko.store.upsert import write_rows
-from piko.store.watermarks import Watermarks
 from piko.text import excerpt
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobState:
-    """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`.
-
-    `given_up_from`, `given_up_to`: data that a bound on the backlog has dropped, and nobody has answered.
-    All of it speaks of the row of `scheduled_job` that was made at `row_created_at`; `data_through` is a copy
-    of its watermark.
-    """
-
-    job_id: str
-    status: str = JobStatus.SCHEDULED
-    message: str | None = None
-    schedule_hash: str | None = None
-    observed_version: int | None = None
-    cursor_at: datetime | None = None
-    next_run_at: datetime | None = None
-    last_run_id: str | None = None
-    last_state: str | None = None
-    last_scheduled_time: datetime | None = None
-    last_started_at: datetime | None = None
-    last_duration_s: float | None = None
-    last_error: str | None = None
-    last_success_at: datetime | None = None
-    consecutive_failures: int = 0
-    given_up_from: datetime | None = None
-    given_up_to: datetime | None = None
-    data_through: datetime | None = None
-    row_created_at: datetime | None = None
-    row_gone_at: datetime | None = None
-
-    def is_of_another_row(self, created_at: datetime) -> bool:
-        """Whether this speaks of a row that was there before the one that was made at `created_at`."""
-        if self.row_created_at is None:
-            return self.row_gone_at is not None
-        return self.row_created_at != created_at
-
 
 FIELDS = tuple(JobState.__dataclass_fields__)
 PLAN = (
@@ -99,7 +61,7 @@ class StateStore:
         """Write `states`. Raises `FencedError` where another replica leads, and `RowsLockedError` where
         somebody holds the row of one."""
         async with self._database.transaction() as connection:
-            await fence.hold(connection)
+            await hold(connection, fence)
             await lock_states(connection, {state.job_id for state in states})
             await write_states(connection, self._database, states, fence, update=PLAN)
 

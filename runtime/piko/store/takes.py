@@ -14,11 +14,12 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState
+from piko.model.runs import Run
+from piko.model.watermarks import Watermarks
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
-from piko.store.run_rows import RUN_COLUMNS, Run, run_of
-from piko.store.tables import job_run, leader_lease, scheduled_job
-from piko.store.watermarks import Watermarks
+from piko.store.run_rows import RUN_COLUMNS, run_of
+from piko.store.schema.tables import job_run, leader_lease, scheduled_job
 
 
 def offered_now() -> tuple[ColumnElement[bool], ...]:

@@ -8,27 +8,15 @@ come first in it: every writer locks the rows of schedules before those of locks
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import case, literal, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.store.column_types import INSTANT
+from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.store.held_rows import held_keys, lock_free, rows_locked
-from piko.store.tables import scheduled_job
-
-Watermarks = dict[str, datetime | None]
-"""By job; a job without a row is not in it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatermarkMove:
-    """A compare-and-set of a job's watermark."""
-
-    job_id: str
-    old: datetime | None
-    new: datetime
+from piko.store.schema.column_types import INSTANT
+from piko.store.schema.tables import scheduled_job
 
 
 async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:

@@ -1,0 +1,254 @@
+"""Which config a run gets.
+
+Every content that `job_config` ever held is a revision. In force is the newest revision that has taken
+effect: it is valid, its `effective_from` has come, and it was still in the row when it came. So a config for
+the future leaves the present one in force until then, across restarts; one that is replaced before its time
+never takes effect; and an invalid one never replaces a valid one.
+
+A revision that was valid once stays the one in force although a later release's model refuses it: its runs
+fail and say so, for falling back to what somebody replaced long ago would be worse. The other way round, a
+revision that was refused takes effect when a release comes whose model accepts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from piko.catalog.typed_config import config_warning, secrets_in, typed_config
+from piko.core.identity import content_hash
+from piko.core.registry import JobDefinition, JobRegistry
+from piko.errors import ConfigError, did_you_mean
+from piko.json_object import read_object
+from piko.model.configs import ConfigRevision, ConfigRow
+from piko.model.revisions import revision_in_force
+from piko.observability.redaction import secrets_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigInForce:
+    """What a run gets as `ctx["config"]`. `revision` is None where nothing was ever configured."""
+
+    revision: int | None
+    value: Any = field(repr=False)
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    """Texts that no error may show."""
+
+
+class ConfigBook:
+    """The revisions of every job's config, as this replica knows them."""
+
+    def __init__(self, *, registry: JobRegistry) -> None:
+        self._registry = registry
+        self._revisions: dict[str, list[ConfigRevision]] = {}
+        self._rows: dict[str, ConfigRow] = {}
+        self._unrecorded: dict[tuple[str, int], ConfigRevision] = {}
+        self._has_defaults: dict[str, bool] = {}
+
+    def job_ids(self) -> Collection[str]:
+        """Jobs that have a row."""
+        return list(self._rows)
+
+    def has_row(self, job_id: str) -> bool:
+        return job_id in self._rows
+
+    def load(self, job_ids: Iterable[str], revisions: Iterable[ConfigRevision]) -> None:
+        """Take over what is recorded of `job_ids`, oldest first; what their rows hold comes after it.
+
+        Replicas that do not lead number what they see by themselves; a new leader loads what the one before
+        it has recorded.
+        """
+        found: dict[str, list[ConfigRevision]] = {job_id: [] for job_id in job_ids}
+        for revision in revisions:
+            found.setdefault(revision.job_id, []).append(revision)
+        self._revisions.update(found)
+        self._unrecorded = {key: item for key, item in self._unrecorded.items() if key[0] not in found}
+        for job_id, known in found.items():
+            for number, revision in enumerate(known):
+                is_newest = number == len(known) - 1
+                if revision.error is None and not is_newest:
+                    continue
+                now = self._judged(revision)
+                if revision.error is None:  # it was accepted once, and stays the one in force
+                    now = replace(now, error=None)
+                if now != revision and (now.error is None or is_newest):
+                    known[number] = now
+                    self._unrecorded[job_id, revision.revision] = now
+        self.observe([self._rows[job_id] for job_id in found if job_id in self._rows])
+
+    def observe(self, rows: Iterable[ConfigRow]) -> None:
+        """Note what the rows hold now; a content other than the newest revision's is a new revision."""
+        for row in rows:
+            self._rows[row.job_id] = row
+            known = self._revisions.setdefault(row.job_id, [])
+            effective = None if row.effective_from is None else row.effective_from.isoformat()
+            digest = content_hash(str(row.schema_version), row.config_json, row.secret_json, effective)
+            if known and known[-1].content_hash == digest and known[-1].secret_blanked_at is None:
+                self._reread(known, row)
+                continue
+            revision = ConfigRevision(
+                job_id=row.job_id,
+                revision=known[-1].revision + 1 if known else 1,
+                content_hash=digest,
+                schema_version=row.schema_version,
+                config_json=row.config_json,
+                secret_json=row.secret_json,
+                effective_from=row.effective_from,
+                row_version=row.version,
+                author=row.updated_by,
+                source=row.managed_by or "sql",
+                error=None,
+                warning=None,
+                created_at=row.updated_at,
+            )
+            revision = self._judged(revision)
+            known.append(revision)
+            self._unrecorded[row.job_id, revision.revision] = revision
+
+    def _reread(self, known: list[ConfigRevision], row: ConfigRow) -> None:
+        """The row was edited and its content was not: who compares versions is to find the new one."""
+        if known[-1].row_version != row.version:
+            known[-1] = same = replace(known[-1], row_version=row.version)
+            self._unrecorded[row.job_id, same.revision] = same
+
+    def drop(self, job_ids: Iterable[str]) -> None:
+        """The rows of `job_ids` are gone: their jobs run with their defaults."""
+        for job_id in job_ids:
+            self._rows.pop(job_id, None)
+
+    def unrecorded(self) -> Sequence[ConfigRevision]:
+        """Revisions that the leader has still to write down."""
+        return list(self._unrecorded.values())
+
+    def recorded(self, revisions: Iterable[ConfigRevision]) -> None:
+        for revision in revisions:
+            key = revision.job_id, revision.revision
+            if self._unrecorded.get(key) == revision:
+                del self._unrecorded[key]
+
+    def in_force(self, definition: JobDefinition, now: datetime) -> ConfigInForce:
+        """The config of a run that starts now.
+
+        Raises `ConfigError` where the job's model has required fields and no valid config is in force, or
+        where it refuses the one that is.
+        """
+        revisions = self._current(definition)
+        newest = revision_in_force(revisions, now)
+        return _defaults(definition, revisions) if newest is None else config_of(definition, newest)
+
+    def revision_in_force(self, definition: JobDefinition, now: datetime) -> int | None:
+        """The number of the revision that a run that starts now is to have; None: the defaults."""
+        newest = revision_in_force(self._current(definition), now)
+        return None if newest is None else newest.revision
+
+    def missing(self, definition: JobDefinition, now: datetime) -> str | None:
+        """What the job waits for: its model has required fields, and no config is in force; else None."""
+        if definition.schema is None or self._runs_by_defaults(definition):
+            return None
+        revisions = self._current(definition)
+        if revision_in_force(revisions, now) is not None:
+            return None
+        try:
+            _defaults(definition, revisions)
+        except ConfigError as error:
+            return str(error)
+        return None
+
+    def refused(self) -> Collection[str]:
+        """Jobs whose row holds a config that does not fit."""
+        newest = ((job_id, self._revisions.get(job_id)) for job_id in self._rows)
+        return [job_id for job_id, known in newest if known and known[-1].error is not None]
+
+    def note(self, job_id: str) -> str | None:
+        """What a person should know of the config in the job's row; None where all is well."""
+        known = self._revisions.get(job_id) if job_id in self._rows else None
+        if not known:
+            return None
+        newest = known[-1]
+        if newest.error is None:
+            return newest.warning and f"revision {newest.revision} of its config: {newest.warning}"
+        before, definition = revision_in_force(known, newest.created_at), self._registry.get(job_id)
+        instead = "the model's defaults hold"
+        if before is not None:
+            instead = f"revision {before.revision} stays in force"
+        elif definition is not None and not self._runs_by_defaults(definition):
+            instead = "the job waits for another"
+        return f"revision {newest.revision} of its config was refused, {instead}: {newest.error}"
+
+    def _runs_by_defaults(self, definition: JobDefinition) -> bool:
+        if definition.job_id not in self._has_defaults:
+            try:
+                _defaults(definition, ())
+            except ConfigError:
+                self._has_defaults[definition.job_id] = False
+            else:
+                self._has_defaults[definition.job_id] = True
+        return self._has_defaults[definition.job_id]
+
+    def _current(self, definition: JobDefinition) -> Sequence[ConfigRevision]:
+        """The revisions of the job, while it has a row."""
+        return self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
+
+    def _judged(self, revision: ConfigRevision) -> ConfigRevision:
+        """`revision` with what this replica's code says of it."""
+        definition = self._registry.get(revision.job_id)
+        if definition is None:
+            near = did_you_mean(revision.job_id, [job.job_id for job in self._registry])
+            unknown = f"no replica has registered the job {revision.job_id!r}{near}"
+            return replace(revision, error=_refusal(None, revision), warning=unknown)
+        schema, config, secret = definition.schema, revision.config_json, revision.secret_json
+        error = _refusal(schema, revision)
+        warning = None if error else config_warning(schema, config, secret)
+        return replace(revision, error=error, warning=warning)
+
+
+def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | None:
+    try:
+        typed_config(schema, revision.config_json, revision.secret_json)
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> ConfigInForce:
+    """What a run gets by `revision`; None: the job's defaults.
+
+    Raises `ConfigError` where the job's model refuses it, or has no defaults.
+    """
+    if revision is None:
+        return _defaults(definition, ())
+    try:
+        value = typed_config(definition.schema, revision.config_json, revision.secret_json)
+    except ConfigError as error:
+        raise ConfigError(
+            f"job {definition.job_id!r}: revision {revision.revision} of its config is in force, but this "
+            f"release refuses it: {error}; update the row in job_config"
+        ) from None
+    told = revision.secret_json
+    secrets = secrets_of(*([] if told is None else [read_object(told)])) | secrets_in(value)
+    return ConfigInForce(revision=revision.revision, value=value, secrets=secrets)
+
+
+def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> ConfigInForce:
+    schema = definition.schema
+    if schema is None:
+        return ConfigInForce(revision=None, value={})
+    try:
+        value = typed_config(schema, "{}", None)
+        return ConfigInForce(revision=None, value=value, secrets=secrets_in(value))
+    except ConfigError as error:
+        waits = f"job {definition.job_id!r} waits for a config: no job_config is in force"
+        message = f"{waits}, and without one {error}"
+        coming = [
+            item.effective_from for item in revisions[-1:] if item.error is None and item.effective_from
+        ]
+        refused = [item.error for item in revisions if item.error is not None]
+        if coming:
+            message += f"; the row takes effect at {coming[0].isoformat()}"
+        elif refused:
+            message += f"; the newest row was refused: {refused[-1]}"
+        raise ConfigError(message) from None

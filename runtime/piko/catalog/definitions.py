@@ -1,0 +1,72 @@
+"""What the code says of its jobs, as it is published in `job_definition` for the operator and for people."""
+
+from __future__ import annotations
+
+import json
+
+from piko.clock import Clock, Slices
+from piko.core.identity import content_hash
+from piko.core.registry import JobDefinition, JobRegistry
+from piko.model.definitions import DefinitionRow
+from piko.model.instances import Instance
+from piko.observability.logs import get_logger
+from piko.text import error_text
+
+_LONGEST_SCHEMA = 1_000_000
+"""Characters; what is longer would not fit into a packet together with others."""
+
+log = get_logger(__name__)
+
+
+async def published(registry: JobRegistry, *, instance: Instance, clock: Clock) -> list[DefinitionRow]:
+    """A row for each job; the event loop turns meanwhile."""
+    slices, found = Slices(clock), []
+    for job in registry:
+        await slices.pause()
+        found.append(_row(job, instance))
+    return found
+
+
+def _row(job: JobDefinition, instance: Instance) -> DefinitionRow:
+    schema = _schema(job)
+    policy = job.backfill_policy.value if job.stateful else None
+    return DefinitionRow(
+        job_id=job.job_id,
+        app=instance.app,
+        handler=job.handler_name,
+        stateful=job.stateful,
+        backfill_policy=policy,
+        config_schema=schema,
+        content_hash=content_hash(instance.app, job.handler_name, str(job.stateful), policy, schema),
+        instance_id=instance.instance_id,
+    )
+
+
+def _schema(job: JobDefinition) -> str | None:
+    """The JSON Schema of the job's config; None where it has no model, or one that cannot be told in JSON.
+
+    The job runs without: its model checks each config at reconcile and at run. Only what is checked without
+    the code, at `kubectl apply` and by `piko validate --dsn`, goes unchecked.
+    """
+    if job.schema is None:
+        return None
+    try:
+        schema = json.dumps(job.schema.model_json_schema(), sort_keys=True, allow_nan=False)
+    except BaseException as error:  # noqa: BLE001 - schema hooks are somebody's code
+        _warn(job, error_text(error))
+        return None
+    if len(schema) > _LONGEST_SCHEMA:
+        _warn(job, f"it has {len(schema)} characters; expected {_LONGEST_SCHEMA} at most")
+        return None
+    return schema
+
+
+def _warn(job: JobDefinition, why: str) -> None:
+    log.warning(
+        "schema_not_published",
+        job_id=job.job_id,
+        model=getattr(job.schema, "__qualname__", None),
+        error=why,
+        remedy="configs of this job are checked by its replicas alone; annotate the field with "
+        "pydantic.WithJsonSchema to have them checked at `kubectl apply` too",
+    )

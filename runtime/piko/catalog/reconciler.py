@@ -1,0 +1,211 @@
+"""Rows to catalog: level-triggered, on every replica.
+
+Each pass compares `(job_id, version, updated_at)` of every row with what was understood last time; where the
+server can sum the table up, one row tells that nothing has changed. A difference in either direction counts,
+so an edit without a bumped version, a delete, and a slow transaction that commits late are all seen within
+one pass; only rows that differ are read whole. Besides, each pass reads some rows whole in turn: an edit that
+put `updated_at` back is found that way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.catalog.jobs import AssessedRow, assess, seen
+from piko.catalog.other_replicas import OtherReplicas
+from piko.clock import Clock, Slices
+from piko.core.registry import JobRegistry
+from piko.core.types import JobStatus
+from piko.errors import DatabaseUnavailableError
+from piko.model.digests import Digest, Mark
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.configs import ConfigStore
+from piko.store.schedules import ScheduleStore
+from piko.text import listed
+
+_TRUST_MARK_FOR = 60
+"""Passes after which all rows are compared although the table's mark is what it was."""
+_SETTLED = 500
+_IN_TURN = 50
+"""Rows that each pass reads whole whether they look changed or not."""
+
+log = get_logger(__name__)
+
+
+class Reconciler:
+    """Keeps `catalog` and `configs` equal to the rows, and tells whom it concerns."""
+
+    name = "reconciler"
+
+    def __init__(
+        self,
+        *,
+        schedules: ScheduleStore,
+        config_rows: ConfigStore,
+        registry: JobRegistry,
+        catalog: Catalog,
+        configs: ConfigBook,
+        clock: Clock,
+        metrics: Metrics,
+        elsewhere: OtherReplicas,
+        poll_interval_s: float,
+        timezone: str,
+    ) -> None:
+        self._schedules = schedules
+        self._config_rows = config_rows
+        self._registry = registry
+        self._catalog = catalog
+        self._configs = configs
+        self._clock = clock
+        self._metrics = metrics
+        self._elsewhere = elsewhere
+        self._poll_interval_s = poll_interval_s
+        self._timezone = timezone
+        self._config_digests: dict[str, Digest] = {}
+        self._in_turn: list[str] = []
+        self._mark: Mark | None = None
+        self._config_mark: Mark | None = None
+        self._passes = 0
+        self._looked_at: datetime | None = None
+        """When the last pass began."""
+
+    async def run(self) -> None:
+        """Compare every `poll_interval_s`, until cancelled."""
+        while True:
+            before = self._clock.monotonic()
+            try:
+                await self.compare()
+            except DatabaseUnavailableError as error:
+                self._catalog.contact.failed()
+                self._metrics.db_errors.labels(self.name).inc()
+                self._metrics.reconciles.labels("failed").inc()
+                if self._catalog.stale_since is None:
+                    self._catalog.stale_since = self._clock.now()
+                    log.error("rows_not_read", error=str(error))
+                self._catalog.stale_reason = str(error)
+            else:
+                if self._catalog.stale_since is not None:
+                    log.info("rows_read_again", away_since=self._catalog.stale_since.isoformat())
+                self._catalog.stale_since = self._catalog.stale_reason = None
+                self._metrics.reconciles.labels("ok").inc()
+            took = self._clock.monotonic() - before
+            self._metrics.reconcile_duration.observe(took)
+            await asyncio.sleep(max(self._poll_interval_s - took, self._poll_interval_s / 10))
+
+    async def compare(self) -> None:
+        """One pass."""
+        began = self._clock.now()
+        await self._compare_configs()
+        self._catalog.contact.answered(self._clock.monotonic())
+        known = self._catalog.assessed_rows
+        suspects, gone = await self._compare_digests()
+        self._catalog.contact.answered(self._clock.monotonic())
+        suspects |= self._next_in_turn(known.keys() - gone)
+        doubted, self._catalog.doubted = self._catalog.doubted & known.keys() - gone, set()
+        suspects |= doubted
+        changed: set[str] = set()
+        if suspects:
+            slices = Slices(self._clock)
+            for number, row in enumerate(await self._schedules.read(suspects)):
+                await slices.pause()  # many rows at once must not stop the event loop
+                if not self._catalog.loaded and number % _SETTLED == 0:
+                    gc.freeze()  # what is loaded stays; the collector would go through it again and again
+                before = known.get(row.job_id)
+                if before is not None and before.row == row:
+                    if row.job_id in doubted:
+                        self._catalog.touch({row.job_id})
+                    continue
+                changed.add(row.job_id)
+                assessed = assess(row, registry=self._registry, timezone=self._timezone)
+                if assessed.status is JobStatus.INVALID and (
+                    before is None or before.message != assessed.message
+                ):
+                    log.warning("row_invalid", job_id=row.job_id, error=assessed.message)
+                _warn(assessed, before)
+                known[row.job_id] = seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at)
+        self._looked_at = began
+        for job_id in gone:
+            del known[job_id]
+            self._metrics.forget_job(job_id)
+        changed |= await self._look_elsewhere()
+        if changed or gone:
+            self._catalog.touch({*changed, *gone})
+            self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
+            told = listed(sorted({*changed, *gone}))
+            log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=told)
+        self._catalog.loaded = True
+        self._catalog.contact.answered(self._clock.monotonic())
+
+    async def _look_elsewhere(self) -> set[str]:
+        """Say of jobs that are not registered here who has them; those of which that is new."""
+        known = self._catalog.assessed_rows
+        strange = [key for key, assessed in known.items() if assessed.status is JobStatus.UNREGISTERED]
+        messages = await self._elsewhere.messages(strange) if strange else {}
+        new = {job_id for job_id, message in messages.items() if known[job_id].message != message}
+        for job_id in new:
+            known[job_id] = replace(known[job_id], message=messages[job_id])
+            log.warning("job_registered_elsewhere", job_id=job_id, why=messages[job_id])
+        return new
+
+    async def _compare_digests(self) -> tuple[set[str], set[str]]:
+        """The jobs whose rows look changed, and those whose rows are gone."""
+        before, known = self._mark, self._catalog.assessed_rows
+        mark = await self._schedules.mark()  # first: what is edited meanwhile is seen next time
+        self._passes += 1
+        if mark is not None and mark == before and self._passes % _TRUST_MARK_FOR:
+            return set(), set()
+        digests = await self._schedules.digests()
+        self._mark = mark
+        suspects = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
+        return suspects, known.keys() - digests.keys()
+
+    def _next_in_turn(self, job_ids: Iterable[str]) -> set[str]:
+        if not self._in_turn:
+            self._in_turn = sorted(job_ids, reverse=True)
+        taken = self._in_turn[-_IN_TURN:]
+        del self._in_turn[-_IN_TURN:]
+        return set(taken)
+
+    async def _compare_configs(self) -> None:
+        mark = await self._config_rows.mark()
+        if mark is not None and mark == self._config_mark:
+            return
+        digests = await self._config_rows.digests()
+        changed = {key for key, digest in digests.items() if self._config_digests.get(key) != digest}
+        gone = self._config_digests.keys() - digests.keys()
+        if changed:
+            rows = await self._config_rows.read(changed)
+            slices = Slices(self._clock)
+            new = changed - self._config_digests.keys()
+            if new:
+                self._configs.load(new, await self._config_rows.revisions(new))
+            for row in rows:
+                await slices.pause()
+                self._configs.observe([row])
+                if (note := self._configs.note(row.job_id)) is not None:
+                    log.warning("config_does_not_fit", job_id=row.job_id, why=note)
+            log.info("configs_changed", jobs=listed(sorted(changed)))
+        self._configs.drop(gone)
+        if changed or gone:
+            self._catalog.touch(changed | gone)  # a job may have waited for it, or has something new to say
+            self._metrics.invalid_configs.set(len(self._configs.refused()))
+        self._config_digests, self._config_mark = digests, mark
+
+
+def _warn(assessed: AssessedRow, before: AssessedRow | None) -> None:
+    """Log what of a row is probably not meant so, once."""
+    warning = None if assessed.job is None else assessed.job.warning
+    told = None if before is None or before.job is None else before.job.warning
+    if warning is not None and warning != told:
+        log.warning("row_doubtful", job_id=assessed.row.job_id, why=warning)
+
+
+def _differs(assessed: AssessedRow | None, digest: Digest) -> bool:
+    return assessed is None or assessed.row.digest != digest

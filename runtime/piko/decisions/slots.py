@@ -1,0 +1,92 @@
+"""Where one more run finds a place: in the replica, and in its concurrency group."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from piko.catalog.catalog import Catalog
+from piko.catalog.jobs import Job
+from piko.model.runs import Run
+from piko.model.schedules import ScheduleRow
+
+
+class Slots:
+    """Places as they are taken, one decision after the other.
+
+    `running` holds one entry for each run in progress: its job, or None where nothing is known of it.
+    """
+
+    def __init__(self, *, running: Iterable[Job | None], total: int, group_limits: Mapping[str, int]) -> None:
+        self._free = total
+        self._group_limits = group_limits
+        self._of_job: Counter[str] = Counter()
+        self._of_group: Counter[str] = Counter()
+        for job in running:
+            self.take(job)
+
+    def take(self, job: Job | None) -> None:
+        """One more run of `job`, whether there is a place for it or not."""
+        self._free -= 1
+        if job is not None:
+            self._of_job[job.job_id] += 1
+        self.take_in_group(job)
+
+    def take_in_group(self, job: Job | None) -> None:
+        """One more run of `job` that counts for its concurrency group alone."""
+        if job is not None and job.row.concurrency_group is not None:
+            self._of_group[job.row.concurrency_group] += 1
+
+    def has_place(self, job: Job) -> bool:
+        """Whether the replica and the group of `job` have one more place."""
+        group = job.row.concurrency_group
+        limit = None if group is None else self._group_limits.get(group)
+        return self._free > 0 and (group is None or limit is None or self._of_group[group] < limit)
+
+    def running(self, job: Job) -> int:
+        """Runs of `job`."""
+        return self._of_job[job.job_id]
+
+
+def group_limits(rows: Iterable[ScheduleRow]) -> dict[str, int]:
+    """The limit of each group that has one: the lowest of its rows counts."""
+    limits: dict[str, int] = {}
+    for row in rows:
+        group, limit = row.concurrency_group, row.concurrency_limit
+        if group is not None and limit is not None:
+            limits[group] = min(limit, limits.get(group, limit))
+    return limits
+
+
+class SlotTable:
+    """The places that a term has to give: of its replica or replicas, and of each concurrency group."""
+
+    def __init__(self, *, catalog: Catalog, total: int) -> None:
+        self._catalog = catalog
+        self._total = total
+        self._limits: dict[str, int] | None = None
+
+    def rows_changed(self) -> None:
+        """The limits of groups are worked out anew when they are asked for."""
+        self._limits = None
+
+    def live(self, *, running: Iterable[Run], beside: Iterable[Run]) -> Slots:
+        """For live runs; those of backfills, `beside` them, count for concurrency groups alone."""
+        jobs = (self._catalog.job(run.job_id) for run in running)
+        slots = Slots(running=jobs, total=self._total, group_limits=self._group_limits())
+        for run in beside:
+            slots.take_in_group(self._catalog.job(run.job_id))
+        return slots
+
+    def beside(self, runs: Iterable[Run]) -> Slots:
+        """For runs of backfills: of the replica and of each group one is kept for live runs."""
+        return Slots(
+            running=(self._catalog.job(run.job_id) for run in runs),
+            total=self._total - 1,
+            group_limits={group: limit - 1 for group, limit in self._group_limits().items()},
+        )
+
+    def _group_limits(self) -> dict[str, int]:
+        if self._limits is None:
+            self._limits = group_limits(assessed.row for assessed in self._catalog.assessed_rows.values())
+        return self._limits

@@ -1,0 +1,63 @@
+"""Runs that were taken back: whoever ends a run in the database ends its handler, too.
+
+A person may set a running `job_run` to `CANCELLED`; a leader gives up runs of a replica that it had not heard
+of, or replaces one. The handler here is cancelled within a poll, for nothing that it does counts any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from piko.errors import DatabaseUnavailableError
+from piko.execution.executor import Executor
+from piko.model.instances import Instance
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.runs import RunStore
+
+log = get_logger(__name__)
+
+
+class CancellationWatcher:
+    """Compares what runs here with what the database says."""
+
+    name = "recall"
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        executor: Executor,
+        instance: Instance,
+        metrics: Metrics,
+        poll_interval_s: float,
+    ) -> None:
+        self._runs = runs
+        self._executor = executor
+        self._instance = instance
+        self._metrics = metrics
+        self._poll_interval_s = poll_interval_s
+
+    async def run(self) -> None:
+        """Compare every `poll_interval_s`, until cancelled."""
+        while True:
+            await asyncio.sleep(self._poll_interval_s)
+            try:
+                await self._compare()
+            except DatabaseUnavailableError:  # the parts that must write say so
+                self._metrics.db_errors.labels(self.name).inc()
+
+    async def _compare(self) -> None:
+        ours = self._executor.run_ids  # first: what begins meanwhile is not missed
+        if not ours:
+            return
+        gone = ours - await self._runs.running_on(self._instance.instance_id)
+        gone &= self._executor.run_ids  # the others have ended by themselves
+        if not gone:
+            return
+        states = await self._runs.states(gone)
+        for run_id in gone:
+            state = states.get(run_id)
+            what = "was deleted" if state is None else f"says {state.value}"
+            log.warning("run_recalled", run_id=run_id, row=what)
+            self._executor.cancel(run_id, reason=f"its row in job_run {what}")

@@ -1,0 +1,250 @@
+"""Runs that the leader offers, taken and run by this replica: `executor = "replicas"`.
+
+Every replica takes its share of what waits, as far as it has room, and looks again a moment later: so the
+work spreads while all have room, and nothing waits for a replica that is full or gone. What a replica has
+taken stays its own whoever leads: it records the end itself, and its heartbeat says that it goes on.
+
+A COMMIT that was cut off may arrive later, however much: so the replica looks again and again for runs that
+are its own by the database and that it does not know, and starts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from functools import partial
+
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigInForce, config_of
+from piko.catalog.jobs import Job
+from piko.clock import Clock
+from piko.core.types import TriggerType
+from piko.decisions.lateness import too_late
+from piko.errors import ConfigError, DatabaseUnavailableError
+from piko.execution.executor import Executor
+from piko.execution.ledger import Ledger
+from piko.execution.outcome import missed, without_row
+from piko.model.configs import ConfigRevision
+from piko.model.fences import InstanceFence
+from piko.model.instances import Instance
+from piko.model.runs import Run
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.configs import ConfigStore
+from piko.store.instances import HEARTBEATS, InstanceStore
+from piko.store.isolation import REFUSALS, write_isolated
+from piko.store.runs import RunStore
+
+_LOOK_S, _CHAIN_S, _CHAIN_FOR_S = 0.1, 0.02, 2.0
+_AGAIN_S = 0.5
+_OWN_EVERY_S = 1.0
+_STRANGE_FOR_S = 5.0
+_BATCH = 500
+_TAKING = "taking an offered run"
+_LEAST = 3
+"""Fewer are not worth sharing."""
+
+log = get_logger(__name__)
+
+
+class Fetcher:
+    """Takes what is offered while there is room."""
+
+    name = "taker"
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        config_rows: ConfigStore,
+        catalog: Catalog,
+        executor: Executor,
+        ledger: Ledger,
+        instance: Instance,
+        clock: Clock,
+        metrics: Metrics,
+        offered: asyncio.Event,
+        claiming: Callable[[], set[str]],
+        instances: InstanceStore,
+        heartbeat_interval_s: float,
+        lease_name: str,
+        max_concurrent_runs: int,
+    ) -> None:
+        self._runs = runs
+        self._config_rows = config_rows
+        self._catalog = catalog
+        self._executor = executor
+        self._ledger = ledger
+        self._instance = instance
+        self._clock = clock
+        self._metrics = metrics
+        self._offered = offered
+        self._claiming = claiming
+        self._instances = instances
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._lease_name = lease_name
+        self._max_concurrent_runs = max_concurrent_runs
+        self._taking = asyncio.Lock()
+        self._looked_at = float("-inf")
+        self._seen: set[str] = set()
+        """Runs that are ours by the database, and were not known at the last look."""
+        self._taken: list[Run] = []
+        """Ours, and not started yet."""
+        self._revisions: dict[tuple[str, int], ConfigRevision] = {}
+        self._strange: set[str] = set()
+        """Jobs that are offered, and that this replica does not know or cannot have."""
+        self._strange_since = 0.0
+        self._replicas = 1
+        self._counted_at = float("-inf")
+        self._chain_until = float("-inf")
+
+    async def run(self) -> None:
+        """Take and start, until cancelled."""
+        while True:
+            began = self._clock.monotonic()
+            self._offered.clear()  # first: what is offered while it takes is not missed
+            try:
+                async with self._taking:
+                    await self._take()
+            except DatabaseUnavailableError as error:
+                self._metrics.db_errors.labels(self.name).inc()
+                log.warning("nothing_taken", error=str(error))
+                await asyncio.sleep(_AGAIN_S)
+                continue
+            took_s = self._clock.monotonic() - began
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s(took_s)):
+                    await self._offered.wait()
+
+    def _pause_s(self, took_s: float) -> float:
+        """Until the next look, after one of `took_s`: a window of a backlog is followed by the next one."""
+        if self._clock.monotonic() >= self._chain_until:
+            return _LOOK_S
+        return min(max(_CHAIN_S, took_s), _LOOK_S)
+
+    async def stop_taking(self) -> None:
+        """Return when what is being taken has started; nothing else will be."""
+        await self._taking.acquire()
+
+    async def _take(self) -> None:
+        """Take and start this replica's share."""
+        moment = self._clock.monotonic()
+        if moment - self._looked_at >= _OWN_EVERY_S:
+            await self._take_in_what_is_ours()
+            self._looked_at = moment
+        if not self._taken:
+            await self._take_offered()
+        if self._taken:
+            await self._read_configs()
+            if any(run.trigger_type is TriggerType.CATCH_UP for run in self._taken):
+                self._chain_until = self._clock.monotonic() + _CHAIN_FOR_S
+            for run in self._taken:
+                self._start(run)
+            self._taken = []
+
+    async def _take_offered(self) -> None:
+        room = self._max_concurrent_runs - len(self._executor)
+        if room <= 0 or self._ledger.full or not self._catalog.loaded:
+            return
+        waiting = await self._runs.count_offered()
+        if waiting == 0:
+            return
+        moment = self._clock.monotonic()
+        if moment - self._counted_at >= self._heartbeat_interval_s:
+            living = await self._instances.living(within_s=HEARTBEATS * self._heartbeat_interval_s)
+            self._replicas, self._counted_at = max(len(living), 1), moment
+        share = max(math.ceil(waiting / self._replicas), _LEAST)
+        if moment - self._strange_since >= _STRANGE_FOR_S:
+            self._strange.clear()
+            self._strange_since = moment
+        limit = min(room, share, _BATCH)
+        try:
+            await self._take_some(limit, leaving=self._strange)
+        except REFUSALS:
+            await self._take_apart(limit)
+
+    async def _take_some(self, limit: int, *, leaving: Collection[str]) -> None:
+        """Take up to `limit` runs; none of jobs of `leaving`."""
+        taken, left = await self._runs.take(
+            self._instance.instance_id,
+            lease=self._lease_name,
+            limit=limit,
+            now=self._clock.now(),
+            knows=lambda job_id: self._catalog.job(job_id) is not None,
+            leaving=leaving,
+        )
+        self._taken += taken
+        self._strange |= {run.job_id for run in left}
+
+    async def _take_apart(self, limit: int) -> None:
+        """The same where the database refuses some of it: the runs of those jobs are left for a while."""
+        offered = {run.job_id for run in await self._runs.offered()} - self._strange
+
+        async def take(jobs: Collection[str] | None) -> None:
+            room = limit - len(self._taken)
+            if room > 0:
+                await self._take_some(
+                    room, leaving=self._strange | (offered - set(offered if jobs is None else jobs))
+                )
+
+        written = await write_isolated(take, jobs=lambda: offered)
+        for job_id, why in written.refused.items():
+            self._metrics.rows_refused.labels(_TAKING).inc()
+            log.error("database_refuses", job_id=job_id, what=_TAKING, why=why)
+        self._strange |= written.left_out
+
+    async def _take_in_what_is_ours(self) -> None:
+        """Find runs that an earlier try took without hearing of it: no other is in progress now.
+
+        Seen twice: one that the leader here has claimed for itself may have come and gone in between.
+        """
+        known = self._known()
+        ours = await self._runs.begun_by(self._instance.instance_id)
+        known |= self._known()  # what has ended meanwhile is no stranger
+        strangers = {run.run_id: run for run in ours if run.run_id not in known}
+        for run_id in strangers.keys() & self._seen:
+            run = strangers.pop(run_id)
+            log.warning("run_found", job_id=run.job_id, run_id=run_id, why="its COMMIT came late")
+            self._taken.append(run)
+        self._seen = set(strangers)
+
+    def _known(self) -> set[str]:
+        waiting = {run.run_id for run in self._taken}
+        return self._executor.run_ids | self._ledger.run_ids | waiting | self._claiming()
+
+    async def _read_configs(self) -> None:
+        """Have the revisions that the runs are to use; the leader writes them down before it offers."""
+        lacking = {
+            run.job_id
+            for run in self._taken
+            if run.config_revision is not None and (run.job_id, run.config_revision) not in self._revisions
+        }
+        if lacking:
+            for revision in await self._config_rows.revisions(lacking):
+                self._revisions[revision.job_id, revision.revision] = revision
+
+    def _start(self, run: Run) -> None:
+        job = self._catalog.job(run.job_id)
+        fence = InstanceFence(instance_id=self._instance.instance_id, epoch=run.epoch or 0)
+        if job is None:
+            self._ledger.put(without_row(run, self._clock.now()), fence)
+            return
+        if (why := too_late(run, job, self._clock.now())) is not None:
+            self._metrics.job_missed.labels(run.job_id, "misfire").inc()
+            log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
+            self._ledger.put(missed(run, self._clock.now(), why=why), fence)
+            return
+        self._executor.start(run, job, fence, config=partial(self._config, run, job))
+
+    def _config(self, run: Run, job: Job) -> ConfigInForce:
+        if run.config_revision is None:
+            return config_of(job.definition, None)
+        revision = self._revisions.get((run.job_id, run.config_revision))
+        if revision is None:
+            raise ConfigError(
+                f"job {run.job_id!r}: revision {run.config_revision} of its config was to be used, and is "
+                "not in job_config_revision: was it deleted?"
+            )
+        return config_of(job.definition, revision)

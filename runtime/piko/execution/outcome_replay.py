@@ -1,0 +1,130 @@
+"""Outcomes that a process which is gone has left on disk: recorded, where their runs still wait for an end.
+
+This comes before a replica does anything else: a leader gives up the runs of instances that are gone, and
+what has been given up keeps that end. Whether an outcome still counts is the database's to say, as it is for
+the living: the run has no other end, is that instance's still, and its title was not taken away. What the
+database refuses of one job stays in its file, and the others are recorded.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import groupby
+from pathlib import Path
+
+from piko.core.types import RunState
+from piko.errors import FencedError, SpoolError
+from piko.execution.ledger import count_end
+from piko.model.fences import InstanceFence, OutcomeFence
+from piko.model.runs import Outcome
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.spool.outcomes import Account, KeptOutcome, OutcomeSpool, left_behind
+from piko.store.isolation import write_isolated
+from piko.store.runs import RunStore
+
+_CHUNK = 500
+
+log = get_logger(__name__)
+
+
+class OutcomeReplay:
+    """Records what is left behind in `folder`."""
+
+    def __init__(self, *, runs: RunStore, metrics: Metrics, folder: Path) -> None:
+        self._runs = runs
+        self._metrics = metrics
+        self._folder = folder
+
+    async def recover(self) -> None:
+        """Go through every file whose process is gone. Raises `DatabaseUnavailableError`: try again then.
+
+        A file that cannot be read is told of and left where it is; it keeps nobody from starting.
+        """
+        spools = await left_behind(self._folder)
+        try:
+            for spool in spools:
+                try:
+                    await self._recover(spool)
+                except SpoolError as error:
+                    self._metrics.outcome_spool_errors.inc()
+                    log.error("outcomes_not_recovered", path=str(spool.path), error=str(error))
+        finally:
+            for spool in spools:
+                try:
+                    await spool.close()
+                except SpoolError as error:
+                    log.error("outcome_spool_not_closed", path=str(spool.path), error=str(error))
+
+    async def _recover(self, spool: OutcomeSpool) -> None:
+        found: Counter[str] = Counter()
+        last = 0
+        while kept := await spool.take(after=last, limit=_CHUNK):
+            readable: list[Account] = []
+            for item in kept:
+                if item.account is None:
+                    found["unreadable"] += 1
+                    log.error("outcome_unreadable", path=str(spool.path), body=item.body)
+                else:
+                    readable.append(item.account)
+            refused: set[str] = set()
+            for fence, group in groupby(readable, key=lambda item: item.fence):
+                found.update(await self._record([item.outcome for item in group], fence, refused))
+            await spool.remove([item.number for item in kept if _job_of(item) not in refused])
+            last = kept[-1].number
+        for how, number in found.items():
+            self._metrics.outcomes_recovered.labels(how).inc(number)
+        if found:
+            log.warning("outcomes_recovered", path=str(spool.path), **found)
+
+    async def _record(self, outcomes: list[Outcome], fence: OutcomeFence, refused: set[str]) -> Counter[str]:
+        """Record what still counts; how many did and did not. Jobs of which the database refuses it, or
+        somebody holds rows, get into `refused`."""
+        if not isinstance(fence, InstanceFence):  # a leader's word: who leads next has its own
+            return Counter(superseded=len(outcomes))
+        first: dict[str, Outcome] = {}
+        for outcome in outcomes:
+            first.setdefault(outcome.run.run_id, outcome)
+        states = await self._runs.states(first)
+        open_ends = [outcome for run_id, outcome in first.items() if states.get(run_id) is RunState.RUNNING]
+        told: set[str] = set()
+        if open_ends:
+            try:
+                written = await write_isolated(
+                    lambda jobs: self._runs.finish(
+                        open_ends
+                        if jobs is None
+                        else [item for item in open_ends if item.run.job_id in jobs],
+                        fence,
+                    ),
+                    jobs=lambda: [item.run.job_id for item in open_ends],
+                )
+                told = set().union(*written.results)
+                refused.update(written.left_out)
+                held = dict.fromkeys(written.held, "somebody holds its rows in an open transaction")
+                for job_id, why in {**written.refused, **held}.items():
+                    log.error("outcome_not_recovered", job_id=job_id, why=why)
+            except FencedError as error:
+                log.warning(
+                    "outcomes_refused", runs=[item.run.run_id for item in open_ends], error=str(error)
+                )
+        for outcome in first.values():
+            if outcome.run.job_id in refused:  # it stays in the file, for the next start
+                continue
+            run_id, row = outcome.run.run_id, states.get(outcome.run.run_id)
+            if run_id in told:
+                count_end(self._metrics, outcome)
+            elif row is not outcome.state:  # else its own first try, whose COMMIT was cut off
+                log.warning(
+                    "outcome_dropped",
+                    job_id=outcome.run.job_id,
+                    run_id=run_id,
+                    state=outcome.state.value,
+                    row="is not there" if row is None else row.value,
+                )
+        kept = sum(outcome.run.job_id in refused for outcome in outcomes)
+        return Counter(recorded=len(told), refused=kept, superseded=len(outcomes) - len(told) - kept)
+
+
+def _job_of(item: KeptOutcome) -> str | None:
+    return None if item.account is None else item.account.outcome.run.job_id

@@ -1,0 +1,46 @@
+"""What is claimed together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from piko.model.runs import PassedOver, Run
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimBatch:
+    """What becomes due together. Written again after an unknown COMMIT, it finds its own first try."""
+
+    token: str
+    runs: Sequence[Run]
+    passed_over: Sequence[PassedOver]
+    states: Sequence[JobState]
+    again: bool = False
+    """Whether the leader knows of a window among the runs that it was claimed before, and failed.
+
+    Where it does not know, the claim finds out by failing first.
+    """
+    completed: Collection[str] = ()
+    """Jobs whose `date` schedule has fired now."""
+    watermarks: Sequence[WatermarkMove] = ()
+    """Jumps over windows that are passed over."""
+
+    @property
+    def jobs(self) -> set[str]:
+        """The jobs that any of it concerns."""
+        parts = (self.runs, self.passed_over, self.states, self.watermarks)
+        return {item.job_id for part in parts for item in part} | set(self.completed)
+
+    def only(self, jobs: Collection[str]) -> ClaimBatch:
+        """The part that concerns `jobs`."""
+        return replace(
+            self,
+            runs=[item for item in self.runs if item.job_id in jobs],
+            passed_over=[item for item in self.passed_over if item.job_id in jobs],
+            states=[item for item in self.states if item.job_id in jobs],
+            completed=[job_id for job_id in self.completed if job_id in jobs],
+            watermarks=[item for item in self.watermarks if item.job_id in jobs],
+        )

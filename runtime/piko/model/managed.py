@@ -1,0 +1,154 @@
+"""Rows that a custom resource owns, and the changes made to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedSchedule:
+    """The columns of `scheduled_job` that a PikoSchedule decides."""
+
+    job_id: str
+    schedule_type: str
+    schedule_expr: str
+    timezone: str | None
+    enabled: bool
+    start_at: datetime | None
+    end_at: datetime | None
+    jitter_s: float
+    misfire_grace_s: float
+    coalesce: bool
+    overlap_policy: str
+    max_instances: int
+    concurrency_group: str | None
+    concurrency_limit: int | None
+    priority: int
+    timeout_s: float | None
+    max_attempts: int | None
+    retry_backoff_s: float
+    retry_max_backoff_s: float
+    backfill_policy: str | None
+    max_lookback_s: float | None
+    backfill_max_windows: int | None
+    history_successful: int
+    history_failed: int
+    managed_by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagedConfig:
+    """The columns of `job_config` that a PikoJobConfig decides."""
+
+    job_id: str
+    schema_version: int
+    config_json: str
+    secret_json: str | None = field(repr=False)
+    effective_from: datetime | None
+    updated_by: str | None
+    managed_by: str | None
+
+
+R = TypeVar("R", ManagedSchedule, ManagedConfig)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held(Generic[R]):
+    """A row as it was read."""
+
+    row: R
+    version: int
+
+
+class Verb(StrEnum):
+    """What is done to a row."""
+
+    CREATE = "create"
+    REPLACE = "replace"
+    DELETE = "delete"
+    """How far the job had come is kept for its next row."""
+    FORGET = "forget"
+    """Delete it, with how far the job had come, or with what its config was before."""
+    DISABLE = "disable"
+    """Switched off and handed back to SQL."""
+    SUSPEND = "suspend"
+    """Switched off; it stays its owner's."""
+    HAND_BACK = "hand_back"
+
+
+class WriteResult(StrEnum):
+    """What became of a change."""
+
+    DONE = "done"
+    STALE = "stale"
+    """Someone else was there in between: read again and decide again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change(Generic[R]):
+    """One row to write; `seen` is the row that the decision was made for, absent for `CREATE`."""
+
+    verb: Verb
+    job_id: str
+    row: R | None = None
+    seen: Held[R] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """The database does not accept the row; `why` is its own text."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A schedule row and the runtime's verdict on it; `status` is None where no replica has looked yet."""
+
+    job_id: str
+    version: int
+    managed_by: str | None
+    last_data_time: datetime | None
+    completed_at: datetime | None
+    updated_at: datetime
+    status: str | None
+    message: str | None
+    observed_version: int | None
+    next_run_at: datetime | None
+    last_run_id: str | None
+    last_state: str | None
+    last_scheduled_time: datetime | None
+    last_started_at: datetime | None
+    last_duration_s: float | None
+    last_error: str | None
+    last_success_at: datetime | None
+    given_up_from: datetime | None
+    given_up_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigSummary:
+    """A config row, without its content."""
+
+    job_id: str
+    version: int
+    managed_by: str | None
+    effective_from: datetime | None
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevisionSummary:
+    """A revision of a job's config, without its content."""
+
+    job_id: str
+    revision: int
+    row_version: int
+    effective_from: datetime | None
+    error: str | None
+    created_at: datetime
+    warning: str | None = None
+    secret_blanked_at: datetime | None = None

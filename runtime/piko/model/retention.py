@@ -1,0 +1,49 @@
+"""What retention goes by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleFacts:
+    """What the row of a job says that matters here."""
+
+    history_successful: int
+    history_failed: int
+    misfire_grace_s: float
+    jitter_s: float
+    last_data_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFacts:
+    """One job, as it bears on what of it is kept. `schedule` is None where its row is gone."""
+
+    job_id: str
+    schedule: ScheduleFacts | None
+    stateful: bool = False
+    cursor_at: datetime | None = None
+    last_run_id: str | None = None
+    open_backfills: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRow:
+    """A run that is over. `of_window`: it is for a window of a stateful job, outside of a backfill."""
+
+    run_id: str
+    scheduled_time: datetime
+    succeeded: bool
+    ended_at: datetime
+    backfill_id: str | None = None
+    of_window: bool = False
+
+
+class LockPage(NamedTuple):
+    """What became of one page of locks; `through` is where the next one begins, None after the last."""
+
+    pruned: int
+    through: datetime | None

@@ -1,0 +1,215 @@
+"""One sink's way through the writer: batches in order, for as long as the sink takes them.
+
+In good times what a `memory` sink gets touches no disk. From its first failed try on, or where a write takes
+suspiciously long, the batch and what waits behind it go into the spool, and so does what is enqueued until
+the sink works again. What a failure means, and whose fault it is, `Trouble` finds out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from piko.clock import Clock
+from piko.errors import SpoolError
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.persistence.delivery import Delivery, Refusal, Refused
+from piko.persistence.intent import WriteIntent
+from piko.persistence.letter import Letter, facts
+from piko.persistence.queue import SinkQueue
+from piko.persistence.sink_base import ResultSink
+from piko.persistence.trouble import Trouble
+from piko.spool.intents import Kept, Spool
+
+_NEVER_KEPT = "it was changed after it was enqueued"
+
+log = get_logger(__name__)
+
+
+class SinkWorker:
+    """Delivers the intents of one sink."""
+
+    def __init__(
+        self,
+        sink: ResultSink,
+        *,
+        spool: Callable[[], Awaitable[Spool]],
+        refused: Refused,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self.sink = sink
+        self.models = sink.models
+        self._delivery = Delivery(
+            sink, spool=spool, secure=self._secure, refused=refused, clock=clock, metrics=metrics
+        )
+        self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
+        self._spilled = metrics.persistence_spilled.labels(sink.name)
+        self._recovered = metrics.persistence_recovered.labels(sink.name)
+        self._troubled = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        self._handling = asyncio.Lock()
+        self._hurried = asyncio.Event()
+        self._securing = asyncio.Lock()
+
+    def __len__(self) -> int:
+        """Intents that are not delivered yet, wherever they wait."""
+        return self._delivery.waiting
+
+    @property
+    def failing(self) -> str | None:
+        return self._delivery.failing
+
+    @property
+    def abandoned(self) -> int:
+        """Writes that go on although they were cancelled."""
+        return self._delivery.abandoned
+
+    # ---- in ----------------------------------------------------------------------------------------
+
+    @property
+    def keeps_on_disk(self) -> bool:
+        """Whether intents have to be put on disk now."""
+        return self.sink.durability == "spooled" or self._troubled > 0 or self._delivery.overdue > 0
+
+    @property
+    def full(self) -> bool:
+        return self._queue.full
+
+    def put(self, intent: WriteIntent) -> None:
+        """Take an intent into memory; the caller has seen that there is room."""
+        self._queue.put(intent)
+        self._delivery.accept(1)
+
+    async def change(self) -> None:
+        """Wait until there may be room in memory, or intents have to be put on disk."""
+        await self._queue.change()
+
+    async def secured(self) -> None:
+        """Wait until what was enqueued before is on disk: what comes now goes there behind it."""
+        async with self._securing:
+            pass
+
+    def put_spooled(self, letters: Sequence[tuple[Kept, WriteIntent | None]]) -> None:
+        """More intents lie in the spool, with copies of them where there are any."""
+        self._delivery.accept(len(letters))
+        self._queue.put_spooled(letters)
+
+    def recover(self, count: int) -> None:
+        """So many were left in the spool by processes that are gone."""
+        self._delivery.find(count)
+        self._queue.note_on_disk(count)
+        self._recovered.inc(count)
+
+    # ---- out ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Deliver, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self.sink.concurrency):
+                group.create_task(self._work())
+
+    def hurry(self) -> None:
+        """Batches need not fill up any more, and pauses are short: the writer stops."""
+        self._hurried.set()
+        self._queue.wake()
+
+    async def emptied(self) -> None:
+        """Wait until everything is delivered."""
+        while len(self):
+            self._delivery.moved.clear()
+            await self._delivery.moved.wait()
+
+    async def _work(self) -> None:
+        while True:
+            batch = await self._next_batch()
+            try:
+                refusal = await self._delivery.attempt(batch)
+            except asyncio.CancelledError:
+                self._queue.put_back(batch)  # unknown whether the sink has it: it is delivered again
+                raise
+            if refusal is not None:
+                await self._overcome(batch, refusal)
+
+    async def _next_batch(self) -> list[Letter]:
+        while True:
+            await self._queue.arrival()
+            if not self._hurried.is_set() and len(self._queue) < self.sink.batch_size:
+                await asyncio.sleep(self.sink.linger_s)
+            await self._calm.wait()
+            batch = await self._delivery.patiently(self._queue.next)
+            if batch:
+                return batch
+
+    async def _overcome(self, batch: list[Letter], refusal: Refusal) -> None:
+        with self._in_trouble():
+            await self._secure(batch)
+            async with self._handling:
+                trouble = Trouble(
+                    self.sink,
+                    delivery=self._delivery,
+                    queue=self._queue,
+                    secure=self._secure,
+                    hurried=self._hurried,
+                )
+                await trouble.overcome(batch, refusal)
+
+    @contextmanager
+    def _in_trouble(self) -> Iterator[None]:
+        self._troubled += 1
+        self._calm.clear()
+        self._queue.wake()  # who waits for room puts it on disk instead
+        try:
+            yield
+        finally:
+            self._troubled -= 1
+            if not self._troubled:
+                self._calm.set()
+
+    # ---- to disk -----------------------------------------------------------------------------------
+
+    async def _secure(self, letters: Sequence[Letter]) -> None:
+        """Put on disk what is in memory alone: `letters`, others that are out of the queue, the queue."""
+        loose = self._delivery.loose
+        loose.update({id(letter): letter for letter in letters if letter.number is None})
+        if not loose and self.sink.durability == "spooled":
+            return
+        try:
+            async with self._securing:
+                await self._keep_all()
+        except SpoolError as error:
+            log.error("spool_failed", sink=self.sink.name, in_memory=len(self), error=str(error))
+
+    async def _keep_all(self) -> None:
+        loose = self._delivery.loose
+        if loose:
+            letters = list(loose.values())
+            await self._queue.keep(letters)
+            kept = [letter for letter in letters if letter.number is not None]
+            for letter in kept:
+                loose.pop(id(letter), None)
+            self._spilled.inc(len(kept))
+        self._spilled.inc(await self._queue.to_disk())
+
+    async def settle(self) -> None:
+        """Leave on disk what is not delivered, after `run` has ended; name what cannot be kept there."""
+        try:
+            await self._keep_all()
+            if unkept := self._left():
+                await self._delivery.bury_now([(letter, _NEVER_KEPT) for letter in unkept])
+        except (SpoolError, asyncio.CancelledError) as error:
+            left = self._left()
+            told = facts(letter.intent for letter in left)
+            why = str(error) or "the disk does not answer"
+            log.error("intents_lost", sink=self.sink.name, intents=len(left), **told, error=why)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+        if left_on_disk := self._delivery.waiting - len(self._left()):
+            log.info("intents_left_on_disk", sink=self.sink.name, intents=left_on_disk)
+
+    def _left(self) -> list[Letter]:
+        """What is in memory alone."""
+        return [*self._delivery.loose.values(), *self._queue.loose]

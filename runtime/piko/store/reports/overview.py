@@ -1,0 +1,138 @@
+"""Jobs and runs as they are shown to people on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import select
+
+from piko.store.engine import Database
+from piko.store.schema.tables import job_definition, job_run, job_state, scheduled_job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobLine:
+    """A schedule's row, the leader's account of it, and what the code says; None where there is none yet."""
+
+    job_id: str
+    schedule_type: str
+    schedule_expr: str
+    timezone: str | None
+    enabled: bool
+    start_at: datetime | None
+    end_at: datetime | None
+    last_data_time: datetime | None
+    managed_by: str | None
+    status: str | None
+    message: str | None
+    next_run_at: datetime | None
+    last_state: str | None
+    last_scheduled_time: datetime | None
+    last_duration_s: float | None
+    last_success_at: datetime | None
+    last_error: str | None
+    consecutive_failures: int | None
+    app: str | None
+    stateful: bool | None
+    config_schema: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLine:
+    """One row of `job_run`."""
+
+    run_id: str
+    job_id: str
+    scheduled_time: datetime
+    attempt: int
+    state: str
+    trigger_type: str
+    not_before: datetime | None
+    window_start: datetime | None
+    window_end: datetime | None
+    missed_through: datetime | None
+    missed_count: int | None
+    config_revision: int | None
+    backfill_id: str | None
+    instance_id: str | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    duration_s: float | None
+    error_type: str | None
+    error: str | None
+
+
+_JOB_TABLES = (scheduled_job, job_state, job_definition)
+_JOB_COLUMNS = [
+    next(table.c[field.name] for table in _JOB_TABLES if field.name in table.c) for field in fields(JobLine)
+]
+_RUN_COLUMNS = [job_run.c[field.name] for field in fields(RunLine)]
+
+
+class Overview:
+    """Reads what people ask for."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def jobs(self, job_ids: Collection[str] = ()) -> list[JobLine]:
+        """The rows of `job_ids`, or all, by job id."""
+        joined = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id).outerjoin(
+            job_definition, job_definition.c.job_id == scheduled_job.c.job_id
+        )
+        statement = select(*_JOB_COLUMNS).select_from(joined).order_by(scheduled_job.c.job_id)
+        if job_ids:
+            statement = statement.where(scheduled_job.c.job_id.in_(sorted(job_ids)))
+        async with self._database.statements() as connection:
+            return [JobLine(**row._mapping) for row in await connection.execute(statement)]
+
+    async def job_ids(self) -> list[str]:
+        """The ids of all rows."""
+        statement = select(scheduled_job.c.job_id).order_by(scheduled_job.c.job_id)
+        async with self._database.statements() as connection:
+            return list((await connection.execute(statement)).scalars())
+
+    async def job(self, job_id: str) -> JobLine | None:
+        found = await self.jobs([job_id])
+        return found[0] if found else None
+
+    async def runs(
+        self,
+        *,
+        job_id: str | None = None,
+        states: Sequence[str] = (),
+        backfill_id: str | None = None,
+        since: datetime | None = None,
+        limit: int = 20,
+    ) -> list[RunLine]:
+        """The newest runs first, by the due time that they are for."""
+        statement = select(*_RUN_COLUMNS).order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
+        if job_id is not None:
+            statement = statement.where(job_run.c.job_id == job_id)
+        if states:
+            statement = statement.where(job_run.c.state.in_(sorted(states)))
+        if backfill_id is not None:
+            statement = statement.where(job_run.c.backfill_id == backfill_id)
+        if since is not None:
+            statement = statement.where(job_run.c.scheduled_time >= since)
+        async with self._database.statements() as connection:
+            return [RunLine(**row._mapping) for row in await connection.execute(statement.limit(limit))]
+
+    async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunLine]:
+        """Every run for one due time, in the order in which they were queued."""
+        statement = (
+            select(*_RUN_COLUMNS)
+            .where(job_run.c.job_id == job_id, job_run.c.scheduled_time == scheduled_time)
+            .order_by(job_run.c.run_id)
+        )
+        async with self._database.statements() as connection:
+            return [RunLine(**row._mapping) for row in await connection.execute(statement)]
+
+    async def schemas(self, job_ids: Collection[str]) -> dict[str, str | None]:
+        """The JSON Schema of each job's config as the code published it; unknown jobs are left out."""
+        statement = select(job_definition.c.job_id, job_definition.c.config_schema)
+        async with self._database.statements() as connection:
+            rows = await connection.execute(statement.where(job_definition.c.job_id.in_(sorted(job_ids))))
+            return {row.job_id: row.config_schema for row in rows}

@@ -1,0 +1,22 @@
+"""Move `updated_at` of `job_definition` on SQLite."""
+
+from __future__ import annotations
+
+from piko.store.schema.migrations.steps import Steps
+
+revision = "0.1.0_19"
+down_revision = "0.1.0_18"
+
+
+_STATEMENT = (
+    "CREATE TRIGGER job_definition_move_updated_at AFTER UPDATE ON job_definition FOR EACH ROW "
+    "WHEN NEW.updated_at IS OLD.updated_at BEGIN UPDATE job_definition SET updated_at = CASE "
+    "WHEN NEW.updated_at IS NOT OLD.updated_at THEN NEW.updated_at WHEN (strftime('%Y-%m-%d "
+    "%H:%M:%f000', 'now')) > OLD.updated_at THEN (strftime('%Y-%m-%d %H:%M:%f000', 'now')) ELSE "
+    "substr(OLD.updated_at, 1, 23) || printf('%03d', min(999, substr(OLD.updated_at, 24) + 1)) "
+    "END WHERE job_id = NEW.job_id; END"
+)
+
+
+def upgrade(steps: Steps) -> None:
+    steps.create_sqlite_trigger("job_definition_move_updated_at", _STATEMENT)
