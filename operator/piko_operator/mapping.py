@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from piko.model.managed import ManagedConfig, ManagedSchedule
-from piko_operator.resources import CronFields, PikoJobConfig, PikoSchedule, When
+from piko_operator.resources import CronFields, PikoJobConfig, PikoSchedule, TriggerSpec
 from piko_operator.shapes import duration_seconds
 
 _OVERLAP = {"Skip": "skip", "Queue": "queue", "QueueAll": "queue_all", "Replace": "replace", "Allow": "allow"}
@@ -63,7 +63,7 @@ def config_row(
     )
 
 
-def schedule_expression(when: When) -> tuple[str, dict[str, Any]]:
+def schedule_expression(when: TriggerSpec) -> tuple[str, dict[str, Any]]:
     """`schedule_type` and the content of `schedule_expr`."""
     if isinstance(when.cron, CronFields):
         return "cron", when.cron.model_dump(exclude_none=True)
@@ -76,7 +76,7 @@ def schedule_expression(when: When) -> tuple[str, dict[str, Any]]:
     raise ValueError("expected exactly one of cron, interval, date; found none")
 
 
-def describe(when: When) -> str:
+def describe(when: TriggerSpec) -> str:
     """The schedule in one line, for `kubectl get`."""
     schedule_type, expression = schedule_expression(when)
     if schedule_type == "cron" and "cron" in expression:

@@ -16,7 +16,7 @@ from typing import Any
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
-from piko.model.managed import Change, Held, R, Refusal, Verb, WriteResult
+from piko.model.managed import Change, Held, R, RefusedChange, Verb, WriteResult
 from piko.observability.logs import get_logger
 from piko.store.managed import ManagedTable
 from piko_operator.cluster import Cluster, ClusterError
@@ -27,7 +27,7 @@ from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.ownership import Verdict, decide, release
 from piko_operator.planning import Plan, Planner
-from piko_operator.records import Record, Records
+from piko_operator.records import SyncRecord, SyncRecords
 
 _BUSY = 4
 """Failures in a row after which a row that is never as it was read gets a condition."""
@@ -54,7 +54,7 @@ class Mirror:
         events: Events,
         identity: Identity,
         news: asyncio.Event,
-        records: Records,
+        records: SyncRecords,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -171,7 +171,7 @@ class Mirror:
         alone = [
             change
             for plan in plans
-            if isinstance(results.get(plan.seen.job_id), Refusal)
+            if isinstance(results.get(plan.seen.job_id), RefusedChange)
             and vacated.get(plan.seen.job_id) == plan.owner
             and (change := _release(plan, held.get(plan.seen.job_id))) is not None
         ]
@@ -202,11 +202,15 @@ class Mirror:
         )
 
     def _conclude(
-        self, plan: Plan[R], verdict: Verdict[R] | None, result: WriteResult | Refusal, table: ManagedTable[R]
+        self,
+        plan: Plan[R],
+        verdict: Verdict[R] | None,
+        result: WriteResult | RefusedChange,
+        table: ManagedTable[R],
     ) -> bool:
         """Record what became of the resource; whether its finalizer may go."""
         seen = plan.seen
-        if isinstance(result, Refusal):
+        if isinstance(result, RefusedChange):
             message = f"{table.name} does not accept the row of job {seen.job_id!r}: {result.why}"
             self._records.fail(seen, "RowRefused", message)
             self._records.try_again(seen)
@@ -223,7 +227,7 @@ class Mirror:
 
     def _succeed(self, plan: Plan[R], verdict: Verdict[R], table: ManagedTable[R]) -> None:
         seen = plan.seen
-        record = Record(
+        record = SyncRecord(
             generation=seen.generation,
             synced=verdict.synced,
             drifted=verdict.drifted,

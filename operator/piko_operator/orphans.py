@@ -50,7 +50,7 @@ def allowed(rows: int, limit: int | None) -> int:
     return max(_AT_LEAST, int(rows * _SHARE)) if limit is None else limit
 
 
-class Orphans:
+class OrphanCleaner:
     """Finds them, and does with them what may be done."""
 
     def __init__(

@@ -19,7 +19,7 @@ from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.manifests import explain
 from piko_operator.mapping import config_row, describe, schedule_row
-from piko_operator.records import Records
+from piko_operator.records import SyncRecords
 from piko_operator.resources import API_VERSION, MODELS, PikoSchedule
 from piko_operator.secrets import SecretUnavailableError, read_secrets
 
@@ -48,7 +48,7 @@ class Planner:
         cluster: Cluster,
         inventory: Inventory,
         owner: Callable[[Seen], str],
-        records: Records,
+        records: SyncRecords,
     ) -> None:
         self._cluster = cluster
         self._inventory = inventory

@@ -23,9 +23,9 @@ from piko_operator.identity import Identity
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
-from piko_operator.orphans import Orphans
+from piko_operator.orphans import OrphanCleaner
 from piko_operator.probes import Pulse, operator_probes
-from piko_operator.records import Records
+from piko_operator.records import SyncRecords
 from piko_operator.settings import PREFIX, OperatorSettings
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
@@ -69,7 +69,7 @@ class Operator:
             JOB_CONFIG: managed_configs(database),
         }
         events = Events(cluster=cluster, clock=self._clock)
-        records = Records(clock=self._clock, inventory=inventory)
+        records = SyncRecords(clock=self._clock, inventory=inventory)
         identity = Identity(cluster=cluster, clusters=Clusters(database=database), name=settings.cluster)
         mirror = Mirror(
             cluster=cluster,
@@ -83,7 +83,7 @@ class Operator:
             news=news,
             records=records,
         )
-        orphans = Orphans(
+        orphans = OrphanCleaner(
             clock=self._clock,
             cluster=cluster,
             inventory=inventory,

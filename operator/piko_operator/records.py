@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from piko.clock import Clock
 from piko.observability.logs import get_logger
 from piko.text import type_name
+from piko_operator.backoff import ResourceBackoff
 from piko_operator.cluster import ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.ownership import Condition, synced
-from piko_operator.patience import Patience
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class SyncRecord:
     """What became of one generation of a resource; `drifted` is None where that could not be looked at."""
 
     generation: int
@@ -35,23 +35,23 @@ class Record:
     schedule: str | None = None
 
 
-class Records:
+class SyncRecords:
     """The record of each resource by uid; belongs to one event loop."""
 
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
-        self._records: dict[str, Record] = {}
-        self._patience = Patience(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._records: dict[str, SyncRecord] = {}
+        self._backoff = ResourceBackoff(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
 
-    def get(self, uid: str) -> Record | None:
+    def get(self, uid: str) -> SyncRecord | None:
         return self._records.get(uid)
 
     def failures(self, uid: str) -> int:
         """How often the resource was to be tried again since it last succeeded."""
-        return self._patience.failures(uid)
+        return self._backoff.failures(uid)
 
-    def succeed(self, seen: Seen, record: Record) -> None:
-        self._patience.succeeded(seen.uid)
+    def succeed(self, seen: Seen, record: SyncRecord) -> None:
+        self._backoff.succeeded(seen.uid)
         self._records[seen.uid] = record
 
     def fail(self, seen: Seen, reason: str, message: str) -> None:
@@ -59,7 +59,7 @@ class Records:
         known = self._records.get(seen.uid)
         if known is None or known.synced.reason != reason:
             log.warning("not_synced", kind=seen.kind, namespace=seen.namespace, name=seen.name, reason=reason)
-        self._records[seen.uid] = Record(
+        self._records[seen.uid] = SyncRecord(
             generation=seen.generation,
             synced=synced("False", reason, message),
             schedule=known.schedule if known else None,
@@ -75,7 +75,7 @@ class Records:
 
     def fault(self, seen: Seen, error: Exception) -> None:
         """An exception that nobody foresaw; its text may hold anything, and stays in the log."""
-        if self._patience.failures(seen.uid) == 0:
+        if self._backoff.failures(seen.uid) == 0:
             log.error(
                 "resource_failed", kind=seen.kind, namespace=seen.namespace, name=seen.name, exc_info=error
             )
@@ -85,12 +85,12 @@ class Records:
 
     def try_again(self, seen: Seen) -> None:
         """Have the resource looked at after a pause of its own."""
-        pause = self._patience.failed(seen.uid)
+        pause = self._backoff.failed(seen.uid)
         asyncio.get_running_loop().call_later(pause, self._inventory.mark, seen.uid)
 
     def forget_the_gone(self) -> None:
         for uid in [uid for uid in self._records if uid not in self._inventory]:
             del self._records[uid]
-        for uid in self._patience.uids():
+        for uid in self._backoff.uids():
             if uid not in self._inventory:
-                self._patience.succeeded(uid)
+                self._backoff.succeeded(uid)

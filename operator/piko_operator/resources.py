@@ -135,7 +135,7 @@ class CronFields(_Part):
         return self
 
 
-class Interval(_Part):
+class IntervalSpec(_Part):
     """A grid of instants: `every`, or the sum of the units."""
 
     every: PositiveDuration | None = None
@@ -148,7 +148,7 @@ class Interval(_Part):
     end_date: LocalInstant | None = None
 
     @model_validator(mode="after")
-    def _one_way_of_saying_it(self) -> Interval:
+    def _one_way_of_saying_it(self) -> IntervalSpec:
         units = [n for n in (self.weeks, self.days, self.hours, self.minutes, self.seconds) if n is not None]
         if (self.every is not None) == bool(units):
             raise ValueError("expected either every, or any of weeks, days, hours, minutes, seconds")
@@ -157,7 +157,7 @@ class Interval(_Part):
         return self
 
 
-class OneDate(_Part):
+class DateSpec(_Part):
     """One instant."""
 
     run_date: LocalInstant
@@ -181,15 +181,15 @@ Cron = Annotated[
 ]
 
 
-class When(_Part):
+class TriggerSpec(_Part):
     """Exactly one kind of schedule."""
 
     cron: Cron | None = None
-    interval: Interval | None = None
-    date: OneDate | None = None
+    interval: IntervalSpec | None = None
+    date: DateSpec | None = None
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> When:
+    def _exactly_one(self) -> TriggerSpec:
         given = [name for name in ("cron", "interval", "date") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
@@ -198,39 +198,39 @@ class When(_Part):
         return self
 
 
-class Overlap(_Part):
+class OverlapSpec(_Part):
     policy: Literal["Skip", "Queue", "QueueAll", "Replace", "Allow"] = "Skip"
     max_instances: int = Field(1, ge=1, le=100000)
     group: str | None = Field(None, min_length=1, max_length=128)
     group_limit: int | None = Field(None, ge=1, le=100000)
 
     @model_validator(mode="after")
-    def _limit_has_its_group(self) -> Overlap:
+    def _limit_has_its_group(self) -> OverlapSpec:
         if self.group_limit is not None and self.group is None:
             raise ValueError("groupLimit needs group")
         return self
 
 
-class Retry(_Part):
+class RetrySpec(_Part):
     max_attempts: int | None = Field(None, ge=1, le=1000)
     backoff: Duration = "10s"
     max_backoff: Duration = "5m"
 
 
-class Backfill(_Part):
+class BackfillSpec(_Part):
     policy: Literal["CatchUp", "Skip"] | None = None
     max_lookback: PositiveDuration | None = None
     max_windows: int | None = Field(None, ge=1, le=100000)
 
 
-class History(_Part):
+class HistorySpec(_Part):
     successful: int = Field(100, ge=0, le=1000000)
     failed: int = Field(100, ge=0, le=1000000)
 
 
 class ScheduleSpec(_Part):
     job_id: JobId
-    schedule: When
+    schedule: TriggerSpec
     time_zone: Zone | None = None
     suspend: bool = False
     start_at: Instant | None = None
@@ -238,12 +238,12 @@ class ScheduleSpec(_Part):
     jitter: Jitter = "0s"
     misfire_grace: Duration = "5m"
     coalesce: bool = True
-    overlap: Overlap = Overlap()
+    overlap: OverlapSpec = OverlapSpec()
     priority: int = Field(0, ge=-1000000, le=1000000)
     timeout: PositiveDuration | None = None
-    retry: Retry = Retry()
-    backfill: Backfill = Backfill()
-    history: History = History()
+    retry: RetrySpec = RetrySpec()
+    backfill: BackfillSpec = BackfillSpec()
+    history: HistorySpec = HistorySpec()
     adoption_policy: Literal["Refuse", "Adopt"] = "Refuse"
     drift_policy: Literal["Enforce", "Observe"] = "Enforce"
     deletion_policy: Literal["Delete", "Forget", "Disable", "Retain"] = "Delete"

@@ -21,6 +21,7 @@ from piko.observability.logs import get_logger
 from piko.store.managed import Summaries
 from piko.text import error_text, excerpt
 from piko_operator.apart import apart
+from piko_operator.backoff import ResourceBackoff
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
@@ -38,8 +39,7 @@ from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.news import news_of
 from piko_operator.ownership import Condition, is_same_owner
-from piko_operator.patience import Patience
-from piko_operator.records import Record, Records
+from piko_operator.records import SyncRecord, SyncRecords
 from piko_operator.shapes import duration_text, instant_text
 
 _FIRST_PAUSE_S = 1.0
@@ -67,7 +67,7 @@ class StatusWriter:
         inventory: Inventory,
         metrics: OperatorMetrics,
         owner: Callable[[Seen], str],
-        records: Records,
+        records: SyncRecords,
         summaries: Summaries,
         interval_s: float,
         news: asyncio.Event,
@@ -83,7 +83,7 @@ class StatusWriter:
         self._interval_s = interval_s
         self._news = news
         self._digests: dict[str, tuple[object, ...]] = {}
-        self._patience = Patience(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._backoff = ResourceBackoff(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
         self._patches: dict[str, asyncio.Task[None]] = {}
         self.database_error: str | None = None
 
@@ -130,10 +130,10 @@ class StatusWriter:
             await asyncio.wait(self._patches.values(), timeout=_PATIENCE_S)
         self._count()
 
-    def _bring(self, seen: Seen, status_of: Callable[[Seen, Record], dict[str, Any]]) -> None:
+    def _bring(self, seen: Seen, status_of: Callable[[Seen, SyncRecord], dict[str, Any]]) -> None:
         """Have the status patched, if it differs and nothing of the resource is under way."""
         record = self._records.get(seen.uid)
-        if record is None or seen.uid in self._patches or self._patience.is_waiting(seen.uid):
+        if record is None or seen.uid in self._patches or self._backoff.is_waiting(seen.uid):
             return
         try:
             status = status_of(seen, record)
@@ -151,7 +151,7 @@ class StatusWriter:
         return job if job is not None and is_same_owner(job.managed_by, self._owner(seen)) else None
 
     def _schedule_status(
-        self, seen: Seen, record: Record, *, job: JobSummary | None, now: datetime
+        self, seen: Seen, record: SyncRecord, *, job: JobSummary | None, now: datetime
     ) -> dict[str, Any]:
         own = self._own(seen, job)
         status: dict[str, Any] = {
@@ -173,7 +173,7 @@ class StatusWriter:
     def _config_status(
         self,
         seen: Seen,
-        record: Record,
+        record: SyncRecord,
         *,
         row: ConfigSummary | None,
         revisions: Sequence[RevisionSummary],
@@ -193,7 +193,7 @@ class StatusWriter:
             }
         )
 
-    def _without_database(self, seen: Seen, record: Record, *, now: datetime) -> dict[str, Any]:
+    def _without_database(self, seen: Seen, record: SyncRecord, *, now: datetime) -> dict[str, Any]:
         """What was known stays; the conditions say that it may be old."""
         previous = seen.status.get("conditions")
         if record.synced.reason == "DatabaseUnavailable":
@@ -222,17 +222,17 @@ class StatusWriter:
             if not (isinstance(error, ClusterError) and error.status in (404, 409)):
                 self._failed(seen, error)
             return
-        self._patience.succeeded(seen.uid)
+        self._backoff.succeeded(seen.uid)
         for notice in news_of(seen.status, status):
             self._events.post(seen, notice)
 
     def _unread(self, job_id: str, error: Exception) -> None:
-        if not self._patience.is_waiting(f"row {job_id}"):
-            self._patience.failed(f"row {job_id}")
+        if not self._backoff.is_waiting(f"row {job_id}"):
+            self._backoff.failed(f"row {job_id}")
             log.warning("row_not_read", job_id=job_id, error=error_text(error))
 
     def _failed(self, seen: Seen, error: Exception) -> None:
-        pause = self._patience.failed(seen.uid)
+        pause = self._backoff.failed(seen.uid)
         log.warning(
             "status_not_written",
             kind=seen.kind,
@@ -251,11 +251,11 @@ class StatusWriter:
                 self._metrics.resources.labels(kind=kind, condition=name).set(true)
         for uid in [uid for uid in self._digests if uid not in self._inventory]:
             del self._digests[uid]
-            self._patience.succeeded(uid)
+            self._backoff.succeeded(uid)
 
 
 def _conditions(
-    seen: Seen, record: Record, is_ready: Condition, further: Sequence[Condition], now: datetime
+    seen: Seen, record: SyncRecord, is_ready: Condition, further: Sequence[Condition], now: datetime
 ) -> list[dict[str, Any]]:
     previous = seen.status.get("conditions")
     stalled, reconciling = outlook(record.synced, is_ready, previous=previous, now=now)

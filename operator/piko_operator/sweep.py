@@ -14,7 +14,7 @@ from piko.observability.logs import get_logger
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
-from piko_operator.orphans import Orphans
+from piko_operator.orphans import OrphanCleaner
 
 _RETRY_S = 1.0
 
@@ -31,7 +31,7 @@ class Sweep:
         identity: Identity,
         inventory: Inventory,
         kinds: Sequence[str],
-        orphans: Orphans,
+        orphans: OrphanCleaner,
         interval_s: float,
     ) -> None:
         self._cluster = cluster

@@ -41,7 +41,7 @@ from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
-from piko.persistence.refusals import Refusals
+from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.retention import Retention
@@ -52,8 +52,8 @@ from piko.store.definitions import DefinitionStore
 from piko.store.engine import open_database
 from piko.store.failures import any_refusal
 from piko.store.instances import InstanceStore
-from piko.store.kept import KeptProgress
 from piko.store.leases import LeaseStore
+from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 from piko.store.run_notes import RunNotes
 from piko.store.runs import RunStore
@@ -153,7 +153,7 @@ class Runtime:
             runs=runs,
             backfills=BackfillStore(database=self.database),
             states=StateStore(database=self.database),
-            kept=KeptProgress(database=self.database),
+            kept=ProgressStore(database=self.database),
             instances=self._instances,
             instance=self.instance,
             clock=clock,
@@ -209,7 +209,7 @@ class Runtime:
         self._recovery = OutcomeReplay(runs=runs, metrics=metrics, folder=settings.spool_dir)
         retention = Retention(
             store=RetentionStore(database=self.database),
-            kept=KeptProgress(database=self.database),
+            kept=ProgressStore(database=self.database),
             configs=self.configs,
             elector=self.elector,
             clock=clock,
@@ -217,7 +217,7 @@ class Runtime:
             max_age_s=settings.history_max_age_s,
         )
         self.writer = writer
-        self._refusals = Refusals(notes=RunNotes(database=self.database))
+        self._refusals = RefusedRecords(notes=RunNotes(database=self.database))
         # In the order in which they start; they stop the other way round.
         self._parts: Sequence[Part] = (
             heartbeat,
@@ -305,7 +305,7 @@ class Runtime:
         if self._waits_for is not None:
             return [self._waits_for]
         reasons = [f"{name} fails: {error}" for name, error in list(self._supervisor.failing.items())]
-        if (refusal := self.database.standing.refusal) is not None:
+        if (refusal := self.database.health.refusal) is not None:
             reasons.append(refusal)
         blockage = self.watchdog.blockage
         if blockage is not None:

@@ -87,6 +87,11 @@ def mutable_singletons(tree: ast.Module) -> Iterator[ast.AST]:
             yield from _changes_of(names, node)
 
 
+def class_names(tree: ast.Module) -> Iterator[str]:
+    """The name of each class, those within others and within functions among them."""
+    yield from (node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+
+
 def module_level_imports(tree: ast.Module) -> Iterator[str]:
     """The top-level names of the packages that importing this module imports."""
     for node in _executed_on_import(tree.body):

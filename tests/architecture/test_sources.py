@@ -1,8 +1,9 @@
-"""One clock, one place for SQL, no state in modules."""
+"""One clock, one place for SQL, no state in modules, no class name twice."""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.architecture.sources import (
     PACKAGES,
     ROOT,
     Rule,
+    class_names,
     module_level_imports,
     modules,
     mutable_singletons,
@@ -41,6 +43,15 @@ def test_sql_is_written_in_the_store_and_the_spool_alone(path: Path) -> None:
 @_each_module
 def test_no_module_holds_state(path: Path) -> None:
     assert _broken(mutable_singletons, path) == []
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in modules():
+        for name in class_names(ast.parse(path.read_text(encoding="utf-8"))):
+            places[name].append(str(path.relative_to(ROOT)))
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert twice == {}, "a name that stands for two things explains neither: rename one of them"
 
 
 # ---- the rules themselves: each bad line is seen, each good one left alone --------------------------
@@ -87,6 +98,11 @@ def test_a_broken_rule_is_seen(rule: Rule, source: str) -> None:
 )
 def test_what_is_allowed_is_left_alone(rule: Rule, source: str) -> None:
     assert not list(rule(ast.parse(source)))
+
+
+def test_classes_are_found_wherever_they_stand() -> None:
+    source = "class Run:\n    class Row: ...\ndef f():\n    class _End: ..."
+    assert sorted(class_names(ast.parse(source))) == ["Row", "Run", "_End"]
 
 
 def test_an_import_inside_a_function_or_for_types_is_not_a_module_level_one() -> None:

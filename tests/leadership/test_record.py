@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piko.leadership.record import Observation, Record, held_by, object_name, record_of, released
+from piko.leadership.record import LeaseRecord, Observation, held_by, object_name, record_of, released
 
 NOW = datetime(2026, 1, 8, 10, 0, 0, tzinfo=UTC)
 
 
-def read(spec: dict[str, Any], version: int = 1) -> Record:
+def read(spec: dict[str, Any], version: int = 1) -> LeaseRecord:
     return record_of({"metadata": {"resourceVersion": str(version)}, "spec": spec})
 
 
@@ -81,10 +81,10 @@ class Server:
     """The one record, changed by whoever knows its version."""
 
     def __init__(self) -> None:
-        self.record: Record | None = None
+        self.record: LeaseRecord | None = None
         self._version = 0
 
-    def write(self, before: Record | None, spec: dict[str, Any]) -> bool:
+    def write(self, before: LeaseRecord | None, spec: dict[str, Any]) -> bool:
         known = None if before is None else before.version
         if known != (None if self.record is None else self.record.version):
             return False

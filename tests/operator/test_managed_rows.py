@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from piko.model.managed import Change, Held, ManagedConfig, ManagedSchedule, Refusal, Verb, WriteResult
+from piko.model.managed import Change, Held, ManagedConfig, ManagedSchedule, RefusedChange, Verb, WriteResult
 from piko.store.engine import Database, open_database
 from piko.store.managed import managed_configs, managed_schedules
 from tests.harness.databases import TestDatabase
@@ -86,7 +86,7 @@ async def test_a_row_that_the_database_refuses_does_not_take_its_neighbours_with
     results = await table.apply([_create(bad), _create(good)])
     assert results["good"] is WriteResult.DONE
     refusal = results["bad"]
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedChange)
     assert "max_instances_is_positive" in refusal.why
 
 

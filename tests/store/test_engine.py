@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
-from piko.store.engine import Database, Patience, open_database
+from piko.store.engine import Database, SessionTimeouts, open_database
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 
@@ -172,7 +172,7 @@ async def test_a_connection_that_was_idle_for_long_is_not_used_again(mariadb: Te
 
     usual, hasty = open_database(mariadb.dsn), open_database(mariadb.dsn, lease_s=3)
     kept, dropped = await number(usual), await number(hasty)
-    await asyncio.sleep(Patience(lease_s=3, lock_wait_s=1).idle_connection_s / 2 + 0.1)
+    await asyncio.sleep(SessionTimeouts(lease_s=3, lock_wait_s=1).idle_connection_s / 2 + 0.1)
     assert await number(usual) == kept
     assert await number(hasty) != dropped
     await usual.close()
@@ -204,6 +204,6 @@ async def test_what_a_silent_session_holds_is_free_before_the_lease_is_over(
 
 @given(lease_s=st.floats(1, 3600))
 def test_a_server_ends_silent_sessions_within_the_lease(lease_s: float) -> None:
-    patience = Patience(lease_s=lease_s, lock_wait_s=1)
+    patience = SessionTimeouts(lease_s=lease_s, lock_wait_s=1)
     assert 1 <= patience.idle_transaction_s <= max(1, lease_s / 3)
     assert 2 <= patience.idle_connection_s <= max(2, lease_s * 2 / 3)

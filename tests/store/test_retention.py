@@ -26,8 +26,8 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.retention import Retention
 from piko.store.configs import ConfigStore
 from piko.store.engine import Database
-from piko.store.kept import KeptProgress
 from piko.store.leases import LeaseStore
+from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
 from piko.store.schema.migrate import upgrade
@@ -127,7 +127,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
         fence = await leadership(elector)
         retention = Retention(
             store=RetentionStore(database=database),
-            kept=KeptProgress(database=database),
+            kept=ProgressStore(database=database),
             configs=configs_of_rows(*values.pop("configured", ())),
             elector=elector,
             clock=clock,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from piko.clock import Clock
-from piko.model.definitions import Holder
+from piko.model.definitions import DefiningReplica
 from piko.model.instances import Instance
 from piko.store.definitions import DefinitionStore
 from piko.store.instances import HEARTBEATS
@@ -51,13 +51,13 @@ class OtherReplicas:
             if self._is_another(holder)
         }
 
-    def _is_another(self, holder: Holder) -> bool:
+    def _is_another(self, holder: DefiningReplica) -> bool:
         # Of this app's own definitions only the replica that published one is known to have it.
         published = holder.app != self._instance.app or holder.published
         return published and holder.instance_id != self._instance.instance_id
 
 
-def registered_elsewhere(job_id: str, holder: Holder, *, app: str) -> str:
+def registered_elsewhere(job_id: str, holder: DefiningReplica, *, app: str) -> str:
     """What to say of a job that `holder` has, and this replica of `app` has not."""
     who = f"the standby {holder.host!r} of app {holder.app!r} (instance {holder.instance_id})"
     message = f"app {app!r} has not registered the job {job_id!r} here; {who} has, and runs it once it leads"

@@ -18,7 +18,7 @@ from piko.tables import ago
 if TYPE_CHECKING:
     from piko.model.runs import Run
     from piko.store.engine import Database
-    from piko.store.reports.overview import RunLine
+    from piko.store.reports.overview import RunReport
 
 _LOOK_EVERY_S = 0.25
 
@@ -39,7 +39,7 @@ def trigger(
 ) -> None:
     """Run a job now, once, beside its schedule; a paused job runs too."""
 
-    async def ask(database: Database) -> tuple[Run, RunLine | None]:
+    async def ask(database: Database) -> tuple[Run, RunReport | None]:
         run = await _queue(database, job)
         if wait is None:
             return run, None
@@ -76,12 +76,12 @@ def resume(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
 def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Drop how far a deleted job had come: its next row starts afresh. Its runs stay."""
-    from piko.model.progress import Kept
-    from piko.store.kept import KeptProgress
+    from piko.model.progress import JobProgress
+    from piko.store.progress import ProgressStore
     from piko.store.reports.overview import Overview
 
-    async def drop(database: Database) -> Kept:
-        progress = KeptProgress(database=database)
+    async def drop(database: Database) -> JobProgress:
+        progress = ProgressStore(database=database)
         kept = (await progress.without_row([job])).get(job)
         if kept is not None and await progress.forget(job):
             return kept
@@ -153,7 +153,7 @@ async def _queue(database: Database, job_id: str) -> Run:
     return run
 
 
-async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell: bool) -> RunLine | None:
+async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell: bool) -> RunReport | None:
     """How the last attempt stands once it has ended, or patience has: a failed one may have a successor."""
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
@@ -172,13 +172,13 @@ async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell
         await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _retried(earlier: RunLine, later: RunLine, now: datetime) -> str:
+def _retried(earlier: RunReport, later: RunReport, now: datetime) -> str:
     error = f": {first_line(earlier.error)}" if earlier.error else ""
     begin = ago(later.not_before, now) if later.not_before and later.not_before > now else "at once"
     return f"attempt {earlier.attempt} is {earlier.state}{error}; attempt {later.attempt} starts {begin}"
 
 
-def _ending(run: Run, end: RunLine | None, patience_s: float) -> str:
+def _ending(run: Run, end: RunReport | None, patience_s: float) -> str:
     if end is None:
         return f"run {run.run_id} is not in job_run any more"
     which = f"run {end.run_id}" + (f", attempt {end.attempt}," if end.attempt > 1 else "")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from piko.decisions.backfill_range import PlannedRange
     from piko.model.backfills import Backfill
     from piko.store.engine import Database
-    from piko.store.reports.overview import JobLine
+    from piko.store.reports.overview import JobReport
 
 _SHOWN = 20
 
@@ -172,7 +172,7 @@ def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     )
 
 
-async def _stateful_job(database: Database, job_id: str) -> JobLine:
+async def _stateful_job(database: Database, job_id: str) -> JobReport:
     from piko.store.reports.overview import Overview
 
     line = await Overview(database=database).job(job_id)
@@ -191,7 +191,7 @@ async def _stateful_job(database: Database, job_id: str) -> JobLine:
     return line
 
 
-def _request(line: JobLine, zone: str, parallel: int, clock: Any) -> Backfill:
+def _request(line: JobReport, zone: str, parallel: int, clock: Any) -> Backfill:
     from piko.core.identity import Ids
     from piko.model.backfills import Backfill
 

@@ -28,7 +28,7 @@ from piko.text import span
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.overview import JobLine, RunLine
+    from piko.store.reports.overview import JobReport, RunReport
 
 
 def jobs(
@@ -42,7 +42,7 @@ def jobs(
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
 
-    async def read(database: Database) -> list[JobLine]:
+    async def read(database: Database) -> list[JobReport]:
         found = await Overview(database=database).jobs(job or ())
         missing = set(job or ()) - {line.job_id for line in found}
         if missing:
@@ -94,7 +94,7 @@ def runs(
     states = _states(state or ())
     begin = None if since is None else instant_or_age(since, option="--since", now=now)
 
-    async def read(database: Database) -> list[RunLine]:
+    async def read(database: Database) -> list[RunReport]:
         overview = Overview(database=database)
         found = await overview.runs(job_id=job, states=states, backfill_id=backfill, since=begin, limit=limit)
         if not found and job is not None and await overview.job(job) is None:
@@ -120,7 +120,7 @@ def runs(
     show_table(columns, rows, otherwise="no such runs")
 
 
-def window(line: RunLine) -> str:
+def window(line: RunReport) -> str:
     """The window of data that a run covers, or the instants that its row stands for."""
     if line.window_start is not None:
         return f"{stamp(line.window_start)} - {stamp(line.window_end)}"
@@ -129,7 +129,7 @@ def window(line: RunLine) -> str:
     return ""
 
 
-def schedule_text(line: JobLine) -> str:
+def schedule_text(line: JobReport) -> str:
     """A row's schedule on one line: `*/5 * * * *`, `every 10s`, `hour 3`."""
     try:
         expression = json.loads(line.schedule_expr)
@@ -144,7 +144,7 @@ def schedule_text(line: JobLine) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in expression.items())
 
 
-def _job_cells(line: JobLine, now: datetime) -> list[object]:
+def _job_cells(line: JobReport, now: datetime) -> list[object]:
     last = f"{line.last_state} {ago(line.last_scheduled_time, now)}" if line.last_state else None
     coming = None
     if line.next_run_at is not None:
@@ -153,7 +153,7 @@ def _job_cells(line: JobLine, now: datetime) -> list[object]:
     return [line.job_id, line.status or "Unseen", last, coming, schedule_text(line)]
 
 
-def _job_more(line: JobLine) -> list[object]:
+def _job_more(line: JobReport) -> list[object]:
     return [
         line.timezone,
         stamp(line.last_scheduled_time),
@@ -165,7 +165,7 @@ def _job_more(line: JobLine) -> list[object]:
     ]
 
 
-def _job_notes(line: JobLine) -> list[str]:
+def _job_notes(line: JobReport) -> list[str]:
     notes = []
     if line.status is None:
         notes.append("no leader has seen the row yet")
@@ -178,7 +178,7 @@ def _job_notes(line: JobLine) -> list[str]:
     return notes
 
 
-def _run_cells(line: RunLine, now: datetime) -> list[object]:
+def _run_cells(line: RunReport, now: datetime) -> list[object]:
     return [
         line.job_id,
         ago(line.scheduled_time, now),
@@ -189,7 +189,7 @@ def _run_cells(line: RunLine, now: datetime) -> list[object]:
     ]
 
 
-def _run_more(line: RunLine) -> list[object]:
+def _run_more(line: RunReport) -> list[object]:
     return [line.run_id, stamp(line.scheduled_time), window(line), stamp(line.started_at)]
 
 
@@ -211,5 +211,5 @@ def _states(given: Sequence[str]) -> list[RunState]:
     return states
 
 
-def _without_schema(line: JobLine) -> dict[str, object]:
+def _without_schema(line: JobReport) -> dict[str, object]:
     return {name: getattr(line, name) for name in line.__dataclass_fields__ if name != "config_schema"}

@@ -14,7 +14,7 @@ from piko.errors import RefusedError
 if TYPE_CHECKING:
     from piko.schedule import Explanation, Schedule
     from piko.store.engine import Database
-    from piko.store.reports.overview import JobLine
+    from piko.store.reports.overview import JobReport
 
 _INTERVAL_KEYS = ("every", "weeks", "days", "hours", "minutes", "seconds", "start_date", "end_date")
 
@@ -116,7 +116,7 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
     from piko.schedule import parse_schedule
     from piko.store.reports.overview import Overview
 
-    async def read(database: Database) -> JobLine:
+    async def read(database: Database) -> JobReport:
         line = await Overview(database=database).job(job_id)
         if line is None:
             raise await unknown_job(database, job_id)

@@ -73,7 +73,7 @@ class Answer:
     seconds: float
 
 
-class Place(Protocol):
+class ItemPointer(Protocol):
     """Where a worker writes down which item it is at."""
 
     def __setitem__(self, key: int, value: int, /) -> None: ...
@@ -114,7 +114,7 @@ def run_chunk(
     chunk: Chunk,
     *,
     load: Callable[[Chunk], Functions],
-    place: Place,
+    place: ItemPointer,
     limit: int | None = None,
 ) -> Answer:
     """Do `chunk`, at most `limit` items of it. Never raises: whatever goes wrong is in the answer."""

@@ -57,7 +57,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class PieceResult:
     """What `length` items from `first` on gave: their results, or the one value they were reduced to."""
 
     first: int
@@ -90,13 +90,13 @@ class Mapping:
         self._bounded = bounded
         self._progress = progress
         self._again: deque[Piece] = deque()
-        self._ready: dict[int, Outcome] = {}
+        self._ready: dict[int, PieceResult] = {}
         self._handed_out = 0
         self._in_flight = 0
         self._feeding = False
         self._changed = asyncio.Event()
 
-    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
+    async def outcomes(self) -> AsyncGenerator[PieceResult, None]:
         """Outcomes in the order of the items, without gaps. Raises the first item's error as it came."""
         lanes = [asyncio.create_task(self._lane(), name=f"{self._job.name} {n}") for n in range(self._lanes)]
         try:
@@ -198,7 +198,7 @@ class Mapping:
         )
         if answer.done < len(piece.items):
             self._again.appendleft(piece.part(answer.done, suspect=piece.suspect))
-        self._finish(Outcome(piece.first, answer.done, values))
+        self._finish(PieceResult(piece.first, answer.done, values))
 
     def _leave_out(self, piece: Piece, error: Exception) -> None:
         """Find the item that cannot be pickled, and go on with the others where that is wanted."""
@@ -206,7 +206,7 @@ class Mapping:
         self._metrics.cpu_items.labels("failed").inc()
         if not self._job.keep_going:
             raise refusal
-        self._finish(Outcome(piece.first + offset, 1, [refusal]))
+        self._finish(PieceResult(piece.first + offset, 1, [refusal]))
         rest = [piece.part(0, offset, suspect=piece.suspect), piece.part(offset + 1, suspect=piece.suspect)]
         self._again.extendleft(part for part in reversed(rest) if part.items)
 
@@ -227,7 +227,7 @@ class Mapping:
             self._metrics.cpu_items.labels("timeout" if casualty.timed_out else "lost").inc()
             if not self._job.keep_going:
                 raise error
-            self._finish(Outcome(single.first, 1, [error]))
+            self._finish(PieceResult(single.first, 1, [error]))
         else:
             rest.append(single)
         self._again.extendleft(part for part in reversed(rest) if part.items)
@@ -243,7 +243,7 @@ class Mapping:
             f"{what} cost two worker processes, the second time alone: {casualty.how}", index=index
         )
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: PieceResult) -> None:
         self._ready[outcome.first] = outcome
         self.done += outcome.length
         if self._progress is not None:

@@ -23,7 +23,8 @@ go once nothing would claim that due time again:
   hour. People may set the watermark back; then the windows are replayed, and a lock whose run is over counts
   for nothing.
 - No lock goes whose run waits or runs, whatever its due time: a replay must not run beside it.
-- Where the row is gone, locks go by age: none sooner than what is kept for the next row (`piko.store.kept`).
+- Where the row is gone, locks go by age: none sooner than what is kept for the next row (see
+  `piko.store.progress`).
 """
 
 from __future__ import annotations

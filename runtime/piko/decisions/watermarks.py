@@ -22,7 +22,7 @@ class Watermarks:
 
     def __init__(self) -> None:
         self.to_restore: list[WatermarkMove] = []
-        """What new rows are to get of the ones before; see `piko.store.kept`."""
+        """What new rows are to get of the ones before; see `piko.store.progress`."""
         self.to_copy: set[str] = set()
         """Jobs whose row says what nobody has copied yet."""
         self._moves: dict[str, list[datetime | None]] = {}

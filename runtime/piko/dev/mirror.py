@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from piko.dev.files import Declared, Reading
-from piko.model.managed import Change, Held, Refusal, Verb, WriteResult
-from piko.model.progress import Kept
+from piko.model.managed import Change, Held, RefusedChange, Verb, WriteResult
+from piko.model.progress import JobProgress
 from piko.store.engine import Database
-from piko.store.kept import KeptProgress
 from piko.store.managed import ManagedTable, managed_configs, managed_schedules
+from piko.store.progress import ProgressStore
 from piko_operator.mapping import config_row, owner_of, schedule_row
 from piko_operator.resources import PikoJobConfig, PikoSchedule
 
@@ -33,7 +33,7 @@ class FolderMirror:
             "PikoSchedule": managed_schedules(database),
             "PikoJobConfig": managed_configs(database),
         }
-        self._kept = KeptProgress(database=database)
+        self._kept = ProgressStore(database=database)
         self._deletion_policies: dict[tuple[str, str], str] = {}
 
     async def apply(self, reading: Reading) -> tuple[list[str], list[str]]:
@@ -66,7 +66,7 @@ class FolderMirror:
         results = await table.apply(changes)
         for change in changes:
             item, result = wanted[change.job_id], results[change.job_id]
-            if isinstance(result, Refusal):
+            if isinstance(result, RefusedChange):
                 problems.append(f"{item.where}: the database refuses its row: {result.why}")
             elif result is WriteResult.STALE:
                 problems.append(f"{item.where}: its row was edited at the same time; save the file once more")
@@ -125,14 +125,14 @@ class FolderMirror:
         for change in changes:
             what = f"{kind} of job {change.job_id!r}"
             result = results[change.job_id]
-            if isinstance(result, Refusal):
+            if isinstance(result, RefusedChange):
                 problems.append(f"{what}: the database refuses to release its row: {result.why}")
             elif result is WriteResult.DONE:
                 self._deletion_policies.pop((kind, change.job_id), None)
                 done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
 
 
-def _goes_on(kept: Kept | None) -> str:
+def _goes_on(kept: JobProgress | None) -> str:
     moments = () if kept is None else (kept.data_through, kept.cursor_at)
     moment = next((moment for moment in moments if moment is not None), None)
     return "" if moment is None else f"; it goes on from where the job stopped, {moment:%Y-%m-%d %H:%M:%S}Z"

@@ -18,7 +18,7 @@ _NAME = ".piko"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DevDatabase:
     """The database of a folder; `is_new` says that this start makes it."""
 
     database: Path
@@ -46,7 +46,7 @@ def check_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def hold_place(folder: Path) -> Iterator[Place]:
+def hold_place(folder: Path) -> Iterator[DevDatabase]:
     """Make `.piko/` where it lacks, and keep others out while the block lasts.
 
     Raises `SettingsError` where it cannot be written, or another process is in it.
@@ -62,7 +62,7 @@ def hold_place(folder: Path) -> Iterator[Place]:
         raise _unwritable(home, error) from None
     try:
         _lock(lock, home)
-        place = Place(database=database, is_new=not database.exists())
+        place = DevDatabase(database=database, is_new=not database.exists())
         try:
             # SQLite gives the files that it keeps beside a database the mode of the database.
             os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))

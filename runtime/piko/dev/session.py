@@ -18,7 +18,7 @@ from piko.dev.board import Board
 from piko.dev.files import Reading, ResourceFiles
 from piko.dev.journal import Entry, Journal
 from piko.dev.mirror import FolderMirror
-from piko.dev.place import Place, check_folder, hold_place
+from piko.dev.place import DevDatabase, check_folder, hold_place
 from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
 from piko.event_loop import run_to_end
@@ -66,7 +66,7 @@ class _Session:
         *,
         folder: Path,
         app: PikoApp,
-        place: Place,
+        place: DevDatabase,
         settings: Settings,
         console: Console,
         signals: StopSignals,

@@ -71,7 +71,7 @@ class _Active:
 
 
 @dataclass(frozen=True, slots=True)
-class _End:
+class _HandlerEnd:
     """What came of a handler, before anybody asks why."""
 
     state: RunState
@@ -178,7 +178,7 @@ class Executor:
     async def _run(self, active: _Active, config: Callable[[], ConfigInForce]) -> None:
         run, job = active.run, active.job
         active.started_at, active.began = self._clock.now(), self._clock.monotonic()
-        end = _End(RunState.CANCELLED)
+        end = _HandlerEnd(RunState.CANCELLED)
         try:
             if active.reason is None:
                 if job.timeout_s is not None:
@@ -187,13 +187,13 @@ class Executor:
                 end = await self._attempt(active, config)
         except GeneratorExit as error:
             # Out of something that the handler awaited, Python throws it into the outermost coroutine.
-            end = _End(RunState.FAILED, error, active.config_revision, active.secrets)
+            end = _HandlerEnd(RunState.FAILED, error, active.config_revision, active.secrets)
         finally:
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
             self._tell(active, end)
 
-    def _tell(self, active: _Active, end: _End) -> None:
+    def _tell(self, active: _Active, end: _HandlerEnd) -> None:
         """Tell how a run ended, if nobody has."""
         run, job = active.run, active.job
         if self._active.get(run.run_id) is not active:
@@ -247,7 +247,7 @@ class Executor:
             f"the handler goes on although it was cancelled, at {where}; what it does counts for nothing any "
             "more, and only the end of the process ends it: let it pass on asyncio.CancelledError"
         )
-        self._tell(active, _End(state, failure, active.config_revision, active.secrets))
+        self._tell(active, _HandlerEnd(state, failure, active.config_revision, active.secrets))
 
     def _announce(self, run: Run, started_at: datetime) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
@@ -262,7 +262,7 @@ class Executor:
             scheduled_time=run.scheduled_time.isoformat(),
         )
 
-    async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _End:
+    async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _HandlerEnd:
         """Call the handler; raises nothing, whatever it does."""
         run, job = active.run, active.job
         revision, secrets = None, frozenset[str]()
@@ -279,12 +279,14 @@ class Executor:
         except asyncio.CancelledError as error:
             # Else it is something that the handler waited for, and nobody meant this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
-            return _End(state, error, revision, secrets)
+            return _HandlerEnd(state, error, revision, secrets)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             state = RunState.TIMEOUT if limit and limit.expired() else RunState.FAILED
-            return _End(state, error, revision, secrets)
+            return _HandlerEnd(state, error, revision, secrets)
         # A handler that drops its cancellation and returns has not been in time either.
-        return _End(RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision)
+        return _HandlerEnd(
+            RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision
+        )
 
 
 def _log_end(ending: Ending) -> None:

@@ -18,7 +18,7 @@ from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, SettingsError
 from piko.leadership.lease import Terms
-from piko.leadership.record import Observation, Record, held_by, object_name, record_of, released
+from piko.leadership.record import LeaseRecord, Observation, held_by, object_name, record_of, released
 from piko.model.fences import Fence
 from piko.model.instances import Instance
 from piko.store.leases import LeaseStore
@@ -113,11 +113,11 @@ class KubernetesLease:
         spec = held_by(me, record, lease_s=self._lease_s, now=self._clock.now())
         return True if await self._write(record, spec) else None
 
-    async def _read(self) -> Record | None:
+    async def _read(self) -> LeaseRecord | None:
         status, body = await self._call("GET", self._path)
         return None if status == _MISSING else record_of(body)
 
-    async def _write(self, before: Record | None, spec: Mapping[str, Any]) -> bool:
+    async def _write(self, before: LeaseRecord | None, spec: Mapping[str, Any]) -> bool:
         """Create or replace the Lease; False where it is not `before` any more."""
         metadata: dict[str, Any] = {"name": self._object, "namespace": self._namespace}
         if before is None:

@@ -25,7 +25,7 @@ _RELEASED_S = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class LeaseRecord:
     """A Lease as it was read. `version` is its resourceVersion; `duration_s` is None where it names none."""
 
     version: str
@@ -40,10 +40,10 @@ class Observation:
     """What this replica has seen of the record, and since when."""
 
     def __init__(self) -> None:
-        self.record: Record | None = None
+        self.record: LeaseRecord | None = None
         self._seen_at = 0.0
 
-    def see(self, record: Record | None, *, at: float) -> None:
+    def see(self, record: LeaseRecord | None, *, at: float) -> None:
         """`record` (None: there is none) was read by a request that ended at `at`, monotonic seconds."""
         if self.record is None or record is None or record.spec != self.record.spec:
             self._seen_at = at
@@ -57,11 +57,11 @@ class Observation:
         return at is not None and at >= self._seen_at + record.duration_s
 
 
-def record_of(lease: Mapping[str, Any]) -> Record:
+def record_of(lease: Mapping[str, Any]) -> LeaseRecord:
     """The record of a Lease as the API server tells it."""
     spec = lease.get("spec") or {}
     duration = spec.get("leaseDurationSeconds")
-    return Record(
+    return LeaseRecord(
         version=lease["metadata"]["resourceVersion"],
         holder=spec.get("holderIdentity") or None,
         duration_s=None if duration is None else float(duration),
@@ -71,7 +71,7 @@ def record_of(lease: Mapping[str, Any]) -> Record:
     )
 
 
-def held_by(holder: str, before: Record | None, *, lease_s: float, now: datetime) -> dict[str, Any]:
+def held_by(holder: str, before: LeaseRecord | None, *, lease_s: float, now: datetime) -> dict[str, Any]:
     """The spec that makes `holder` the holder, or renews its hold."""
     renews = before is not None and before.holder == holder
     transitions = 0 if before is None else before.transitions + (not renews)
@@ -84,7 +84,7 @@ def held_by(holder: str, before: Record | None, *, lease_s: float, now: datetime
     }
 
 
-def released(before: Record, *, now: datetime) -> dict[str, Any]:
+def released(before: LeaseRecord, *, now: datetime) -> dict[str, Any]:
     """The spec without a holder."""
     return {
         "leaseDurationSeconds": _RELEASED_S,

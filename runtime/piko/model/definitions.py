@@ -20,7 +20,7 @@ class DefinitionRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class DefiningReplica:
     """A living replica whose app has published a job; `published`: it is the one that did so last."""
 
     app: str

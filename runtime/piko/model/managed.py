@@ -98,7 +98,7 @@ class Change(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class RefusedChange:
     """The database does not accept the row; `why` is its own text."""
 
     why: str

@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class JobProgress:
     """How far a job had come. `row_gone_at` is None until a leader has seen that its row was deleted."""
 
     job_id: str

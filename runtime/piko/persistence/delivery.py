@@ -18,7 +18,7 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode, encode_unkeepable
 from piko.persistence.letter import Letter, facts
 from piko.persistence.sink_base import ResultSink
-from piko.spool.intents import DeadIntent, Kept, Spool
+from piko.spool.intents import DeadIntent, Spool, SpooledIntent
 from piko.text import error_text, excerpt
 
 _PATIENCE_S = 2.0
@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 log = get_logger(__name__)
 
 
-class Refusal(NamedTuple):
+class WriteFailure(NamedTuple):
     """How a write failed.
 
     `of_record`: by the sink's own word it is a record that does not fit. `away`: by the kind of the error the
@@ -76,7 +76,7 @@ class Delivery:
         self.moved = asyncio.Event()
         self.loose: dict[int, Letter] = {}
         """Out of the queue and not on disk, by `id`."""
-        self._writing: set[asyncio.Task[Refusal | None]] = set()
+        self._writing: set[asyncio.Task[WriteFailure | None]] = set()
         self._minute, self._told = clock.monotonic(), 0
         self._accepted = metrics.persistence_intents.labels(sink.name, "accepted")
         self._delivered = metrics.persistence_intents.labels(sink.name, "delivered")
@@ -100,7 +100,7 @@ class Delivery:
 
     # ---- one write ---------------------------------------------------------------------------------
 
-    async def attempt(self, letters: Sequence[Letter]) -> Refusal | None:
+    async def attempt(self, letters: Sequence[Letter]) -> WriteFailure | None:
         """Write once; None: the sink has taken them, and they are ticked off."""
         self._batch_size.observe(len(letters))
         refusal = await self._written(letters)
@@ -112,7 +112,7 @@ class Delivery:
         self.failing = refusal.error
         return refusal
 
-    async def _written(self, letters: Sequence[Letter]) -> Refusal | None:
+    async def _written(self, letters: Sequence[Letter]) -> WriteFailure | None:
         sink = self._sink
         writing = asyncio.create_task(self._call(letters), name=f"write to {sink.name}")
         self._writing.add(writing)
@@ -129,11 +129,11 @@ class Delivery:
             await asyncio.wait({writing}, timeout=_GRACE_S)
             raise
         if writing.cancelled():
-            return Refusal(f"no answer within timeout_s = {sink.timeout_s:g}", away=True, timed_out=True)
+            return WriteFailure(f"no answer within timeout_s = {sink.timeout_s:g}", away=True, timed_out=True)
         return writing.result()
 
     async def _overdue(
-        self, letters: Sequence[Letter], writing: asyncio.Task[Refusal | None], rest_s: float
+        self, letters: Sequence[Letter], writing: asyncio.Task[WriteFailure | None], rest_s: float
     ) -> None:
         self.overdue += 1
         try:
@@ -142,7 +142,7 @@ class Delivery:
         finally:
             self.overdue -= 1
 
-    async def _cut_off(self, writing: asyncio.Task[Refusal | None]) -> None:
+    async def _cut_off(self, writing: asyncio.Task[WriteFailure | None]) -> None:
         """Cancel a write. The next one waits until this has ended: their number is bounded."""
         writing.cancel()
         await asyncio.wait({writing}, timeout=_GRACE_S)
@@ -151,7 +151,7 @@ class Delivery:
             log.error("sink_goes_on", sink=self._sink.name, timeout_s=self._sink.timeout_s)
             await asyncio.wait({writing})
 
-    async def _call(self, letters: Sequence[Letter]) -> Refusal | None:
+    async def _call(self, letters: Sequence[Letter]) -> WriteFailure | None:
         """Whatever the sink raises is its own trouble, and not the replica's."""
         try:
             await self._sink.write_batch([letter.intent for letter in letters])
@@ -159,12 +159,12 @@ class Delivery:
             ourselves = asyncio.current_task()
             if ourselves is not None and ourselves.cancelling():
                 raise
-            return Refusal(error_text(error))
+            return WriteFailure(error_text(error))
         except PayloadError as error:
-            return Refusal(excerpt(str(error), limit=_ERROR_BYTES), of_record=True)
+            return WriteFailure(excerpt(str(error), limit=_ERROR_BYTES), of_record=True)
         except BaseException as error:  # noqa: BLE001
             told = excerpt(error_text(error), limit=_ERROR_BYTES)
-            return Refusal(told, away=isinstance(error, OSError | DatabaseUnavailableError))
+            return WriteFailure(told, away=isinstance(error, OSError | DatabaseUnavailableError))
         return None
 
     async def _tick_off(self, letters: Sequence[Letter]) -> None:
@@ -205,7 +205,7 @@ class Delivery:
         self._refused(self._sink.name, [letter.intent.run_id for letter, _ in refused])
         self._end([letter for letter, _ in refused])
 
-    async def letters(self, kept: Sequence[Kept]) -> list[Letter]:
+    async def letters(self, kept: Sequence[SpooledIntent]) -> list[Letter]:
         """What was kept, as letters; what can no longer be read is buried."""
         found, unreadable = [], []
         models = self._sink.models

@@ -17,7 +17,7 @@ from piko.persistence.codec import encode, weight
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts, within
 from piko.persistence.sink_base import ResultSink
-from piko.spool.intents import Kept, Spool
+from piko.spool.intents import Spool, SpooledIntent
 
 _CHUNK = 500
 _PATIENCE_S = 5.0
@@ -33,7 +33,7 @@ class SinkQueue:
         sink: ResultSink,
         *,
         spool: Callable[[], Awaitable[Spool]],
-        letters: Callable[[list[Kept]], Awaitable[list[Letter]]],
+        letters: Callable[[list[SpooledIntent]], Awaitable[list[Letter]]],
     ) -> None:
         self._sink = sink
         self._spool = spool
@@ -78,7 +78,7 @@ class SinkQueue:
         self._arrived.set()
         self._room.set()
 
-    def put_spooled(self, letters: Sequence[tuple[Kept, WriteIntent | None]]) -> None:
+    def put_spooled(self, letters: Sequence[tuple[SpooledIntent, WriteIntent | None]]) -> None:
         """More intents lie in the spool, with copies of them where there are any.
 
         Behind one that has to be read all are read, so that the order stays.
@@ -131,7 +131,7 @@ class SinkQueue:
 
     async def _from_disk(self) -> list[Letter]:
         async with self._taking:
-            kept: list[Kept] = []
+            kept: list[SpooledIntent] = []
             while self._on_disk and not kept:
                 spool = await self._spool()
                 found = await spool.take(self._sink.name, after=self._cursor, limit=self._sink.batch_size)
@@ -217,7 +217,7 @@ class SinkQueue:
         return [*at_hand, *map(Letter, self._in_memory)]
 
 
-def _within(kept: list[Kept], limit: int) -> list[Kept]:
+def _within(kept: list[SpooledIntent], limit: int) -> list[SpooledIntent]:
     """As many as have `limit` characters together, and at least one."""
     total = 0
     for at, item in enumerate(kept):

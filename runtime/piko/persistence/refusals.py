@@ -22,7 +22,7 @@ _TRIES = 600
 log = get_logger(__name__)
 
 
-class Refusals:
+class RefusedRecords:
     """Counts refused records by run, and tells the counts to the database."""
 
     name = "refusals"

@@ -15,13 +15,13 @@ from piko.clock import Clock
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.delivery import Delivery, Refusal, Refused
+from piko.persistence.delivery import Delivery, Refused, WriteFailure
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.trouble import Trouble
-from piko.spool.intents import Kept, Spool
+from piko.spool.intents import Spool, SpooledIntent
 
 _NEVER_KEPT = "it was changed after it was enqueued"
 
@@ -93,7 +93,7 @@ class SinkWorker:
         async with self._securing:
             pass
 
-    def put_spooled(self, letters: Sequence[tuple[Kept, WriteIntent | None]]) -> None:
+    def put_spooled(self, letters: Sequence[tuple[SpooledIntent, WriteIntent | None]]) -> None:
         """More intents lie in the spool, with copies of them where there are any."""
         self._delivery.accept(len(letters))
         self._queue.put_spooled(letters)
@@ -144,7 +144,7 @@ class SinkWorker:
             if batch:
                 return batch
 
-    async def _overcome(self, batch: list[Letter], refusal: Refusal) -> None:
+    async def _overcome(self, batch: list[Letter], refusal: WriteFailure) -> None:
         with self._in_trouble():
             await self._secure(batch)
             async with self._handling:

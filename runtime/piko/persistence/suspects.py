@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from piko.persistence.delivery import Refusal
+from piko.persistence.delivery import WriteFailure
 from piko.persistence.letter import Letter
 
 _REMEMBERED = 10_000
@@ -19,7 +19,7 @@ _REMEMBERED = 10_000
 class _Case:
     """How often a record was refused, what the sink had taken by the last time, and what it said."""
 
-    refusal: Refusal
+    refusal: WriteFailure
     times: int = 0
     taken: int = -1
 
@@ -37,7 +37,7 @@ class Suspects:
     def __contains__(self, letter: Letter) -> bool:
         return _key(letter) in self._cases
 
-    def note(self, letter: Letter, refusal: Refusal, *, taken: int) -> None:
+    def note(self, letter: Letter, refusal: WriteFailure, *, taken: int) -> None:
         """The sink has refused `letter` alone."""
         if len(self._cases) >= _REMEMBERED:
             self._cases.clear()

@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from piko.observability.logs import get_logger
-from piko.persistence.delivery import Delivery, Refusal
+from piko.persistence.delivery import Delivery, WriteFailure
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
@@ -89,7 +89,7 @@ class Trouble:
         self._part, self._offset = 0, 0
         """How far the search in what is set aside has come: the part, and the letter of it."""
 
-    async def overcome(self, batch: list[Letter], refusal: Refusal) -> None:
+    async def overcome(self, batch: list[Letter], refusal: WriteFailure) -> None:
         """Return when `batch`, and all that was set aside behind it, is delivered or buried."""
         tries = 1
         while not refusal.of_record and tries < self._sink.attempts:
@@ -226,7 +226,7 @@ class Trouble:
             suspects = await self._second_look(suspects[:_UNPROVEN]) + suspects[_UNPROVEN:]
         self._set_aside([*suspects, *(letter for piece in pieces for letter in piece)])
 
-    async def _suspected(self, letter: Letter, refusal: Refusal) -> list[Letter]:
+    async def _suspected(self, letter: Letter, refusal: WriteFailure) -> list[Letter]:
         """Note that the sink refused `letter` alone; none where it knows by itself that it does not fit."""
         if refusal.of_record:
             await self._delivery.bury([(letter, refusal.error)])
@@ -257,7 +257,7 @@ class Trouble:
 
         What is left is for others to decide, that have arrived meanwhile or will.
         """
-        refused: list[tuple[Letter, Refusal]] = []
+        refused: list[tuple[Letter, WriteFailure]] = []
         for _ in range(self._sink.attempts):
             await self._rest(heeding_arrivals=True)
             if len(self._queue):
@@ -272,7 +272,7 @@ class Trouble:
 
     # ---- what both need ----------------------------------------------------------------------------
 
-    async def _try(self, letters: Sequence[Letter], *, known: bool = False) -> Refusal | None:
+    async def _try(self, letters: Sequence[Letter], *, known: bool = False) -> WriteFailure | None:
         """Write once. That a suspect (`known`) is refused again does not speak against the sink."""
         refusal = await self._delivery.attempt(letters)
         if refusal is None:
@@ -312,7 +312,7 @@ class Trouble:
             async with asyncio.timeout(pause):
                 await waiting
 
-    def _tell(self, letters: Sequence[Letter], refusal: Refusal, tries: int) -> None:
+    def _tell(self, letters: Sequence[Letter], refusal: WriteFailure, tries: int) -> None:
         told = facts(letter.intent for letter in letters)
         log.warning(
             "sink_failed",

@@ -21,7 +21,7 @@ from piko.persistence.delivery import Refused
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.sink_worker import SinkWorker
-from piko.spool.intents import Kept, Spool
+from piko.spool.intents import Spool, SpooledIntent
 
 _COMMIT_S = 5.0
 _SETTLE_S = 10.0
@@ -178,9 +178,9 @@ class PersistenceWriter:
                 else:
                     kept.set_exception(error)
             if error is None:
-                arrived: dict[str, list[tuple[Kept, WriteIntent | None]]] = {}
+                arrived: dict[str, list[tuple[SpooledIntent, WriteIntent | None]]] = {}
                 for number, (sink, body, copy) in zip(ids, rows, strict=True):
-                    arrived.setdefault(sink, []).append((Kept(number, body), copy))
+                    arrived.setdefault(sink, []).append((SpooledIntent(number, body), copy))
                 for sink, letters in arrived.items():
                     if sink in self._lanes:
                         self._lanes[sink].put_spooled(letters)

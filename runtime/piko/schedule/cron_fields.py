@@ -29,7 +29,7 @@ _POSITIONS = {"1st": 1, "2nd": 2, "3rd": 3, "4th": 4, "5th": 5, "last": LAST}
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class _FieldGrammar:
     low: int
     high: int
     names: tuple[str, ...] = ()
@@ -41,14 +41,14 @@ class _Field:
 
 _COMMON = "*, */n, a-b, a-b/n, a/n, or a list of them"
 _GRAMMAR = {
-    "year": _Field(FIRST_YEAR, LAST_YEAR, expected=f"{FIRST_YEAR}-{LAST_YEAR}, {_COMMON}"),
-    "month": _Field(1, 12, names=_MONTHS, minimum="1", expected=f"1-12, jan-dec, {_COMMON}"),
-    "day": _Field(1, 31, minimum="1", expected=f"1-31, last, 2nd fri, last fri, {_COMMON}"),
-    "week": _Field(1, 53, expected=f"1-53, {_COMMON}"),
-    "day_of_week": _Field(0, 6, names=_WEEKDAYS, expected=f"0-6 (0 is Monday), mon-sun, {_COMMON}"),
-    "hour": _Field(0, 23, minimum="0", expected=f"0-23, {_COMMON}"),
-    "minute": _Field(0, 59, minimum="0", expected=f"0-59, {_COMMON}"),
-    "second": _Field(0, 59, minimum="0", expected=f"0-59, {_COMMON}"),
+    "year": _FieldGrammar(FIRST_YEAR, LAST_YEAR, expected=f"{FIRST_YEAR}-{LAST_YEAR}, {_COMMON}"),
+    "month": _FieldGrammar(1, 12, names=_MONTHS, minimum="1", expected=f"1-12, jan-dec, {_COMMON}"),
+    "day": _FieldGrammar(1, 31, minimum="1", expected=f"1-31, last, 2nd fri, last fri, {_COMMON}"),
+    "week": _FieldGrammar(1, 53, expected=f"1-53, {_COMMON}"),
+    "day_of_week": _FieldGrammar(0, 6, names=_WEEKDAYS, expected=f"0-6 (0 is Monday), mon-sun, {_COMMON}"),
+    "hour": _FieldGrammar(0, 23, minimum="0", expected=f"0-23, {_COMMON}"),
+    "minute": _FieldGrammar(0, 59, minimum="0", expected=f"0-59, {_COMMON}"),
+    "second": _FieldGrammar(0, 59, minimum="0", expected=f"0-59, {_COMMON}"),
 }
 
 _SEPARATOR = re.compile(r" *, *")

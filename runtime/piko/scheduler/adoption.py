@@ -16,7 +16,7 @@ from piko.core.types import JobStatus
 from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.observability.logs import get_logger
-from piko.store.kept import KeptProgress
+from piko.store.progress import ProgressStore
 from piko.store.states import StateStore
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Adopted:
 class Adoption:
     """Has a term adopt rows, and writes what comes of it: no job at another's cost."""
 
-    def __init__(self, *, states: StateStore, kept: KeptProgress, clock: Clock) -> None:
+    def __init__(self, *, states: StateStore, kept: ProgressStore, clock: Clock) -> None:
         self._states = states
         self._kept = kept
         self._clock = clock

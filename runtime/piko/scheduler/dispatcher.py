@@ -44,7 +44,7 @@ from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
 from piko.store.instances import InstanceStore
-from piko.store.kept import KeptProgress
+from piko.store.progress import ProgressStore
 from piko.store.runs import RunStore
 from piko.store.states import StateStore
 
@@ -72,7 +72,7 @@ class Dispatcher:
         runs: RunStore,
         backfills: BackfillStore,
         states: StateStore,
-        kept: KeptProgress,
+        kept: ProgressStore,
         instances: InstanceStore,
         instance: Instance,
         clock: Clock,

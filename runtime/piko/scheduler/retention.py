@@ -22,7 +22,7 @@ from piko.model.revisions import stale_revisions
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.isolation import REFUSALS, refusal_text
-from piko.store.kept import KeptProgress
+from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 
 _BATCH = 500
@@ -46,7 +46,7 @@ class Retention:
         self,
         *,
         store: RetentionStore,
-        kept: KeptProgress,
+        kept: ProgressStore,
         configs: ConfigBook,
         elector: Elector,
         clock: Clock,

@@ -51,7 +51,7 @@ ORDER BY id
 """
 
 
-class Kept(NamedTuple):
+class SpooledIntent(NamedTuple):
     """One intent in the spool, still as text."""
 
     id: int
@@ -101,23 +101,23 @@ class SpoolFile(OwnedFile):
             connection.executemany("INSERT INTO intent (id, sink, body) VALUES (?, ?, ?)", numbered)
             return [row[0] for row in numbered]
 
-    def take(self, sink: str, *, after: int, limit: int) -> list[Kept]:
+    def take(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
         """The next intents of `sink` after the id `after`; they stay until they are removed."""
         with told(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM intent WHERE sink = ? AND id > ? ORDER BY id LIMIT ?",
                 (sink, after, limit),
             )
-            return [Kept(*row) for row in rows]
+            return [SpooledIntent(*row) for row in rows]
 
-    def between(self, sink: str, *, first: int, last: int) -> list[Kept]:
+    def between(self, sink: str, *, first: int, last: int) -> list[SpooledIntent]:
         """What is left of the intents of `sink` with ids from `first` through `last`."""
         with told(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM intent WHERE sink = ? AND id BETWEEN ? AND ? ORDER BY id",
                 (sink, first, last),
             )
-            return [Kept(*row) for row in rows]
+            return [SpooledIntent(*row) for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:
         """They are delivered."""
@@ -207,13 +207,13 @@ class Spool:
     async def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
         return await self.call(lambda: self._opened.put(rows))
 
-    async def take(self, sink: str, *, after: int, limit: int) -> list[Kept]:
+    async def take(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
         return await self.call(lambda: self._opened.take(sink, after=after, limit=limit))
 
     async def remove(self, ids: Sequence[int]) -> None:
         await self.call(lambda: self._opened.remove(ids))
 
-    async def between(self, sink: str, *, first: int, last: int) -> list[Kept]:
+    async def between(self, sink: str, *, first: int, last: int) -> list[SpooledIntent]:
         return await self.call(lambda: self._opened.between(sink, first=first, last=last))
 
     async def bury(self, sink: str, refused: Sequence[DeadIntent]) -> None:

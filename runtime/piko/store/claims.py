@@ -28,8 +28,8 @@ from piko.model.runs import DueTime, Run
 from piko.model.watermarks import Watermarks
 from piko.store.engine import Database
 from piko.store.fences import hold
-from piko.store.kept import keep
-from piko.store.locks import Handover, Holder, hand_over, lock_rows, read_holders
+from piko.store.locks import Handover, LockHolder, hand_over, lock_rows, read_holders
+from piko.store.progress import keep
 from piko.store.run_rows import RUN_COLUMNS, passed_over_row, run_of, run_row
 from piko.store.schema.tables import job_lock, job_run, scheduled_job
 from piko.store.states import PLAN, write_states
@@ -148,7 +148,7 @@ async def _take_free(
 
 
 async def _earlier(
-    connection: AsyncConnection, windows: Sequence[Run], holders: Mapping[DueTime, Holder]
+    connection: AsyncConnection, windows: Sequence[Run], holders: Mapping[DueTime, LockHolder]
 ) -> dict[str, Run]:
     """The runs that hold the locks of `windows`, by id; one that was pruned is left out."""
     ids = [holders[run.due_time].run_id for run in windows if run.due_time in holders]

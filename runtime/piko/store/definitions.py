@@ -9,7 +9,7 @@ from functools import partial
 
 from sqlalchemy import and_, select
 
-from piko.model.definitions import DefinitionRow, Holder, Published
+from piko.model.definitions import DefiningReplica, DefinitionRow, Published
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.isolation import write_isolated
@@ -27,7 +27,7 @@ class DefinitionStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def holders(self, job_ids: Collection[str], *, within_s: float) -> dict[str, Holder]:
+    async def holders(self, job_ids: Collection[str], *, within_s: float) -> dict[str, DefiningReplica]:
         """For each of `job_ids` a replica that has it, heard of within `within_s` seconds; else left out."""
         instance, definition = runtime_instance.c, job_definition.c
         living = and_(instance.app == definition.app, instance.stopped_at.is_(None))
@@ -41,11 +41,11 @@ class DefinitionStore:
             now = (await connection.execute(select(Now().label("now")))).scalar_one()
             since = now - timedelta(seconds=within_s)
             rows = await connection.execute(statement.where(instance.heartbeat_at > since))
-            found: dict[str, Holder] = {}
+            found: dict[str, DefiningReplica] = {}
             for row in rows:
                 published = row.instance_id == row.publisher
                 if published or row.job_id not in found:
-                    found[row.job_id] = Holder(
+                    found[row.job_id] = DefiningReplica(
                         app=row.app, instance_id=row.instance_id, host=row.host, published=published
                     )
             return found

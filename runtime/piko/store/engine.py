@@ -23,7 +23,7 @@ from piko.clock import SystemClock
 from piko.dsn import parse_dsn
 from piko.errors import DatabaseUnavailableError
 from piko.store.driver import driver_options
-from piko.store.failures import Standing, meaning_of
+from piko.store.failures import ServerHealth, meaning_of
 
 _PATIENT_LOCK_WAIT_S = 5
 _USUAL_LEASE_S = 30.0
@@ -38,7 +38,7 @@ class Database:
 
     engine: AsyncEngine
     autocommit: AsyncEngine
-    standing: Standing = field(default_factory=Standing)
+    health: ServerHealth = field(default_factory=ServerHealth)
 
     @property
     def is_sqlite(self) -> bool:
@@ -59,7 +59,7 @@ class Database:
         with keep_cancellation(), translate_errors(self):
             async with self.engine.begin() as connection:
                 yield connection
-            self.standing.written()
+            self.health.written()
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[AsyncConnection]:
@@ -74,7 +74,7 @@ class Database:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class SessionTimeouts:
     """How long a server waits for a session that has fallen silent, in seconds.
 
     A replica that was cut off within a transaction must not keep its locks, that of the lease among them,
@@ -119,11 +119,13 @@ def open_database(
     url = parse_dsn(dsn)
     if url.drivername.startswith("sqlite"):
         return _open_sqlite(url)
-    return _open_mysql(url, pool_size=pool_size, patience=Patience(lease_s=lease_s, lock_wait_s=lock_wait_s))
+    return _open_mysql(
+        url, pool_size=pool_size, timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s)
+    )
 
 
-def _open_mysql(url: URL, *, pool_size: int, patience: Patience) -> Database:
-    url, arguments = driver_options(url, init_command=patience.statement, read_timeout_s=10)
+def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts) -> Database:
+    url, arguments = driver_options(url, init_command=timeouts.statement, read_timeout_s=10)
     arguments["stmt_cache_size"] = 64
     shared: dict[str, Any] = {
         "pool_recycle": 1800,
@@ -152,17 +154,17 @@ def _open_mysql(url: URL, *, pool_size: int, patience: Patience) -> Database:
     )
     database = Database(engine=engine, autocommit=autocommit)
     for each in (engine, autocommit):
-        _refuse_stale(each, database.standing, idle_s=patience.idle_connection_s / 2)
+        _refuse_stale(each, database.health, idle_s=timeouts.idle_connection_s / 2)
     return database
 
 
-def _refuse_stale(engine: AsyncEngine, standing: Standing, *, idle_s: float) -> None:
+def _refuse_stale(engine: AsyncEngine, health: ServerHealth, *, idle_s: float) -> None:
     """Let the pool dial anew instead of handing out what the server ends soon, or what is not to be used."""
     monotonic = SystemClock().monotonic
     idle_since, generation = "idle_since", "generation"
 
     def made(_connection: object, record: Any) -> None:
-        record.info[generation] = standing.generation
+        record.info[generation] = health.generation
 
     def note(_connection: object, record: Any) -> None:
         record.info[idle_since] = monotonic()
@@ -171,7 +173,7 @@ def _refuse_stale(engine: AsyncEngine, standing: Standing, *, idle_s: float) -> 
         since = record.info.pop(idle_since, None)
         if since is not None and monotonic() - since > idle_s:
             raise exc.DisconnectionError("idle for so long that the server may be about to end it")
-        if record.info.get(generation) != standing.generation:
+        if record.info.get(generation) != health.generation:
             raise exc.DisconnectionError("its server took no writes; another may have its place by now")
 
     event.listen(engine.sync_engine, "connect", made)
@@ -222,7 +224,7 @@ def translate_errors(database: Database) -> Iterator[None]:
         meaning = meaning_of(database.where, error)
         if meaning is None:
             raise
-        database.standing.refused(meaning)
+        database.health.refused(meaning)
         raise meaning from error
     except (OSError, TimeoutError, exc.TimeoutError) as error:
         raise DatabaseUnavailableError(

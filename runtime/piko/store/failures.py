@@ -110,7 +110,7 @@ def any_refusal(where: str) -> Iterator[None]:
         raise DatabaseRefusedError(sentence_of(where, error)) from error
 
 
-class Standing:
+class ServerHealth:
     """How the server treats this process: what it refuses, and which connections are worth keeping.
 
     A server that was demoted goes on answering reads, and a pool keeps what connects to it: connections from

@@ -20,7 +20,7 @@ from piko.store.schema.tables import job_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class LockHolder:
     """Whose a due time is now."""
 
     run_id: str
@@ -50,7 +50,9 @@ def lock_rows(runs: Mapping[DueTime, str], *, token: str, epoch: int) -> list[di
     ]
 
 
-async def read_holders(connection: AsyncConnection, due_times: Sequence[DueTime]) -> dict[DueTime, Holder]:
+async def read_holders(
+    connection: AsyncConnection, due_times: Sequence[DueTime]
+) -> dict[DueTime, LockHolder]:
     """Whose `due_times` are; one that nobody has ever claimed is left out."""
     if not due_times:
         return {}
@@ -60,7 +62,7 @@ async def read_holders(connection: AsyncConnection, due_times: Sequence[DueTime]
         )
     )
     return {
-        (row.job_id, row.scheduled_time): Holder(run_id=row.run_id, claim_token=row.claim_token)
+        (row.job_id, row.scheduled_time): LockHolder(run_id=row.run_id, claim_token=row.claim_token)
         for row in rows
     }
 

@@ -24,13 +24,13 @@ from piko.model.managed import (
     ManagedConfig,
     ManagedSchedule,
     R,
-    Refusal,
+    RefusedChange,
     RevisionSummary,
     Verb,
     WriteResult,
 )
 from piko.store.engine import Database
-from piko.store.kept import drop
+from piko.store.progress import drop
 from piko.store.schema.tables import job_config, job_config_revision, job_state, scheduled_job
 
 _CHUNK = 1000
@@ -72,7 +72,7 @@ class ManagedTable(Generic[R]):
             # LIKE compares by the collation, which may ignore case; ownership does not.
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
 
-    async def apply(self, changes: Sequence[Change[R]]) -> dict[str, WriteResult | Refusal]:
+    async def apply(self, changes: Sequence[Change[R]]) -> dict[str, WriteResult | RefusedChange]:
         """Write `changes` (at most one per job) in one transaction; what became of each, by job.
 
         A change that the database refuses does not take the others with it. Raises
@@ -90,12 +90,12 @@ class ManagedTable(Generic[R]):
             only = changes[0]
             if only.verb is Verb.CREATE and await self.read([only.job_id]):
                 return {only.job_id: WriteResult.STALE}
-            return {only.job_id: Refusal(why=_server_text(error))}
+            return {only.job_id: RefusedChange(why=_server_text(error))}
 
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[Change[R]]
-    ) -> dict[str, WriteResult | Refusal]:
-        results: dict[str, WriteResult | Refusal] = {}
+    ) -> dict[str, WriteResult | RefusedChange]:
+        results: dict[str, WriteResult | RefusedChange] = {}
         new = [self._values(change.row) for change in changes if change.verb is Verb.CREATE and change.row]
         if new:
             await connection.execute(insert(self._table), new)

@@ -274,7 +274,7 @@ class RunStore:
         await write_rows(connection, self._database, job_run, queued)
 
 
-class _End(NamedTuple):
+class _RecordedEnd(NamedTuple):
     """How a run has ended, or that it has not."""
 
     state: RunState
@@ -296,7 +296,7 @@ async def _lock_runs(
     return rows
 
 
-async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _End]:
+async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _RecordedEnd]:
     columns = job_run.c
     rows = await _lock_runs(
         connection,
@@ -304,13 +304,13 @@ async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -
         {outcome.run.run_id for outcome in outcomes},
     )
     return {
-        row.run_id: _End(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
+        row.run_id: _RecordedEnd(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
         for row in rows
     }
 
 
 def _tell(
-    outcomes: Sequence[Outcome], ends: dict[str, _End], fence: OutcomeFence
+    outcomes: Sequence[Outcome], ends: dict[str, _RecordedEnd], fence: OutcomeFence
 ) -> tuple[list[Outcome], set[str]]:
     """Which of `outcomes` are to be written, and the runs that have ended as told."""
     fresh: list[Outcome] = []
@@ -323,7 +323,9 @@ def _tell(
         if end is None or end.state not in FINAL_STATES:
             started_at = outcome.started_at or (None if end is None else end.started_at)
             fresh.append(replace(outcome, started_at=started_at))
-            ends[run_id] = _End(outcome.state, started_at, outcome.finished_at, outcome.run.instance_id)
+            ends[run_id] = _RecordedEnd(
+                outcome.state, started_at, outcome.finished_at, outcome.run.instance_id
+            )
             told.add(run_id)
         elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
             told.add(run_id)  # by our own first try, whose COMMIT was cut off

@@ -1,6 +1,6 @@
 """`job_state`: the runtime's summary of each job, read by people, the operator and the next leader.
 
-It outlives the job's row in `scheduled_job`, see `piko.store.kept`.
+It outlives the job's row in `scheduled_job`, see `piko.store.progress`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
-from piko.store.kept import watermarks_to_keep
+from piko.store.progress import watermarks_to_keep
 from piko.store.schema.tables import job_state
 from piko.store.upsert import write_rows
 from piko.text import excerpt

@@ -13,7 +13,7 @@ from piko.store.schema.tables import job_definition, job_run, job_state, schedul
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobLine:
+class JobReport:
     """A schedule's row, the leader's account of it, and what the code says; None where there is none yet."""
 
     job_id: str
@@ -40,7 +40,7 @@ class JobLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunLine:
+class RunReport:
     """One row of `job_run`."""
 
     run_id: str
@@ -66,9 +66,9 @@ class RunLine:
 
 _JOB_TABLES = (scheduled_job, job_state, job_definition)
 _JOB_COLUMNS = [
-    next(table.c[field.name] for table in _JOB_TABLES if field.name in table.c) for field in fields(JobLine)
+    next(table.c[field.name] for table in _JOB_TABLES if field.name in table.c) for field in fields(JobReport)
 ]
-_RUN_COLUMNS = [job_run.c[field.name] for field in fields(RunLine)]
+_RUN_COLUMNS = [job_run.c[field.name] for field in fields(RunReport)]
 
 
 class Overview:
@@ -77,7 +77,7 @@ class Overview:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def jobs(self, job_ids: Collection[str] = ()) -> list[JobLine]:
+    async def jobs(self, job_ids: Collection[str] = ()) -> list[JobReport]:
         """The rows of `job_ids`, or all, by job id."""
         joined = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id).outerjoin(
             job_definition, job_definition.c.job_id == scheduled_job.c.job_id
@@ -86,7 +86,7 @@ class Overview:
         if job_ids:
             statement = statement.where(scheduled_job.c.job_id.in_(sorted(job_ids)))
         async with self._database.statements() as connection:
-            return [JobLine(**row._mapping) for row in await connection.execute(statement)]
+            return [JobReport(**row._mapping) for row in await connection.execute(statement)]
 
     async def job_ids(self) -> list[str]:
         """The ids of all rows."""
@@ -94,7 +94,7 @@ class Overview:
         async with self._database.statements() as connection:
             return list((await connection.execute(statement)).scalars())
 
-    async def job(self, job_id: str) -> JobLine | None:
+    async def job(self, job_id: str) -> JobReport | None:
         found = await self.jobs([job_id])
         return found[0] if found else None
 
@@ -106,7 +106,7 @@ class Overview:
         backfill_id: str | None = None,
         since: datetime | None = None,
         limit: int = 20,
-    ) -> list[RunLine]:
+    ) -> list[RunReport]:
         """The newest runs first, by the due time that they are for."""
         statement = select(*_RUN_COLUMNS).order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
         if job_id is not None:
@@ -118,9 +118,9 @@ class Overview:
         if since is not None:
             statement = statement.where(job_run.c.scheduled_time >= since)
         async with self._database.statements() as connection:
-            return [RunLine(**row._mapping) for row in await connection.execute(statement.limit(limit))]
+            return [RunReport(**row._mapping) for row in await connection.execute(statement.limit(limit))]
 
-    async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunLine]:
+    async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunReport]:
         """Every run for one due time, in the order in which they were queued."""
         statement = (
             select(*_RUN_COLUMNS)
@@ -128,7 +128,7 @@ class Overview:
             .order_by(job_run.c.run_id)
         )
         async with self._database.statements() as connection:
-            return [RunLine(**row._mapping) for row in await connection.execute(statement)]
+            return [RunReport(**row._mapping) for row in await connection.execute(statement)]
 
     async def schemas(self, job_ids: Collection[str]) -> dict[str, str | None]:
         """The JSON Schema of each job's config as the code published it; unknown jobs are left out."""

@@ -7,7 +7,7 @@ from piko.clock import Clock
 _EXPONENT = 16
 
 
-class Patience:
+class ResourceBackoff:
     """Counts failures by uid; pauses are seconds."""
 
     def __init__(self, *, clock: Clock, first_s: float, longest_s: float) -> None:

@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import JobStatus
 from piko.model.fences import Fence
-from piko.model.progress import Kept
+from piko.model.progress import JobProgress
 from piko.model.runs import Outcome
 from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.store.engine import Database
@@ -41,23 +41,23 @@ GONE = (
 )
 
 
-_COLUMNS = [job_state.c[name] for name in Kept.__dataclass_fields__]
+_COLUMNS = [job_state.c[name] for name in JobProgress.__dataclass_fields__]
 _HAS_ROW = exists().where(scheduled_job.c.job_id == job_state.c.job_id)
 
 
-class KeptProgress:
+class ProgressStore:
     """Reads, gives back and drops what is kept."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def without_row(self, job_ids: Collection[str] | None = None) -> dict[str, Kept]:
+    async def without_row(self, job_ids: Collection[str] | None = None) -> dict[str, JobProgress]:
         """What is kept of those of `job_ids` that have no row now; of all such jobs if None."""
         statement = select(*_COLUMNS).where(~_HAS_ROW).order_by(job_state.c.job_id)
         if job_ids is not None:
             statement = statement.where(job_state.c.job_id.in_(sorted(job_ids)))
         async with self._database.statements() as connection:
-            return {row.job_id: Kept(**row._mapping) for row in await connection.execute(statement)}
+            return {row.job_id: JobProgress(**row._mapping) for row in await connection.execute(statement)}
 
     async def forget(self, job_id: str) -> bool:
         """Drop what is kept of a job that has no row; whether there was something. Its runs stay."""

@@ -13,7 +13,7 @@ from piko.model.runs import Outcome, Run
 from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database, open_database
-from piko.store.kept import KeptProgress
+from piko.store.progress import ProgressStore
 from piko.store.runs import RunStore
 from piko.store.schema.migrate import upgrade
 from piko.store.states import StateStore
@@ -35,8 +35,8 @@ from tests.store.making import (
 
 
 @pytest.fixture
-def kept(store: Database) -> KeptProgress:
-    return KeptProgress(database=store)
+def kept(store: Database) -> ProgressStore:
+    return ProgressStore(database=store)
 
 
 def move(old: datetime | None, new: datetime, job_id: str = "windows") -> WatermarkMove:
@@ -100,7 +100,7 @@ async def test_a_window_that_ends_without_its_row_is_done_all_the_same(
     run, stale = make_window_run(0), make_window_run(7, job_id="others")
     await claimed(store, runs, run)
     await runs.claim(make_batch(states=[make_state("others")]), await lead(store), now=NOW)
-    await KeptProgress(database=store).copy(["windows"], await lead(store))
+    await ProgressStore(database=store).copy(["windows"], await lead(store))
     await emptied_database.execute("DELETE FROM scheduled_job")
     if came_back:
         await schedule_windows(emptied_database, watermark=None)
@@ -109,7 +109,7 @@ async def test_a_window_that_ends_without_its_row_is_done_all_the_same(
 
 
 async def test_a_new_row_gets_the_watermark_once_and_twice_over(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase
 ) -> None:
     await schedule_windows(emptied_database, "new", watermark=None)
     await schedule_windows(emptied_database, "explicit", watermark=minute(3))
@@ -129,7 +129,7 @@ async def test_a_row_that_somebody_holds_delays_no_other(mariadb: TestDatabase) 
         async with other.transaction() as connection:
             await connection.exec_driver_sql("UPDATE scheduled_job SET priority = 1 WHERE job_id = 'held'")
             moves = [move(None, minute(8), job_id) for job_id in ("held", "free")]
-            held = await KeptProgress(database=store).restore(moves, await lead(store))
+            held = await ProgressStore(database=store).restore(moves, await lead(store))
     finally:
         await store.close()
         await other.close()
@@ -138,7 +138,7 @@ async def test_a_row_that_somebody_holds_delays_no_other(mariadb: TestDatabase) 
 
 @pytest.mark.parametrize("value", [minute(5), None])
 async def test_what_a_person_wrote_is_copied(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase, value: datetime | None
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase, value: datetime | None
 ) -> None:
     fence = await lead(store)
     await schedule_windows(emptied_database, watermark=minute(1))
@@ -152,7 +152,7 @@ async def test_what_a_person_wrote_is_copied(
 
 
 async def test_a_state_whose_row_went_is_kept_and_says_so(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase
 ) -> None:
     fence = await lead(store)
     states = StateStore(database=store)
@@ -175,7 +175,7 @@ async def test_a_state_whose_row_went_is_kept_and_says_so(
 
 
 async def test_only_what_has_no_row_can_be_forgotten(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase
 ) -> None:
     await StateStore(database=store).write([make_state("windows"), make_state("b")], await lead(store))
     await schedule_windows(emptied_database, watermark=minute(9))
@@ -186,7 +186,7 @@ async def test_only_what_has_no_row_can_be_forgotten(
 
 
 async def test_what_is_kept_is_pruned_by_age_and_never_where_there_is_a_row(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase
 ) -> None:
     fence = await lead(store)
     ages = {"old": 40, "older": 50, "young": 3, "windows": 60}
@@ -200,7 +200,7 @@ async def test_what_is_kept_is_pruned_by_age_and_never_where_there_is_a_row(
 
 
 async def test_a_deposed_leader_gives_copies_and_drops_nothing(
-    store: Database, kept: KeptProgress, emptied_database: TestDatabase
+    store: Database, kept: ProgressStore, emptied_database: TestDatabase
 ) -> None:
     old = await lead(store)
     await schedule_windows(emptied_database, watermark=None)
