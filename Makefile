@@ -39,10 +39,11 @@ $(BENCH): $(INSTALLED)
 servers: setup ## finds, builds or installs the servers of the tests
 	$(BIN)/python -m tests.harness.prepare
 
-lint: setup ## format, lint and types, without changing anything
+lint: setup ## format, lint, types and links of the documentation, without changing anything
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.docs.links
 
 check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/ruff format .
@@ -89,7 +90,7 @@ chart-crds: ## copies crds/ into the chart
 
 kind-tools:
 	@for tool in docker kind kubectl helm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	  test -z "$$missing" || { echo "a cluster on this machine needs docker, kind, kubectl and helm; missing:$$missing. For any other cluster see docs/cluster.md" >&2; exit 1; }
+	  test -z "$$missing" || { echo "a cluster on this machine needs docker, kind, kubectl and helm; missing:$$missing. For any other cluster see docs/how-to/install-on-kubernetes.md" >&2; exit 1; }
 
 kind-up: kind-tools images ## a cluster on this machine with a database and Piko in it
 	kind get clusters | grep -qx $(KIND_CLUSTER) || kind create cluster --name $(KIND_CLUSTER) --config kind-config.yaml --wait 2m

@@ -1,4 +1,4 @@
-"""The reference part of `docs/command-line.md`, from the program itself.
+"""The reference part of `docs/reference/command-line.md`, from the program itself.
 
 `python -m tests.cli.reference` writes it anew.
 """
@@ -14,9 +14,9 @@ import typer
 
 from piko.cli import program
 
-PAGE = Path(__file__).parents[2] / "docs" / "command-line.md"
-BEGIN = "<!-- reference: written by `python -m tests.cli.reference` -->\n"
-END = "<!-- end of reference -->\n"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+BEGIN = "<!-- generated: commands -->\n"
+END = "<!-- end generated -->\n"
 
 
 _SAID_ONCE = ("help", "dsn", "output")

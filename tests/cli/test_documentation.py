@@ -1,4 +1,4 @@
-"""`docs/command-line.md` says what the program says."""
+"""`docs/reference/command-line.md` says what the program says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `docs/schedules.md` prints is what happens."""
+"""What `docs/reference/schedules.md` prints is what happens."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from piko.errors import ScheduleError
 from piko.schedule import parse_schedule
 from tests.schedule.making import cron, schedule
 
-_TEXT = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text()
+_TEXT = (Path(__file__).parents[2] / "docs" / "reference" / "schedules.md").read_text()
 _ERRORS = _TEXT.split("```")[1].strip().splitlines()
 
 

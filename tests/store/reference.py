@@ -1,4 +1,4 @@
-"""The reference part of `docs/database.md`, from the tables themselves.
+"""The reference part of `docs/reference/tables.md`, from the tables themselves.
 
 `python -m tests.store.reference` writes it anew.
 """
@@ -15,9 +15,9 @@ from sqlalchemy.sql.elements import TextClause
 from piko.store.schema.column_types import Now, NowOnWrite
 from piko.store.schema.tables import metadata
 
-PAGE = Path(__file__).parents[2] / "docs" / "database.md"
-BEGIN = "<!-- reference: written by `python -m tests.store.reference` -->\n"
-END = "<!-- end of reference -->\n"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tables.md"
+BEGIN = "<!-- generated: tables -->\n"
+END = "<!-- end generated -->\n"
 
 
 def reference() -> str:
