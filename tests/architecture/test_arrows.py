@@ -9,8 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import ROOT, module_level_imports, modules
+from tests.architecture.sources import PACKAGES, ROOT, module_level_imports, modules
 
+_RUNTIME = PACKAGES[0]
+_PURE = (
+    "piko.core.types",
+    "piko.schedule",
+    *(f"piko.model.{path.stem}" for path in sorted((_RUNTIME / "model").glob("[!_]*.py"))),
+    "piko_operator.conditions",
+    "piko_operator.mapping",
+    "piko_operator.ownership",
+    "piko_operator.resources",
+    "piko_operator.shapes",
+)
+"""Values and rules: whoever imports one pays for no part that waits, opens or counts."""
 _LAZY = {"kopf": ("piko_operator",), "kubernetes_asyncio": ("piko_operator",)}
 
 
@@ -36,3 +48,11 @@ def test_importing_it_brings_no_kubernetes_client(module: str) -> None:
     shown = f"import {module}, sys; print([m for m in ('kopf', 'kubernetes_asyncio') if m in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     assert outcome.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", _PURE)
+def test_importing_values_and_rules_brings_no_database_event_loop_or_metrics(module: str) -> None:
+    shown = f"import {module}, sys; print(sorted(name.partition('.')[0] for name in sys.modules))"
+    outcome = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
+    assert f"'{module.partition('.')[0]}'" in outcome.stdout
+    assert not {"sqlalchemy", "asyncio", "prometheus_client"} & set(ast.literal_eval(outcome.stdout))
