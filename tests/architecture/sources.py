@@ -102,6 +102,16 @@ def module_level_imports(tree: ast.Module) -> Iterator[str]:
                 yield module.partition(".")[0]
 
 
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    """The whole names of the modules that are imported, wherever the import stands."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), level=0):
+                yield module
+
+
 def _executed_on_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
     for node in body:
         match node:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PACKAGES, ROOT, module_level_imports, modules
+from tests.architecture.sources import PACKAGES, ROOT, imported_modules, module_level_imports, modules
 
-_RUNTIME = PACKAGES[0]
+_VALUES = sorted((PACKAGES[0] / "model").glob("[!_]*.py"))
+_VALUES_MAY_IMPORT = re.compile(r"piko[.](core[.]types|errors|model[.]\w+|schedule([.]\w+)?|text)")
 _PURE = (
     "piko.core.types",
     "piko.schedule",
-    *(f"piko.model.{path.stem}" for path in sorted((_RUNTIME / "model").glob("[!_]*.py"))),
+    *(f"piko.model.{path.stem}" for path in _VALUES),
     "piko_operator.conditions",
     "piko_operator.mapping",
     "piko_operator.ownership",
@@ -48,6 +50,13 @@ def test_importing_it_brings_no_kubernetes_client(module: str) -> None:
     shown = f"import {module}, sys; print([m for m in ('kopf', 'kubernetes_asyncio') if m in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
     assert outcome.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", _VALUES, ids=lambda path: path.stem)
+def test_values_import_schedules_core_types_errors_and_texts_alone(path: Path) -> None:
+    imported = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
+    ours = {name for name in imported if name.partition(".")[0] in ("piko", "piko_operator")}
+    assert {name for name in ours if not _VALUES_MAY_IMPORT.fullmatch(name)} == set()
 
 
 @pytest.mark.parametrize("module", _PURE)
