@@ -27,7 +27,9 @@ class Desk:
         self.leader = leader
         ids = count(1)
         self.account = BackfillAccount(
-            catalog=leader.catalog, placement=Here(instance_id="here"), new_id=lambda: f"b-{next(ids)}"
+            rows=leader.catalog.assessed_rows,
+            placement=Here(instance_id="here"),
+            new_id=lambda: f"b-{next(ids)}",
         )
         self.requests = {request.backfill_id: request for request in requests}
         leader.term.beside = self.account.progress.running

@@ -45,7 +45,7 @@ def test_a_run_left_in_the_queue_by_a_stop_is_missed_and_keeps_nobody_out() -> N
     leader.now = at("13:59:59")
     leader.finish()
     leader.away(seconds(1))
-    ((late, _),) = overdue(leader.term.progress.waiting.values(), leader.catalog, leader.now)
+    ((late, _),) = overdue(leader.term.progress.waiting.values(), leader.catalog.assessed_rows, leader.now)
     assert (late.job_id, late.scheduled_time) == ("second", at("13:00:00"))
     leader.work()
 

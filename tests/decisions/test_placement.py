@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.core.types import RunState
 from piko.decisions.placement import Anywhere, Here
 from tests.scheduler.making import NOON
@@ -23,7 +23,7 @@ from tests.scheduler.making import NOON
 )
 def test_a_window_of_a_backlog_stays_with_an_idle_leader(chained: bool, idle: bool, state: RunState) -> None:
     placement = Anywhere(
-        catalog=Catalog(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: idle
+        rows=AssessedRows(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: idle
     )
     where = placement.where("windows", NOON, chained=chained)
     assert where["state"] is state
@@ -32,7 +32,7 @@ def test_a_window_of_a_backlog_stays_with_an_idle_leader(chained: bool, idle: bo
 
 def test_of_several_backlogs_that_are_due_together_one_stays_and_the_others_are_spread() -> None:
     placement = Anywhere(
-        catalog=Catalog(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: True
+        rows=AssessedRows(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: True
     )
     found = [placement.where(f"chain-{number}", NOON, chained=True)["state"] for number in range(4)]
     assert found == [RunState.RUNNING, *[RunState.QUEUED] * 3]

@@ -19,7 +19,8 @@ from piko.clock import SystemClock
 from piko.core.context import JobContext
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import RunState, TriggerType
-from piko.execution.executor import Ending, Executor
+from piko.execution.executor import Executor
+from piko.execution.outcome import Ending
 from piko.model.fences import InstanceFence
 from piko.observability.metrics import Metrics
 from tests.harness.waiting import wait_until_async

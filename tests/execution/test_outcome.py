@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from piko.core.types import FINAL_STATES, RunState, TriggerType
-from piko.execution.executor import Ending
-from piko.execution.outcome import conclude, next_attempt
+from piko.decisions.ends import next_attempt
+from piko.execution.outcome import Ending, conclude
 from piko.model.fences import Fence
 from piko.model.watermarks import WatermarkMove
 from tests.scheduler.making import planned

@@ -19,8 +19,7 @@ from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import FINAL_STATES, RunState
 from piko.decisions.lateness import overdue
 from piko.decisions.placement import Here
-from piko.execution.executor import Ending
-from piko.execution.outcome import conclude
+from piko.execution.outcome import Ending, conclude
 from piko.model.fences import Fence, InstanceFence
 from piko.model.runs import Outcome, PassedOver, Run
 from piko.model.states import JobState
@@ -152,7 +151,7 @@ class Leader:
         for _ in range(10_000):
             if self.catalog.changed:
                 self.look()
-            for run, _ in overdue(self.term.progress.waiting.values(), self.catalog, self.now):
+            for run, _ in overdue(self.term.progress.waiting.values(), self.catalog.assessed_rows, self.now):
                 self._record(
                     Outcome(
                         run=run, state=RunState.MISSED, started_at=None, finished_at=self.now, duration_s=None
@@ -214,7 +213,7 @@ class Leader:
         """The handler of `run` (or of the one that runs) ends so, and it is recorded."""
         if run is None:
             (run,) = self.running()
-        job = self.catalog.job(run.job_id) or self._jobs[run.job_id]
+        job = self.catalog.assessed_rows.job(run.job_id) or self._jobs[run.job_id]
         ending = Ending(
             run=run, job=job, state=state,
             fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),

@@ -1,4 +1,4 @@
-"""What a row means to this code: a planned job, or the reason why it is none."""
+"""What this replica knows of the rows, how fresh that is, and which of it is new."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from piko.catalog.jobs import AssessedRow, Job
-from piko.core.types import JobStatus
+from piko.catalog.assessed_rows import AssessedRows
 from piko.leadership.contact import Contact
 
 _GAP_S = 3.0
@@ -17,7 +16,7 @@ _GAP_S = 3.0
 class Catalog:
     """The rows as this replica has understood them; the reconciler writes, others read."""
 
-    assessed_rows: dict[str, AssessedRow] = field(default_factory=dict)
+    assessed_rows: AssessedRows = field(default_factory=AssessedRows)
     loaded: bool = False
     stale_since: datetime | None = None
     stale_reason: str | None = None
@@ -38,13 +37,3 @@ class Catalog:
         changed, self.changed = self.changed, set()
         self.news.clear()
         return changed
-
-    def job(self, job_id: str) -> Job | None:
-        """The job of `job_id` with its code and schedule, suspended ones included."""
-        assessed = self.assessed_rows.get(job_id)
-        return None if assessed is None else assessed.job
-
-    def scheduled(self, job_id: str) -> Job | None:
-        """The job of `job_id` where it is to fire by itself."""
-        assessed = self.assessed_rows.get(job_id)
-        return assessed.job if assessed is not None and assessed.status is JobStatus.SCHEDULED else None

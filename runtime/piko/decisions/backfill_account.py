@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from itertools import islice, pairwise
 from typing import Protocol
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.decisions.placement import Placement
@@ -81,11 +81,11 @@ class LiveWork(Protocol):
 class BackfillAccount:
     """The open requests under one term of leadership, and their runs."""
 
-    def __init__(self, *, catalog: Catalog, placement: Placement, new_id: Callable[[], str]) -> None:
+    def __init__(self, *, rows: AssessedRows, placement: Placement, new_id: Callable[[], str]) -> None:
         self.progress = Progress()
         self.elsewhere: set[str] = set()
         """Runs in progress whose end only the database can tell."""
-        self._catalog = catalog
+        self._rows = rows
         self._placement = placement
         self._new_id = new_id
         self._open: dict[str, Backfill] = {}
@@ -157,9 +157,9 @@ class BackfillAccount:
         now: datetime,
     ) -> str | None:
         """Add what of `request` may start; the reason where something has to wait."""
-        job = self._catalog.job(request.job_id)
+        job = self._rows.job(request.job_id)
         if job is None:
-            assessed = self._catalog.assessed_rows.get(request.job_id)
+            assessed = self._rows.get(request.job_id)
             return "the job has no row in scheduled_job" if assessed is None else assessed.message
         if (why := live.holds_back(job, now)) is not None:
             return why

@@ -14,18 +14,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import TriggerType
 from piko.decisions.due import grace_of
 from piko.model.runs import Run
 
 
-def overdue(waiting: Iterable[Run], catalog: Catalog, now: datetime) -> list[tuple[Run, str]]:
+def overdue(waiting: Iterable[Run], rows: AssessedRows, now: datetime) -> list[tuple[Run, str]]:
     """Those of `waiting` that are not to start any more, each with the reason."""
     found = []
     for run in waiting:
-        job = catalog.job(run.job_id)
+        job = rows.job(run.job_id)
         why = None if job is None else too_late(run, job, now)
         if why is not None:
             found.append((run, why))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.core.registry import JobDefinition
 from piko.core.types import RunState
 from piko.model.runs import Run
@@ -48,12 +48,12 @@ class Anywhere(Placement):
     def __init__(
         self,
         *,
-        catalog: Catalog,
+        rows: AssessedRows,
         revision: Callable[[JobDefinition, datetime], int | None],
         here: Here,
         idle: Callable[[], bool],
     ) -> None:
-        self._catalog = catalog
+        self._rows = rows
         self._revision = revision
         self._here = here
         self._idle = idle
@@ -66,7 +66,7 @@ class Anywhere(Placement):
             return self._here.where(job_id, now)
         offered_at = now if self._last is None else max(now, self._last + _STEP)
         self._last = offered_at
-        job = self._catalog.job(job_id)
+        job = self._rows.job(job_id)
         revision = None if job is None else self._revision(job.definition, now)
         return {
             "state": RunState.QUEUED,

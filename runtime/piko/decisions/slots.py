@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.model.runs import Run
 from piko.model.schedules import ScheduleRow
@@ -61,8 +61,8 @@ def group_limits(rows: Iterable[ScheduleRow]) -> dict[str, int]:
 class SlotTable:
     """The places that a term has to give: of its replica or replicas, and of each concurrency group."""
 
-    def __init__(self, *, catalog: Catalog, total: int) -> None:
-        self._catalog = catalog
+    def __init__(self, *, rows: AssessedRows, total: int) -> None:
+        self._rows = rows
         self._total = total
         self._limits: dict[str, int] | None = None
 
@@ -72,21 +72,21 @@ class SlotTable:
 
     def live(self, *, running: Iterable[Run], beside: Iterable[Run]) -> Slots:
         """For live runs; those of backfills, `beside` them, count for concurrency groups alone."""
-        jobs = (self._catalog.job(run.job_id) for run in running)
+        jobs = (self._rows.job(run.job_id) for run in running)
         slots = Slots(running=jobs, total=self._total, group_limits=self._group_limits())
         for run in beside:
-            slots.take_in_group(self._catalog.job(run.job_id))
+            slots.take_in_group(self._rows.job(run.job_id))
         return slots
 
     def beside(self, runs: Iterable[Run]) -> Slots:
         """For runs of backfills: of the replica and of each group one is kept for live runs."""
         return Slots(
-            running=(self._catalog.job(run.job_id) for run in runs),
+            running=(self._rows.job(run.job_id) for run in runs),
             total=self._total - 1,
             group_limits={group: limit - 1 for group, limit in self._group_limits().items()},
         )
 
     def _group_limits(self) -> dict[str, int]:
         if self._limits is None:
-            self._limits = group_limits(assessed.row for assessed in self._catalog.assessed_rows.values())
+            self._limits = group_limits(assessed.row for assessed in self._rows.values())
         return self._limits

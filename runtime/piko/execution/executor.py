@@ -16,6 +16,7 @@ from piko.core.context import JobContext
 from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.errors import HandlerGoesOnError
 from piko.execution.failure import describe, standing
+from piko.execution.outcome import Ending
 from piko.execution.resources import RELEASE_S, AppResources, RunResources
 from piko.model.fences import InstanceFence
 from piko.model.runs import Run
@@ -31,23 +32,6 @@ _CLEAN_UP_S = 5.0
 log = get_logger(__name__)
 ends_log = get_logger(f"{__name__}.ends")
 """Of the ends of runs alone, for those who tell them otherwise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
-    """How a handler ended."""
-
-    run: Run
-    job: Job
-    fence: InstanceFence
-    state: RunState
-    started_at: datetime
-    finished_at: datetime
-    duration_s: float
-    config_revision: int | None = None
-    error_type: str | None = None
-    error: str | None = None
-    by_shutdown: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -21,11 +21,11 @@ from piko.catalog.configs import ConfigInForce, config_of
 from piko.catalog.jobs import Job
 from piko.clock import Clock
 from piko.core.types import TriggerType
+from piko.decisions.ends import missed, without_row
 from piko.decisions.lateness import too_late
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
-from piko.execution.outcome import missed, without_row
 from piko.model.configs import ConfigRevision
 from piko.model.fences import InstanceFence
 from piko.model.instances import Instance
@@ -172,7 +172,7 @@ class Fetcher:
             lease=self._lease_name,
             limit=limit,
             now=self._clock.now(),
-            knows=lambda job_id: self._catalog.job(job_id) is not None,
+            knows=lambda job_id: self._catalog.assessed_rows.job(job_id) is not None,
             leaving=leaving,
         )
         self._taken += taken
@@ -226,7 +226,7 @@ class Fetcher:
                 self._revisions[revision.job_id, revision.revision] = revision
 
     def _start(self, run: Run) -> None:
-        job = self._catalog.job(run.job_id)
+        job = self._catalog.assessed_rows.job(run.job_id)
         fence = InstanceFence(instance_id=self._instance.instance_id, epoch=run.epoch or 0)
         if job is None:
             self._ledger.put(without_row(run, self._clock.now()), fence)

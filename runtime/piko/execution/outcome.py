@@ -1,20 +1,34 @@
-"""What follows from how a run ended: pure."""
+"""How a handler ended, and what follows from it: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
 
 from piko.catalog.jobs import Job
-from piko.core.types import FAILED_STATES, RunState, TriggerType
-from piko.execution.executor import Ending
+from piko.core.types import RunState, TriggerType
+from piko.decisions.ends import next_attempt, queued_again
+from piko.model.fences import InstanceFence
 from piko.model.runs import Outcome, Run
 from piko.model.watermarks import WatermarkMove
 
-# No later tick comes back to a window of a backfill, so a crash of the replica must not leave it out; one
-# that brings down every replica must not do so for ever.
-_ATTEMPTS_AT_A_LOST_WINDOW = 3
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a handler ended."""
+
+    run: Run
+    job: Job
+    fence: InstanceFence
+    state: RunState
+    started_at: datetime
+    finished_at: datetime
+    duration_s: float
+    config_revision: int | None = None
+    error_type: str | None = None
+    error: str | None = None
+    by_shutdown: bool = False
 
 
 def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
@@ -22,7 +36,7 @@ def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
     run, job = ending.run, ending.job
     retry: Run | None
     if ending.by_shutdown and ending.state is RunState.CANCELLED:  # the same attempt again, at once
-        retry = _again(run, new_id(), attempt=run.attempt, not_before=ending.finished_at)
+        retry = queued_again(run, new_id(), attempt=run.attempt, not_before=ending.finished_at)
     else:
         retry = next_attempt(run, job, state=ending.state, now=ending.finished_at, new_id=new_id)
     watermark = None
@@ -43,51 +57,4 @@ def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
         error=ending.error,
         watermark=watermark,
         retry=retry,
-    )
-
-
-def without_row(run: Run, now: datetime) -> Outcome:
-    """The end of a run whose job went away before it could start."""
-    return Outcome(
-        run=run,
-        state=RunState.CANCELLED,
-        started_at=None,
-        finished_at=now,
-        duration_s=None,
-        error="its row or its code went away before it could start",
-    )
-
-
-def missed(run: Run, now: datetime, *, why: str) -> Outcome:
-    """The end of a run that waited until it was too late to start."""
-    return Outcome(
-        run=run, state=RunState.MISSED, started_at=None, finished_at=now, duration_s=None, error=why
-    )
-
-
-def next_attempt(
-    run: Run, job: Job, *, state: RunState, now: datetime, new_id: Callable[[], str]
-) -> Run | None:
-    """The queued next attempt, where one is left."""
-    most = job.max_attempts
-    if state is RunState.LOST and run.trigger_type is TriggerType.BACKFILL:
-        most = max(most, _ATTEMPTS_AT_A_LOST_WINDOW)
-    if state not in FAILED_STATES or run.attempt >= most:
-        return None
-    delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
-    return _again(run, new_id(), attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
-
-
-def _again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:
-    return replace(
-        run,
-        run_id=run_id,
-        state=RunState.QUEUED,
-        attempt=attempt,
-        trigger_type=run.trigger_type if run.trigger_type is TriggerType.BACKFILL else TriggerType.RETRY,
-        not_before=not_before,
-        instance_id=None,
-        epoch=None,
-        offered_at=None,
-        config_revision=None,
     )

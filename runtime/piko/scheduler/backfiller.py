@@ -117,4 +117,6 @@ class Backfiller:
         return {key: text for key, text in messages.items() if jobs_of[key] not in written.left_out}
 
     def _new_account(self) -> BackfillAccount:
-        return BackfillAccount(catalog=self._catalog, placement=self._placement, new_id=self._new_id)
+        return BackfillAccount(
+            rows=self._catalog.assessed_rows, placement=self._placement, new_id=self._new_id
+        )

@@ -20,13 +20,14 @@ from piko.clock import Clock
 from piko.core.identity import Ids
 from piko.core.types import FAILED_STATES, RunState
 from piko.decisions.claim_plan import ClaimPlan
+from piko.decisions.ends import next_attempt, without_row
 from piko.decisions.lateness import overdue
 from piko.decisions.placement import Anywhere, Here, Placement
 from piko.errors import DatabaseUnavailableError, FencedError
-from piko.execution.executor import Ending, Executor
+from piko.execution.executor import Executor
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
-from piko.execution.outcome import conclude, next_attempt, without_row
+from piko.execution.outcome import Ending, conclude
 from piko.leadership.elector import Elector
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.instances import Instance
@@ -99,7 +100,7 @@ class Dispatcher:
         here = Here(instance_id=instance.instance_id)
         self._placement: Placement = (
             Anywhere(
-                catalog=catalog,
+                rows=catalog.assessed_rows,
                 revision=configs.revision_in_force,
                 here=here,
                 idle=lambda: not len(self.executor) and not self.ledger.full,
@@ -189,7 +190,9 @@ class Dispatcher:
                 await self._wake(_AGAIN_S)
                 continue
             async with self._claiming:
-                for run, why in overdue(term.progress.waiting.values(), self._catalog, self._clock.now()):
+                for run, why in overdue(
+                    term.progress.waiting.values(), self._catalog.assessed_rows, self._clock.now()
+                ):
                     self._metrics.job_missed.labels(run.job_id, "misfire").inc()
                     self._conclude_waiting(term, run, RunState.MISSED, why)
                 await self._claim_due(term)
@@ -294,7 +297,7 @@ class Dispatcher:
 
     def _start(self, term: Term, runs: Sequence[Run]) -> None:
         for run in runs:
-            job = self._catalog.job(run.job_id)
+            job = self._catalog.assessed_rows.job(run.job_id)
             if job is not None:
                 title = InstanceFence(instance_id=self._instance.instance_id, epoch=term.fence.epoch)
                 self.executor.start(run, job, title)
@@ -314,7 +317,7 @@ class Dispatcher:
     def _conclude_waiting(self, term: Term, run: Run, state: RunState, why: str) -> None:
         """Record the end of a run that no handler here will end."""
         now = self._clock.now()
-        job = self._catalog.job(run.job_id)
+        job = self._catalog.assessed_rows.job(run.job_id)
         retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
         tell = log.error if state in FAILED_STATES else log.warning
         tell("run_ended_without_handler", job_id=run.job_id, run_id=run.run_id, state=state.value, why=why)

@@ -82,7 +82,7 @@ class Term:
         self._metrics = metrics
         self.telling = Telling(metrics)
         self._new_id = new_id
-        self._slot_table = SlotTable(catalog=catalog, total=max_concurrent_runs)
+        self._slot_table = SlotTable(rows=catalog.assessed_rows, total=max_concurrent_runs)
         self._watermarks = Watermarks()
         self._failed = FailedWindows()
         self._unwritten: set[str] = set()
@@ -268,12 +268,12 @@ class Term:
         plan = ClaimPlan(new_id=self._new_id, placement=self._placement, now=now)
         slots = self._slots()
         for run in self.startable(now):  # what waits already goes first where places are short
-            slots.take(self._catalog.job(run.job_id))
+            slots.take(self._catalog.assessed_rows.job(run.job_id))
         for job_id in due:
             if len(plan.runs) >= _RUNS_AT_ONCE:
                 self.timetable.put(job_id, now)
                 continue
-            job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
+            job, state = self._catalog.assessed_rows.scheduled(job_id), self.states.get(job_id)
             if job is None or state is None or state.cursor_at is None:
                 continue
             if state.schedule_hash != job.schedule.fingerprint:
@@ -291,13 +291,13 @@ class Term:
         return standing(job, state, config=self._configs.note(job.job_id))
 
     def _priority(self, job_id: str) -> int:
-        job = self._catalog.scheduled(job_id)
+        job = self._catalog.assessed_rows.scheduled(job_id)
         return 0 if job is None else job.row.priority
 
     def _look_for_configs(self, now: datetime) -> None:
         """Jobs whose config has come, or has taken effect, fire again."""
         for job_id in list(self._without_config):
-            job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
+            job, state = self._catalog.assessed_rows.scheduled(job_id), self.states.get(job_id)
             if job is not None and state is not None and self.lacks_config(job, now) is None:
                 self._note(job_id, self._reschedule(job, state, now))
 
@@ -366,7 +366,7 @@ class Term:
     def put_off(self, job_ids: Iterable[str], until: datetime) -> None:
         """Nothing of these jobs could be written; they are looked at again at `until`."""
         for job_id in job_ids:
-            if self._catalog.scheduled(job_id) is not None:
+            if self._catalog.assessed_rows.scheduled(job_id) is not None:
                 self.timetable.put(job_id, until)
 
     def unwritten(self, job_ids: Iterable[str]) -> None:
@@ -439,7 +439,7 @@ class Term:
             if run is None or self.progress.is_ending(run_id):
                 continue
             self.progress.leave(run)
-            job = self._catalog.job(run.job_id)
+            job = self._catalog.assessed_rows.job(run.job_id)
             moved = job is not None and state is RunState.SUCCESS and run.follows_watermark
             if moved and job and run.window and self.watermark(job) == run.window.start:
                 self._watermarks.move(run.job_id, run.window.start, run.window.end)
@@ -473,7 +473,7 @@ class Term:
                 continue
             if self.refusals.held(run.job_id, now) is not None:
                 continue
-            job = self._catalog.job(run.job_id)
+            job = self._catalog.assessed_rows.job(run.job_id)
             if job is None and run.job_id in self._catalog.assessed_rows:
                 continue  # its row or its code cannot be run now, and may be again
             if job is not None:
@@ -518,7 +518,7 @@ class Term:
             self._elsewhere.discard(run.run_id)
             if outcome.retry is not None:
                 self.progress.wait(outcome.retry)
-            job = self._catalog.job(run.job_id)
+            job = self._catalog.assessed_rows.job(run.job_id)
             # Whoever set the watermark meanwhile is obeyed: the move was refused in the database, too.
             if job is not None and move is not None and self.watermark(job) == move.old:
                 self._watermarks.move(run.job_id, move.old, move.new)
@@ -527,7 +527,7 @@ class Term:
 
     def _look_again(self, job_id: str, now: datetime, *, failed: bool) -> None:
         """A window is no longer in progress: its job's next one may follow."""
-        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.assessed_rows.scheduled(job_id), self.states.get(job_id)
         if job is None or state is None or state.cursor_at is None:
             return
         if not job.definition.stateful:
@@ -540,13 +540,13 @@ class Term:
 
     def reconsider(self, job_id: str, now: datetime) -> None:
         """What the database refuses of a job has begun, changed or ended: see `refusals`."""
-        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.assessed_rows.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None:
             self._note(job_id, self._reschedule(job, state, now))
 
     def made_up(self, job_id: str, data: DataInterval) -> None:
         """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""
-        job, state = self._catalog.scheduled(job_id), self.states.get(job_id)
+        job, state = self._catalog.assessed_rows.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None and (new := answered(state, by=data)) != state:
             self._note(job_id, replace(new, message=self._standing(job, new)))
 
