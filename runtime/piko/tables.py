@@ -1,8 +1,8 @@
-"""Tables for people: readable at any width, and a name is never cut.
+"""Tables for people: readable at any width, and names are never cut.
 
-What fits stands in columns. Where it does not, texts that are only for reading are shortened; then a name
-that is too long for its column has a line of its own, with the rest of its row below it. In a pipe nothing is
-shortened: the next program may look for it.
+A table that fits is printed in columns. If it does not fit, descriptive texts are shortened first; then a
+name that is too long for its column gets a line of its own, with the rest of its row below it. In a pipe
+nothing is shortened: the next program may search for it.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from piko.text import span
 _GAP = 2
 _READABLE = 16
 _LEAST = 8
-"""A text for reading has so much room before names leave their column, and is never shortened further."""
+"""Descriptive texts are not shortened below `_LEAST`, and to `_READABLE` before names leave their column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A line of a table, the name first; `notes` follow it, indented."""
+    """A line of a table, with the name first; `notes` follow, indented."""
 
     cells: Sequence[object]
     notes: Sequence[str] = ()
@@ -30,7 +30,7 @@ class Row:
 def table_lines(
     columns: Sequence[str], rows: Sequence[Row], *, shorten: Sequence[str], width: int | None
 ) -> Iterator[str]:
-    """The lines of a table in `width` cells of a terminal; None: as wide as it likes."""
+    """The lines of a table that is `width` terminal cells wide; None is unlimited."""
     cells = [[shown(cell) for cell in row.cells] for row in rows]
     used = [number for number in range(len(columns)) if not number or any(row[number] for row in cells)]
     widths = {number: max(map(_cells, [columns[number], *(row[number] for row in cells)])) for number in used}
@@ -44,7 +44,7 @@ def table_lines(
 
 
 def ago(moment: datetime | None, now: datetime) -> str:
-    """How long `moment` is past, or in how long it comes: `3m ago`, `in 12s`."""
+    """The distance of `moment` from `now`: `3m ago`, `in 12s`."""
     if moment is None:
         return ""
     seconds = (now - moment).total_seconds()
@@ -52,7 +52,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
 
 
 def shown(value: object, *, indented: bool = False) -> str:
-    """A value on one line, without what moves a terminal's cursor; its own indent is kept where asked."""
+    """`value` on one line, without control characters; `indented` keeps its leading spaces."""
     text = "" if value is None else str(value)
     line = "".join(sign if sign.isprintable() else " " for sign in text).rstrip()
     return line if indented else line.lstrip()
@@ -62,8 +62,8 @@ def _fit(widths: dict[int, int], names: Sequence[str], shorten: Sequence[int], w
     if width is None or _total(widths) <= width:
         return
     wished = {number: min(size, _READABLE) if number in shorten else size for number, size in widths.items()}
-    room = width - (_total(wished) - wished[0])
-    widths[0] = max((_cells(name) for name in names if _cells(name) <= room), default=0)
+    available = width - (_total(wished) - wished[0])
+    widths[0] = max((_cells(name) for name in names if _cells(name) <= available), default=0)
     for number in sorted(shorten, key=lambda number: -widths[number]):
         excess = max(_total(widths) - width, 0)
         widths[number] = max(min(widths[number], _LEAST), widths[number] - excess)
@@ -86,7 +86,7 @@ def _line(texts: Sequence[str], widths: dict[int, int], used: Sequence[int]) -> 
 
 
 def _note(text: str, width: int | None) -> Iterator[str]:
-    """A sentence, whole: it may end with what repairs the matter."""
+    """A note, wrapped but never shortened: it may end with the remedy."""
     from textwrap import wrap
 
     if width is None:

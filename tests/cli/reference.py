@@ -1,6 +1,6 @@
 """The reference part of `docs/reference/command-line.md`, from the program itself.
 
-`python -m tests.cli.reference` writes it anew.
+`python -m tests.cli.reference` regenerates it.
 """
 
 from __future__ import annotations

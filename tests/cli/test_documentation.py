@@ -6,4 +6,4 @@ from tests.cli.reference import reference, written
 
 
 def test_the_page_and_the_program_agree() -> None:
-    assert written() == reference(), "write it anew: python -m tests.cli.reference"
+    assert written() == reference(), "regenerate it: python -m tests.cli.reference"

@@ -42,22 +42,22 @@ REFUSALS = [
     (("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-01T01:00"), "no whole window"),
     (("backfill", "windows", "--from", "yesterday", "--to", "2026-01-01"), "--from = 'yesterday'"),
     (("backfill", "status", "nope"), "no backfill 'nope'"),
-    (("config", "rollback", "plain", "--to", "7"), "no revision 7 of its config"),
+    (("config", "rollback", "plain", "--to", "7"), "its config has no revision 7"),
     (("config", "rollback", "plane", "--to", "7"), "did you mean `plain`?"),
     (("config", "history", "plane"), "did you mean `plain`?"),
     (("runs", "--job", "plane"), "did you mean `plain`?"),
     (("backfill", "status", "--job", "plane"), "did you mean `plain`?"),
-    (("trigger", "nothing-like-it"), "; there is flaky, plain, strange, windows"),
-    (("runs", "--state", "faild"), "--state = 'faild': there is no such state; did you mean `failed`?"),
+    (("trigger", "nothing-like-it"), "; known jobs: flaky, plain, strange, windows"),
+    (("runs", "--state", "faild"), "--state = 'faild': is not a state; did you mean `failed`?"),
     (("runs", "--since", "2 fortnights"), "expected how long ago, such as 30m, 2h or 7d, or an instant"),
-    (("runs", "--since", "999999999d"), "lies before the year 1"),
-    (("forget", "windows"), "it has a row in scheduled_job and goes on by it"),
-    (("forget", "plane"), "nothing is kept of it; jobs without a row of which something is: none"),
+    (("runs", "--since", "999999999d"), "is before the year 1"),
+    (("forget", "windows"), "it still has a row in scheduled_job"),
+    (("forget", "plane"), "no progress is kept for it; deleted jobs with progress: none"),
 ]
 
 
 class Desk:
-    """A database that a replica in this process works on, and the command line beside it."""
+    """A database that a replica in this process works on, and the command line."""
 
     def __init__(self, database: TestDatabase, folder: Path) -> None:
         self.database, self.folder = database, folder
@@ -129,7 +129,7 @@ async def test_jobs_and_runs_are_listed_and_triggered(desk: Desk) -> None:
     (line,) = await desk.json("runs", "--job", "plain")
     assert (line["run_id"], line["trigger_type"], line["state"]) == (run["run_id"], "manual", "SUCCESS")
     assert await desk.json("runs", "--state", "FAILED") == []
-    assert "no such runs" in (await desk("runs", "--state", "LOST")).out
+    assert "no runs match" in (await desk("runs", "--state", "LOST")).out
 
 
 async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: Desk) -> None:
@@ -174,9 +174,11 @@ async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -
 
     await wait_until_async(copied, timeout=10, what="the leader to see the watermark")
     await desk.database.execute("DELETE FROM scheduled_job WHERE job_id IN ('windows', 'plain')")
-    assert "of which something is: plain, windows" in (await desk("forget", "plane")).err
+    assert "deleted jobs with progress: plain, windows" in (await desk("forget", "plane")).err
     answer = await desk("forget", "windows")
-    assert answer.out.startswith("windows: forgotten (data up to 2999-01-02 03:00:00Z, instants up to 29")
+    assert answer.out.startswith(
+        "windows: progress deleted (data up to 2999-01-02 03:00:00Z, due times up to 29"
+    )
     assert (await desk.json("forget", "plain"))["data_through"] == "2999-01-02T03:00:00Z"
     assert await desk.database.execute("SELECT job_id FROM job_state") == [("flaky",), ("strange",)]
 
@@ -211,8 +213,8 @@ async def test_a_dry_run_shows_the_windows_and_starts_nothing(desk: Desk) -> Non
         "2026-01-01 03:00:00Z - 2026-01-02 03:00:00Z",
         "2026-01-02 03:00:00Z - 2026-01-03 03:00:00Z",
         "2026-01-03 03:00:00Z - 2026-01-04 03:00:00Z",
-        "left out, no whole window: 2026-01-01 00:00:00Z - 2026-01-01 03:00:00Z",
-        "left out, no whole window: 2026-01-04 03:00:00Z - 2026-01-04 05:00:00Z",
+        "skipped, not a whole window: 2026-01-01 00:00:00Z - 2026-01-01 03:00:00Z",
+        "skipped, not a whole window: 2026-01-04 03:00:00Z - 2026-01-04 05:00:00Z",
         "windows: 3 windows from 2026-01-01 03:00:00Z to 2026-01-04 03:00:00Z; "
         "nothing was started (--dry-run)",
     ]
@@ -323,7 +325,7 @@ async def test_a_trigger_ends_with_1_once_no_attempt_is_left_or_patience_is(desk
     await desk.database.execute("UPDATE scheduled_job SET retry_backoff_s = 3600 WHERE job_id = 'flaky'")
     await _retries(desk, 1)
     impatient = await desk("trigger", "flaky", "--wait", "0")
-    assert (impatient.code, "after 0 s, and goes on" in impatient.out) == (NEEDS_ACTION, True)
+    assert (impatient.code, "after 0 s and continues" in impatient.out) == (NEEDS_ACTION, True)
 
 
 async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) -> None:

@@ -107,7 +107,7 @@ def test_validate_accepts_what_can_be_used_and_counts(tmp_path: Path) -> None:
     answer = piko_here("validate", "-f", ".", cwd=tmp_path)
     assert (answer.code, answer.err) == (OK, "")
     assert "PikoSchedule nightly (jobs.yaml, line 2): At 02:30, Europe/Berlin." in answer.out
-    assert answer.out.endswith("2 valid, 0 not\n"), "what is not ours in a folder is passed over"
+    assert answer.out.endswith("2 valid, 0 invalid\n"), "what is not ours in a folder is passed over"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_validate_asks_the_models_of_an_app(tmp_path: Path) -> None:
     misspelt = CONFIG.replace("concurrency: 3", "concurency: 3")
     warned = piko_here("validate", "-f", "-", "--app", "app:app", cwd=tmp_path, stdin=misspelt)
     assert warned.code == OK
-    assert "valid, but: spec.config: concurency: the model has no such key" in warned.out
+    assert "valid, with a warning: spec.config: concurency: the model has no such key" in warned.out
     assert "did you mean `concurrency`?" in warned.out
     other = piko_here(
         "validate",
@@ -153,7 +153,7 @@ def test_validate_asks_the_models_of_an_app(tmp_path: Path) -> None:
         cwd=tmp_path,
         stdin=CONFIG.replace("jobId: nightly", "jobId: x"),
     )
-    assert "the app has no job 'x'; it has nightly" in other.out
+    assert "the app has no job 'x'; its jobs: nightly" in other.out
 
 
 def test_validate_checks_every_document_and_says_where_each_problem_is(tmp_path: Path) -> None:
@@ -201,6 +201,6 @@ def test_a_folder_is_validated_whatever_else_lies_in_it(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "other.yaml").write_text("a: [")
     answer = piko_here("validate", "-f", ".", cwd=tmp_path)
-    assert answer.out.endswith("1 valid, 2 not\n")
+    assert answer.out.endswith("1 valid, 2 invalid\n")
     assert "INVALID bytes.yaml, line 1: not UTF-8 text" in answer.out
     assert "INVALID loop.yaml: cannot be read: Too many levels of symbolic links" in answer.out

@@ -70,7 +70,7 @@ def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
         "dead_letters"
     ]
     assert (letter["job_id"], letter["run_id"], letter["key"]) == ("load", "r1", "k")
-    assert "nothing in the spool is of run 'r9'" in run(commands, ["list", "--run", "r9", *folder]).output
+    assert "the spool holds nothing of run 'r9'" in run(commands, ["list", "--run", "r9", *folder]).output
     assert "1 dead letters: drop" in run(commands, ["drop", "--run", "r2", *folder]).output
     assert run(commands, ["drop", "--run", "r2", "--all", *folder]).exit_code == 2
     assert "1 dead letters: replay" in run(commands, ["replay", "--job", "load", *folder]).output
@@ -83,7 +83,7 @@ def test_a_spool_that_is_not_there_is_not_called_empty(command: list[str], tmp_p
         answer = piko_here("spool", *command, "--dir", str(tmp_path / name), cwd=tmp_path)
         assert answer.code == CANNOT
         assert answer.out == ""
-        assert f"--dir '{tmp_path / name}': {what}; run this where the replica runs" in answer.err
+        assert f"--dir '{tmp_path / name}': {what}; run this on the replica's machine" in answer.err
     answer = piko_here("spool", *command, cwd=tmp_path, dsn="sqlite+aiosqlite:///x.db")
     assert answer.code == CANNOT
     assert "setting `spool_dir` = '.piko/spool': there is no such folder" in answer.err

@@ -119,15 +119,15 @@ _AUTUMN = "On 2026-10-25 clocks in Europe/Berlin go back from 03:00 to 02:00: wh
                 "begin one of the two with * to ask for both."
             ],
         ),
-        ("cron", "0 0 31 * *", "UTC", ["Not every month has such a day; one that has none is left out."]),
-        ("cron", "0 0 29 2 *", "UTC", ["Not every month has such a day; one that has none is left out."]),
+        ("cron", "0 0 31 * *", "UTC", ["Not every month has such a day; months without one are skipped."]),
+        ("cron", "0 0 29 2 *", "UTC", ["Not every month has such a day; months without one are skipped."]),
         ("cron", "0 0 31 1,3 *", "UTC", []),
-        ("cron", "0 0 * * 5#5", "UTC", ["Not every month has such a day; one that has none is left out."]),
+        ("cron", "0 0 * * 5#5", "UTC", ["Not every month has such a day; months without one are skipped."]),
         (
             "cron",
             "*/7 * * * *",
             "UTC",
-            ["The steps of 7 minutes start anew each hour: from minute 56 to minute 0 it is 4."],
+            ["The steps of 7 minutes start again each hour: from minute 56 to minute 0 it is 4."],
         ),
         ("cron", "0-20/10 * * * *", "UTC", []),
         (

@@ -37,7 +37,7 @@ from tests.schedule.making import (
         ("interval", '{"seconds": NaN}', "is not a number"),
         ("interval", '{"seconds": 1e99999999999999999999999}', "too large a number"),
         ("interval", '{"seconds": 1, "seconds": 2}', "is given twice"),
-        ("cron", "[" * 3000, "nests too deep"),
+        ("cron", "[" * 3000, "nested too deeply"),
         ("cron", '"' + "*" * 5000 + '"', "has 5002 characters"),
         ("weekly", "{}", "schedule_type = 'weekly'"),
         ("", "{}", "schedule_type = ''"),

@@ -1,10 +1,11 @@
 """The `piko` command, also found by kubectl as `kubectl piko`.
 
-Each group of subcommands is a module of this package. It imports what is heavy inside its functions, so that
-the command starts quickly, and raises a `PikoError` for what a person has to act on: `main` shows it.
+Each group of subcommands is a module of this package. It imports heavy modules inside its functions, so that
+the command starts quickly, and raises a `PikoError` for a problem that a person has to act on; `main` prints
+it.
 
-Exit codes: 0 all is well; 1 something needs to be done; 2 the command could not be carried out, because it
-was not understood, a setting is wrong, or the database cannot be reached.
+Exit codes: 0, success; 1, action is needed; 2, the command could not be carried out because its arguments are
+wrong, a setting is wrong, or the database cannot be reached.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ def main() -> None:
         raise SystemExit(1 if isinstance(error, _NEEDS_ACTION) else 2) from None
 
 
-def _show_version(asked: bool) -> None:
-    if asked:
+def _show_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"piko {version('piko')}")
@@ -37,7 +38,7 @@ def _show_version(asked: bool) -> None:
 
 
 def program() -> typer.Typer:
-    """Every subcommand."""
+    """The command line with every subcommand."""
     commands = typer.Typer(
         name="piko",
         help="Async Python data jobs, scheduled with kubectl or SQL.",

@@ -1,4 +1,4 @@
-"""`piko trigger`, `piko pause`, `piko resume`, `piko forget`: one job, by hand."""
+"""`piko trigger`, `piko pause`, `piko resume`, `piko forget`: manual actions on one job."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def trigger(
         typer.Option(
             metavar="SECONDS",
             min=0,
-            help="Wait so long for the end of its last attempt; exit 1 unless it is SUCCESS.",
+            help="Wait up to this long for the last attempt to end; exit 1 unless its state is SUCCESS.",
             show_default=False,
         ),
     ] = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Run a job now, once, beside its schedule; a paused job runs too."""
+    """Run a job once, now, in addition to its schedule. A paused job runs too."""
 
     async def ask(database: Database) -> tuple[Run, RunReport | None]:
         run = await _queue(database, job)
         if wait is None:
             return run, None
-        return run, await _last_attempt(database, run, wait, tell=output is not Output.JSON)
+        return run, await _last_attempt(database, run, wait, print_retries=output is not Output.JSON)
 
     run, end = with_database(dsn, ask)
     state = RunState.QUEUED if end is None else RunState(end.state)
@@ -65,17 +65,20 @@ def trigger(
 
 
 def pause(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Stop a schedule: `enabled = 0`. What runs goes on; resuming makes up for nothing."""
+    """Pause a schedule (`enabled = 0`).
+
+    Current runs continue; due times that pass meanwhile are not made up.
+    """
     _set_enabled(job, dsn, output, enabled=False)
 
 
 def resume(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Start a schedule again: `enabled = 1`. Nothing is fired for the time in between."""
+    """Resume a paused schedule (`enabled = 1`). Due times that passed meanwhile do not fire."""
     _set_enabled(job, dsn, output, enabled=True)
 
 
 def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Drop how far a deleted job had come: its next row starts afresh. Its runs stay."""
+    """Delete the progress of a deleted job, so that a new row starts from scratch. Its runs are kept."""
     from piko.model.progress import JobProgress
     from piko.store.progress import ProgressStore
     from piko.store.reports.overview import Overview
@@ -87,27 +90,26 @@ def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
             return kept
         if await Overview(database=database).job(job) is not None:
             raise RefusedError(
-                f"{job}: it has a row in scheduled_job and goes on by it. Delete the row (or its resource) "
-                "first; or, to begin at the last full window again, keep it and set last_data_time to NULL"
+                f"{job}: it still has a row in scheduled_job. Delete the row (or its resource) first; or, "
+                "to start "
+                "again from the last full window, keep the row and set last_data_time to NULL"
             )
         others = ", ".join(list(await progress.without_row())[:10]) or "none"
-        raise RefusedError(
-            f"{job}: nothing is kept of it; jobs without a row of which something is: {others}"
-        )
+        raise RefusedError(f"{job}: no progress is kept for it; deleted jobs with progress: {others}")
 
     kept = with_database(dsn, drop)
     if output is Output.JSON:
         show_json({"job_id": job, "data_through": kept.data_through, "cursor_at": kept.cursor_at})
         return
-    moments = {"data": kept.data_through, "instants": kept.cursor_at}
-    told = ", ".join(
+    moments = {"data": kept.data_through, "due times": kept.cursor_at}
+    extent = ", ".join(
         f"{what} up to {stamp(moment)}" for what, moment in moments.items() if moment is not None
     )
-    typer.echo(f"{job}: forgotten{f' ({told})' if told else ''}; its next row starts afresh")
+    typer.echo(f"{job}: progress deleted{f' ({extent})' if extent else ''}; a new row starts from scratch")
 
 
 def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, object]) -> RefusedError:
-    """The row belongs to a resource: what to do instead."""
+    """The error for a row that a resource manages, with the command to use instead."""
     cluster, namespace, name, _ = owner.split("/", 3)
     if cluster == "dev":
         return RefusedError(
@@ -116,7 +118,7 @@ def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, ob
     command = f"kubectl patch {kind.lower()} {name} -n {namespace} --type merge -p '{json.dumps(patch)}'"
     return RefusedError(
         f"{job_id}: its row is managed by the {kind} {namespace}/{name} of cluster {cluster}, whose operator "
-        f"would put it back; instead:\n  {command}"
+        f"would undo the change; run instead:\n  {command}"
     )
 
 
@@ -133,11 +135,12 @@ async def _queue(database: Database, job_id: str) -> Run:
         raise await unknown_job(database, job_id)
     if line.stateful is None:
         raise RefusedError(
-            f"{job_id}: no replica has registered it, so nothing would run it; start one that has the job"
+            f"{job_id}: no replica has registered it, so nothing would run it; start a replica that has the "
+            "job"
         )
     if line.stateful:
         raise RefusedError(
-            f"{job_id}: a stateful job runs windows of data, and none is named here; "
+            f"{job_id}: a stateful job runs windows of data, and this command names none; "
             f"run `piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to "
             "replay the windows after it"
         )
@@ -153,18 +156,23 @@ async def _queue(database: Database, job_id: str) -> Run:
     return run
 
 
-async def _last_attempt(database: Database, run: Run, patience_s: float, *, tell: bool) -> RunReport | None:
-    """How the last attempt stands once it has ended, or patience has: a failed one may have a successor."""
+async def _last_attempt(
+    database: Database, run: Run, patience_s: float, *, print_retries: bool
+) -> RunReport | None:
+    """The last attempt once it has ended or `patience_s` is over.
+
+    A failed attempt may be followed by a retry.
+    """
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
 
     clock, overview = SystemClock(), Overview(database=database)
-    give_up, told = clock.monotonic() + patience_s, 0
+    give_up, printed = clock.monotonic() + patience_s, 0
     while True:
         attempts = await overview.attempts(run.job_id, run.scheduled_time)
-        for earlier, later in pairwise(attempts[told:] if tell else ()):
+        for earlier, later in pairwise(attempts[printed:] if print_retries else ()):
             typer.echo(f"{run.job_id}: {_retried(earlier, later, clock.now())}")
-            told += 1
+            printed += 1
         last = attempts[-1] if attempts else None
         ended = last is not None and RunState(last.state) in FINAL_STATES
         if ended or clock.monotonic() >= give_up:
@@ -180,11 +188,11 @@ def _retried(earlier: RunReport, later: RunReport, now: datetime) -> str:
 
 def _ending(run: Run, end: RunReport | None, patience_s: float) -> str:
     if end is None:
-        return f"run {run.run_id} is not in job_run any more"
+        return f"run {run.run_id} is no longer in job_run"
     which = f"run {end.run_id}" + (f", attempt {end.attempt}," if end.attempt > 1 else "")
     if RunState(end.state) not in FINAL_STATES:
         see = f"see `piko runs --job {run.job_id}`"
-        return f"{which} is still {end.state} after {patience_s:g} s, and goes on; {see}"
+        return f"{which} is still {end.state} after {patience_s:g} s and continues; {see}"
     return f"{which} is {end.state}" + (f": {end.error}" if end.error else "")
 
 

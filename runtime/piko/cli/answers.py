@@ -1,4 +1,4 @@
-"""What every command shares: its options, the database, and the two forms of an answer."""
+"""What all commands share: common options, database access, and the forms of output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AGE_PART = re.compile(r"([0-9]{1,9}(?:[.][0-9]{1,9})?)([smhdw])")
 
 
 class Output(StrEnum):
-    """Forms of an answer: for a person, with every column, for programs."""
+    """Output formats: for a person, for a person with every column, for programs."""
 
     TEXT = "text"
     WIDE = "wide"
@@ -39,12 +39,12 @@ Dsn = Annotated[
     str | None,
     typer.Option(
         metavar="URL",
-        help="Database URL. Better leave it out: then it is the setting `mysql_dsn` (PIKO_MYSQL_DSN), "
-        "which no process list shows.",
+        help="Database URL. Default: the setting `mysql_dsn` (PIKO_MYSQL_DSN), "
+        "which keeps the password out of process lists.",
         show_default=False,
     ),
 ]
-Form = Annotated[Output, typer.Option("--output", "-o", help="Form of the answer.")]
+Form = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
 
 
@@ -60,14 +60,14 @@ def dsn_in_force(given: str | None) -> str:
 
 
 def zone_in_force(given: str | None) -> str:
-    """The zone of schedules that name none, as the settings here say. Raises `SettingsError`."""
+    """The time zone of schedules that name none, from the settings. Raises `SettingsError`."""
     from piko.settings import load_settings
 
     return load_settings(mysql_dsn=dsn_in_force(given)).timezone
 
 
 def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -> T:
-    """What `work` answers. Raises `SettingsError` and `DatabaseUnavailableError`."""
+    """The result of `work` on an open database. Raises `SettingsError` and `DatabaseUnavailableError`."""
     from piko.store.engine import open_database
 
     async def main() -> T:
@@ -82,14 +82,14 @@ def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -
 
 
 def show_json(value: object) -> None:
-    """`value` with its instants in UTC; dataclasses become objects."""
+    """Print `value` as JSON: instants in UTC, dataclasses as objects."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
 def show_table(
     columns: Sequence[str], rows: Iterable[Row], *, otherwise: str, shorten: Sequence[str] = ()
 ) -> None:
-    """A table; `otherwise` where there are no rows. The columns `shorten` hold texts that may be cut."""
+    """Print a table, or `otherwise` if it has no rows. Texts in the columns `shorten` may be cut."""
     table = list(rows)
     if not table:
         typer.echo(otherwise)
@@ -99,7 +99,7 @@ def show_table(
 
 
 def _width() -> int | None:
-    """Of the terminal; `COLUMNS` says another. None where the output is none."""
+    """The width of the terminal, or `COLUMNS` if that is set; None if the output is no terminal."""
     given = os.environ.get("COLUMNS", "")
     if given.isdigit() and int(given):
         return int(given)
@@ -110,7 +110,7 @@ def _width() -> int | None:
 
 
 def stamp(moment: datetime | None) -> str:
-    """An instant for people: UTC, as many digits of the second as it has."""
+    """An instant for people: UTC, with milliseconds only if it has a fraction of a second."""
     if moment is None:
         return ""
     shown = moment.astimezone(UTC)
@@ -118,7 +118,7 @@ def stamp(moment: datetime | None) -> str:
 
 
 def instant(text: str, *, option: str, zone: str = "UTC") -> datetime:
-    """An instant that a person wrote, aware. Raises `RefusedError`."""
+    """An aware datetime from what a person wrote. Raises `RefusedError`."""
     from zoneinfo import ZoneInfo
 
     try:
@@ -140,7 +140,7 @@ def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
             return now - timedelta(seconds=seconds)
         except OverflowError:
             raise RefusedError(
-                f"{option} = {text!r}: it lies before the year 1; expected 2h, 30m, 7d"
+                f"{option} = {text!r}: is before the year 1; expected an age such as 2h, 30m or 7d"
             ) from None
     try:
         return instant(text, option=option)
@@ -152,29 +152,29 @@ def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
 
 
 async def unknown_job(database: Database, job_id: str) -> RefusedError:
-    """There is no such job, with what may have been meant."""
+    """The error for an unknown job, with the job that was probably meant."""
     from piko.store.reports.overview import Overview
 
     names = await Overview(database=database).job_ids()
     meant = did_you_mean(job_id, names)
-    listed = f"; there is {', '.join(names[:10])}" + (" …" if len(names) > 10 else "")
+    listed = f"; known jobs: {', '.join(names[:10])}" + (" …" if len(names) > 10 else "")
     return RefusedError(
         f"no job {job_id!r} in scheduled_job{meant or (listed if names else '; there are no jobs yet')}"
     )
 
 
 def author() -> str:
-    """Who gives the command, as this machine knows them."""
+    """The user who runs the command."""
     import getpass
 
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a pod's random user has no name
+    except (KeyError, OSError):  # a random user id in a pod has no name
         return "unknown"
 
 
 def first_line(text: str | None, *, length: int = 80) -> str:
-    """The beginning of a message, for a table."""
+    """The first line of a message, shortened to `length` characters."""
     line = (text or "").strip().partition("\n")[0]
     return line if len(line) <= length else f"{line[: length - 1]}…"
 

@@ -1,4 +1,4 @@
-"""`piko backfill`: the windows of a range, run again or for the first time, beside what is due."""
+"""`piko backfill`: run the windows of a range, again or for the first time, in addition to the schedule."""
 
 from __future__ import annotations
 
@@ -49,23 +49,25 @@ commands = typer.Typer(
     help="Run the windows of a range: `piko backfill JOB --from A --to B`; pause, resume, cancel, status.",
 )
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The backfill's id, or the beginning of it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The backfill's id, or a unique prefix of it.")]
 
 
 @commands.command()
 def start(
     job: Job,
-    frm: Annotated[str, typer.Option("--from", metavar="INSTANT", help="Where the range begins.")],
-    to: Annotated[str, typer.Option("--to", metavar="INSTANT", help="Where it ends, exclusive.")],
-    parallel: Annotated[int, typer.Option(min=1, max=10_000, help="Windows at once.")] = 1,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the windows, and run nothing.")] = False,
+    frm: Annotated[str, typer.Option("--from", metavar="INSTANT", help="Start of the range.")],
+    to: Annotated[str, typer.Option("--to", metavar="INSTANT", help="End of the range, exclusive.")],
+    parallel: Annotated[int, typer.Option(min=1, max=10_000, help="Windows to run in parallel.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the windows without running them.")
+    ] = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Run every whole window of the range, in order; live runs go first.
+    """Run every whole window of the range, in order. Scheduled runs take precedence.
 
-    Instants without an offset are in the schedule's zone. The windows are those of the schedule as it is now.
-    The watermark stays where it is.
+    Instants without an offset are in the schedule's zone. The windows are those of the current schedule. The
+    watermark does not move.
     """
     zone = zone_in_force(dsn)
 
@@ -110,7 +112,7 @@ def start(
         if planned.count > _SHOWN:
             typer.echo(f"… and {planned.count - _SHOWN} more, the last ends at {stamp(planned.end)}")
     for window in planned.left_out:
-        typer.echo(f"left out, no whole window: {stamp(window.start)} - {stamp(window.end)}")
+        typer.echo(f"skipped, not a whole window: {stamp(window.start)} - {stamp(window.end)}")
     extent = f"{planned.count} windows from {stamp(planned.start)} to {stamp(planned.end)}"
     if request is None:
         typer.echo(f"{job}: {extent}; nothing was started (--dry-run)")
@@ -122,14 +124,16 @@ def start(
 @commands.command()
 def status(
     backfill: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="One of them.", show_default=False)
+        str | None, typer.Argument(metavar="[ID]", help="Only this backfill.", show_default=False)
     ] = None,
-    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only of this job.")] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only backfills of this job.")] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, help="Maximum number of backfills.")
+    ] = 20,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Show how far backfills have come; exit 1 if the one that is named has failed windows."""
+    """Show the progress of backfills. Exit 1 if the given backfill has failed windows."""
 
     async def read(database: Database) -> list[Backfill]:
         from piko.store.backfills import BackfillStore
@@ -154,19 +158,19 @@ def status(
 
 @commands.command()
 def pause(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Start no further windows; those that run go on."""
+    """Pause a backfill: start no further windows. Running windows continue."""
     _change(backfill, dsn, output, to=BackfillState.PAUSED, of=[BackfillState.ACTIVE])
 
 
 @commands.command()
 def resume(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Go on with a paused backfill."""
+    """Resume a paused backfill."""
     _change(backfill, dsn, output, to=BackfillState.ACTIVE, of=[BackfillState.PAUSED])
 
 
 @commands.command()
 def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """End a backfill for good; its runs are cancelled."""
+    """Cancel a backfill and its runs. It cannot be resumed."""
     _change(
         backfill, dsn, output, to=BackfillState.CANCELLED, of=[BackfillState.ACTIVE, BackfillState.PAUSED]
     )
@@ -180,8 +184,8 @@ async def _stateful_job(database: Database, job_id: str) -> JobReport:
         raise await unknown_job(database, job_id)
     if line.stateful is None:
         raise RefusedError(
-            f"{job_id}: no replica has registered it, so that nobody can say whether it has windows; "
-            "start one that has the job"
+            f"{job_id}: no replica has registered it, so it is not known whether it has windows; "
+            "start a replica that has the job"
         )
     if not line.stateful:
         raise RefusedError(
@@ -229,7 +233,7 @@ async def _one(store: Any, backfill_id: str) -> Backfill:
         return found[0]
     if found:
         ids = ", ".join(item.backfill_id for item in found)
-        raise RefusedError(f"backfill {backfill_id!r} may be any of {ids}; write more of its id")
+        raise RefusedError(f"backfill {backfill_id!r} is ambiguous: {ids}; give more of the id")
     raise RefusedError(f"no backfill {backfill_id!r}; `piko backfill status` lists them")
 
 
@@ -245,8 +249,8 @@ def _change(
         if not await store.change_state(found.backfill_id, to=to, of=of, now=SystemClock().now()):
             states = " or ".join(state.value for state in of)
             raise RefusedError(
-                f"backfill {found.backfill_id} is {found.state.value}; only one that is {states} can be "
-                f"made {to.value}"
+                f"backfill {found.backfill_id} is {found.state.value}; only a backfill that is {states} can "
+                f"become {to.value}"
             )
         return await _one(store, found.backfill_id)
 

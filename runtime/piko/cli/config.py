@@ -1,4 +1,4 @@
-"""`piko config`: what a job was configured with, and back to it."""
+"""`piko config`: the history of a job's config, and rollback."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ if TYPE_CHECKING:
     from piko.model.configs import ConfigRevision
     from piko.store.engine import Database
 
-commands = typer.Typer(help="Every config that a job had, and back to one of them.", no_args_is_help=True)
+commands = typer.Typer(
+    help="Show the config history of a job and roll back to a revision.", no_args_is_help=True
+)
 
 
 @commands.command()
 def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """List the revisions of a job's config, the newest first. Secrets are not shown."""
+    """List the revisions of a job's config, newest first. Secrets are not shown."""
     found = with_database(dsn, lambda database: _revisions(database, job))
     if output is Output.JSON:
         show_json([_shown(item) for item in found])
@@ -57,7 +59,7 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     show_table(
         columns,
         rows,
-        otherwise=f"{job}: no config was ever in job_config",
+        otherwise=f"{job}: job_config has never had a config for it",
         shorten=[] if wide else ["CONFIG", "AUTHOR"],
     )
 
@@ -65,14 +67,14 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 @commands.command()
 def rollback(
     job: Job,
-    to: Annotated[int, typer.Option(min=1, metavar="REVISION", help="The revision to go back to.")],
+    to: Annotated[int, typer.Option(min=1, metavar="REVISION", help="The revision to roll back to.")],
     keep_secret: Annotated[
-        bool, typer.Option("--keep-secret", help="Leave the secret part that the row has now as it is.")
+        bool, typer.Option("--keep-secret", help="Keep the secret part that the row has now.")
     ] = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Write a revision's content to `job_config` again, in force at once. It becomes a new revision."""
+    """Write a revision's content to `job_config` again, effective at once. It becomes a new revision."""
 
     async def write(database: Database) -> ConfigRevision:
         from piko.store.edits import Edits
@@ -81,12 +83,12 @@ def rollback(
         revision = found.get(to)
         if revision is None:
             known = ", ".join(map(str, sorted(found))) or "none"
-            raise RefusedError(f"{job}: no revision {to} of its config; there is {known}")
+            raise RefusedError(f"{job}: its config has no revision {to}; known revisions: {known}")
         if revision.secret_blanked_at is not None and not keep_secret:
             raise RefusedError(
                 f"{job}: revision {to} held a secret part, which was removed at "
-                f"{stamp(revision.secret_blanked_at)} because it was no longer in force; its config alone "
-                "is left. Go back to that with --keep-secret, which leaves the row's secret_json as it is now"
+                f"{stamp(revision.secret_blanked_at)} because it was no longer in force; only its config is "
+                "left. Roll back to that with --keep-secret, which keeps the row's current secret_json"
             )
         if revision.error is not None:
             raise RefusedError(f"{job}: revision {to} never took effect: {revision.error}")
@@ -102,7 +104,7 @@ def rollback(
     if output is Output.JSON:
         show_json(_shown(revision))
     else:
-        typer.echo(f"{job}: config is that of revision {to} again: {first_line(revision.config_json)}")
+        typer.echo(f"{job}: rolled back to the config of revision {to}: {first_line(revision.config_json)}")
 
 
 async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:

@@ -1,4 +1,4 @@
-"""`piko db`: the tables of the database, made and looked at."""
+"""`piko db`: create, upgrade and inspect the tables of the database."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from piko.cli.answers import Dsn, Form, Output, dsn_in_force
 if TYPE_CHECKING:
     from piko.store.schema.migrate import SchemaStatus
 
-commands = typer.Typer(help="Make, check and print the tables of the database.", no_args_is_help=True)
+commands = typer.Typer(help="Create, upgrade and check the tables of the database.", no_args_is_help=True)
 
 
 class Dialect(StrEnum):
-    """Databases whose SQL `dump` writes."""
+    """Databases that `dump` writes SQL for."""
 
     MYSQL = "mysql"
     MARIADB = "mariadb"
@@ -29,10 +29,13 @@ class Dialect(StrEnum):
 def upgrade(
     dsn: Dsn = None,
     lock_wait: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another upgrade to end.")
+        float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another upgrade to finish.")
     ] = 60,
 ) -> None:
-    """Bring the tables to this release. Safe to run twice, at once, and again after it was cut off."""
+    """Upgrade the tables to this release.
+
+    Safe to run repeatedly, concurrently, and again after an interruption.
+    """
     from piko.store.schema import migrate
 
     def show(revision: str, what: str) -> None:
@@ -46,7 +49,7 @@ def check(
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Compare the tables with this release; exit 1 if something needs to be done."""
+    """Compare the tables with this release. Exit 1 if they need an upgrade or a repair."""
     from piko.store.schema import migrate
 
     _finish(asyncio.run(migrate.check(dsn_in_force(dsn))), output)
@@ -54,9 +57,9 @@ def check(
 
 @commands.command()
 def dump(
-    dialect: Annotated[Dialect, typer.Option(help="Database to write for.")] = Dialect.MYSQL,
+    dialect: Annotated[Dialect, typer.Option(help="Target database.")] = Dialect.MYSQL,
 ) -> None:
-    """Print the SQL that makes the tables, for whoever runs it by hand; needs no database."""
+    """Print the SQL that creates the tables, to be run by hand. Needs no database."""
     from piko.store.schema import migrate
 
     typer.echo(migrate.dump(dialect), nl=False)

@@ -1,4 +1,4 @@
-"""`piko dev`: a folder of jobs and resource files, run without a cluster or a server."""
+"""`piko dev`: run a folder of jobs and resource files without a cluster or a database server."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import typer
 def dev(
     folder: Annotated[
         Path,
-        typer.Argument(metavar="DIR", help="Holds app.py with a PikoApp, and *.yaml with its schedules."),
+        typer.Argument(
+            metavar="DIR", help="Folder with app.py, which holds a PikoApp, and *.yaml with its schedules."
+        ),
     ],
 ) -> None:
-    """Run the jobs of a folder by its resource files, on an embedded database, until Ctrl-C."""
+    """Run the jobs and resource files of a folder on an embedded database, until Ctrl-C."""
     from rich.console import Console
 
     from piko.dev.session import run_folder

@@ -1,4 +1,4 @@
-"""`piko jobs`, `piko runs`: what is scheduled, and how it went."""
+"""`piko jobs`, `piko runs`: the state of jobs and the history of runs."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 def jobs(
     job: Annotated[
-        list[str] | None, typer.Argument(metavar="[JOB]...", help="Only these.", show_default=False)
+        list[str] | None, typer.Argument(metavar="[JOB]...", help="Only these jobs.", show_default=False)
     ] = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """List jobs: whether they will fire, how they ran last, and what is wrong with them."""
+    """List jobs: their status, last outcome, next due time and problems."""
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
 
@@ -62,31 +62,34 @@ def jobs(
         Row(cells=[*_job_cells(line, now), *_job_more(line)][: len(columns)], notes=_job_notes(line))
         for line in found
     ]
-    show_table(columns, rows, otherwise="no jobs: scheduled_job has no rows", shorten=shorten)
+    show_table(columns, rows, otherwise="no jobs: scheduled_job is empty", shorten=shorten)
 
 
 def runs(
-    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only of this job.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only runs of this job.")] = None,
     state: Annotated[
         list[str] | None,
         typer.Option(
             metavar="STATE",
-            help=f"Only in this state: {', '.join(item.lower() for item in RunState)}; several with commas, "
-            "or repeated.",
+            help=f"Only runs in this state: {', '.join(item.lower() for item in RunState)}. Separate several "
+            "with commas, or repeat the option.",
         ),
     ] = None,
-    backfill: Annotated[str | None, typer.Option(metavar="ID", help="Only of this backfill.")] = None,
+    backfill: Annotated[str | None, typer.Option(metavar="ID", help="Only runs of this backfill.")] = None,
     since: Annotated[
         str | None,
         typer.Option(
-            metavar="AGE|INSTANT", help="Only what was due since then: 30m, 2h, 7d ago, or an instant (UTC)."
+            metavar="AGE|INSTANT",
+            help="Only runs due since then: an age such as 30m, 2h or 7d, or an instant (UTC).",
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="At most so many.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, help="Maximum number of runs.")
+    ] = 20,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """List runs, the newest due time first; each attempt is a run of its own."""
+    """List runs, newest due time first. Each attempt is a run of its own."""
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
 
@@ -117,11 +120,11 @@ def runs(
         )
         for line in found
     ]
-    show_table(columns, rows, otherwise="no such runs")
+    show_table(columns, rows, otherwise="no runs match")
 
 
 def window(line: RunReport) -> str:
-    """The window of data that a run covers, or the instants that its row stands for."""
+    """The window of data that a run covers, or the last of the due times that its row stands for."""
     if line.window_start is not None:
         return f"{stamp(line.window_start)} - {stamp(line.window_end)}"
     if line.missed_through is not None and line.missed_through != line.scheduled_time:
@@ -201,13 +204,13 @@ def _duration(seconds: float | None) -> str | None:
 
 def _states(given: Sequence[str]) -> list[RunState]:
     states = []
-    for word in ",".join(given).split(",") if given else ():
+    for name in ",".join(given).split(",") if given else ():
         try:
-            states.append(RunState(word.strip().upper()))
+            states.append(RunState(name.strip().upper()))
         except ValueError:
             known = [item.lower() for item in RunState]
-            meant = did_you_mean(word.strip().lower(), known) or f"; expected {', '.join(known)}"
-            raise RefusedError(f"--state = {word.strip()!r}: there is no such state{meant}") from None
+            meant = did_you_mean(name.strip().lower(), known) or f"; expected {', '.join(known)}"
+            raise RefusedError(f"--state = {name.strip()!r}: is not a state{meant}") from None
     return states
 
 

@@ -1,4 +1,4 @@
-"""Resource files as the command line reads them: offline, by the operator's own rules."""
+"""Read resource files for the command line: offline, by the operator's rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 def files_in(given: Iterable[Path]) -> Iterator[tuple[Path, Contents]]:
-    """Each file and what it says; of a folder those in it, at any depth, that name Piko's group or kinds."""
+    """Each file with its contents; in a folder, all files at any depth that name Piko's API group or
+    kinds."""
     from piko_operator.manifests import SUFFIXES, is_ours, read_manifests
 
     for path in given:
@@ -29,12 +30,12 @@ def files_in(given: Iterable[Path]) -> Iterator[tuple[Path, Contents]]:
             content = _content(item)
             if not isinstance(content, bytes):
                 yield item, content
-            elif is_ours(content):  # others keep YAML there, too
+            elif is_ours(content):  # the folder may hold YAML of other programs
                 yield item, read_manifests(content, str(item))
 
 
 def contents_of(file: Path) -> Contents:
-    """What `file` says; `-` is standard input."""
+    """The contents of `file`; `-` is standard input."""
     from piko_operator.manifests import LARGEST_FILE, read_manifests
 
     if str(file) == "-":
@@ -52,7 +53,7 @@ def read_manifests(file: Path) -> list[Manifest]:
 
 
 def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
-    """The schedule that `resource` says; `zone` where it names none. Raises `ScheduleError`."""
+    """The schedule of `resource`, in `zone` if it names no zone. Raises `ScheduleError`."""
     from piko.schedule import parse_schedule
     from piko_operator.mapping import schedule_row
 

@@ -1,4 +1,4 @@
-"""`piko run`: an application, named as `module:attribute`."""
+"""`piko run`: run an application that is named as `module:attribute`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def run(
     app: Annotated[
         str,
-        typer.Argument(metavar="MODULE:ATTRIBUTE", help="Where the PikoApp is; `app` alone means app:app."),
+        typer.Argument(metavar="MODULE:ATTRIBUTE", help="The PikoApp; `app` alone means app:app."),
     ] = "app:app",
 ) -> None:
-    """Run the jobs of an application, with probes and metrics, until SIGTERM or Ctrl-C."""
-    gc.disable()  # what is imported stays: going through it again and again takes a sixth of the start
+    """Run a replica of an application, with probes and metrics, until SIGTERM or Ctrl-C."""
+    gc.disable()  # imported modules are not garbage; collecting during imports takes a sixth of the start-up
     try:
         found = load_app(app)
     finally:
@@ -34,7 +34,7 @@ def run(
 def load_app(target: str) -> PikoApp:
     """The app at `target`; the working directory is searched first.
 
-    Raises `DiscoveryError` that says which part of `target` is wrong.
+    Raises `DiscoveryError`, which states the part of `target` that is wrong.
     """
     from piko.app import PikoApp
 
@@ -72,5 +72,5 @@ def load_app(target: str) -> PikoApp:
 def _failed(target: str, name: str, error: Exception | SystemExit) -> DiscoveryError:
     return DiscoveryError(
         f"`{target}`: importing {name} failed: {type(error).__name__}: {error}; "
-        f"run `python -c 'import {name}'` to see it alone"
+        f"run `python -c 'import {name}'` to reproduce it"
     )

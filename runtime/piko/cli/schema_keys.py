@@ -1,4 +1,4 @@
-"""Keys of a config that its job's published JSON Schema does not have: mostly they are misspelt."""
+"""Keys of a config that its job's published JSON Schema does not have; most are misspelt."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Path = tuple[str | int, ...]
 
 
 def key_warning(schema: Mapping[str, Any], document: Mapping[str, Any]) -> str | None:
-    """What of `document` a model with this schema would leave out; None where there is nothing.
+    """A warning about keys of `document` that a model with this schema would ignore; None if there are none.
 
-    The replicas ask the model itself, which may know other names of a key.
+    A replica checks the model itself, which may accept other names for a key.
     """
     found = _unknown(schema, schema, document, ())
-    told = (
+    unknown = (
         f"{'.'.join(map(str, path))}: the published schema has no such key"
         + did_you_mean(str(path[-1]), known)
         for path, known in found
     )
-    return listed(told, separator="; ") or None
+    return listed(unknown, separator="; ") or None
 
 
 def _unknown(
@@ -38,12 +38,14 @@ def _unknown(
     for key, item in value.items():
         if key in properties:
             yield from _unknown(root, properties[key], item, (*path, key))
-        elif "additionalProperties" not in schema:  # else it says itself what it does with others
+        elif (
+            "additionalProperties" not in schema
+        ):  # otherwise the schema itself states what happens to other keys
             yield (*path, key), sorted(properties)
 
 
 def _resolved(root: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
-    """What `schema` refers to; nothing where more than one form could be meant."""
+    """The schema that `schema` refers to; empty if it allows more than one form."""
     if not isinstance(schema, dict):
         return {}
     forms = [form for form in schema.get("anyOf", []) if form != {"type": "null"}]

@@ -1,4 +1,4 @@
-"""`piko settings`: what is in force here, and where each of it comes from."""
+"""`piko settings`: the settings in force and the source of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULT = "default"
 
 
 def settings(output: Form = Output.TEXT) -> None:
-    """Print the settings in force in this directory and environment; secrets are masked."""
+    """Print the settings in force for this directory and environment. Secrets are masked."""
     from piko.settings import trace_settings
 
     found, origins = trace_settings()
@@ -46,7 +46,7 @@ def _shown(found: Settings, name: str) -> object:
 
 
 def _text(value: object) -> str:
-    """As it would be written in a settings file."""
+    """`value` as a settings file would have it."""
     if value is None:
         return "-"
     return json.dumps(value, ensure_ascii=False)

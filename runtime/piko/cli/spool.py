@@ -1,4 +1,4 @@
-"""`piko spool`: what waits on disk for its sink, and the dead letters that a sink refused."""
+"""`piko spool`: write intents that wait on disk for their sink, and the dead letters that a sink refused."""
 
 from __future__ import annotations
 
@@ -16,29 +16,33 @@ from piko.text import excerpt
 if TYPE_CHECKING:
     from piko.spool.intents import DeadLetter
 
-commands = typer.Typer(help="Look at the spool, and decide about dead letters.", no_args_is_help=True)
+commands = typer.Typer(help="Inspect the spool; replay or drop dead letters.", no_args_is_help=True)
 
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--dir", help="Folder of the spool; default: the setting `spool_dir`.", show_default=False),
+    typer.Option("--dir", help="Folder of the spool. Default: the setting `spool_dir`.", show_default=False),
 ]
 Letters = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LETTER]...", help="As `piko spool list` names them.", show_default=False),
+    typer.Argument(
+        metavar="[LETTER]...", help="Dead letters, as `piko spool list` names them.", show_default=False
+    ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
 OfJob = Annotated[
-    str | None, typer.Option("--job", metavar="JOB", help="Only of this job.", show_default=False)
+    str | None,
+    typer.Option("--job", metavar="JOB", help="Only dead letters of this job.", show_default=False),
 ]
 OfRun = Annotated[
-    str | None, typer.Option("--run", metavar="RUN", help="Only of this run.", show_default=False)
+    str | None,
+    typer.Option("--run", metavar="RUN", help="Only dead letters of this run.", show_default=False),
 ]
 
 
 @commands.command("list")
 def list_(job: OfJob = None, run: OfRun = None, folder: Folder = None, output: Form = Output.TEXT) -> None:
-    """Show how many intents wait for each sink, and every dead letter with its error. Changes nothing."""
+    """Show how many intents wait for each sink, and every dead letter with its error. Read-only."""
     from piko.spool.intents import look
 
     waiting: dict[str, int] = {}
@@ -59,11 +63,11 @@ def list_(job: OfJob = None, run: OfRun = None, folder: Folder = None, output: F
         typer.echo(f"{name}  {item.sink}  {item.died_at}  job {job_id}  run {run_id}  key {key}  {error}")
     if not waiting and not letters:
         of = "".join(f" of {what} {of!r}" for what, of in (("job", job), ("run", run)) if of is not None)
-        typer.echo(f"nothing in the spool is{of}" if of else "the spool is empty")
+        typer.echo(f"the spool holds nothing{of}" if of else "the spool is empty")
 
 
 def _answer(waiting: dict[str, int], letters: list[tuple[str, DeadLetter]]) -> dict[str, object]:
-    told = []
+    dead = []
     for name, item in letters:
         key, job_id, run_id = item.names
         whose = {"letter": name, "sink": item.sink, "job_id": job_id, "run_id": run_id, "key": key}
@@ -71,8 +75,8 @@ def _answer(waiting: dict[str, int], letters: list[tuple[str, DeadLetter]]) -> d
             intent: object = json.loads(item.body)
         except ValueError:
             intent = item.body
-        told.append({**whose, "died_at": item.died_at, "error": item.error, "intent": intent})
-    return {"waiting": waiting, "dead_letters": told}
+        dead.append({**whose, "died_at": item.died_at, "error": item.error, "intent": intent})
+    return {"waiting": waiting, "dead_letters": dead}
 
 
 @commands.command()
@@ -83,7 +87,7 @@ def replay(
     run: OfRun = None,
     folder: Folder = None,
 ) -> None:
-    """Let dead letters be delivered at the next start. No replica may be using their file."""
+    """Deliver dead letters again at the next start. No replica may be using their file."""
     _decide(letters, everything, job, run, folder, "replay")
 
 
@@ -111,7 +115,7 @@ def _decide(
 
     by_owner = job is not None or run is not None
     if (bool(letters), everything, by_owner).count(True) != 1:
-        raise typer.BadParameter("name dead letters, or say --all, or --job or --run")
+        raise typer.BadParameter("give dead letters, or --all, or --job or --run")
     wanted = set(letters or ())
     done = 0
     for path in _files(folder):
@@ -129,12 +133,12 @@ def _decide(
         if letters and not wanted:
             break
     if wanted:
-        raise SpoolError(f"no dead letter {', '.join(sorted(wanted))}; `piko spool list` shows what there is")
+        raise SpoolError(f"no dead letter {', '.join(sorted(wanted))}; `piko spool list` shows them")
     typer.echo(f"{done} dead letters: {verb}")
 
 
 def _files(folder: Path | None) -> list[Path]:
-    """The files of the spool. Raises `SpoolError` where there is no spool to look at."""
+    """The files of the spool. Raises `SpoolError` if there is no readable spool."""
     named = f"--dir {str(folder)!r}"
     if folder is None:
         from piko.settings import load_settings
@@ -144,9 +148,9 @@ def _files(folder: Path | None) -> list[Path]:
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "there is no such folder"
         raise SpoolError(
-            f"{named}: {what}; run this where the replica runs (in its pod: kubectl exec), with its "
+            f"{named}: {what}; run this on the replica's machine (in its pod: kubectl exec) with its "
             "settings, or name the folder with --dir"
         )
     if not os.access(folder, os.R_OK | os.X_OK):
-        raise SpoolError(f"{named}: may not be read by this user; run this as the replica's user")
+        raise SpoolError(f"{named}: this user may not read it; run this as the replica's user")
     return sorted(folder.glob("*.spool"))

@@ -1,4 +1,4 @@
-"""`piko next`: when a schedule fires, and what may surprise."""
+"""`piko next`: the next due times of a schedule, and remarks on anything surprising about it."""
 
 from __future__ import annotations
 
@@ -24,27 +24,33 @@ def next_instants(
         str | None,
         typer.Argument(
             metavar="[EXPRESSION|JOB]",
-            help="A cron text in quotes, the JSON of schedule_expr, or the id of a job in the database.",
+            help="A quoted cron expression, the JSON of schedule_expr, or the id of a job in the database.",
             show_default=False,
         ),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--file", "-f", metavar="FILE", help="PikoSchedules in YAML; - is standard input."),
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="YAML file with PikoSchedules; - is standard input."
+        ),
     ] = None,
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many instants.")] = 5,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Number of due times.")] = 5,
     timezone: Annotated[
         str | None,
-        typer.Option(metavar="ZONE", help="Zone of what names none; else PIKO_TIMEZONE, else UTC."),
+        typer.Option(
+            metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."
+        ),
     ] = None,
     after: Annotated[
-        str | None, typer.Option(metavar="INSTANT", help="From this instant on, not from now.")
+        str | None, typer.Option(metavar="INSTANT", help="Start at this instant instead of now.")
     ] = None,
-    job_id: Annotated[str, typer.Option(metavar="JOB", help="Whose `H` it is, in an expression.")] = "job",
+    job_id: Annotated[
+        str, typer.Option(metavar="JOB", help="Job id that `H` in an expression is hashed from.")
+    ] = "job",
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Say what a schedule means and when it fires next. An expression or a file needs no database."""
+    """Explain a schedule and show its next due times. An expression or a file needs no database."""
     from piko.clock import SystemClock
     from piko.schedule import explain
 
@@ -75,7 +81,9 @@ def _schedules(
     if file is not None and what is None:
         return _of_file(file, _offline_zone(zone))
     if what is None or file is not None:
-        raise RefusedError("expected either an expression or a job, or a file with -f; `piko next --help`")
+        raise RefusedError(
+            "expected either an expression or a job, or a file with -f; see `piko next --help`"
+        )
     if _is_job_id(what):
         return [_of_job(what, dsn, zone)]
     return [_of_expression(what, _offline_zone(zone), job_id)]
@@ -101,7 +109,7 @@ def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
         try:
             keys = json.loads(expression)
         except ValueError:
-            keys = None  # the parser says what is wrong with it
+            keys = None  # the parser reports the error
         if isinstance(keys, dict) and "run_date" in keys:
             kind = "date"
         elif isinstance(keys, dict) and any(key in _INTERVAL_KEYS for key in keys):
@@ -139,7 +147,7 @@ def _of_file(file: Path, zone: str) -> list[Schedule]:
 
     found = [item for item in read_manifests(file) if isinstance(item, PikoSchedule)]
     if not found:
-        raise RefusedError(f"{file}: no PikoSchedule in it")
+        raise RefusedError(f"{file}: has no PikoSchedule")
     return [schedule_of(item, zone) for item in found]
 
 

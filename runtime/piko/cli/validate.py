@@ -1,4 +1,4 @@
-"""`piko validate`: resource files checked as the API server, the operator and the runtime would."""
+"""`piko validate`: check resource files as the API server, the operator and the runtime do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_ERRORS = 20
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a file says of one job, and whether it can be used; `line` counts from 1."""
+    """The result of checking one document; `line` counts from 1."""
 
     file: str
     line: int | None
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
-    """What is known of jobs beside the files: JSON Schemas from a database, models from an app."""
+    """What is known about jobs from other sources: JSON Schemas from a database, models from an app."""
 
     schemas: Mapping[str, str | None] | None
     models: Mapping[str, type[BaseModel] | None] | None
@@ -48,25 +48,27 @@ class _Known:
 def validate(
     file: Annotated[
         list[Path],
-        typer.Option("--file", "-f", metavar="PATH", help="A file, a folder, or - ; may be repeated."),
+        typer.Option(
+            "--file", "-f", metavar="PATH", help="A file, a folder, or - for standard input; may be repeated."
+        ),
     ],
     timezone: Annotated[
         str | None,
-        typer.Option(metavar="ZONE", help="Zone of what names none; else PIKO_TIMEZONE, else UTC."),
+        typer.Option(
+            metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."
+        ),
     ] = None,
     app: Annotated[
         str | None,
-        typer.Option(
-            metavar="MODULE:ATTRIBUTE", help="Check jobs and their configs against the jobs of this app."
-        ),
+        typer.Option(metavar="MODULE:ATTRIBUTE", help="Check job ids and configs against this app."),
     ] = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
-    """Check every document of resource files, offline; exit 1 if one of them cannot be used.
+    """Check every document in resource files, offline. Exit 1 if one of them is invalid.
 
-    With --dsn job ids and configs are checked against what running replicas have published, with --app
-    against the app's jobs and models themselves.
+    With --dsn, job ids and configs are checked against what running replicas have published; with --app,
+    against the app's own jobs and models.
     """
     import os
 
@@ -79,9 +81,9 @@ def validate(
         placed.extend(contents.resources)
         problems.extend(contents.problems)
     known = _Known(schemas=_schemas(placed, dsn), models=_models(app))
-    problems.extend(_doubles(placed))
-    findings = [_bad(problem) for problem in problems]
-    findings.extend(finding for item in placed for finding in _judge(item, zone, known))
+    problems.extend(_duplicates(placed))
+    findings = [_invalid(problem) for problem in problems]
+    findings.extend(finding for item in placed for finding in _check(item, zone, known))
     findings.sort(key=lambda item: (item.file, item.line or 0))
     if output is Output.JSON:
         show_json(findings)
@@ -91,45 +93,45 @@ def validate(
         raise typer.Exit(1)
 
 
-def _bad(problem: Problem) -> Finding:
+def _invalid(problem: Problem) -> Finding:
     return Finding(
         problem.source, problem.line, problem.kind, problem.name, valid=False, message=problem.message
     )
 
 
-def _good(item: Placed, message: str) -> Finding:
+def _valid(item: Placed, message: str) -> Finding:
     resource = item.resource
     return Finding(
         item.source, item.line_of(), resource.kind, resource.metadata.name, valid=True, message=message
     )
 
 
-def _doubles(placed: Iterable[Placed]) -> Iterator[Problem]:
+def _duplicates(placed: Iterable[Placed]) -> Iterator[Problem]:
     first: dict[tuple[str, str], Placed] = {}
     for item in placed:
         kind, job_id = item.resource.kind, item.resource.spec.job_id
         earlier = first.setdefault((kind, job_id), item)
         if earlier is not item:
-            where = f"{earlier.resource.metadata.name} in {earlier.source}, line {earlier.line_of()},"
+            where = f"{earlier.resource.metadata.name} in {earlier.source}, line {earlier.line_of()};"
             yield item.problem(
-                f"spec.jobId: {job_id!r} belongs to {where} already; a job has one {kind}", "spec", "jobId"
+                f"spec.jobId: {job_id!r} is already taken by {where} a job has one {kind}", "spec", "jobId"
             )
 
 
-def _judge(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
+def _check(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
     from piko_operator.resources import PikoSchedule
 
     unregistered = _unregistered(item.resource.spec.job_id, known)
     if unregistered is not None:
-        yield _bad(item.problem(f"spec.jobId: {unregistered}", "spec", "jobId"))
+        yield _invalid(item.problem(f"spec.jobId: {unregistered}", "spec", "jobId"))
     if isinstance(item.resource, PikoSchedule):
-        said = _schedule(item, item.resource, zone)
+        result = _schedule(item, item.resource, zone)
     else:
-        said = _config(item, item.resource, known)
-    if not isinstance(said, str):
-        yield _bad(said)
+        result = _config(item, item.resource, known)
+    if not isinstance(result, str):
+        yield _invalid(result)
     elif unregistered is None:
-        yield _good(item, said)
+        yield _valid(item, result)
 
 
 def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
@@ -149,26 +151,26 @@ def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
         warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
     except ScheduleError as error:
         return item.problem(f"spec.jitter: {error}", "spec", "jitter")
-    return sentence if warning is None else f"{sentence} But: spec.jitter: {warning}"
+    return sentence if warning is None else f"{sentence} Warning: spec.jitter: {warning}"
 
 
 def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Problem:
     if known.schemas is None and known.models is None:
-        return "well-formed; the job's own model was not asked (--app or --dsn)"
+        return "well-formed; not checked against the job's model (use --app or --dsn)"
     if resource.spec.config_from:
-        return "well-formed; what spec.configFrom adds is not known here, so the model was not asked"
+        return "well-formed; not checked against the job's model: spec.configFrom adds values on the cluster"
     job_id = resource.spec.job_id
     if known.models is not None and job_id in known.models:
-        said = _against_model(resource, known.models[job_id])
-        return said if said.startswith("valid") else item.problem(said, "spec", "config")
+        result = _against_model(resource, known.models[job_id])
+        return result if result.startswith("valid") else item.problem(result, "spec", "config")
     schema = (known.schemas or {}).get(job_id)
     return "valid" if schema is None else _against_schema(item, resource, schema)
 
 
 def _unregistered(job_id: str, known: _Known) -> str | None:
     if known.models is not None and job_id not in known.models:
-        there_are = f"; it has {listed(sorted(known.models)) or 'none'}"
-        return f"the app has no job {job_id!r}{did_you_mean(job_id, known.models) or there_are}"
+        known_jobs = f"; its jobs: {listed(sorted(known.models)) or 'none'}"
+        return f"the app has no job {job_id!r}{did_you_mean(job_id, known.models) or known_jobs}"
     if known.models is None and known.schemas is not None and job_id not in known.schemas:
         return f"no replica has registered {job_id!r}, so nothing would run it"
     return None
@@ -199,7 +201,7 @@ def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> st
     except ConfigError as error:
         return f"spec.config: {error}"
     warning = config_warning(model, text, None)
-    return "valid" if warning is None else f"valid, but: spec.config: {warning}"
+    return "valid" if warning is None else f"valid, with a warning: spec.config: {warning}"
 
 
 def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:
@@ -212,11 +214,11 @@ def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str |
         errors = Draft202012Validator(document).iter_errors(resource.spec.config)
         found = sorted(islice(errors, _MOST_ERRORS), key=lambda error: error.json_path)
         warning = key_warning(document, resource.spec.config)
-    except Exception as error:  # noqa: BLE001 the schema comes out of the database, whoever wrote it there
-        why = f"spec.config: the schema that replicas have published cannot be used: {error_text(error)}"
+    except Exception as error:  # noqa: BLE001 anyone may have written the schema in the database
+        why = f"spec.config: the schema published by replicas is unusable: {error_text(error)}"
         return item.problem(why, "spec", "config")
     if not found:
-        return "valid" if warning is None else f"valid, but: spec.config: {warning}"
+        return "valid" if warning is None else f"valid, with a warning: spec.config: {warning}"
     problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
     return item.problem(excerpt("; ".join(problems)), "spec", "config", *found[0].absolute_path)
 
@@ -227,4 +229,4 @@ def _show(findings: list[Finding]) -> None:
         subject = f"{item.kind} {item.name} ({where})" if item.kind else where
         typer.echo(shown(f"{'ok     ' if item.valid else 'INVALID'} {subject}: {item.message}"))
     bad = sum(not item.valid for item in findings)
-    typer.echo(f"{len(findings) - bad} valid, {bad} not" if findings else "nothing to check")
+    typer.echo(f"{len(findings) - bad} valid, {bad} invalid" if findings else "nothing to check")

@@ -1,7 +1,7 @@
 """Pure time: from an expression to instants, and from instants to windows.
 
-Nothing here reads a clock, a file or a network; the present comes in as an argument. The database of time
-zones is the one thing read, by `zoneinfo`.
+Nothing here reads a clock, a file or a network; the present comes in as an argument. Only the time
+zone database is read, by `zoneinfo`.
 """
 
 from piko.schedule.counting import count_instants, latest_but

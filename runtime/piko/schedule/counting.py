@@ -1,8 +1,8 @@
 """How many instants a schedule has in a range, and which is the n-th from its end, by arithmetic.
 
-A schedule of each second has thirty million instants a year, and a job may be years behind: nothing walks
-through them. Those of an interval are counted by a division, those of a cron pattern in each stretch of
-constant UTC offset, where a wall time is an instant and matching days are bits of a month's mask.
+A schedule that fires each second has thirty million instants a year, and a job may be years behind, so
+nothing walks through them. Those of an interval are counted by a division, those of a cron pattern in each
+stretch of constant UTC offset, where a wall time is an instant and matching days are bits of a month's mask.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from piko.schedule.triggers import ElapsedCron, FixedCron, Interval, Once, Trigg
 from piko.schedule.zones import Segment, segment_at, segment_before
 
 _WALKED = 32
-"""A range of so few instants is walked through, which is quicker."""
+"""Ranges with fewer instants than this are walked through, which is quicker."""
 
 
 def count_instants(schedule: Schedule, *, after: datetime, through: datetime) -> int:
@@ -26,7 +26,7 @@ def count_instants(schedule: Schedule, *, after: datetime, through: datetime) ->
 
 
 def latest_but(schedule: Schedule, skipped: int, *, at: datetime) -> datetime | None:
-    """The instant that has `skipped` others between it and `at`, where there is one; 0: the last by `at`."""
+    """The instant with `skipped` others between it and `at`, or None; 0 gives the last one by `at`."""
     last = to_microseconds(at)
     found = schedule.latest_at(at)
     if isinstance(schedule.trigger, Interval) and found is not None:

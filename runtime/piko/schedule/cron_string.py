@@ -1,6 +1,6 @@
 """Cron strings: five fields, or six with seconds first, or a name such as `@hourly`.
 
-croniter decides what a field may say and which values that means. Three things are ours:
+croniter parses the fields. Piko does three things itself:
 
 - each item of each field is read by itself, so that an error can name its place, and so that the many
   items that many schedules share are read once;
@@ -9,7 +9,7 @@ croniter decides what a field may say and which values that means. Three things 
 - `5-5` is 5. croniter widens it to the whole field.
 
 croniter's own iterator is not used: it lets `#` and `L5` intersect with the day of the month where either
-should do, then looks for such a day through fifty years, and fires twice in the fold of autumn.
+should match, then looks for such a day through fifty years, and fires twice in the fold of autumn.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a schedule means, for a person: a sentence, the next instants, and what may surprise."""
+"""A schedule explained for a person: a sentence, the next instants, and remarks on surprises."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Explanation:
     instants: tuple[ExplainedInstant, ...]
     """The next ones."""
     remarks: tuple[str, ...]
-    """What may surprise: the changes of the clocks in the next 400 days that it feels, months and hours
-    that it leaves out, and that it never fires again."""
+    """Surprises: clock changes within the next 400 days that affect it, months and hours that it skips, and
+    that it never fires again."""
 
 
 def explain(schedule: Schedule, *, now: datetime, count: int = 5) -> Explanation:
@@ -118,7 +118,7 @@ def _remarks_on_days(pattern: CronPattern) -> Iterator[str]:
         months = values_of(pattern.months)
         shapes = [shape_index(first, _MONTH_LENGTHS[month]) for month in months for first in range(7)]
         if not all(pattern.masks[shape] for shape in shapes):
-            yield "Not every month has such a day; one that has none is left out."
+            yield "Not every month has such a day; months without one are skipped."
 
 
 def _remarks_on_steps(pattern: CronPattern) -> Iterator[str]:
@@ -135,7 +135,7 @@ def _remarks_on_steps(pattern: CronPattern) -> Iterator[str]:
             # What stops well before the end of the cycle is a range, and meant so.
             if around != step and values[-1] + step >= cycle:
                 yield (
-                    f"The steps of {step} {unit}s start anew each {whole}: "
+                    f"The steps of {step} {unit}s start again each {whole}: "
                     f"from {unit} {values[-1]} to {unit} {values[0]} it is {around}."
                 )
 

@@ -35,11 +35,11 @@ def start_offset(*, job_id: str, scheduled_time: datetime, jitter_s: float) -> t
 
 
 def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since: datetime) -> str | None:
-    """What is wrong with a jitter that mixes up the instants of `schedule`; None: nothing.
+    """A warning about a jitter that reorders the instants of `schedule`; None if it does not.
 
-    Where the start of an instant can be moved beyond that of the next one, several become due together
-    although none was late, and `coalesce` leaves out all but one. Instants that follow `since` are looked at.
-    Raises `ScheduleError` where so many are mixed up that finding the one that is due would take long.
+    If jitter can move the start of one instant past that of the next, several become due together although
+    none was late, and `coalesce` drops all but one. The instants after `since` are examined. Raises
+    `ScheduleError` if jitter reorders so many that finding the due one would take long.
     """
     if not coalesce or jitter_s <= 0:
         return None
@@ -56,6 +56,6 @@ def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since
         )
     return (
         f"jitter_s = {jitter_s:g} is longer than the {shortest.total_seconds():g} s between instants, so "
-        "that coalesce leaves out instants that were not late; make jitter_s shorter than that, or set "
+        "that coalesce skips instants that were not late; make jitter_s shorter than that, or set "
         "coalesce to 0"
     )

@@ -55,7 +55,7 @@ class DayRule:
     of_month: DaySet | None
     of_week: DaySet | None
     either: bool = False
-    """A day in either set will do; else it must be in both."""
+    """A day in either set matches; otherwise it must be in both."""
 
 
 def shape_index(first: int, length: int) -> int:
@@ -106,7 +106,7 @@ def _on_weekdays(weekdays: int, first: int) -> int:
 
 
 def _nth_weekday(weekday: int, position: int, first: int, length: int) -> int:
-    """The day; where the month has no such one, a day after its end."""
+    """The day; if the month has no such day, a day after its end."""
     earliest = (weekday - first) % 7 + 1
     if position == LAST:
         return earliest + (length - earliest) // 7 * 7

@@ -43,8 +43,8 @@ def parse_schedule(
     """The schedule of a row of `scheduled_job`.
 
     `schedule_expr` is the JSON text as it stands in the row, `timezone` an IANA name; `start_at` and
-    `end_at` are aware, and included. Raises `ScheduleError`, and nothing else, for whatever a row can hold:
-    the message names the place, the value, what was expected and, where there is one, the remedy.
+    `end_at` are aware, and included. Raises `ScheduleError`, and nothing else, for any content of a row: the
+    message names the place, the value, what was expected and, if there is one, the remedy.
     """
     if schedule_type not in _TYPES:
         raise refusal(
@@ -99,7 +99,7 @@ def _load(schedule_type: str, text: str) -> object:
     except json.JSONDecodeError as error:
         what = f"is not JSON: {error.msg} at character {error.pos + 1}"
     except (ArithmeticError, RecursionError, ValueError):
-        what = "is not JSON that can be read: it nests too deep or holds too large a number"
+        what = "is not readable JSON: it is nested too deeply or holds too large a number"
     remedy = 'put a cron string in double quotes: "*/5 * * * *"' if schedule_type == "cron" else None
     raise refusal(what, where=where, value=text, expected=expected, remedy=remedy)
 
@@ -165,7 +165,7 @@ def _parse_cron(expression: object, job_id: str) -> tuple[CronPattern, bool]:
 
 
 def _meaning(pattern: CronPattern) -> tuple[object, ...]:
-    """What decides the pattern's instants, however it was written."""
+    """What determines the pattern's instants, regardless of how it was written."""
     masks, weeks, years = pattern.masks, pattern.weeks, pattern.years
     return pattern.seconds, pattern.minutes, pattern.hours, pattern.months, years, weeks, masks
 
@@ -186,7 +186,7 @@ def _bound(name: str, value: datetime | None, default: int) -> int:
 
 
 def _refuse_silence(schedule: Schedule) -> None:
-    """A schedule without any instant within its bounds is an error, which is seen with one search."""
+    """Refuse a schedule without any instant within its bounds; one search finds out."""
     if schedule.start > schedule.end:
         raise refusal(
             "never fires: its end lies before its start",

@@ -1,8 +1,7 @@
 """A cron expression, worked out: which wall times match, in both directions.
 
 Each field is a bit mask, so that the nearest value on either side is a shift and a count of bits. A wall
-time is a number of seconds since 1970-01-01 00:00 on the clock of any zone; what a zone does to it is
-decided elsewhere.
+time is a number of seconds since 1970-01-01 00:00 on the clock of any zone; `triggers` applies the zone.
 """
 
 from __future__ import annotations

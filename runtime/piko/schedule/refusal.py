@@ -1,4 +1,4 @@
-"""How a schedule that cannot be used is refused: what, where, the value, what was expected, what to do."""
+"""The error for an unusable schedule: where, the value, the complaint, what was expected, the remedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refusal(
 
 
 def shown(value: object) -> str:
-    """`value` as an error prints it: as JSON says it, text in quotes, and never long."""
+    """`value` as an error prints it: as JSON, text in quotes, shortened to 80 characters."""
     plain = isinstance(value, Decimal | datetime)
     text = repr(value) if isinstance(value, str) else str(value) if plain else json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

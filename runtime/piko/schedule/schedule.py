@@ -33,10 +33,10 @@ class Schedule:
     fires_once: bool = False
     """Whether it is a date: after its instant the schedule is completed, not silent."""
     fingerprint: str
-    """Schedules with the same fingerprint have the same instants. It says nothing of the job itself."""
+    """Schedules with the same fingerprint have the same instants. It does not identify the job."""
 
     def next_after(self, instant: datetime) -> datetime | None:
-        """The first instant after `instant`, or None when there is none ever again."""
+        """The first instant after `instant`, or None if there is none."""
         found = self._at_or_after(to_microseconds(instant) + 1)
         return None if found is None else to_datetime(found)
 

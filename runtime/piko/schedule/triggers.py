@@ -1,7 +1,7 @@
 """The four ways to make instants, and what daylight saving does to each.
 
-Instants are whole microseconds since 1970-01-01 UTC. A trigger knows no bounds but those of its own
-expression; a trigger that has nothing more to give returns None.
+Instants are whole microseconds since 1970-01-01 UTC. A trigger knows only the bounds of its own
+expression, and returns None if it has no further instant.
 
 Daylight saving, as Debian's cron does it:
 

@@ -1,7 +1,7 @@
 """What the clocks of a zone do, as segments of one UTC offset each.
 
-`zoneinfo` answers for one instant at a time. Schedules need to know where the answer changes, so a zone's
-time line is cut into segments within which local time is UTC plus a constant. In front of a segment lies
+`zoneinfo` gives the offset of one instant at a time. Schedules need to know where it changes, so a zone's
+timeline is cut into segments within which local time is UTC plus a constant. In front of a segment lies
 
 - a *gap* where its offset is larger than that of the segment before: the wall times between do not exist;
 - a *fold* where it is smaller: the wall times between come twice;
