@@ -35,6 +35,8 @@ class _Allowance:
 class Events:
     """Takes notices at once and posts them as it can."""
 
+    name = "events"
+
     def __init__(self, *, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock

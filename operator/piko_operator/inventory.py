@@ -75,7 +75,8 @@ class Inventory:
         self._seen: dict[str, Seen] = {}
         self._dirty: set[str] = set()
         self._order = 0
-        self._wake = asyncio.Event()
+        self.marked = asyncio.Event()
+        """Set when something has to be looked at."""
         self._listed: set[str] = set()
         self._names: Counter[tuple[str, str, str]] = Counter()
         self._vacated: dict[tuple[str, str], str] = {}
@@ -164,16 +165,11 @@ class Inventory:
         """Have these looked at."""
         self._dirty.update(uids)
         if self._dirty:
-            self._wake.set()
-
-    async def wait(self) -> None:
-        """Until something has to be looked at."""
-        await self._wake.wait()
+            self.marked.set()
 
     def take(self) -> list[Seen]:
         """What has to be looked at, which is then no longer marked."""
         uids, self._dirty = self._dirty, set()
-        self._wake.clear()
         return [self._seen[uid] for uid in uids if uid in self._seen]
 
 

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from piko.background.periodic import repeat
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.model.managed import Change, Held, R, RefusedChange, Verb, WriteResult
@@ -41,6 +42,8 @@ log = get_logger(__name__)
 
 class Mirror:
     """Keeps the rows of one kind in step with its resources."""
+
+    name = "mirror"
 
     def __init__(
         self,
@@ -76,21 +79,19 @@ class Mirror:
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            while True:
-                await self._inventory.wait()
-                await self._round(self._inventory.take())
-                self._news.set()
+            await repeat(self._round, pause_s=lambda: None, wake=self._inventory.marked)
         finally:
             await self._planner.close()
 
-    async def _round(self, marked: Sequence[Seen]) -> None:
-        done = False
+    async def _round(self) -> None:
+        marked, done = self._inventory.take(), False
         try:
             await self.reconcile(marked)
             done = True
         finally:
-            if not done:  # whoever starts this part again finds the work still there
+            if not done:  # when this part is started again, the work is still there
                 self._inventory.mark(*(seen.uid for seen in marked))
+        self._news.set()
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:
         """One round over `marked`."""

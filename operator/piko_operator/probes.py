@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
+from piko.background.periodic import repeat
 from piko.clock import Clock
 from piko.serving.probes import ProbeResult, Probes
 from piko_operator.metrics import OperatorMetrics
@@ -16,24 +16,38 @@ _DEAD_AFTER_S = 60.0
 class Pulse:
     """Whether the event loop turns: only that ends an operator which stands still."""
 
+    name = "pulse"
+
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._at = clock.monotonic()
 
     async def run(self) -> None:
-        while True:
-            self._at = self._clock.monotonic()
-            await asyncio.sleep(_BEAT_S)
+        """Beat until cancelled."""
+        await repeat(self._beat, pause_s=_BEAT_S)
+
+    async def _beat(self) -> None:
+        self._at = self._clock.monotonic()
 
     @property
     def still_for_s(self) -> float:
         return self._clock.monotonic() - self._at
 
 
-def operator_probes(*, pulse: Pulse, unready: Callable[[], list[str]], metrics: OperatorMetrics) -> Probes:
-    """`/healthz`, `/readyz`, `/metrics`; ready when `unready()` has no reasons."""
+def operator_probes(
+    *,
+    pulse: Pulse,
+    ended: Callable[[], list[str]],
+    unready: Callable[[], list[str]],
+    metrics: OperatorMetrics,
+) -> Probes:
+    """`/healthz`, `/readyz`, `/metrics`: healthy while no part has `ended`, ready without reasons."""
 
     def health() -> ProbeResult:
+        if parts := ended():
+            return ProbeResult(
+                False, (f"parts that ended although nothing stopped them: {', '.join(parts)}",)
+            )
         still_for_s = pulse.still_for_s
         if still_for_s > _DEAD_AFTER_S:
             return ProbeResult(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from piko.background.backoff import Backoff
 from piko.clock import Clock
 from piko.observability.logs import get_logger
 from piko.text import type_name
-from piko_operator.backoff import ResourceBackoff
 from piko_operator.cluster import ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.ownership import Condition, synced
+from piko_operator.resource_backoff import ResourceBackoff
 
-_FIRST_PAUSE_S = 0.2
-_LONGEST_PAUSE_S = 5.0
+_BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 _NOT_ITS_FAULT = frozenset({401, 408, 409, 429})
 """Refusals of the API server that are those of a moment."""
 
@@ -41,7 +41,7 @@ class SyncRecords:
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
         self._records: dict[str, SyncRecord] = {}
-        self._backoff = ResourceBackoff(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
 
     def get(self, uid: str) -> SyncRecord | None:
         return self._records.get(uid)

@@ -14,6 +14,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from piko.background.backoff import Backoff
+from piko.background.periodic import repeat
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
@@ -21,7 +23,6 @@ from piko.observability.logs import get_logger
 from piko.store.managed import Summaries
 from piko.text import error_text, excerpt
 from piko_operator.apart import apart
-from piko_operator.backoff import ResourceBackoff
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
@@ -40,10 +41,10 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.news import news_of
 from piko_operator.ownership import Condition, is_same_owner
 from piko_operator.records import SyncRecord, SyncRecords
+from piko_operator.resource_backoff import ResourceBackoff
 from piko_operator.shapes import duration_text, instant_text
 
-_FIRST_PAUSE_S = 1.0
-_LONGEST_PAUSE_S = 60.0
+_BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 _PATIENCE_S = 1.0
 """How long a round waits for its patches; one that takes longer goes on by itself."""
 _EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
@@ -57,6 +58,8 @@ log = get_logger(__name__)
 
 class StatusWriter:
     """Brings status up to date on a timer, and sooner when the mirror has news."""
+
+    name = "status"
 
     def __init__(
         self,
@@ -83,21 +86,14 @@ class StatusWriter:
         self._interval_s = interval_s
         self._news = news
         self._digests: dict[str, tuple[object, ...]] = {}
-        self._backoff = ResourceBackoff(clock=clock, first_s=_FIRST_PAUSE_S, longest_s=_LONGEST_PAUSE_S)
+        self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
         self._patches: dict[str, asyncio.Task[None]] = {}
         self.database_error: str | None = None
 
     async def run(self) -> None:
         """Until cancelled."""
         try:
-            while True:
-                self._news.clear()
-                await self.update()
-                try:
-                    async with asyncio.timeout(self._interval_s):
-                        await self._news.wait()
-                except TimeoutError:
-                    continue
+            await repeat(self.update, pause_s=self._interval_s, wake=self._news)
         finally:
             for task in self._patches.values():
                 task.cancel()

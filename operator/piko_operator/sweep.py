@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from piko.background.backoff import Backoff
+from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko_operator.cluster import Cluster, ClusterError
@@ -16,13 +18,15 @@ from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.orphans import OrphanCleaner
 
-_RETRY_S = 1.0
+_AGAIN_S = 1.0
 
 log = get_logger(__name__)
 
 
 class Sweep:
     """Lists, marks, and looks for what nobody owns any more."""
+
+    name = "sweep"
 
     def __init__(
         self,
@@ -45,21 +49,23 @@ class Sweep:
 
     async def run(self) -> None:
         """Until cancelled; the first sweep is at once."""
-        while True:
-            try:
-                await self.sweep()
-            except ClusterError as error:
-                if self.cluster_error is None:
-                    log.warning("cluster_unavailable", error=str(error))
-                self.cluster_error = _remedy(error)
-                await asyncio.sleep(min(_RETRY_S, self._interval_s))
-            except IdentityError:  # it is told already, in the log and by `/readyz`
-                await asyncio.sleep(self._interval_s)
-            except DatabaseUnavailableError as error:
-                log.info("sweep_without_database", error=str(error))
-                await asyncio.sleep(self._interval_s)
-            else:
-                await asyncio.sleep(self._interval_s)
+        await repeat(
+            self.sweep,
+            pause_s=self._interval_s,
+            transient=[
+                Transient(
+                    errors=(ClusterError,),
+                    tell=self._without_cluster,
+                    backoff=Backoff.steady(min(_AGAIN_S, self._interval_s)),
+                ),
+                # It is told already, in the log and by `/readyz`.
+                Transient(errors=(IdentityError,), tell=lambda _: None),
+                Transient(
+                    errors=(DatabaseUnavailableError,),
+                    tell=lambda error: log.info("sweep_without_database", error=str(error)),
+                ),
+            ],
+        )
 
     async def sweep(self) -> None:
         """One full comparison. Raises `ClusterError`, `IdentityError` and `DatabaseUnavailableError`."""
@@ -70,6 +76,12 @@ class Sweep:
         self.listed.set()
         await self._identity.compare()
         await self._orphans.look()
+
+    def _without_cluster(self, error: Exception) -> None:
+        assert isinstance(error, ClusterError)
+        if self.cluster_error is None:
+            log.warning("cluster_unavailable", error=str(error))
+        self.cluster_error = _remedy(error)
 
 
 def _remedy(error: ClusterError) -> str:

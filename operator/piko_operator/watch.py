@@ -29,16 +29,27 @@ log = get_logger(__name__)
 class Watch:
     """Feeds the inventory with what the API server says has changed."""
 
+    name = "watch"
+
     def __init__(
-        self, *, clock: Clock, inventory: Inventory, metrics: OperatorMetrics, namespaces: Sequence[str]
+        self,
+        *,
+        clock: Clock,
+        inventory: Inventory,
+        listed: asyncio.Event,
+        metrics: OperatorMetrics,
+        namespaces: Sequence[str],
     ) -> None:
         self._clock = clock
         self._inventory = inventory
+        self._listed = listed
         self._metrics = metrics
         self._namespaces = tuple(namespaces)
 
     async def run(self) -> None:
         """Until cancelled. Raises what stopped kopf, if it stops by itself."""
+        # kopf serves only the definitions that exist when it starts; a listing proves that they do.
+        await self._listed.wait()
         loop = asyncio.get_running_loop()
         stop = threading.Event()
         ended: asyncio.Future[None] = loop.create_future()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, overload
 
 from pydantic import BaseModel
 
+from piko.background.waiting import first_of
 from piko.clock import Clock, SystemClock
 from piko.compute.cpu import CpuManager
 from piko.core.registry import Handler, JobDefinition, JobRegistry
@@ -27,7 +28,7 @@ from piko.observability.printed import prints_as_events
 from piko.ops.front import Front
 from piko.ops.http import replica_probes
 from piko.persistence.writer import PersistenceWriter
-from piko.runtime import Runtime, first_of
+from piko.replica.replica import Runtime
 from piko.serving.listening import listen
 from piko.serving.probes import Probes
 from piko.serving.server import HttpServer

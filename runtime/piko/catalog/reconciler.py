@@ -9,12 +9,12 @@ put `updated_at` back is found that way.
 
 from __future__ import annotations
 
-import asyncio
 import gc
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
+from piko.background.periodic import Transient, repeat
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
 from piko.catalog.jobs import AssessedRow, assess, seen
@@ -73,31 +73,39 @@ class Reconciler:
         self._mark: Mark | None = None
         self._config_mark: Mark | None = None
         self._passes = 0
+        self._took_s = 0.0
         self._looked_at: datetime | None = None
         """When the last pass began."""
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
-        while True:
-            before = self._clock.monotonic()
-            try:
-                await self.compare()
-            except DatabaseUnavailableError as error:
-                self._catalog.contact.failed()
-                self._metrics.db_errors.labels(self.name).inc()
-                self._metrics.reconciles.labels("failed").inc()
-                if self._catalog.stale_since is None:
-                    self._catalog.stale_since = self._clock.now()
-                    log.error("rows_not_read", error=str(error))
-                self._catalog.stale_reason = str(error)
-            else:
-                if self._catalog.stale_since is not None:
-                    log.info("rows_read_again", away_since=self._catalog.stale_since.isoformat())
-                self._catalog.stale_since = self._catalog.stale_reason = None
-                self._metrics.reconciles.labels("ok").inc()
-            took = self._clock.monotonic() - before
-            self._metrics.reconcile_duration.observe(took)
-            await asyncio.sleep(max(self._poll_interval_s - took, self._poll_interval_s / 10))
+        away = Transient(errors=(DatabaseUnavailableError,), tell=self._failed)
+        await repeat(self._pass, pause_s=self._pause_s, transient=[away])
+
+    def _pause_s(self) -> float:
+        """A pass begins every interval, however long it takes; but others get their turn at the database."""
+        return max(self._poll_interval_s - self._took_s, self._poll_interval_s / 10)
+
+    async def _pass(self) -> None:
+        before = self._clock.monotonic()
+        try:
+            await self.compare()
+        finally:
+            self._took_s = self._clock.monotonic() - before
+            self._metrics.reconcile_duration.observe(self._took_s)
+        if self._catalog.stale_since is not None:
+            log.info("rows_read_again", away_since=self._catalog.stale_since.isoformat())
+        self._catalog.stale_since = self._catalog.stale_reason = None
+        self._metrics.reconciles.labels("ok").inc()
+
+    def _failed(self, error: Exception) -> None:
+        self._catalog.contact.failed()
+        self._metrics.db_errors.labels(self.name).inc()
+        self._metrics.reconciles.labels("failed").inc()
+        if self._catalog.stale_since is None:
+            self._catalog.stale_since = self._clock.now()
+            log.error("rows_not_read", error=str(error))
+        self._catalog.stale_reason = str(error)
 
     async def compare(self) -> None:
         """One pass."""

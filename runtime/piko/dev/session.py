@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
 from piko.app import PikoApp
+from piko.background.waiting import happens
 from piko.clock import SystemClock
 from piko.dev.application import code_stamps, load_app
 from piko.dev.board import Board
@@ -23,7 +23,7 @@ from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
 from piko.event_loop import run_to_end
 from piko.observability.logs import configure_logging
-from piko.runtime import Runtime
+from piko.replica.replica import Runtime
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
 from piko.store.engine import open_database
@@ -124,9 +124,7 @@ class _Session:
             self._tell_code()
             self._tell_readiness(runtime)
             await self._tell(journal, runtime)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._signals.wait()
+            await happens(self._signals.wait(), within_s=_LOOK_S)
 
     async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
         done, refused = await mirror.apply(reading)

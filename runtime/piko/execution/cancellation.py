@@ -6,8 +6,7 @@ of, or replaces one. The handler here is cancelled within a poll, for nothing th
 
 from __future__ import annotations
 
-import asyncio
-
+from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.model.instances import Instance
@@ -40,12 +39,11 @@ class CancellationWatcher:
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
-        while True:
-            await asyncio.sleep(self._poll_interval_s)
-            try:
-                await self._compare()
-            except DatabaseUnavailableError:  # the parts that must write say so
-                self._metrics.db_errors.labels(self.name).inc()
+        away = Transient(errors=(DatabaseUnavailableError,), tell=self._failed)
+        await repeat(self._compare, pause_s=self._poll_interval_s, transient=[away])
+
+    def _failed(self, _: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()  # the parts that must write say so
 
     async def _compare(self) -> None:
         ours = self._executor.run_ids  # first: what begins meanwhile is not missed

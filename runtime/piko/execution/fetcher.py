@@ -13,9 +13,10 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from functools import partial
 
+from piko.background.backoff import Backoff
+from piko.background.periodic import Transient, repeat
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigInForce, config_of
 from piko.catalog.jobs import Job
@@ -88,6 +89,7 @@ class Fetcher:
         self._max_concurrent_runs = max_concurrent_runs
         self._taking = asyncio.Lock()
         self._looked_at = float("-inf")
+        self._took_s = 0.0
         self._seen: set[str] = set()
         """Runs that are ours by the database, and were not known at the last look."""
         self._taken: list[Run] = []
@@ -102,27 +104,26 @@ class Fetcher:
 
     async def run(self) -> None:
         """Take and start, until cancelled."""
-        while True:
-            began = self._clock.monotonic()
-            self._offered.clear()  # first: what is offered while it takes is not missed
-            try:
-                async with self._taking:
-                    await self._take()
-            except DatabaseUnavailableError as error:
-                self._metrics.db_errors.labels(self.name).inc()
-                log.warning("nothing_taken", error=str(error))
-                await asyncio.sleep(_AGAIN_S)
-                continue
-            took_s = self._clock.monotonic() - began
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s(took_s)):
-                    await self._offered.wait()
+        away = Transient(
+            errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
+        )
+        await repeat(self._look, pause_s=self._pause_s, wake=self._offered, transient=[away])
 
-    def _pause_s(self, took_s: float) -> float:
-        """Until the next look, after one of `took_s`: a window of a backlog is followed by the next one."""
+    async def _look(self) -> None:
+        began = self._clock.monotonic()
+        async with self._taking:
+            await self._take()
+        self._took_s = self._clock.monotonic() - began
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()
+        log.warning("nothing_taken", error=str(error))
+
+    def _pause_s(self) -> float:
+        """Until the next look: a window of a backlog is followed by the next one."""
         if self._clock.monotonic() >= self._chain_until:
             return _LOOK_S
-        return min(max(_CHAIN_S, took_s), _LOOK_S)
+        return min(max(_CHAIN_S, self._took_s), _LOOK_S)
 
     async def stop_taking(self) -> None:
         """Return when what is being taken has started; nothing else will be."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
+from piko.background.backoff import Backoff
+from piko.background.periodic import Transient, repeat
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.backlog import BOUND, Backlog, Pending
@@ -27,7 +28,7 @@ from piko.store.isolation import Written, write_isolated
 from piko.store.runs import RunStore
 
 _BATCH = 900
-_PAUSE_S = 0.5
+_AGAIN_S = 0.5
 
 log = get_logger(__name__)
 
@@ -63,6 +64,8 @@ class Ledger:
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._pause_s: float | None = None
+        """How long the next batch may wait, unless something arrives."""
 
     def __len__(self) -> int:
         return len(self._backlog)
@@ -93,42 +96,38 @@ class Ledger:
 
     async def run(self) -> None:
         """Write what arrives, until cancelled."""
-        while True:
-            if not await self._backlog.refill():
-                self._idle.set()
-                self._arrived.clear()
-                await self._wait(self._backlog.until_again())
-                continue
-            chosen = self._backlog.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
-            if chosen is None:  # all that there is, is of jobs of which somebody holds rows
-                self._arrived.clear()
-                await self._wait(self._held.again_in_s())
-                continue
-            fence, pending = chosen
-            try:
-                with self._backlog.watched():
-                    written = await self._write(pending, fence)
-            except DatabaseUnavailableError as error:
-                self._metrics.db_errors.labels(self.name).inc()
-                self._backlog.database_is_away()
-                log.warning("outcomes_kept", outcomes=len(self), error=str(error))
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            except FencedError as error:
-                batch = [item.outcome for item in pending]
-                self._backlog.written(pending)
-                log.error(
-                    "outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error)
-                )
-                self._refused(batch, fence)
-                continue
-            self._settle(pending, written)
+        away = Transient(
+            errors=(DatabaseUnavailableError,), tell=self._database_is_away, backoff=Backoff.steady(_AGAIN_S)
+        )
+        await repeat(self._write_next, pause_s=lambda: self._pause_s, wake=self._arrived, transient=[away])
 
-    async def _wait(self, seconds: float | None) -> None:
-        """Until something arrives, at most so long."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._arrived.wait()
+    async def _write_next(self) -> None:
+        """Write one batch, if there is one."""
+        if not await self._backlog.refill():
+            self._idle.set()
+            self._pause_s = self._backlog.until_again()
+            return
+        chosen = self._backlog.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
+        if chosen is None:  # all that there is, is of jobs of which somebody holds rows
+            self._pause_s = self._held.again_in_s()
+            return
+        self._pause_s = 0.0
+        fence, pending = chosen
+        try:
+            with self._backlog.watched():
+                written = await self._write(pending, fence)
+        except FencedError as error:
+            batch = [item.outcome for item in pending]
+            self._backlog.written(pending)
+            log.error("outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error))
+            self._refused(batch, fence)
+            return
+        self._settle(pending, written)
+
+    def _database_is_away(self, error: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()
+        self._backlog.database_is_away()
+        log.warning("outcomes_kept", outcomes=len(self), error=str(error))
 
     async def _write(self, pending: list[Pending], fence: OutcomeFence) -> Written[set[str]]:
         """Write what the database takes of `pending`."""

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any
 
-from piko.closing import WITHIN_S, ClosingStack
+from piko.background.closing import WITHIN_S, ClosingStack
 from piko.core.context import JobContext
 from piko.core.resource import AppContext, ResourceSource, described, opened, scope_of
 from piko.errors import ResourceError

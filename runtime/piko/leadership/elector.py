@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
 
+from piko.background.periodic import repeat
+from piko.background.waiting import happens
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, RowsLockedError
 from piko.leadership.candidacy import Candidacy, Standing
@@ -88,21 +89,11 @@ class Elector:
 
     async def news(self) -> None:
         """Return at the next change of standing, or a moment later: a deadline passes by itself."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LOOK_S):
-                await self.wait_for_change()
+        await happens(self._changed.wait(), within_s=_LOOK_S)
 
     async def run(self) -> None:
         """Compete, renew, notice the end; until cancelled."""
-        while True:
-            if self.fence is None:
-                await self._try_to_lead()
-            else:
-                await self._renew()
-            pause = self._candidacy.pause(self._clock.monotonic())
-            # Followers that look in step would all try at once.
-            jitter = 1.0 if self.fence is not None else 1 + _JITTER * random.random()  # noqa: S311 - no secret
-            await asyncio.sleep(pause * jitter)
+        await repeat(self._act, pause_s=self._pause_s)
 
     async def release(self) -> None:
         """Step down for good and let another replica take over at once; after `run` has ended."""
@@ -122,6 +113,17 @@ class Elector:
         """Another part was refused by the fence: `fence` is over, whatever the last renewal said."""
         if self.fence == fence:
             self._lose("fenced")
+
+    async def _act(self) -> None:
+        if self.fence is None:
+            await self._try_to_lead()
+        else:
+            await self._renew()
+
+    def _pause_s(self) -> float:
+        # Followers that look in step would all try at once.
+        jitter = 1.0 if self.fence is not None else 1 + _JITTER * random.random()  # noqa: S311 - no secret
+        return self._candidacy.pause(self._clock.monotonic()) * jitter
 
     async def _try_to_lead(self) -> None:
         asked_at = self._clock.monotonic()

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from piko.runtime import Readiness
+from piko.replica.replica import Readiness
 from piko.serving.probes import ProbeResult, Probes
 
 
@@ -32,7 +32,7 @@ def replica_probes(*, replica: Callable[[], Replica | None], metrics: CollectorR
 def _health(running: Replica | None) -> ProbeResult:
     """Liveness: every part is kept, and the jobs' event loop turns. The database may be away."""
     if running is not None and (dead := running.dead_parts):
-        return ProbeResult(False, (f"parts that ended for good: {', '.join(dead)}",))
+        return ProbeResult(False, (f"parts that ended although nothing stopped them: {', '.join(dead)}",))
     if running is not None and (hung_for_s := running.hung_for_s):
         return ProbeResult(False, (f"the event loop of the jobs has been blocked for {hung_for_s:.0f} s",))
     return ProbeResult(True, ("ok",))

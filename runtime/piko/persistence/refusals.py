@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 
+from piko.background.periodic import repeat
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.store.run_notes import REFUSED, RunNotes
@@ -47,12 +48,13 @@ class RefusedRecords:
 
     async def run(self) -> None:
         """Tell, until cancelled."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while self._untold:
-                await asyncio.sleep(_GATHER_S)
-                await self.tell()
+        await repeat(self._gather, pause_s=lambda: 0.0 if self._untold else None, wake=self._arrived)
+
+    async def _gather(self) -> None:
+        """Tell after a moment, so that records of one run are told together."""
+        if self._untold:
+            await asyncio.sleep(_GATHER_S)
+            await self.tell()
 
     async def tell(self) -> None:
         """Tell what can be told now: a run that is not over yet is tried again."""

@@ -23,9 +23,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
+from piko.background.waiting import happens
 from piko.observability.logs import get_logger
 from piko.persistence.delivery import Delivery, WriteFailure
 from piko.persistence.letter import Letter, facts
@@ -308,9 +308,7 @@ class Trouble:
             await asyncio.sleep(min(pause, self._sink.backoff_s))
             return
         waiting = self._queue.arrival() if heeding_arrivals else self._hurried.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await waiting
+        await happens(waiting, within_s=pause)
 
     def _tell(self, letters: Sequence[Letter], refusal: WriteFailure, tries: int) -> None:
         told = facts(letter.intent for letter in letters)

@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from piko.background.closing import WITHIN_S, ClosingStack
 from piko.clock import Clock
-from piko.closing import WITHIN_S, ClosingStack
 from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics

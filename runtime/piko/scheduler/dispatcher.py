@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from piko.background.waiting import happens
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
@@ -407,7 +407,5 @@ class Dispatcher:
 
     async def _wake(self, seconds: float) -> None:
         """Sleep, but wake for news of rows or runs."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._catalog.news.wait()
+        await happens(self._catalog.news.wait(), within_s=seconds)
         self._catalog.news.clear()

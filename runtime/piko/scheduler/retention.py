@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime
 
+from piko.background.backoff import Backoff
+from piko.background.periodic import Transient, repeat
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
 from piko.decisions.history_policy import HistoryPolicy, prunable_locks, seconds
@@ -72,18 +74,25 @@ class Retention:
 
     async def run(self) -> None:
         """Go round, until cancelled."""
-        while True:
-            fence = await leadership(self._elector)
-            try:
-                await self.go_round(fence)
-            except FencedError:
-                self._elector.deposed(fence)
-            except DatabaseUnavailableError as error:
-                self._metrics.db_errors.labels(self.name).inc()
-                log.warning("pruning_waits", error=str(error))
-                await asyncio.sleep(_AGAIN_S)
-            else:
-                await asyncio.sleep(self._round_s)
+        away = Transient(
+            errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
+        )
+        await repeat(self._go_round, pause_s=self._pause_s, transient=[away])
+
+    async def _go_round(self) -> None:
+        fence = await leadership(self._elector)
+        try:
+            await self.go_round(fence)
+        except FencedError:
+            self._elector.deposed(fence)
+
+    def _pause_s(self) -> float:
+        """What the end of a leadership broke off goes on as soon as the next one begins."""
+        return self._round_s if self._elector.acting is not None else 0.0
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()
+        log.warning("pruning_waits", error=str(error))
 
     async def go_round(self, fence: Fence) -> None:
         """Look at every job once, from where the last round was left. Raises `FencedError`."""

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from piko.background.backoff import Backoff
 from piko.clock import Clock
-
-_EXPONENT = 16
 
 
 class ResourceBackoff:
     """Counts failures by uid; pauses are seconds."""
 
-    def __init__(self, *, clock: Clock, first_s: float, longest_s: float) -> None:
+    def __init__(self, *, clock: Clock, backoff: Backoff) -> None:
         self._clock = clock
-        self._first_s = first_s
-        self._longest_s = longest_s
+        self._backoff = backoff
         self._failures: dict[str, int] = {}
         self._until: dict[str, float] = {}
 
     def failed(self, uid: str) -> float:
         """Count a failure; how long to wait now."""
-        failures = self._failures.get(uid, 0)
-        self._failures[uid] = failures + 1
-        pause = min(self._longest_s, self._first_s * 2.0 ** min(failures, _EXPONENT))
+        failures = self._failures[uid] = self._failures.get(uid, 0) + 1
+        pause = self._backoff.pause_s(failures)
         self._until[uid] = self._clock.monotonic() + pause
         return pause
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from piko.closing import ClosingStack
+from piko.background.closing import ClosingStack
 from tests.harness.waiting import wait_until_async
 
 FAILURES: dict[str, Any] = {

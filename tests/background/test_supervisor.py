@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from piko import supervisor as module
+from piko.background.backoff import Backoff
+from piko.background.supervisor import Supervisor
 from piko.errors import DatabaseUnavailableError
 from piko.observability.metrics import Metrics
-from piko.supervisor import Supervisor
 from tests.harness.waiting import wait_until_async
+
+SETTLED_S = 0.1
 
 
 class Part:
@@ -52,15 +54,16 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-@pytest.fixture(autouse=True)
-def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_FIRST_PAUSE_S", 0.01)
-    monkeypatch.setattr(module, "_SETTLED_S", 0.1)
+def supervisor_of(metrics: Metrics) -> Supervisor:
+    """One that is in a hurry."""
+    return Supervisor(
+        restarts=metrics.part_restarts, backoff=Backoff(first_s=0.01, longest_s=0.05), settled_s=SETTLED_S
+    )
 
 
 @pytest.fixture
 async def keep(metrics: Metrics) -> AsyncIterator[Callable[[Part], Supervisor]]:
-    supervisor = Supervisor(metrics=metrics)
+    supervisor = supervisor_of(metrics)
     async with asyncio.TaskGroup() as group:
         tasks: list[asyncio.Task[None]] = []
 
@@ -122,7 +125,6 @@ async def test_pauses_grow_while_a_part_goes_on_failing(
         pauses.append(seconds)
         await sleep(0)
 
-    monkeypatch.setattr(module, "_LONGEST_PAUSE_S", 0.05)
     monkeypatch.setattr(asyncio, "sleep", note)
     part = Part(*[fails(ValueError())] * 5, for_ever)
     keep(part)
@@ -151,7 +153,7 @@ async def test_a_part_that_something_within_cancels_does_not_end_in_silence(keep
 
 
 async def test_a_part_may_come_to_its_end(metrics: Metrics) -> None:
-    supervisor = Supervisor(metrics=metrics)
+    supervisor = supervisor_of(metrics)
     part = Part(fails(ValueError()), returns)
 
     await asyncio.wait_for(supervisor.keep(part), timeout=5)
@@ -162,10 +164,10 @@ async def test_a_part_may_come_to_its_end(metrics: Metrics) -> None:
 @pytest.mark.parametrize("settled", [False, True])
 async def test_cancelling_ends_the_part_and_starts_it_no_more(metrics: Metrics, settled: bool) -> None:
     part = Part(for_ever)
-    task = asyncio.create_task(Supervisor(metrics=metrics).keep(part))
+    task = asyncio.create_task(supervisor_of(metrics).keep(part))
     await wait_until_async(lambda: part.starts, timeout=5, what="the start")
     if settled:
-        await asyncio.sleep(2 * module._SETTLED_S)  # the time after which the part counts as settled
+        await asyncio.sleep(2 * SETTLED_S)  # the time after which the part counts as settled
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):

@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from piko.background.closing import ClosingStack
+from piko.background.supervisor import Part, Supervisor
+from piko.background.waiting import end, first_of
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
-from piko.catalog.definitions import published
 from piko.catalog.other_replicas import OtherReplicas
 from piko.catalog.reconciler import Reconciler
 from piko.clock import Clock, DatabaseClock
-from piko.closing import ClosingStack, end, within
 from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
 from piko.errors import DatabaseUnavailableError, PikoError
@@ -33,7 +34,6 @@ from piko.execution.outcome_replay import OutcomeReplay
 from piko.leadership.contact import Contact
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
-from piko.leadership.heartbeat import Heartbeat
 from piko.leadership.kubernetes_lease import KubernetesLease
 from piko.leadership.lease import Lease
 from piko.leadership.timekeeper import Timekeeper
@@ -43,6 +43,8 @@ from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
+from piko.replica.definitions import published
+from piko.replica.heartbeat import Heartbeat
 from piko.scheduler.dispatcher import Dispatcher
 from piko.scheduler.retention import Retention
 from piko.settings import Settings
@@ -60,8 +62,7 @@ from piko.store.runs import RunStore
 from piko.store.schedules import ScheduleStore
 from piko.store.schema import migrate
 from piko.store.states import StateStore
-from piko.supervisor import Part, Supervisor
-from piko.text import excerpt
+from piko.text import error_text, excerpt
 
 _LOOK_AGAIN_S = 1.0
 _SILENT_S = 5.0
@@ -231,7 +232,7 @@ class Runtime:
             *([self._taker] if settings.executor == "replicas" else []),
             retention,
         )
-        self._supervisor = Supervisor(metrics=metrics)
+        self._supervisor = Supervisor(restarts=metrics.part_restarts)
         self.watchdog = Watchdog(clock=clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = self._closings()
@@ -460,14 +461,11 @@ def _collecting_seldom() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-async def first_of(*awaited: Awaitable[object]) -> None:
-    """Return when one of `awaited` is done, and give the others up. Raises what that one raised."""
-    tasks = [asyncio.ensure_future(item) for item in awaited]
+async def within(seconds: float, step: Callable[[], Awaitable[object]], *, otherwise: str) -> None:
+    """Make a step of a stop; one that takes too long or fails must not hold up the next."""
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with asyncio.timeout(seconds):
+            await step()
+    except Exception as error:  # noqa: BLE001 - the stop goes on, whatever it was
+        told = "no answer in time" if isinstance(error, TimeoutError) else error_text(error)
+        log.error(otherwise, waited_s=seconds, error=told)

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from piko.leadership.heartbeat import Heartbeat
 from piko.model.instances import Instance
 from piko.observability.metrics import Metrics
+from piko.replica.heartbeat import Heartbeat
 from piko.store.instances import InstanceStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async

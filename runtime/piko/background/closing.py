@@ -80,20 +80,3 @@ async def _guarded(what: str, close: Callable[[], Awaitable[object]]) -> None:
         log.error("not_closed", what=what, error=error_text(error))
     except BaseException as error:  # what closes here may be anybody's code
         log.error("not_closed", what=what, error=error_text(error), exc_info=error)
-
-
-async def within(seconds: float, step: Callable[[], Awaitable[object]], *, otherwise: str) -> None:
-    """Make a step of a stop; one that takes too long or fails must not hold up the next."""
-    try:
-        async with asyncio.timeout(seconds):
-            await step()
-    except Exception as error:  # noqa: BLE001 - the stop goes on, whatever it was
-        told = "no answer in time" if isinstance(error, TimeoutError) else error_text(error)
-        log.error(otherwise, waited_s=seconds, error=told)
-
-
-async def end(task: asyncio.Task[None]) -> None:
-    """Cancel `task` and wait for its end."""
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task})

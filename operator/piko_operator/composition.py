@@ -1,0 +1,124 @@
+"""Where the operator's parts meet: from settings to `OperatorParts`, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from piko.background.supervisor import Part
+from piko.clock import Clock
+from piko.store.clusters import Clusters
+from piko.store.engine import Database
+from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
+from piko.store.reports.orphans import OrphanStore
+from piko_operator.cluster import Cluster
+from piko_operator.events import Events
+from piko_operator.identity import Identity
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+from piko_operator.metrics import OperatorMetrics
+from piko_operator.mirror import Mirror
+from piko_operator.orphans import OrphanCleaner
+from piko_operator.probes import Pulse
+from piko_operator.records import SyncRecords
+from piko_operator.settings import OperatorSettings
+from piko_operator.status import StatusWriter
+from piko_operator.sweep import Sweep
+from piko_operator.watch import Watch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorParts:
+    """The parts of one operator, built and not started."""
+
+    events: Events
+    identity: Identity
+    mirror: Mirror
+    pulse: Pulse
+    status: StatusWriter
+    sweep: Sweep
+    watch: Watch
+
+    @property
+    def in_order(self) -> tuple[Part, ...]:
+        """Those that run in the background, in the order in which they start."""
+        return self.events, self.mirror, self.status, self.sweep, self.watch, self.pulse
+
+
+def compose(
+    settings: OperatorSettings,
+    *,
+    cluster: Cluster,
+    database: Database,
+    clock: Clock,
+    metrics: OperatorMetrics,
+) -> OperatorParts:
+    """Build the parts; nothing is started or opened."""
+    news, inventory = asyncio.Event(), Inventory()
+    tables: dict[str, ManagedTable[Any]] = {
+        SCHEDULE: managed_schedules(database),
+        JOB_CONFIG: managed_configs(database),
+    }
+    events = Events(cluster=cluster, clock=clock)
+    records = SyncRecords(clock=clock, inventory=inventory)
+    identity = Identity(cluster=cluster, clusters=Clusters(database=database), name=settings.cluster)
+    mirror = Mirror(
+        cluster=cluster,
+        clock=clock,
+        inventory=inventory,
+        metrics=metrics,
+        tables=tables,
+        cluster_name=settings.cluster,
+        events=events,
+        identity=identity,
+        news=news,
+        records=records,
+    )
+    orphans = OrphanCleaner(
+        clock=clock,
+        cluster=cluster,
+        inventory=inventory,
+        metrics=metrics,
+        tables=tables,
+        store=OrphanStore(database=database),
+        cluster_name=settings.cluster,
+        namespaces=settings.namespaces,
+        limit=settings.orphan_limit,
+        grace_s=settings.orphan_grace_s,
+    )
+    sweep = Sweep(
+        cluster=cluster,
+        identity=identity,
+        inventory=inventory,
+        kinds=list(tables),
+        orphans=orphans,
+        interval_s=settings.sweep_interval_s,
+    )
+    status = StatusWriter(
+        cluster=cluster,
+        clock=clock,
+        events=events,
+        inventory=inventory,
+        metrics=metrics,
+        owner=mirror.owner,
+        records=records,
+        summaries=Summaries(database=database),
+        interval_s=settings.status_interval_s,
+        news=news,
+    )
+    watch = Watch(
+        clock=clock,
+        inventory=inventory,
+        listed=sweep.listed,
+        metrics=metrics,
+        namespaces=settings.namespaces,
+    )
+    return OperatorParts(
+        events=events,
+        identity=identity,
+        mirror=mirror,
+        pulse=Pulse(clock=clock),
+        status=status,
+        sweep=sweep,
+        watch=watch,
+    )
