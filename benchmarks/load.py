@@ -82,7 +82,7 @@ async def insert(dsn: str, jobs: int, *, spread: bool, each: bool = False) -> No
     """
     from piko.store.engine import open_database
     from piko.store.schema.migrate import upgrade
-    from piko.store.schema.tables import scheduled_job
+    from piko.store.schema.tables.schedules import scheduled_job
 
     await upgrade(dsn)
     database = open_database(dsn)
@@ -113,7 +113,7 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
     from piko.observability.logs import configure_logging
     from piko.settings import load_settings
     from piko.store.engine import open_database
-    from piko.store.schema.tables import job_run
+    from piko.store.schema.tables.runs import job_run
 
     configure_logging(log_format="json")
     app = PikoApp(name="benchmark")

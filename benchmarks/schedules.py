@@ -85,7 +85,7 @@ async def insert(dsn: str, count: int) -> None:
     """The tables, with `count` schedules and one that fires every second."""
     from piko.store.engine import open_database
     from piko.store.schema.migrate import upgrade
-    from piko.store.schema.tables import scheduled_job
+    from piko.store.schema.tables.schedules import scheduled_job
 
     await upgrade(dsn)
     database = open_database(dsn)
@@ -174,7 +174,7 @@ async def measure(dsn: str, count: int) -> dict[str, Any]:
 async def edit(dsn: str, runtime: Any) -> float:
     """Seconds from the COMMIT of an edit of a hundred rows until all of them count."""
     from piko.store.engine import open_database
-    from piko.store.schema.tables import scheduled_job
+    from piko.store.schema.tables.schedules import scheduled_job
 
     changed = [f"job-{number}" for number in range(_CHANGED)]
     priority = runtime.catalog.assessed_rows[changed[0]].row.priority + 1

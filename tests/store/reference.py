@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import TextClause
 
 from piko.store.schema.column_types import Now, NowOnWrite
-from piko.store.schema.tables import metadata
+from piko.store.schema.tables import TABLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "tables.md"
 BEGIN = "<!-- generated: tables -->\n"
@@ -22,7 +22,7 @@ END = "<!-- end generated -->\n"
 
 def reference() -> str:
     """Every table: its columns, what it refuses, its indexes."""
-    return "\n".join(line for table in metadata.tables.values() for line in _table(table))
+    return "\n".join(line for table in TABLES for line in _table(table))
 
 
 def written() -> str:

@@ -316,19 +316,34 @@ def test_a_revision_names_its_release() -> None:
 
 
 async def _definitions(database: TestDatabase) -> dict[str, list[str]]:
-    """What the database itself says of Piko's tables."""
+    """What the database itself says of Piko's tables, in no order: a column that was added stands last."""
     if database.kind == "sqlite":
         rows = await database.execute("SELECT tbl_name, sql FROM sqlite_master WHERE sql IS NOT NULL")
         found: dict[str, list[str]] = {name: [] for name in metadata.tables}
         for table, sql in rows:
             if table in found:
-                found[table].append(" ".join(sql.split()))
+                found[table].extend(_parts(" ".join(sql.split())))
         return {table: sorted(statements) for table, statements in found.items()}
     tables = {}
     for table in metadata.tables:
         [(_, sql)] = await database.execute(f"SHOW CREATE TABLE {table}")
         tables[table] = sorted(line.strip().rstrip(",") for line in sql.splitlines())
     return tables
+
+
+def _parts(statement: str) -> list[str]:
+    """A CREATE TABLE as its columns and constraints; any other statement as it is."""
+    head, opened, body = statement.partition("(")
+    if not head.startswith("CREATE TABLE"):
+        return [statement]
+    parts, depth = [""], 0
+    for character in body.rstrip().removesuffix(")"):
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [head + opened, *(part.strip() for part in parts)]
 
 
 def _statements(sql: str) -> list[str]:

@@ -31,7 +31,7 @@ from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
 from piko.store.schema.migrate import upgrade
-from piko.store.schema.tables import job_lock, job_run
+from piko.store.schema.tables.runs import job_lock, job_run
 from tests.decisions.test_history_policy import kept_by_sorting
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase

@@ -10,7 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from piko.store.schema.migrate import upgrade
-from piko.store.schema.tables import job_config, scheduled_job
+from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.schedules import scheduled_job
 from tests.harness.databases import TestDatabase
 from tests.store.sessions import open_session
 

@@ -1,37 +1,55 @@
-"""A job's config, and the contents that it has had."""
+"""Configs of jobs: what a team says in one, its row, and the contents that the row has had."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from piko.model.columns import POSITIVE, Characters, Json, column
 from piko.model.digests import Digest
+
+_OBJECT = Json(is_object=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigRow:
-    """The row that people and the operator write."""
+class ConfigContent:
+    """What people write into a row of `job_config`, or a PikoJobConfig says; each field is a column."""
 
-    job_id: str
-    schema_version: int
-    config_json: str
-    secret_json: str | None = field(repr=False)
-    effective_from: datetime | None
+    job_id: str = field(metadata=column("the job, as the code registers it"))
+    schema_version: int = field(
+        default=1, metadata=column("version of the form of config_json, as the job counts it", POSITIVE)
+    )
+    config_json: str = field(metadata=column("an object, checked against the model of the job", _OBJECT))
+    secret_json: str | None = field(
+        default=None, repr=False, metadata=column("merged over config_json; never shown", _OBJECT)
+    )
+    effective_from: datetime | None = field(default=None, metadata=column("NULL: now"))
+    updated_by: str | None = field(
+        default=None, metadata=column("who wrote it, as they say", Characters(255, or_empty=True))
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRow(ConfigContent):
+    """A row of `job_config`. `version` is the writer's count of edits."""
+
     version: int
-    updated_by: str | None
     managed_by: str | None
     updated_at: datetime
 
     @property
     def digest(self) -> Digest:
+        """Differs between any two edits of the row."""
         return self.version, self.updated_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRevision:
-    """One content that `job_config` once held, since `created_at`.
+    """One content that the config of a job once held, since `created_at`.
 
-    `error` says why it never took effect; `warning` what in it the job's model leaves out.
+    `row_version`, `author` and `source` are the row's `version`, `updated_by` and owner when the content was
+    first seen. `error` says why it never took effect; `warning` what in it the job's model leaves out;
+    `secret_blanked_at` when its secret part was removed, because it will not be in force again.
     """
 
     job_id: str

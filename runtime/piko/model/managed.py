@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from piko.model.configs import ConfigContent
+from piko.model.schedules import ScheduleOptions
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedSchedule:
-    """The columns of `scheduled_job` that a PikoSchedule decides."""
+class ManagedSchedule(ScheduleOptions):
+    """The columns of `scheduled_job` that a PikoSchedule decides; `managed_by` names it, None is SQL."""
 
-    job_id: str
-    schedule_type: str
-    schedule_expr: str
-    timezone: str | None
-    enabled: bool
-    start_at: datetime | None
-    end_at: datetime | None
-    jitter_s: float
-    misfire_grace_s: float
-    coalesce: bool
-    overlap_policy: str
-    max_instances: int
-    concurrency_group: str | None
-    concurrency_limit: int | None
-    priority: int
-    timeout_s: float | None
-    max_attempts: int | None
-    retry_backoff_s: float
-    retry_max_backoff_s: float
-    backfill_policy: str | None
-    max_lookback_s: float | None
-    backfill_max_windows: int | None
-    history_successful: int
-    history_failed: int
     managed_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ManagedConfig:
-    """The columns of `job_config` that a PikoJobConfig decides."""
+class ManagedConfig(ConfigContent):
+    """The columns of `job_config` that a PikoJobConfig decides; `managed_by` names it, None is SQL."""
 
-    job_id: str
-    schema_version: int
-    config_json: str
-    secret_json: str | None = field(repr=False)
-    effective_from: datetime | None
-    updated_by: str | None
     managed_by: str | None
 
 

@@ -1,40 +1,108 @@
-"""A row of `scheduled_job` as the runtime reads it."""
+"""Schedules: what a team says of one, and its row as the runtime reads it.
+
+`ScheduleOptions` is the one list of what can be said. Its fields are columns of `scheduled_job`, by name, in
+the table's order; durations are seconds, instants aware. `piko.model.columns` says what is made of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from piko.core.types import BackfillPolicy, OverlapPolicy
+from piko.model.columns import (
+    MAX_INTEGER,
+    NOT_NEGATIVE,
+    NOT_NEGATIVE_SECONDS,
+    POSITIVE,
+    AboveZero,
+    Between,
+    Characters,
+    Json,
+    OneOf,
+    column,
+)
 from piko.model.digests import Digest
+
+_TYPES = OneOf(("cron", "interval", "date"), "is_cron_interval_or_date")
+_A_DAY = Between(0, 86_400, "is_0_to_86400")
+_WHOLE = Between(-MAX_INTEGER, MAX_INTEGER, "is_a_whole_number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScheduleRow:
-    """One row; column names are field names, instants are aware."""
+class ScheduleOptions:
+    """When a job runs and how: what people write into its row, or a PikoSchedule says."""
 
-    job_id: str
-    schedule_type: str
-    schedule_expr: str
-    timezone: str | None
-    enabled: bool
+    job_id: str = field(metadata=column("the job, as the code registers it"))
+    schedule_type: str = field(metadata=column("cron, interval or date", _TYPES))
+    schedule_expr: str = field(metadata=column("JSON; its form depends on schedule_type", Json()))
+    timezone: str | None = field(
+        default=None, metadata=column("IANA name; NULL: the setting `timezone`", Characters(64))
+    )
+    enabled: bool = field(default=True, metadata=column("0: nothing is fired"))
+    start_at: datetime | None = field(default=None, metadata=column("nothing is fired before"))
+    end_at: datetime | None = field(default=None, metadata=column("nothing is fired after"))
+    jitter_s: float = field(
+        default=0.0, metadata=column("moves the start by up to this, the same on every replica", _A_DAY)
+    )
+    misfire_grace_s: float = field(
+        default=300.0, metadata=column("what is later than this is recorded as MISSED", NOT_NEGATIVE_SECONDS)
+    )
+    coalesce: bool = field(
+        default=True, metadata=column("1: of several instants due at once the latest runs")
+    )
+    overlap_policy: str = field(
+        default=OverlapPolicy.SKIP.value,
+        metadata=column(
+            "when max_instances are running: skip, queue, queue_all, replace or allow",
+            OneOf(tuple(OverlapPolicy), "is_known"),
+        ),
+    )
+    max_instances: int = field(default=1, metadata=column("runs of the job at once", POSITIVE))
+    concurrency_group: str | None = field(
+        default=None, metadata=column("jobs that share a limit", Characters(128))
+    )
+    concurrency_limit: int | None = field(
+        default=None, metadata=column("runs at once in the group; the lowest of its rows counts", POSITIVE)
+    )
+    priority: int = field(default=0, metadata=column("higher starts first", _WHOLE))
+    timeout_s: float | None = field(
+        default=None, metadata=column("NULL: the job's own, else none", AboveZero())
+    )
+    max_attempts: int | None = field(default=None, metadata=column("NULL: the job's own, else 1", POSITIVE))
+    retry_backoff_s: float = field(
+        default=10.0,
+        metadata=column(
+            "pause before the second attempt; it doubles from attempt to attempt", NOT_NEGATIVE_SECONDS
+        ),
+    )
+    retry_max_backoff_s: float = field(
+        default=300.0, metadata=column("the longest pause", NOT_NEGATIVE_SECONDS)
+    )
+    backfill_policy: str | None = field(
+        default=None, metadata=column("NULL: the job's own", OneOf(tuple(BackfillPolicy), "is_known"))
+    )
+    max_lookback_s: float | None = field(
+        default=None, metadata=column("NULL: no bound; else older windows are given up", AboveZero())
+    )
+    backfill_max_windows: int | None = field(
+        default=None, metadata=column("NULL: no bound; else windows beyond are given up", POSITIVE)
+    )
+    history_successful: int = field(
+        default=100, metadata=column("how many runs that succeeded are kept", NOT_NEGATIVE)
+    )
+    history_failed: int = field(default=100, metadata=column("how many other runs are kept", NOT_NEGATIVE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleRow(ScheduleOptions):
+    """A row of `scheduled_job`, without its owner.
+
+    `version` is the writer's count of edits. `last_data_time` is the watermark of a stateful job: up to there
+    its data is done. `completed_at` is when a `date` schedule fired.
+    """
+
     version: int
-    start_at: datetime | None
-    end_at: datetime | None
-    jitter_s: float
-    misfire_grace_s: float
-    coalesce: bool
-    overlap_policy: str
-    max_instances: int
-    concurrency_group: str | None
-    concurrency_limit: int | None
-    priority: int
-    timeout_s: float | None
-    max_attempts: int | None
-    retry_backoff_s: float
-    retry_max_backoff_s: float
-    backfill_policy: str | None
-    max_lookback_s: float | None
-    backfill_max_windows: int | None
     last_data_time: datetime | None
     completed_at: datetime | None
     created_at: datetime
@@ -42,4 +110,5 @@ class ScheduleRow:
 
     @property
     def digest(self) -> Digest:
+        """Differs between any two edits of the row."""
         return self.version, self.updated_at

@@ -24,7 +24,8 @@ from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.run_rows import run_row
-from piko.store.schema.tables import backfill, job_run
+from piko.store.schema.tables.backfills import backfill
+from piko.store.schema.tables.runs import job_run
 from piko.store.upsert import insert_once, write_rows
 
 _NAMES = tuple(field.name for field in fields(Backfill))

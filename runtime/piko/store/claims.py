@@ -31,7 +31,8 @@ from piko.store.fences import hold
 from piko.store.locks import Handover, LockHolder, hand_over, lock_rows, read_holders
 from piko.store.progress import keep
 from piko.store.run_rows import RUN_COLUMNS, passed_over_row, run_of, run_row
-from piko.store.schema.tables import job_lock, job_run, scheduled_job
+from piko.store.schema.tables.runs import job_lock, job_run
+from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.states import PLAN, write_states
 from piko.store.upsert import insert_rows, write_rows
 from piko.store.watermarks import lock_watermarks, move_watermarks

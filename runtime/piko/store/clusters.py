@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.engine import Database
-from piko.store.schema.tables import operator_cluster
+from piko.store.schema.tables.operators import operator_cluster
 from piko.store.upsert import write_rows
 
 

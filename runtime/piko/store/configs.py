@@ -12,7 +12,8 @@ from piko.model.fences import Fence
 from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
 from piko.store.fences import hold
-from piko.store.schema.tables import job_config, job_config_revision
+from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.upsert import upsert
 
 _CHUNK = 250

@@ -14,7 +14,7 @@ from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.isolation import write_isolated
 from piko.store.schema.column_types import Now
-from piko.store.schema.tables import job_definition, runtime_instance
+from piko.store.schema.tables.replicas import job_definition, runtime_instance
 from piko.store.upsert import upsert
 
 _CHUNK = 250

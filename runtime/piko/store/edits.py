@@ -8,7 +8,8 @@ from sqlalchemy import insert, select, update
 
 from piko.model.configs import ConfigRevision
 from piko.store.engine import Database
-from piko.store.schema.tables import job_config, scheduled_job
+from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.schedules import scheduled_job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import FencedError
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
-from piko.store.schema.tables import leader_lease, runtime_instance
+from piko.store.schema.tables.replicas import leader_lease, runtime_instance
 
 
 async def hold(connection: AsyncConnection, fence: OutcomeFence) -> None:

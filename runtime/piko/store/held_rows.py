@@ -17,7 +17,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import RowsLockedError
 from piko.store.engine import Database
-from piko.store.schema.tables import job_lock, job_run, job_state, scheduled_job
+from piko.store.schema.tables.runs import job_lock, job_run
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 
 _DueTime = tuple[str, datetime]
 _CHUNK = 500

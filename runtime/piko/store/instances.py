@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.model.instances import Instance
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
-from piko.store.schema.tables import runtime_instance
+from piko.store.schema.tables.replicas import runtime_instance
 
 HEARTBEATS = 3
 """An instance that was not heard of for as many heartbeats is gone."""

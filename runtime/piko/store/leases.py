@@ -23,7 +23,7 @@ from piko.model.fences import Fence
 from piko.model.leases import LeaseRow
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
-from piko.store.schema.tables import leader_lease, runtime_instance
+from piko.store.schema.tables.replicas import leader_lease, runtime_instance
 from piko.store.upsert import upsert
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.model.runs import DueTime
 from piko.store.held_rows import lock_free, rows_locked
 from piko.store.schema.column_types import KEY
-from piko.store.schema.tables import job_lock
+from piko.store.schema.tables.runs import job_lock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

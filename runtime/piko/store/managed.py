@@ -31,7 +31,10 @@ from piko.model.managed import (
 )
 from piko.store.engine import Database
 from piko.store.progress import drop
-from piko.store.schema.tables import job_config, job_config_revision, job_state, scheduled_job
+from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.revisions import job_config_revision
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 
 _CHUNK = 1000
 

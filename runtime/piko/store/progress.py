@@ -32,7 +32,8 @@ from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.schema.column_types import INSTANT
-from piko.store.schema.tables import job_state, scheduled_job
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 from piko.store.watermarks import move_watermarks
 
 GONE = (

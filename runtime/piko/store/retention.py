@@ -21,16 +21,13 @@ from piko.model.retention import EndedRow, JobFacts, LockPage, ScheduleFacts
 from piko.model.revisions import RevisionMark, Stale
 from piko.store.engine import Database
 from piko.store.fences import hold
-from piko.store.schema.tables import (
-    backfill,
-    job_config,
-    job_config_revision,
-    job_definition,
-    job_lock,
-    job_run,
-    job_state,
-    scheduled_job,
-)
+from piko.store.schema.tables.backfills import backfill
+from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.replicas import job_definition
+from piko.store.schema.tables.revisions import job_config_revision
+from piko.store.schema.tables.runs import job_lock, job_run
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 
 _ACTIVE = sorted(frozenset(RunState) - FINAL_STATES)
 _FINAL = sorted(FINAL_STATES)

@@ -6,7 +6,7 @@ from sqlalchemy import or_, update
 
 from piko.core.types import FINAL_STATES
 from piko.store.engine import Database
-from piko.store.schema.tables import job_run
+from piko.store.schema.tables.runs import job_run
 
 REFUSED = "records refused: "
 """How such an error begins: it may be replaced by a later count."""

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, func
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.model.fences import Fence, OutcomeFence
 from piko.model.runs import Outcome, PassedOver, Run
-from piko.store.schema.tables import job_run
+from piko.store.schema.tables.runs import job_run
 
 RUN_COLUMNS = [
     job_run.c[name]

@@ -26,7 +26,8 @@ from piko.store.fences import hold
 from piko.store.held_rows import held_jobs, held_keys, lock_free, rows_locked, wait_for
 from piko.store.locks import Handover, hand_over, lock_due_times
 from piko.store.run_rows import OUTCOME_COLUMNS, RUN_COLUMNS, keep_known, outcome_row, run_of, run_row
-from piko.store.schema.tables import job_run, runtime_instance
+from piko.store.schema.tables.replicas import runtime_instance
+from piko.store.schema.tables.runs import job_run
 from piko.store.states import lock_states, summarise, summarised
 from piko.store.takes import offered_now, skip_overtaken, take
 from piko.store.upsert import insert_once, write_rows

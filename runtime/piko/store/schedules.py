@@ -11,7 +11,7 @@ from piko.model.digests import Digest, Mark
 from piko.model.schedules import ScheduleRow
 from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
-from piko.store.schema.tables import scheduled_job
+from piko.store.schema.tables.schedules import scheduled_job
 
 _CHUNK = 250
 

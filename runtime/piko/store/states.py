@@ -22,7 +22,7 @@ from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.progress import watermarks_to_keep
-from piko.store.schema.tables import job_state
+from piko.store.schema.tables.states import job_state
 from piko.store.upsert import write_rows
 from piko.text import excerpt
 

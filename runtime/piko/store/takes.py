@@ -19,7 +19,9 @@ from piko.model.watermarks import Watermarks
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
 from piko.store.run_rows import RUN_COLUMNS, run_of
-from piko.store.schema.tables import job_run, leader_lease, scheduled_job
+from piko.store.schema.tables.replicas import leader_lease
+from piko.store.schema.tables.runs import job_run
+from piko.store.schema.tables.schedules import scheduled_job
 
 
 def offered_now() -> tuple[ColumnElement[bool], ...]:

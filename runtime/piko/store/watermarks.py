@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.model.watermarks import WatermarkMove, Watermarks
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.schema.column_types import INSTANT
-from piko.store.schema.tables import scheduled_job
+from piko.store.schema.tables.schedules import scheduled_job
 
 
 async def lock_watermarks(connection: AsyncConnection, job_ids: Iterable[str]) -> Watermarks:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from piko.core.types import RunState
 from piko.store.engine import Database
-from piko.store.schema.tables import job_run
+from piko.store.schema.tables.runs import job_run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

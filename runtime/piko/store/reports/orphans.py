@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import and_, delete, or_, select
 
 from piko.store.engine import Database
-from piko.store.schema.tables import orphaned_row
+from piko.store.schema.tables.operators import orphaned_row
 from piko.store.upsert import write_rows
 
 

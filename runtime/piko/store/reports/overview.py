@@ -9,7 +9,10 @@ from datetime import datetime
 from sqlalchemy import select
 
 from piko.store.engine import Database
-from piko.store.schema.tables import job_definition, job_run, job_state, scheduled_job
+from piko.store.schema.tables.replicas import job_definition
+from piko.store.schema.tables.runs import job_run
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,10 @@ from enum import StrEnum
 
 from sqlalchemy import CheckConstraint
 
+from piko.model.columns import MAX_SECONDS
 from piko.store.schema.dialects import is_sqlite_instant, on_mysql, on_sqlite
 
-MAX_INTEGER = 2**31 - 1
 MAX_BIGINT = 2**63 - 1
-MAX_SECONDS = 10**10  # more than any Go duration, and today plus or minus as much is still a date
 _NO_JOB_ID_CHARACTER = "[^A-Za-z0-9_.:-]"
 
 
@@ -36,9 +35,9 @@ def between(column: str, low: int, high: int, name: str) -> CheckConstraint:
     return CheckConstraint(f"{column} BETWEEN {low} AND {high}", name=name)
 
 
-def positive_seconds(column: str) -> CheckConstraint:
+def positive_seconds(column: str, name: str) -> CheckConstraint:
     """`column` is a duration longer than nothing."""
-    return CheckConstraint(f"{column} > 0 AND {column} <= {MAX_SECONDS}", name=f"{column}_is_positive")
+    return CheckConstraint(f"{column} > 0 AND {column} <= {MAX_SECONDS}", name=name)
 
 
 def not_empty(column: str) -> CheckConstraint:

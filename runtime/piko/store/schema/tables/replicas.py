@@ -1,0 +1,63 @@
+"""Replicas: the jobs that their code registers, their heartbeats, and which of them leads."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    String,
+    Table,
+)
+
+from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY
+from piko.store.schema.dialects import triggers_on_sqlite
+from piko.store.schema.tables.metadata import ON_MYSQL, created_at, metadata, updated_at
+
+job_definition = Table(
+    "job_definition",
+    metadata,
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column("app", String(255), nullable=False, comment="name of the application that has it"),
+    Column("handler", String(512), nullable=False, comment="module:qualified name"),
+    Column("stateful", Boolean, nullable=False, comment="1: its runs cover windows of data"),
+    Column("backfill_policy", String(16), comment="what the code says"),
+    Column("config_schema", JSON_TEXT, comment="JSON Schema of the job's model; NULL: any object"),
+    Column("content_hash", KEY, nullable=False, comment="what makes two definitions the same"),
+    Column("instance_id", KEY, nullable=False, comment="runtime_instance that published it last"),
+    created_at(),
+    updated_at(),
+    **ON_MYSQL,
+)
+triggers_on_sqlite(job_definition)
+
+runtime_instance = Table(
+    "runtime_instance",
+    metadata,
+    Column("instance_id", KEY, primary_key=True, comment="one start of one process"),
+    Column("app", String(255), nullable=False, comment="name of its application"),
+    Column("host", String(255), nullable=False, comment="its host or pod"),
+    Column("pid", Integer, nullable=False, comment="its process there"),
+    Column("version", String(64), nullable=False, comment="its release of Piko"),
+    Column("started_at", INSTANT, nullable=False, comment="when it started"),
+    Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
+    Column("stopped_at", INSTANT, comment="set by a clean stop"),
+    Column("fenced_epoch", BigInteger, comment="what it began under this epoch or before is not its own"),
+    **ON_MYSQL,
+)
+Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)
+
+leader_lease = Table(
+    "leader_lease",
+    metadata,
+    Column("name", String(255), primary_key=True, comment="the setting `leader_name`"),
+    Column("epoch", BigInteger, nullable=False, comment="grows by one with each change of leader"),
+    Column("holder", KEY, comment="runtime_instance; NULL: released"),
+    Column("holder_host", String(255), comment="its host or pod"),
+    Column("acquired_at", INSTANT, comment="when this leadership began"),
+    Column("renewed_at", INSTANT, comment="when it was last renewed"),
+    Column("expires_at", INSTANT, comment="by the database's clock"),
+    **ON_MYSQL,
+)

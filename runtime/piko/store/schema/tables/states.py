@@ -1,0 +1,60 @@
+"""The leader's summary of each job. It outlives the job's row in `scheduled_job`."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Integer,
+    String,
+    Table,
+    text,
+)
+
+from piko.core.types import JobStatus
+from piko.store.schema import checks
+from piko.store.schema.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT
+from piko.store.schema.dialects import triggers_on_sqlite
+from piko.store.schema.tables.metadata import ON_MYSQL, metadata, updated_at
+
+job_state = Table(
+    "job_state",
+    metadata,
+    Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+    Column(
+        "status",
+        String(16),
+        nullable=False,
+        comment="Scheduled, Disabled, Completed, Invalid, Unregistered or WaitingForConfig",
+    ),
+    Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
+    Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
+    Column("observed_version", BigInteger, comment="scheduled_job.version that status speaks of"),
+    Column("cursor_at", INSTANT, comment="instants up to here are dealt with"),
+    Column("next_run_at", INSTANT, comment="when it is due next"),
+    Column("last_run_id", KEY, comment="the run that ended last"),
+    Column("last_state", String(16), comment="how it ended"),
+    Column("last_scheduled_time", INSTANT, comment="the instant it was for"),
+    Column("last_started_at", INSTANT, comment="when its handler was called"),
+    Column("last_duration_s", Double, comment="how long its handler ran"),
+    Column("last_error", LONG_TEXT, comment="its error"),
+    Column("last_success_at", INSTANT, comment="when a run last succeeded"),
+    Column(
+        "consecutive_failures",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="runs since then that did not succeed",
+    ),
+    Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="leadership that wrote it"),
+    updated_at(),
+    Column("given_up_from", INSTANT, comment="start of the data that a bound on its backlog has dropped"),
+    Column("given_up_to", INSTANT, comment="end of that data, exclusive; NULL: none, or it was answered"),
+    Column("data_through", INSTANT, comment="copy of last_data_time, for the next row of the job"),
+    Column("row_created_at", INSTANT, comment="scheduled_job.created_at of the row that this speaks of"),
+    Column("row_gone_at", INSTANT, comment="when that row was found deleted; what is here is kept meanwhile"),
+    checks.one_of("status", JobStatus, "job_status_is_known"),
+    **ON_MYSQL,
+)
+triggers_on_sqlite(job_state)
