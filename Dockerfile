@@ -18,7 +18,7 @@ COPY LICENSE README.md ./
 COPY runtime runtime
 COPY operator operator
 RUN pip wheel --no-deps --wheel-dir=/wheels . \
-    && pip install --no-index --find-links=/wheels --prefix=/installed/runtime 'piko[kubernetes]' \
+    && pip install --no-index --find-links=/wheels --prefix=/installed/runtime piko \
     && pip install --no-index --find-links=/wheels --prefix=/installed/operator 'piko[operator]'
 # Bytecode that does not look at the source's time, which a builder may change while it copies: compiling at
 # each start takes a pod four seconds of CPU, on a file system that it may not write to.

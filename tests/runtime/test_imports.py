@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 
 from piko.store.schema.migrate import upgrade
+from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
+from tests.harness.pods import leading_pod
 from tests.runtime.replicas import Replicas, schedule
 
 NEVER_IN_A_REPLICA = {
@@ -44,12 +48,14 @@ def test_the_package_itself_loads_next_to_nothing() -> None:
     assert NEVER_BY_THE_PACKAGE.isdisjoint(told.stdout.split())
 
 
-async def _loaded(replicas: Replicas, database: TestDatabase, more: str) -> set[str]:
+async def _loaded(
+    replicas: Replicas, database: TestDatabase, more: str, environment: Mapping[str, str] | None = None
+) -> set[str]:
     """Packages in the process of a replica that has begun to run jobs."""
     await upgrade(database.dsn)
     await schedule(database, "tells")
     replicas.write(TELLS.format(more=more))
-    replica = replicas.start(database.dsn, "app.py")
+    replica = replicas.start(database.dsn, "app.py", environment=environment)
     line = replica.process.wait_for_line("loaded: ", timeout=60)
     assert replica.get("/metrics")[0] == 200
     return set(line.partition("loaded: ")[2].partition('"')[0].split())
@@ -62,6 +68,23 @@ async def test_a_running_replica_has_loaded_what_it_uses(
 
     assert "sqlalchemy" in loaded
     assert NEVER_IN_A_REPLICA.isdisjoint(loaded), NEVER_IN_A_REPLICA & loaded
+
+
+async def test_a_pod_that_leads_by_a_kubernetes_lease_loads_no_client_of_the_whole_api(
+    replicas: Replicas, sqlite: TestDatabase, control_plane: ControlPlane, namespace: str, tmp_path: Path
+) -> None:
+    pod = tmp_path / "pod"
+    environment = leading_pod(control_plane, pod, namespace=namespace)
+    more = f"""
+import pathlib
+from piko.leadership import api_access
+api_access.SERVICE_ACCOUNT = pathlib.Path({str(pod)!r})
+"""
+    loaded = await _loaded(replicas, sqlite, more, {**environment, "PIKO_LEADER_BACKEND": "kubernetes"})
+
+    assert NEVER_IN_A_REPLICA.isdisjoint(loaded), NEVER_IN_A_REPLICA & loaded
+    lease = control_plane.kubectl("-n", namespace, "get", "lease", "piko-default", "-o", "name")
+    assert lease.stdout.strip() == "lease.coordination.k8s.io/piko-default"
 
 
 async def test_an_app_that_asks_for_its_api_loads_the_framework(

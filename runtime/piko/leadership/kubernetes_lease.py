@@ -9,14 +9,15 @@ it is taken in the database after the Lease was won.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from piko.api_path import api_path
 from piko.clock import Clock
-from piko.errors import LeaseUnavailableError, SettingsError
+from piko.errors import LeaseUnavailableError
+from piko.leadership.api_access import find_access, find_kubeconfig_reader, needs_kubeconfig, own_namespace
+from piko.leadership.api_server import ApiServer
 from piko.leadership.lease import Terms
 from piko.leadership.record import LeaseRecord, Observation, held_by, object_name, record_of, released
 from piko.model.fences import Fence
@@ -26,10 +27,10 @@ from piko.text import excerpt
 
 _API = ("apis", "coordination.k8s.io", "v1")
 _LOOK_S = 0.3
+_SHORTEST_CALL_S = 1.0
 _REASON_LIMIT = 500
 _DEADLINE = 2 / 3
 """Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _CONFLICT, _MISSING = 409, 404
 _TELLING = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLICT,)}
 """Refusals that say how the Lease stands."""
@@ -49,7 +50,8 @@ class KubernetesLease:
         renew_interval_s: float,
         namespace: str | None = None,
     ) -> None:
-        _find_client()
+        if needs_kubeconfig():
+            find_kubeconfig_reader()
         self._rows = rows
         self._name = name
         self._instance = instance
@@ -57,9 +59,10 @@ class KubernetesLease:
         self._lease_s = lease_s
         self._namespace = namespace or own_namespace()
         self._object = object_name(name)
-        self._timeout_s = max(renew_interval_s, 1.0)
+        self._api = ApiServer(
+            find_access=partial(find_access, clock=clock), timeout_s=max(renew_interval_s, 1.0)
+        )
         self._observation = Observation()
-        self._client: Any = None
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
 
@@ -94,9 +97,7 @@ class KubernetesLease:
                 await self._write(record, released(record, now=self._clock.now()))
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        await self._api.close()
 
     @property
     def _what(self) -> str:
@@ -143,27 +144,13 @@ class KubernetesLease:
     def _path(self) -> str:
         return self._collection + api_path(self._object)
 
-    async def _call(self, method: str, path: str, *, body: object = None) -> tuple[int, Any]:
+    async def _call(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None
+    ) -> tuple[int, Any]:
         """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_TELLING` says."""
-        import aiohttp
-        from kubernetes_asyncio.client import ApiException
-
         try:
-            client = await self._connected()
-            response = await client.call_api(
-                path,
-                method,
-                header_params={"Accept": "application/json", "Content-Type": "application/json"},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=self._timeout_s,
-            )
-            text = await response.text()
-            status = int(response.status)
-        except ApiException as error:
-            status, text = int(error.status or 0), str(error.reason)
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            status, text = await self._api.call(method, path, body=body)
+        except OSError as error:
             raise LeaseUnavailableError(
                 f"{self._what}: the API server is not reached: {type(error).__name__} {error}"
             ) from error
@@ -176,57 +163,13 @@ class KubernetesLease:
         except ValueError:
             raise LeaseUnavailableError(f"{self._what}: the answer to {method} is not JSON") from None
 
-    async def _connected(self) -> Any:
-        if self._client is None:
-            self._client = await _connect()
-        return self._client
 
-
-def own_namespace() -> str:
-    """The namespace of the pod that this runs in; `default` elsewhere."""
-    try:
-        return _NAMESPACE_FILE.read_text(encoding="utf-8").strip() or "default"
-    except OSError:
-        return "default"
-
-
-def _find_client() -> None:
-    try:
-        import kubernetes_asyncio  # noqa: F401
-    except ImportError:
-        raise SettingsError(
-            'setting `leader_backend` = "kubernetes" needs the package kubernetes-asyncio, which is not '
-            "installed: install piko[kubernetes], or set PIKO_LEADER_BACKEND to database"
-        ) from None
-
-
-async def _connect() -> Any:
-    """A client of the cluster that the pod runs in, else of the one that KUBECONFIG names."""
-    from kubernetes_asyncio.client import ApiClient, Configuration
-    from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
-
-    configuration = Configuration()
-    try:
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except ConfigException:
-        try:
-            # Said explicitly: the client remembers what the variable was when it was imported.
-            path = os.environ.get("KUBECONFIG") or None
-            await load_kube_config(config_file=path, client_configuration=configuration)
-        except (ConfigException, OSError) as error:
-            raise LeaseUnavailableError(
-                f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
-                "run it in a cluster, set KUBECONFIG, or set PIKO_LEADER_BACKEND to database"
-            ) from None
-    return ApiClient(configuration)
-
-
-def _reason(text: str) -> str:
+def _reason(text: bytes) -> str:
     """What the API server says of a refusal, with the remedy for the likely one."""
     try:
         said = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        said = text
+        said = text.decode(errors="replace")
     said = excerpt(said, limit=_REASON_LIMIT)
     if "forbidden" in said.lower():
         said += "; its ServiceAccount needs get, create and update on leases.coordination.k8s.io"

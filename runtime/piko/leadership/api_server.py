@@ -1,0 +1,161 @@
+"""Calls to the API server, over one connection that is kept.
+
+A lease takes three kinds of request, and each is answered at once. That needs no client of the whole API: the
+connection is asyncio's, and its HTTP is h11's, which the probes have loaded already. So a call needs no
+thread, and one that hangs ends at its bound or with the task that waits for it; its connection ends with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import h11
+
+from piko.leadership.api_access import ApiAccess
+
+_CHUNK = 65_536
+_LONGEST_ANSWER = 1_048_576
+_UNAUTHORIZED = 401
+_REPEATABLE = ("GET", "PUT")
+"""Sent again where a kept connection turns out to have ended: a PUT names the version that it replaces."""
+
+
+class ApiServer:
+    """The API server of the cluster that this process belongs to; one call at a time."""
+
+    def __init__(self, *, find_access: Callable[[], Awaitable[ApiAccess]], timeout_s: float) -> None:
+        self._find_access = find_access
+        self._timeout_s = timeout_s
+        self._turn = asyncio.Lock()
+        self._access: ApiAccess | None = None
+        self._kept: _Connection | None = None
+
+    async def call(
+        self, method: str, path: str, *, body: Mapping[str, Any] | None = None
+    ) -> tuple[int, bytes]:
+        """HTTP status and answer to `method` of `path`, a quoted one, with `body` as JSON.
+
+        It takes `timeout_s` at most. Raises `OSError` where the API server is not reached, does not answer in
+        time, or answers with what is no HTTP; `LeaseUnavailableError` where there is no cluster.
+        """
+        async with self._turn:
+            if self._access is None:
+                self._access = await self._find_access()
+            async with asyncio.timeout(self._timeout_s):
+                status, answer = await self._answer(self._access, method, path, body)
+        if status == _UNAUTHORIZED:
+            self._access = None  # what it lets us in by may have been renewed
+        return status, answer
+
+    async def close(self) -> None:
+        """End the connection; a later call makes another."""
+        if self._kept is not None:
+            self._kept.abort()
+            self._kept = None
+
+    async def _answer(
+        self, access: ApiAccess, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[int, bytes]:
+        data = b"" if body is None else json.dumps(body).encode()
+        request = _request(access, method, path, len(data))
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            try:
+                return await self._over(kept, request, data)
+            except OSError:
+                if method not in _REPEATABLE:
+                    raise
+        return await self._over(await _connect(access), request, data)
+
+    async def _over(self, connection: _Connection, request: h11.Request, data: bytes) -> tuple[int, bytes]:
+        try:
+            status, answer = await connection.exchange(request, data)
+        except BaseException:
+            connection.abort()
+            raise
+        if connection.renewed():
+            self._kept = connection
+        else:
+            connection.abort()
+        return status, answer
+
+
+class _Connection:
+    """One connection, for one exchange after the other."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._http = h11.Connection(our_role=h11.CLIENT)
+
+    async def exchange(self, request: h11.Request, data: bytes) -> tuple[int, bytes]:
+        """Status and answer. Raises `OSError` where the connection ends or what comes is no HTTP."""
+        if self._reader.at_eof():
+            raise ConnectionResetError("the API server has closed the connection")
+        try:
+            for event in (request, h11.Data(data=data), h11.EndOfMessage()):
+                self._writer.write(self._http.send(event) or b"")
+            await self._writer.drain()
+            return await self._read()
+        except h11.ProtocolError as error:
+            raise ConnectionError(f"what was answered is no HTTP that can be read: {error}") from error
+
+    async def _read(self) -> tuple[int, bytes]:
+        status, answer = 0, bytearray()
+        while True:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                self._http.receive_data(await self._reader.read(_CHUNK))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+            elif isinstance(event, h11.Data):
+                answer += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                return status, bytes(answer)
+            if len(answer) > _LONGEST_ANSWER:
+                raise ConnectionError(f"the answer is longer than {_LONGEST_ANSWER} bytes")
+
+    def renewed(self) -> bool:
+        """Whether another exchange may follow the one that has ended."""
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
+
+
+async def _connect(access: ApiAccess) -> _Connection:
+    """A new connection. Raises `OSError`."""
+    tls = None if access.tls is None else access.tls()
+    try:
+        reader, writer = await asyncio.open_connection(
+            access.host,
+            access.port,
+            ssl=tls,
+            server_hostname=None if tls is None else access.server_name or access.host,
+        )
+    except UnicodeError as error:
+        raise OSError(f"{access.host!r} is no name of a host: {error}") from error
+    return _Connection(reader, writer)
+
+
+def _request(access: ApiAccess, method: str, path: str, length: int) -> h11.Request:
+    """Raises `OSError` where the credentials cannot be read or sent."""
+    headers = [
+        ("Host", access.authority),
+        ("User-Agent", "piko"),
+        ("Accept", "application/json"),
+        ("Content-Length", str(length)),
+        ("Content-Type", "application/json"),
+    ]
+    if (authorization := access.authorization()) is not None:
+        headers.append(("Authorization", authorization))
+    try:
+        return h11.Request(method=method, target=access.base + path, headers=headers)
+    except (h11.LocalProtocolError, UnicodeError):  # whose text may hold the token
+        raise OSError("the token, or the server's URL, holds characters that HTTP cannot send") from None
