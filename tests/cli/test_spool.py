@@ -20,7 +20,7 @@ run = CliRunner().invoke
 def filled(folder: Path) -> SpoolFile:
     file = SpoolFile(folder / "one.spool")
     file.put([("warehouse", encode(intent(key, {"n": key}, sink="warehouse"))) for key in "abc"])
-    for kept in file.take("warehouse", after=0, limit=2):
+    for kept in file.fetch("warehouse", after=0, limit=2):
         file.bury("warehouse", [DeadIntent("ValueError: no", kept.id)])
     return file
 
@@ -35,7 +35,7 @@ def test_it_lists_what_waits_and_what_died_while_a_replica_uses_the_file(tmp_pat
     assert answer["waiting"] == {"warehouse": 1}
     assert [item["letter"] for item in answer["dead_letters"]] == ["one/1", "one/2"]
     in_use = run(commands, ["drop", "--all", "--dir", str(tmp_path)])
-    assert "is in use by a process that runs; stop it first" in str(in_use.exception)
+    assert "is in use by a running process; stop it first" in str(in_use.exception)
     file.close()
 
 
@@ -58,7 +58,7 @@ def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
         item = intent("k", {"n": 1}, sink="warehouse")
         item.run_id = run_id
         file.put([("warehouse", encode(item))] * 2)
-    for kept in file.take("warehouse", after=0, limit=4)[1:3]:
+    for kept in file.fetch("warehouse", after=0, limit=4)[1:3]:
         file.bury("warehouse", [DeadIntent("ValueError: no", kept.id)])
     file.close()
     folder = ["--dir", str(tmp_path)]

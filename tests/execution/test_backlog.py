@@ -93,7 +93,7 @@ async def test_an_outcome_comes_back_as_it_was(fence: InstanceFence | Fence, tmp
     spool = spool_in(tmp_path)
     told = [Account(outcome=EVERYTHING, fence=fence), Account(outcome=outcomes(1)[0], fence=fence)]
     await spool.put(told)
-    assert [kept.account for kept in await spool.take(after=0, limit=10)] == told
+    assert [kept.account for kept in await spool.fetch(after=0, limit=10)] == told
     await spool.close()
 
 
@@ -132,7 +132,7 @@ async def test_what_is_pending_at_the_end_is_left_on_disk_once(tmp_path: Path) -
         for outcome in pending[4:]:
             backlog.put(outcome, TITLE)
     (spool,) = await left_behind(tmp_path)
-    kept = await spool.take(after=0, limit=100)
+    kept = await spool.fetch(after=0, limit=100)
     assert [item.account.outcome for item in kept if item.account] == pending
     await spool.close()
 

@@ -75,14 +75,14 @@ def test_the_rest_of_an_intent_comes_back_too() -> None:
 
 def test_a_model_of_a_program_that_was_started_otherwise_is_found_among_those_of_the_sink() -> None:
     body = encode(intent(1, Line(sku="a", price=Decimal(1)))).replace(Line.__module__, "no_such_module")
-    with pytest.raises(PayloadError, match="there is no such Pydantic model now"):
+    with pytest.raises(PayloadError, match="that Pydantic model no longer exists"):
         decode("memory", body, {})
     assert decode("memory", body, {model_name(Line): Line}).payload == Line(sku="a", price=Decimal(1))
 
 
 def test_a_file_cannot_name_anything_but_a_model() -> None:
     body = encode(intent(1, Line(sku="a", price=Decimal(1)))).replace(model_name(Line), "os:system")
-    with pytest.raises(PayloadError, match="os:system, and there is no such Pydantic model"):
+    with pytest.raises(PayloadError, match="os:system, and that Pydantic model no longer exists"):
         decode("memory", body, {})
 
 
@@ -150,11 +150,11 @@ def local_model() -> BaseModel:
         ({"a": {1, 2}}, r"intent '1' for sink 'memory': a payload holds a builtins.set"),
         ({1, 2}, "a payload holds a builtins.set"),
         ((n for n in range(3)), "a payload holds a builtins.generator"),
-        (cyclic(), "nested more than 100 levels deep, or holds itself"),
+        (cyclic(), "nested more than 100 levels deep, or contains itself"),
         (nested(101), "nested more than 100 levels deep"),
         (nested(5_000), "nested more than 100 levels deep"),
         ([Rude(n=1)], "ZeroDivisionError: in the model's own code"),
-        (local_model(), "could not be read from disk again: no import finds that class"),
+        (local_model(), "could not be read back from disk: no import finds that class"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_by_name(payload: object, message: str) -> None:
@@ -167,7 +167,7 @@ def test_what_cannot_be_kept_is_refused_by_name(payload: object, message: str) -
 def test_an_intent_whose_names_are_no_texts_is_refused() -> None:
     named = intent(1, {"n": 1})
     named.run_id = 5  # type: ignore[assignment]
-    with pytest.raises(PayloadError, match="expected texts as key, job_id and run_id"):
+    with pytest.raises(PayloadError, match="key, job_id and run_id must be str"):
         check_keepable(named, {})
 
 

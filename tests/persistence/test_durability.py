@@ -54,7 +54,7 @@ async def main():
     async with running(sink, folder=Path(sys.argv[1]), owner="first") as (writer, _):
         for number in range(30):
             await writer.enqueue(intent(number, {"n": number}))
-        while writer._lanes["memory"]._queue.loose or sink.called < 2:
+        while writer._workers["memory"]._queue.loose or sink.called < 2:
             await asyncio.sleep(0.01)
         for number in range(30, 60):
             await writer.enqueue(intent(number, {"n": number}))
@@ -226,7 +226,7 @@ def _tasks(name: str) -> list[asyncio.Task[Any]]:
 async def test_nothing_is_taken_after_the_stop(tmp_path: Path) -> None:
     async with running(Remembering(), folder=tmp_path) as (writer, _):
         pass
-    with pytest.raises(PayloadError, match="the app does not run"):
+    with pytest.raises(PayloadError, match="the app is not running"):
         await writer.enqueue(intent(1))
 
 

@@ -94,11 +94,11 @@ class World:
     @property
     def in_memory(self) -> set[str]:
         """What a kill costs now."""
-        lane = self.writer._lanes["memory"]
+        worker = self.writer._workers["memory"]
         if self.durability == "spooled":
             return set()
         known = self.delivered | {*self.sink.keys} | self.on_disk | self.may_be_lost
-        return self.taken - known if len(lane) else set()
+        return self.taken - known if len(worker) else set()
 
     @property
     def on_disk(self) -> set[str]:
@@ -213,7 +213,7 @@ async def main():
     sink.down = True
     async with running(sink, folder=Path(folder), owner=owner) as (writer, _):
         await writer.enqueue(intent(f"good-{owner}-first"))
-        while not sink.called or writer._lanes["memory"]._queue.loose:
+        while not sink.called or writer._workers["memory"]._queue.loose:
             await asyncio.sleep(0.001)
         number = 0
         while True:  # the sink has failed, and takes nothing: from now on all is on disk when it is taken

@@ -179,7 +179,7 @@ async def test_a_spool_that_cannot_be_used_refuses_what_it_cannot_keep(tmp_path:
     (tmp_path / "spool").write_text("a file where the folder should be")
     sink = Remembering(durability="spooled")
     metrics_and_writer = running(sink, folder=tmp_path / "spool")
-    with pytest.raises(SpoolError, match=r"setting `spool_dir` = .*cannot be made"):
+    with pytest.raises(SpoolError, match=r"setting `spool_dir` = .*cannot be created"):
         async with metrics_and_writer as (writer, _):
             await writer.enqueue(intent(1))
 
@@ -230,7 +230,7 @@ async def test_a_payload_that_nobody_writes_is_refused_when_it_is_enqueued(tmp_p
             PayloadError, match=r"no @on method for a payload of builtins.dict; it writes User, Visit"
         ):
             await writer.enqueue(intent(1, {"id": 1}, sink="typed"))
-        with pytest.raises(PayloadError, match="no sink 'other' is registered; known are typed"):
+        with pytest.raises(PayloadError, match="no sink 'other' is registered; registered sinks: typed"):
             await writer.enqueue(intent(1, sink="other"))
 
 
@@ -250,7 +250,7 @@ def test_two_methods_for_one_model_are_refused_when_the_class_is_made() -> None:
     [
         ({"durability": "eternal"}, "durability = 'eternal'; expected 'memory' or 'spooled'"),
         ({"batch_size": 0}, "batch_size = 0 must be positive"),
-        ({"bach_size": 5}, "unknown option 'bach_size'; known are durability, queue_size, batch_size"),
+        ({"bach_size": 5}, "unknown option 'bach_size'; known options: durability, queue_size, batch_size"),
     ],
 )
 def test_an_option_that_cannot_work_is_refused_when_the_sink_is_made(
@@ -265,7 +265,7 @@ def test_two_sinks_of_one_name_and_things_that_are_no_sinks_are_refused(tmp_path
 
     app = PikoApp("x")
     app.writer.register_sink(Remembering("one"))
-    with pytest.raises(RegistrationError, match="sink 'one' is registered already"):
+    with pytest.raises(RegistrationError, match="sink 'one' is already registered"):
         app.writer.register_sink(Remembering("one"))
     with pytest.raises(RegistrationError, match="expected an instance of a subclass of ResultSink"):
         app.writer.register_sink(ResultSink)  # type: ignore[arg-type]

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 
 def files_in(given: Iterable[Path]) -> Iterator[tuple[Path, Contents]]:
-    """Each file with its contents; in a folder, all files at any depth that name Piko's API group or
-    kinds."""
+    """Each file with its contents; of a folder, all files at any depth that name Piko's group or kinds."""
     from piko_operator.manifests import SUFFIXES, is_ours, read_manifests
 
     for path in given:

@@ -114,7 +114,7 @@ class Backlog:
                     self._at_hand.append(self._behind.popleft())
                 break
             try:
-                kept = await self._spool.take(after=self._read_to, limit=_CHUNK)
+                kept = await self._spool.fetch(after=self._read_to, limit=_CHUNK)
             except SpoolError as error:
                 self._fails(error)
                 await asyncio.sleep(_AGAIN_S)

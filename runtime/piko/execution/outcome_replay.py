@@ -59,7 +59,7 @@ class OutcomeReplay:
     async def _recover(self, spool: OutcomeSpool) -> None:
         found: Counter[str] = Counter()
         last = 0
-        while kept := await spool.take(after=last, limit=_CHUNK):
+        while kept := await spool.fetch(after=last, limit=_CHUNK):
             readable: list[Account] = []
             for item in kept:
                 if item.account is None:

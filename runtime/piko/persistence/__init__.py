@@ -1,1 +1,1 @@
-"""What jobs write: intents go to sinks in batches, and survive what they were promised to survive."""
+"""The results of jobs: write intents go to sinks in batches, with the durability that each sink promises."""

@@ -1,12 +1,12 @@
 """Intents as text and back: JSON with a few tags, never pickle.
 
-What JSON lacks is an object of one entry whose name begins with `$`: bytes, instants, decimals, Pydantic
-models. An object of the user's own that looks like one is written as a list of pairs, so that nothing is
-mistaken. Tuples come back as lists, an enumeration's member as its value, and what is a kind of text, number,
-list or object as the plain one.
+A value that JSON lacks (bytes, instants, decimals, Pydantic models) is written as an object with one entry,
+whose name begins with `$`. A user's own object that looks like a tag is written as a list of pairs, so that
+the two are never confused. Tuples come back as lists, members of an enumeration as their values, and
+instances of subclasses of str, int, float, list or dict as the plain type.
 
-Whether a payload can be kept is found out when it is enqueued, for every sink: a sink may fail at any time,
-and then what waits for it goes to disk.
+Every payload is checked when it is enqueued, for every sink: any sink may fail at any time, and its intents
+then go to disk.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ _SMALL = frozenset((int, float, bool, type(None)))
 _ITEM_BYTES = 16
 _STRINGS = frozenset((str,))
 _DEEPEST = 100
-"""Levels of lists and objects in a payload; a database and a page have to get through them, too."""
+"""Levels of lists and objects in a payload; databases and pages have to process them too."""
 _LONGEST_REPR = 2_000
 _LONGEST_INT = 10_000
-"""Bits; Python writes and reads no more than some 14,000 of them as digits."""
-# Made once: it is the hot path. NaN and infinities are no JSON: they get tags.
+"""Bits; Python converts at most about 14,000 bits to and from digits."""
+# Made once, because this is the hot path. NaN and infinities are not JSON, so they get tags.
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _write_ascii = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def encode(intent: WriteIntent, models: Models = MappingProxyType({})) -> str:
-    """The intent as one line of text. Raises `PayloadError` for one that would not come back."""
+    """The intent as one line of text. Raises `PayloadError` if it could not be read back."""
     try:
         try:
             return _line(intent, _Packer(models=models).pack(intent.payload))
-        except ValueError:  # no number, or one of very many digits
+        except ValueError:  # NaN, an infinity, or an integer with very many digits
             return _line(intent, _Packer(models=models, exactly=True).pack(intent.payload))
     except PayloadError as error:
         raise PayloadError(f"{_named(intent)}: {error}") from None
-    except Exception as error:  # what compares and serializes here may be the job's own code
-        raise PayloadError(f"{_named(intent)}: it cannot be kept on disk: {error_text(error)}") from error
+    except Exception as error:  # comparing and serializing may run the job's own code
+        raise PayloadError(f"{_named(intent)}: cannot be kept on disk: {error_text(error)}") from error
 
 
 def encode_unkeepable(intent: WriteIntent) -> str:
-    """An intent that `encode` refuses, as a dead letter that names it and shows how its payload looked."""
+    """The dead letter of an intent that `encode` refuses: its names and the repr of its payload."""
     try:
         shown = repr(intent.payload)
-    except Exception as error:  # noqa: BLE001 - its class is somebody's code
-        shown = f"(its repr cannot be had: {error_text(error)})"
+    except Exception as error:  # noqa: BLE001 - the class is user code
+        shown = f"(its repr failed: {error_text(error)})"
     plain = [excerpt(str(each), limit=_LONGEST_REPR) for each in (intent.key, intent.job_id, intent.run_id)]
     return _write_ascii([*plain, str(intent.scheduled_time), {"$repr": excerpt(shown, limit=_LONGEST_REPR)}])
 
 
 def check_keepable(intent: WriteIntent, models: Models) -> None:
-    """Raise the `PayloadError` that `encode` would raise; cheap for what is flat."""
+    """Raise the `PayloadError` that `encode` would raise; cheap for flat payloads."""
     payload = intent.payload
     kind = type(payload)
     if kind is dict:
@@ -91,13 +91,13 @@ def check_keepable(intent: WriteIntent, models: Models) -> None:
 def _line(intent: WriteIntent, payload: Any) -> str:
     head = (intent.key, intent.job_id, intent.run_id)
     if not _STRINGS.issuperset(map(type, head)):
-        raise PayloadError("expected texts as key, job_id and run_id")
+        raise PayloadError("key, job_id and run_id must be str")
     parts = [*head, intent.scheduled_time.isoformat(), payload]
     text = _write(parts)
     if not text.isascii():
         try:
             text.encode()
-        except UnicodeEncodeError:  # half a surrogate pair, which no file takes as it is
+        except UnicodeEncodeError:  # a lone surrogate, which UTF-8 cannot encode
             return _write_ascii(parts)
     return text
 
@@ -107,7 +107,7 @@ def _named(intent: WriteIntent) -> str:
 
 
 def decode(sink: str, body: str, models: Models) -> WriteIntent:
-    """The intent that `encode` wrote. Raises `PayloadError` where its model is not there any more."""
+    """The intent that `encode` wrote. Raises `PayloadError` if its model no longer exists."""
     key, job_id, run_id, scheduled_time, payload = json.loads(body)
     return WriteIntent(
         sink=sink,
@@ -120,9 +120,9 @@ def decode(sink: str, body: str, models: Models) -> WriteIntent:
 
 
 def detached(intent: WriteIntent) -> WriteIntent | None:
-    """What `decode` would make of what `encode` writes, where a copy says the same; else None.
+    """A copy equal to `decode(encode(intent))` if a shallow copy is; otherwise None.
 
-    The handler may change its payload afterwards; what was acknowledged must not change with it.
+    The handler may change its payload later; an acknowledged intent must not change with it.
     """
     payload = intent.payload
     if type(payload) is dict and _is_flat(payload):
@@ -140,7 +140,7 @@ def detached(intent: WriteIntent) -> WriteIntent | None:
 
 
 def weight(payload: Any) -> int:
-    """About how many bytes `payload` takes as text, found without writing it."""
+    """The approximate size of `payload` as text, in bytes, without encoding it."""
     kind = type(payload)
     if kind is str or kind is bytes:
         return len(payload)
@@ -166,18 +166,18 @@ def packed(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Packer:
-    """Makes JSON of values; `exactly`: with tags for numbers that JSON lacks, which takes longer."""
+    """Converts values to JSON. `exactly` tags numbers that JSON lacks, which takes longer."""
 
     exactly: bool = False
     models: Models | None = None
-    """Those that are found without an import; None: no model has to come back."""
+    """Models that are known without an import; None if no model has to be read back."""
 
     def pack(self, value: Any, depth: int = 0) -> Any:
         kind = type(value)
         if kind in _PLAIN:
             return _exact(value) if self.exactly else value
         if depth >= _DEEPEST:
-            raise PayloadError(f"a payload is nested more than {_DEEPEST} levels deep, or holds itself")
+            raise PayloadError(f"a payload is nested more than {_DEEPEST} levels deep, or contains itself")
         if isinstance(value, dict):
             return self._dict(value, depth + 1)
         if isinstance(value, list | tuple):
@@ -215,8 +215,8 @@ class _Packer:
         if self.models is None or name in self.models or _importable(model):
             return name
         raise PayloadError(
-            f"a payload is a {name}, which could not be read from disk again: no import finds that class; "
-            "define the model at the top of a module, or give its `model_dump()`"
+            f"a payload is a {name}, which could not be read back from disk: no import finds that class; "
+            "define the model at the top level of a module, or enqueue its `model_dump()`"
         )
 
 
@@ -234,7 +234,7 @@ def _exact(value: Any) -> Any:
 
 
 def _is_flat(value: dict[Any, Any]) -> bool:
-    """Whether JSON says the same of `value` as it is: names, plain values, and nothing like a tag."""
+    """Whether `value` is JSON without conversion: str keys, plain values, and nothing like a tag."""
     if len(value) == 1:
         return False
     return _STRINGS.issuperset(map(type, value)) and _PLAIN.issuperset(map(type, value.values()))
@@ -252,7 +252,7 @@ def _unpack(value: Any, models: Models) -> Any:
         if tag == "$model":
             return _model(inner[0], models).model_validate(_unpack(inner[1], models))
         if tag == "$repr":
-            raise PayloadError("its payload could not be kept on disk; drop it: `piko spool drop`")
+            raise PayloadError("its payload could not be kept on disk; delete it with `piko spool drop`")
         if tag in _NUMBERS:
             return _NUMBERS[tag](inner)
         if tag in _TAGS:
@@ -263,7 +263,7 @@ def _unpack(value: Any, models: Models) -> Any:
 
 
 def _model(name: str, models: Models) -> type[BaseModel]:
-    """The model called `name`; only what is a model is ever returned, whatever the file says."""
+    """The model called `name`. Only a Pydantic model is ever returned, whatever the file contains."""
     if name in models:
         return models[name]
     found = _imported(name)
@@ -274,13 +274,13 @@ def _model(name: str, models: Models) -> type[BaseModel]:
         if known.__qualname__ == qualified:
             return known
     raise PayloadError(
-        f"a payload was written as {name}, and there is no such Pydantic model now; bring it back and replay "
-        "the intent, or drop it: `piko spool`"
+        f"a payload was written as {name}, and that Pydantic model no longer exists; restore it and replay "
+        "the intent, or drop the intent: `piko spool`"
     )
 
 
 def _imported(name: str) -> Any:
-    """What `model_name` has named so; None where it is not there."""
+    """The class that `model_name` gives this name; None if it cannot be imported."""
     module, _, qualified = name.partition(":")
     try:
         found: Any = sys.modules.get(module) or importlib.import_module(module)

@@ -1,7 +1,13 @@
-"""Letters given to their sink, once: taken and ticked off, refused, or buried as dead letters.
+"""One attempt to write letters to their sink: they are delivered, refused, or become dead letters.
 
-Every letter of a sink is counted from its acceptance to its end, so that what waits is known at any moment,
-wherever it waits.
+Every letter of a sink is counted from its acceptance until it is delivered or dead, so that the number of
+waiting letters is known at any moment, wherever they wait: in the queue, on disk, or in a write that is in
+progress.
+
+One write at a time can hang without holding up the replica. A write that takes longer than `_PATIENCE_S` is
+*overdue*: its letters are put on disk while it continues, because a crash would now lose them. After the
+sink's `timeout_s` it is cancelled; the next write waits until it has really ended, so that a sink which
+ignores cancellation cannot pile up writes.
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from piko.spool.intents import DeadIntent, Spool, SpooledIntent
 from piko.text import error_text, excerpt
 
 _PATIENCE_S = 2.0
-"""A write that takes longer may come to nothing: what it holds is put on disk meanwhile."""
+"""Seconds after which a write is overdue and its letters are put on disk, in case it fails."""
 _GRACE_S = 1.0
 _AGAIN_S = 1.0
 _ERROR_BYTES = 4_000
@@ -36,8 +42,8 @@ log = get_logger(__name__)
 class WriteFailure(NamedTuple):
     """How a write failed.
 
-    `of_record`: by the sink's own word it is a record that does not fit. `away`: by the kind of the error the
-    sink was not there. `timed_out`: it gave no answer.
+    `of_record`: the sink states that a record does not fit. `away`: the type of the error suggests that the
+    sink is unavailable. `timed_out`: the sink did not answer in time.
     """
 
     error: str
@@ -47,11 +53,15 @@ class WriteFailure(NamedTuple):
 
 
 Refused = Callable[[str, Sequence[str]], None]
-"""Hears of records that a sink refused: its name, and the run of each record."""
+"""Called with the records that a sink refused: the sink's name and the run of each record."""
 
 
 class Delivery:
-    """`secure` puts letters on disk whose write is overdue; `refused` hears of dead letters."""
+    """Writes letters to one sink.
+
+    `spool` opens the spool. `secure` puts letters on disk whose write is overdue. `refused` is called for
+    dead letters.
+    """
 
     def __init__(
         self,
@@ -69,15 +79,15 @@ class Delivery:
         self._secure = secure
         self._clock = clock
         self.waiting = 0
-        """Accepted or found on disk, and neither delivered nor dead yet."""
+        """Letters accepted or found on disk that are neither delivered nor dead yet."""
         self.overdue = 0
-        """Writes that take suspiciously long."""
+        """Writes in progress that take longer than `_PATIENCE_S`."""
         self.failing: str | None = None
         self.moved = asyncio.Event()
         self.loose: dict[int, Letter] = {}
-        """Out of the queue and not on disk, by `id`."""
+        """Letters that are out of the queue and not on disk, by `id`."""
         self._writing: set[asyncio.Task[WriteFailure | None]] = set()
-        self._minute, self._told = clock.monotonic(), 0
+        self._minute, self._logged = clock.monotonic(), 0
         self._accepted = metrics.persistence_intents.labels(sink.name, "accepted")
         self._delivered = metrics.persistence_intents.labels(sink.name, "delivered")
         self._batch_size = metrics.persistence_batch_size.labels(sink.name)
@@ -87,7 +97,7 @@ class Delivery:
 
     @property
     def abandoned(self) -> int:
-        """Writes that go on although they were cancelled."""
+        """Writes that continue although they were cancelled."""
         return sum(not task.done() for task in self._writing)
 
     def accept(self, count: int) -> None:
@@ -95,13 +105,13 @@ class Delivery:
         self._accepted.inc(count)
 
     def find(self, count: int) -> None:
-        """So many were found on disk."""
+        """Count letters that were found on disk."""
         self.waiting += count
 
     # ---- one write ---------------------------------------------------------------------------------
 
     async def attempt(self, letters: Sequence[Letter]) -> WriteFailure | None:
-        """Write once; None: the sink has taken them, and they are ticked off."""
+        """Write `letters` once; None means that the sink accepted them and they count as delivered."""
         self._batch_size.observe(len(letters))
         refusal = await self._written(letters)
         if refusal is None:
@@ -143,16 +153,16 @@ class Delivery:
             self.overdue -= 1
 
     async def _cut_off(self, writing: asyncio.Task[WriteFailure | None]) -> None:
-        """Cancel a write. The next one waits until this has ended: their number is bounded."""
+        """Cancel a write and wait until it has ended, so that cancelled writes do not pile up."""
         writing.cancel()
         await asyncio.wait({writing}, timeout=_GRACE_S)
         if not writing.done():
-            self.failing = "a write was cancelled after timeout_s and goes on; its sink has to end it"
+            self.failing = "a write was cancelled after timeout_s and still continues; its sink has to end it"
             log.error("sink_goes_on", sink=self._sink.name, timeout_s=self._sink.timeout_s)
             await asyncio.wait({writing})
 
     async def _call(self, letters: Sequence[Letter]) -> WriteFailure | None:
-        """Whatever the sink raises is its own trouble, and not the replica's."""
+        """Call the sink. An exception of any kind is a failed write, never a failure of the replica."""
         try:
             await self._sink.write_batch([letter.intent for letter in letters])
         except asyncio.CancelledError as error:
@@ -163,8 +173,8 @@ class Delivery:
         except PayloadError as error:
             return WriteFailure(excerpt(str(error), limit=_ERROR_BYTES), of_record=True)
         except BaseException as error:  # noqa: BLE001
-            told = excerpt(error_text(error), limit=_ERROR_BYTES)
-            return WriteFailure(told, away=isinstance(error, OSError | DatabaseUnavailableError))
+            text = excerpt(error_text(error), limit=_ERROR_BYTES)
+            return WriteFailure(text, away=isinstance(error, OSError | DatabaseUnavailableError))
         return None
 
     async def _tick_off(self, letters: Sequence[Letter]) -> None:
@@ -185,7 +195,10 @@ class Delivery:
     # ---- dead letters ------------------------------------------------------------------------------
 
     async def bury(self, refused: Sequence[tuple[Letter, str]]) -> None:
-        """Make dead letters of what the sink refuses, each with its error."""
+        """Move letters that the sink refuses to the dead letters, each with its error.
+
+        Retries until the disk works.
+        """
         while refused:
             try:
                 await self.bury_now(refused)
@@ -195,32 +208,32 @@ class Delivery:
                 return
 
     async def bury_now(self, refused: Sequence[tuple[Letter, str]]) -> None:
-        """The same, or raise `SpoolError`."""
+        """As `bury`, but raises `SpoolError` instead of retrying."""
         rows = [self._row(letter, error) for letter, error in refused]
         spool = await self._spool()
         await spool.bury(self._sink.name, rows)
         for letter, error in refused:
-            self._tell_dead(facts([letter.intent]), error)
+            self._log_dead_letter(facts([letter.intent]), error)
         self._dead.inc(len(refused))
         self._refused(self._sink.name, [letter.intent.run_id for letter, _ in refused])
         self._end([letter for letter, _ in refused])
 
     async def letters(self, kept: Sequence[SpooledIntent]) -> list[Letter]:
-        """What was kept, as letters; what can no longer be read is buried."""
+        """Decode spooled intents. Those that can no longer be decoded become dead letters."""
         found, unreadable = [], []
         models = self._sink.models
         for item in kept:
             try:
                 found.append(Letter(decode(self._sink.name, item.body, models), item.id, len(item.body)))
-            except Exception as error:  # noqa: BLE001 - a model that validates is code of the job
-                told = str(error) if isinstance(error, PayloadError) else error_text(error)
-                unreadable.append((item, excerpt(told, limit=_ERROR_BYTES)))
+            except Exception as error:  # noqa: BLE001 - validating a model runs the job's code
+                text = str(error) if isinstance(error, PayloadError) else error_text(error)
+                unreadable.append((item, excerpt(text, limit=_ERROR_BYTES)))
         if unreadable:
             rows = [DeadIntent(why, item.id) for item, why in unreadable]
             await self.insist(lambda spool: spool.bury(self._sink.name, rows))
             whose = [_facts_of(item.body) for item, _ in unreadable]
             for names, (_, why) in zip(whose, unreadable, strict=True):
-                self._tell_dead(names, why)
+                self._log_dead_letter(names, why)
             self._dead.inc(len(unreadable))
             self._refused(self._sink.name, [str(names["run_id"]) for names in whose])
             self.waiting -= len(unreadable)
@@ -233,21 +246,21 @@ class Delivery:
         try:
             return DeadIntent(error, body=encode(letter.intent, self._sink.models))
         except PayloadError as unkeepable:
-            told = excerpt(f"{error}; {unkeepable}", limit=_ERROR_BYTES)
-            return DeadIntent(told, body=encode_unkeepable(letter.intent))
+            text = excerpt(f"{error}; {unkeepable}", limit=_ERROR_BYTES)
+            return DeadIntent(text, body=encode_unkeepable(letter.intent))
 
-    def _tell_dead(self, whose: dict[str, Any], error: str) -> None:
+    def _log_dead_letter(self, whose: dict[str, Any], error: str) -> None:
         now = self._clock.monotonic()
         if now - self._minute >= 60:
-            self._minute, self._told = now, 0
-        self._told += 1
-        if self._told <= _LINES_A_MINUTE:
+            self._minute, self._logged = now, 0
+        self._logged += 1
+        if self._logged <= _LINES_A_MINUTE:
             log.error("dead_letter", sink=self._sink.name, **whose, error=error)
-        elif self._told == _LINES_A_MINUTE + 1:
-            log.error("more_dead_letters", sink=self._sink.name, told_by="piko spool list")
+        elif self._logged == _LINES_A_MINUTE + 1:
+            log.error("more_dead_letters", sink=self._sink.name, remedy="piko spool list shows them")
 
     async def insist(self, work: Callable[[Spool], Awaitable[_T]]) -> _T:
-        """Use the spool until it works: a full disk may be freed."""
+        """Use the spool, with retries until it works: a full disk may be freed."""
 
         async def use() -> _T:
             return await work(await self._spool())
@@ -255,7 +268,7 @@ class Delivery:
         return await self.patiently(use)
 
     async def patiently(self, work: Callable[[], Awaitable[_T]]) -> _T:
-        """Do what may need the spool until it works."""
+        """Do work that may need the spool, with retries until the spool works."""
         while True:
             try:
                 return await work()
@@ -269,7 +282,7 @@ class Delivery:
 
 
 def _facts_of(body: str) -> dict[str, Any]:
-    """Whose an intent is that cannot be read as a whole."""
+    """The key, job and run of an intent that cannot be decoded."""
     try:
         key, job_id, run_id, *_ = json.loads(body)
     except (ValueError, TypeError):

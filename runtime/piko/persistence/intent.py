@@ -1,4 +1,4 @@
-"""One thing that a job wants written."""
+"""A record that a job wants written to a sink."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 class WriteIntent:
     """`payload` for the sink named `sink`, from one run.
 
-    Delivery is at least once. `idempotency_key` is the same however often the intent is delivered and
-    however often its due time is attempted, provided that the handler gives the same `key`: a sink that
-    writes under it writes once.
+    Delivery is at least once. `idempotency_key` is the same for every delivery of the intent and for every
+    attempt at its due time, provided that the handler uses the same `key`. A sink that upserts by it writes
+    each record once.
     """
 
     sink: str

@@ -1,4 +1,4 @@
-"""An intent on its way to its sink, and how several of them are told in a log."""
+"""An intent on its way to its sink, and how a log names several of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _NAME = 200
 
 @dataclass(slots=True, eq=False)
 class Letter:
-    """An intent on its way; `number` where it lies in the spool, `size` its characters there.
+    """An intent on its way to its sink.
 
-    `ended`: delivered or buried.
+    `number` is its id in the spool, `size` its length there in characters; both are None for an intent that
+    is only in memory. `ended`: it is delivered or a dead letter.
     """
 
     intent: WriteIntent
@@ -27,12 +28,12 @@ class Letter:
 
     @property
     def weight(self) -> int:
-        """About how many bytes it takes as text."""
+        """The approximate size of the payload as text, in bytes."""
         return weight(self.intent.payload) if self.size is None else self.size
 
 
 def within(letters: Sequence[Letter], limit: int) -> int:
-    """How many of `letters` have `limit` bytes together: at least one."""
+    """How many of `letters` fit into `limit` bytes together; at least one."""
     total = 0
     for at, letter in enumerate(letters):
         total += letter.weight
@@ -42,7 +43,7 @@ def within(letters: Sequence[Letter], limit: int) -> int:
 
 
 def facts(intents: Iterable[WriteIntent]) -> dict[str, Any]:
-    """Whose they are, for a log: job, run and key, some of each."""
+    """The jobs, runs and keys of `intents` for a log event, some of each."""
     named = [(intent.job_id, intent.run_id, intent.key) for intent in intents]
     jobs, runs, keys = zip(*named, strict=True) if named else ((), (), ())
     return {"job_id": _some(jobs), "run_id": _some(runs), "key": _some(keys)}

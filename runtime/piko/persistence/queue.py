@@ -1,8 +1,8 @@
-"""What waits for one sink: at hand, on disk, in memory.
+"""The queue of one sink, in three stretches: cached, on disk, in memory.
 
-At hand is what lies in the spool and has a copy here, so that it need not be read again while the sink keeps
-up; behind it comes what is on disk alone; and last what is in memory alone. In this order it was enqueued,
-for what is in memory goes to disk before anything is put there behind it.
+*Cached* intents are in the spool and have a copy here, so that they need not be read while the sink keeps up.
+Behind them come intents that are only *on disk*, and last those that are only *in memory*. This is the order
+in which they were enqueued, because intents in memory are moved to disk before newer ones are put there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = get_logger(__name__)
 
 
 class SinkQueue:
-    """`spool` opens the spool; `letters` makes letters of what was read there."""
+    """The queue of `sink`. `spool` opens the spool; `letters` decodes intents that were read from it."""
 
     def __init__(
         self,
@@ -39,18 +39,18 @@ class SinkQueue:
         self._spool = spool
         self._letters = letters
         self._in_memory: deque[WriteIntent] = deque()
-        self._at_hand: deque[Letter] = deque()
+        self._cached: deque[Letter] = deque()
         self._on_disk = 0
         self._cursor = 0
-        self._elsewhere: set[int] = set()
-        """Behind the cursor on disk, but out of the queue: somebody delivers them."""
+        self._withdrawn: set[int] = set()
+        """Ids beyond the cursor on disk that have left the queue, because their delivery is in progress."""
         self._moving = False
-        self._taking = asyncio.Lock()
+        self._reading = asyncio.Lock()
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
+        self._space = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._in_memory) + len(self._at_hand) + self._on_disk
+        return len(self._in_memory) + len(self._cached) + self._on_disk
 
     # ---- in ----------------------------------------------------------------------------------------
 
@@ -59,63 +59,63 @@ class SinkQueue:
         return len(self._in_memory) >= self._sink.queue_size
 
     def put(self, intent: WriteIntent) -> None:
-        """Take an intent into memory; the caller has seen that there is room."""
+        """Put an intent into memory; the caller has checked that there is space."""
         self._in_memory.append(intent)
         if not self._arrived.is_set():
             self._arrived.set()
 
     def put_back(self, letters: Sequence[Letter]) -> None:
-        """Take again what was not delivered; what lies on disk is there."""
+        """Return letters that were not delivered to the front of the queue; those on disk are still there."""
         self._in_memory.extendleft(letter.intent for letter in reversed(letters) if letter.number is None)
 
     async def change(self) -> None:
-        """Wait until there may be room, or `wake` is called."""
-        self._room.clear()
-        await self._room.wait()
+        """Wait until there may be space, or `wake` is called."""
+        self._space.clear()
+        await self._space.wait()
 
     def wake(self) -> None:
-        """Who waits for an intent or for room looks again."""
+        """Make all waiters for an intent or for space check again."""
         self._arrived.set()
-        self._room.set()
+        self._space.set()
 
     def put_spooled(self, letters: Sequence[tuple[SpooledIntent, WriteIntent | None]]) -> None:
-        """More intents lie in the spool, with copies of them where there are any.
+        """Append intents that are in the spool, with copies of those that were cheap to copy.
 
-        Behind one that has to be read all are read, so that the order stays.
+        Behind an intent that has to be read from disk, all are read from disk, so that the order is kept.
         """
-        at_hand = [Letter(copy, kept.id, len(kept.body)) for kept, copy in letters if copy is not None]
-        room = self._sink.queue_size - len(self._at_hand)
-        if self._on_disk or self._moving or len(at_hand) < len(letters) or len(letters) > room:
+        cached = [Letter(copy, kept.id, len(kept.body)) for kept, copy in letters if copy is not None]
+        space = self._sink.queue_size - len(self._cached)
+        if self._on_disk or self._moving or len(cached) < len(letters) or len(letters) > space:
             self.note_on_disk(len(letters))
             return
-        self._at_hand.extend(at_hand)
+        self._cached.extend(cached)
         self._pass(letters[-1][0].id)
         self._arrived.set()
 
     def note_on_disk(self, count: int) -> None:
-        """`count` more intents lie in the spool, to be read from there."""
+        """Append `count` intents that have to be read from the spool."""
         self._on_disk += count
         self._arrived.set()
 
     # ---- out ---------------------------------------------------------------------------------------
 
     async def arrival(self) -> None:
-        """Wait until there is something, or `wake` is called."""
+        """Wait until the queue is not empty, or `wake` is called."""
         if not len(self):
             self._arrived.clear()
             await self._arrived.wait()
 
     async def next(self) -> list[Letter]:
-        """The next batch; none where nothing waits. Raises `SpoolError`."""
-        if self._at_hand:
-            return self._from_hand()
+        """The next batch; empty if nothing waits. Raises `SpoolError`."""
+        if self._cached:
+            return self._from_cache()
         if self._on_disk:
             return await self._from_disk()
         return self._from_memory()
 
-    def _from_hand(self) -> list[Letter]:
-        first = [letter for letter, _ in zip(self._at_hand, range(self._sink.batch_size), strict=False)]
-        return [self._at_hand.popleft() for _ in range(within(first, self._sink.batch_bytes))]
+    def _from_cache(self) -> list[Letter]:
+        first = [letter for letter, _ in zip(self._cached, range(self._sink.batch_size), strict=False)]
+        return [self._cached.popleft() for _ in range(within(first, self._sink.batch_bytes))]
 
     def _from_memory(self) -> list[Letter]:
         batch: list[Letter] = []
@@ -126,36 +126,36 @@ class SinkQueue:
                 break
             batch.append(Letter(self._in_memory.popleft()))
         if not self.full:
-            self._room.set()
+            self._space.set()
         return batch
 
     async def _from_disk(self) -> list[Letter]:
-        async with self._taking:
+        async with self._reading:
             kept: list[SpooledIntent] = []
             while self._on_disk and not kept:
                 spool = await self._spool()
-                found = await spool.take(self._sink.name, after=self._cursor, limit=self._sink.batch_size)
+                found = await spool.fetch(self._sink.name, after=self._cursor, limit=self._sink.batch_size)
                 if not found:
                     self._on_disk = 0
                     break
                 found = _within(found, self._sink.batch_bytes)
-                kept = [item for item in found if item.id not in self._elsewhere]
+                kept = [item for item in found if item.id not in self._withdrawn]
                 self._pass(found[-1].id)
                 self._on_disk -= len(kept)
         return await self._letters(kept) if kept else []
 
     def _pass(self, number: int) -> None:
-        """What is on disk through `number` is out of the queue, or at hand."""
+        """Advance the cursor: intents on disk up to `number` have left the queue or are cached."""
         self._cursor = number
-        if self._elsewhere:
-            self._elsewhere = {item for item in self._elsewhere if item > number}
+        if self._withdrawn:
+            self._withdrawn = {item for item in self._withdrawn if item > number}
 
     # ---- to disk -----------------------------------------------------------------------------------
 
     async def to_disk(self) -> int:
-        """Move what is in memory alone to the spool; how many. Raises `SpoolError`.
+        """Move intents that are only in memory to the spool; returns how many. Raises `SpoolError`.
 
-        What cannot be kept there, because it was changed since it was enqueued, stays at hand.
+        An intent that cannot be encoded, because it was changed after it was enqueued, stays in memory.
         """
         moved = 0
         self._moving = True
@@ -174,13 +174,16 @@ class SinkQueue:
             self.put_back(letters)
             raise
         self.note_on_disk(len(numbers))
-        self._at_hand.extend(letter for letter in letters if letter.number is None)
-        self._room.set()
+        self._cached.extend(letter for letter in letters if letter.number is None)
+        self._space.set()
         return len(numbers)
 
     async def keep(self, letters: Sequence[Letter]) -> None:
-        """Put letters that are out of the queue into the spool, where that can be. Raises `SpoolError`."""
-        self._elsewhere.update(await self._put(letters))
+        """Put letters that have left the queue into the spool, if they can be encoded.
+
+        Raises `SpoolError`.
+        """
+        self._withdrawn.update(await self._put(letters))
 
     async def _put(self, letters: Sequence[Letter]) -> list[int]:
         bodies: list[tuple[Letter, str]] = []
@@ -190,17 +193,17 @@ class SinkQueue:
             try:
                 bodies.append((letter, encode(letter.intent, self._sink.models)))
             except PayloadError as error:
-                told = facts([letter.intent])
-                log.error("intent_in_memory_only", sink=self._sink.name, **told, error=str(error))
+                named = facts([letter.intent])
+                log.error("intent_in_memory_only", sink=self._sink.name, **named, error=str(error))
         if not bodies:
             return []
         putting = asyncio.create_task(self._put_bodies(bodies), name=f"spill {self._sink.name}")
         try:
             return await asyncio.shield(putting)
-        except asyncio.CancelledError:  # the file's thread goes on: who asks next has to know what it did
+        except asyncio.CancelledError:  # the file's thread continues: the next caller has to know the result
             await asyncio.wait({putting}, timeout=_PATIENCE_S)
             if putting.done() and not putting.cancelled():
-                putting.exception()  # seen: what is not kept is put again
+                putting.exception()  # retrieved: what was not written is put again
             raise
 
     async def _put_bodies(self, bodies: Sequence[tuple[Letter, str]]) -> list[int]:
@@ -212,13 +215,13 @@ class SinkQueue:
 
     @property
     def loose(self) -> list[Letter]:
-        """What is in memory alone."""
-        at_hand = [letter for letter in self._at_hand if letter.number is None]
-        return [*at_hand, *map(Letter, self._in_memory)]
+        """Letters that are only in memory."""
+        cached = [letter for letter in self._cached if letter.number is None]
+        return [*cached, *map(Letter, self._in_memory)]
 
 
 def _within(kept: list[SpooledIntent], limit: int) -> list[SpooledIntent]:
-    """As many as have `limit` characters together, and at least one."""
+    """As many of `kept` as fit into `limit` characters together; at least one."""
     total = 0
     for at, item in enumerate(kept):
         total += len(item.body)

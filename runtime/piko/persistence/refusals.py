@@ -1,8 +1,8 @@
-"""Records that sinks refused, told at their runs.
+"""Records that sinks refused, noted in the rows of their runs.
 
-A run is over before its records are delivered, and `SUCCESS` though none of them may have arrived. So its row
-says how many its sinks refused, and which command shows them. Where the database is away that waits; what is
-not told when the process ends is in the dead letters and the log all the same.
+A run ends before its records are delivered, and is `SUCCESS` even if none of them arrives. So its row states
+how many records its sinks refused, and the command that shows them. While the database is unavailable, the
+note waits. A note that is not written before the process ends is lost; the dead letters and the log remain.
 """
 
 from __future__ import annotations
@@ -24,50 +24,50 @@ log = get_logger(__name__)
 
 
 class RefusedRecords:
-    """Counts refused records by run, and tells the counts to the database."""
+    """Counts refused records by run, and writes the counts to the rows of the runs."""
 
     name = "refusals"
 
     def __init__(self, *, notes: RunNotes) -> None:
         self._notes = notes
         self._counts: dict[str, Counter[str]] = {}
-        self._untold: dict[str, int] = {}
-        """Runs whose count is not at their row yet, and how often that was tried."""
+        self._unreported: dict[str, int] = {}
+        """Runs whose row lacks the current count, with the number of tries to write it."""
         self._arrived = asyncio.Event()
 
     def add(self, sink: str, run_ids: Iterable[str]) -> None:
-        """One more record of each of `run_ids` was refused by `sink`."""
+        """Count one more record that `sink` refused for each of `run_ids`."""
         for run_id in run_ids:
             self._counts.setdefault(run_id, Counter())[sink] += 1
-            self._untold[run_id] = 0
+            self._unreported[run_id] = 0
         while len(self._counts) > _MOST_RUNS:
             oldest = next(iter(self._counts))
             del self._counts[oldest]
-            self._untold.pop(oldest, None)
+            self._unreported.pop(oldest, None)
         self._arrived.set()
 
     async def run(self) -> None:
-        """Tell, until cancelled."""
-        await repeat(self._gather, pause_s=lambda: 0.0 if self._untold else None, wake=self._arrived)
+        """Write counts until cancelled."""
+        await repeat(self._gather, pause_s=lambda: 0.0 if self._unreported else None, wake=self._arrived)
 
     async def _gather(self) -> None:
-        """Tell after a moment, so that records of one run are told together."""
-        if self._untold:
+        """Write counts after a moment, so that the records of one run share a write."""
+        if self._unreported:
             await asyncio.sleep(_GATHER_S)
-            await self.tell()
+            await self.report()
 
-    async def tell(self) -> None:
-        """Tell what can be told now: a run that is not over yet is tried again."""
-        for run_id in list(self._untold):
+    async def report(self) -> None:
+        """Write the counts that are due; the row of a run that has not ended yet is tried again."""
+        for run_id in list(self._unreported):
             text = _text(run_id, self._counts[run_id])
             try:
-                told = await self._notes.refused(run_id, text)
+                written = await self._notes.refused(run_id, text)
             except DatabaseUnavailableError as error:
-                log.warning("refusals_told_later", runs=len(self._untold), error=str(error))
+                log.warning("refusals_noted_later", runs=len(self._unreported), error=str(error))
                 return
-            tries = self._untold[run_id] = self._untold[run_id] + 1
-            if told or tries >= _TRIES:
-                del self._untold[run_id]
+            tries = self._unreported[run_id] = self._unreported[run_id] + 1
+            if written or tries >= _TRIES:
+                del self._unreported[run_id]
 
 
 def _text(run_id: str, counts: Counter[str]) -> str:

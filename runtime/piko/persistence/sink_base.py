@@ -1,7 +1,7 @@
-"""Where intents end: a sink writes batches.
+"""Sinks: classes that write batches of intents to their destination.
 
-A sink says how it wants to be treated by class attributes, which its constructor may override. Each sink has
-a queue, tasks, a time limit and retries of its own, so that one that hangs or fails delays no other.
+Class attributes of a sink set its options; its constructor may override them. Each sink has its own queue,
+tasks, time limit and retries, so that a sink that hangs or fails delays no other.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ R = TypeVar("R", bound=Route)
 class ResultSink(ABC):
     """Writes batches of intents.
 
-    `durability`: `memory` is acknowledged when it is in the queue, and a crash costs what is in flight while
-    the sink works; `spooled` is acknowledged when it is on disk, and is delivered by this process or a later
-    one. `batch_size` intents or `batch_bytes` of text at most make a batch, which waits `linger_s` to fill.
-    `concurrency` batches are written at once, each within `timeout_s`. A batch that fails is tried `attempts`
-    times, with pauses from `backoff_s` to `max_backoff_s` that double; then it is found out whether the sink
-    is down, or which records it refuses.
+    Options, as class attributes or as keyword arguments of the constructor:
+
+    - `durability`: `"memory"`, an intent is acknowledged once it is in the queue, and a crash loses what is
+      in flight while the sink works; `"spooled"`, an intent is acknowledged once it is on disk, and is
+      delivered by this process or a later one.
+    - `queue_size`: intents that are kept in memory; beyond that, `enqueue` waits or writes to disk.
+    - `batch_size`, `batch_bytes`: the most intents, and the most bytes of text, in one batch.
+    - `linger_s`: seconds that an incomplete batch waits for more intents.
+    - `concurrency`: batches that are written at once.
+    - `timeout_s`: seconds after which a write is cancelled and counts as failed.
+    - `attempts`: tries of a failing batch before Piko finds out whether the sink is down, or which records it
+      refuses; also the refusals that prove a single record bad.
+    - `backoff_s`, `max_backoff_s`: seconds of the first pause between tries, which doubles, and of the
+      longest.
+
+    Raises `RegistrationError` for an unknown option or an option that is out of range.
     """
 
     durability: Durability = "memory"
@@ -48,28 +58,28 @@ class ResultSink(ABC):
         for option, value in options.items():
             if option not in _OPTIONS:
                 raise RegistrationError(
-                    f"sink {name!r}: unknown option {option!r}; known are {', '.join(_OPTIONS)}"
+                    f"sink {name!r}: unknown option {option!r}; known options: {', '.join(_OPTIONS)}"
                 )
             setattr(self, option, value)
         self._check()
 
     @abstractmethod
     async def write_batch(self, batch: list[WriteIntent]) -> None:
-        """Write `batch`. An exception means that nothing of it counts as written.
+        """Write `batch`. After an exception, no part of the batch counts as written.
 
-        A `PayloadError` says that the batch holds a record that this sink will never write; such a record
-        becomes a dead letter at once.
+        Raise `PayloadError` if the batch holds a record that this sink can never write; that record becomes a
+        dead letter at once.
         """
 
     def check(self, intent: WriteIntent) -> None:  # noqa: B027 - most sinks take any payload
         """Raise `PayloadError` for an intent that this sink could never write."""
 
-    async def close(self) -> None:  # noqa: B027 - most sinks hold nothing
-        """Let go of what the sink holds; the writer has stopped."""
+    async def close(self) -> None:  # noqa: B027 - most sinks hold no resources
+        """Release the resources of the sink. Called once, after the writer has stopped."""
 
     @property
     def models(self) -> Mapping[str, type[BaseModel]]:
-        """Pydantic models that payloads of this sink are made of, by `model_name`."""
+        """The Pydantic models of this sink's payloads, by `model_name`."""
         return {}
 
     def _check(self) -> None:
@@ -87,7 +97,7 @@ _OPTIONS = tuple(name for name in ResultSink.__annotations__)
 
 
 def on(model: type[BaseModel]) -> Callable[[R], R]:
-    """Mark a method of a `TypedSink` as the one that writes payloads of `model` and its subclasses."""
+    """Mark a method of a `TypedSink` as the writer of payloads of `model` and its subclasses."""
 
     def mark(method: R) -> R:
         method.__piko_writes__ = model  # type: ignore[attr-defined]
@@ -97,10 +107,11 @@ def on(model: type[BaseModel]) -> Callable[[R], R]:
 
 
 class TypedSink(ResultSink):
-    """Writes each kind of payload by its own method: `@on(Model) async def write(self, models)`.
+    """Writes each type of payload with a method of its own: `@on(Model) async def write(self, models)`.
 
-    A payload may be a model or a list of models. The method of the nearest class among its bases takes it.
-    Raises `RegistrationError` where no method is marked, or two are marked for one model.
+    A payload is a model or a list of models. The method for the nearest class in the model's method
+    resolution order writes it. Raises `RegistrationError` if no method is marked, or if two are marked for
+    one model.
     """
 
     _routes: ClassVar[Mapping[type[BaseModel], str]] = {}

@@ -1,8 +1,9 @@
-"""One sink's way through the writer: batches in order, for as long as the sink takes them.
+"""The delivery of one sink's intents: batches in order, while the sink accepts them.
 
-In good times what a `memory` sink gets touches no disk. From its first failed try on, or where a write takes
-suspiciously long, the batch and what waits behind it go into the spool, and so does what is enqueued until
-the sink works again. What a failure means, and whose fault it is, `Trouble` finds out.
+Intents of a `memory` sink do not touch the disk while the sink works. From its first failed try on, or once a
+write is overdue, the batch and the queue behind it are moved to the spool, and new intents go there too until
+the sink works again. `Trouble` finds out what a failure means: whether the sink is down, or which records are
+bad.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from piko.persistence.sink_base import ResultSink
 from piko.persistence.trouble import Trouble
 from piko.spool.intents import Spool, SpooledIntent
 
-_NEVER_KEPT = "it was changed after it was enqueued"
+_NOT_ENCODABLE = "it was changed after it was enqueued"
 
 log = get_logger(__name__)
 
@@ -56,7 +57,7 @@ class SinkWorker:
         self._securing = asyncio.Lock()
 
     def __len__(self) -> int:
-        """Intents that are not delivered yet, wherever they wait."""
+        """Intents that are not delivered yet, in memory and on disk."""
         return self._delivery.waiting
 
     @property
@@ -65,7 +66,7 @@ class SinkWorker:
 
     @property
     def abandoned(self) -> int:
-        """Writes that go on although they were cancelled."""
+        """Writes that continue although they were cancelled."""
         return self._delivery.abandoned
 
     # ---- in ----------------------------------------------------------------------------------------
@@ -80,26 +81,26 @@ class SinkWorker:
         return self._queue.full
 
     def put(self, intent: WriteIntent) -> None:
-        """Take an intent into memory; the caller has seen that there is room."""
+        """Put an intent into memory; the caller has checked that there is space."""
         self._queue.put(intent)
         self._delivery.accept(1)
 
     async def change(self) -> None:
-        """Wait until there may be room in memory, or intents have to be put on disk."""
+        """Wait until there may be space in memory, or intents have to be put on disk."""
         await self._queue.change()
 
     async def secured(self) -> None:
-        """Wait until what was enqueued before is on disk: what comes now goes there behind it."""
+        """Wait until earlier intents are on disk, so that the next ones are put there behind them."""
         async with self._securing:
             pass
 
     def put_spooled(self, letters: Sequence[tuple[SpooledIntent, WriteIntent | None]]) -> None:
-        """More intents lie in the spool, with copies of them where there are any."""
+        """Append intents that are in the spool, with copies of those that were cheap to copy."""
         self._delivery.accept(len(letters))
         self._queue.put_spooled(letters)
 
-    def recover(self, count: int) -> None:
-        """So many were left in the spool by processes that are gone."""
+    def adopt(self, count: int) -> None:
+        """Append `count` intents that earlier processes left in the spool."""
         self._delivery.find(count)
         self._queue.note_on_disk(count)
         self._recovered.inc(count)
@@ -113,7 +114,7 @@ class SinkWorker:
                 group.create_task(self._work())
 
     def hurry(self) -> None:
-        """Batches need not fill up any more, and pauses are short: the writer stops."""
+        """Send incomplete batches at once and keep pauses short, because the writer is stopping."""
         self._hurried.set()
         self._queue.wake()
 
@@ -129,7 +130,7 @@ class SinkWorker:
             try:
                 refusal = await self._delivery.attempt(batch)
             except asyncio.CancelledError:
-                self._queue.put_back(batch)  # unknown whether the sink has it: it is delivered again
+                self._queue.put_back(batch)  # the sink may have it: it is delivered again
                 raise
             if refusal is not None:
                 await self._overcome(batch, refusal)
@@ -161,7 +162,7 @@ class SinkWorker:
     def _in_trouble(self) -> Iterator[None]:
         self._troubled += 1
         self._calm.clear()
-        self._queue.wake()  # who waits for room puts it on disk instead
+        self._queue.wake()  # callers that wait for space write to disk instead
         try:
             yield
         finally:
@@ -172,7 +173,7 @@ class SinkWorker:
     # ---- to disk -----------------------------------------------------------------------------------
 
     async def _secure(self, letters: Sequence[Letter]) -> None:
-        """Put on disk what is in memory alone: `letters`, others that are out of the queue, the queue."""
+        """Put all intents that are only in memory on disk: `letters`, others in progress, the queue."""
         loose = self._delivery.loose
         loose.update({id(letter): letter for letter in letters if letter.number is None})
         if not loose and self.sink.durability == "spooled":
@@ -195,21 +196,21 @@ class SinkWorker:
         self._spilled.inc(await self._queue.to_disk())
 
     async def settle(self) -> None:
-        """Leave on disk what is not delivered, after `run` has ended; name what cannot be kept there."""
+        """Put undelivered intents on disk after `run` has ended; log those that cannot be kept there."""
         try:
             await self._keep_all()
             if unkept := self._left():
-                await self._delivery.bury_now([(letter, _NEVER_KEPT) for letter in unkept])
+                await self._delivery.bury_now([(letter, _NOT_ENCODABLE) for letter in unkept])
         except (SpoolError, asyncio.CancelledError) as error:
             left = self._left()
-            told = facts(letter.intent for letter in left)
-            why = str(error) or "the disk does not answer"
-            log.error("intents_lost", sink=self.sink.name, intents=len(left), **told, error=why)
+            named = facts(letter.intent for letter in left)
+            why = str(error) or "the disk does not respond"
+            log.error("intents_lost", sink=self.sink.name, intents=len(left), **named, error=why)
             if isinstance(error, asyncio.CancelledError):
                 raise
         if left_on_disk := self._delivery.waiting - len(self._left()):
             log.info("intents_left_on_disk", sink=self.sink.name, intents=left_on_disk)
 
     def _left(self) -> list[Letter]:
-        """What is in memory alone."""
+        """Letters that are only in memory."""
         return [*self._delivery.loose.values(), *self._queue.loose]

@@ -21,7 +21,8 @@ from piko.store.target import TargetTable
 class JsonLinesSink(ResultSink):
     """Appends one JSON object per intent to a file: `key`, `job_id`, `run_id`, `scheduled_time`, `payload`.
 
-    What JSON lacks is written with tags, as in the spool. The batch is on disk before it counts as written.
+    Values that JSON lacks are written with tags, as in the spool. A batch counts as written once it is on
+    disk.
     """
 
     def __init__(self, name: str, *, path: Path | str, **options: Any) -> None:
@@ -40,10 +41,10 @@ class JsonLinesSink(ResultSink):
 
 
 class SqlTableSink(ResultSink):
-    """Upserts payloads, objects or Pydantic models, into a table by its primary key.
+    """Upserts payloads (objects or Pydantic models) into a table by its primary key.
 
-    `dsn` is that of the table's database, MySQL, MariaDB or SQLite. Columns that a payload leaves out get
-    their default; a batch is one transaction.
+    `dsn` names the table's database: MySQL, MariaDB or SQLite. Columns that a payload lacks get their
+    default. A batch is one transaction. `options` are those of `ResultSink`.
     """
 
     def __init__(self, name: str, *, dsn: str, table: str, **options: Any) -> None:

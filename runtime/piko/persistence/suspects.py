@@ -1,8 +1,9 @@
-"""Records that a sink refused alone while it worked, and when that is proof enough that they are bad.
+"""Single records that a working sink refused, and the rule for when a record is proven bad.
 
-A refusal counts that lies between two writes that the sink took, and two refusals between the same two count
-once: what fails while nothing else is taken may fail because the sink is down. For the same reason an error
-such as a sink raises that is away says nothing of a record of which the sink has said something else.
+A refusal counts if it lies between two writes that the sink accepted; two refusals between the same two
+writes count once. A write that fails while no other is accepted may fail because the sink is down. For the
+same reason, an error that suggests an unavailable sink never replaces a more specific error of the same
+record.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ _REMEMBERED = 10_000
 
 @dataclass(slots=True)
 class _Case:
-    """How often a record was refused, what the sink had taken by the last time, and what it said."""
+    """How often a record was refused, how many writes the sink had accepted by then, and the last error."""
 
     refusal: WriteFailure
     times: int = 0
-    taken: int = -1
+    accepted: int = -1
 
 
 class Suspects:
-    """Counts refusals of single records; `attempts` of them are proof.
+    """Counts refusals of single records; `attempts` refusals are proof.
 
-    `taken` is always how many writes the sink has taken by then.
+    The parameter `accepted` is the number of writes that the sink has accepted so far.
     """
 
     def __init__(self, *, attempts: int) -> None:
@@ -37,28 +38,28 @@ class Suspects:
     def __contains__(self, letter: Letter) -> bool:
         return _key(letter) in self._cases
 
-    def note(self, letter: Letter, refusal: WriteFailure, *, taken: int) -> None:
-        """The sink has refused `letter` alone."""
+    def note(self, letter: Letter, refusal: WriteFailure, *, accepted: int) -> None:
+        """Note that the sink refused `letter` when it was written alone."""
         if len(self._cases) >= _REMEMBERED:
             self._cases.clear()
         case = self._cases.setdefault(_key(letter), _Case(refusal))
         if case.refusal.away or not refusal.away:
-            case.times += case.taken < taken
+            case.times += case.accepted < accepted
             case.refusal = refusal
-        case.taken = taken
+        case.accepted = accepted
 
-    def proof(self, letter: Letter, *, taken: int) -> str | None:
-        """The error of a record that was refused often enough, once the sink has taken another after that."""
+    def proof(self, letter: Letter, *, accepted: int) -> str | None:
+        """The error of a record that is proven bad, once the sink has accepted a later write."""
         case = self._cases.get(_key(letter))
-        proven = case is not None and case.times >= self._attempts and case.taken < taken
+        proven = case is not None and case.times >= self._attempts and case.accepted < accepted
         return case.refusal.error if case is not None and proven else None
 
-    def may_tell_more(self, letter: Letter, *, taken: int) -> bool:
-        """Whether the sink has taken something since it refused this one alone."""
+    def is_worth_retrying(self, letter: Letter, *, accepted: int) -> bool:
+        """Whether the sink has accepted a write since it refused this record."""
         case = self._cases.get(_key(letter))
-        return case is not None and case.taken < taken
+        return case is not None and case.accepted < accepted
 
 
 def _key(letter: Letter) -> int:
-    """The same for a letter that was read again; numbers begin at 1."""
+    """A key that a letter keeps when it is read again from disk; ids there begin at 1."""
     return -id(letter) if letter.number is None else letter.number

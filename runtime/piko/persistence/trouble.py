@@ -1,21 +1,22 @@
-"""A sink that fails: whose fault is it?
+"""A failing sink: is the sink down, or are records bad?
 
-Nobody can tell from an exception whether a sink is down or a record is bad. What can be told is what the sink
-takes beside it. So a batch that keeps failing is set aside, and what is behind it is tried. While nothing is
-taken, it is the sink that is down: everything is kept, and the tries grow rarer. What is taken shows that the
-sink works; then what was set aside is tried again, and what fails is halved until single records are left.
+An exception alone does not show whether a sink is down or a record is bad. What the sink accepts meanwhile
+does. So a batch that keeps failing is set aside, and the batches behind it are tried. While nothing is
+accepted, the sink is down: everything is kept, and tries become rarer. An accepted write shows that the sink
+works; then the set-aside letters are tried again, and a batch that fails is halved until single records are
+left.
 
-A record is bad when the sink has refused it alone `attempts` times, each time between two others that it
-took. So whatever the sink takes is evidence on all suspects, and they are tried again at once: of a batch
-that holds both kinds, the good records convict the bad ones, and nothing else need arrive. Where nothing else
-is there to write, further refusals after pauses have to do, for some records each time that the sink has
-taken something, and not where the errors are such as a sink raises that is away. After each failure a batch
-from behind is tried, so that what is found out of some holds up no others.
+A record is bad once the sink has refused it alone `attempts` times, each time between two writes that it
+accepted. So every accepted write is evidence on all suspects, and they are tried again at once: in a batch
+that holds both kinds, the good records convict the bad ones, and no other traffic is needed. If there is
+nothing else to write, refusals after further pauses count as proof: for a bounded number of records each time
+that the sink has accepted a write, and never for errors that suggest an unavailable sink. After each failure
+a batch from behind is tried, so that the search holds up no other records.
 
-A sink that knows that a record does not fit says so with a `PayloadError`: it needs no proof.
+A sink that knows that a record does not fit raises `PayloadError`: that needs no proof.
 
-What is set aside lies on disk; here is only where. What no disk takes is kept in memory, as much as a queue
-may hold.
+Set-aside letters are on disk; memory holds only their ids. Letters that cannot be put on disk stay in memory,
+at most as many as the queue may hold.
 """
 
 from __future__ import annotations
@@ -34,9 +35,9 @@ from piko.persistence.sink_base import ResultSink
 from piko.persistence.suspects import Suspects
 
 _IN_A_ROW = 64
-"""Failures with nothing taken in between, after which the sink may well be down."""
+"""Failures in a row after which the sink is presumed down."""
 _UNPROVEN = 40
-"""Bad records that are buried after the sink has taken something, while nothing else shows that it works."""
+"""Records that may be buried per accepted write while no other traffic shows that the sink works."""
 _SAMPLES = 8
 
 log = get_logger(__name__)
@@ -44,7 +45,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Span:
-    """Letters that are set aside on disk: what is left there from one number through another."""
+    """Letters set aside on disk: those left there with ids from `first` through `last`."""
 
     first: int
     last: int
@@ -54,7 +55,10 @@ Part = _Span | list[Letter]
 
 
 class Trouble:
-    """From the first failed write until nothing of it is left; `secure` puts on disk what disks take."""
+    """Handles a failing sink, from its first failed write until the backlog is resolved.
+
+    `secure` puts letters on disk. `hurried` is set when the writer stops, so that pauses become short.
+    """
 
     def __init__(
         self,
@@ -72,28 +76,28 @@ class Trouble:
         self._hurried = hurried
         self._aside: deque[Part] = deque()
         self._unfit: deque[Part] = deque()
-        """Set aside because the sink knows that some of it does not fit."""
+        """Set aside because the sink reported that a record in it does not fit."""
         self._pause = sink.backoff_s
         self._works = False
-        """Whether the sink has taken something, and little has been found out since."""
-        self._taken = 0
+        """Whether the sink has accepted a write, and few failures have followed."""
+        self._accepted = 0
         self._in_a_row = 0
         self._others_fail = False
-        """Whether what is behind was the last to be tried, and failed, too."""
+        """Whether the last batch tried from behind failed too."""
         self._hangs = False
-        """Whether the oldest did not fail, but took too long."""
+        """Whether the oldest part timed out."""
         self._suspects = Suspects(attempts=sink.attempts)
         self._away = False
-        """Whether the last failure was such as a sink raises that is away."""
+        """Whether the last failure suggests that the sink is unavailable."""
         self._turn = 0
         self._part, self._offset = 0, 0
-        """How far the search in what is set aside has come: the part, and the letter of it."""
+        """The position of the search in the set-aside letters: the part, and the letter within it."""
 
     async def overcome(self, batch: list[Letter], refusal: WriteFailure) -> None:
-        """Return when `batch`, and all that was set aside behind it, is delivered or buried."""
+        """Return when `batch`, and everything set aside behind it, is delivered or dead."""
         tries = 1
         while not refusal.of_record and tries < self._sink.attempts:
-            self._tell(batch, refusal, tries)
+            self._log_failure(batch, refusal, tries)
             await self._rest()
             again = await self._try(batch)
             if again is None:
@@ -102,7 +106,7 @@ class Trouble:
         if refusal.of_record:
             await self._sift(batch)
         else:
-            self._tell(batch, refusal, tries)
+            self._log_failure(batch, refusal, tries)
             self._set_aside(batch)
         while self._aside or self._unfit:
             await self._secure([])
@@ -118,10 +122,10 @@ class Trouble:
     # ---- while nothing is known of the sink -------------------------------------------------------
 
     async def _look(self) -> None:
-        """Find anything that the sink takes.
+        """Find anything that the sink accepts.
 
-        The oldest comes first, and right after it what is behind: what ends an outage in between is rare, and
-        so the order stays.
+        The oldest part comes first, and right after it a batch from behind. An outage rarely ends exactly
+        between the two, so the order is kept.
         """
         self._turn += 1
         others = await self._next_others()
@@ -138,7 +142,7 @@ class Trouble:
             await self._search()
 
     async def _search(self) -> None:
-        """Try the halves of a part and some of its letters alone, others at each turn, and all in the end.
+        """Try the halves of a part and some letters alone; each turn tries others, until all were tried.
 
         So a good record is found wherever it lies among bad ones.
         """
@@ -152,7 +156,7 @@ class Trouble:
             self._part, self._offset = self._part + 1, 0
 
     async def _try_oldest(self) -> bool:
-        """Try what was set aside first; True where the sink takes it."""
+        """Try the part that was set aside first; True if the sink accepts it."""
         letters = await self._load(self._aside[0])
         refusal = await self._try(letters) if letters else None
         self._hangs = refusal is not None and refusal.timed_out
@@ -164,14 +168,14 @@ class Trouble:
         return self._works
 
     async def _try_another(self) -> bool:
-        """Where nothing is behind, try something else that was set aside; True where the sink takes it."""
+        """If the queue is empty, try another set-aside part; True if the sink accepts it."""
         if len(self._aside) < 2:
             return False
         letters = await self._load(self._aside[1 + self._turn % (len(self._aside) - 1)])
         return bool(letters) and await self._try(letters) is None
 
     async def _next_others(self) -> list[Letter]:
-        """A batch from behind, on disk."""
+        """The next batch of the queue, put on disk."""
         if len(self._delivery.loose) >= self._sink.queue_size or not len(self._queue):
             return []
         batch = await self._delivery.patiently(self._queue.next)
@@ -179,7 +183,7 @@ class Trouble:
         return batch
 
     async def _try_others(self, batch: list[Letter]) -> bool:
-        """True where the sink takes it."""
+        """Try a batch from behind; True if the sink accepts it."""
         refusal = await self._try(batch) if batch else None
         if refusal is None:
             return bool(batch)
@@ -193,10 +197,10 @@ class Trouble:
     # ---- while the sink works ----------------------------------------------------------------------
 
     async def _sift_all(self) -> None:
-        """Go through what is set aside for as long as that shows anything new."""
-        taken = -1
-        while self._aside and self._works and taken < self._taken:
-            taken = self._taken
+        """Try the set-aside parts for as long as that yields new evidence."""
+        accepted = -1
+        while self._aside and self._works and accepted < self._accepted:
+            accepted = self._accepted
             for _ in range(len(self._aside)):
                 await self._sift(await self._load(self._aside.popleft()))
                 if not self._works:
@@ -204,12 +208,12 @@ class Trouble:
         self._works = False
 
     async def _sift(self, letters: list[Letter]) -> None:
-        """Deliver of `letters` what the sink takes, bury what it refuses; what stays unknown is set aside."""
+        """Deliver the letters that the sink accepts, bury those proven bad, set aside the undecided ones."""
         fresh = [letter for letter in letters if letter not in self._suspects]
         pieces = deque([fresh] if fresh else [])
         suspects = await self._try_again([letter for letter in letters if letter in self._suspects])
         while pieces and self._in_a_row < _IN_A_ROW:
-            piece, taken = pieces.popleft(), self._taken
+            piece, accepted = pieces.popleft(), self._accepted
             refusal = await self._try(piece)
             if refusal is not None and len(piece) > 1:
                 half = len(piece) // 2
@@ -218,7 +222,7 @@ class Trouble:
                 suspects.extend(await self._suspected(piece[0], refusal))
             if refusal is not None and not refusal.of_record:
                 await self._try_others(await self._next_others())
-            if taken < self._taken:
+            if accepted < self._accepted:
                 suspects = await self._try_again(suspects)
         if pieces:
             self._works = False
@@ -227,22 +231,22 @@ class Trouble:
         self._set_aside([*suspects, *(letter for piece in pieces for letter in piece)])
 
     async def _suspected(self, letter: Letter, refusal: WriteFailure) -> list[Letter]:
-        """Note that the sink refused `letter` alone; none where it knows by itself that it does not fit."""
+        """Note that the sink refused `letter` alone. Returns it as a suspect, unless it is buried at once."""
         if refusal.of_record:
             await self._delivery.bury([(letter, refusal.error)])
             return []
         if self._works:
-            self._suspects.note(letter, refusal, taken=self._taken)
+            self._suspects.note(letter, refusal, accepted=self._accepted)
         return [letter]
 
     async def _try_again(self, suspects: list[Letter]) -> list[Letter]:
-        """Bury what is proven; try alone what may tell more, a bounded number; the suspects that are left."""
-        errors = [(letter, self._suspects.proof(letter, taken=self._taken)) for letter in suspects]
+        """Bury proven records, try a bounded number of others alone, and return the remaining suspects."""
+        errors = [(letter, self._suspects.proof(letter, accepted=self._accepted)) for letter in suspects]
         await self._delivery.bury([(letter, error) for letter, error in errors if error is not None])
         left: list[Letter] = []
         tries = 0
         for letter, _ in (each for each in errors if each[1] is None):
-            if tries >= _IN_A_ROW or not self._suspects.may_tell_more(letter, taken=self._taken):
+            if tries >= _IN_A_ROW or not self._suspects.is_worth_retrying(letter, accepted=self._accepted):
                 left.append(letter)
                 continue
             tries += 1
@@ -253,9 +257,9 @@ class Trouble:
         return left
 
     async def _second_look(self, once: list[Letter]) -> list[Letter]:
-        """Where nothing else can show that the sink works: try again and again, then bury what it refuses.
+        """If no other traffic can show that the sink works: try repeatedly, then bury what it still refuses.
 
-        What is left is for others to decide, that have arrived meanwhile or will.
+        Returns the suspects that newly arrived intents can decide.
         """
         refused: list[tuple[Letter, WriteFailure]] = []
         for _ in range(self._sink.attempts):
@@ -273,10 +277,10 @@ class Trouble:
     # ---- what both need ----------------------------------------------------------------------------
 
     async def _try(self, letters: Sequence[Letter], *, known: bool = False) -> WriteFailure | None:
-        """Write once. That a suspect (`known`) is refused again does not speak against the sink."""
+        """Write once. If a suspect (`known`) is refused again, that is no evidence against the sink."""
         refusal = await self._delivery.attempt(letters)
         if refusal is None:
-            self._taken += 1
+            self._accepted += 1
             self._works = True
             self._others_fail = False
             self._in_a_row = 0
@@ -291,7 +295,7 @@ class Trouble:
         self._aside.extend(_parts(letters))
 
     async def _load(self, part: Part) -> list[Letter]:
-        """What is left of a part."""
+        """The letters of a part that are not delivered or dead yet."""
         if isinstance(part, list):
             return [letter for letter in part if not letter.ended]
         name, span = self._sink.name, part
@@ -301,7 +305,7 @@ class Trouble:
         return await self._delivery.letters(kept)
 
     async def _rest(self, *, heeding_arrivals: bool = False) -> None:
-        """Pause, each time twice as long; a stop has no time for it."""
+        """Pause, each time twice as long; short while the writer stops."""
         pause = self._pause
         self._pause = min(2 * pause, self._sink.max_backoff_s)
         if self._hurried.is_set():
@@ -310,14 +314,14 @@ class Trouble:
         waiting = self._queue.arrival() if heeding_arrivals else self._hurried.wait()
         await happens(waiting, within_s=pause)
 
-    def _tell(self, letters: Sequence[Letter], refusal: WriteFailure, tries: int) -> None:
-        told = facts(letter.intent for letter in letters)
+    def _log_failure(self, letters: Sequence[Letter], refusal: WriteFailure, tries: int) -> None:
+        named = facts(letter.intent for letter in letters)
         log.warning(
             "sink_failed",
             sink=self._sink.name,
             intents=len(letters),
             tries=tries,
-            **told,
+            **named,
             error=refusal.error,
         )
 
@@ -332,12 +336,12 @@ def _parts(letters: Sequence[Letter]) -> Iterator[Part]:
 
 
 def _is_rare(turn: int) -> bool:
-    """True at the turns 1, 2, 4, 8, 16, and then at each sixteenth."""
+    """True at turns 1, 2, 4, 8, 16, and then at every sixteenth."""
     return turn % 16 == 0 or turn in (1, 2, 4, 8)
 
 
 def _samples(letters: Sequence[Letter], offset: int) -> Iterator[Sequence[Letter]]:
-    """Halves of `letters`, and some single ones from `offset` on."""
+    """The halves of `letters`, and single letters from `offset` on."""
     half = len(letters) // 2
     if half:
         yield letters[:half]

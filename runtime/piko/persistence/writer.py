@@ -1,8 +1,8 @@
 """`app.writer`: intents in, batches out.
 
-What `enqueue` returning means depends on the sink: `memory`, it is in the queue, or on disk while the sink
-fails; `spooled`, it is on disk. Intents for the disk that arrive while one write is in progress share the
-next one.
+When `enqueue` returns, an intent for a `memory` sink is in the queue, or on disk while the sink fails; an
+intent for a `spooled` sink is on disk. Intents for the disk that arrive while one write is in progress share
+the next write.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _COMMIT_S = 5.0
 _SETTLE_S = 10.0
 
 Spooled = tuple[str, str, WriteIntent | None]
-"""On its way to disk: the sink, the intent as text, and a copy of it where there is a cheap one."""
+"""An intent on its way to disk: its sink, its text, and a copy of it if it was cheap to copy."""
 
 log = get_logger(__name__)
 
 
 class PersistenceWriter:
-    """Takes intents from handlers and gives them to sinks in batches.
+    """Accepts intents from handlers and gives them to sinks in batches.
 
     Example:
         app.writer.register_sink(MySink(name="warehouse", durability="spooled"))
@@ -49,7 +49,7 @@ class PersistenceWriter:
         self._clock = clock
         self._metrics = metrics
         self._sinks: dict[str, ResultSink] = {}
-        self._lanes: dict[str, SinkWorker] = {}
+        self._workers: dict[str, SinkWorker] = {}
         self._spool: Spool | None = None
         self._opening: asyncio.Task[Spool] | None = None
         self._make_spool: Callable[[], Spool] | None = None
@@ -59,14 +59,18 @@ class PersistenceWriter:
         self._abandoned = 0
 
     def register_sink(self, sink: ResultSink) -> None:
-        """Make `sink` known under its name. Raises `RegistrationError` where that cannot work."""
+        """Register `sink` under its name.
+
+        Raises `RegistrationError` if it is not a `ResultSink`, if its name is taken, or if the app already
+        runs.
+        """
         if not isinstance(sink, ResultSink):
             raise RegistrationError(
                 f"register_sink({sink!r}): expected an instance of a subclass of ResultSink"
             )
         if sink.name in self._sinks:
             raise RegistrationError(
-                f"sink {sink.name!r} is registered already; give one of them another name"
+                f"sink {sink.name!r} is already registered; give one of the two another name"
             )
         if self._running:
             raise RegistrationError(f"sink {sink.name!r}: register sinks before the app runs")
@@ -74,83 +78,83 @@ class PersistenceWriter:
 
     def __len__(self) -> int:
         """Intents that are not delivered yet."""
-        return sum(len(lane) for lane in self._lanes.values())
+        return sum(len(worker) for worker in self._workers.values())
 
     @property
     def failing(self) -> dict[str, str]:
-        """Sinks that refuse or hang now, and how."""
-        return {name: lane.failing for name, lane in self._lanes.items() if lane.failing is not None}
+        """The sinks that currently fail or hang, with their last error."""
+        return {name: worker.failing for name, worker in self._workers.items() if worker.failing is not None}
 
     # ---- in ----------------------------------------------------------------------------------------
 
     async def enqueue(self, intent: WriteIntent) -> None:
-        """Take `intent`; waits while its sink's queue is full.
+        """Accept `intent`; waits while its sink's queue is full.
 
-        Raises `PayloadError` for an intent that its sink could never write or that no disk could keep, or
-        whose sink is not registered, and `SpoolError` where a spooled intent cannot be put on disk: then it
-        has not been taken.
+        Raises `PayloadError` if its sink can never write it, if its payload cannot be encoded, or if its sink
+        is not registered; raises `SpoolError` if an intent for a spooled sink cannot be put on disk. In both
+        cases it was not accepted.
         """
-        lane = self._checked(intent)
-        if not lane.keeps_on_disk and not lane.full:
-            lane.put(intent)
+        worker = self._checked(intent)
+        if not worker.keeps_on_disk and not worker.full:
+            worker.put(intent)
             return
-        await self._take(lane, [intent])
+        await self._accept(worker, [intent])
 
     async def enqueue_many(self, intents: Sequence[WriteIntent]) -> None:
-        """Take `intents`, none before all are checked: those of a sink that go to disk share a write.
+        """Accept `intents` after all of them are checked; those of one sink that go to disk share a write.
 
-        Raises as `enqueue`; where it is a `SpoolError`, those of other sinks may have been taken.
+        Raises the errors of `enqueue`; after a `SpoolError`, intents of other sinks may have been accepted.
         """
-        lanes: dict[str, tuple[SinkWorker, list[WriteIntent]]] = {}
+        workers: dict[str, tuple[SinkWorker, list[WriteIntent]]] = {}
         for intent in intents:
-            lane = self._checked(intent)
-            lanes.setdefault(intent.sink, (lane, []))[1].append(intent)
-        for lane, mine in lanes.values():
-            await self._take(lane, mine)
+            worker = self._checked(intent)
+            workers.setdefault(intent.sink, (worker, []))[1].append(intent)
+        for worker, mine in workers.values():
+            await self._accept(worker, mine)
 
-    async def _take(self, lane: SinkWorker, intents: Sequence[WriteIntent]) -> None:
-        """Into memory one by one, while there is room and the sink works; all others on disk, together."""
+    async def _accept(self, worker: SinkWorker, intents: Sequence[WriteIntent]) -> None:
+        """Put intents into memory while there is space and the sink works, and the rest on disk together."""
         for number, intent in enumerate(intents):
-            while not lane.keeps_on_disk and lane.full:
-                await lane.change()
-            if lane.keeps_on_disk:
-                await self._keep_or_wait(lane, intents[number:])
+            while not worker.keeps_on_disk and worker.full:
+                await worker.change()
+            if worker.keeps_on_disk:
+                await self._keep_or_wait(worker, intents[number:])
                 return
-            lane.put(intent)
+            worker.put(intent)
 
-    async def _keep_or_wait(self, lane: SinkWorker, intents: Sequence[WriteIntent]) -> None:
-        await lane.secured()
+    async def _keep_or_wait(self, worker: SinkWorker, intents: Sequence[WriteIntent]) -> None:
+        await worker.secured()
         try:
             await self._keep(intents)
         except SpoolError:
-            if lane.sink.durability == "spooled":
+            if worker.sink.durability == "spooled":
                 raise
-            for intent in intents:  # there is no disk: memory is all there is
-                while lane.full:
-                    await lane.change()
-                lane.put(intent)
+            for intent in intents:  # the disk does not work, so memory has to do
+                while worker.full:
+                    await worker.change()
+                worker.put(intent)
 
     def _checked(self, intent: WriteIntent) -> SinkWorker:
-        lane = self._lane(intent)
-        lane.sink.check(intent)
-        check_keepable(intent, lane.models)
-        return lane
+        worker = self._worker(intent)
+        worker.sink.check(intent)
+        check_keepable(intent, worker.models)
+        return worker
 
-    def _lane(self, intent: WriteIntent) -> SinkWorker:
-        lane = self._lanes.get(intent.sink)
-        if lane is not None and self._running:
-            return lane
+    def _worker(self, intent: WriteIntent) -> SinkWorker:
+        worker = self._workers.get(intent.sink)
+        if worker is not None and self._running:
+            return worker
         if intent.sink in self._sinks:
-            raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: the app does not run")
+            raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: the app is not running")
         known = ", ".join(self._sinks) or "none"
         raise PayloadError(
-            f"intent {intent.key!r}: no sink {intent.sink!r} is registered; known are {known}; "
+            f"intent {intent.key!r}: no sink {intent.sink!r} is registered; registered sinks: {known}; "
             "call app.writer.register_sink before the app runs"
         )
 
     async def _keep(self, intents: Sequence[WriteIntent]) -> None:
         rows = [
-            (intent.sink, encode(intent, self._lanes[intent.sink].models), detached(intent))
+            (intent.sink, encode(intent, self._workers[intent.sink].models), detached(intent))
             for intent in intents
         ]
         kept: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -160,7 +164,7 @@ class PersistenceWriter:
         await kept
 
     async def _commit(self) -> None:
-        """Put on disk what has arrived, and what arrives meanwhile, group by group."""
+        """Put waiting intents on disk, group by group, until none is left."""
         while self._group:
             group, self._group = self._group, []
             rows = [row for part, _ in group for row in part]
@@ -182,66 +186,68 @@ class PersistenceWriter:
                 for number, (sink, body, copy) in zip(ids, rows, strict=True):
                     arrived.setdefault(sink, []).append((SpooledIntent(number, body), copy))
                 for sink, letters in arrived.items():
-                    if sink in self._lanes:
-                        self._lanes[sink].put_spooled(letters)
+                    if sink in self._workers:
+                        self._workers[sink].put_spooled(letters)
 
     # ---- its life ----------------------------------------------------------------------------------
 
     def prepare(
         self, *, folder: Path, fsync: bool, owner: str, refused: Refused = lambda _, __: None
     ) -> None:
-        """Say where the spool is; `owner` names this process's file in it. Before `run`.
+        """Set up the spool and a worker per sink. Call before `run`.
 
-        `refused` hears of records that become dead letters: the sink, and the run of each.
+        `folder` is the folder of the spool, and `owner` names this process's file in it. `fsync`: whether a
+        write returns only once it is on the disk. `refused` is called with records that become dead letters:
+        the sink, and the run of each.
         """
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
         for name, sink in self._sinks.items():
-            self._lanes[name] = SinkWorker(
+            self._workers[name] = SinkWorker(
                 sink, spool=self._opened, refused=refused, clock=self._clock, metrics=self._metrics
             )
-        self._recovers = any(sink.durability == "spooled" for sink in self._sinks.values()) or (
+        self._opens_spool = any(sink.durability == "spooled" for sink in self._sinks.values()) or (
             bool(self._sinks) and folder.is_dir()
         )
 
     async def run(self) -> None:
-        """Deliver, until cancelled. Begins with what earlier processes have left in the spool."""
-        if self._recovers:
+        """Deliver until cancelled, beginning with what earlier processes left in the spool."""
+        if self._opens_spool:
             await self._opened()
-            self._recovers = False
+            self._opens_spool = False
         async with asyncio.TaskGroup() as group:
-            for lane in self._lanes.values():
-                group.create_task(lane.run(), name=f"sink {lane.sink.name}")
-            if not self._lanes:
+            for worker in self._workers.values():
+                group.create_task(worker.run(), name=f"sink {worker.sink.name}")
+            if not self._workers:
                 await asyncio.Event().wait()
 
     async def drain(self, budget_s: float) -> None:
-        """Deliver what is there within `budget_s` seconds; the rest goes to the spool for the next start."""
-        for lane in self._lanes.values():
-            lane.hurry()
-        emptying = [asyncio.create_task(lane.emptied()) for lane in self._lanes.values()]
+        """Deliver waiting intents within `budget_s` seconds; `settle` leaves the rest for the next start."""
+        for worker in self._workers.values():
+            worker.hurry()
+        emptying = [asyncio.create_task(worker.emptied()) for worker in self._workers.values()]
         if emptying:
             await asyncio.wait(emptying, timeout=budget_s)
         for task in emptying:
             task.cancel()
 
     async def settle(self) -> None:
-        """Leave on disk what is not delivered, after `run` has ended; nothing is accepted any more."""
+        """Put undelivered intents on disk after `run` has ended. No more intents are accepted."""
         self._running = False
         if self._committer is not None:
             await asyncio.wait({self._committer}, timeout=_COMMIT_S)
         settling = ClosingStack()
-        for name, lane in self._lanes.items():
-            settling.push(f"intents for sink {name}", lane.settle, within_s=_SETTLE_S)
+        for name, worker in self._workers.items():
+            settling.push(f"intents for sink {name}", worker.settle, within_s=_SETTLE_S)
         await settling.close_together()
-        self._abandoned += sum(lane.abandoned for lane in self._lanes.values())
-        self._lanes.clear()
+        self._abandoned += sum(worker.abandoned for worker in self._workers.values())
+        self._workers.clear()
         if self._spool is not None:
             await self._spool.close()
             self._spool = self._opening = None
 
     async def close(self, *, within_s: float = WITHIN_S) -> None:
-        """Let go of what the sinks hold, after `settle`; each has `within_s` seconds, whatever others do."""
+        """Close the sinks, after `settle`. Each has `within_s` seconds, regardless of the others."""
         closing = ClosingStack()
         for name, sink in self._sinks.items():
             closing.push(f"sink {name}", sink.close, within_s=within_s)
@@ -250,11 +256,11 @@ class PersistenceWriter:
 
     @property
     def abandoned(self) -> int:
-        """Writes and closings of sinks that went on, when the writer ended, although they were cancelled."""
+        """Writes and closings of sinks that continued after they were cancelled, when the writer ended."""
         return self._abandoned
 
     async def _opened(self) -> Spool:
-        """The spool, opened once: to its end, even if who asked for it is cancelled."""
+        """The spool, opened once; opening completes even if a caller that waits for it is cancelled."""
         if self._opening is None or (self._opening.done() and self._spool is None):
             self._opening = asyncio.create_task(self._open(), name="open spool")
         return await asyncio.shield(self._opening)
@@ -265,8 +271,8 @@ class PersistenceWriter:
         await spool.open()
         self._spool = spool
         for sink, count in (await spool.counts()).items():
-            if sink in self._lanes:
-                self._lanes[sink].recover(count)
+            if sink in self._workers:
+                self._workers[sink].adopt(count)
                 log.info("intents_recovered", sink=sink, intents=count)
             else:
                 log.warning("intents_without_sink", sink=sink, intents=count)

@@ -435,7 +435,7 @@ class Runtime:
         await self.writer.drain(_WRITER_S)
         await end(self._tasks[self.writer.name])
         await within(_FLUSH_S, self.dispatcher.ledger.flushed, otherwise="outcomes_not_written")
-        await within(_FLUSH_S, self._refusals.tell, otherwise="refusals_not_told")
+        await within(_FLUSH_S, self._refusals.report, otherwise="refusals_not_reported")
         await within(_HAND_OVER_S, self._sign_off, otherwise="not_signed_off")
 
     async def _sign_off(self) -> None:

@@ -1,8 +1,8 @@
-"""Intents on disk: what is acknowledged there is delivered, by this process or by a later one.
+"""Write intents on disk: once acknowledged there, they are delivered by this process or by a later one.
 
-The spool is a folder. Each process has a file of its own in it, an SQLite database that one thread writes on
-one connection, and holds a lock on it while it lives. At its start a process takes over what files without
-a living owner hold, so that a pod that starts on the volume of its predecessor delivers what that one left.
+The spool is a folder. Each process has its own file in it, an SQLite database that one thread writes on one
+connection, and holds a lock on the file while it lives. At its start a process takes over the files without a
+living owner, so that a pod that starts on the volume of its predecessor delivers what that pod left.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
-from piko.spool.owned_file import OwnedFile, SpoolInUseError, make_folder, ranges, told
+from piko.spool.owned_file import OwnedFile, SpoolInUseError, as_spool_error, make_folder, ranges
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class SpooledIntent(NamedTuple):
 
 
 class DeadIntent(NamedTuple):
-    """An intent that becomes a dead letter: by its id in the spool, or as text where it is not there."""
+    """An intent that becomes a dead letter: by its id in the spool, or as text if it is not there."""
 
     error: str
     id: int | None = None
@@ -68,7 +68,7 @@ class DeadIntent(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """An intent that its sink refused, and why."""
+    """An intent that its sink refused, with the error."""
 
     id: int
     sink: str
@@ -81,7 +81,7 @@ class DeadLetter:
         """Its key, job and run."""
         try:
             key, job_id, run_id, *_ = json.loads(self.body)
-        except (ValueError, TypeError):  # somebody has edited the file
+        except (ValueError, TypeError):  # the file was edited by hand
             return "?", "?", "?"
         return key, job_id, run_id
 
@@ -93,7 +93,7 @@ class SpoolFile(OwnedFile):
         super().__init__(path, tables=_TABLES, fsync=fsync)
 
     def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
-        """Keep (sink, body); returns when they are on disk, with their ids."""
+        """Write pairs of sink and body; returns their ids once they are on disk."""
         with self._transaction() as connection:
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'intent'").fetchone()
             first = (last[0] if last else 0) + 1
@@ -101,9 +101,9 @@ class SpoolFile(OwnedFile):
             connection.executemany("INSERT INTO intent (id, sink, body) VALUES (?, ?, ?)", numbered)
             return [row[0] for row in numbered]
 
-    def take(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
+    def fetch(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
         """The next intents of `sink` after the id `after`; they stay until they are removed."""
-        with told(self.path):
+        with as_spool_error(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM intent WHERE sink = ? AND id > ? ORDER BY id LIMIT ?",
                 (sink, after, limit),
@@ -112,7 +112,7 @@ class SpoolFile(OwnedFile):
 
     def between(self, sink: str, *, first: int, last: int) -> list[SpooledIntent]:
         """What is left of the intents of `sink` with ids from `first` through `last`."""
-        with told(self.path):
+        with as_spool_error(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM intent WHERE sink = ? AND id BETWEEN ? AND ? ORDER BY id",
                 (sink, first, last),
@@ -120,7 +120,7 @@ class SpoolFile(OwnedFile):
             return [SpooledIntent(*row) for row in rows]
 
     def remove(self, ids: Sequence[int]) -> None:
-        """They are delivered."""
+        """Remove delivered intents."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM intent WHERE id BETWEEN ? AND ?", ranges(ids))
 
@@ -139,17 +139,17 @@ class SpoolFile(OwnedFile):
 
     def counts(self) -> dict[str, int]:
         """How many intents wait, by sink."""
-        with told(self.path):
+        with as_spool_error(self.path):
             return dict(
                 self._connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall()
             )
 
     def dead_letters(self) -> list[DeadLetter]:
-        with told(self.path):
+        with as_spool_error(self.path):
             return _dead_letters(self._connection)
 
     def replay(self, ids: Sequence[int]) -> None:
-        """Let dead letters be delivered again."""
+        """Move dead letters back to the intents, to be delivered again."""
         with self._transaction() as connection:
             for item in ids:
                 connection.execute(
@@ -158,13 +158,13 @@ class SpoolFile(OwnedFile):
                 connection.execute("DELETE FROM dead_letter WHERE id = ?", (item,))
 
     def drop(self, ids: Sequence[int]) -> None:
-        """Forget dead letters."""
+        """Delete dead letters."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM dead_letter WHERE id = ?", [(item,) for item in ids])
 
     def adopt(self, other: SpoolFile) -> None:
-        """Take over what `other` holds, then remove it; after a crash in between it is delivered twice."""
-        with told(other.path):
+        """Move the contents of `other` here, then delete it; a crash in between causes a second delivery."""
+        with as_spool_error(other.path):
             self._connection.execute("ATTACH DATABASE ? AS other", (str(other.path),))
             try:
                 with self._transaction() as connection:
@@ -180,8 +180,8 @@ class SpoolFile(OwnedFile):
         other.delete()
 
     def close(self) -> None:
-        """Close; a file in which nothing is left is removed."""
-        with told(self.path):
+        """Close the file; an empty file is deleted."""
+        with as_spool_error(self.path):
             held = "SELECT EXISTS (SELECT 1 FROM intent) OR EXISTS (SELECT 1 FROM dead_letter)"
             empty = not self._connection.execute(held).fetchone()[0]
         if empty:
@@ -201,14 +201,14 @@ class Spool:
         self._file: SpoolFile | None = None
 
     async def open(self) -> int:
-        """Make or take the file; the number of intents that were found. Raises `SpoolError`."""
+        """Create or open the file; returns the number of intents found. Raises `SpoolError`."""
         return await self.call(self._open)
 
     async def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
         return await self.call(lambda: self._opened.put(rows))
 
-    async def take(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
-        return await self.call(lambda: self._opened.take(sink, after=after, limit=limit))
+    async def fetch(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
+        return await self.call(lambda: self._opened.fetch(sink, after=after, limit=limit))
 
     async def remove(self, ids: Sequence[int]) -> None:
         await self.call(lambda: self._opened.remove(ids))
@@ -244,7 +244,7 @@ class Spool:
         return sum(self._file.counts().values())
 
     def _adopt(self, path: Path) -> None:
-        """Take over what a process that is gone has left; what cannot be read now stays where it is."""
+        """Take over the file of an ended process; a file that cannot be read now is left in place."""
         try:
             other = SpoolFile(path)
         except SpoolInUseError:
@@ -262,12 +262,12 @@ class Spool:
 def look(
     path: Path, *, job_id: str | None = None, run_id: str | None = None
 ) -> tuple[dict[str, int], list[DeadLetter]]:
-    """What a file holds, waiting by sink and dead, while its owner goes on. Raises `SpoolError`.
+    """The contents of a file, read while its owner uses it: waiting intents by sink, and dead letters.
 
-    `job_id`, `run_id`: only what is of them. A file that its owner is just making or has just removed holds
-    nothing.
+    `job_id` and `run_id` restrict both. A file that its owner is just creating or deleting counts as empty.
+    Raises `SpoolError`.
     """
-    with told(path):
+    with as_spool_error(path):
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
         try:
             if _has_tables(connection):

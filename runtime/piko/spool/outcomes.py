@@ -1,8 +1,9 @@
-"""Outcomes on disk: how runs ended, while the database cannot be told.
+"""Outcomes of runs on disk, for the time that the database is unavailable.
 
-Each process has a file of its own, `<instance>.outcomes`, in the folder of the spool; it is made when it is
-needed first, and goes when nothing is left in it. A later process on the same folder finds the files of
-processes that are gone. What is kept is JSON, with the title under which the outcome may be recorded.
+Each process has its own file, `<instance>.outcomes`, in the folder of the spool. The file is created when it
+is first needed and deleted when it is empty. A later process on the same folder replays the files of
+processes that have ended. A record is JSON and holds the outcome with the fence under which it may be
+recorded.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from piko.errors import SpoolError
 from piko.model.fences import OutcomeFence
 from piko.model.runs import Outcome
-from piko.spool.owned_file import OwnedFile, SpoolInUseError, make_folder, ranges, told
+from piko.spool.owned_file import OwnedFile, SpoolInUseError, as_spool_error, make_folder, ranges
 
 T = TypeVar("T")
 
@@ -29,14 +30,14 @@ _TABLES = "CREATE TABLE IF NOT EXISTS outcome (id INTEGER PRIMARY KEY AUTOINCREM
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """An outcome, and the title of who tells it."""
+    """An outcome, and the fence of the replica that reports it."""
 
     outcome: Outcome
     fence: OutcomeFence
 
 
 class KeptOutcome(NamedTuple):
-    """One record of a file; `account` is None where this release cannot make sense of `body`."""
+    """One record of a file; `account` is None if this release cannot parse `body`."""
 
     number: int
     body: str
@@ -53,7 +54,7 @@ class OutcomeFile(OwnedFile):
         super().__init__(path, tables=_TABLES, fsync=fsync)
 
     def put(self, accounts: Sequence[Account]) -> list[int]:
-        """Keep them; returns when they are on disk, with their numbers, which grow."""
+        """Write accounts; returns their increasing numbers once they are on disk."""
         with self._transaction() as connection:
             last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outcome'").fetchone()
             first = (last[0] if last else 0) + 1
@@ -61,22 +62,22 @@ class OutcomeFile(OwnedFile):
             connection.executemany("INSERT INTO outcome (id, body) VALUES (?, ?)", rows)
             return [number for number, _ in rows]
 
-    def take(self, *, after: int, limit: int) -> list[KeptOutcome]:
-        """The next after the number `after`; they stay until they are removed."""
-        with told(self.path):
+    def fetch(self, *, after: int, limit: int) -> list[KeptOutcome]:
+        """The next records after the number `after`; they stay until `remove`."""
+        with as_spool_error(self.path):
             rows = self._connection.execute(
                 "SELECT id, body FROM outcome WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
             ).fetchall()
         return [KeptOutcome(number, body, _read(body)) for number, body in rows]
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """They are recorded."""
+        """Remove accounts that are recorded in the database."""
         with self._transaction() as connection:
             connection.executemany("DELETE FROM outcome WHERE id BETWEEN ? AND ?", ranges(numbers))
 
     def close(self) -> None:
-        """Close; a file in which nothing is left is removed."""
-        with told(self.path):
+        """Close the file; an empty file is deleted."""
+        with as_spool_error(self.path):
             empty = self._connection.execute("SELECT 1 FROM outcome LIMIT 1").fetchone() is None
         if empty:
             self.delete()
@@ -85,7 +86,7 @@ class OutcomeFile(OwnedFile):
 
 
 class OutcomeSpool:
-    """One file as an event loop uses it: calls go to the thread that owns it. All raise `SpoolError`."""
+    """One file for use on an event loop: calls run in the thread that owns it. All raise `SpoolError`."""
 
     def __init__(self, path: Path, *, fsync: bool = True, file: OutcomeFile | None = None) -> None:
         self.path = path
@@ -95,20 +96,20 @@ class OutcomeSpool:
 
     @classmethod
     def of_instance(cls, folder: Path, instance_id: str, *, fsync: bool) -> OutcomeSpool:
-        """The file of an instance; nothing is made before there is something to keep."""
+        """The file of an instance; it is created when the first record is written."""
         return cls(folder / f"{instance_id}{_SUFFIX}", fsync=fsync)
 
     async def put(self, accounts: Sequence[Account]) -> list[int]:
         return await self._call(lambda: self._opened().put(accounts))
 
-    async def take(self, *, after: int, limit: int) -> list[KeptOutcome]:
-        return await self._call(lambda: self._opened().take(after=after, limit=limit))
+    async def fetch(self, *, after: int, limit: int) -> list[KeptOutcome]:
+        return await self._call(lambda: self._opened().fetch(after=after, limit=limit))
 
     async def remove(self, numbers: Sequence[int]) -> None:
         await self._call(lambda: self._opened().remove(numbers))
 
     async def close(self) -> None:
-        """Let go of the file; it goes where nothing is left in it."""
+        """Release the file; an empty file is deleted."""
         try:
             if self._file is not None:
                 await self._call(self._file.close)
@@ -131,7 +132,7 @@ class OutcomeSpool:
 
 
 async def left_behind(folder: Path) -> list[OutcomeSpool]:
-    """The files in `folder` whose processes are gone, held from now on."""
+    """The files in `folder` whose processes have ended, locked by this process from now on."""
     return await asyncio.to_thread(_left_behind, folder)
 
 
@@ -143,7 +144,7 @@ def _left_behind(folder: Path) -> list[OutcomeSpool]:
         except SpoolInUseError:
             continue
         except SpoolError:
-            found.append(OutcomeSpool(path))  # reading it tells why
+            found.append(OutcomeSpool(path))  # reading it raises the error
     return found
 
 

@@ -1,8 +1,8 @@
-"""A file in the spool's folder: an SQLite database that belongs to one process for as long as it lives.
+"""A file in the spool's folder: an SQLite database that belongs to one process while that process lives.
 
-One thread writes it on one connection. A lock beside it, which the kernel lets go with its process, tells a
-file whose owner lives from one that was left behind. Nobody but its user may read the file: results, and the
-errors of jobs, are no less secret than their database.
+One thread writes it on one connection. A lock file, which the kernel releases when the process ends,
+distinguishes a file with a living owner from one that was left behind. Only the owner's user may read the
+file: results and errors of jobs are as secret as their database.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class OwnedFile:
         self.path = path
         self._lock = _lock(path)
         try:
-            with told(path):
+            with as_spool_error(path):
                 _make_private(path)
                 self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -39,7 +39,7 @@ class OwnedFile:
             raise
 
     def delete(self) -> None:
-        """Remove the file, empty or taken over."""
+        """Delete the file, which is empty or was taken over."""
         with suppress(sqlite3.Error):
             self._connection.close()
         for suffix in ("", "-wal", "-shm"):
@@ -47,7 +47,7 @@ class OwnedFile:
         self._release()
 
     def leave(self) -> None:
-        """Close the file and let go of it, with what it holds."""
+        """Close and release the file, and keep its contents."""
         self._connection.close()
         self._release()
 
@@ -57,7 +57,7 @@ class OwnedFile:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with told(self.path):
+        with as_spool_error(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -69,8 +69,8 @@ class OwnedFile:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Failures of the file at `path` as `SpoolError`."""
+def as_spool_error(path: Path) -> Iterator[None]:
+    """Raise SQLite errors of the file at `path` as `SpoolError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -78,7 +78,7 @@ def told(path: Path) -> Iterator[None]:
 
 
 def ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
-    """`ids` as first and last of each unbroken stretch: batches are mostly one."""
+    """`ids` as pairs of the first and last id of each contiguous range; most batches are one range."""
     found: list[tuple[int, int]] = []
     for item in sorted(ids):
         if found and item <= found[-1][1] + 1:
@@ -89,18 +89,18 @@ def ranges(ids: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the spool's folder. Raises `SpoolError`."""
+    """Create the spool's folder. Raises `SpoolError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise SpoolError(
-            f"setting `spool_dir` = {str(folder)!r}: cannot be made: {error.strerror}; "
-            "name a folder that this process may write to and that outlives it"
+            f"setting `spool_dir` = {str(folder)!r}: cannot be created: {error.strerror}; "
+            "set it to a folder that this process may write to and that outlives the process"
         ) from None
 
 
 def _make_private(path: Path) -> None:
-    """SQLite makes its own files beside this one as readable as this one is."""
+    """Create the file with mode 0600; SQLite gives the same mode to its companion files."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
@@ -116,15 +116,15 @@ def _lock(path: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(descriptor)
-        raise SpoolInUseError(f"spool {path} is in use by a process that runs; stop it first") from None
+        raise SpoolInUseError(f"spool {path} is in use by a running process; stop it first") from None
     if not _is_at(descriptor, Path(f"{path}.lock")):
         os.close(descriptor)
-        raise SpoolInUseError(f"spool {path} was let go of in this moment; look again")
+        raise SpoolInUseError(f"spool {path} was released at this moment; try again")
     return descriptor
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Whether the lock that was taken is still the one that others find."""
+    """Whether the locked file is still the one at `path`."""
     try:
         return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
