@@ -1,11 +1,11 @@
 """Work for the processor, done in other processes: `app.cpu_manager`.
 
-A call is cut into chunks, a chunk goes to a backend, and a backend is a place with worker processes: this
-machine (`processes`) or a Dask cluster (`on_dask`). What a chunk means, and what a worker answers, is the
-same for both (`chunk`), so a call behaves alike wherever it runs.
+A call is cut into chunks, and a backend runs the chunks in worker processes: on this machine (`processes`) or
+on a Dask cluster (`on_dask`). The meaning of a chunk and of its answer is the same for both (`chunk`), so a
+call behaves alike wherever it runs.
 
-Only one thing tells this from a pool of the standard library: a worker can be killed. That is how a timeout
-or a cancellation frees a processor that is busy in code which listens to nobody, and why the death of a
-worker is an ordinary event here. Each worker has a line of its own to this process and writes down which
-item it is at, so a death costs the item that it happened under, and its neighbours run again elsewhere.
+The difference from a pool of the standard library is that a worker can be killed. Killing is how a timeout or
+a cancellation frees a processor that is busy in code which cannot be interrupted, and it makes the death of a
+worker an ordinary event. Each worker has its own connection to this process and notes the item that it is
+processing, so a death affects only that item; the other items of the chunk run again on another worker.
 """

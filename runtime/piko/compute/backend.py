@@ -1,4 +1,4 @@
-"""What every place with worker processes offers, and how it says that one of them died."""
+"""The interface of a backend with worker processes, and the error for a worker that died."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from piko.compute.chunk import Answer, Chunk
 
 
 class Backend(Protocol):
-    """Worker processes somewhere. Cancelling `run` frees the worker, whatever it is busy with."""
+    """A set of worker processes. Cancelling `run` frees the worker, whatever code it is running."""
 
     async def start(self) -> None:
-        """Get ready. Raises `ComputeError` where that cannot be."""
+        """Prepare the backend. Raises `ComputeError` if it cannot be used."""
         ...
 
-    async def lanes(self) -> int:
-        """How many chunks of one call should be on their way at once."""
+    async def parallelism(self) -> int:
+        """How many chunks of one call should be in flight at once."""
         ...
 
     async def run(self, chunk: Chunk) -> Answer:
-        """Do `chunk` on a worker; some or all of its items, at least one.
+        """Run `chunk` on a worker; the answer covers some or all of its items, at least one.
 
-        Raises `CasualtyError` where the worker had to be given up, `ComputeError` where none can be had.
+        Raises `CasualtyError` if the worker was lost, and `ComputeError` if no worker is available.
         """
         ...
 
@@ -31,10 +31,10 @@ class Backend(Protocol):
 
 
 class CasualtyError(Exception):
-    """A worker is gone together with its chunk, of which nothing came back.
+    """A worker was lost together with its chunk; no result came back.
 
-    `offset` is the item that it was at, None where nobody knows. `timed_out`: we ended it, because that item
-    took longer than it may.
+    `offset` is the item that it was processing, or None if that is unknown. `timed_out`: Piko killed it
+    because that item exceeded its time limit.
     """
 
     def __init__(self, how: str, *, offset: int | None, timed_out: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""A chunk of a computation: what a worker is told, what it does, what it answers."""
+"""A chunk of a computation: what a worker receives, does and answers."""
 
 from __future__ import annotations
 
@@ -19,33 +19,36 @@ _LONGEST_STRIDE = 64
 _SHORT_S = 0.001
 
 Functions = tuple[Callable[..., Any], Callable[..., Any] | None]
-"""What a chunk maps with, and what it reduces with."""
+"""The map function of a chunk, and its reduce function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Items for one function. `call` tells calls apart, so that a worker loads a function once per call."""
+    """Items for one function. `call` identifies the call, so that a worker loads its function only once."""
 
     call: int
     count: int
     fn: bytes
-    """Empty where the worker has the functions of this call already."""
+    """Empty if the worker already has the functions of this call."""
     items: bytes
     starred: bool = False
     """Each item is `(args, kwargs)` rather than the one argument."""
     reduce_fn: bytes | None = None
     keep_going: bool = False
-    """Go on after an item that raises."""
+    """Continue after an item that raises."""
     budget_s: float | None = None
-    """Leave off after the item during which this much time is over."""
+    """Stop after the item during which this time has passed."""
     item_timeout_s: float | None = None
     run: Mapping[str, object] = field(default_factory=dict)
-    """In whose name the functions log."""
+    """The run that log lines of the functions carry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One exception, made to travel. `offset` is its item's place in the chunk; None: no single item's."""
+    """A serialized exception.
+
+    `offset` is its item's position in the chunk; None if it concerns no single item.
+    """
 
     offset: int | None
     error: bytes
@@ -65,7 +68,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What became of the first `done` items of a chunk; None stands where an item failed."""
+    """The outcome of the first `done` items of a chunk; a failed item has None as its result."""
 
     done: int
     results: bytes
@@ -74,13 +77,13 @@ class Answer:
 
 
 class ItemPointer(Protocol):
-    """Where a worker writes down which item it is at."""
+    """The shared memory in which a worker notes the item that it is processing."""
 
     def __setitem__(self, key: int, value: int, /) -> None: ...
 
 
 def load_functions(chunk: Chunk) -> Functions:
-    """Load what `chunk` is done with; raises what importing it raises."""
+    """Load the functions of `chunk`; raises whatever importing them raises."""
     reduce_fn = None if chunk.reduce_fn is None else pickle.loads(chunk.reduce_fn)  # noqa: S301 - our own bytes
     return pickle.loads(chunk.fn), reduce_fn  # noqa: S301 - our own bytes
 
@@ -88,24 +91,25 @@ def load_functions(chunk: Chunk) -> Functions:
 def pickled_function(fn: Callable[..., Any], *, role: str) -> bytes:
     """`fn` as bytes: by reference where it can be imported, by value for `__main__`, lambdas and closures.
 
-    Raises `ComputeError` that says what about it cannot be sent.
+    Raises `ComputeError`, which states what cannot be sent.
     """
     try:
         return cloudpickle.dumps(fn)  # type: ignore[no-any-return]
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError) as error:
         raise ComputeError(
-            f"{role} = {name_of(fn)} cannot be sent to a worker process: {error}; what it refers to must be "
-            "picklable, so pass plain values, and open connections, locks and clients inside the function"
+            f"{role} = {name_of(fn)} cannot be sent to a worker process: {error}; everything it refers to "
+            "must "
+            "be picklable, so pass plain values, and open connections, locks and clients inside the function"
         ) from error
 
 
 def pickled_items(items: Sequence[Any]) -> bytes:
-    """`items` as bytes; raises what pickle raises."""
+    """`items` as bytes; raises whatever pickle raises."""
     return cloudpickle.dumps(items)  # type: ignore[no-any-return]
 
 
 def name_of(fn: Callable[..., Any]) -> str:
-    """What a person calls `fn`."""
+    """The name of `fn` for a message."""
     name = getattr(fn, "__qualname__", None)
     return f"{fn.__module__}.{name}" if name is not None else reprlib.repr(fn)
 
@@ -117,14 +121,14 @@ def run_chunk(
     place: ItemPointer,
     limit: int | None = None,
 ) -> Answer:
-    """Do `chunk`, at most `limit` items of it. Never raises: whatever goes wrong is in the answer."""
+    """Run `chunk`, at most `limit` items of it. Never raises: errors are in the answer."""
     monotonic = SystemClock().monotonic
     begun = monotonic()
     try:
         fn, reduce_fn = load(chunk)
-        begun = monotonic()  # what an import takes says nothing about the items
+        begun = monotonic()  # the time of an import says nothing about the items
         items = pickle.loads(chunk.items)  # noqa: S301 - written by the process that started us
-    except Exception as error:  # noqa: BLE001 - importing a person's module can raise anything
+    except Exception as error:  # noqa: BLE001 - importing user code can raise anything
         return _nothing(error, "the worker could not load the function or the items", monotonic() - begun)
 
     until = float("inf") if chunk.budget_s is None else begun + chunk.budget_s
@@ -140,7 +144,7 @@ def run_chunk(
             failures.append(_failure(error, offset=offset, item=None if chunk.starred else item))
             if not chunk.keep_going:
                 break
-        if offset + 1 == look_at:  # reading the clock takes longer than the smallest items do
+        if offset + 1 == look_at:  # reading the clock takes longer than the smallest items
             now = monotonic()
             if now > until:
                 break
@@ -151,7 +155,7 @@ def run_chunk(
     if reduce_fn is not None and not failures:
         try:
             results = [functools.reduce(reduce_fn, results)]
-        except Exception as error:  # noqa: BLE001 - a person's function can raise anything
+        except Exception as error:  # noqa: BLE001 - user code can raise anything
             return _nothing(error, "in reduce_fn", monotonic() - begun)
     payload = _pickled_results(results, failures)
     return Answer(done=done, results=payload, failures=tuple(failures), seconds=monotonic() - begun)
@@ -160,7 +164,7 @@ def run_chunk(
 def _pickled_results(results: list[Any], failures: list[Failure]) -> bytes:
     try:
         return pickled_items(results)
-    except Exception:  # noqa: BLE001 - a person's __reduce__ can raise anything; it is told per item below
+    except Exception:  # noqa: BLE001 - a person's __reduce__ can raise anything; each item is tried below
         for offset, result in enumerate(results):
             try:
                 pickled_items([result])
@@ -189,7 +193,7 @@ def _failure(error: BaseException, *, offset: int | None, item: object = None) -
 
 
 def _portable(error: BaseException) -> bytes:
-    """The exception as bytes that are known to load; where it cannot travel, its text does."""
+    """The exception as bytes that can be loaded; if it cannot be pickled, a `ComputeError` with its text."""
     bare = error.with_traceback(None)
     bare.__context__ = bare.__cause__ = None
     try:
@@ -206,5 +210,5 @@ def _portable(error: BaseException) -> bytes:
 def _shown(item: object) -> str:
     try:
         return reprlib.repr(item)
-    except Exception:  # noqa: BLE001 - a person's __repr__ must not hide what really failed
+    except Exception:  # noqa: BLE001 - a failing __repr__ must not hide the real error
         return f"a {type(item).__qualname__}"

@@ -1,4 +1,4 @@
-"""`app.cpu_manager`: what a job's author calls."""
+"""`app.cpu_manager`: the interface for authors of jobs."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class _Nothing(Enum):
 
 
 class CpuManager:
-    """Runs functions in worker processes, so that the event loop goes on.
+    """Runs functions in worker processes, so that the event loop is not blocked.
 
-    Workers start on the first call and end with the app. A function that raises raises here; one that takes
-    too long is ended together with its process by a timeout or a cancellation. What is sent is pickled by
+    Workers start on the first call and end with the app. An exception of a function is raised here. A timeout
+    or a cancellation ends a function together with its process. Functions and arguments are pickled by
     cloudpickle: lambdas, closures and functions of `__main__` work.
 
-    A function may be run more than once where a worker process dies under it: it should compute, and leave
-    effects on the outside to the caller.
+    A function may run more than once if its worker process dies: it should only compute, and leave side
+    effects to the caller.
     """
 
     def __init__(self, *, metrics: Metrics) -> None:
@@ -55,11 +55,14 @@ class CpuManager:
         self._calls = count(1)
 
     def configure(self, settings: Settings) -> None:
-        """Use `settings` from the next start on; without them it is this machine with all its processors."""
+        """Use `settings` from the next start on.
+
+        Without settings, all processors of this machine are used.
+        """
         self._settings = settings
 
     async def stop(self) -> None:
-        """End the workers, busy ones too; the next call starts new ones."""
+        """End all workers, including busy ones; the next call starts new ones."""
         backend, self._backend = self._backend, None
         if backend is not None and self._loop is asyncio.get_running_loop():
             await backend.stop()
@@ -73,11 +76,14 @@ class CpuManager:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Run `fn(*args, **kwargs)` in a worker process.
+        """Run `fn(*args, **kwargs)` in a worker process and return its result.
 
-        Bound it with `asyncio.timeout(seconds)`: that ends the process. Raises what `fn` raises, with the
-        worker's traceback as its cause; `WorkerLostError` where the process died under it, twice;
-        `ComputeError` where the function, an argument or the result cannot be pickled.
+        - `fn`: a plain (not async) function.
+        - `args`, `kwargs`: its arguments, which must be picklable.
+
+        `asyncio.timeout(seconds)` around the call bounds it and ends the process. Raises what `fn` raises,
+        with the worker's traceback as its cause; `WorkerLostError` if the process died under it twice;
+        `ComputeError` if the function, an argument or the result cannot be pickled.
         """
         _check_plain(fn, role="fn")
         name = name_of(fn)
@@ -102,7 +108,9 @@ class CpuManager:
             except CasualtyError as casualty:
                 if last:
                     self._metrics.cpu_items.labels("lost").inc()
-                    raise WorkerLostError(f"{name} cost two worker processes: {casualty.how}") from None
+                    raise WorkerLostError(
+                        f"two worker processes died running {name}: {casualty.how}"
+                    ) from None
                 continue
             break
         self._metrics.cpu_items.labels("failed" if answer.failures else "ok").inc()
@@ -165,18 +173,26 @@ class CpuManager:
         progress: Progress | None = None,
         return_exceptions: bool = False,
     ) -> Any:
-        """Run `map_fn(item)` for each item; the results as a list in the order of the items.
+        """Run `map_fn(item)` for each item in worker processes.
 
-        With `reduce_fn(left, right)` the results are combined, in order, into one value, partly in the
-        workers: it must be associative. `initial` is put in front, and is the value of no items.
+        Returns a list of the results in the order of the items, or one value if `reduce_fn` is given.
 
-        `concurrency`: how many workers at most it uses at once. `chunk_size`: how many items are sent at a
-        time; chosen by itself. `timeout_s` bounds the whole, `item_timeout_s` each item: both end the process
-        and raise `TimeoutError`. `progress(done, total)` is called on the event loop.
+        - `map_fn`: a plain (not async) function of one item.
+        - `items`: an iterable or an async iterable of picklable items.
+        - `reduce_fn(left, right)`: combines the results, in order, into one value. It runs partly in the
+          workers, so it must be associative.
+        - `initial`: the value that the reduction starts from, and its result if there are no items.
+        - `concurrency`: the most workers to use at once; all of them by default.
+        - `chunk_size`: items sent to a worker at a time; chosen automatically by default.
+        - `timeout_s`: seconds for the whole call. `item_timeout_s`: seconds for each item. Both end the
+          process and raise `TimeoutError`.
+        - `progress(done, total)`: called on the event loop as items are done; `total` is None if it is not
+          known.
+        - `return_exceptions`: put exceptions into the list instead of raising the first one.
 
-        An item's exception is raised as it is, caused by an `ItemError` with the item's `index`; the rest is
-        given up. With `return_exceptions=True` it stands in the list instead, as do `WorkerLostError` and
-        `TimeoutError`, and the rest is computed.
+        The exception of an item is raised unchanged, with an `ItemError` that has the item's `index` as its
+        cause, and the other items are abandoned. With `return_exceptions=True` it is placed in the list
+        instead, as are `WorkerLostError` and `TimeoutError`, and all other items are computed.
         """
         if reduce_fn is not None and return_exceptions:
             raise ComputeError(
@@ -197,7 +213,7 @@ class CpuManager:
         except TimeoutError as error:
             if limit.expired():
                 raise TimeoutError(
-                    f"map_reduce: {mapping.done} items were done when timeout_s = {timeout_s:g} was over"
+                    f"map_reduce: {mapping.done} items were done when timeout_s = {timeout_s:g} expired"
                 ) from error
             raise
         if reduce_fn is None:
@@ -205,7 +221,9 @@ class CpuManager:
         if initial is not _Nothing.GIVEN:
             results.insert(0, initial)
         if not results:
-            raise ComputeError("map_reduce: there are no items to reduce; give `initial`, the value of none")
+            raise ComputeError(
+                "map_reduce: there are no items to reduce; give `initial`, the result for no items"
+            )
         return functools.reduce(reduce_fn, results)
 
     async def stream(
@@ -218,10 +236,11 @@ class CpuManager:
         item_timeout_s: float | None = None,
         progress: Progress | None = None,
     ) -> AsyncGenerator[R, None]:
-        """Yield `map_fn(item)` for each item, in order, holding only a few chunks in memory.
+        """Yield `map_fn(item)` for each item, in order, with only a few chunks in memory.
 
-        Items are taken as workers become free, and no further ahead than the results are taken. Whoever
-        leaves the loop early closes the generator, best with `contextlib.aclosing`, and frees the workers.
+        Items are fetched as workers become free, and only a few chunks ahead of the results that were
+        consumed. Close the generator, preferably with `contextlib.aclosing`, when leaving the loop early:
+        that frees the workers. The parameters are those of `map_reduce`.
         """
         mapping = await self._mapping(
             map_fn, items, reduce_fn=None, concurrency=concurrency, chunk_size=chunk_size,
@@ -232,7 +251,7 @@ class CpuManager:
                 for value in outcome.values:
                     yield value
 
-    # ---- what they have in common ----------------------------------------------------------------------
+    # ---- common parts ----------------------------------------------------------------------------------
 
     async def _mapping(
         self,
@@ -261,23 +280,23 @@ class CpuManager:
             item_timeout_s=item_timeout_s,
         )
         backend = await self._started()
-        lanes = await backend.lanes()
+        parallelism = await backend.parallelism()
         if concurrency is not None:
-            lanes = min(concurrency, lanes)
+            parallelism = min(concurrency, parallelism)
         return Mapping(
             backend=backend,
             metrics=self._metrics,
             job=job,
             feed=Feed(items),
-            sizer=ChunkSizer(fixed=chunk_size, lanes=lanes),
-            lanes=lanes,
+            sizer=ChunkSizer(fixed=chunk_size, parallelism=parallelism),
+            parallelism=parallelism,
             bounded=bounded,
             progress=progress,
         )
 
     async def _started(self) -> Backend:
         loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # what an earlier loop has left cannot be used in this one
+        if self._loop is not loop:  # workers of an earlier loop cannot be used in this one
             self._backend, self._loop, self._starting = None, loop, asyncio.Lock()
         async with self._starting:
             if self._backend is None:

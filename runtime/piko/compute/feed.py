@@ -1,4 +1,4 @@
-"""Items, taken a few at a time from whatever holds or makes them."""
+"""Items, fetched a few at a time from any iterable or async iterable."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ _PATIENCE_S = 0.01
 
 
 class Feed:
-    """Takes items from a list, an iterator or an async iterator, and never more than is asked for.
+    """Fetches items from a list, an iterator or an async iterator, never more than requested.
 
-    An ordinary iterator runs on the event loop, in the task that waits for the results. One that is slow to
-    give items hands in what it gave within 10 ms, so that the loop is not held up for the sake of a full
-    chunk; one that blocks for longer than that at each item should be an async iterator.
+    An ordinary iterator runs on the event loop, in the task that waits for the results. A fetch ends after 10
+    ms with the items that the iterator has yielded, so that a slow iterator does not block the loop to fill a
+    chunk. An iterator that blocks for longer than that for each item should be an async iterator.
     """
 
     def __init__(self, items: Iterable[Any] | AsyncIterable[Any]) -> None:
         self.total = len(items) if isinstance(items, Sized) else None
-        self.taken = 0
+        self.fetched = 0
         self.open = True
         self._sequence = items if isinstance(items, Sequence) else None
         self._sync = None if isinstance(items, AsyncIterable) else iter(items)
@@ -27,18 +27,18 @@ class Feed:
 
     @property
     def remaining(self) -> int | None:
-        return None if self.total is None else max(self.total - self.taken, 0)
+        return None if self.total is None else max(self.total - self.fetched, 0)
 
-    async def take(self, size: int) -> Sequence[Any]:
-        """Up to `size` items; none where there are no more."""
+    async def fetch(self, size: int) -> Sequence[Any]:
+        """Up to `size` items; empty if there are no more."""
         if self._sequence is not None:
-            items = self._sequence[self.taken : self.taken + size]
+            items = self._sequence[self.fetched : self.fetched + size]
         elif self._async is not None:
             items = await self._await(size)
         else:
             items = self._iterate(size)
-        self.taken += len(items)
-        if not items or (self._sequence is not None and self.taken >= len(self._sequence)):
+        self.fetched += len(items)
+        if not items or (self._sequence is not None and self.fetched >= len(self._sequence)):
             self.open = False
         return items
 

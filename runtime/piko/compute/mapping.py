@@ -1,10 +1,12 @@
-"""One function over many items: lanes that cut pieces, send them, and put what comes back in order.
+"""One function over many items: senders cut pieces, send them, and put the results in order.
 
-A lane is one chunk in flight. Each lane cuts the next piece only when it is free, so items are taken no
-faster than they are done; and it waits while the results are too far ahead of whoever takes them. A piece
-that comes back in part, or not at all, is cut anew: what is missing goes first. An item under which a worker
-died is sent once more, alone; the second death is its own. Where nobody knows which item it was, the piece is
-halved until somebody does.
+A sender has one chunk in flight. It cuts the next piece only when it is free, so that items are fetched no
+faster than they are processed, and it waits while the results are too far ahead of their consumer. A piece
+that comes back in part, or not at all, is cut again, and the missing items go first.
+
+A worker that dies takes its chunk with it, so the cause has to be isolated: usually the worker has noted the
+item that it was processing. That item is sent once more, alone, because the death may have had another cause;
+if a worker dies under it again, the item fails. If the item is not known, the piece is halved until it is.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ Progress = Callable[[int, int | None], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapTask:
-    """What is done with each item. `call` is unique to one use of a backend."""
+    """The work to do for each item. `call` identifies one call of `map_reduce` or `stream` to the workers."""
 
     call: int
     fn: bytes
@@ -46,7 +48,7 @@ class MapTask:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Items from `first` on. `suspect`: a worker died under them before."""
+    """Items from index `first` on. `suspect`: a worker has died while it processed them."""
 
     first: int
     items: Sequence[Any]
@@ -58,7 +60,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class PieceResult:
-    """What `length` items from `first` on gave: their results, or the one value they were reduced to."""
+    """The results of `length` items from index `first` on, or the one value that they were reduced to."""
 
     first: int
     length: int
@@ -66,7 +68,7 @@ class PieceResult:
 
 
 class Mapping:
-    """One call's life. Iterate `outcomes()` once; closing it frees the workers that are still busy."""
+    """One call. Iterate `outcomes()` once; closing the iterator frees the workers that are still busy."""
 
     def __init__(
         self,
@@ -76,7 +78,7 @@ class Mapping:
         job: MapTask,
         feed: Feed,
         sizer: ChunkSizer,
-        lanes: int,
+        parallelism: int,
         bounded: bool,
         progress: Progress | None = None,
     ) -> None:
@@ -86,7 +88,7 @@ class Mapping:
         self._job = job
         self._feed = feed
         self._sizer = sizer
-        self._lanes = lanes
+        self._parallelism = parallelism
         self._bounded = bounded
         self._progress = progress
         self._again: deque[Piece] = deque()
@@ -97,27 +99,30 @@ class Mapping:
         self._changed = asyncio.Event()
 
     async def outcomes(self) -> AsyncGenerator[PieceResult, None]:
-        """Outcomes in the order of the items, without gaps. Raises the first item's error as it came."""
-        lanes = [asyncio.create_task(self._lane(), name=f"{self._job.name} {n}") for n in range(self._lanes)]
+        """Results in the order of the items, without gaps. Raises the first error of an item unchanged."""
+        senders = [
+            asyncio.create_task(self._send_pieces(), name=f"{self._job.name} {n}")
+            for n in range(self._parallelism)
+        ]
         try:
             while True:
                 while (outcome := self._ready.pop(self._handed_out, None)) is not None:
                     self._handed_out += outcome.length
                     self._changed.set()
                     yield outcome
-                for lane in lanes:
-                    if lane.done():
-                        lane.result()
-                if all(lane.done() for lane in lanes) and not self._ready:
+                for sender in senders:
+                    if sender.done():
+                        sender.result()
+                if all(sender.done() for sender in senders) and not self._ready:
                     return
                 self._changed.clear()
                 await self._changed.wait()
         finally:
-            for lane in lanes:
-                lane.cancel()
-            await asyncio.gather(*lanes, return_exceptions=True)
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
 
-    async def _lane(self) -> None:
+    async def _send_pieces(self) -> None:
         try:
             while (piece := await self._next()) is not None:
                 try:
@@ -133,11 +138,11 @@ class Mapping:
             if self._again:
                 self._in_flight += 1
                 return self._cut(self._again.popleft())
-            if self._feed.open and not self._feeding and self._has_room():
+            if self._feed.open and not self._feeding and self._has_capacity():
                 self._feeding = True
                 try:
-                    first = self._feed.taken
-                    items = await self._feed.take(self._sizer.size(self._feed.remaining))
+                    first = self._feed.fetched
+                    items = await self._feed.fetch(self._sizer.size(self._feed.remaining))
                 finally:
                     self._feeding = False
                     self._changed.set()
@@ -157,10 +162,10 @@ class Mapping:
             self._changed.set()
         return piece.part(0, size, suspect=piece.suspect)
 
-    def _has_room(self) -> bool:
-        ahead = self._feed.taken - self._handed_out
+    def _has_capacity(self) -> bool:
+        ahead = self._feed.fetched - self._handed_out
         size = self._sizer.size(self._feed.remaining)
-        return not self._bounded or ahead <= _AHEAD * self._lanes * size
+        return not self._bounded or ahead <= _AHEAD * self._parallelism * size
 
     async def _send(self, piece: Piece) -> None:
         job = self._job
@@ -201,7 +206,7 @@ class Mapping:
         self._finish(PieceResult(piece.first, answer.done, values))
 
     def _leave_out(self, piece: Piece, error: Exception) -> None:
-        """Find the item that cannot be pickled, and go on with the others where that is wanted."""
+        """Find the item that cannot be pickled; with `keep_going`, continue with the others."""
         offset, refusal = _unsendable(piece, error)
         self._metrics.cpu_items.labels("failed").inc()
         if not self._job.keep_going:
@@ -211,7 +216,10 @@ class Mapping:
         self._again.extendleft(part for part in reversed(rest) if part.items)
 
     def _isolate(self, piece: Piece, casualty: CasualtyError) -> None:
-        """Sort what was lost with a worker into what is innocent, what is suspect, and what is guilty."""
+        """Split a piece whose worker died: items to send again, one to send alone, or one that has failed.
+
+        An item fails if it timed out, or if its worker died although it was sent alone.
+        """
         offset = 0 if len(piece.items) == 1 else casualty.offset
         log.warning(
             "cpu_worker_lost", call=self._job.name, first_item=piece.first, at=offset, how=casualty.how
@@ -223,7 +231,7 @@ class Mapping:
         single = piece.part(offset, offset + 1, suspect=True)
         rest = [piece.part(0, offset, suspect=piece.suspect), piece.part(offset + 1, suspect=piece.suspect)]
         if casualty.timed_out or (piece.suspect and len(piece.items) == 1):
-            error = self._verdict(single, casualty)
+            error = self._item_error(single, casualty)
             self._metrics.cpu_items.labels("timeout" if casualty.timed_out else "lost").inc()
             if not self._job.keep_going:
                 raise error
@@ -232,7 +240,7 @@ class Mapping:
             rest.append(single)
         self._again.extendleft(part for part in reversed(rest) if part.items)
 
-    def _verdict(self, single: Piece, casualty: CasualtyError) -> Exception:
+    def _item_error(self, single: Piece, casualty: CasualtyError) -> Exception:
         index = single.first
         what = f"item {index} of {self._job.name}"
         if casualty.timed_out:
@@ -240,7 +248,7 @@ class Mapping:
             timeout.__cause__ = ItemError(f"item {index}", index=index)
             return timeout
         return WorkerLostError(
-            f"{what} cost two worker processes, the second time alone: {casualty.how}", index=index
+            f"two worker processes died running {what}, the second one alone: {casualty.how}", index=index
         )
 
     def _finish(self, outcome: PieceResult) -> None:
@@ -252,7 +260,7 @@ class Mapping:
 
 
 def _unsendable(piece: Piece, error: Exception) -> tuple[int, ComputeError]:
-    """Which item cannot be pickled, and why."""
+    """The offset of the item that cannot be pickled, with the error."""
     for offset, item in enumerate(piece.items):
         try:
             pickled_items([item])
@@ -260,7 +268,7 @@ def _unsendable(piece: Piece, error: Exception) -> tuple[int, ComputeError]:
             index = piece.first + offset
             refusal = ComputeError(
                 f"item {index}, a {type(item).__qualname__}, cannot be sent to a worker process: {reason}; "
-                "pass plain values, or what the function needs to make the thing itself"
+                "pass plain values, or what the function needs to create the object itself"
             )
             refusal.__cause__ = ItemError(f"item {index}", index=index)
             return offset, refusal

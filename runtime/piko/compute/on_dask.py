@@ -1,11 +1,11 @@
-"""Workers on a Dask cluster, for those who have outgrown one machine.
+"""Workers on a Dask cluster, for loads that exceed one machine.
 
-Dask finds a place for a chunk, brings it there, and brings it elsewhere when a machine is lost. At that place
-it is done as it is done here: each Dask worker keeps processes of its own for it, as many as it has threads.
-So an item that must be killed, or that kills, costs its own process and not the Dask worker with everyone
-else's work on it; and it is known which item it was.
+Dask assigns a chunk to one of its workers, and to another one if a machine is lost. The Dask worker runs it
+as this machine would: in processes of its own, as many as it has threads. So an item that must be killed, or
+that kills its process, costs that process and not the Dask worker with the work of others on it; and it is
+known which item it was.
 
-The Dask workers need Piko installed, and whatever the functions import.
+The Dask workers need Piko installed, and everything that the functions import.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class DaskBackend:
         self._steps: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
-        """Connect. Raises `ComputeError` where the scheduler does not answer."""
+        """Connect. Raises `ComputeError` if the scheduler does not answer."""
         client = Client(
             self._address, asynchronous=True, timeout=_CONNECT_S, set_as_default=False, name="piko"
         )
@@ -63,8 +63,8 @@ class DaskBackend:
             ) from error
         self._client = client
 
-    async def lanes(self) -> int:
-        """Twice as many as there are threads just now: the way through the scheduler is long."""
+    async def parallelism(self) -> int:
+        """Twice the current number of threads, because the scheduler adds latency."""
         assert self._client is not None
         threads: dict[str, int] = await self._client.nthreads()
         return max(2 * sum(threads.values()), 2)
@@ -83,7 +83,7 @@ class DaskBackend:
             raise CasualtyError(f"the Dask workers that ran it died: {error}", offset=None) from error
         except (FutureCancelledError, OSError) as error:
             raise ComputeError(
-                f"the Dask scheduler at {self._address} is gone, or has dropped the work: {error}"
+                f"the Dask scheduler at {self._address} is unreachable or has dropped the work: {error}"
             ) from error
         except asyncio.CancelledError:
             self._kept(client.cancel([future]))
@@ -98,7 +98,7 @@ class DaskBackend:
         raise CasualtyError(how, offset=offset, timed_out=timed_out)
 
     def _kept(self, step: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Let `step` come to its end, even where nobody waits for it."""
+        """Let `step` run to completion, even if no caller waits for it."""
         task = asyncio.create_task(step)
         self._steps.add(task)
         task.add_done_callback(self._forget)
@@ -107,7 +107,7 @@ class DaskBackend:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._steps.discard(task)
         if not task.cancelled():
-            task.exception()  # told to whoever waits; here it has been seen
+            task.exception()  # raised where the task is awaited; retrieved here so that asyncio does not warn
 
     async def stop(self) -> None:
         if self._steps:
@@ -132,7 +132,7 @@ class WorkerProcesses(WorkerPlugin):
 
 
 async def _run_on_dask_worker(chunk: Chunk, key: str) -> Answer | Casualty:
-    """Runs on a Dask worker's event loop. Dask does not end a task whose result nobody wants: this does."""
+    """Run a chunk on a Dask worker's event loop, and stop it when its task is cancelled: Dask does not."""
     worker = get_worker()
     plugin = worker.plugins[_PLUGIN]
     assert isinstance(plugin, WorkerProcesses)
@@ -153,4 +153,4 @@ async def _run_on_dask_worker(chunk: Chunk, key: str) -> Answer | Casualty:
         if not doing.done():
             doing.cancel()
             await asyncio.wait({doing})
-    return "nobody waits for it any more", None, False
+    return "its task was cancelled", None, False

@@ -1,4 +1,4 @@
-"""Workers on this machine: fresh interpreters, each on a socket pair of its own."""
+"""Workers on this machine: fresh interpreters, each with its own socket pair."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = get_logger(__name__)
 class ProcessBackend:
     """Up to `workers` processes, each started when it is first needed and kept for the next chunk.
 
-    A process is replaced once it has done `max_tasks_per_child` items (None: never).
+    A process is replaced after `max_tasks_per_child` items (None: never).
     """
 
     def __init__(self, *, metrics: Metrics, workers: int, max_tasks_per_child: int | None = None) -> None:
@@ -42,24 +42,24 @@ class ProcessBackend:
         self._turns = asyncio.Semaphore(workers)
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
-        # Nobody writes to it: a worker reads it to its end, which is when this process is gone.
+        # A pipe that is never written to: reading it returns in a worker when this process has ended.
         self._life: tuple[int, int] | None = None
 
     async def start(self) -> None:
-        """Nothing to do: the first chunk starts the first process."""
+        """Do nothing: the first chunk starts the first process."""
 
-    async def lanes(self) -> int:
-        """One more than there are workers: its chunk is ready when a worker is."""
+    async def parallelism(self) -> int:
+        """One more than there are workers, so that a chunk is ready when a worker becomes free."""
         return self._workers + 1
 
     async def run(self, chunk: Chunk) -> Answer:
         async with self._turns:
-            worker = await self._take()
+            worker = await self._acquire()
             self._metrics.cpu_busy.inc()
             try:
                 answer = await worker.do(chunk, limit=self._left(worker))
             except BaseException as error:
-                # What it is busy with cannot be interrupted in any other way.
+                # Its code cannot be interrupted in any other way.
                 reason = "cancelled" if isinstance(error, asyncio.CancelledError) else "died"
                 reason = "timeout" if isinstance(error, CasualtyError) and error.timed_out else reason
                 self._metrics.cpu_workers_lost.labels(reason).inc()
@@ -94,7 +94,7 @@ class ProcessBackend:
     def _left(self, worker: Worker) -> int | None:
         return None if self._max_tasks is None else max(self._max_tasks - worker.done, 0)
 
-    async def _take(self) -> Worker:
+    async def _acquire(self) -> Worker:
         while self._idle:
             worker = self._idle.pop()
             if worker.usable:
@@ -117,7 +117,7 @@ class ProcessBackend:
 
 
 class Worker:
-    """One worker process, and this end of its line."""
+    """One worker process, and this end of its connection."""
 
     def __init__(self, *, ended: Callable[[Worker], None]) -> None:
         self.done = 0
@@ -137,15 +137,15 @@ class Worker:
         return self._line.open and not self.ended.is_set()
 
     async def start(self, *, life: int) -> None:
-        """Start the process and wait until it serves. Raises `ComputeError` where it does not."""
+        """Start the process and wait until it is ready. Raises `ComputeError` if it does not start."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         inherited = (theirs.fileno(), life, self._place_fd)
         logging = logging_in_use()
-        told = None if logging is None else logging.as_options()
+        log_options = None if logging is None else logging.as_options()
         program = (
             f"import sys, json; sys.path[:] = json.loads({json.dumps(sys.path)!r}); "
-            f"from piko.compute.worker import main; main(*{inherited}, log={told!r})"
+            f"from piko.compute.worker import main; main(*{inherited}, log={log_options!r})"
         )
         with theirs:
             try:
@@ -172,13 +172,13 @@ class Worker:
                 await self._line.receive()
         except (TimeoutError, ConnectionError):
             raise ComputeError(
-                f"a worker process did not start within {_START_S:g} s or ended at once; it writes its "
-                f"reasons to the error output of this process; it runs {sys.executable}"
+                f"a worker process ({sys.executable}) did not start within {_START_S:g} s or ended at once; "
+                "its error output is in the error output of this process"
             ) from None
         log.debug("worker_started", worker=self._process.pid)
 
     async def do(self, chunk: Chunk, *, limit: int | None) -> Answer:
-        """Do `chunk`, at most `limit` items; after an exception of any kind the worker is not usable."""
+        """Run `chunk`, at most `limit` items. After any exception the worker is unusable."""
         self._place[0] = IDLE
         if chunk.call == self._knows_call:
             chunk = replace(chunk, fn=b"")
@@ -190,18 +190,18 @@ class Worker:
                 data = await self._receive_watching(chunk.item_timeout_s)
         except ConnectionError:
             at = self._place[0]
-            await self._gone()
+            await self._await_end()
             raise CasualtyError(self._how(), offset=at if 0 <= at < chunk.count else None) from None
         answer: Answer = pickle.loads(data)  # noqa: S301 - our own worker's bytes
         self._knows_call = chunk.call if answer.done else None
         return answer
 
     def retire(self) -> None:
-        """No more chunks: the process ends by itself when it finds the line closed."""
+        """Close the connection: the process ends when it finds it closed."""
         self._line.close()
 
     def kill(self) -> None:
-        """End the process and all that it started, at once."""
+        """Kill the process and its children at once."""
         self._line.close()
         if self._process is not None and self._process.returncode is None and not self.ended.is_set():
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -210,7 +210,7 @@ class Worker:
             self._finished()
 
     async def _receive_watching(self, item_timeout_s: float) -> bytes:
-        """Wait for the answer while the worker goes from item to item in time."""
+        """Wait for the answer; raise `CasualtyError` if the worker spends too long on one item."""
         answer = asyncio.ensure_future(self._line.receive())
         loop = asyncio.get_running_loop()
         at, since = IDLE, loop.time()
@@ -230,8 +230,8 @@ class Worker:
         finally:
             answer.cancel()
 
-    async def _gone(self) -> None:
-        """Wait for the end of a process that has hung up; one that goes on without its line is no use."""
+    async def _await_end(self) -> None:
+        """Wait for the end of a process that closed its connection; kill it if it does not end."""
         try:
             async with asyncio.timeout(_HANG_UP_S):
                 await self.ended.wait()
@@ -241,7 +241,7 @@ class Worker:
 
     async def _see_end(self, process: asyncio.subprocess.Process) -> None:
         await process.wait()
-        # What the process started may hold its end of the line open for long after it.
+        # A child of the process may hold its end of the connection open for long after it.
         self._line.close()
         self._finished()
 
@@ -260,7 +260,7 @@ class Worker:
 
 
 class _Line(asyncio.Protocol):
-    """Messages with a length in front, one answer at a time."""
+    """Length-prefixed messages, one answer at a time."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
@@ -283,7 +283,7 @@ class _Line(asyncio.Protocol):
         if self._complete() and self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(None)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - what was lost is all that matters
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the reason does not matter
         self._lost = True
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(None)
@@ -293,12 +293,12 @@ class _Line(asyncio.Protocol):
             self._transport.write(LENGTH.pack(len(data)) + data)
 
     async def receive(self) -> bytes:
-        """The next message; `ConnectionError` where none will come."""
+        """The next message. Raises `ConnectionError` if the connection is closed."""
         if not self._complete() and not self._lost:
             self._awaited = asyncio.get_running_loop().create_future()
             await self._awaited
         if not self._complete():
-            raise ConnectionError("the worker is gone")
+            raise ConnectionError("the worker has ended")
         (length,) = LENGTH.unpack_from(self._buffer)
         end = LENGTH.size + length
         message = bytes(memoryview(self._buffer)[LENGTH.size : end])
@@ -320,7 +320,7 @@ class _Line(asyncio.Protocol):
 
 
 def _shared_memory(size: int) -> int:
-    """A descriptor of memory that a child can map: no file system is needed where the kernel offers that."""
+    """A descriptor of memory that a child can map, without a file system if the kernel supports that."""
     if sys.platform == "linux":
         descriptor = os.memfd_create("piko-worker")
     else:

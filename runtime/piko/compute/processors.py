@@ -11,7 +11,7 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_processors(*, quota: Path = _QUOTA) -> int:
-    """Processors that the scheduler gives us, and no more than a container's limit pays for."""
+    """The processors in this process's affinity mask, capped by the container's CPU limit."""
     affinity = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(affinity, _limit(quota) or affinity))
 

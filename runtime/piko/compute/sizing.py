@@ -1,9 +1,9 @@
-"""How many items make a chunk: enough to make the way to the worker cheap, few enough to share the work out.
+"""How many items make a chunk: enough to amortize the transfer, few enough to balance the work.
 
-The first chunks are small. What they took says how many items fit into the time that a chunk should take, and
-the next chunk is of that size, unless that would be too many bytes. Where that was wrong, since items need
-not be like each other, a worker hands in what it has when its time is over, and the rest is cut anew. Near
-the end of items whose number is known, chunks shrink again, so that all workers finish together.
+The first chunks are small. Their duration shows how many items fit into the target time of a chunk, and the
+next chunk has that size, unless it would have too many bytes. Items may differ, so a worker returns what it
+has when its time budget is over, and the rest is cut again. If the number of items is known, chunks shrink
+near the end, so that all workers finish together.
 """
 
 from __future__ import annotations
@@ -20,36 +20,38 @@ _LARGEST = 100_000
 
 
 class ChunkSizer:
-    """The size of the next chunk: `fixed`, or learned."""
+    """Chooses the size of the next chunk: `fixed`, or learned from earlier chunks."""
 
-    def __init__(self, *, fixed: int | None, lanes: int) -> None:
+    def __init__(self, *, fixed: int | None, parallelism: int) -> None:
         if fixed is not None and fixed < 1:
-            raise ComputeError(f"chunk_size = {fixed!r} must be at least 1; leave it out to have it chosen")
+            raise ComputeError(
+                f"chunk_size = {fixed!r} must be at least 1; omit it to have it chosen automatically"
+            )
         self._fixed = fixed
-        self._lanes = lanes
+        self._parallelism = parallelism
         self._size = _FIRST
         self._per_item_s: float | None = None
 
     @property
     def budget_s(self) -> float | None:
-        """After which time a worker should hand in what it has; a fixed size is kept."""
+        """Seconds after which a worker returns what it has; None for a fixed size."""
         if self._fixed is not None:
             return None
         return TARGET_S if self._per_item_s is None else BUDGET_S
 
     def size(self, remaining: int | None) -> int:
-        """How many items to take; `remaining` is None where nobody knows how many are left."""
+        """How many items to fetch; `remaining` is None if it is unknown."""
         if self._fixed is not None:
             return self._fixed
         size = self._size
         if remaining is not None:
-            share = -(-remaining // (2 * self._lanes))
+            share = -(-remaining // (2 * self._parallelism))
             worth_sending = int(_WORTH_SENDING_S / self._per_item_s) if self._per_item_s else 1
             size = min(size, max(share, worth_sending))
         return max(size, 1)
 
     def learn(self, *, done: int, seconds: float, transferred: int) -> None:
-        """Take in what a chunk took; `transferred` is in bytes, both ways."""
+        """Learn from a chunk: `done` items in `seconds`; `transferred` bytes in both directions."""
         if self._fixed is not None or done < 1:
             return
         per_item_s = max(seconds / done, 1e-9)

@@ -1,8 +1,8 @@
-"""The program of a worker process: read a chunk, do it, answer, until the line closes.
+"""The program of a worker process: read a chunk, run it, answer, until the connection closes.
 
-It is started as a fresh interpreter, never as a copy of the process that wants it: that one has threads and
-an event loop. It doesn't import the application's main module either, which would run `python app.py` once
-more in each worker; functions of that module arrive by value.
+It is started as a fresh interpreter and never forked, because its parent has threads and an event loop. It
+does not import the application's main module either, which would run `python app.py` again in each worker;
+functions of that module arrive by value.
 """
 
 from __future__ import annotations
@@ -29,12 +29,16 @@ _OOM_SCORE = Path("/proc/self/oom_score_adj")
 
 
 def main(line: int, life: int, place: int, log: dict[str, bool] | None = None) -> None:
-    """Serve on the inherited descriptors: the line to the owner, its sign of life, the shared place.
+    """Serve on the inherited descriptors.
 
-    What functions log and print here looks as it does in the owner, where `log` says how that is.
+    - `line`: the connection to the parent process.
+    - `life`: a pipe that closes when the parent ends.
+    - `place`: the shared memory that holds the position of the current item.
+    - `log`: how the parent formats its log, so that functions log and print here in the same way; None: the
+      parent does not use Piko's logging.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A stop that reaches all processes is the owner's to carry out. No SIG_IGN: children would inherit that.
+    # The parent handles a stop that is sent to all processes. Not SIG_IGN, which children would inherit.
     signal.signal(signal.SIGTERM, lambda *_: None)
     _prefer_to_be_killed()
     threading.Thread(target=_end_with_owner, args=(life,), daemon=True).start()
@@ -57,15 +61,15 @@ def _serve(line: int, place: int, in_name_of: InNameOf) -> None:
 
 
 InNameOf = Callable[[Mapping[str, object]], AbstractContextManager[None]]
-"""Has what is logged and printed carry a run, for as long as its context lasts."""
+"""A context in which everything that is logged and printed carries a run."""
 
 
 @contextlib.contextmanager
 def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
-    if log is None:  # the owner's log is somebody else's, who knows how to set up ours
+    if log is None:  # the parent does not use Piko's logging
         yield lambda _: contextlib.nullcontext()
         return
-    # A quarter of the start of a process: not for those who do not log.
+    # Imported only if needed: it takes a quarter of the start of a process.
     from structlog.contextvars import bound_contextvars
 
     from piko.observability.logs import configure_logging
@@ -77,7 +81,7 @@ def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
 
 
 class LatestFunctions:
-    """The functions of the latest call: its next chunk comes without them."""
+    """The functions of the latest call, whose further chunks arrive without them."""
 
     def __init__(self) -> None:
         self._call: int | None = None
@@ -96,11 +100,11 @@ def _send(connection: socket.socket, data: bytes) -> None:
 
 
 def _end_with_owner(life: int) -> None:
-    os.read(life, 1)  # nobody writes: it returns when the owner is gone
+    os.read(life, 1)  # never written to: it returns when the parent has ended
     os._exit(0)
 
 
 def _prefer_to_be_killed() -> None:
-    """Where memory runs out the kernel should take a worker, not the process that holds the leadership."""
+    """When memory runs out, the kernel should kill a worker, not the process that holds the leadership."""
     with contextlib.suppress(OSError):
         _OOM_SCORE.write_text("800")
