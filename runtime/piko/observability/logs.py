@@ -1,8 +1,8 @@
 """Logs are events: a name and its facts on one line, JSON in a container, readable on a terminal.
 
-An event is written out before it becomes a record of the standard library's logging, which costs half as much
-as the way round by its formatters: two events for each run are a good part of what a run costs. Handlers of
-others, a collector of errors for instance, get the record all the same.
+An event is rendered before it becomes a record of the standard library's logging, which costs half as much as
+rendering it in a formatter; with two events for each run, that is a good part of the cost of a run. Handlers
+that others have installed, such as an error collector, still get the record.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from piko.text import LIMIT, excerpt, repr_text, traceback_text
 LogFormat = Literal["auto", "json", "text"]
 
 LINE = 15_000
-"""Bytes of one line of JSON: a container's runtime cuts longer ones in two, and neither half is JSON then."""
+"""The most bytes of one line of JSON: container runtimes split longer lines, and the parts are not JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logging:
-    """How the events of this process are written; as another process can be told."""
+    """How this process writes its events, in a form that can be passed to another process."""
 
     as_json: bool
     debug: bool
@@ -41,18 +41,18 @@ class Logging:
 
 
 def logging_in_use() -> Logging | None:
-    """What `configure_logging` has chosen; None: this process logs as somebody else has set it up."""
+    """What `configure_logging` has chosen; None if this process does not use Piko's logging."""
     return next((item.chosen for item in logging.getLogger().handlers if isinstance(item, _Handler)), None)
 
 
 def configure_logging(
     *, log_format: LogFormat = "auto", debug: bool = False, stream: TextIO | None = None
 ) -> Logging:
-    """Write what every logger of the process tells, those of libraries included, to stderr.
+    """Write the log of every logger of the process, including those of libraries, to stderr.
 
-    One handler is added to the root logger, or takes the place of the one that an earlier call has added.
-    Handlers that others have put there stay, and get every record too. The root's level becomes INFO, or
-    DEBUG with `debug`. Once in a process, at its start: loggers that have spoken keep the format of before.
+    Adds one handler to the root logger, or replaces the one that an earlier call added. Other handlers stay,
+    and get every record too. The root's level becomes INFO, or DEBUG with `debug`. Call it once, at the start
+    of the process: loggers that have been used keep their earlier format.
     """
     out = real_stream(sys.stderr) if stream is None else stream
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
@@ -62,7 +62,7 @@ def configure_logging(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Not the renderer that shows local variables: among them are configs and connections.
+    # Not the renderer that shows local variables, because those include configs and connections.
     last: list[Processor] = [
         structlog.processors.ExceptionRenderer(_traceback),
         structlog.processors.JSONRenderer(_as_json) if as_json else _fitting,
@@ -74,7 +74,7 @@ def configure_logging(
             )
         )
     level = logging.DEBUG if debug else logging.INFO
-    of_that_name = structlog.stdlib.LoggerFactory([__name__])  # without a name: of the module that asks
+    of_that_name = structlog.stdlib.LoggerFactory([__name__])  # used for loggers without a name
     structlog.configure(
         processors=[*shared, *last],
         logger_factory=lambda *names: _EventLogger(of_that_name(*names)),
@@ -99,20 +99,20 @@ def configure_logging(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """The one that `configure_logging` adds."""
+    """The handler that `configure_logging` adds."""
 
     def __init__(self, stream: TextIO, chosen: Logging) -> None:
         super().__init__(stream)
         self.chosen = chosen
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
-        """A line that cannot be written fails nobody: the stream may be closed, or its disk full."""
+        """Ignore a line that cannot be written: the stream may be closed, or its disk full."""
         with suppress(Exception):
             super().handleError(record)
 
 
 def real_stream(stream: TextIO) -> TextIO:
-    """What is beneath a stream whose lines are told as events."""
+    """The stream beneath one whose lines are turned into events."""
     beneath: TextIO = getattr(stream, "beneath", stream)
     return beneath
 
@@ -128,7 +128,7 @@ _BUDGETS = (4_000, 1_000, 200)
 _FIELDS = 40
 _NAME = 60
 _OWN = ("event", "level", "logger", "timestamp", "exception", *RUN)
-"""What is told of an event however little of it fits."""
+"""Fields of an event that are always written, however little of it fits."""
 
 
 def _as_json(event: object, **_: object) -> str:
@@ -137,32 +137,34 @@ def _as_json(event: object, **_: object) -> str:
 
 
 def event_line(event: Mapping[Any, object]) -> str:
-    """One line of JSON, of `LINE` bytes at most, whatever the event holds."""
+    """The event as one line of JSON, at most `LINE` bytes, whatever it holds."""
     try:
         line = _ENCODER.encode(event)
-    except (ValueError, TypeError, RecursionError):  # circular, too deep, no number, keys that are no names
+    except (ValueError, TypeError, RecursionError):  # circular, too deep, NaN, or keys that are not strings
         line = ""
     if line and len(line) <= LINE:
         return line
-    told = {excerpt(str(name), limit=_NAME): value for name, value in event.items()}
-    others = [name for name in told if name not in _OWN][:_FIELDS]
+    shortened = {excerpt(str(name), limit=_NAME): value for name, value in event.items()}
+    others = [name for name in shortened if name not in _OWN][:_FIELDS]
     for budget in _BUDGETS:
-        named = [name for name in told if name in _OWN] + others
-        line = _ENCODER.encode({name: _short(told[name], budget) for name in named})
+        named = [name for name in shortened if name in _OWN] + others
+        line = _ENCODER.encode({name: _short(shortened[name], budget) for name in named})
         if len(line) <= LINE:
             return line
-    return _ENCODER.encode({name: _short(told[name], _BUDGETS[-1]) for name in told if name in _OWN})
+    return _ENCODER.encode(
+        {name: _short(shortened[name], _BUDGETS[-1]) for name in shortened if name in _OWN}
+    )
 
 
 def _short(value: object, budget: int) -> object:
-    """`value` as something that JSON has, in about `budget` bytes."""
+    """`value` as a JSON value of about `budget` bytes."""
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     return excerpt(value if isinstance(value, str) else repr_text(value), limit=budget)
 
 
 def _fitting(_logger: object, _name: str, event: EventDict) -> EventDict:
-    """The event with each of its fields as long as a person reads."""
+    """The event with its fields shortened to a readable length."""
     for name, value in event.items():
         shown = value if isinstance(value, str) else repr_text(value)
         if len(shown) > _BUDGETS[0]:
@@ -174,7 +176,7 @@ def _traceback(exc_info: ExcInfo) -> str:
     return traceback_text(exc_info[1])
 
 
-_NOT_TOLD = MappingProxyType(
+_UNSET = MappingProxyType(
     dict.fromkeys(("args", "exc_info", "exc_text", "stack_info"))
     | dict.fromkeys(("pathname", "filename", "module", "funcName"), "")
     | dict.fromkeys(("lineno", "thread", "process", "relativeCreated"), 0)
@@ -183,13 +185,14 @@ _NOT_TOLD = MappingProxyType(
 
 
 class _Event(logging.LogRecord):
-    """An event that is written out already.
+    """An event that is already rendered.
 
-    Where in the source it was told costs as much to find out as all the rest, and nobody asks: it has a name.
+    Its source location is not determined: that would cost as much as everything else, and an event has a
+    name.
     """
 
     def __init__(self, name: str, level: int, text: str, *, created: float) -> None:
-        self.__dict__.update(_NOT_TOLD)
+        self.__dict__.update(_UNSET)
         self.name = name
         self.levelno = level
         self.levelname = logging.getLevelName(level)
@@ -199,7 +202,7 @@ class _Event(logging.LogRecord):
 
 
 class _EventLogger:
-    """Passes events on to the logger of the standard library that has their name."""
+    """Passes events to the standard library's logger of the same name."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self.name = logger.name
@@ -207,27 +210,27 @@ class _EventLogger:
         self._now = SystemClock().now
 
     def debug(self, text: str) -> None:
-        self._tell(logging.DEBUG, text)
+        self._emit(logging.DEBUG, text)
 
     def info(self, text: str) -> None:
-        self._tell(logging.INFO, text)
+        self._emit(logging.INFO, text)
 
     def warning(self, text: str) -> None:
-        self._tell(logging.WARNING, text)
+        self._emit(logging.WARNING, text)
 
     def error(self, text: str) -> None:
-        self._tell(logging.ERROR, text)
+        self._emit(logging.ERROR, text)
 
     def critical(self, text: str) -> None:
-        self._tell(logging.CRITICAL, text)
+        self._emit(logging.CRITICAL, text)
 
-    def _tell(self, level: int, text: str) -> None:
+    def _emit(self, level: int, text: str) -> None:
         if self._logger.isEnabledFor(level):
             self._logger.handle(_Event(self.name, level, text, created=self._now().timestamp()))
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    """Writes out what libraries log."""
+    """Formats the records of libraries."""
 
     def format(self, record: logging.LogRecord) -> str:
         return str(record.msg) if isinstance(record, _Event) else super().format(record)

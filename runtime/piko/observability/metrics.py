@@ -21,10 +21,10 @@ _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
 class JobInstants(Collector):
-    """A gauge of one instant per job, which is there while `leads` says that this replica leads.
+    """A gauge of one instant per job, exported only while `leads` returns True.
 
-    The client's own gauges keep an object with a lock for each job, a kilobyte of it, and 10,000 jobs have
-    several.
+    The client's own gauges keep an object with a lock, about a kilobyte, for each job and gauge; that is too
+    much for 10,000 jobs.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.leads: Callable[[], bool] = lambda: True
-        """Whether this replica leads, so that what only a leader knows is told."""
+        """Whether this replica leads; metrics that only the leader knows are exported only then."""
         self.job_runs = Counter("piko_job_run", "Finished runs.", ["job_id", "status"], registry=registry)
         self.job_duration = Histogram(
             "piko_job_duration_seconds", "From start to end of a handler.", ["job_id"],
@@ -78,88 +78,95 @@ class Metrics:
         self.job_last_success = self._job_instant("last_success", "When the last successful run ended.")
         self.job_last_run = self._job_instant("last_run", "When the last run started.")
         self.job_next_run = self._job_instant("next_run", "When the job is due next.")
-        self.job_watermark = self._job_instant("watermark", "Up to where the data of a stateful job is done.")
+        self.job_watermark = self._job_instant("watermark", "Watermark of a stateful job.")
         self.job_missed = Counter(
-            "piko_job_missed", "Due instants that did not run.", ["job_id", "reason"], registry=registry
+            "piko_job_missed", "Due times that did not run.", ["job_id", "reason"], registry=registry
         )
         self.rows_refused = Counter(
-            "piko_rows_refused", "Writes of one job that the database refused; the job is held back.",
+            "piko_rows_refused", "Writes for a job that the database refused; the job is held back.",
             ["what"], registry=registry,
         )  # fmt: skip
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
-        self.runs_queued = Gauge("piko_runs_queued", "Runs that wait for their turn.", registry=registry)
+        self.runs_queued = Gauge(
+            "piko_runs_queued", "Runs that wait for a slot or for their time.", registry=registry
+        )
         self.loop_blocked = Counter(
-            "piko_event_loop_blocked", "Times the event loop was blocked, by whose handler.", ["job_id"],
+            "piko_event_loop_blocked", "Times that a handler blocked the event loop.", ["job_id"],
             registry=registry,
         )  # fmt: skip
         self.loop_blocked_seconds = Counter(
-            "piko_event_loop_blocked_seconds", "How long it was blocked.", ["job_id"], registry=registry
+            "piko_event_loop_blocked_seconds",
+            "Seconds that the event loop was blocked.",
+            ["job_id"],
+            registry=registry,
         )
         self.handlers_abandoned = Counter(
-            "piko_handlers_abandoned", "Handlers that went on after they were cancelled.", ["job_id"],
+            "piko_handlers_abandoned", "Handlers that continued after they were cancelled.", ["job_id"],
             registry=registry,
         )  # fmt: skip
         self.handler_thread_calls = Gauge(
-            "piko_handler_thread_calls", "Calls of handlers that run in a thread, or wait for one.",
+            "piko_handler_thread_calls", "Calls from handlers that run in a thread or wait for one.",
             registry=registry,
         )  # fmt: skip
         self.http_connections_dropped = Counter(
             "piko_http_connections_dropped",
-            "Connections that stood still: too long, or while others waited.",
+            "Connections dropped because they were idle for too long, or to admit others.",
             ["why"],
             registry=registry,
         )
         self.outcomes_pending = Gauge(
-            "piko_outcomes_pending", "Ends of runs that the database has yet to be told.", registry=registry
+            "piko_outcomes_pending", "Outcomes not yet written to the database.", registry=registry
         )
         self.outcomes_spooled = Counter(
             "piko_outcomes_spooled",
-            "Ends of runs put on disk while the database was away.",
+            "Outcomes put on disk while the database was unavailable.",
             registry=registry,
         )
         self.outcomes_recovered = Counter(
-            "piko_outcomes_recovered", "Ends of runs that a process which is gone had left on disk.", ["how"],
+            "piko_outcomes_recovered", "Outcomes that an earlier process left on disk.", ["how"],
             registry=registry,
         )  # fmt: skip
         self.outcome_spool_errors = Counter(
-            "piko_outcome_spool_errors", "Failures to keep ends of runs on disk, or to read them.",
+            "piko_outcome_spool_errors", "Failures to write outcomes to disk, or to read them.",
             registry=registry,
         )  # fmt: skip
         self.runs_pruned = Counter(
-            "piko_runs_pruned", "Rows of job_run that were old enough to be deleted.", registry=registry
+            "piko_runs_pruned", "Rows of job_run deleted by retention.", registry=registry
         )
         self.locks_pruned = Counter(
-            "piko_locks_pruned", "Rows of job_lock that were old enough to be deleted.", registry=registry
+            "piko_locks_pruned", "Rows of job_lock deleted by retention.", registry=registry
         )
         self.reconciles = Counter(
-            "piko_reconcile", "Comparisons of rows with the plan.", ["outcome"], registry=registry
+            "piko_reconcile", "Comparisons of rows with the catalog.", ["outcome"], registry=registry
         )
         self.reconcile_duration = Histogram(
             "piko_reconcile_duration_seconds", "How long a comparison took.",
             buckets=_DELAYS, registry=registry,
         )  # fmt: skip
-        self.invalid_rows = Gauge(
-            "piko_invalid_rows", "Rows that cannot be scheduled as they are.", registry=registry
-        )
+        self.invalid_rows = Gauge("piko_invalid_rows", "Rows that cannot be scheduled.", registry=registry)
         self.invalid_configs = Gauge(
             "piko_invalid_configs",
             "Jobs whose row in job_config does not fit their model.",
             registry=registry,
         )
-        self.leader = Gauge("piko_leader_status", "1 where this replica leads.", ["host"], registry=registry)
+        self.leader = Gauge(
+            "piko_leader_status", "1 if this replica leads, else 0.", ["host"], registry=registry
+        )
         self.jobs_held = Gauge(
-            "piko_jobs_held", "Jobs left out: an open transaction holds their rows.", ["writer"],
+            "piko_jobs_held", "Jobs left out because an open transaction holds their rows.", ["writer"],
             registry=registry,
         )  # fmt: skip
         self.clock_offset = Gauge(
-            "piko_clock_offset_seconds", "By how much this machine's clock is ahead of the database's.",
+            "piko_clock_offset_seconds", "Seconds by which this machine's clock is ahead of the database's.",
             registry=registry,
         )  # fmt: skip
         self.lease_errors = Counter(
             "piko_lease_errors", "Failed calls to the Kubernetes Lease.", registry=registry
         )
         self.leader_transitions = Counter(
-            "piko_leader_transitions", "Times this replica became or ceased to be leader.", registry=registry
+            "piko_leader_transitions",
+            "Times that this replica became leader or stopped leading.",
+            registry=registry,
         )
         self.persistence_queue = Gauge(
             "piko_persistence_queue_size", "Write intents that are neither delivered nor dead yet.", ["sink"],
@@ -173,10 +180,10 @@ class Metrics:
             "piko_persistence_batch_size", "Write intents in a batch.", ["sink"],
             buckets=_BATCHES, registry=registry,
         )  # fmt: skip
-        self.persistence_sink_failures = self._of_sink("sink_failure", "Batches that a sink did not take.")
+        self.persistence_sink_failures = self._of_sink("sink_failure", "Batches that a sink did not accept.")
         self.persistence_spilled = self._of_sink("spilled", "Write intents moved from memory to the spool.")
         self.persistence_recovered = self._of_sink(
-            "recovered", "Write intents found in the spool at a start."
+            "recovered", "Write intents found in the spool at start-up."
         )
         self.cpu_workers = Gauge("piko_cpu_workers", "Worker processes of this replica.", registry=registry)
         self.cpu_busy = Gauge("piko_cpu_workers_busy", "Chunks being computed.", registry=registry)
@@ -192,7 +199,7 @@ class Metrics:
             "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
         )
         self.part_restarts = Counter(
-            "piko_part_restarts", "Times a part failed and was started again.", ["part"], registry=registry
+            "piko_part_restarts", "Times that a part failed and was restarted.", ["part"], registry=registry
         )
         Info("piko_build", "Version of Piko and of Python.", registry=registry).info(
             {"version": version("piko"), "python": platform.python_version()}
@@ -207,12 +214,12 @@ class Metrics:
         return Counter(f"piko_persistence_{what}", text, ["sink"], registry=self.registry)
 
     def forget_job(self, job_id: str) -> None:
-        """Drop what is said of a job whose row is gone, so that no alert watches a ghost."""
+        """Drop the gauges of a job whose row was deleted, so that no alert watches a deleted job."""
         for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
             gauge.remove(job_id)
 
     def forget_jobs(self) -> None:
-        """This replica no longer leads: how jobs do and what waits is for another to say."""
+        """Drop all gauges of jobs, because this replica no longer leads and the next leader exports them."""
         for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
             gauge.clear()
         self.runs_queued.set(0)

@@ -1,8 +1,8 @@
-"""What code prints, as events: `print` in a handler must not break a stream of JSON.
+"""Printed lines as events, so that `print` in a handler does not break a stream of JSON.
 
-Where logs are JSON, each line that is written to `sys.stdout` or `sys.stderr` becomes an event of its own on
-the same stream, and carries the run that printed it. On a terminal, and wherever logs are text, nothing is
-changed. What a child process or a library written in C writes to the descriptors passes as it is.
+If logs are JSON, each line that is written to `sys.stdout` or `sys.stderr` becomes an event on the same
+stream, and carries the run that printed it. If logs are text, nothing changes. Output that a child process or
+a C library writes to the file descriptors passes unchanged.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from piko.observability.bindings import current_run
 from piko.observability.logs import Logging, event_line, real_stream
 
 _LONGEST = 16_000
-"""Characters without an end of line after which they are told."""
+"""Characters without a line end after which they are logged anyway."""
 
 
 @contextmanager
 def prints_as_events(logging: Logging) -> Iterator[None]:
-    """While this lasts, lines printed in this process are events, where its log is JSON."""
+    """Within this block, lines printed in this process become events if its log is JSON."""
     if not logging.as_json:
         yield
         return
@@ -45,8 +45,8 @@ def prints_as_events(logging: Logging) -> Iterator[None]:
 class PrintedLines(io.TextIOBase):
     """Writes each line to `beneath` as an event of `logger`.
 
-    Threads print side by side, and runs do one after the other on the event loop: what one of them has begun
-    a line with is not finished by another.
+    Threads print concurrently, and runs alternate on the event loop: the beginning of a line of one is never
+    joined with the output of another.
     """
 
     def __init__(self, beneath: TextIO, *, logger: str, level: str) -> None:
@@ -55,7 +55,7 @@ class PrintedLines(io.TextIOBase):
         self._level = level
         self._now = SystemClock().now
         self._begun: dict[int, tuple[Mapping[str, object], str]] = {}
-        """By thread: whose line it is, and how it begins."""
+        """The unfinished line of each thread, with its run."""
         self._turn = threading.RLock()
 
     def write(self, text: str, /) -> int:
@@ -66,25 +66,25 @@ class PrintedLines(io.TextIOBase):
             thread = threading.get_ident()
             earlier, begun = self._begun.pop(thread, (run, ""))
             if earlier != run:
-                self._tell(begun, earlier)
+                self._log(begun, earlier)
                 begun = ""
             *lines, rest = (begun + text).split("\n")
             for line in lines:
-                self._tell(line, run)
+                self._log(line, run)
             if len(rest) > _LONGEST:
-                self._tell(rest, run)
+                self._log(rest, run)
             elif rest:
                 self._begun[thread] = run, rest
         return len(text)
 
     def finish(self) -> None:
-        """Tell what has no end of line."""
+        """Log the unfinished lines."""
         with self._turn:
             for run, rest in self._begun.values():
-                self._tell(rest, run)
+                self._log(rest, run)
             self._begun.clear()
 
-    def _tell(self, line: str, run: Mapping[str, object]) -> None:
+    def _log(self, line: str, run: Mapping[str, object]) -> None:
         if not line.strip():
             return
         event = {
@@ -97,11 +97,11 @@ class PrintedLines(io.TextIOBase):
         self.beneath.write(event_line(event) + "\n")
         self.beneath.flush()
 
-    # ---- what else one asks of a text stream -------------------------------------------------------
+    # ---- the rest of the text stream interface -----------------------------------------------------
 
     @property
     def buffer(self) -> io.BufferedIOBase:
-        """The stream of bytes: what is written to it passes as it is."""
+        """The byte stream; data written to it passes unchanged."""
         found: io.BufferedIOBase = getattr(self.beneath, "buffer")  # noqa: B009 - not every text stream has one
         return found
 

@@ -1,4 +1,4 @@
-"""Secrets in texts for people: what they are, and how they are hidden."""
+"""Finding secrets, and hiding them in texts for people."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from urllib.parse import quote, quote_plus
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 SHORTEST_SECRET = 4
-"""Shorter values are no secrets: each text is full of them."""
+"""Shorter values do not count as secrets, because they occur in any text."""
 
 
 _HIDDEN = "***"
 
 
 def secrets_of(*values: object) -> frozenset[str]:
-    """The texts in `values` that nobody is to read: each value of a JSON document, each secret of a model."""
+    """The secret texts in `values`: every value in a JSON document, every secret of a model."""
     return frozenset(text for value in values for text in _texts(value) if len(text) >= SHORTEST_SECRET)
 
 
 def model_secrets(value: Any) -> frozenset[str]:
-    """The texts in what a model declares as `SecretStr` or `SecretBytes`, at any depth."""
+    """The texts of fields that a model declares as `SecretStr` or `SecretBytes`, at any depth."""
     return secrets_of(*_declared(value))
 
 
 def hide(text: str, secrets: Collection[str]) -> str:
-    """`text` with `***` for each of `secrets`, also as they look within a repr, JSON or a URL."""
+    """`text` with `***` in place of each of `secrets`, including their forms in a repr, JSON or a URL."""
     forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
     while True:
         hidden = text
@@ -35,7 +35,7 @@ def hide(text: str, secrets: Collection[str]) -> str:
             hidden = hidden.replace(form, _HIDDEN)
         if hidden == text:
             return text
-        text = hidden  # what was left and right of a secret may be one now; the text gets shorter each time
+        text = hidden  # removing a secret may form another one; the text gets shorter each time
 
 
 def _texts(value: object) -> Iterator[str]:
@@ -49,7 +49,7 @@ def _texts(value: object) -> Iterator[str]:
         yield value.decode(errors="backslashreplace")
     elif isinstance(value, str):
         yield value
-        if "\n" in value:  # a key in lines: an error may show one of them
+        if "\n" in value:  # a multi-line key: an error may show one of its lines
             yield from (line for line in value.splitlines() if len(line) >= 2 * SHORTEST_SECRET)
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield str(value)
@@ -70,7 +70,7 @@ def _declared(value: Any) -> Iterator[object]:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """How a secret looks where it is not written as it is."""
+    """The forms in which a secret may be written."""
     yield secret
     yield repr(secret)[1:-1]
     yield ascii(secret)[1:-1]

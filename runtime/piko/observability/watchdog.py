@@ -1,8 +1,8 @@
-"""Who blocks the event loop: a thread that asks it for an answer, and names the handler that keeps it.
+"""Detects a blocked event loop: a thread pings the loop and names the handler that blocks it.
 
 A handler that computes, sleeps or waits without `await` keeps every other handler, the heartbeat and the
-renewal of the lease from running. Nothing on the loop can see that; a thread can. It looks at its own clock,
-too: where it was not run itself, the whole process was stopped, and no handler is to blame.
+renewal of the lease from running. Code on the loop cannot detect that; a thread can. The thread checks its
+own progress too: if it did not run either, the whole process was stopped, and no handler is to blame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = get_logger(__name__)
 class Blockage:
     """The event loop has not turned since `since` (monotonic seconds).
 
-    `job_id` and `run_id` are those of the handler that keeps it; None: something else does.
+    `job_id` and `run_id` are those of the blocking handler; None if it is not a handler.
     """
 
     since: float
@@ -37,11 +37,11 @@ class Blockage:
 
     @property
     def by(self) -> str:
-        return "something that is no run" if self.job_id is None else f"job {self.job_id}, run {self.run_id}"
+        return "code outside any run" if self.job_id is None else f"job {self.job_id}, run {self.run_id}"
 
 
 class Watchdog:
-    """Watches the event loop on which it is entered."""
+    """Watches the event loop in which its `with` block is entered."""
 
     def __init__(self, *, clock: Clock, metrics: Metrics, blocked_after_s: float) -> None:
         self._clock = clock
@@ -52,11 +52,11 @@ class Watchdog:
         self._answered = threading.Event()
         self._thread: threading.Thread | None = None
         self.blockage: Blockage | None = None
-        """The one that lasts now. May be read from any thread."""
+        """The current blockage. May be read from any thread."""
 
     @property
     def blocked_for_s(self) -> float:
-        """How long the event loop has been blocked; 0: it is not."""
+        """Seconds that the event loop has been blocked; 0 if it is not."""
         blockage = self.blockage
         return 0.0 if blockage is None else self._clock.monotonic() - blockage.since
 
@@ -93,7 +93,7 @@ class Watchdog:
                 return
             now = self._clock.monotonic()
             if now - looked_at > self._look_s + self._blocked_after_s:
-                asked_at = now  # this thread was not run either: the process was stopped
+                asked_at = now  # this thread did not run either: the process was stopped
             looked_at = now
             if self.blockage is None and now - asked_at >= self._blocked_after_s:
                 self._report(loop, thread_id, asked_at)
@@ -111,7 +111,7 @@ class Watchdog:
             run_id=run_id,
             blocked_s=round(self.blocked_for_s, 3),
             by=blockage.by,
-            remedy="await something that waits, or give the work to app.cpu_manager or asyncio.to_thread",
+            remedy="await blocking calls, or move the work to app.cpu_manager or asyncio.to_thread",
             stack="" if frame is None else "".join(traceback.format_stack(frame, limit=_FRAMES)),
         )
 
@@ -128,12 +128,12 @@ class Watchdog:
 
 
 def run_name(job_id: str, run_id: str) -> str:
-    """The name of the task of a run, by which it is found here."""
+    """The name of a run's task, from which the watchdog identifies the run."""
     return f"run {job_id} {run_id}"
 
 
 def _run_of(task: asyncio.Task[object] | None) -> tuple[str | None, str | None]:
-    words = [] if task is None else task.get_name().split(" ")
-    if len(words) == 3 and words[0] == "run":
-        return words[1], words[2]
+    parts = [] if task is None else task.get_name().split(" ")
+    if len(parts) == 3 and parts[0] == "run":
+        return parts[1], parts[2]
     return None, None

@@ -1,4 +1,4 @@
-"""The application that people extend and serve by an ASGI server of their own."""
+"""The FastAPI application that users extend and serve with an ASGI server of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Lifespan = Callable[[FastAPI], Any]
 
 
 def make_api_app(*, name: str, probes: Probes, lifespan: Lifespan) -> FastAPI:
-    """A FastAPI application with `probes` in it; serving it runs `lifespan`."""
+    """A FastAPI application with the routes of `probes`; serving it runs `lifespan`."""
     app = FastAPI(title=name, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes.extend(Route(path, endpoint=probes) for path in sorted(PATHS))
     return app

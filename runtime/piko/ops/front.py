@@ -1,4 +1,4 @@
-"""Which event loop answers a request: that of the server, or that of the jobs."""
+"""Chooses the event loop that answers a request: the server's or the jobs'."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from piko.serving.probes import PATHS, AsgiApp, Message, Probes, Receive, Scope,
 
 
 class Front:
-    """Probes and metrics are answered in the thread of the server; all else by `app` in that of the jobs.
+    """Answers probes and metrics in the server's thread, and the rest by `app` on the jobs' event loop.
 
-    Routes that somebody added to the application may use what belongs to the event loop of the jobs. Where
-    there is no `app`, there is nothing but probes and metrics.
+    Routes that a user adds to the application may use objects that belong to the jobs' event loop. Without
+    `app` there are only probes and metrics.
     """
 
     def __init__(self, *, probes: Probes, app: AsgiApp | None, loop: asyncio.AbstractEventLoop) -> None:
@@ -38,7 +38,7 @@ class Front:
 
 
 async def _on(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any]) -> Any:
-    """What `coroutine` returns or raises, run on another thread's `loop`."""
+    """Run `coroutine` on another thread's `loop`; returns or raises its result."""
     return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))
 
 

@@ -1,15 +1,15 @@
-"""Who may come in, and for how long: a server's connections are bounded in number and in time.
+"""Limits on the connections of a server: their number, and how long each may stand still.
 
-Without a bound a thousand connections that say nothing take every file descriptor of the process, those that
-its jobs and its database connections need, and keep a probe out until somebody restarts the healthy process:
+Without limits, a thousand idle connections take every file descriptor of the process, including those that
+its jobs and its database connections need, and keep probes out until the healthy process is restarted:
 
-- there are at most `most` connections; the kernel keeps those that wait in front of the door;
-- the head of a request has 5 s, its body 30 s, and a client that does not take its answer 30 s;
-- when all places are taken, the connection that has stood still longest makes room for the next one. A probe
-  sends its head at once and so comes through, while connections that only occupy a place push out each other;
-- where the process has no descriptor left, the door stays shut for a moment instead of trying without end.
+- at most `most` connections are open; further ones wait in the kernel's backlog;
+- the head of a request may take 5 s, its body 30 s, and a client that does not read its answer 30 s;
+- when the limit is reached, the connection that has stood still longest is dropped to admit the next one. A
+  probe sends its head at once and so comes through, while idle connections displace each other;
+- when the process has no descriptor left, accepting pauses for a moment instead of being retried endlessly.
 
-What a connection is doing is read off uvicorn's protocol objects, whose public state says it.
+The stage of a connection is read from the public state of uvicorn's protocol objects.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _PATIENCE_S = {Stage.HEAD: 5.0, Stage.BODY: 30.0, Stage.READER: 30.0}
 """How long a stage may last."""
 
 _PATIENCE_WHEN_FULL_S = {Stage.HEAD: 0.1, Stage.BODY: 5.0, Stage.READER: 5.0}
-"""How long a stage may last when others wait for a place."""
+"""How long a stage may last while other connections wait."""
 
 
 def most_connections() -> int:
-    """As many as leave the process seven eighths of its file descriptors."""
+    """An eighth of the process's file descriptors, within limits."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
         return _MOST
@@ -64,7 +64,10 @@ def most_connections() -> int:
 
 
 class Door:
-    """Accepts for `server` what comes to `listening`, in the running event loop, while its block lasts."""
+    """Accepts the connections of `server` on `listening`, in the running event loop, within a `with` block.
+
+    `dropped` counts dropped connections by `why`; `most` is the limit of open connections.
+    """
 
     def __init__(
         self, *, server: uvicorn.Server, listening: socket.socket, clock: Clock, dropped: Counter, most: int
@@ -92,7 +95,7 @@ class Door:
             timer.cancel()
         self._loop.remove_reader(self._listening)
 
-    # ---- coming in --------------------------------------------------------------------------------
+    # ---- accepting --------------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._loop.add_reader(self._listening, self._admit)
@@ -106,7 +109,7 @@ class Door:
             self._loop.remove_reader(self._listening)
             return
         for _ in range(_AT_ONCE):
-            if self._inside >= self._most and not self._make_room():
+            if self._inside >= self._most and not self._make_space():
                 self._shut_for(_FULL_PAUSE_S)
                 return
             try:
@@ -116,7 +119,7 @@ class Door:
             except OSError as error:  # no descriptor or no memory is left
                 if (times := self._seldom.due("accept")) is not None:
                     log.error("http_connections_wait", error=str(error), times=times)
-                self._make_room()
+                self._make_space()
                 self._shut_for(_NO_DESCRIPTOR_PAUSE_S)
                 return
             task = self._loop.create_task(self._welcome(arrived))
@@ -127,7 +130,7 @@ class Door:
         try:
             arrived.setblocking(False)
             await self._loop.connect_accepted_socket(self._protocol, arrived)
-        except OSError:  # it has left already
+        except OSError:  # it has already disconnected
             arrived.close()
 
     def _protocol(self) -> H11Protocol:
@@ -143,22 +146,22 @@ class Door:
         leaving = sum(each.transport.is_closing() for each in self._connections)
         return len(self._connections) - leaving + len(self._arriving)
 
-    # ---- going out --------------------------------------------------------------------------------
+    # ---- dropping ---------------------------------------------------------------------------------
 
     def _sweep(self) -> None:
         for connection, since in self._outstaying(_PATIENCE_S):
             self._show_out(connection, since, why="slow")
         self._timers["sweep"] = self._loop.call_later(_SWEEP_S, self._sweep)
 
-    def _make_room(self) -> bool:
-        """Show out the connection that has stood still longest; False where each gets on."""
+    def _make_space(self) -> bool:
+        """Drop the connection that has stood still longest; False if all make progress."""
         outstaying = self._outstaying(_PATIENCE_WHEN_FULL_S)
         if outstaying:
             self._show_out(*min(outstaying, key=lambda each: each[1]), why="full")
         return bool(outstaying)
 
     def _outstaying(self, patience: dict[Stage, float]) -> list[tuple[H11Protocol, float]]:
-        """Connections whose stage has lasted too long, each with the time at which that began."""
+        """Connections whose stage has lasted too long, each with the start of that stage."""
         now = self._clock.monotonic()
         before, self._stages = self._stages, {}
         found = []
@@ -177,8 +180,8 @@ class Door:
         connection.transport.abort()
         del self._stages[connection]
         if (times := self._seldom.due(why)) is not None:
-            tell = log.warning if why == "full" else log.info
-            tell(
+            log_event = log.warning if why == "full" else log.info
+            log_event(
                 "http_connection_dropped",
                 why=why,
                 waited_for=stage.value,

@@ -1,4 +1,4 @@
-"""Where a server listens. `::` means every address, of IPv6 and of IPv4 alike."""
+"""Listening sockets. `::` means every address, IPv6 and IPv4."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUP
 
 
 def listen(host: str, port: int, *, prefix: str = "PIKO_") -> socket.socket:
-    """A listening socket; at `::` one that takes IPv4 too, or only that where this host has no IPv6.
+    """A listening socket. At `::` it accepts IPv4 too, or only IPv4 if this host has no IPv6.
 
-    Raises `SettingsError`, which names the settings by their `prefix`, where the address cannot be had.
+    Raises `SettingsError` if the address cannot be used; it names the settings with their `prefix`.
     """
     host = host.removeprefix("[").removesuffix("]")
     try:
         if host == EVERYWHERE:
             return _everywhere(port)
         return socket.create_server((host, port), family=_family(host, port), backlog=_BACKLOG)
-    except (OSError, ValueError) as error:  # ValueError: what can be no name, among them UnicodeError
+    except (OSError, ValueError) as error:  # ValueError, such as UnicodeError: not a valid host name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
             f"setting `http_host` = {host!r}, `http_port` = {port}: cannot listen there: {reason}; "
@@ -40,7 +40,7 @@ def _everywhere(port: int) -> socket.socket:
         except OSError as error:
             if error.errno not in _NO_IPV6:
                 raise
-    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 it is what was asked for
+    return socket.create_server(("0.0.0.0", port), backlog=_BACKLOG)  # noqa: S104 requested by the setting
 
 
 def _family(host: str, port: int) -> socket.AddressFamily:

@@ -1,4 +1,4 @@
-"""Probes and metrics as a plain ASGI application: no framework is imported for three answers."""
+"""Probes and metrics as a plain ASGI application, so that no framework is imported for three endpoints."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _TEXT = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The answer of a probe: 200 with one word, or 503 with one reason per line."""
+    """The result of a probe: 200 with one line, or 503 with one reason per line."""
 
-    good: bool
+    ok: bool
     lines: tuple[str, ...]
 
 
@@ -39,7 +39,7 @@ class Probes:
         readiness: Callable[[], ProbeResult],
         metrics: CollectorRegistry,
     ) -> None:
-        self._verdicts = {"/healthz": health, "/readyz": readiness}
+        self._probes = {"/healthz": health, "/readyz": readiness}
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
@@ -55,15 +55,15 @@ class Probes:
     def _answer(self, scope: Scope) -> tuple[int, str, bytes]:
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path not in PATHS:
-            return 404, _TEXT, f"there is {', '.join(sorted(PATHS))}\n".encode()
+            return 404, _TEXT, f"not found; endpoints: {', '.join(sorted(PATHS))}\n".encode()
         if scope["method"] not in _METHODS:
             return 405, _TEXT, b"expected GET or HEAD\n"
         if path == "/metrics":
             encode, content_type = choose_encoder(_accepted(scope))
             return 200, content_type, encode(self._metrics)
-        verdict = self._verdicts[path]()
-        text = "".join(f"{line}\n" for line in verdict.lines)
-        return (200 if verdict.good else 503), _TEXT, text.encode(errors="replace")
+        result = self._probes[path]()
+        text = "".join(f"{line}\n" for line in result.lines)
+        return (200 if result.ok else 503), _TEXT, text.encode(errors="replace")
 
 
 def _accepted(scope: Scope) -> str:

@@ -1,4 +1,4 @@
-"""What happens a thousand times a second is told once a minute, with how often it was."""
+"""Rate limiting of log lines: one line a minute per kind, with the number of occurrences."""
 
 from __future__ import annotations
 
@@ -10,28 +10,29 @@ _KINDS = 100
 
 
 class Seldom:
-    """Counts what is of one kind, and says when it is time to tell of it."""
+    """Counts occurrences by kind, and decides when the next one is logged."""
 
     def __init__(self, *, clock: Clock, every_s: float = 60.0) -> None:
         self._clock = clock
         self._every_s = every_s
-        self._told: dict[str, tuple[float, int]] = {}
+        self._logged: dict[str, tuple[float, int]] = {}
 
     def due(self, kind: str) -> int | None:
-        """How many there were since the last was told, this one included; None: it is too early."""
+        """The occurrences since the last logged one, including this one; None if it is too early to log
+        again."""
         now = self._clock.monotonic()
-        told_at, silent = self._told.get(kind, (None, 0))
-        if told_at is not None and now - told_at < self._every_s:
-            self._told[kind] = (told_at, silent + 1)
+        logged_at, silent = self._logged.get(kind, (None, 0))
+        if logged_at is not None and now - logged_at < self._every_s:
+            self._logged[kind] = (logged_at, silent + 1)
             return None
-        if len(self._told) >= _KINDS:
-            self._told.clear()
-        self._told[kind] = (now, 0)
+        if len(self._logged) >= _KINDS:
+            self._logged.clear()
+        self._logged[kind] = (now, 0)
         return silent + 1
 
 
 class SeldomFilter(logging.Filter):
-    """Lets a library's log through once a minute for each message and type of exception."""
+    """Passes one record a minute of a library's log per message and type of exception."""
 
     def __init__(self, seldom: Seldom) -> None:
         super().__init__()
@@ -43,5 +44,5 @@ class SeldomFilter(logging.Filter):
         if times is None:
             return False
         if times > 1:
-            record.msg = f"{str(record.msg).rstrip()} ({times} times since it was last told)"
+            record.msg = f"{str(record.msg).rstrip()} ({times} times since it was last logged)"
         return True

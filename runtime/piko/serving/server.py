@@ -1,8 +1,8 @@
 """The HTTP server of a program whose own event loop may be blocked.
 
-It has a thread and an event loop of its own: a handler that blocks the loop of the jobs must not keep a probe
-from its answer. It goes on answering while the program drains, so that probes and scrapes see the stop; only
-then it closes.
+It has its own thread and event loop, so that a handler that blocks the jobs' loop does not keep a probe from
+being answered. It continues to answer while the program drains, so that probes and scrapes see the stop, and
+closes last.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ log = get_logger(__name__)
 
 
 class HttpServer:
-    """Serves `app` in a thread of its own until `stop`; `dropped` counts connections by `why`."""
+    """Serves `app` in its own thread until `stop`; `dropped` counts dropped connections by `why`."""
 
     def __init__(self, app: AsgiApp, *, clock: Clock, dropped: Counter, most: int | None = None) -> None:
-        # Logging is the process's own business, and so are its life and its signals.
+        # The process itself configures logging and handles its life cycle and signals.
         config = uvicorn.Config(
             app,
             interface="asgi3",
@@ -65,7 +65,7 @@ class HttpServer:
 
     def _serve(self, listening: socket.socket) -> None:
         seldom = SeldomFilter(self._seldom)
-        # Any client can make uvicorn complain, once for each request.
+        # Any client can make uvicorn log an error for each request.
         complaints = logging.getLogger("uvicorn.error")
         complaints.addFilter(seldom)
         try:
