@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test soak bench-schedules bench-runs constraints clean images chart-crds kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check test soak bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -85,8 +85,9 @@ images: ## piko-runtime and piko-operator, with docker, or CONTAINER=podman
 	  $(CONTAINER) build --target $$target --tag piko-$$target:$(VERSION) --build-arg VERSION=$(VERSION) \
 	    --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) . || exit 1; done
 
-chart-crds: ## copies crds/ into the chart
-	cp crds/*.yaml helm/piko/files/crds/
+generate: setup ## writes what the code says of itself: crds/, the chart's copy of it, the tables of the docs
+	$(BIN)/python -m crds.generate
+	$(BIN)/python -m docs.generate
 
 kind-tools:
 	@for tool in docker kind kubectl helm; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \

@@ -7,7 +7,7 @@ from typing import Any
 from piko.errors import PikoError
 from piko.json_object import BYTES, read_object
 from piko_operator.cluster import Cluster, ClusterError
-from piko_operator.mapping import to_json
+from piko_operator.config_spec import to_json
 from piko_operator.resources import PikoJobConfig
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+JOB_ID = re.compile(r"[A-Za-z0-9_.:-]+")
 JOB_ID_EXPECTED = "expected 1 to 128 of A-Z a-z 0-9 _ . : -"
 
 ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*")

@@ -60,7 +60,7 @@ def test_chart_images_and_distribution_have_one_version() -> None:
 @pytest.mark.parametrize("definition", sorted((ROOT / "crds").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_chart_carries_the_same_definitions(definition: Path) -> None:
     copy = CHART / "files" / "crds" / definition.name
-    assert copy.read_text(encoding="utf-8") == definition.read_text(encoding="utf-8"), "run `make chart-crds`"
+    assert copy.read_text(encoding="utf-8") == definition.read_text(encoding="utf-8"), "run `make generate`"
 
 
 def test_rendered_definitions_are_those_of_crds_but_for_the_policy(rendering: Rendering) -> None:

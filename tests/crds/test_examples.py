@@ -23,7 +23,9 @@ def test_the_documentation_names_every_field_and_setting() -> None:
     from piko_operator.resources import JobConfigSpec, ScheduleSpec
     from piko_operator.settings import PREFIX, OperatorSettings
 
-    pages = (_ROOT / "docs" / "reference" / name for name in ("custom-resources.md", "settings.md"))
+    pages = (
+        _ROOT / "docs" / "reference" / name for name in ("custom-resources.md", "settings.md", "tables.md")
+    )
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
     fields = {
         str(item.alias) for model in (ScheduleSpec, JobConfigSpec) for item in model.model_fields.values()

@@ -45,7 +45,7 @@ def _model_facts(schema: dict[str, Any], definitions: dict[str, Any], path: str)
         types = {branch.get("type") for branch in branches}
         facts[here] = {
             "type": "int-or-string"
-            if types == {"integer", "string"}
+            if merged.get("x-kubernetes-int-or-string")
             else None
             if len(types) > 1
             else types.pop(),
@@ -67,7 +67,7 @@ def _branches(item: dict[str, Any], definitions: dict[str, Any]) -> list[dict[st
     if "$ref" in item:
         return _branches(definitions[item["$ref"].rsplit("/", 1)[1]] | _beside(item), definitions)
     for key in ("anyOf", "oneOf"):
-        if key in item:
+        if key in item and not all(part.keys() == {"required"} for part in item[key]):
             found = [branch for part in item[key] for branch in _branches(part, definitions)]
             return [branch | _beside(item) for branch in found if branch.get("type") != "null"]
     return [item]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from piko.json_object import read_object
+from piko_operator.config_spec import to_json
 from piko_operator.manifests import read_manifests
-from piko_operator.mapping import to_json
 from piko_operator.resources import PikoJobConfig
 from tests.poisons import HARMLESS, POISONS, Poison
 

@@ -1,0 +1,77 @@
+"""The spec of a PikoJobConfig: what one job is configured with."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from piko.json_object import BYTES, check_json
+from piko_operator.field_types import Column, DataKey, Instant, JobId, ObjectName, SpecPart
+from piko_operator.policies import AdoptionPolicy, DriftPolicy
+
+
+def to_json(value: object) -> str:
+    """JSON that is the same for the same value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _config(value: object) -> object:
+    if isinstance(value, dict):
+        check_json(value)
+        if (size := len(json.dumps(value, ensure_ascii=False).encode())) > BYTES:
+            raise ValueError(f"has {size} bytes; expected at most {BYTES}")
+    return value
+
+
+Config = Annotated[
+    dict[str, JsonValue],
+    BeforeValidator(_config),
+    Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True}),
+]
+
+
+class SecretKeyRef(SpecPart):
+    """A key of a Secret."""
+
+    name: ObjectName
+    key: DataKey
+
+
+class ConfigSource(SpecPart):
+    """Where a further object of a config lies."""
+
+    secret_key_ref: SecretKeyRef = Field(
+        description="A key of a Secret in the same namespace; it holds a JSON object."
+    )
+
+
+class JobConfigSpec(SpecPart):
+    """The configuration that is wanted."""
+
+    job_id: Annotated[JobId, Column("job_id")] = Field(
+        description="The job, as the code registers it. It cannot be changed."
+    )
+    schema_version: Annotated[int, Column("schema_version")] = Field(
+        1, ge=1, le=2147483647, description="Version of the config's shape, as the job counts it."
+    )
+    effective_from: Annotated[Instant | None, Column("effective_from")] = Field(
+        None,
+        description="The config in force stays in force until then; without it this one holds at once.",
+    )
+    config: Annotated[Config, Column("config_json", to_json)] = Field(
+        {}, description="Any object; checked against the job's own model."
+    )
+    config_from: list[ConfigSource] = Field(
+        [],
+        max_length=16,
+        description="Further objects, merged over config key by key, in this order.",
+    )
+    adoption_policy: AdoptionPolicy = "Refuse"
+    drift_policy: DriftPolicy = "Enforce"
+    deletion_policy: Literal["Delete", "Forget", "Retain"] = Field(
+        "Delete",
+        description="When the resource is deleted, the row is: Delete, deleted, its revisions are kept for a "
+        "while; Forget, deleted with all its revisions; Retain, handed back to SQL as it is.",
+    )

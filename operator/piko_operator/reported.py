@@ -1,0 +1,144 @@
+"""The status of the resources: what the operator reports in it, and what `kubectl get` shows.
+
+`piko_operator.status` writes it. The API server keeps the fields that are named here, and drops any other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic.alias_generators import to_camel
+
+from piko_operator.conditions import MESSAGE_LIMIT
+
+_READY = '.status.conditions[?(@.type=="Ready")]'
+_SYNCED = '.status.conditions[?(@.type=="Synced")]'
+
+Number = Annotated[int, WithJsonSchema({"type": "integer", "format": "int64"})]
+Name = Annotated[str, Field(max_length=64)]
+Message = Annotated[str, Field(max_length=MESSAGE_LIMIT)]
+
+
+class StatusPart(BaseModel):
+    """A part of a status: camelCase, nothing unknown."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True)
+
+
+class ReportedCondition(StatusPart):
+    """One condition, as Kubernetes has them."""
+
+    type: Name
+    status: Literal["True", "False", "Unknown"]
+    reason: Name
+    message: Message
+    last_transition_time: datetime
+    observed_generation: (
+        Annotated[int, WithJsonSchema({"type": "integer", "format": "int64", "minimum": 0})] | None
+    ) = None
+
+
+Conditions = Annotated[
+    list[ReportedCondition],
+    Field(
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
+
+
+class ReportedRow(StatusPart):
+    """The row in the database."""
+
+    version: Number | None = None
+    managed_by: str | None = Field(
+        None, description="cluster/namespace/name/uid of the owner; absent: SQL owns the row."
+    )
+
+
+class ReportedRun(StatusPart):
+    """The run that ended last."""
+
+    run_id: str | None = None
+    state: str | None = None
+    scheduled_time: datetime | None = None
+    start_time: datetime | None = None
+    duration: str | None = None
+    message: Message | None = None
+
+
+class ScheduleStatus(StatusPart):
+    """What the operator has seen."""
+
+    observed_generation: Number | None = Field(
+        None, description="The generation that this status speaks of; -1, none yet."
+    )
+    schedule: str | None = Field(None, description="What the schedule says, in one line.")
+    conditions: Conditions | None = None
+    next_run_time: datetime | None = None
+    last_scheduled_time: datetime | None = None
+    last_success_time: datetime | None = None
+    data_watermark: datetime | None = Field(
+        None, description="Up to where the data of a stateful job is done."
+    )
+    last_run: ReportedRun | None = None
+    row: ReportedRow | None = Field(None, description="The row in the database.")
+
+
+class ConfigStatus(StatusPart):
+    """What the operator has seen."""
+
+    observed_generation: Number | None = Field(
+        None, description="The generation that this status speaks of; -1, none yet."
+    )
+    conditions: Conditions | None = None
+    revision: Number | None = Field(None, description="The revision that holds this config.")
+    effective_revision: Number | None = Field(None, description="The revision that runs use now.")
+    row: ReportedRow | None = Field(None, description="The row in the database.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrinterColumn:
+    """A column of `kubectl get`; `wide`: of `kubectl get -o wide`."""
+
+    name: str
+    type: str = "string"
+    path: str
+    description: str | None = None
+    wide: bool = False
+
+
+_LAST_COLUMNS = (
+    PrinterColumn(name="Synced", path=f"{_SYNCED}.reason", wide=True),
+    PrinterColumn(name="Reason", path=f"{_READY}.reason", description="Why it is ready or not.", wide=True),
+)
+SCHEDULE_COLUMNS = (
+    PrinterColumn(name="Job", path=".spec.jobId"),
+    PrinterColumn(
+        name="Schedule", path=".status.schedule", description="What the schedule says, in one line."
+    ),
+    PrinterColumn(name="Zone", path=".spec.timeZone"),
+    PrinterColumn(name="Suspended", type="boolean", path=".spec.suspend"),
+    PrinterColumn(name="Ready", path=f"{_READY}.status"),
+    PrinterColumn(name="Last State", path=".status.lastRun.state"),
+    PrinterColumn(name="Last Run", type="date", path=".status.lastRun.startTime"),
+    PrinterColumn(name="Next Run", path=".status.nextRunTime"),
+    PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
+    *_LAST_COLUMNS,
+)
+CONFIG_COLUMNS = (
+    PrinterColumn(name="Job", path=".spec.jobId"),
+    PrinterColumn(name="Revision", type="integer", path=".status.revision"),
+    PrinterColumn(
+        name="In Force",
+        type="integer",
+        path=".status.effectiveRevision",
+        description="The revision that runs use now.",
+    ),
+    PrinterColumn(name="Effective From", path=".spec.effectiveFrom"),
+    PrinterColumn(name="Ready", path=f"{_READY}.status"),
+    PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
+    *_LAST_COLUMNS,
+)

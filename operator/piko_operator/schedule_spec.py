@@ -1,0 +1,363 @@
+"""The spec of a PikoSchedule: when one job runs, and how.
+
+A field that becomes a column of `scheduled_job` says so by its `Column`; see `piko.model.schedules` for the
+columns, and `piko_operator.mapping` for the row.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+
+from piko_operator import shapes
+from piko_operator.field_types import (
+    Column,
+    Duration,
+    Instant,
+    Jitter,
+    JobId,
+    LocalInstant,
+    PositiveDuration,
+    SpecPart,
+    Zone,
+    cel,
+    part_rules,
+)
+from piko_operator.policies import AdoptionPolicy, DriftPolicy
+from piko_operator.shapes import duration_seconds
+
+_CRON_FIELD_LENGTH = 128
+_OVERLAP = {"Skip": "skip", "Queue": "queue", "QueueAll": "queue_all", "Replace": "replace", "Allow": "allow"}
+_BACKFILL = {"CatchUp": "CATCH_UP", "Skip": "SKIP"}
+
+
+# ---- when -----------------------------------------------------------------------------------------
+
+
+def _check_cron(value: str) -> str:
+    if not shapes.CRON.fullmatch(value):
+        raise ValueError(shapes.CRON_EXPECTED)
+    return value
+
+
+def _no_zone(value: str) -> str:
+    if shapes.CRON_ZONE.match(value):
+        raise ValueError(shapes.CRON_ZONE_EXPECTED)
+    return value
+
+
+CronText = Annotated[str, Field(max_length=256), AfterValidator(_check_cron), BeforeValidator(_no_zone)]
+
+
+def _cron_field(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | str) or len(str(value)) > _CRON_FIELD_LENGTH:
+        raise ValueError("expected a number, or a text such as *, */5, 1-5 or mon,wed")
+    return value
+
+
+CronField = Annotated[
+    int | str,
+    BeforeValidator(_cron_field),
+    WithJsonSchema(
+        {
+            "x-kubernetes-int-or-string": True,
+            "description": "A number, *, */n, a-b, a-b/n, a list of them; names where they exist.",
+            "maxLength": _CRON_FIELD_LENGTH,
+        }
+    ),
+]
+
+
+class CronFields(SpecPart):
+    """Cron as fields, of which all must match; `dayOfWeek` 0 is Monday."""
+
+    year: CronField | None = None
+    month: CronField | None = None
+    day: CronField | None = None
+    week: CronField | None = None
+    day_of_week: CronField | None = None
+    hour: CronField | None = None
+    minute: CronField | None = None
+    second: CronField | None = None
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> CronFields:
+        if not self.model_dump(exclude_none=True):
+            raise ValueError(
+                "expected one or more of year, month, day, week, dayOfWeek, hour, minute, second"
+            )
+        return self
+
+
+def _cron(value: object) -> object:
+    if isinstance(value, str | dict | CronFields):
+        return value
+    raise ValueError(f"{shapes.CRON_EXPECTED}, or an object of cron fields")
+
+
+def _cron_form(value: object) -> str:
+    return "text" if isinstance(value, str) else "fields"
+
+
+def _cron_schema() -> dict[str, Any]:
+    """The same for the API server.
+
+    Without a type CEL cannot look inside. The two impossible ranges and the `not` refuse numbers, lists and
+    booleans, the pattern speaks of strings, the rest of objects.
+    """
+    return {
+        "x-kubernetes-preserve-unknown-fields": True,
+        "minimum": 1,
+        "maximum": 0,
+        "minItems": 1,
+        "maxItems": 0,
+        "not": {"enum": [True, False]},
+        "maxLength": 256,
+        "pattern": f"^{shapes.CRON.pattern}$",
+        "anyOf": [{"required": [to_camel(name)]} for name in CronFields.model_fields],
+        "properties": CronFields.model_json_schema(by_alias=True)["properties"],
+    }
+
+
+# A plain union would answer with the errors of both branches; the discriminator asks the one that was meant.
+Cron = Annotated[
+    Annotated[CronText, Tag("text")] | Annotated[CronFields, Tag("fields")],
+    Discriminator(_cron_form),
+    BeforeValidator(_cron),
+    WithJsonSchema(_cron_schema()),
+]
+
+
+class IntervalSpec(SpecPart):
+    """A grid of instants: `every`, or the sum of the units."""
+
+    model_config = part_rules(
+        cel(
+            "has(self.every) != (has(self.weeks) || has(self.days) || has(self.hours) || "
+            "has(self.minutes) || has(self.seconds))",
+            "expected either every, or any of weeks, days, hours, minutes, seconds",
+        ),
+        cel(
+            "has(self.every) || [has(self.weeks) ? self.weeks : 0, has(self.days) ? self.days : 0, "
+            "has(self.hours) ? self.hours : 0, has(self.minutes) ? self.minutes : 0, "
+            "has(self.seconds) ? self.seconds : 0].exists(n, n > 0)",
+            "expected an interval longer than 0",
+        ),
+    )
+
+    every: PositiveDuration | None = Field(None, description="A duration such as 10s, 5m or 1h30m.")
+    weeks: Annotated[int, Field(ge=0, le=5000)] | None = None
+    days: Annotated[int, Field(ge=0, le=36500)] | None = None
+    hours: Annotated[int, Field(ge=0, le=876000)] | None = None
+    minutes: Annotated[int, Field(ge=0, le=52560000)] | None = None
+    seconds: Annotated[int, Field(ge=0, le=2147483647)] | None = None
+    start_date: LocalInstant | None = Field(
+        None, description="The grid starts here, in the schedule's zone unless an offset is given."
+    )
+    end_date: LocalInstant | None = Field(
+        None, description="The grid ends here, in the schedule's zone unless an offset is given."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_of_saying_it(self) -> IntervalSpec:
+        units = [n for n in (self.weeks, self.days, self.hours, self.minutes, self.seconds) if n is not None]
+        if (self.every is not None) == bool(units):
+            raise ValueError("expected either every, or any of weeks, days, hours, minutes, seconds")
+        if units and not any(units):
+            raise ValueError("expected an interval longer than 0")
+        return self
+
+
+class DateSpec(SpecPart):
+    """One instant."""
+
+    run_date: LocalInstant = Field(
+        description="The instant, in the schedule's zone unless an offset is given."
+    )
+
+
+class TriggerSpec(SpecPart):
+    """Exactly one kind of schedule."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    cron: Cron | None = Field(
+        None,
+        description="Five fields, six with seconds first, or a name such as @hourly; H is spread by job. The "
+        "zone goes into timeZone, not into the text. Or an object with any of year, month, day, week, "
+        "dayOfWeek, hour, minute and second, of which all must match; there Monday is 0, a field that is "
+        "left out is * if it is coarser than the finest one given, else its minimum.",
+    )
+    interval: IntervalSpec | None = Field(
+        None,
+        description="A grid of instants, anchored at startDate, else at 1970-01-01 UTC. Either every, or any "
+        "of weeks, days, hours, minutes and seconds, which are summed.",
+    )
+    date: DateSpec | None = Field(None, description="Once.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> TriggerSpec:
+        given = [name for name in ("cron", "interval", "date") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected exactly one of cron, interval, date; found {', '.join(given) or 'none'}"
+            )
+        return self
+
+
+# ---- how ------------------------------------------------------------------------------------------
+
+
+class OverlapSpec(SpecPart):
+    """What happens when an instant is due while earlier runs of the job still go on."""
+
+    model_config = part_rules(
+        cel("!has(self.groupLimit) || has(self.group)", "groupLimit needs group", at=".groupLimit")
+    )
+
+    policy: Annotated[
+        Literal["Skip", "Queue", "QueueAll", "Replace", "Allow"],
+        Column("overlap_policy", _OVERLAP.__getitem__),
+    ] = Field(
+        "Skip",
+        description="Skip drops the new run, Queue keeps one waiting (the newest), QueueAll keeps all, "
+        "Replace cancels the running one, Allow lets them overlap.",
+    )
+    max_instances: Annotated[int, Column("max_instances")] = Field(
+        1, ge=1, le=100000, description="Runs of the job at once."
+    )
+    group: Annotated[str | None, Column("concurrency_group")] = Field(
+        None, min_length=1, max_length=128, description="Jobs of one group share a limit."
+    )
+    group_limit: Annotated[int | None, Column("concurrency_limit")] = Field(
+        None,
+        ge=1,
+        le=100000,
+        description="Runs at once in the group; the lowest limit of its schedules counts.",
+    )
+
+    @model_validator(mode="after")
+    def _limit_has_its_group(self) -> OverlapSpec:
+        if self.group_limit is not None and self.group is None:
+            raise ValueError("groupLimit needs group")
+        return self
+
+
+class RetrySpec(SpecPart):
+    """What happens after a failed attempt."""
+
+    max_attempts: Annotated[int | None, Column("max_attempts")] = Field(
+        None, ge=1, le=1000, description="Attempts in all; without it the job's own holds."
+    )
+    backoff: Annotated[Duration, Column("retry_backoff_s", duration_seconds)] = Field(
+        "10s", description="The first pause; it doubles from attempt to attempt."
+    )
+    max_backoff: Annotated[Duration, Column("retry_max_backoff_s", duration_seconds)] = Field(
+        "5m", description="The longest pause."
+    )
+
+
+class BackfillSpec(SpecPart):
+    """What a stateful job does about windows it has missed."""
+
+    policy: Annotated[Literal["CatchUp", "Skip"] | None, Column("backfill_policy", _BACKFILL.__getitem__)] = (
+        Field(None, description="CatchUp runs all, Skip the latest only; without it the job's own holds.")
+    )
+    max_lookback: Annotated[PositiveDuration | None, Column("max_lookback_s", duration_seconds)] = Field(
+        None,
+        description="Without it no window is too old. With it, those that ended longer ago are given up, "
+        "recorded as MISSED, and told in the condition DataGivenUp with the command that runs them.",
+    )
+    max_windows: Annotated[int | None, Column("backfill_max_windows")] = Field(
+        None,
+        ge=1,
+        le=100000,
+        description="Without it no backlog is too large. With it, all but the newest so many windows that "
+        "are missing are given up, as with maxLookback.",
+    )
+
+
+class HistorySpec(SpecPart):
+    """How many runs are kept."""
+
+    successful: Annotated[int, Column("history_successful")] = Field(100, ge=0, le=1000000)
+    failed: Annotated[int, Column("history_failed")] = Field(100, ge=0, le=1000000)
+
+
+class ScheduleSpec(SpecPart):
+    """The schedule that is wanted."""
+
+    model_config = part_rules(
+        cel(
+            "!has(self.startAt) || !has(self.endAt) || self.startAt < self.endAt",
+            "startAt must be before endAt",
+            at=".endAt",
+        )
+    )
+
+    job_id: Annotated[JobId, Column("job_id")] = Field(
+        description="The job, as the code registers it. It cannot be changed."
+    )
+    schedule: TriggerSpec = Field(description="When the job is due. Exactly one of cron, interval and date.")
+    time_zone: Annotated[Zone | None, Column("timezone")] = Field(
+        None,
+        description="IANA zone of the schedule; without it the runtime's setting `timezone` holds.",
+    )
+    suspend: Annotated[bool, Column("enabled", lambda suspended: not suspended)] = Field(
+        False, description="True stops the schedule; resuming runs nothing retroactively."
+    )
+    start_at: Annotated[Instant | None, Column("start_at")] = Field(
+        None, description="Nothing is due before this instant."
+    )
+    end_at: Annotated[Instant | None, Column("end_at")] = Field(
+        None, description="Nothing is due from this instant on."
+    )
+    jitter: Annotated[Jitter, Column("jitter_s", duration_seconds)] = Field(
+        "0s", description="Spread of the start, at most 24h; the scheduled time stays."
+    )
+    misfire_grace: Annotated[Duration, Column("misfire_grace_s", duration_seconds)] = Field(
+        "5m", description="An instant older than this is not run but recorded as MISSED."
+    )
+    coalesce: Annotated[bool, Column("coalesce")] = Field(
+        True, description="Of several instants due at once, run only the latest."
+    )
+    overlap: OverlapSpec = Field(
+        OverlapSpec(),
+        description="What happens when an instant is due while earlier runs of the job still go on.",
+    )
+    priority: Annotated[int, Column("priority")] = Field(
+        0, ge=-1000000, le=1000000, description="Of what is due together, the higher starts first."
+    )
+    timeout: Annotated[PositiveDuration | None, Column("timeout_s", duration_seconds)] = Field(
+        None, description="A run that takes longer is cancelled; without it the job's own holds."
+    )
+    retry: RetrySpec = Field(RetrySpec(), description="What happens after a failed attempt.")
+    backfill: BackfillSpec = Field(
+        BackfillSpec(), description="What a stateful job does about windows it has missed."
+    )
+    history: HistorySpec = Field(HistorySpec(), description="How many runs are kept.")
+    adoption_policy: AdoptionPolicy = "Refuse"
+    drift_policy: DriftPolicy = "Enforce"
+    deletion_policy: Literal["Delete", "Forget", "Disable", "Retain"] = Field(
+        "Delete",
+        description="When the resource is deleted, the row is: Delete, deleted, and how far the job had come "
+        "is kept for its next row; Forget, deleted with that; Disable, kept but switched off; Retain, handed "
+        "back to SQL as it is.",
+    )
+
+    @model_validator(mode="after")
+    def _starts_before_it_ends(self) -> ScheduleSpec:
+        if self.start_at is not None and self.end_at is not None and self.start_at >= self.end_at:
+            raise ValueError("startAt must be before endAt")
+        return self
