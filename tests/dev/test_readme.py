@@ -6,33 +6,16 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
-
 from piko.dev.files import ResourceFiles
 from tests.dev.folders import SETTINGS, rows
 from tests.harness.programs import PikoProcessFactory
 
 _ROOT = Path(__file__).parents[2]
-_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
-_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
 def _blocks(language: str) -> list[str]:
     text = (_ROOT / "README.md").read_text(encoding="utf-8")
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
-
-
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
-    targets = [target for target in _LINK.findall(page.read_text(encoding="utf-8")) if "://" not in target]
-    assert [target for target in targets if not (page.parent / target).exists()] == []
-
-
-def test_every_page_is_in_the_index() -> None:
-    index = (_ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    assert [
-        page.name for page in _PAGES[1:] if f"({page.name})" not in index and page.name != "README.md"
-    ] == []
 
 
 def test_every_command_exists() -> None:
