@@ -57,12 +57,12 @@ async def test_as_its_service_account_the_runtime_takes_renews_and_releases_its_
 
     ours, others = lease("default"), lease("another")
     try:
-        epoch = await ours.take(force=False)
+        epoch = await ours.acquire(force=False)
         assert epoch == 1
         await ours.release()
-        assert await ours.take(force=False) == 2
+        assert await ours.acquire(force=False) == 2
         with pytest.raises(LeaseUnavailableError, match="needs get, create and update on leases"):
-            await others.take(force=False)
+            await others.acquire(force=False)
     finally:
         await ours.close()
         await others.close()

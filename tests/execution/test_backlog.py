@@ -91,9 +91,9 @@ EVERYTHING = make_outcome(
 @pytest.mark.parametrize("fence", [TITLE, Fence(name="default", epoch=3)], ids=["instance", "leader"])
 async def test_an_outcome_comes_back_as_it_was(fence: InstanceFence | Fence, tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
-    told = [Account(outcome=EVERYTHING, fence=fence), Account(outcome=outcomes(1)[0], fence=fence)]
-    await spool.put(told)
-    assert [kept.account for kept in await spool.fetch(after=0, limit=10)] == told
+    recorded = [Account(outcome=EVERYTHING, fence=fence), Account(outcome=outcomes(1)[0], fence=fence)]
+    await spool.put(recorded)
+    assert [kept.account for kept in await spool.fetch(after=0, limit=10)] == recorded
     await spool.close()
 
 
@@ -167,11 +167,11 @@ async def test_where_the_disk_refuses_memory_holds_up_to_the_bound_and_nothing_n
         assert await drained(backlog) == pending
 
 
-# ---- recovery ---------------------------------------------------------------------------------------
+# ---- replay -----------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def recovering(
+async def replaying(
     test_database: TestDatabase, folder: Path
 ) -> AsyncIterator[tuple[Database, OutcomeReplay, Metrics]]:
     """A database in which the instance `one` leads, and what another start of it would do."""
@@ -186,9 +186,9 @@ async def recovering(
         )
 
 
-async def leave(folder: Path, told: list[tuple[Outcome, InstanceFence | Fence]]) -> None:
+async def leave(folder: Path, recorded: list[tuple[Outcome, InstanceFence | Fence]]) -> None:
     spool = spool_in(folder, "gone")
-    await spool.put([Account(outcome=outcome, fence=fence) for outcome, fence in told])
+    await spool.put([Account(outcome=outcome, fence=fence) for outcome, fence in recorded])
     await spool.close()
 
 
@@ -208,7 +208,7 @@ async def states(database: TestDatabase) -> dict[str, str]:
 async def test_what_is_left_behind_is_recorded_where_the_run_is_still_open(
     emptied_database: TestDatabase, tmp_path: Path
 ) -> None:
-    async with recovering(emptied_database, tmp_path) as (database, recovery, metrics):
+    async with replaying(emptied_database, tmp_path) as (database, replay, metrics):
         fence = await lead(database)
         title = InstanceFence(instance_id="one", epoch=fence.epoch)
         open_run, lost, of_another = (make_run(at) for at in range(3))
@@ -217,9 +217,12 @@ async def test_what_is_left_behind_is_recorded_where_the_run_is_still_open(
         await runs.claim(make_batch(open_run, lost, of_another), fence, now=NOW)
         await runs.finish([make_outcome(lost, RunState.LOST)], fence)
         unheard_of = make_run(9)
-        told = [make_outcome(run) for run in (open_run, lost, of_another, unheard_of)]
-        await leave(tmp_path, [*((outcome, title) for outcome in told), (told[0], fence), (told[0], title)])
-        await recovery.recover()
+        recorded = [make_outcome(run) for run in (open_run, lost, of_another, unheard_of)]
+        await leave(
+            tmp_path,
+            [*((outcome, title) for outcome in recorded), (recorded[0], fence), (recorded[0], title)],
+        )
+        await replay.replay()
         assert await states(emptied_database) == {
             open_run.run_id: "SUCCESS",
             lost.run_id: "LOST",
@@ -227,13 +230,13 @@ async def test_what_is_left_behind_is_recorded_where_the_run_is_still_open(
         }
         assert recovered(metrics) == {"recorded": 1, "superseded": 5}
         assert files_in(tmp_path) == []
-        await recovery.recover()
+        await replay.replay()
 
 
 async def test_what_follows_from_an_outcome_follows_when_it_is_recovered(
     emptied_database: TestDatabase, tmp_path: Path
 ) -> None:
-    async with recovering(emptied_database, tmp_path) as (database, recovery, _):
+    async with replaying(emptied_database, tmp_path) as (database, replay, _):
         fence = await lead(database)
         run = make_window_run(job_id="job")
         await emptied_database.execute(
@@ -244,7 +247,7 @@ async def test_what_follows_from_an_outcome_follows_when_it_is_recovered(
         move = WatermarkMove(job_id="job", old=minute(0), new=minute(1))
         title = InstanceFence(instance_id="one", epoch=fence.epoch)
         await leave(tmp_path, [(make_outcome(run, watermark=move), title)])
-        await recovery.recover()
+        await replay.replay()
         assert await states(emptied_database) == {run.run_id: "SUCCESS"}
         rows = await emptied_database.execute("SELECT last_data_time FROM scheduled_job")
         assert str(rows[0][0])[:19] == f"{minute(1):%Y-%m-%d %H:%M:%S}"
@@ -263,10 +266,10 @@ async def test_files_that_cannot_be_read_are_told_of_and_keep_nobody_from_starti
     await spool.close()
     async with opened(sqlite) as database:
         metrics = Metrics()
-        await OutcomeReplay(runs=RunStore(database=database), metrics=metrics, folder=folder).recover()
+        await OutcomeReplay(runs=RunStore(database=database), metrics=metrics, folder=folder).replay()
     assert recovered(metrics) == {"unreadable": 1}
     said = capsys.readouterr().out
-    assert "outcomes_not_recovered" in said
+    assert "outcomes_not_replayed" in said
     assert "outcome_unreadable" in said
     assert files_in(folder) == ["broken.outcomes"]
 
@@ -284,17 +287,17 @@ async def main():
     async with backlog_in(Path(sys.argv[1]), bound=50) as backlog:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
         backlog.database_is_away()
-        told = 0
-        while not backlog.full and told < len(ended):
-            backlog.put(ended[told], TITLE)
-            told += 1
+        recorded = 0
+        while not backlog.full and recorded < len(ended):
+            backlog.put(ended[recorded], TITLE)
+            recorded += 1
             await asyncio.sleep(0.0005)
-        print("full after", told, "on disk", len(backlog._on_disk), backlog.failing, flush=True)
+        print("full after", recorded, "on disk", len(backlog._on_disk), backlog.failing, flush=True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         while backlog.full:
             await asyncio.sleep(0.05)
         back = await drained(backlog, 500)
-        print("back", len(back), back == ended[:told], flush=True)
+        print("back", len(back), back == ended[:recorded], flush=True)
 
 asyncio.run(main())
 """
@@ -310,9 +313,9 @@ async def test_a_full_disk_stops_new_runs_and_loses_none_that_ended(
     assert process.wait() == 0
     line = process.wait_for_line("full after")
     assert "is its disk full, or read-only?" in line
-    told = int(line.split()[2])
-    assert 50 < told < 4000
-    assert process.wait_for_line("back").split()[1:] == [str(told), "True"]
+    recorded = int(line.split()[2])
+    assert 50 < recorded < 4000
+    assert process.wait_for_line("back").split()[1:] == [str(recorded), "True"]
 
 
 async def test_closing_with_nowhere_to_leave_outcomes_says_which_are_lost(

@@ -1,4 +1,4 @@
-"""One run's life: the handler is called with what it asked for, and its end is told, whatever it does."""
+"""One run's life: the handler is called with what it asked for, and its end is recorded, whatever it does."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FENCE = InstanceFence(instance_id="one", epoch=1)
 
 
 class Bench:
-    """An executor, and what it told."""
+    """An executor, and what it recorded."""
 
     def __init__(self, **options: Any) -> None:
         self.endings: asyncio.Queue[Ending] = asyncio.Queue()
@@ -338,7 +338,7 @@ async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run
     handler.released = True
     await handler.ended.wait()
     await wait_until_async(lambda: bench.executor.abandoned == 0, timeout=5, what="it to be forgotten")
-    assert bench.endings.empty(), "its end was told before"
+    assert bench.endings.empty(), "its end was recorded before"
 
 
 async def test_a_cancelled_handler_that_goes_on_is_abandoned() -> None:
@@ -445,7 +445,7 @@ class Trace:
     """A resource that tells what is done with it."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.recorded: list[str] = []
 
     def resource(self, name: str, *, acquires: bool = True, releases: bool = True) -> Any:
         trace = self
@@ -453,13 +453,13 @@ class Trace:
         class Traced:
             @asynccontextmanager
             async def acquire(self, ctx: JobContext) -> AsyncIterator[str]:
-                trace.told.append(f"{name} acquired for {ctx.job_id}")
+                trace.recorded.append(f"{name} acquired for {ctx.job_id}")
                 if not acquires:
                     raise ConnectionError("nobody there")
                 try:
                     yield name
                 finally:
-                    trace.told.append(f"{name} released after {sys.exc_info()[0]}")
+                    trace.recorded.append(f"{name} released after {sys.exc_info()[0]}")
                     if not releases:
                         raise ConnectionError("not given back")
 
@@ -470,11 +470,11 @@ async def test_resources_are_handed_over_and_released_in_reverse(bench: Bench) -
     trace = Trace()
 
     async def handler(ctx: JobContext, scheduled_time: object, *, first: str, second: str) -> None:
-        trace.told.append(f"called with {first} and {second}")
+        trace.recorded.append(f"called with {first} and {second}")
 
     resources = {"first": trace.resource("a"), "second": trace.resource("b")}
     assert (await bench.end_of(handler, resources=resources)).state is RunState.SUCCESS
-    assert trace.told == [
+    assert trace.recorded == [
         "a acquired for job",
         "b acquired for job",
         "called with a and b",
@@ -500,8 +500,8 @@ async def test_resources_are_released_after_a_handler_that(
 
     ending = await bench.end_of(handler, resources={"thing": trace.resource("it")}, timeout_s=0.1)
     assert ending.state is state
-    assert len(trace.told) == 2
-    assert trace.told[1].startswith("it released after <class")
+    assert len(trace.recorded) == 2
+    assert trace.recorded[1].startswith("it released after <class")
 
 
 async def test_a_resource_that_cannot_be_acquired_is_a_failure_and_the_others_are_released(
@@ -510,13 +510,13 @@ async def test_a_resource_that_cannot_be_acquired_is_a_failure_and_the_others_ar
     trace = Trace()
 
     async def handler(ctx: JobContext, scheduled_time: object, **resources: str) -> None:
-        trace.told.append("called")
+        trace.recorded.append("called")
 
     resources = {"first": trace.resource("a"), "second": trace.resource("b", acquires=False)}
     ending = await bench.end_of(handler, resources=resources)
     assert (ending.state, ending.error_type) == (RunState.FAILED, "ResourceError")
-    assert "called" not in trace.told
-    assert trace.told[-1].startswith("a released")
+    assert "called" not in trace.recorded
+    assert trace.recorded[-1].startswith("a released")
 
 
 async def test_a_resource_that_cannot_be_released_is_a_failure(bench: Bench) -> None:

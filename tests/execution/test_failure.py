@@ -1,4 +1,4 @@
-"""What is told of a failure: enough to find it, bounded, and none of the secrets of its config."""
+"""What is recorded of a failure: enough to find it, bounded, and none of the secrets of its config."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from piko.text import LIMIT
 SECRETS = st.text(min_size=SHORTEST_SECRET, max_size=30).filter(lambda text: "\udcff" not in text)
 
 
-def told(failure: BaseException, *secrets: str) -> str:
+def recorded(failure: BaseException, *secrets: str) -> str:
     text, _ = describe(RunState.FAILED, failure, reason=None, timeout_s=None, secrets=secrets)
     assert text is not None
     return text
@@ -41,7 +41,7 @@ def told(failure: BaseException, *secrets: str) -> str:
     "secret", ["hunter2!", "with \"quotes\" and 'more'", "käse/brot&ß", "two\nlines here"]
 )
 def test_a_secret_is_hidden_in_whatever_form_it_is_shown(secret: str, shown: Any) -> None:
-    text = told(ValueError(shown(secret)), secret)
+    text = recorded(ValueError(shown(secret)), secret)
     assert secret not in text
     assert repr(secret)[1:-1] not in text
     assert quote(secret, safe="") not in text
@@ -70,7 +70,7 @@ def test_the_chain_of_causes_is_told_without_secrets_too() -> None:
         except KeyError as cause:
             raise ValueError("no login") from cause
     except ValueError as failure:
-        text = told(failure, "token-123")
+        text = recorded(failure, "token-123")
     assert "KeyError" in text
     assert "ValueError: no login" in text
     assert "token-123" not in text
@@ -79,7 +79,7 @@ def test_the_chain_of_causes_is_told_without_secrets_too() -> None:
 def test_a_secret_that_the_bound_would_have_cut_in_two_is_hidden_first() -> None:
     secret = "s3cret-" * 20
     for before in range(LIMIT // 2 - 200, LIMIT // 2 + 10, 7):
-        text = told(ValueError("x" * before + secret + "y" * LIMIT), secret)
+        text = recorded(ValueError("x" * before + secret + "y" * LIMIT), secret)
         assert "s3cret" not in text
         assert len(text) < LIMIT + 100
 

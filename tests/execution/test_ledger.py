@@ -44,7 +44,7 @@ from tests.store.poison import WORDS, refusing
 
 
 class Bench:
-    """A ledger, and what it told of its batches."""
+    """A ledger, and what it recorded of its batches."""
 
     def __init__(self, database: Database, folder: Path, **values: Any) -> None:
         self.recorded: list[list[Outcome]] = []
@@ -157,8 +157,8 @@ async def test_an_outcome_of_a_run_that_ended_in_another_way_frees_its_place_and
     late = make_outcome(run, watermark=WatermarkMove(job_id="job", old=minute(0), new=minute(1)))
     made.put([lost, late], fence)
     await made.flush()
-    told = [outcome for batch in made.recorded for outcome in batch]
-    assert [(outcome.state, outcome.watermark) for outcome in told] == [
+    recorded = [outcome for batch in made.recorded for outcome in batch]
+    assert [(outcome.state, outcome.watermark) for outcome in recorded] == [
         (RunState.LOST, None),
         (RunState.SUCCESS, None),
     ]
@@ -259,9 +259,9 @@ async def test_a_stop_leaves_on_disk_what_the_database_refuses_and_the_next_star
                 made.ledger.put(make_outcome(good), title)
                 made.ledger.put(make_outcome(bad), title)
                 await made.flushed()
-            await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+            await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).replay()
             assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 1
-        await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).recover()
+        await OutcomeReplay(runs=made.runs, metrics=made.metrics, folder=tmp_path).replay()
     assert await count(emptied_database, "job_run", "state = 'SUCCESS'") == 2
 
 

@@ -24,7 +24,7 @@ Events = defaultdict[str, list[str]]
 
 
 class Recorded:
-    """A resource that notes what becomes of it, and misbehaves as told."""
+    """A resource that notes its life cycle, and misbehaves as configured."""
 
     def __init__(self, name: str, events: Events, *, fails: str = "", swallows: bool = False) -> None:
         self.name = name
@@ -34,19 +34,19 @@ class Recorded:
 
     @asynccontextmanager
     async def acquire(self, ctx: Any) -> AsyncIterator[str]:
-        told = self.events[ctx["job_id"]]
+        events = self.events[ctx["job_id"]]
         if self.fails == "acquire":
             raise ConnectionError(f"{self.name} is down")
-        told.append(f"+{self.name}")
+        events.append(f"+{self.name}")
         try:
             yield self.name
         except BaseException as error:
-            told.append(f"{self.name} saw {type(error).__name__}")
+            events.append(f"{self.name} saw {type(error).__name__}")
             if not self.swallows:
                 raise
         finally:
             await asyncio.sleep(0)
-            told.append(f"-{self.name}")
+            events.append(f"-{self.name}")
             if self.fails == "release":
                 raise OSError(f"{self.name} does not close")
 

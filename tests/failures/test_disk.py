@@ -114,7 +114,7 @@ async def test_a_disk_that_has_room_again_takes_what_was_in_memory(servers: Serv
         await asyncio.to_thread(stage.server.start)
         leader.start()  # alone: another would give up the runs of a process that is gone
         await until_leads(stage, leader)
-        assert "outcomes_recovered" in leader.process.output
+        assert "outcomes_replayed" in leader.process.output
         assert await ended_and_lost(stage) == set()
 
 

@@ -49,7 +49,7 @@ async def test_an_end_that_was_spooled_is_recorded_by_the_next_process(
     again = replicas.start(database.dsn, name="second", environment={"SLOW_S": "0"})
     await again.until_ready()
     assert await of_first(database) == [("SUCCESS", 1)]
-    assert "outcomes_recovered" in again.process.output
+    assert "outcomes_replayed" in again.process.output
     assert 'piko_outcomes_recovered_total{how="recorded"} 1.0' in again.get("/metrics")[1]
     again.process.wait_for_line("slow ends")  # and it goes on
     assert "LOST" not in {row[1] for row in await runs(database, "slow")}

@@ -135,7 +135,7 @@ async def test_a_run_that_is_cancelled_by_sql_ends_on_whichever_replica_it_runs(
         "UPDATE job_run SET state = 'CANCELLED', finished_at = UTC_TIMESTAMP(6) WHERE state = 'RUNNING'"
     )
     for replica in pair:
-        replica.process.wait_for_line("run_recalled")
+        replica.process.wait_for_line("run_cancelled_by_row")
 
     async def begun() -> bool:
         return len(await instances(database, "RUNNING")) == 2

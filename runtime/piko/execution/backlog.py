@@ -63,7 +63,7 @@ class Backlog:
         self._clock = clock or SystemClock()
         self._metrics = metrics
         self._bound = bound
-        self._at_hand: deque[Pending] = deque()
+        self._ready: deque[Pending] = deque()
         self._behind: deque[Pending] = deque()
         self._aside: list[Pending] = []
         """Refused by the database, each for a while."""
@@ -73,7 +73,7 @@ class Backlog:
         self._stale: list[int] = []
         self._away = False
         self._closing = False
-        self._keeper: asyncio.Task[None] | None = None
+        self._spooling: asyncio.Task[None] | None = None
         self.failing: str | None = None
         metrics.outcomes_pending.set_function(lambda: len(self))
 
@@ -82,7 +82,7 @@ class Backlog:
 
     @property
     def _in_memory(self) -> int:
-        return len(self._at_hand) + len(self._behind) + len(self._aside)
+        return len(self._ready) + len(self._behind) + len(self._aside)
 
     @property
     def full(self) -> bool:
@@ -92,26 +92,26 @@ class Backlog:
     @property
     def run_ids(self) -> set[str]:
         """Runs whose end is not written yet."""
-        found = {item.outcome.run.run_id for item in (*self._at_hand, *self._behind, *self._aside)}
+        found = {item.outcome.run.run_id for item in (*self._ready, *self._behind, *self._aside)}
         return found.union(self._on_disk.values())
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
         """Take an outcome, whatever there is already: its run is over."""
         item = Pending(outcome, fence)
-        waits_behind = self._on_disk or self._behind or len(self._at_hand) >= self._bound
-        (self._behind if waits_behind else self._at_hand).append(item)
+        waits_behind = self._on_disk or self._behind or len(self._ready) >= self._bound
+        (self._behind if waits_behind else self._ready).append(item)
         if self._away or waits_behind:
-            self._keep()
+            self._start_spooling()
 
     # ---- to the database --------------------------------------------------------------------------
 
     async def refill(self) -> bool:
         """Have something at hand, if there is anything that is to be written now."""
-        self._take_back()
-        while not self._at_hand and (self._on_disk or self._behind):
+        self._restore_due()
+        while not self._ready and (self._on_disk or self._behind):
             if not self._on_disk:
-                while self._behind and len(self._at_hand) < self._bound:
-                    self._at_hand.append(self._behind.popleft())
+                while self._behind and len(self._ready) < self._bound:
+                    self._ready.append(self._behind.popleft())
                 break
             try:
                 kept = await self._spool.fetch(after=self._read_to, limit=_CHUNK)
@@ -125,20 +125,20 @@ class Backlog:
                 if account is None:
                     log.error("outcome_unreadable", path=str(self._spool.path), body=body)
                     continue
-                self._at_hand.append(Pending(account.outcome, account.fence, number))
+                self._ready.append(Pending(account.outcome, account.fence, number))
             if kept:
                 self._read_to = kept[-1].number
             else:  # somebody has emptied the file
                 log.error("outcomes_lost", runs=sorted(self._on_disk.values()), path=str(self._spool.path))
                 self._on_disk.clear()
-        return bool(self._at_hand)
+        return bool(self._ready)
 
-    def _take_back(self) -> None:
+    def _restore_due(self) -> None:
         """Have at hand again what was set aside for long enough."""
         if not self._aside:
             return
         moment = self._clock.monotonic()
-        self._at_hand.extend(item for item in self._aside if item.again_at <= moment)
+        self._ready.extend(item for item in self._aside if item.again_at <= moment)
         self._aside = [item for item in self._aside if item.again_at > moment]
 
     def until_again(self) -> float | None:
@@ -154,7 +154,7 @@ class Backlog:
         for item in batch:
             item.refusals += 1
             item.again_at = moment + min(_ASIDE_S * 2 ** min(item.refusals - 1, 10), _LONGEST_ASIDE_S)
-        self._at_hand = deque(item for item in self._at_hand if id(item) not in refused)
+        self._ready = deque(item for item in self._ready if id(item) not in refused)
         self._aside.extend(batch)
 
     def next_batch(
@@ -164,7 +164,7 @@ class Backlog:
 
         None where nothing else is at hand.
         """
-        free = (item for item in self._at_hand if item.outcome.run.job_id not in without)
+        free = (item for item in self._ready if item.outcome.run.job_id not in without)
         chosen = list(islice(free, most))
         if not chosen:
             return None
@@ -187,7 +187,7 @@ class Backlog:
     def database_is_away(self) -> None:
         """Copy to disk what is pending and what comes."""
         self._away = True
-        self._keep()
+        self._start_spooling()
 
     def written(self, batch: list[Pending]) -> None:
         """The database has taken `batch`, or refused it for good."""
@@ -196,19 +196,19 @@ class Backlog:
             item.written = True
             if item.number is not None:
                 self._stale.append(item.number)
-        self._at_hand = deque(item for item in self._at_hand if not item.written)
+        self._ready = deque(item for item in self._ready if not item.written)
         if self._stale:
-            self._keep()
+            self._start_spooling()
 
     # ---- to the disk ------------------------------------------------------------------------------
 
-    def _keep(self) -> None:
-        if self._keeper is None or self._keeper.done():
-            self._keeper = asyncio.create_task(self._work_off(), name="outcomes to disk")
+    def _start_spooling(self) -> None:
+        if self._spooling is None or self._spooling.done():
+            self._spooling = asyncio.create_task(self._work_off(), name="outcomes to disk")
 
     async def _work_off(self) -> None:
         """Bring the disk up to date, until there is nothing to bring."""
-        while not self._closing and (self._stale or self._to_keep()):
+        while not self._closing and (self._stale or self._to_spool()):
             try:
                 await self._remove_stale()
                 await self._put_next()
@@ -219,14 +219,14 @@ class Backlog:
                 self.failing = None
         self.failing = None  # nothing needs the disk any more
 
-    def _to_keep(self) -> list[Pending]:
+    def _to_spool(self) -> list[Pending]:
         """What has to get to disk, in order: so that numbers grow as outcomes came."""
         if not (self._away or self._behind):
             return []
-        return [item for item in (*self._aside, *self._at_hand, *self._behind) if item.number is None]
+        return [item for item in (*self._aside, *self._ready, *self._behind) if item.number is None]
 
     async def _put_next(self) -> None:
-        items = self._to_keep()[:_CHUNK]
+        items = self._to_spool()[:_CHUNK]
         if not items:
             return
         numbers = await self._spool.put([Account(outcome=item.outcome, fence=item.fence) for item in items])
@@ -254,20 +254,20 @@ class Backlog:
     async def close(self) -> None:
         """Leave on disk what is pending, for the next process; after the last `written`."""
         self._closing = True
-        if self._keeper is not None and not self._keeper.done():
+        if self._spooling is not None and not self._spooling.done():
             # To its end: a call that is cancelled goes on in the file's thread, and nobody hears what it did.
-            await asyncio.wait({self._keeper}, timeout=_CLOSE_S)
-            self._keeper.cancel()
+            await asyncio.wait({self._spooling}, timeout=_CLOSE_S)
+            self._spooling.cancel()
         self._away = True
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await self._remove_stale()
-                while self._to_keep():
+                while self._to_spool():
                     await self._put_next()
         except (SpoolError, TimeoutError) as error:
-            runs = [item.outcome.run.run_id for item in self._to_keep()]
+            runs = [item.outcome.run.run_id for item in self._to_spool()]
             log.error("outcomes_lost", runs=runs, error=str(error) or "the disk does not answer")
-        here = (*self._aside, *self._at_hand)
+        here = (*self._aside, *self._ready)
         if left := sum(item.number is not None for item in here) + len(self._on_disk):
             log.warning("outcomes_left_on_disk", outcomes=left, path=str(self._spool.path))
         try:

@@ -20,7 +20,7 @@ log = get_logger(__name__)
 class CancellationWatcher:
     """Compares what runs here with what the database says."""
 
-    name = "recall"
+    name = "cancellation_watcher"
 
     def __init__(
         self,
@@ -57,5 +57,5 @@ class CancellationWatcher:
         for run_id in gone:
             state = states.get(run_id)
             what = "was deleted" if state is None else f"says {state.value}"
-            log.warning("run_recalled", run_id=run_id, row=what)
+            log.warning("run_cancelled_by_row", run_id=run_id, row=what)
             self._executor.cancel(run_id, reason=f"its row in job_run {what}")

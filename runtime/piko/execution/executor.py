@@ -31,7 +31,7 @@ _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
 ends_log = get_logger(f"{__name__}.ends")
-"""Of the ends of runs alone, for those who tell them otherwise."""
+"""Of the ends of runs alone, for those who emit them otherwise."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,7 +133,7 @@ class Executor:
         active = self._active.get(run_id)
         if active is not None and active.reason is None:
             active.reason, active.by_shutdown = reason, by_shutdown
-            # A task that is cancelled before its first step would never tell its end.
+            # A task that is cancelled before its first step would never emit its end.
             if active.task is not None and active.started_at is not None:
                 active.task.cancel()
                 self._set_alarm(active)
@@ -175,9 +175,9 @@ class Executor:
         finally:
             if active.reason is not None and end.state is RunState.FAILED:
                 end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
-            self._tell(active, end)
+            self._conclude(active, end)
 
-    def _tell(self, active: _Active, end: _HandlerEnd) -> None:
+    def _conclude(self, active: _Active, end: _HandlerEnd) -> None:
         """Tell how a run ended, if nobody has."""
         run, job = active.run, active.job
         if self._active.get(run.run_id) is not active:
@@ -231,7 +231,7 @@ class Executor:
             f"the handler goes on although it was cancelled, at {where}; what it does counts for nothing any "
             "more, and only the end of the process ends it: let it pass on asyncio.CancelledError"
         )
-        self._tell(active, _HandlerEnd(state, failure, active.config_revision, active.secrets))
+        self._conclude(active, _HandlerEnd(state, failure, active.config_revision, active.secrets))
 
     def _announce(self, run: Run, started_at: datetime) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
@@ -279,8 +279,8 @@ def _log_end(ending: Ending) -> None:
     facts = {"error": error} if error else {}
     if details:
         facts["exception"] = details.rstrip()
-    tell = ends_log.error if ending.state in FAILED_STATES else ends_log.info
-    tell(
+    emit = ends_log.error if ending.state in FAILED_STATES else ends_log.info
+    emit(
         "run_finished",
         job_id=ending.run.job_id,
         run_id=ending.run.run_id,

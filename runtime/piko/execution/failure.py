@@ -28,7 +28,7 @@ def describe(
 
     The text's first line says what went wrong, and the traceback follows it.
     """
-    text, kind = _tell(state, failure, reason=reason, timeout_s=timeout_s)
+    text, kind = _message_of(state, failure, reason=reason, timeout_s=timeout_s)
     return None if text is None else excerpt(hide(text, secrets)), kind
 
 
@@ -44,7 +44,7 @@ def standing(task: asyncio.Task[None]) -> str:
     return innermost
 
 
-def _tell(
+def _message_of(
     state: RunState, failure: BaseException | None, *, reason: str | None, timeout_s: float | None
 ) -> tuple[str | None, str | None]:
     if state is RunState.SUCCESS:

@@ -1,8 +1,9 @@
-"""Runs that the leader offers, taken and run by this replica: `executor = "replicas"`.
+"""Runs that the leader offers, fetched and run by this replica: `executor = "replicas"`.
 
-Every replica takes its share of what waits, as far as it has room, and looks again a moment later: so the
-work spreads while all have room, and nothing waits for a replica that is full or gone. What a replica has
-taken stays its own whoever leads: it records the end itself, and its heartbeat says that it goes on.
+Every replica takes its share of what waits, as far as it has free_slots, and looks again a moment later: so
+the work spreads while all have free_slots, and nothing waits for a replica that is full or gone. What a
+replica has fetched stays its own whoever leads: it records the end itself, and its heartbeat says that it
+goes on.
 
 A COMMIT that was cut off may arrive later, however much: so the replica looks again and again for runs that
 are its own by the database and that it does not know, and starts them.
@@ -43,7 +44,7 @@ _AGAIN_S = 0.5
 _OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
 _BATCH = 500
-_TAKING = "taking an offered run"
+_FETCHING = "fetching an available run"
 _LEAST = 3
 """Fewer are not worth sharing."""
 
@@ -51,9 +52,9 @@ log = get_logger(__name__)
 
 
 class Fetcher:
-    """Takes what is offered while there is room."""
+    """Takes what is offered while there is free_slots."""
 
-    name = "taker"
+    name = "fetcher"
 
     def __init__(
         self,
@@ -81,18 +82,18 @@ class Fetcher:
         self._instance = instance
         self._clock = clock
         self._metrics = metrics
-        self._offered = offered
+        self._available = offered
         self._claiming = claiming
         self._instances = instances
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lease_name = lease_name
         self._max_concurrent_runs = max_concurrent_runs
-        self._taking = asyncio.Lock()
+        self._fetching = asyncio.Lock()
         self._looked_at = float("-inf")
         self._took_s = 0.0
         self._seen: set[str] = set()
         """Runs that are ours by the database, and were not known at the last look."""
-        self._taken: list[Run] = []
+        self._fetched: list[Run] = []
         """Ours, and not started yet."""
         self._revisions: dict[tuple[str, int], ConfigRevision] = {}
         self._strange: set[str] = set()
@@ -107,17 +108,17 @@ class Fetcher:
         away = Transient(
             errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
         )
-        await repeat(self._look, pause_s=self._pause_s, wake=self._offered, transient=[away])
+        await repeat(self._look, pause_s=self._pause_s, wake=self._available, transient=[away])
 
     async def _look(self) -> None:
         began = self._clock.monotonic()
-        async with self._taking:
-            await self._take()
+        async with self._fetching:
+            await self._fetch()
         self._took_s = self._clock.monotonic() - began
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()
-        log.warning("nothing_taken", error=str(error))
+        log.warning("nothing_fetched", error=str(error))
 
     def _pause_s(self) -> float:
         """Until the next look: a window of a backlog is followed by the next one."""
@@ -125,29 +126,29 @@ class Fetcher:
             return _LOOK_S
         return min(max(_CHAIN_S, self._took_s), _LOOK_S)
 
-    async def stop_taking(self) -> None:
-        """Return when what is being taken has started; nothing else will be."""
-        await self._taking.acquire()
+    async def stop_fetching(self) -> None:
+        """Return when what is being fetched has started; nothing else will be."""
+        await self._fetching.acquire()
 
-    async def _take(self) -> None:
+    async def _fetch(self) -> None:
         """Take and start this replica's share."""
         moment = self._clock.monotonic()
         if moment - self._looked_at >= _OWN_EVERY_S:
-            await self._take_in_what_is_ours()
+            await self._adopt_own_runs()
             self._looked_at = moment
-        if not self._taken:
-            await self._take_offered()
-        if self._taken:
+        if not self._fetched:
+            await self._fetch_available()
+        if self._fetched:
             await self._read_configs()
-            if any(run.trigger_type is TriggerType.CATCH_UP for run in self._taken):
+            if any(run.trigger_type is TriggerType.CATCH_UP for run in self._fetched):
                 self._chain_until = self._clock.monotonic() + _CHAIN_FOR_S
-            for run in self._taken:
+            for run in self._fetched:
                 self._start(run)
-            self._taken = []
+            self._fetched = []
 
-    async def _take_offered(self) -> None:
-        room = self._max_concurrent_runs - len(self._executor)
-        if room <= 0 or self._ledger.full or not self._catalog.loaded:
+    async def _fetch_available(self) -> None:
+        free_slots = self._max_concurrent_runs - len(self._executor)
+        if free_slots <= 0 or self._ledger.full or not self._catalog.loaded:
             return
         waiting = await self._runs.count_offered()
         if waiting == 0:
@@ -160,15 +161,15 @@ class Fetcher:
         if moment - self._strange_since >= _STRANGE_FOR_S:
             self._strange.clear()
             self._strange_since = moment
-        limit = min(room, share, _BATCH)
+        limit = min(free_slots, share, _BATCH)
         try:
-            await self._take_some(limit, leaving=self._strange)
+            await self._fetch_some(limit, leaving=self._strange)
         except REFUSALS:
-            await self._take_apart(limit)
+            await self._fetch_isolated(limit)
 
-    async def _take_some(self, limit: int, *, leaving: Collection[str]) -> None:
+    async def _fetch_some(self, limit: int, *, leaving: Collection[str]) -> None:
         """Take up to `limit` runs; none of jobs of `leaving`."""
-        taken, left = await self._runs.take(
+        fetched, left = await self._runs.take(
             self._instance.instance_id,
             lease=self._lease_name,
             limit=limit,
@@ -176,27 +177,27 @@ class Fetcher:
             knows=lambda job_id: self._catalog.assessed_rows.job(job_id) is not None,
             leaving=leaving,
         )
-        self._taken += taken
+        self._fetched += fetched
         self._strange |= {run.job_id for run in left}
 
-    async def _take_apart(self, limit: int) -> None:
+    async def _fetch_isolated(self, limit: int) -> None:
         """The same where the database refuses some of it: the runs of those jobs are left for a while."""
         offered = {run.job_id for run in await self._runs.offered()} - self._strange
 
         async def take(jobs: Collection[str] | None) -> None:
-            room = limit - len(self._taken)
-            if room > 0:
-                await self._take_some(
-                    room, leaving=self._strange | (offered - set(offered if jobs is None else jobs))
+            free_slots = limit - len(self._fetched)
+            if free_slots > 0:
+                await self._fetch_some(
+                    free_slots, leaving=self._strange | (offered - set(offered if jobs is None else jobs))
                 )
 
         written = await write_isolated(take, jobs=lambda: offered)
         for job_id, why in written.refused.items():
-            self._metrics.rows_refused.labels(_TAKING).inc()
-            log.error("database_refuses", job_id=job_id, what=_TAKING, why=why)
+            self._metrics.rows_refused.labels(_FETCHING).inc()
+            log.error("database_refuses", job_id=job_id, what=_FETCHING, why=why)
         self._strange |= written.left_out
 
-    async def _take_in_what_is_ours(self) -> None:
+    async def _adopt_own_runs(self) -> None:
         """Find runs that an earlier try took without hearing of it: no other is in progress now.
 
         Seen twice: one that the leader here has claimed for itself may have come and gone in between.
@@ -208,18 +209,18 @@ class Fetcher:
         for run_id in strangers.keys() & self._seen:
             run = strangers.pop(run_id)
             log.warning("run_found", job_id=run.job_id, run_id=run_id, why="its COMMIT came late")
-            self._taken.append(run)
+            self._fetched.append(run)
         self._seen = set(strangers)
 
     def _known(self) -> set[str]:
-        waiting = {run.run_id for run in self._taken}
+        waiting = {run.run_id for run in self._fetched}
         return self._executor.run_ids | self._ledger.run_ids | waiting | self._claiming()
 
     async def _read_configs(self) -> None:
         """Have the revisions that the runs are to use; the leader writes them down before it offers."""
         lacking = {
             run.job_id
-            for run in self._taken
+            for run in self._fetched
             if run.config_revision is not None and (run.job_id, run.config_revision) not in self._revisions
         }
         if lacking:

@@ -14,7 +14,7 @@ from piko.observability.metrics import Metrics
 
 _SOONEST_S = 0.05
 _LATEST_S = 1.0
-_TOLD_AFTER_S = 1.0
+_LOG_AFTER_S = 1.0
 _FORGET_AFTER_S = 10.0
 """A job that was not met again since then is not due, or is not there any more."""
 
@@ -29,7 +29,7 @@ class HeldJobs:
         self._clock = clock
         self._since: dict[str, float] = {}
         self._again_at: dict[str, float] = {}
-        self._tell_at: dict[str, float] = {}
+        self._log_at: dict[str, float] = {}
         self._searched: set[str] = set()
         metrics.jobs_held.labels(writer).set_function(lambda: len(self.long_held))
 
@@ -40,7 +40,7 @@ class HeldJobs:
         return {
             job_id
             for job_id, since in list(self._since.items())
-            if now - since >= _TOLD_AFTER_S and now - self._again_at.get(job_id, now) < _FORGET_AFTER_S
+            if now - since >= _LOG_AFTER_S and now - self._again_at.get(job_id, now) < _FORGET_AFTER_S
         }
 
     def __bool__(self) -> bool:
@@ -67,7 +67,7 @@ class HeldJobs:
         now, longest = self._clock.monotonic(), 0.0
         self._searched |= set(searched)
         for job_id in [each for each, at in self._again_at.items() if now - at > _FORGET_AFTER_S]:
-            for known in (self._since, self._again_at, self._tell_at):
+            for known in (self._since, self._again_at, self._log_at):
                 known.pop(job_id, None)
             self._searched.discard(job_id)
         for job_id in job_ids:
@@ -75,8 +75,8 @@ class HeldJobs:
             pause = min(max(held_s, _SOONEST_S), _LATEST_S)
             self._again_at[job_id] = now + pause
             longest = max(longest, pause)
-            if held_s >= self._tell_at.setdefault(job_id, _TOLD_AFTER_S):
-                self._tell_at[job_id] = 2 * held_s
+            if held_s >= self._log_at.setdefault(job_id, _LOG_AFTER_S):
+                self._log_at[job_id] = 2 * held_s
                 log.warning(
                     "rows_held",
                     job_id=job_id,
@@ -93,5 +93,5 @@ class HeldJobs:
             held_s = self._clock.monotonic() - self._since.pop(job_id)
             self._again_at.pop(job_id, None)
             self._searched.discard(job_id)
-            if self._tell_at.pop(job_id, _TOLD_AFTER_S) > _TOLD_AFTER_S:
+            if self._log_at.pop(job_id, _LOG_AFTER_S) > _LOG_AFTER_S:
                 log.info("rows_free_again", job_id=job_id, held_s=round(held_s, 1))

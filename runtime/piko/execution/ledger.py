@@ -151,17 +151,17 @@ class Ledger:
             self._held.free(item.outcome.run.job_id for item in done)
         if written.refused:
             self._backlog.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])
-        taken_again = {item.outcome.run.job_id for item in done if item.refusals}
-        if written.refused or taken_again:
-            self._settled(taken_again, written.refused)
+        accepted_again = {item.outcome.run.job_id for item in done if item.refusals}
+        if written.refused or accepted_again:
+            self._settled(accepted_again, written.refused)
         if not done:
             return
         self._backlog.written(done)
-        told = set().union(*written.results)
+        recorded = set().union(*written.results)
         self._recorded(
             [
                 self._count(item.outcome)
-                if item.outcome.run.run_id in told
+                if item.outcome.run.run_id in recorded
                 else _without_effect(item.outcome)
                 for item in done
             ]

@@ -36,19 +36,19 @@ class OutcomeReplay:
         self._metrics = metrics
         self._folder = folder
 
-    async def recover(self) -> None:
+    async def replay(self) -> None:
         """Go through every file whose process is gone. Raises `DatabaseUnavailableError`: try again then.
 
-        A file that cannot be read is told of and left where it is; it keeps nobody from starting.
+        A file that cannot be read is recorded of and left where it is; it keeps nobody from starting.
         """
         spools = await left_behind(self._folder)
         try:
             for spool in spools:
                 try:
-                    await self._recover(spool)
+                    await self._replay(spool)
                 except SpoolError as error:
                     self._metrics.outcome_spool_errors.inc()
-                    log.error("outcomes_not_recovered", path=str(spool.path), error=str(error))
+                    log.error("outcomes_not_replayed", path=str(spool.path), error=str(error))
         finally:
             for spool in spools:
                 try:
@@ -56,7 +56,7 @@ class OutcomeReplay:
                 except SpoolError as error:
                     log.error("outcome_spool_not_closed", path=str(spool.path), error=str(error))
 
-    async def _recover(self, spool: OutcomeSpool) -> None:
+    async def _replay(self, spool: OutcomeSpool) -> None:
         found: Counter[str] = Counter()
         last = 0
         while kept := await spool.fetch(after=last, limit=_CHUNK):
@@ -75,7 +75,7 @@ class OutcomeReplay:
         for how, number in found.items():
             self._metrics.outcomes_recovered.labels(how).inc(number)
         if found:
-            log.warning("outcomes_recovered", path=str(spool.path), **found)
+            log.warning("outcomes_replayed", path=str(spool.path), **found)
 
     async def _record(self, outcomes: list[Outcome], fence: OutcomeFence, refused: set[str]) -> Counter[str]:
         """Record what still counts; how many did and did not. Jobs of which the database refuses it, or
@@ -87,7 +87,7 @@ class OutcomeReplay:
             first.setdefault(outcome.run.run_id, outcome)
         states = await self._runs.states(first)
         open_ends = [outcome for run_id, outcome in first.items() if states.get(run_id) is RunState.RUNNING]
-        told: set[str] = set()
+        recorded: set[str] = set()
         if open_ends:
             try:
                 written = await write_isolated(
@@ -99,11 +99,11 @@ class OutcomeReplay:
                     ),
                     jobs=lambda: [item.run.job_id for item in open_ends],
                 )
-                told = set().union(*written.results)
+                recorded = set().union(*written.results)
                 refused.update(written.left_out)
                 held = dict.fromkeys(written.held, "somebody holds its rows in an open transaction")
                 for job_id, why in {**written.refused, **held}.items():
-                    log.error("outcome_not_recovered", job_id=job_id, why=why)
+                    log.error("outcome_not_replayed", job_id=job_id, why=why)
             except FencedError as error:
                 log.warning(
                     "outcomes_refused", runs=[item.run.run_id for item in open_ends], error=str(error)
@@ -112,7 +112,7 @@ class OutcomeReplay:
             if outcome.run.job_id in refused:  # it stays in the file, for the next start
                 continue
             run_id, row = outcome.run.run_id, states.get(outcome.run.run_id)
-            if run_id in told:
+            if run_id in recorded:
                 count_end(self._metrics, outcome)
             elif row is not outcome.state:  # else its own first try, whose COMMIT was cut off
                 log.warning(
@@ -123,7 +123,7 @@ class OutcomeReplay:
                     row="is not there" if row is None else row.value,
                 )
         kept = sum(outcome.run.job_id in refused for outcome in outcomes)
-        return Counter(recorded=len(told), refused=kept, superseded=len(outcomes) - len(told) - kept)
+        return Counter(recorded=len(recorded), refused=kept, superseded=len(outcomes) - len(recorded) - kept)
 
 
 def _job_of(item: KeptOutcome) -> str | None:

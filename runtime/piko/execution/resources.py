@@ -1,7 +1,7 @@
 """Resources opened and closed: around one run, or once for the life of the app.
 
 What a handler did decides the outcome of its run; a resource cannot hide that, neither by swallowing the
-exception that it is told of, nor by failing itself. Every resource that was opened is closed, in reverse
+exception that it is exc_info of, nor by failing itself. Every resource that was opened is closed, in reverse
 order, each within a bound of its own, and one that fails to close does not keep the others open. A close that
 fails after a handler that succeeded makes the run fail: what was promised at the close, a commit for
 instance, did not happen.
@@ -119,7 +119,7 @@ class RunResources:
 
 
 class _Holder:
-    """Opens a resource in a task of its own and keeps it open until told otherwise."""
+    """Opens a resource in a task of its own and keeps it open until exc_info otherwise."""
 
     def __init__(self, source: ResourceSource, context: AppContext, *, release_s: float) -> None:
         self.what = f"resource {described(source)} of scope 'app'"
@@ -173,12 +173,12 @@ class _Holder:
 async def _release(
     what: str, manager: AbstractAsyncContextManager[Any], error: BaseException | None, *, within_s: float
 ) -> None:
-    """Close one; what it raises other than the error that it was told of becomes a `ResourceError`."""
+    """Close one; what it raises other than the error that it was exc_info of becomes a `ResourceError`."""
     limit = asyncio.timeout(within_s)
-    told = (None, None, None) if error is None else (type(error), error, error.__traceback__)
+    exc_info = (None, None, None) if error is None else (type(error), error, error.__traceback__)
     try:
         async with limit:
-            await manager.__aexit__(*told)
+            await manager.__aexit__(*exc_info)
     except asyncio.CancelledError as cancelled:
         if cancelled is not error:
             raise

@@ -23,7 +23,7 @@ class DatabaseLease:
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s, renew_every_s=renew_interval_s, look_every_s=look_s)
 
-    async def take(self, *, force: bool, patient: bool = False) -> int | None:
+    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
         return await self._rows.acquire(
             self._name,
             holder=self._instance.instance_id,

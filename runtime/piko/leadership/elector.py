@@ -49,7 +49,7 @@ class Elector:
         self._clock = clock
         self._metrics = metrics
         self._timekeeper = timekeeper
-        self._take_by_force = not compete
+        self._acquire_by_force = not compete
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
         self._unsure = False
@@ -99,7 +99,7 @@ class Elector:
         """Step down for good and let another replica take over at once; after `run` has ended."""
         fence, before = self.fence, self.standing
         self._candidacy.lost()
-        self._tell(before)
+        self._signal_change(before)
         if fence is not None or self._unsure:
             await self._lease.release()
             self._unsure = False
@@ -132,7 +132,7 @@ class Elector:
             async with asyncio.timeout(self._candidacy.patience(asked_at)):
                 await self._measure()  # before it leads: what is due is decided by the database's clock
                 patient = self._candidacy.patient(asked_at)
-                epoch = await self._lease.take(force=self._take_by_force, patient=patient)
+                epoch = await self._lease.acquire(force=self._acquire_by_force, patient=patient)
         except RowsLockedError as error:  # it was read; a transaction of the one before is not over yet
             self._count(error)
             self._candidacy.heard(self._clock.monotonic())
@@ -149,10 +149,10 @@ class Elector:
         if epoch is None:
             return
         # Once: two replicas that both insist would depose each other for ever.
-        self._take_by_force = False
+        self._acquire_by_force = False
         before = self.standing
         self._candidacy.won(Fence(name=self._lease_name, epoch=epoch), asked_at=asked_at)
-        self._tell(before)
+        self._signal_change(before)
         log.info("leadership_acquired", epoch=epoch, lease=self._lease_name)
 
     async def _renew(self) -> None:
@@ -170,7 +170,7 @@ class Elector:
                 self._candidacy.unanswered(self._clock.monotonic())
                 if self.standing is not before:
                     log.error("leadership_suspended", epoch=fence.epoch)
-                self._tell(before)
+                self._signal_change(before)
             return
         if self.fence != fence:  # refused meanwhile
             return
@@ -181,7 +181,7 @@ class Elector:
         self._candidacy.renewed(asked_at=asked_at)
         if before is Standing.SUSPENDED:
             log.info("leadership_resumed", epoch=fence.epoch)
-        self._tell(before)
+        self._signal_change(before)
         await self._measure_again()
 
     async def _measure(self) -> None:
@@ -200,9 +200,9 @@ class Elector:
         log.error("leadership_lost", epoch=self.fence.epoch if self.fence else None, reason=reason)
         before = self.standing
         self._candidacy.lost()
-        self._tell(before)
+        self._signal_change(before)
 
-    def _tell(self, before: Standing) -> None:
+    def _signal_change(self, before: Standing) -> None:
         """Wake who waits for a change, if there was one."""
         if self.standing is before:
             return

@@ -32,7 +32,7 @@ _REASON_LIMIT = 500
 _DEADLINE = 2 / 3
 """Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
 _CONFLICT, _MISSING = 409, 404
-_TELLING = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLICT,)}
+_EXPECTED = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLICT,)}
 """Refusals that say how the Lease stands."""
 
 
@@ -66,7 +66,7 @@ class KubernetesLease:
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
 
-    async def take(self, *, force: bool, patient: bool = False) -> int | None:
+    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
         await self._rows.read(self._name)  # who cannot reach the database does not compete
         if not await self._hold(force=force, patient=patient):
             return None
@@ -147,14 +147,14 @@ class KubernetesLease:
     async def _call(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None
     ) -> tuple[int, Any]:
-        """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_TELLING` says."""
+        """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_EXPECTED` says."""
         try:
             status, text = await self._api.call(method, path, body=body)
         except OSError as error:
             raise LeaseUnavailableError(
                 f"{self._what}: the API server is not reached: {type(error).__name__} {error}"
             ) from error
-        if status in _TELLING[method]:
+        if status in _EXPECTED[method]:
             return status, None
         if not 200 <= status < 300:
             raise LeaseUnavailableError(f"{self._what}: {method} was answered with {status}: {_reason(text)}")
@@ -167,10 +167,10 @@ class KubernetesLease:
 def _reason(text: bytes) -> str:
     """What the API server says of a refusal, with the remedy for the likely one."""
     try:
-        said = str(json.loads(text)["message"])
+        reason = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        said = text.decode(errors="replace")
-    said = excerpt(said, limit=_REASON_LIMIT)
-    if "forbidden" in said.lower():
-        said += "; its ServiceAccount needs get, create and update on leases.coordination.k8s.io"
-    return said
+        reason = text.decode(errors="replace")
+    reason = excerpt(reason, limit=_REASON_LIMIT)
+    if "forbidden" in reason.lower():
+        reason += "; its ServiceAccount needs get, create and update on leases.coordination.k8s.io"
+    return reason

@@ -30,10 +30,10 @@ class Lease(Protocol):
     @property
     def terms(self) -> Terms: ...
 
-    async def take(self, *, force: bool, patient: bool = False) -> int | None:
+    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
         """Take the lease if it is free, or by `force` in any case; the new epoch, or None.
 
-        The `patient` take one that was given up, and none that has expired.
+        The `patient` acquire one that was given up, and none that has expired.
         """
         ...
 

@@ -13,7 +13,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.leases import LeaseStore
 
-TELLING_S = 1.0
+WARN_ABOVE_S = 1.0
 """A machine's clock that is more than so much off is told of."""
 _RESOLUTION_S = 0.002
 
@@ -29,7 +29,7 @@ class Timekeeper:
         self._metrics = metrics
         self._every_s = every_s
         self._measured_at = float("-inf")
-        self._told_s = 0.0
+        self._warned_s = 0.0
 
     @property
     def is_due(self) -> bool:
@@ -49,18 +49,18 @@ class Timekeeper:
         clock.is_at(moment, machine=middle, monotonic=asked_at + half_s)
         self._measured_at = answered_at
         self._metrics.clock_offset.set(clock.machine_ahead_s)
-        self._tell()
+        self._log_offset()
 
-    def _tell(self) -> None:
+    def _log_offset(self) -> None:
         ahead_s = self._clock.machine_ahead_s
-        if abs(ahead_s) > TELLING_S and abs(ahead_s - self._told_s) > TELLING_S:
+        if abs(ahead_s) > WARN_ABOVE_S and abs(ahead_s - self._warned_s) > WARN_ABOVE_S:
             log.warning(
                 "clock_is_off",
                 ahead_s=round(ahead_s, 3),
                 hint="this machine's clock differs from the database's, by which it is decided what is due; "
                 "let both follow one NTP server",
             )
-            self._told_s = ahead_s
-        elif abs(ahead_s) <= TELLING_S < abs(self._told_s):
+            self._warned_s = ahead_s
+        elif abs(ahead_s) <= WARN_ABOVE_S < abs(self._warned_s):
             log.info("clock_is_right_again", ahead_s=round(ahead_s, 3))
-            self._told_s = 0.0
+            self._warned_s = 0.0

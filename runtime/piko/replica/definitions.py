@@ -43,7 +43,7 @@ def _row(job: JobDefinition, instance: Instance) -> DefinitionRow:
 
 
 def _schema(job: JobDefinition) -> str | None:
-    """The JSON Schema of the job's config; None where it has no model, or one that cannot be told in JSON.
+    """The JSON Schema of the job's config; None without a model that JSON can express.
 
     The job runs without: its model checks each config at reconcile and at run. Only what is checked without
     the code, at `kubectl apply` and by `piko validate --dsn`, goes unchecked.

@@ -184,14 +184,14 @@ class Runtime:
             metrics=metrics,
             interval_s=settings.heartbeat_interval_s,
         )
-        recall = CancellationWatcher(
+        cancellation = CancellationWatcher(
             runs=runs,
             executor=self.dispatcher.executor,
             instance=self.instance,
             metrics=metrics,
             poll_interval_s=settings.poll_interval_s,
         )
-        self._taker = Fetcher(
+        self._fetcher = Fetcher(
             runs=runs,
             config_rows=config_rows,
             catalog=self.catalog,
@@ -207,7 +207,7 @@ class Runtime:
             lease_name=settings.leader_name,
             max_concurrent_runs=settings.max_concurrent_runs,
         )
-        self._recovery = OutcomeReplay(runs=runs, metrics=metrics, folder=settings.spool_dir)
+        self._replay = OutcomeReplay(runs=runs, metrics=metrics, folder=settings.spool_dir)
         retention = Retention(
             store=RetentionStore(database=self.database),
             kept=ProgressStore(database=self.database),
@@ -227,9 +227,9 @@ class Runtime:
             self.dispatcher.ledger,
             self._refusals,
             writer,
-            recall,
+            cancellation,
             self.dispatcher,
-            *([self._taker] if settings.executor == "replicas" else []),
+            *([self._fetcher] if settings.executor == "replicas" else []),
             retention,
         )
         self._supervisor = Supervisor(restarts=metrics.part_restarts)
@@ -396,11 +396,11 @@ class Runtime:
             if status.state is migrate.SchemaState.AHEAD:
                 log.warning("tables_are_newer", message=status.message)
             with any_refusal(self.database.where):
-                await self._recovery.recover()
+                await self._replay.replay()
                 await self._instances.beat(self.instance)
                 definitions = await published(self._registry, instance=self.instance, clock=self._clock)
-                told = await DefinitionStore(database=self.database).publish(definitions)
-                for job_id, why in told.refused.items():
+                recorded = await DefinitionStore(database=self.database).publish(definitions)
+                for job_id, why in recorded.refused.items():
                     log.error("definition_not_published", job_id=job_id, why=why)
         except PikoError as error:  # away, refused, or lacking: whatever it is, it may be put right
             if isinstance(error, DatabaseUnavailableError):
@@ -425,9 +425,9 @@ class Runtime:
         log.info("stopping", running=len(self.dispatcher.executor))
         await within(_CLAIM_PATIENCE_S, self.dispatcher.stop_claiming, otherwise="claim_cut_off")
         await end(self._tasks[self.dispatcher.name])
-        if self._taker.name in self._tasks:
-            await within(_CLAIM_PATIENCE_S, self._taker.stop_taking, otherwise="taking_cut_off")
-            await end(self._tasks[self._taker.name])
+        if self._fetcher.name in self._tasks:
+            await within(_CLAIM_PATIENCE_S, self._fetcher.stop_fetching, otherwise="fetching_cut_off")
+            await end(self._tasks[self._fetcher.name])
         await end(self._tasks[self.elector.name])
         await within(_SETTLE_S, self.dispatcher.ledger.flushed, otherwise="outcomes_follow_later")
         await within(_HAND_OVER_S, self.elector.release, otherwise="not_handed_over")
@@ -467,5 +467,5 @@ async def within(seconds: float, step: Callable[[], Awaitable[object]], *, other
         async with asyncio.timeout(seconds):
             await step()
     except Exception as error:  # noqa: BLE001 - the stop goes on, whatever it was
-        told = "no answer in time" if isinstance(error, TimeoutError) else error_text(error)
-        log.error(otherwise, waited_s=seconds, error=told)
+        why = "no answer in time" if isinstance(error, TimeoutError) else error_text(error)
+        log.error(otherwise, waited_s=seconds, error=why)
