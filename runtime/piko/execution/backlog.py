@@ -1,14 +1,15 @@
-"""Outcomes that are not written yet: in memory, and on disk where the database stays away.
+"""Outcomes that are not written yet: in memory, and on disk while the database is unavailable.
 
-In good times nothing touches the disk. When the database is away, what is pending is copied to the spool, so
-that it outlives this process; and beyond `bound` outcomes it is there alone. The order stays: `at hand` comes
-first, then what is on disk alone, then what arrived behind that and has yet to get there.
+While the database works, nothing touches the disk. When it is unavailable, pending outcomes are copied to the
+spool, so that they outlive this process, and beyond `bound` outcomes they are only there. Their order is
+kept: the *ready* ones come first, then those that are only on disk, then those that arrived behind them and
+are not on disk yet.
 
-What the database refuses of one job is set aside, and is at hand again after a pause; everything else goes
-on.
+Outcomes of a job that the database refuses are set aside, and become ready again after a pause; all others
+proceed.
 
-Where the disk refuses, memory is all there is. Then `failing` says why, and at `bound` the backlog is `full`:
-who could start new runs has to leave it.
+If the disk fails too, memory is all there is. Then `failing` states why, and at `bound` outcomes the backlog
+is `full`: no new runs may start.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ log = get_logger(__name__)
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An outcome on its way; `number` where it lies on disk, too."""
+    """An outcome to be written; `number` is its number on disk, or None."""
 
     outcome: Outcome
     fence: OutcomeFence
@@ -50,11 +51,11 @@ class Pending:
     refusals: int = 0
     """How often the database has refused it."""
     again_at: float = 0.0
-    """When to try again, on the monotonic clock, where it was refused."""
+    """When to try a refused outcome again, on the monotonic clock."""
 
 
 class Backlog:
-    """What a ledger has yet to write."""
+    """The outcomes that a ledger still has to write."""
 
     def __init__(
         self, *, spool: OutcomeSpool, metrics: Metrics, clock: Clock | None = None, bound: int = BOUND
@@ -66,9 +67,9 @@ class Backlog:
         self._ready: deque[Pending] = deque()
         self._behind: deque[Pending] = deque()
         self._aside: list[Pending] = []
-        """Refused by the database, each for a while."""
+        """Refused by the database, each until its `again_at`."""
         self._on_disk: dict[int, str] = {}
-        """On disk alone: the run of each number."""
+        """Outcomes that are only on disk: the run of each number."""
         self._read_to = 0
         self._stale: list[int] = []
         self._away = False
@@ -86,17 +87,17 @@ class Backlog:
 
     @property
     def full(self) -> bool:
-        """Whether memory is, and the disk takes nothing."""
+        """Whether memory is full and the disk does not work."""
         return self.failing is not None and self._in_memory >= self._bound
 
     @property
     def run_ids(self) -> set[str]:
-        """Runs whose end is not written yet."""
+        """Runs whose outcome is not written yet."""
         found = {item.outcome.run.run_id for item in (*self._ready, *self._behind, *self._aside)}
         return found.union(self._on_disk.values())
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
-        """Take an outcome, whatever there is already: its run is over."""
+        """Add an outcome. Never refused, because its run has ended."""
         item = Pending(outcome, fence)
         waits_behind = self._on_disk or self._behind or len(self._ready) >= self._bound
         (self._behind if waits_behind else self._ready).append(item)
@@ -106,7 +107,7 @@ class Backlog:
     # ---- to the database --------------------------------------------------------------------------
 
     async def refill(self) -> bool:
-        """Have something at hand, if there is anything that is to be written now."""
+        """Make outcomes ready, if there are any to write now; returns whether there are."""
         self._restore_due()
         while not self._ready and (self._on_disk or self._behind):
             if not self._on_disk:
@@ -128,13 +129,13 @@ class Backlog:
                 self._ready.append(Pending(account.outcome, account.fence, number))
             if kept:
                 self._read_to = kept[-1].number
-            else:  # somebody has emptied the file
+            else:  # the file was emptied by another process
                 log.error("outcomes_lost", runs=sorted(self._on_disk.values()), path=str(self._spool.path))
                 self._on_disk.clear()
         return bool(self._ready)
 
     def _restore_due(self) -> None:
-        """Have at hand again what was set aside for long enough."""
+        """Make the set-aside outcomes ready again whose pause is over."""
         if not self._aside:
             return
         moment = self._clock.monotonic()
@@ -142,13 +143,13 @@ class Backlog:
         self._aside = [item for item in self._aside if item.again_at > moment]
 
     def until_again(self) -> float | None:
-        """Seconds until something that was set aside is to be tried again."""
+        """Seconds until a set-aside outcome is to be tried again; None if there is none."""
         if not self._aside:
             return None
         return max(min(item.again_at for item in self._aside) - self._clock.monotonic(), 0.0)
 
     def set_aside(self, batch: list[Pending]) -> None:
-        """The database has refused `batch`: its jobs' trouble, and no one else's."""
+        """Set aside a batch that the database refused, so that it holds up no other job."""
         self._away = False
         moment, refused = self._clock.monotonic(), {id(item) for item in batch}
         for item in batch:
@@ -160,9 +161,10 @@ class Backlog:
     def next_batch(
         self, most: int, *, without: Collection[str] = ()
     ) -> tuple[OutcomeFence, list[Pending]] | None:
-        """What is written next: of one title, of each run what was told first, nothing of jobs of `without`.
+        """The next batch to write, with one outcome per run and one fence, without the jobs in `without`.
 
-        None where nothing else is at hand.
+        One fence, because the fence is checked once per transaction. The earliest outcome of a run comes
+        first, because only the first one counts. None if nothing else is ready.
         """
         free = (item for item in self._ready if item.outcome.run.job_id not in without)
         chosen = list(islice(free, most))
@@ -177,7 +179,7 @@ class Backlog:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Around a write to the database: one that hangs is as bad as one that fails."""
+        """Wrap a write to the database: one that hangs counts as a failure."""
         alarm = asyncio.get_running_loop().call_later(_PATIENCE_S, self.database_is_away)
         try:
             yield
@@ -185,12 +187,12 @@ class Backlog:
             alarm.cancel()
 
     def database_is_away(self) -> None:
-        """Copy to disk what is pending and what comes."""
+        """Copy pending and further outcomes to disk from now on."""
         self._away = True
         self._start_spooling()
 
     def written(self, batch: list[Pending]) -> None:
-        """The database has taken `batch`, or refused it for good."""
+        """Remove a batch that the database has recorded, or refused permanently."""
         self._away = False
         for item in batch:
             item.written = True
@@ -207,7 +209,7 @@ class Backlog:
             self._spooling = asyncio.create_task(self._work_off(), name="outcomes to disk")
 
     async def _work_off(self) -> None:
-        """Bring the disk up to date, until there is nothing to bring."""
+        """Update the disk until it is up to date."""
         while not self._closing and (self._stale or self._to_spool()):
             try:
                 await self._remove_stale()
@@ -217,10 +219,10 @@ class Backlog:
                 await asyncio.sleep(_AGAIN_S)
             else:
                 self.failing = None
-        self.failing = None  # nothing needs the disk any more
+        self.failing = None  # the disk is not needed any more
 
     def _to_spool(self) -> list[Pending]:
-        """What has to get to disk, in order: so that numbers grow as outcomes came."""
+        """Outcomes to put on disk, in the order of their arrival, so that numbers grow in that order."""
         if not (self._away or self._behind):
             return []
         return [item for item in (*self._aside, *self._ready, *self._behind) if item.number is None]
@@ -232,7 +234,7 @@ class Backlog:
         numbers = await self._spool.put([Account(outcome=item.outcome, fence=item.fence) for item in items])
         for item, number in zip(items, numbers, strict=True):
             item.number = number
-            if item.written:  # meanwhile
+            if item.written:  # in the meantime
                 self._stale.append(number)
         self._metrics.outcomes_spooled.inc(len(items))
         while self._behind and (first := self._behind[0].number) is not None:
@@ -252,10 +254,10 @@ class Backlog:
         log.error("outcomes_not_spooled", in_memory=self._in_memory, full=self.full, error=self.failing)
 
     async def close(self) -> None:
-        """Leave on disk what is pending, for the next process; after the last `written`."""
+        """Put pending outcomes on disk for the next process. Call after the last `written`."""
         self._closing = True
         if self._spooling is not None and not self._spooling.done():
-            # To its end: a call that is cancelled goes on in the file's thread, and nobody hears what it did.
+            # Wait for its end: a cancelled call continues in the file's thread, and its result would be lost.
             await asyncio.wait({self._spooling}, timeout=_CLOSE_S)
             self._spooling.cancel()
         self._away = True
@@ -266,7 +268,7 @@ class Backlog:
                     await self._put_next()
         except (SpoolError, TimeoutError) as error:
             runs = [item.outcome.run.run_id for item in self._to_spool()]
-            log.error("outcomes_lost", runs=runs, error=str(error) or "the disk does not answer")
+            log.error("outcomes_lost", runs=runs, error=str(error) or "the disk does not respond")
         here = (*self._aside, *self._ready)
         if left := sum(item.number is not None for item in here) + len(self._on_disk):
             log.warning("outcomes_left_on_disk", outcomes=left, path=str(self._spool.path))

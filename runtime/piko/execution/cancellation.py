@@ -1,7 +1,7 @@
-"""Runs that were taken back: whoever ends a run in the database ends its handler, too.
+"""Cancels handlers whose run has ended in the database.
 
-A person may set a running `job_run` to `CANCELLED`; a leader gives up runs of a replica that it had not heard
-of, or replaces one. The handler here is cancelled within a poll, for nothing that it does counts any more.
+A person may set a running `job_run` to `CANCELLED`; a leader may give up the runs of a silent replica, or
+replace a run. The handler is then cancelled within one poll, because none of its results count any more.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = get_logger(__name__)
 
 
 class CancellationWatcher:
-    """Compares what runs here with what the database says."""
+    """Compares the runs of this replica with their rows in the database."""
 
     name = "cancellation_watcher"
 
@@ -46,11 +46,13 @@ class CancellationWatcher:
         self._metrics.db_errors.labels(self.name).inc()  # the parts that must write say so
 
     async def _compare(self) -> None:
-        ours = self._executor.run_ids  # first: what begins meanwhile is not missed
+        ours = (
+            self._executor.run_ids
+        )  # read first, so that a run that begins meanwhile is not mistaken for an ended one
         if not ours:
             return
         gone = ours - await self._runs.running_on(self._instance.instance_id)
-        gone &= self._executor.run_ids  # the others have ended by themselves
+        gone &= self._executor.run_ids  # the others have ended in the meantime
         if not gone:
             return
         states = await self._runs.states(gone)

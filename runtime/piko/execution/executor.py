@@ -1,4 +1,4 @@
-"""One run's life in this process: config, resources, handler, timeout, and how it ended."""
+"""The life of one run in this process: config, resources, handler, timeout, and its end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from piko.observability.metrics import Metrics
 from piko.observability.watchdog import run_name
 
 ABANDON_S = 60.0
-"""So long a handler may clean up after a cancellation, beside the time in which its resources are closed."""
+"""Seconds that a cancelled handler may take to clean up, in addition to closing its resources."""
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
 ends_log = get_logger(f"{__name__}.ends")
-"""Of the ends of runs alone, for those who emit them otherwise."""
+"""Logs only the ends of runs, so that a program that shows them in another way can silence it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class _Active:
     fence: InstanceFence
     task: asyncio.Task[None] | None = None
     started_at: datetime | None = None
-    """None: its task has not come to its first step."""
+    """None until its task has run its first step."""
     began: float = 0.0
     config_revision: int | None = None
     secrets: frozenset[str] = frozenset()
@@ -51,12 +51,12 @@ class _Active:
     """Why it was cancelled."""
     by_shutdown: bool = False
     alarm: asyncio.TimerHandle | None = None
-    """Rings when it should have ended long ago."""
+    """Fires when the handler is overdue and is to be abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class _HandlerEnd:
-    """What came of a handler, before anybody asks why."""
+    """How a handler ended, before the reason is determined."""
 
     state: RunState
     failure: BaseException | None = None
@@ -67,8 +67,9 @@ class _HandlerEnd:
 class Executor:
     """Runs handlers as tasks of this event loop.
 
-    A handler is ended by cancelling it. One that goes on all the same is abandoned `abandon_after_s` seconds
-    later: its run has ended by then for everybody else, and what it still does counts for nothing.
+    A handler is ended by cancelling it. A handler that ignores that is abandoned `abandon_after_s` seconds
+    later: its run is recorded as ended, and its further results do not count. `ended` is called at the end of
+    each run.
     """
 
     def __init__(
@@ -99,12 +100,12 @@ class Executor:
 
     @property
     def run_ids(self) -> set[str]:
-        """What runs now."""
+        """The runs in progress."""
         return set(self._active)
 
     @property
     def abandoned(self) -> int:
-        """Handlers, and releases of what they shared, that go on although they were cancelled.
+        """Handlers, and closings of shared resources, that continue although they were cancelled.
 
         Only the end of the process ends them.
         """
@@ -118,9 +119,11 @@ class Executor:
         *,
         config: Callable[[], ConfigInForce] | None = None,
     ) -> None:
-        """Begin `run`; `ended` is called when it is over, whatever happens.
+        """Start `run`; `ended` is called when it has ended, whatever happens.
 
-        It gets the config that is in force when it starts, or what `config` gives.
+        - `job`: the job as its row declares it.
+        - `fence`: the fence under which the outcome may be recorded.
+        - `config`: provides the config; by default, the one in force when the handler starts.
         """
         if config is None:
             config = partial(self._configs.in_force, job.definition, self._clock.now())
@@ -129,19 +132,19 @@ class Executor:
         active.task = asyncio.create_task(self._run(active, config), name=name)
 
     def cancel(self, run_id: str, *, reason: str, by_shutdown: bool = False) -> None:
-        """Cancel a run; its outcome says why."""
+        """Cancel a run; its outcome states the `reason`."""
         active = self._active.get(run_id)
         if active is not None and active.reason is None:
             active.reason, active.by_shutdown = reason, by_shutdown
-            # A task that is cancelled before its first step would never emit its end.
+            # A task that is cancelled before its first step would never report its end.
             if active.task is not None and active.started_at is not None:
                 active.task.cancel()
                 self._set_alarm(active)
 
     async def drain(self, budget_s: float) -> None:
-        """Wait up to `budget_s` seconds for what runs, then cancel the rest and wait for its clean-up.
+        """Wait up to `budget_s` seconds for the runs in progress, then cancel the rest and let them clean up.
 
-        What has not ended some seconds later is abandoned.
+        Handlers that have not ended some seconds later are abandoned.
         """
         tasks = [active.task for active in self._active.values() if active.task is not None]
         if not tasks:
@@ -156,7 +159,7 @@ class Executor:
                 self._abandon(active)
 
     async def close(self) -> None:
-        """Close what the runs have shared; nothing but abandoned handlers may run any more."""
+        """Close the shared resources. Call when only abandoned handlers may still run."""
         await self._shared.close()
 
     async def _run(self, active: _Active, config: Callable[[], ConfigInForce]) -> None:
@@ -170,15 +173,15 @@ class Executor:
                 self._announce(run, active.started_at)
                 end = await self._attempt(active, config)
         except GeneratorExit as error:
-            # Out of something that the handler awaited, Python throws it into the outermost coroutine.
+            # Raised by something that the handler awaited; Python throws it into the outermost coroutine.
             end = _HandlerEnd(RunState.FAILED, error, active.config_revision, active.secrets)
         finally:
             if active.reason is not None and end.state is RunState.FAILED:
-                end = replace(end, state=RunState.CANCELLED)  # it failed of being cancelled
+                end = replace(end, state=RunState.CANCELLED)  # it failed because it was cancelled
             self._conclude(active, end)
 
     def _conclude(self, active: _Active, end: _HandlerEnd) -> None:
-        """Tell how a run ended, if nobody has."""
+        """Report the end of a run, once."""
         run, job = active.run, active.job
         if self._active.get(run.run_id) is not active:
             return
@@ -208,7 +211,7 @@ class Executor:
         self._ended(ending)
 
     def _set_alarm(self, active: _Active, *, after_s: float = 0.0) -> None:
-        """Ring when the handler should have ended, and all that it has opened is closed."""
+        """Schedule `_abandon` for when the handler should have ended and its resources should be closed."""
         if active.alarm is not None:
             active.alarm.cancel()
         closing_s = RELEASE_S * len(active.job.definition.resources)
@@ -216,7 +219,7 @@ class Executor:
         active.alarm = asyncio.get_running_loop().call_later(delay_s, self._abandon, active)
 
     def _abandon(self, active: _Active) -> None:
-        """Let go of a handler that does not end: whoever waits for its run waits no longer."""
+        """Give up a handler that does not end, and report its run as ended."""
         task, run = active.task, active.run
         if task is None or task.done():
             return
@@ -225,16 +228,17 @@ class Executor:
         self._metrics.handlers_abandoned.labels(run.job_id).inc()
         self._abandoned.add(task)
         task.add_done_callback(self._abandoned.discard)
-        task.cancel()  # once more: it may have dropped the first by mistake
+        task.cancel()  # once more: it may have swallowed the first one by mistake
         state = RunState.TIMEOUT if active.reason is None else RunState.CANCELLED
         failure = HandlerGoesOnError(
-            f"the handler goes on although it was cancelled, at {where}; what it does counts for nothing any "
-            "more, and only the end of the process ends it: let it pass on asyncio.CancelledError"
+            f"the handler continues although it was cancelled, at {where}; its results do not count any "
+            "more, and "
+            "only the end of the process ends it: let it re-raise asyncio.CancelledError"
         )
         self._conclude(active, _HandlerEnd(state, failure, active.config_revision, active.secrets))
 
     def _announce(self, run: Run, started_at: datetime) -> None:
-        if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, and not late
+        if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, not late
             self._metrics.job_start_delay.labels(run.job_id).observe(
                 max((started_at - run.scheduled_time).total_seconds(), 0.0)
             )
@@ -247,7 +251,7 @@ class Executor:
         )
 
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _HandlerEnd:
-        """Call the handler; raises nothing, whatever it does."""
+        """Call the handler. Never raises: exceptions become the outcome."""
         run, job = active.run, active.job
         revision, secrets = None, frozenset[str]()
         limit = None if job.timeout_s is None else asyncio.timeout(job.timeout_s)
@@ -256,25 +260,25 @@ class Executor:
                 config = give()
                 revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
                 context = _context(run, config)
-                # The limit is for the run; closing what it has opened comes after it, with bounds of its own.
+                # The limit covers the run. Closing its resources comes after that, with limits of its own.
                 async with RunResources(shared=self._shared) as resources, limit or nullcontext():
                     acquired = await resources.acquire(job.definition.resources, context)
                     await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
-            # Else it is something that the handler waited for, and nobody meant this run.
+            # Otherwise something that the handler awaited was cancelled, not this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
             return _HandlerEnd(state, error, revision, secrets)
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             state = RunState.TIMEOUT if limit and limit.expired() else RunState.FAILED
             return _HandlerEnd(state, error, revision, secrets)
-        # A handler that drops its cancellation and returns has not been in time either.
+        # A handler that swallows its cancellation and returns has timed out too.
         return _HandlerEnd(
             RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision
         )
 
 
 def _log_end(ending: Ending) -> None:
-    """A failure is told at error level, with its type, its message and its traceback."""
+    """Log the end of a run; a failure at error level, with its type, message and traceback."""
     error, _, details = (ending.error or "").partition("\n")
     facts = {"error": error} if error else {}
     if details:

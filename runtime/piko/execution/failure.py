@@ -1,6 +1,6 @@
-"""What is told of a run that did not succeed: a message with a bounded traceback, and without secrets.
+"""The error of a run that did not succeed: a message with a bounded traceback, without secrets.
 
-Handlers put what they hold into their exceptions: a DSN, a header, a whole config. `job_run.error`, the job's
+Handlers put values into their exceptions: a DSN, a header, a whole config. `job_run.error`, the job's
 summary, the status of its resource and the logs are read by more people than may know its secrets.
 """
 
@@ -26,14 +26,14 @@ def describe(
 ) -> tuple[str | None, str | None]:
     """The text and the type of the error of a run that ended in `state`; `reason`: why it was cancelled.
 
-    The text's first line says what went wrong, and the traceback follows it.
+    The first line of the text is the message; the traceback follows.
     """
     text, kind = _message_of(state, failure, reason=reason, timeout_s=timeout_s)
     return None if text is None else excerpt(hide(text, secrets)), kind
 
 
 def standing(task: asyncio.Task[None]) -> str:
-    """Where `task` waits just now, in the innermost coroutine that is not asyncio's own; for a message."""
+    """Where `task` is waiting now, for a message: in the innermost coroutine that is not asyncio's own."""
     innermost = "an unknown place"
     coroutine: Any = task.get_coro()
     while coroutine is not None:

@@ -1,12 +1,12 @@
-"""Runs that the leader offers, fetched and run by this replica: `executor = "replicas"`.
+"""Runs that the leader makes available are fetched and executed by this replica: `executor = "replicas"`.
 
-Every replica takes its share of what waits, as far as it has free_slots, and looks again a moment later: so
-the work spreads while all have free_slots, and nothing waits for a replica that is full or gone. What a
-replica has fetched stays its own whoever leads: it records the end itself, and its heartbeat says that it
-goes on.
+Every replica fetches its share of the waiting runs, as far as it has free slots, and looks again a moment
+later. So the work spreads while all replicas have free slots, and no run waits for a replica that is full or
+has stopped. A fetched run belongs to its replica regardless of who leads: the replica records the outcome
+itself, and its heartbeat shows that the run is in progress.
 
-A COMMIT that was cut off may arrive later, however much: so the replica looks again and again for runs that
-are its own by the database and that it does not know, and starts them.
+A COMMIT that was cut off may still succeed, much later. So the replica looks repeatedly for runs that the
+database assigns to it and that it does not know, and starts them.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ _STRANGE_FOR_S = 5.0
 _BATCH = 500
 _FETCHING = "fetching an available run"
 _LEAST = 3
-"""Fewer are not worth sharing."""
+"""Fewer runs are not worth sharing."""
 
 log = get_logger(__name__)
 
 
 class Fetcher:
-    """Takes what is offered while there is free_slots."""
+    """Fetches available runs while there are free slots."""
 
     name = "fetcher"
 
@@ -92,19 +92,19 @@ class Fetcher:
         self._looked_at = float("-inf")
         self._took_s = 0.0
         self._seen: set[str] = set()
-        """Runs that are ours by the database, and were not known at the last look."""
+        """Runs that the database assigns to this replica, and that were unknown at the last look."""
         self._fetched: list[Run] = []
-        """Ours, and not started yet."""
+        """Fetched, and not started yet."""
         self._revisions: dict[tuple[str, int], ConfigRevision] = {}
         self._strange: set[str] = set()
-        """Jobs that are offered, and that this replica does not know or cannot have."""
+        """Jobs of available runs that this replica does not know or whose rows the database refuses."""
         self._strange_since = 0.0
         self._replicas = 1
         self._counted_at = float("-inf")
         self._chain_until = float("-inf")
 
     async def run(self) -> None:
-        """Take and start, until cancelled."""
+        """Fetch and start runs until cancelled."""
         away = Transient(
             errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
         )
@@ -121,17 +121,17 @@ class Fetcher:
         log.warning("nothing_fetched", error=str(error))
 
     def _pause_s(self) -> float:
-        """Until the next look: a window of a backlog is followed by the next one."""
+        """Seconds until the next look; fewer during a catch-up, where each window is followed by the next."""
         if self._clock.monotonic() >= self._chain_until:
             return _LOOK_S
         return min(max(_CHAIN_S, self._took_s), _LOOK_S)
 
     async def stop_fetching(self) -> None:
-        """Return when what is being fetched has started; nothing else will be."""
+        """Return when the runs being fetched have started; no further run is fetched."""
         await self._fetching.acquire()
 
     async def _fetch(self) -> None:
-        """Take and start this replica's share."""
+        """Fetch and start this replica's share."""
         moment = self._clock.monotonic()
         if moment - self._looked_at >= _OWN_EVERY_S:
             await self._adopt_own_runs()
@@ -168,7 +168,7 @@ class Fetcher:
             await self._fetch_isolated(limit)
 
     async def _fetch_some(self, limit: int, *, leaving: Collection[str]) -> None:
-        """Take up to `limit` runs; none of jobs of `leaving`."""
+        """Fetch up to `limit` runs, none of the jobs in `leaving`."""
         fetched, left = await self._runs.take(
             self._instance.instance_id,
             lease=self._lease_name,
@@ -181,7 +181,7 @@ class Fetcher:
         self._strange |= {run.job_id for run in left}
 
     async def _fetch_isolated(self, limit: int) -> None:
-        """The same where the database refuses some of it: the runs of those jobs are left for a while."""
+        """Fetch job by job after the database refused a batch; runs of refused jobs are left for a while."""
         offered = {run.job_id for run in await self._runs.offered()} - self._strange
 
         async def take(jobs: Collection[str] | None) -> None:
@@ -198,13 +198,14 @@ class Fetcher:
         self._strange |= written.left_out
 
     async def _adopt_own_runs(self) -> None:
-        """Find runs that an earlier try took without hearing of it: no other is in progress now.
+        """Find runs that an earlier fetch has committed without receiving the answer.
 
-        Seen twice: one that the leader here has claimed for itself may have come and gone in between.
+        A run counts if it is seen twice: one that the leader in this process claimed may have begun and ended
+        between the two reads. No other fetch is in progress now.
         """
         known = self._known()
         ours = await self._runs.begun_by(self._instance.instance_id)
-        known |= self._known()  # what has ended meanwhile is no stranger
+        known |= self._known()  # a run that has ended in the meantime is known too
         strangers = {run.run_id: run for run in ours if run.run_id not in known}
         for run_id in strangers.keys() & self._seen:
             run = strangers.pop(run_id)
@@ -217,7 +218,7 @@ class Fetcher:
         return self._executor.run_ids | self._ledger.run_ids | waiting | self._claiming()
 
     async def _read_configs(self) -> None:
-        """Have the revisions that the runs are to use; the leader writes them down before it offers."""
+        """Read the config revisions of the runs; the leader writes them before it makes runs available."""
         lacking = {
             run.job_id
             for run in self._fetched
@@ -246,7 +247,8 @@ class Fetcher:
         revision = self._revisions.get((run.job_id, run.config_revision))
         if revision is None:
             raise ConfigError(
-                f"job {run.job_id!r}: revision {run.config_revision} of its config was to be used, and is "
-                "not in job_config_revision: was it deleted?"
+                f"job {run.job_id!r}: revision {run.config_revision} of its config is required, but is not "
+                "in "
+                "job_config_revision: was it deleted?"
             )
         return config_of(job.definition, revision)

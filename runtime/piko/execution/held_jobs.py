@@ -1,7 +1,8 @@
-"""Jobs that are left out for a while, as somebody holds one of their rows in an open transaction.
+"""Jobs that are left out for a while because an open transaction holds one of their rows.
 
-Most such locks are a neighbour's and gone in milliseconds. One that stays is a person's, who has forgotten a
-COMMIT: it is told with the job and for how long, again whenever that has doubled, and when it is over.
+Most such locks belong to another replica and are released within milliseconds. One that lasts belongs to a
+person who has forgotten a COMMIT: it is logged with the job and its duration, again whenever the duration has
+doubled, and when it ends.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ _SOONEST_S = 0.05
 _LATEST_S = 1.0
 _LOG_AFTER_S = 1.0
 _FORGET_AFTER_S = 10.0
-"""A job that was not met again since then is not due, or is not there any more."""
+"""Seconds after which a job that was not met again is forgotten: it is not due, or was deleted."""
 
 log = get_logger(__name__)
 
 
 class HeldJobs:
-    """What one writer has met. `writer` names it: `claims` or `outcomes`."""
+    """The held jobs that one writer has met. `writer` names it: `claims` or `outcomes`."""
 
     def __init__(self, *, writer: str, clock: Clock, metrics: Metrics) -> None:
         self._writer = writer
@@ -35,7 +36,7 @@ class HeldJobs:
 
     @property
     def long_held(self) -> set[str]:
-        """Jobs held for so long that somebody should look; may be asked from any thread."""
+        """Jobs held for so long that a person should act. May be read from any thread."""
         now = self._clock.monotonic()
         return {
             job_id
@@ -47,20 +48,20 @@ class HeldJobs:
         return bool(self._since)
 
     def searched(self, job_ids: Iterable[str]) -> set[str]:
-        """Of `job_ids` those that were held, and that no write can name when it meets them again."""
+        """Those of `job_ids` that were held, and that a failing write cannot name."""
         return self._searched & set(job_ids)
 
     def left_out(self) -> set[str]:
-        """Jobs that are not to be looked at yet."""
+        """Jobs that are not to be tried yet."""
         now = self._clock.monotonic()
         return {job_id for job_id, at in self._again_at.items() if at > now}
 
     def again_in_s(self) -> float:
-        """Until one of them is to be looked at again."""
+        """Seconds until one of them is to be tried again."""
         return max(min(self._again_at.values(), default=0.0) - self._clock.monotonic(), 0.0)
 
     def hold(self, job_ids: Iterable[str], *, searched: Collection[str] = ()) -> float:
-        """Leave out `job_ids`; after how many seconds the last of them is to be looked at again.
+        """Leave out `job_ids`; returns the seconds after which the last of them is to be tried again.
 
         `searched`: those of them that had to be searched for.
         """
@@ -82,13 +83,13 @@ class HeldJobs:
                     job_id=job_id,
                     held_s=round(held_s, 1),
                     waits=self._writer,
-                    hint="somebody holds rows of this job in an open transaction: COMMIT or ROLLBACK it; "
-                    "the other jobs go on",
+                    hint="an open transaction holds rows of this job: COMMIT or ROLLBACK it; "
+                    "other jobs are not affected",
                 )
         return longest
 
     def free(self, job_ids: Iterable[str]) -> None:
-        """`job_ids` were written: nobody holds them."""
+        """Note that `job_ids` were written, so nothing holds them."""
         for job_id in self._since.keys() & set(job_ids):
             held_s = self._clock.monotonic() - self._since.pop(job_id)
             self._again_at.pop(job_id, None)

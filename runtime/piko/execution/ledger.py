@@ -1,10 +1,12 @@
-"""Outcomes on their way to the database.
+"""Writes outcomes to the database.
 
-They are written in batches that form by themselves: what arrives while one batch is being written is the
-next. Where the database is away they are kept, in memory and on disk, and written when it returns; where
-another replica took the leadership away by then, the fence refuses them and they are dropped, for the new
-leader judges those runs. Where the database refuses those of one job, they are set aside for a while, and the
-others are written.
+Batches form by themselves: the outcomes that arrive while one batch is being written are the next batch. So a
+busy replica writes few large transactions, and an idle one writes at once.
+
+While the database is unavailable, outcomes are kept in memory and on disk, and written when it returns. If
+another replica has taken over the leadership by then, the fence refuses them and they are dropped, because
+the new leader has already decided about those runs; recording them too would give a run two ends. If the
+database refuses the outcomes of one job, they are set aside for a while, and the others are written.
 """
 
 from __future__ import annotations
@@ -34,10 +36,14 @@ log = get_logger(__name__)
 
 
 class Ledger:
-    """Writes outcomes; `recorded` and `refused` hear of each batch. `bound`: so many are kept in memory.
+    """Writes outcomes in batches.
 
-    `settled` hears of jobs of which the database takes outcomes that it had refused, and of those of which it
-    refuses some, with its words.
+    - `recorded`: called with each batch that the database has recorded.
+    - `refused`: called with each batch that the fence has refused.
+    - `settled`: called with the jobs whose outcomes the database accepts again, and with those that it
+      refuses, with the error.
+    - `held`: the jobs whose rows an open transaction holds.
+    - `bound`: the most outcomes kept in memory.
     """
 
     name = "ledger"
@@ -72,17 +78,17 @@ class Ledger:
 
     @property
     def full(self) -> bool:
-        """Whether no more ends could be kept: nothing new may start."""
+        """Whether no more outcomes can be kept, so that no new run may start."""
         return self._backlog.full
 
     @property
     def failing(self) -> str | None:
-        """Why outcomes cannot be kept on disk, where that is needed."""
+        """Why outcomes cannot be put on disk, if that is needed."""
         return self._backlog.failing
 
     @property
     def run_ids(self) -> set[str]:
-        """Runs whose end is not written yet."""
+        """Runs whose outcome is not written yet."""
         return self._backlog.run_ids
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
@@ -95,7 +101,7 @@ class Ledger:
         await self._idle.wait()
 
     async def run(self) -> None:
-        """Write what arrives, until cancelled."""
+        """Write outcomes until cancelled."""
         away = Transient(
             errors=(DatabaseUnavailableError,), tell=self._database_is_away, backoff=Backoff.steady(_AGAIN_S)
         )
@@ -108,7 +114,7 @@ class Ledger:
             self._pause_s = self._backlog.until_again()
             return
         chosen = self._backlog.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
-        if chosen is None:  # all that there is, is of jobs of which somebody holds rows
+        if chosen is None:  # all pending outcomes are of held jobs
             self._pause_s = self._held.again_in_s()
             return
         self._pause_s = 0.0
@@ -130,7 +136,7 @@ class Ledger:
         log.warning("outcomes_kept", outcomes=len(self), error=str(error))
 
     async def _write(self, pending: list[Pending], fence: OutcomeFence) -> Written[set[str]]:
-        """Write what the database takes of `pending`."""
+        """Write `pending`; outcomes of jobs that the database refuses are left out."""
         batch = [item.outcome for item in pending]
         return await write_isolated(
             lambda jobs: self._runs.finish(
@@ -144,7 +150,7 @@ class Ledger:
         )
 
     def _settle(self, pending: list[Pending], written: Written[set[str]]) -> None:
-        """Take note of what was written, and of what was refused."""
+        """Note which outcomes were written and which were refused."""
         done = [item for item in pending if item.outcome.run.job_id not in written.left_out]
         if self._held or written.held:
             self._held.hold(written.held, searched=written.searched)
@@ -168,7 +174,7 @@ class Ledger:
         )
 
     async def close(self) -> None:
-        """Leave on disk what is not written, after `run` has ended."""
+        """Put unwritten outcomes on disk, after `run` has ended."""
         await self._backlog.close()
 
     def _count(self, outcome: Outcome) -> Outcome:
@@ -177,14 +183,14 @@ class Ledger:
 
 
 def count_end(metrics: Metrics, outcome: Outcome) -> None:
-    """Count a run that ended as `outcome` says."""
+    """Count the end of a run in the metrics."""
     metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
     if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
         metrics.job_last_success.advance(outcome.run.job_id, outcome.finished_at)
 
 
 def _without_effect(outcome: Outcome) -> Outcome:
-    """Of a run that had ended in another way: its place is free, and nothing follows."""
+    """The outcome of a run that already had another end: its slot is free, and nothing else follows."""
     log.warning(
         "outcome_too_late", job_id=outcome.run.job_id, run_id=outcome.run.run_id, state=outcome.state.value
     )

@@ -1,4 +1,4 @@
-"""How a handler ended, and what follows from it: pure."""
+"""How a handler ended, and the outcome that follows: pure."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Ending:
 
 
 def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
-    """The record of a handler's end, with the next attempt and the watermark where they follow."""
+    """The outcome of a run, with the next attempt and the watermark move if there are any."""
     run, job = ending.run, ending.job
     retry: Run | None
     if ending.by_shutdown and ending.state is RunState.CANCELLED:  # the same attempt again, at once

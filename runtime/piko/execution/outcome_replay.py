@@ -1,9 +1,9 @@
-"""Outcomes that a process which is gone has left on disk: recorded, where their runs still wait for an end.
+"""Replays outcomes that an ended process left on disk: each is recorded if its run still has no end.
 
-This comes before a replica does anything else: a leader gives up the runs of instances that are gone, and
-what has been given up keeps that end. Whether an outcome still counts is the database's to say, as it is for
-the living: the run has no other end, is that instance's still, and its title was not taken away. What the
-database refuses of one job stays in its file, and the others are recorded.
+This is the first step of a replica, because a leader gives up the runs of instances that have ended, and a
+run that was given up keeps that end. Whether an outcome still counts is decided by the database, as for a
+live process: the run has no other end, still belongs to that instance, and its fence is still valid. Outcomes
+of a job that the database refuses stay in the file, and the others are recorded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class OutcomeReplay:
-    """Records what is left behind in `folder`."""
+    """Records the outcomes that were left behind in `folder`."""
 
     def __init__(self, *, runs: RunStore, metrics: Metrics, folder: Path) -> None:
         self._runs = runs
@@ -37,7 +37,7 @@ class OutcomeReplay:
         self._folder = folder
 
     async def replay(self) -> None:
-        """Go through every file whose process is gone. Raises `DatabaseUnavailableError`: try again then.
+        """Replay every file whose process has ended. Raises `DatabaseUnavailableError`: call again then.
 
         A file that cannot be read is recorded of and left where it is; it keeps nobody from starting.
         """
@@ -78,9 +78,13 @@ class OutcomeReplay:
             log.warning("outcomes_replayed", path=str(spool.path), **found)
 
     async def _record(self, outcomes: list[Outcome], fence: OutcomeFence, refused: set[str]) -> Counter[str]:
-        """Record what still counts; how many did and did not. Jobs of which the database refuses it, or
-        somebody holds rows, get into `refused`."""
-        if not isinstance(fence, InstanceFence):  # a leader's word: who leads next has its own
+        """Record the outcomes that still count, and count them by result.
+
+        Jobs whose outcomes the database refuses, or whose rows are held, are added to `refused`.
+        """
+        if not isinstance(
+            fence, InstanceFence
+        ):  # recorded by a leader: the next leader decides about those runs itself
             return Counter(superseded=len(outcomes))
         first: dict[str, Outcome] = {}
         for outcome in outcomes:
@@ -101,7 +105,7 @@ class OutcomeReplay:
                 )
                 recorded = set().union(*written.results)
                 refused.update(written.left_out)
-                held = dict.fromkeys(written.held, "somebody holds its rows in an open transaction")
+                held = dict.fromkeys(written.held, "an open transaction holds its rows")
                 for job_id, why in {**written.refused, **held}.items():
                     log.error("outcome_not_replayed", job_id=job_id, why=why)
             except FencedError as error:
@@ -114,13 +118,13 @@ class OutcomeReplay:
             run_id, row = outcome.run.run_id, states.get(outcome.run.run_id)
             if run_id in recorded:
                 count_end(self._metrics, outcome)
-            elif row is not outcome.state:  # else its own first try, whose COMMIT was cut off
+            elif row is not outcome.state:  # otherwise its own first write, whose COMMIT was cut off
                 log.warning(
                     "outcome_dropped",
                     job_id=outcome.run.job_id,
                     run_id=run_id,
                     state=outcome.state.value,
-                    row="is not there" if row is None else row.value,
+                    row="deleted" if row is None else row.value,
                 )
         kept = sum(outcome.run.job_id in refused for outcome in outcomes)
         return Counter(recorded=len(recorded), refused=kept, superseded=len(outcomes) - len(recorded) - kept)

@@ -1,10 +1,9 @@
-"""Resources opened and closed: around one run, or once for the life of the app.
+"""Opens and closes resources: around one run, or once for the life of the app.
 
-What a handler did decides the outcome of its run; a resource cannot hide that, neither by swallowing the
-exception that it is exc_info of, nor by failing itself. Every resource that was opened is closed, in reverse
-order, each within a bound of its own, and one that fails to close does not keep the others open. A close that
-fails after a handler that succeeded makes the run fail: what was promised at the close, a commit for
-instance, did not happen.
+The handler decides the outcome of its run. A resource cannot hide that, neither by swallowing the exception
+that it receives nor by failing itself. Every opened resource is closed, in reverse order and each within a
+time limit of its own, and one that fails to close does not keep the others open. If closing fails after a
+handler that succeeded, the run fails: something promised at the close, such as a commit, did not happen.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ log = get_logger(__name__)
 class AppResources:
     """Resources of scope `app`: each is opened by the first run that needs it and closed by `close`.
 
-    A task of its own holds each one, so that it is closed by the task that opened it, and outlives the run.
+    Each is held by a task of its own, so that the task that opened it closes it, and it outlives the run.
     """
 
     def __init__(self, *, app_name: str, release_s: float = RELEASE_S) -> None:
@@ -41,7 +40,7 @@ class AppResources:
         self._given_up: list[_Holder] = []
 
     async def value(self, source: ResourceSource) -> Any:
-        """What `source` yields; one that failed to open is tried again by the next run."""
+        """The value that `source` yields. One that failed to open is tried again by the next run."""
         holder = self._holders.get(id(source))
         if holder is None or holder.failed:
             holder = self._holders[id(source)] = _Holder(source, self._context, release_s=self._release_s)
@@ -49,11 +48,11 @@ class AppResources:
 
     @property
     def abandoned(self) -> int:
-        """Resources whose release goes on although it was given up."""
+        """Resources whose release continues although it was given up."""
         return sum(holder.goes_on for holder in self._given_up)
 
     async def close(self) -> None:
-        """Close all, the youngest first; failures are logged, since no run is left to have them."""
+        """Close all, the latest first. Failures are logged, because no run is left to report them."""
         stack = ClosingStack()
         for holder in self._holders.values():
             stack.push(holder.what, holder.close, within_s=min(self._release_s, WITHIN_S))
@@ -65,7 +64,7 @@ class AppResources:
 class RunResources:
     """The resources of one run, as an async context manager around its handler.
 
-    Raises `ResourceError` where a resource fails to close after a handler that succeeded.
+    Raises `ResourceError` if a resource fails to close after a handler that succeeded.
     """
 
     def __init__(self, *, shared: AppResources, release_s: float = RELEASE_S) -> None:
@@ -74,7 +73,7 @@ class RunResources:
         self._open: list[tuple[str, AbstractAsyncContextManager[Any]]] = []
 
     async def acquire(self, sources: Mapping[str, ResourceSource], ctx: JobContext) -> dict[str, Any]:
-        """Open each of `sources` in order. Raises `ResourceError` that names the one that failed."""
+        """Open each of `sources` in order. Raises `ResourceError`, which names the one that failed."""
         values: dict[str, Any] = {}
         for name, source in sources.items():
             try:
@@ -119,16 +118,16 @@ class RunResources:
 
 
 class _Holder:
-    """Opens a resource in a task of its own and keeps it open until exc_info otherwise."""
+    """Opens a resource in a task of its own and keeps it open until `close`."""
 
     def __init__(self, source: ResourceSource, context: AppContext, *, release_s: float) -> None:
         self.what = f"resource {described(source)} of scope 'app'"
-        self._source = source  # kept, so that its id stays its own
+        self._source = source  # referenced, so that its id is not reused
         self._release_s = release_s
         self._enough = asyncio.Event()
         self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_seen)
-        # It outlives the run that asked for it first, and must not speak in that run's name.
+        # It outlives the run that requested it first, so its log lines must not carry that run.
         self._task = asyncio.create_task(self._hold(context), name=self.what, context=of_no_run())
 
     @property
@@ -156,7 +155,7 @@ class _Holder:
         except asyncio.CancelledError:
             self.opened.cancel()
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever opening raises belongs to the runs that wait for it
+        except BaseException as error:  # noqa: BLE001 - any error of opening belongs to the runs that wait for it
             self.opened.set_exception(_settable(error))
             return
         self.opened.set_result(value)
@@ -173,7 +172,7 @@ class _Holder:
 async def _release(
     what: str, manager: AbstractAsyncContextManager[Any], error: BaseException | None, *, within_s: float
 ) -> None:
-    """Close one; what it raises other than the error that it was exc_info of becomes a `ResourceError`."""
+    """Close one resource. An exception other than the one passed to it becomes a `ResourceError`."""
     limit = asyncio.timeout(within_s)
     exc_info = (None, None, None) if error is None else (type(error), error, error.__traceback__)
     try:
@@ -190,7 +189,7 @@ async def _release(
 
 
 def _settable(error: BaseException) -> BaseException:
-    """A future takes every exception but this one."""
+    """`error`, or a `RuntimeError` in place of a `StopIteration`, which futures do not accept."""
     return RuntimeError(error_text(error)) if isinstance(error, StopIteration) else error
 
 

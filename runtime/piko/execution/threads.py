@@ -1,9 +1,9 @@
-"""The threads behind `asyncio.to_thread`: of handlers, and of everything else.
+"""The threads behind `asyncio.to_thread`: separate pools for handlers and for everything else.
 
-asyncio has one pool for a process, of a few threads more than there are processors. Handlers wait in it, for
-a database or a file, so their number has nothing to do with processors; and the event loop looks up the names
-of hosts in it, so handlers that keep all of it would keep the replica from its database. Here the caller
-decides: a call out of a run gets one of the handlers' threads, and any other call one of Piko's own.
+asyncio has one pool per process, with a few threads more than there are processors. Handlers wait in it, for
+a database or a file, so their number is unrelated to processors. The event loop also resolves host names in
+it, so handlers that occupy the whole pool would cut the replica off from its database. Here the caller
+decides: a call from a run gets one of the handlers' threads, and any other call one of Piko's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from piko.observability.bindings import current_run
 
 MOST = 64
-"""Threads for handlers where no number is set."""
+"""Default number of threads for handlers."""
 _OWN = 8
 _LOOK_S = 0.05
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class HandlerThreads(ThreadPoolExecutor):
-    """The default executor of an event loop that runs jobs. Threads start when they are needed first."""
+    """The default executor of an event loop that runs jobs. Threads start when first needed."""
 
     def __init__(self, *, threads: int) -> None:
         super().__init__(threads, thread_name_prefix="piko-handler")
@@ -34,7 +34,7 @@ class HandlerThreads(ThreadPoolExecutor):
 
     @property
     def calls(self) -> int:
-        """Calls of handlers that run in a thread, or wait for one."""
+        """Calls from handlers that run in a thread or wait for one."""
         return len(self._calls)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -46,7 +46,7 @@ class HandlerThreads(ThreadPoolExecutor):
         return call
 
     async def idle(self, *, within_s: float) -> bool:
-        """Wait until no call of a handler is left; whether that was within `within_s` seconds."""
+        """Wait up to `within_s` seconds until no call from a handler is left; returns whether that is so."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while self._calls and loop.time() < until:  # noqa: ASYNC110 - they end in threads, without an event

@@ -1,10 +1,10 @@
-"""Where the API server is, and how it lets this process in.
+"""Finds the API server and the credentials for it.
 
-In a pod that is said by two environment variables and the files of its ServiceAccount, which the kubelet
-renews: the token is read again each minute, and the authority's certificate for each new connection. Outside
-of one a KUBECONFIG says it. Reading one takes kubernetes-asyncio (contexts that are merged, commands that
-print a token), whose import costs a replica more processor time than all of its other imports: it is loaded
-for that alone.
+In a pod, two environment variables and the files of the ServiceAccount provide them. The kubelet renews the
+files, so the token is read again each minute, and the authority's certificate for each new connection.
+Outside a pod, a KUBECONFIG provides them. Reading one takes kubernetes-asyncio (merged contexts, commands
+that print a token), whose import costs a replica more processor time than all of its other imports, so it is
+imported only for that.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, SettingsError
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet puts `token`, `ca.crt` and `namespace` of a pod's ServiceAccount."""
+"""The folder in which the kubelet puts `token`, `ca.crt` and `namespace` of a pod's ServiceAccount."""
 _HOST, _PORT = "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 _TOKEN_AGE_S = 60.0
 _DEFAULT_PORTS = {"https": 443, "http": 80}
@@ -35,11 +35,11 @@ class ApiAccess:
     port: int
     base: str = ""
     tls: Callable[[], ssl.SSLContext] | None
-    """Makes what a new connection is secured with; None: plain HTTP. Raises `OSError`."""
+    """Creates the TLS context of a new connection; None means plain HTTP. Raises `OSError`."""
     server_name: str | None = None
-    """The name that the server's certificate has to show, where it is not `host`."""
+    """The name that the server's certificate must have, if it differs from `host`."""
     authorization: Callable[[], str | None]
-    """The header of that name for the next request, None: none. Raises `OSError`."""
+    """The Authorization header of the next request, or None. Raises `OSError`."""
 
     @property
     def authority(self) -> str:
@@ -48,9 +48,9 @@ class ApiAccess:
 
 
 async def find_access(*, clock: Clock) -> ApiAccess:
-    """The cluster that this pod runs in, else the one that KUBECONFIG names.
+    """The cluster that this pod runs in, otherwise the one that KUBECONFIG names.
 
-    Raises `LeaseUnavailableError` where there is neither, with the reasons.
+    Raises `LeaseUnavailableError` with the reasons if there is neither.
     """
     try:
         return access_in_pod(os.environ, SERVICE_ACCOUNT, clock=clock)
@@ -60,9 +60,9 @@ async def find_access(*, clock: Clock) -> ApiAccess:
 
 
 def access_in_pod(environment: Mapping[str, str], folder: Path, *, clock: Clock) -> ApiAccess:
-    """What a pod is given, with its ServiceAccount's files in `folder`.
+    """The access of a pod, with its ServiceAccount's files in `folder`.
 
-    Raises `LeaseUnavailableError` that says what of it is missing or cannot be used.
+    Raises `LeaseUnavailableError`, which states what is missing or unusable.
     """
     host, port = environment.get(_HOST, ""), environment.get(_PORT, "")
     if not host or not port:
@@ -88,7 +88,7 @@ def needs_kubeconfig() -> bool:
 
 
 def find_kubeconfig_reader() -> None:
-    """Raise `SettingsError` where the package that reads a KUBECONFIG is not installed."""
+    """Raise `SettingsError` if the package that reads a KUBECONFIG is not installed."""
     try:
         import kubernetes_asyncio  # noqa: F401
     except ImportError:
@@ -100,7 +100,7 @@ def find_kubeconfig_reader() -> None:
 
 
 def own_namespace() -> str:
-    """The namespace of the pod that this runs in; `default` elsewhere."""
+    """The namespace of this pod; `default` outside a pod."""
     try:
         return (SERVICE_ACCOUNT / "namespace").read_text(encoding="utf-8").strip() or "default"
     except OSError:
@@ -108,7 +108,7 @@ def own_namespace() -> str:
 
 
 class _TokenFile:
-    """The header with the token in a file, which is read when it was read a minute ago."""
+    """The header with the token in a file, which is read again after a minute."""
 
     def __init__(self, path: Path, *, clock: Clock) -> None:
         self._path = path
@@ -133,10 +133,10 @@ def _trusting(
     key: str | None = None,
     verify: bool = True,
 ) -> ssl.SSLContext:
-    """Trust in what `authority` (None: what this machine trusts) has signed. Raises `OSError`."""
+    """A TLS context that trusts `authority` (None: the machine's authorities). Raises `OSError`."""
     context = ssl.create_default_context(cafile=authority)
-    # Chain and name are verified as before. Without this, Python 3.13 also refuses authorities that lack
-    # extensions, which tools that set up clusters leave out and no other client asks for.
+    # Chain and name are still verified. Without this, Python 3.13 also refuses authorities that lack
+    # extensions, which cluster tools omit and no other client requires.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -152,7 +152,7 @@ async def _access_by_kubeconfig(not_in_pod: LeaseUnavailableError) -> ApiAccess:
 
     found = Configuration()
     try:
-        # Said explicitly: the package remembers what the variable was when it was imported.
+        # Passed explicitly, because the package remembers the value from its import.
         await load_kube_config(config_file=os.environ.get("KUBECONFIG") or None, client_configuration=found)
         url = urlsplit(str(found.host))
         port = url.port or _DEFAULT_PORTS[url.scheme]
@@ -163,7 +163,7 @@ async def _access_by_kubeconfig(not_in_pod: LeaseUnavailableError) -> ApiAccess:
         ) from None
     if found.proxy:
         raise LeaseUnavailableError(
-            "KUBECONFIG names a proxy-url, and Piko speaks to the API server directly only: take it out, "
+            "KUBECONFIG names a proxy-url, and Piko connects to the API server only directly: remove it, "
             "or set PIKO_LEADER_BACKEND to database"
         )
     trusting = partial(

@@ -1,8 +1,9 @@
-"""Calls to the API server, over one connection that is kept.
+"""Calls to the API server over one kept connection.
 
-A lease takes three kinds of request, and each is answered at once. That needs no client of the whole API: the
-connection is asyncio's, and its HTTP is h11's, which the probes have loaded already. So a call needs no
-thread, and one that hangs ends at its bound or with the task that waits for it; its connection ends with it.
+A lease needs three kinds of request, each of which is answered at once, so no client of the whole API is
+needed: the connection is asyncio's, and the HTTP is h11's, which the probes have already loaded. A call needs
+no thread. A call that hangs ends at its time limit, or with the task that waits for it, and its connection
+ends with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _CHUNK = 65_536
 _LONGEST_ANSWER = 1_048_576
 _UNAUTHORIZED = 401
 _REPEATABLE = ("GET", "PUT")
-"""Sent again where a kept connection turns out to have ended: a PUT names the version that it replaces."""
+"""Sent again if a kept connection has ended. A PUT is safe, because it names the version that it replaces."""
 
 
 class ApiServer:
@@ -36,10 +37,10 @@ class ApiServer:
     async def call(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None
     ) -> tuple[int, bytes]:
-        """HTTP status and answer to `method` of `path`, a quoted one, with `body` as JSON.
+        """The HTTP status and body of the answer to `method` on the quoted `path`, with `body` as JSON.
 
-        It takes `timeout_s` at most. Raises `OSError` where the API server is not reached, does not answer in
-        time, or answers with what is no HTTP; `LeaseUnavailableError` where there is no cluster.
+        It takes at most `timeout_s`. Raises `OSError` if the API server is not reached, does not answer in
+        time, or does not answer with HTTP; `LeaseUnavailableError` if there is no cluster.
         """
         async with self._turn:
             if self._access is None:
@@ -47,11 +48,11 @@ class ApiServer:
             async with asyncio.timeout(self._timeout_s):
                 status, answer = await self._answer(self._access, method, path, body)
         if status == _UNAUTHORIZED:
-            self._access = None  # what it lets us in by may have been renewed
+            self._access = None  # the credentials may have been renewed
         return status, answer
 
     async def close(self) -> None:
-        """End the connection; a later call makes another."""
+        """Close the connection; a later call opens another."""
         if self._kept is not None:
             self._kept.abort()
             self._kept = None
@@ -84,7 +85,7 @@ class ApiServer:
 
 
 class _Connection:
-    """One connection, for one exchange after the other."""
+    """One connection, for one exchange after another."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -92,7 +93,10 @@ class _Connection:
         self._http = h11.Connection(our_role=h11.CLIENT)
 
     async def exchange(self, request: h11.Request, data: bytes) -> tuple[int, bytes]:
-        """Status and answer. Raises `OSError` where the connection ends or what comes is no HTTP."""
+        """Status and body of the answer.
+
+        Raises `OSError` if the connection ends or the answer is not HTTP.
+        """
         if self._reader.at_eof():
             raise ConnectionResetError("the API server has closed the connection")
         try:
@@ -101,7 +105,7 @@ class _Connection:
             await self._writer.drain()
             return await self._read()
         except h11.ProtocolError as error:
-            raise ConnectionError(f"what was answered is no HTTP that can be read: {error}") from error
+            raise ConnectionError(f"the answer is not valid HTTP: {error}") from error
 
     async def _read(self) -> tuple[int, bytes]:
         status, answer = 0, bytearray()
@@ -119,7 +123,7 @@ class _Connection:
                 raise ConnectionError(f"the answer is longer than {_LONGEST_ANSWER} bytes")
 
     def renewed(self) -> bool:
-        """Whether another exchange may follow the one that has ended."""
+        """Prepare the connection for another exchange; False if it cannot be used again."""
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
@@ -140,12 +144,12 @@ async def _connect(access: ApiAccess) -> _Connection:
             server_hostname=None if tls is None else access.server_name or access.host,
         )
     except UnicodeError as error:
-        raise OSError(f"{access.host!r} is no name of a host: {error}") from error
+        raise OSError(f"{access.host!r} is not a host name: {error}") from error
     return _Connection(reader, writer)
 
 
 def _request(access: ApiAccess, method: str, path: str, length: int) -> h11.Request:
-    """Raises `OSError` where the credentials cannot be read or sent."""
+    """The request. Raises `OSError` if the credentials cannot be read or sent."""
     headers = [
         ("Host", access.authority),
         ("User-Agent", "piko"),

@@ -1,14 +1,14 @@
 """The state of one candidate: pure. Instants are seconds of a monotonic clock.
 
-Three standings:
+There are three standings:
 
-- `FOLLOWER`: another replica leads, or nobody does yet.
-- `LEADER`: the lease is ours and was renewed in time.
-- `SUSPENDED`: it was ours, but could not be renewed in time. Nothing new is claimed. Handlers go on: if
-  nobody took over meanwhile, the next renewal succeeds under the same epoch and all goes on as it was;
-  else this replica has been deposed, and the fence refuses what it would still write.
+- `FOLLOWER`: another replica leads, or none does yet.
+- `LEADER`: this replica holds the lease and has renewed it in time.
+- `SUSPENDED`: this replica held the lease but could not renew it in time. It claims nothing new, and its
+  handlers continue. If no other replica has taken over, the next renewal succeeds under the same epoch and
+  work continues; otherwise this replica has been deposed, and the fence refuses its further writes.
 
-The deadline is counted from before a renewal was asked for, so it is never later than what others go by.
+The deadline counts from before a renewal was requested, so it is never later than the expiry that others see.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Standing(StrEnum):
 
 
 class Candidacy:
-    """Told of every answer, says where the candidate stands, and when to ask again."""
+    """Receives the result of every request, and decides the standing and the time of the next request."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -41,13 +41,13 @@ class Candidacy:
         self.fence: Fence | None = None
 
     def acting(self, now: float) -> Fence | None:
-        """The fence to claim under; None where this candidate must not claim."""
+        """The fence to claim under; None if this candidate must not claim."""
         return self.fence if self.standing is Standing.LEADER and now < self._deadline else None
 
     def blind_for(self, now: float) -> float:
-        """How long a follower has not seen who leads, where that is longer than a lease lasts; else 0.
+        """Seconds that a follower could not read the lease, if longer than a lease lasts; otherwise 0.
 
-        It could not take over.
+        Such a follower could not take over.
         """
         if self.fence is not None or self._unheard_since is None:
             return 0.0
@@ -55,57 +55,57 @@ class Candidacy:
         return silent_s if silent_s >= self._terms.valid_s else 0.0
 
     def patient(self, now: float) -> bool:
-        """Whether a lease that has expired is to be left to its holder for the time of a renewal.
+        """Whether to leave an expired lease to its holder for the time of one renewal.
 
-        Who could not read the lease cannot know that its holder was able to renew it: the silence was the
-        database's. A holder that lives renews as soon as there is an answer.
+        While the database did not answer, the holder could not renew either, so the lease has expired without
+        proof that the holder is dead. A live holder renews as soon as the database answers.
         """
         return self._unheard_since is not None or now < self._patient_until
 
     # ---- answers ----------------------------------------------------------------------------------
 
     def heard(self, now: float) -> bool:
-        """There was an answer, whatever it was; whether it is the first after there was none."""
+        """Note an answer of any kind; returns whether it is the first after a silence."""
         first, self._unheard_since = self._unheard_since is not None, None
         if first:
             self._patient_until = now + max(self._terms.renew_every_s, _ENOUGH_S)
         return first
 
     def unheard(self, *, asked_at: float) -> bool:
-        """There was no answer; whether it is the first time."""
+        """Note that there was no answer; returns whether this is the first time."""
         first = self._unheard_since is None
         if first:
             self._unheard_since = asked_at
         return first
 
     def won(self, fence: Fence, *, asked_at: float) -> None:
-        """The lease is ours, under a new epoch."""
+        """This replica has acquired the lease, under a new epoch."""
         self.fence = fence
         self._deadline = asked_at + self._terms.valid_s
         self.standing = Standing.LEADER
 
     def renewed(self, *, asked_at: float) -> None:
-        """The lease is ours still."""
+        """This replica has renewed the lease."""
         self._deadline = asked_at + self._terms.valid_s
         self.standing = Standing.LEADER
 
     def unanswered(self, now: float) -> None:
-        """A renewal failed: whether the lease is ours still is not known."""
+        """A renewal failed, so it is unknown whether this replica still holds the lease."""
         if self.standing is Standing.LEADER and now >= self._deadline:
             self.standing = Standing.SUSPENDED
 
     def lost(self) -> None:
-        """Another replica leads, or this one gave the lease up."""
+        """Another replica leads, or this one released the lease."""
         self.fence = None
         self.standing = Standing.FOLLOWER
 
     # ---- when -------------------------------------------------------------------------------------
 
     def patience(self, now: float) -> float:
-        """How long a question may take: so that another comes in time, and the deadline is noticed.
+        """Seconds that a request may take, so that another one fits before the deadline.
 
-        Half of what is left, as a database that is slow needs several round trips for a new connection and
-        its transaction: an impatient leader would begin that again and again, and never get through.
+        Half of the remaining time, because a slow database needs several round trips for a new connection and
+        its transaction: with a short limit, a leader would start over again and again and never succeed.
         """
         if self.fence is None:
             return self._terms.valid_s
@@ -115,7 +115,7 @@ class Candidacy:
         return min(max(left / 2, _ENOUGH_S), max(left, SOON_S))
 
     def pause(self, now: float) -> float:
-        """How long to wait before the next question."""
+        """Seconds to wait before the next request."""
         if self.fence is None:
             unheard = self._unheard_since is not None
             return max(self._terms.look_every_s, _UNHEARD_S) if unheard else self._terms.look_every_s

@@ -11,7 +11,7 @@ _LOOK_S = 0.3
 
 
 class DatabaseLease:
-    """Taken, renewed and expired in the database alone."""
+    """A lease that is acquired, renewed and expired only in the database."""
 
     def __init__(
         self, *, rows: LeaseStore, name: str, instance: Instance, lease_s: float, renew_interval_s: float
@@ -40,4 +40,4 @@ class DatabaseLease:
         await self._rows.release(self._name, holder=self._instance.instance_id)
 
     async def close(self) -> None:
-        """The database is closed by whoever opened it."""
+        """Do nothing: the caller that opened the database closes it."""

@@ -1,7 +1,9 @@
-"""Who may act: the elector, the shell around a `Candidacy`.
+"""The election: `Elector` is the shell around a `Candidacy`.
 
-Replicas of one name compete for a lease. The one that holds it leads, under an epoch that the database made
-when it took over.
+Replicas of one name compete for a lease. The one that holds it leads, under an epoch that the database
+created when the lease was acquired. Writes of the leader carry the epoch as a fence, so correctness never
+depends on the lease alone: a leader that is paused past its deadline and resumes is refused by the database,
+not by its own clock.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class Elector:
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
         self._unsure = False
-        # Asked for when it is scraped: who is kept from renewing cannot take it back, and no longer leads.
+        # Computed at each scrape: a replica that is kept from renewing cannot reset a stored gauge.
         metrics.leader.labels(instance.host).set_function(lambda: 0 if self.acting is None else 1)
         metrics.leads = lambda: self.acting is not None
 
@@ -63,24 +65,24 @@ class Elector:
 
     @property
     def fence(self) -> Fence | None:
-        """Under which leadership this replica acts or did last, until another has taken over."""
+        """The fence of the current or last leadership, until another replica has taken over."""
         return self._candidacy.fence
 
     @property
     def acting(self) -> Fence | None:
-        """The fence to claim under now; None where this replica must not claim."""
+        """The fence to claim under now; None if this replica must not claim."""
         return self._candidacy.acting(self._clock.monotonic())
 
     @property
     def trouble(self) -> str | None:
-        """Why this replica cannot do its part in the election; None: it can. May be asked from any thread."""
+        """Why this replica cannot take part in the election; None if it can. May be read from any thread."""
         if self.fence is not None and self.acting is None:
             return "the leader's lease could not be renewed in time; nothing is claimed"
         blind_s = self._candidacy.blind_for(self._clock.monotonic())
         return f"the lease has not been read for {blind_s:.0f} s; it could not take over" if blind_s else None
 
     def was_blind(self) -> None:
-        """Before it began, this replica could not read the lease: an expired one says nothing yet."""
+        """Note that the lease was unreadable before the start, so that an expired lease proves nothing."""
         self._candidacy.unheard(asked_at=self._clock.monotonic())
 
     async def wait_for_change(self) -> None:
@@ -88,15 +90,15 @@ class Elector:
         await self._changed.wait()
 
     async def news(self) -> None:
-        """Return at the next change of standing, or a moment later: a deadline passes by itself."""
+        """Return at the next change of standing, or after a moment, because a deadline passes silently."""
         await happens(self._changed.wait(), within_s=_LOOK_S)
 
     async def run(self) -> None:
-        """Compete, renew, notice the end; until cancelled."""
+        """Compete for the lease and renew it, until cancelled."""
         await repeat(self._act, pause_s=self._pause_s)
 
     async def release(self) -> None:
-        """Step down for good and let another replica take over at once; after `run` has ended."""
+        """Step down and let another replica take over at once. Call after `run` has ended."""
         fence, before = self.fence, self.standing
         self._candidacy.lost()
         self._signal_change(before)
@@ -106,11 +108,11 @@ class Elector:
             log.info("leadership_released", epoch=None if fence is None else fence.epoch)
 
     async def close(self) -> None:
-        """Let go of what the lease needed; after `release`."""
+        """Close the connections of the lease. Call after `release`."""
         await self._lease.close()
 
     def deposed(self, fence: Fence) -> None:
-        """Another part was refused by the fence: `fence` is over, whatever the last renewal said."""
+        """Note that the database refused a write under `fence`: that leadership has ended."""
         if self.fence == fence:
             self._lose("fenced")
 
@@ -121,19 +123,19 @@ class Elector:
             await self._renew()
 
     def _pause_s(self) -> float:
-        # Followers that look in step would all try at once.
+        # Jitter, so that followers do not all try at once.
         jitter = 1.0 if self.fence is not None else 1 + _JITTER * random.random()  # noqa: S311 - no secret
         return self._candidacy.pause(self._clock.monotonic()) * jitter
 
     async def _try_to_lead(self) -> None:
         asked_at = self._clock.monotonic()
-        self._unsure = True  # until the answer is there, we may hold it
+        self._unsure = True  # until the answer arrives, this replica may hold the lease
         try:
             async with asyncio.timeout(self._candidacy.patience(asked_at)):
-                await self._measure()  # before it leads: what is due is decided by the database's clock
+                await self._measure()  # before leading, because due times follow the database's clock
                 patient = self._candidacy.patient(asked_at)
                 epoch = await self._lease.acquire(force=self._acquire_by_force, patient=patient)
-        except RowsLockedError as error:  # it was read; a transaction of the one before is not over yet
+        except RowsLockedError as error:  # it was read; a transaction of the previous leader is still open
             self._count(error)
             self._candidacy.heard(self._clock.monotonic())
             log.warning("lease_locked", error=str(error), lease=self._lease_name)
@@ -148,7 +150,7 @@ class Elector:
             log.info("lease_read_again", lease=self._lease_name)
         if epoch is None:
             return
-        # Once: two replicas that both insist would depose each other for ever.
+        # Only once: two replicas that both use force would depose each other forever.
         self._acquire_by_force = False
         before = self.standing
         self._candidacy.won(Fence(name=self._lease_name, epoch=epoch), asked_at=asked_at)
@@ -172,7 +174,7 @@ class Elector:
                     log.error("leadership_suspended", epoch=fence.epoch)
                 self._signal_change(before)
             return
-        if self.fence != fence:  # refused meanwhile
+        if self.fence != fence:  # deposed in the meantime
             return
         if not kept:
             self._lose("another replica holds the lease")
@@ -189,7 +191,10 @@ class Elector:
             await self._timekeeper.measure()
 
     async def _measure_again(self) -> None:
-        """The lease is renewed, whatever becomes of the measurement: the last one goes on to count."""
+        """Measure the clock after a renewal.
+
+        If that fails, the lease is still renewed and the last value stays.
+        """
         try:
             async with asyncio.timeout(self._candidacy.patience(self._clock.monotonic())):
                 await self._measure()
@@ -203,7 +208,7 @@ class Elector:
         self._signal_change(before)
 
     def _signal_change(self, before: Standing) -> None:
-        """Wake who waits for a change, if there was one."""
+        """Wake the waiters if the standing has changed."""
         if self.standing is before:
             return
         self._metrics.leader_transitions.inc()

@@ -1,9 +1,9 @@
-"""The lease as a `coordination.k8s.io/v1` Lease; the epoch in the database.
+"""The lease as a `coordination.k8s.io/v1` Lease; the epoch is kept in the database.
 
-Both are needed to lead: a renewal first prolongs the row in `leader_lease`, then the Lease. So a replica
-that has lost the database loses the Lease in time to one that has not, and one that has lost the API server
-ceases to lead at its deadline. A Lease is no fence, as client-go says of its own election: the epoch is, and
-it is taken in the database after the Lease was won.
+Leading needs both: a renewal first prolongs the row in `leader_lease`, then the Lease. So a replica that has
+lost the database loses the Lease in time to one that has not, and one that has lost the API server stops
+leading at its deadline. A Lease is not a fence, as client-go states of its own election; the epoch is the
+fence, and it is created in the database after the Lease was acquired.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _LOOK_S = 0.3
 _SHORTEST_CALL_S = 1.0
 _REASON_LIMIT = 500
 _DEADLINE = 2 / 3
-"""Of the lease's duration a leader acts for so much without a renewal: client-go's 10 s of 15 s."""
+"""The part of the lease's duration that a leader acts without a renewal: client-go's 10 s of 15 s."""
 _CONFLICT, _MISSING = 409, 404
 _EXPECTED = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLICT,)}
-"""Refusals that say how the Lease stands."""
+"""Statuses that are answers about the Lease, not errors."""
 
 
 class KubernetesLease:
-    """Taken, renewed and released by client-go's rules, see `record`."""
+    """A lease that is acquired, renewed and released by client-go's rules; see `record`."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class KubernetesLease:
         self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
 
     async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
-        await self._rows.read(self._name)  # who cannot reach the database does not compete
+        await self._rows.read(self._name)  # a replica that cannot reach the database does not compete
         if not await self._hold(force=force, patient=patient):
             return None
         return await self._rows.acquire(
@@ -83,12 +83,12 @@ class KubernetesLease:
             return False
         held = await self._hold(force=False)
         if held is None:
-            raise LeaseUnavailableError(f"{self._what}: it was changed by somebody just now")
+            raise LeaseUnavailableError(f"{self._what}: was changed concurrently")
         return held
 
     async def release(self) -> None:
-        # The row first: who takes the Lease next must not find a holder there, whose runs it would fence off.
-        # Without the database the Lease is given up all the same.
+        # The row first: the next holder of the Lease must not find a holder in the row, whose runs it would
+        # fence off. If the database is unavailable, the Lease is released all the same.
         try:
             await self._rows.release(self._name, holder=self._instance.instance_id)
         finally:
@@ -104,7 +104,7 @@ class KubernetesLease:
         return f"Lease {self._namespace}/{self._object}"
 
     async def _hold(self, *, force: bool, patient: bool = False) -> bool | None:
-        """Write this instance into the record if it may be taken; None: somebody else wrote just now."""
+        """Make this instance the holder if that is allowed; None if the record was changed concurrently."""
         me = self._instance.instance_id
         record = await self._read()
         self._observation.see(record, at=self._clock.monotonic())
@@ -119,7 +119,7 @@ class KubernetesLease:
         return None if status == _MISSING else record_of(body)
 
     async def _write(self, before: LeaseRecord | None, spec: Mapping[str, Any]) -> bool:
-        """Create or replace the Lease; False where it is not `before` any more."""
+        """Create or replace the Lease; False if it is no longer `before`."""
         metadata: dict[str, Any] = {"name": self._object, "namespace": self._namespace}
         if before is None:
             method, path = "POST", self._collection
@@ -147,7 +147,7 @@ class KubernetesLease:
     async def _call(
         self, method: str, path: str, *, body: Mapping[str, Any] | None = None
     ) -> tuple[int, Any]:
-        """Status and answer. Raises `LeaseUnavailableError` for all but success and what `_EXPECTED` says."""
+        """Status and answer. Raises `LeaseUnavailableError` unless it is a success or in `_EXPECTED`."""
         try:
             status, text = await self._api.call(method, path, body=body)
         except OSError as error:
@@ -165,7 +165,7 @@ class KubernetesLease:
 
 
 def _reason(text: bytes) -> str:
-    """What the API server says of a refusal, with the remedy for the likely one."""
+    """The API server's message for a refusal, with the remedy for the most likely one."""
     try:
         reason = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""What an elector asks of a lease, whatever keeps it."""
+"""The interface of a lease for the elector, independent of where the lease is kept."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from piko.model.fences import Fence
 class Terms:
     """The times of a lease, in seconds.
 
-    A leader acts for `valid_s` from before its last renewal was asked for; another takes over later than
-    that. Leaders renew every `renew_every_s`, followers look every `look_every_s`.
+    A leader acts for `valid_s` from before its last renewal was requested; another takes over only after
+    that. Leaders renew every `renew_every_s`, and followers look every `look_every_s`.
     """
 
     valid_s: float
@@ -22,29 +22,29 @@ class Terms:
 
 
 class Lease(Protocol):
-    """A lease that replicas compete for. The epoch of leadership is the database's, whatever keeps the lease.
+    """A lease that replicas compete for. The epoch is always created by the database.
 
-    Each call raises `DatabaseUnavailableError` or `LeaseUnavailableError` where it could not find out.
+    Each call raises `DatabaseUnavailableError` or `LeaseUnavailableError` if it got no answer.
     """
 
     @property
     def terms(self) -> Terms: ...
 
     async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
-        """Take the lease if it is free, or by `force` in any case; the new epoch, or None.
+        """Acquire the lease if it is free, or with `force` in any case; returns the new epoch, or None.
 
-        The `patient` acquire one that was given up, and none that has expired.
+        With `patient`, a released lease is acquired and an expired one is not.
         """
         ...
 
     async def renew(self, fence: Fence) -> bool:
-        """Prolong the lease under `fence`; False when another has it."""
+        """Prolong the lease under `fence`; False if another replica holds it."""
         ...
 
     async def release(self) -> None:
-        """Give the lease up, if it is ours, so that another replica need not wait for it to expire."""
+        """Release the lease if this replica holds it, so that another need not wait for it to expire."""
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...

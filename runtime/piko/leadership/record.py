@@ -1,12 +1,11 @@
 """The record in a Kubernetes Lease, and who may take it: pure.
 
-The rules are those of client-go's leader election, so that Piko's replicas behave in a cluster as every other
-controller does:
+The rules are those of client-go's leader election, so that Piko's replicas behave like any other controller:
 
-- Clocks of replicas may differ by any amount. A record's times only say that it has changed; how long it has
-  not is counted here, on the monotonic clock, from when the change was first seen.
-- A record expires by the duration that it names itself, not by the reader's settings.
-- Whoever takes over adds one to `leaseTransitions` and writes `acquireTime`; a renewal leaves both.
+- Clocks of replicas may differ by any amount. The times in a record only show that it has changed; its age is
+  measured here, on the monotonic clock, from when the change was first seen.
+- A record expires after the duration that it states itself, not by the reader's settings.
+- A replica that takes over adds one to `leaseTransitions` and writes `acquireTime`; a renewal leaves both.
 - A record without a holder was released, and may be taken at once.
 """
 
@@ -26,7 +25,7 @@ _RELEASED_S = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRecord:
-    """A Lease as it was read. `version` is its resourceVersion; `duration_s` is None where it names none."""
+    """A Lease as it was read. `version` is its resourceVersion; `duration_s` is None if it states none."""
 
     version: str
     holder: str | None
@@ -37,20 +36,20 @@ class LeaseRecord:
 
 
 class Observation:
-    """What this replica has seen of the record, and since when."""
+    """The record as this replica last saw it, and since when."""
 
     def __init__(self) -> None:
         self.record: LeaseRecord | None = None
         self._seen_at = 0.0
 
     def see(self, record: LeaseRecord | None, *, at: float) -> None:
-        """`record` (None: there is none) was read by a request that ended at `at`, monotonic seconds."""
+        """Note the record (None: there is none) from a request that ended at `at`, monotonic seconds."""
         if self.record is None or record is None or record.spec != self.record.spec:
             self._seen_at = at
         self.record = record
 
     def may_be_taken(self, *, by: str, at: float | None) -> bool:
-        """Whether `by` may write itself into the record; without `at` one that has expired is left alone."""
+        """Whether `by` may become the holder. Without `at`, an expired record may not be taken."""
         record = self.record
         if record is None or not record.holder or record.holder == by or record.duration_s is None:
             return True
@@ -58,7 +57,7 @@ class Observation:
 
 
 def record_of(lease: Mapping[str, Any]) -> LeaseRecord:
-    """The record of a Lease as the API server tells it."""
+    """The record in a Lease object of the API server."""
     spec = lease.get("spec") or {}
     duration = spec.get("leaseDurationSeconds")
     return LeaseRecord(
@@ -95,7 +94,7 @@ def released(before: LeaseRecord, *, now: datetime) -> dict[str, Any]:
 
 
 def object_name(leader_name: str) -> str:
-    """The name of the Lease for a setting `leader_name`, which may hold what names of objects may not."""
+    """The name of the Lease for a `leader_name`, which may hold characters that object names may not."""
     plain = re.sub(r"[^a-z0-9]+", "-", leader_name.lower()).strip("-")
     name = f"piko-{plain}"
     if plain == leader_name and len(name) <= _LONGEST_NAME:
@@ -105,5 +104,5 @@ def object_name(leader_name: str) -> str:
 
 
 def _written(moment: datetime) -> str:
-    # Always with six digits: the API server refuses a MicroTime without them.
+    # Always with six digits, because the API server refuses a MicroTime without them.
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,7 +1,7 @@
-"""Keeps a replica's clock at the database's.
+"""Corrects a replica's clock to the database's.
 
-A question is asked, and the machine's clock read before and after: the database's answer belongs to the
-middle of the round trip, give or take half of it. A difference within that is none.
+The database is asked for its time, and the machine's clock is read before and after. The answer belongs to
+the middle of the round trip, give or take half of it. A difference within that uncertainty is ignored.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from piko.observability.metrics import Metrics
 from piko.store.leases import LeaseStore
 
 WARN_ABOVE_S = 1.0
-"""A machine's clock that is more than so much off is told of."""
+"""Seconds of difference from which a wrong clock is logged."""
 _RESOLUTION_S = 0.002
 
 log = get_logger(__name__)
 
 
 class Timekeeper:
-    """Measures by how much the machine's clock is off, and corrects `clock` by it."""
+    """Measures the offset of the machine's clock, and corrects `clock` by it."""
 
     def __init__(self, *, leases: LeaseStore, clock: DatabaseClock, metrics: Metrics, every_s: float) -> None:
         self._leases = leases
@@ -44,7 +44,7 @@ class Timekeeper:
         since = timedelta(seconds=clock.monotonic() - answered_at + half_s)
         middle = clock.machine_now() - since
         unchanged = abs((middle - moment).total_seconds() - clock.machine_ahead_s) <= half_s + _RESOLUTION_S
-        if unchanged:  # no more than the way there and back can explain
+        if unchanged:  # within the uncertainty of the round trip
             moment = middle - timedelta(seconds=clock.machine_ahead_s)
         clock.is_at(moment, machine=middle, monotonic=asked_at + half_s)
         self._measured_at = answered_at
@@ -57,8 +57,8 @@ class Timekeeper:
             log.warning(
                 "clock_is_off",
                 ahead_s=round(ahead_s, 3),
-                hint="this machine's clock differs from the database's, by which it is decided what is due; "
-                "let both follow one NTP server",
+                hint="this machine's clock differs from the database's, which decides what is due; "
+                "synchronize both with one NTP server",
             )
             self._warned_s = ahead_s
         elif abs(ahead_s) <= WARN_ABOVE_S < abs(self._warned_s):
