@@ -18,7 +18,6 @@ from multiprocessing import get_context
 from piko.compute.cpu import CpuManager
 from piko.compute.processors import usable_processors
 from piko.observability.metrics import Metrics
-from piko.settings import Settings
 
 ITEMS = 10_000
 ROUNDS = 30
@@ -48,7 +47,7 @@ async def best(*calls: Callable[[], Awaitable[object]], rounds: int = ROUNDS) ->
 
 async def processes(workers: int) -> None:
     manager = CpuManager(metrics=Metrics())
-    manager.configure(Settings(mysql_dsn="sqlite+aiosqlite:////unused", cpu_workers=workers))
+    manager.use_processes(workers=workers)
     loop = asyncio.get_running_loop()
     with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
         for name, fn in (("tiny", tiny), ("small", small)):
@@ -95,13 +94,7 @@ async def dask() -> None:
         Client(cluster, asynchronous=True) as client,
     ):
         manager = CpuManager(metrics=Metrics())
-        manager.configure(
-            Settings(
-                mysql_dsn="sqlite+aiosqlite:////unused",
-                cpu_backend="dask",
-                dask_address=cluster.scheduler_address,
-            )
-        )
+        manager.use_dask(cluster.scheduler_address)
 
         async def by_hand(size: int | None) -> list[int]:
             if size is None:

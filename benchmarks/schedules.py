@@ -142,7 +142,7 @@ async def measure(dsn: str, count: int) -> dict[str, Any]:
         first_run_s = await first_run - start
         loading_stall_s, loading_gaps = heartbeat.worst_s, sorted(heartbeat.gaps)[-5:]
         after_load_mb = resident_mb()
-        passes = runtime.metrics.reconcile_duration
+        passes = app.metrics.reconcile_duration
         await asyncio.sleep(2)
         heartbeat.worst_s, before = 0.0, _total(passes)
         cpu = time.process_time()
@@ -177,14 +177,14 @@ async def edit(dsn: str, runtime: Any) -> float:
     from piko.store.schema.tables.schedules import scheduled_job
 
     changed = [f"job-{number}" for number in range(_CHANGED)]
-    priority = runtime.catalog.assessed_rows[changed[0]].row.priority + 1
+    priority = runtime.assessed_rows[changed[0]].row.priority + 1
     database = open_database(dsn)
     async with database.transaction() as connection:
         await connection.execute(
             scheduled_job.update().where(scheduled_job.c.job_id.in_(changed)).values(priority=priority)
         )
     start = time.perf_counter()
-    while any(runtime.catalog.assessed_rows[job_id].row.priority != priority for job_id in changed):
+    while any(runtime.assessed_rows[job_id].row.priority != priority for job_id in changed):
         await asyncio.sleep(0.005)
     took = time.perf_counter() - start
     await database.close()

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, field_validator
 
-from piko.dsn import DSN_EXAMPLE, parse_dsn
-from piko.errors import SettingsError, did_you_mean
+from piko.settings.loader import ProgramSettings, SettingsLoader
 
 PREFIX = "PIKO_OPERATOR_"
 DSN_VARIABLE = "PIKO_MYSQL_DSN"
 
-_SHOWN_CHARACTERS = 300
 _CLUSTER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-class OperatorSettings(BaseModel):
+class OperatorSettings(ProgramSettings):
     """Durations are seconds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://…")
     cluster: str = Field("default", description="this cluster's name in managed_by, unique per database")
@@ -70,46 +65,12 @@ class OperatorSettings(BaseModel):
         return names
 
 
+_LOADER = SettingsLoader(model=OperatorSettings, prefix=PREFIX, variables={"mysql_dsn": DSN_VARIABLE})
+
+
 def load_settings(environment: Mapping[str, str] | None = None) -> OperatorSettings:
-    """The settings that `environment` holds (None: the process's), without white space around the values.
+    """The settings that `environment` holds; None: the process's.
 
-    Raises `SettingsError` that names each bad variable and what was expected.
+    Raises `SettingsError` that names each bad variable, its value (never a secret's) and what was expected.
     """
-    given = os.environ if environment is None else environment
-    known = {name: _variable(name) for name in OperatorSettings.model_fields}
-    strays = sorted(name for name in given if name.startswith(PREFIX) and name not in known.values())
-    strays = [name for name in strays if not _is_service_link(name)]
-    if strays:
-        meant = did_you_mean(strays[0], known.values(), prefix=PREFIX)
-        raise SettingsError(
-            f"unknown setting {', '.join(strays)} in the environment{meant}; "
-            f"known are {', '.join(sorted(known.values()))}"
-        )
-    values = {name: given[variable].strip() for name, variable in known.items() if variable in given}
-    try:
-        settings = OperatorSettings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item) for item in error.errors(include_url=False))) from None
-    parse_dsn(settings.mysql_dsn.get_secret_value(), source=DSN_VARIABLE)
-    return settings
-
-
-def _variable(name: str) -> str:
-    return DSN_VARIABLE if name == "mysql_dsn" else PREFIX + name.upper()
-
-
-def _is_service_link(name: str) -> bool:
-    # Kubernetes describes a Service called `piko-operator` to every pod beside it in such variables.
-    return re.fullmatch(PREFIX + r"(\w+_)?(SERVICE_(HOST|PORT)\w*|PORT(_\d+_\w+)?)", name) is not None
-
-
-def _explain(item: Any) -> str:
-    name = str(item["loc"][0])
-    variable = _variable(name)
-    if item["type"] == "missing":
-        return (
-            f"setting {variable} is missing: set it in the environment, for example {variable}={DSN_EXAMPLE}"
-        )
-    message = str(item["msg"]).removeprefix("Value error, ")
-    shown = "(not shown)" if variable == DSN_VARIABLE else repr(item["input"][:_SHOWN_CHARACTERS])
-    return f"setting {variable} = {shown}: {message[:1].lower()}{message[1:]}"
+    return _LOADER.load(environment=environment)[0]

@@ -28,7 +28,9 @@ from piko.observability.printed import prints_as_events
 from piko.ops.front import Front
 from piko.ops.http import replica_probes
 from piko.persistence.writer import PersistenceWriter
-from piko.replica.replica import Runtime
+from piko.replica.composition import compose
+from piko.replica.replica import Replica
+from piko.replica.running import RunningReplica
 from piko.serving.listening import listen
 from piko.serving.probes import Probes
 from piko.serving.server import HttpServer
@@ -82,7 +84,7 @@ class PikoApp:
         self._settings = settings
         self._clock = clock or SystemClock()
         self.writer = PersistenceWriter(clock=self._clock, metrics=self.metrics)
-        self._runtime: Runtime | None = None
+        self._replica: RunningReplica | None = None
         self.used = False
         """Whether anybody has run or served it."""
         remind_at_exit(self, made_by=sys._getframe(1))
@@ -169,21 +171,21 @@ class PikoApp:
 
     @cached_property
     def _probes(self) -> Probes:
-        return replica_probes(replica=lambda: self._runtime, metrics=self.metrics.registry)
+        return replica_probes(replica=lambda: self._replica, metrics=self.metrics.registry)
 
     @asynccontextmanager
-    async def running(self, settings: Settings | None = None) -> AsyncIterator[Runtime]:
+    async def running(self, settings: Settings | None = None) -> AsyncIterator[RunningReplica]:
         """Run the jobs while the block lasts; at its end drain and stop. Serves no HTTP.
 
         Raises `SettingsError`; and `PikoError` where this app runs already.
         """
-        if self._runtime is not None:
+        if self._replica is not None:
             raise PikoError(f"PikoApp {self.name!r} is running already; one process runs it once")
         self.used = True
         settings = settings or self._load_settings()
         asyncio.get_running_loop().set_default_executor(self._threads_for(settings))
-        self.cpu_manager.configure(settings)
-        self._runtime = runtime = Runtime(
+        self._place_computing(settings)
+        parts = compose(
             app_name=self.name,
             registry=self.registry,
             writer=self.writer,
@@ -191,18 +193,19 @@ class PikoApp:
             clock=self._clock,
             metrics=self.metrics,
         )
+        self._replica = replica = Replica(parts=parts)
         if not len(self.registry):
             log.warning("no_jobs", app=self.name, remedy=_NO_JOBS)
-        life = asyncio.create_task(runtime.run(), name=f"runtime of {self.name}")
+        life = asyncio.create_task(replica.run(), name=f"replica of {self.name}")
         try:
-            yield runtime
+            yield replica
         finally:
-            runtime.stop()
+            replica.stop()
             try:
                 await life
             finally:
                 await self.cpu_manager.stop()  # only abandoned handlers could still wait for it
-                self._runtime = None
+                self._replica = None
 
     def run(self) -> None:
         """Run the jobs and serve probes and metrics until SIGTERM or SIGINT, then drain and return.
@@ -233,17 +236,17 @@ class PikoApp:
                 group.create_task(server.serve(listening), name="http")
                 host, port = listening.getsockname()[:2]
                 log.info("listening", host=host, port=port)
-                async with self.running(settings) as runtime:
-                    await first_of(signals.wait(), runtime.ended.wait())
+                async with self.running(settings) as replica:
+                    await first_of(signals.wait(), replica.ended())
                 server.stop()
-        left = runtime.abandoned
+        left = replica.abandoned
         if left or not await self._threads.idle(within_s=_THREADS_S):
             log.error("tasks_left_behind", tasks=left, calls_in_threads=self._threads.calls)
             logging.shutdown()
             leave(0)
 
     def _cut_short(self) -> str:
-        running = 0 if self._runtime is None else len(self._runtime.dispatcher.executor)
+        running = 0 if self._replica is None else self._replica.runs_in_progress
         if not running:
             return "no handler was running"
         return f"runs in progress: {running}; they count as lost, and run again where attempts are left"
@@ -253,6 +256,14 @@ class PikoApp:
         self._threads = HandlerThreads(threads=threads)
         self.metrics.handler_thread_calls.set_function(lambda: self._threads.calls)
         return self._threads
+
+    def _place_computing(self, settings: Settings) -> None:
+        if settings.dask_address is not None and settings.cpu_backend == "dask":
+            self.cpu_manager.use_dask(settings.dask_address)
+        else:
+            self.cpu_manager.use_processes(
+                workers=settings.cpu_workers, max_tasks_per_child=settings.cpu_max_tasks_per_child
+            )
 
     def _load_settings(self) -> Settings:
         return self._settings or load_settings()

@@ -36,6 +36,23 @@ def test_every_arrow_points_the_way_it_should() -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
+_KNOW_ALL_SETTINGS = ("app.py", "replica", "cli", "dev", "settings", "settings.py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_below_the_composition_nothing_knows_the_settings_as_a_whole(path: Path) -> None:
+    runtime = ROOT / "runtime" / "piko"
+    if not path.is_relative_to(runtime) or path.relative_to(runtime).parts[0] in _KNOW_ALL_SETTINGS:
+        return
+    named = {
+        alias.name
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("piko.settings")
+        for alias in node.names
+    }
+    assert not named, "pass what this module needs to it by name, as a scalar or a small frozen group"
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_kubernetes_client_is_imported_on_request_only(path: Path) -> None:
     imported = set(module_level_imports(ast.parse(path.read_text(encoding="utf-8"))))

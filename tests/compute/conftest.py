@@ -8,7 +8,6 @@ import pytest
 
 from piko.compute.cpu import CpuManager
 from piko.observability.metrics import Metrics
-from piko.settings import Settings
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
@@ -22,13 +21,15 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 async def make_manager() -> AsyncIterator[MakeManager]:
-    """Makes managers of two workers; keywords are settings."""
+    """Makes managers of two workers; keywords are those of `use_processes`, or `dask_address`."""
     made: list[CpuManager] = []
 
-    def make(**settings: object) -> CpuManager:
+    def make(*, dask_address: str | None = None, workers: int = 2, **options: int) -> CpuManager:
         manager = CpuManager(metrics=Metrics())
-        values = {"mysql_dsn": "sqlite+aiosqlite:////unused", "cpu_workers": 2, **settings}
-        manager.configure(Settings.model_validate(values))
+        if dask_address is None:
+            manager.use_processes(workers=workers, **options)
+        else:
+            manager.use_dask(dask_address)
         made.append(manager)
         return manager
 
@@ -78,4 +79,4 @@ def manager(request: pytest.FixtureRequest, make_manager: MakeManager) -> CpuMan
     """The same calls on both backends."""
     if request.param == "processes":
         return make_manager()
-    return make_manager(cpu_backend="dask", dask_address=request.getfixturevalue("dask_address"))
+    return make_manager(dask_address=request.getfixturevalue("dask_address"))

@@ -19,7 +19,7 @@ async def test_the_chunks_of_a_machine_that_is_lost_are_computed_elsewhere(
     make_manager: MakeManager, piko_process: PikoProcessFactory
 ) -> None:
     address, workers = start_dask(piko_process)
-    manager = make_manager(cpu_backend="dask", dask_address=address)
+    manager = make_manager(dask_address=address)
     call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 150))
     await wait_until_async(lambda: _computed(manager) > 10, timeout=20, what="the first chunks")
     assert not call.done()
@@ -32,7 +32,7 @@ async def test_a_scheduler_that_goes_away_is_an_error_and_not_a_wait(
     make_manager: MakeManager, piko_process: PikoProcessFactory
 ) -> None:
     address, _ = start_dask(piko_process)
-    manager = make_manager(cpu_backend="dask", dask_address=address)
+    manager = make_manager(dask_address=address)
     assert await manager.submit(functions.square, 3) == 9
     scheduler = piko_process.started[0]
     call = asyncio.create_task(manager.submit(functions.busy_for, 30))

@@ -74,7 +74,7 @@ async def test_workers_start_on_first_use_and_are_kept(make_manager: MakeManager
 
 
 async def test_there_are_no_more_workers_than_set(make_manager: MakeManager) -> None:
-    manager = make_manager(cpu_workers=2)
+    manager = make_manager(workers=2)
     pids = await manager.map_reduce(functions.busy_for, [0.05] * 12, chunk_size=1, concurrency=8)
     assert len(set(pids)) == 2
     one = await manager.map_reduce(functions.busy_for, [0.01] * 6, chunk_size=1, concurrency=1)
@@ -96,7 +96,7 @@ async def test_stopping_ends_busy_workers_and_a_later_call_starts_new_ones(
 
 
 async def test_a_worker_is_replaced_after_its_number_of_items(make_manager: MakeManager) -> None:
-    manager = make_manager(cpu_workers=1, cpu_max_tasks_per_child=5)
+    manager = make_manager(workers=1, max_tasks_per_child=5)
     pids = await manager.map_reduce(functions.process_of, range(23))
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [5, 5, 5, 5, 3]
 
@@ -139,7 +139,7 @@ async def test_workers_would_be_killed_before_this_process_where_memory_ends(
 
 async def test_calls_share_the_workers(make_manager: MakeManager) -> None:
     """A short call does not wait for the end of a long one."""
-    manager = make_manager(cpu_workers=1)
+    manager = make_manager(workers=1)
     long = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 300))
     await wait_until_async(
         lambda: _value(manager, "piko_cpu_items_total", outcome="ok") > 0, timeout=20, what="the first chunk"
@@ -219,7 +219,7 @@ async def test_what_makes_no_sense_is_refused(
 async def test_a_dask_scheduler_that_is_not_there_is_named(make_manager: MakeManager, monkeypatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("piko.compute.on_dask._CONNECT_S", 0.5)
-    manager = make_manager(cpu_backend="dask", dask_address="tcp://127.0.0.1:9")
+    manager = make_manager(dask_address="tcp://127.0.0.1:9")
     with pytest.raises(ComputeError, match=r"`dask_address` = 'tcp://127.0.0.1:9': no Dask scheduler"):
         await manager.submit(functions.square, 1)
 

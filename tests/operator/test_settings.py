@@ -46,7 +46,7 @@ def test_namespaces_are_a_comma_list() -> None:
         (
             _DSN | {"PIKO_OPERATOR_SWEEP": "3"},
             "unknown setting PIKO_OPERATOR_SWEEP in the environment; did you mean "
-            "`PIKO_OPERATOR_SWEEP_INTERVAL_S`?; known are",
+            "`PIKO_OPERATOR_SWEEP_INTERVAL_S`?; known settings are",
         ),
         (_DSN | {"PIKO_OPERATOR_CLUSTR": "a"}, "did you mean `PIKO_OPERATOR_CLUSTER`?"),
         (

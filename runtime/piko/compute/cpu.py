@@ -9,6 +9,7 @@ import pickle
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from enum import Enum
+from functools import partial
 from itertools import count
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
@@ -22,7 +23,6 @@ from piko.compute.sizing import ChunkSizer
 from piko.errors import ComputeError, WorkerLostError
 from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
-from piko.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,18 +48,25 @@ class CpuManager:
 
     def __init__(self, *, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._settings: Settings | None = None
+        self._make_backend: Callable[[], Backend] = self._on_this_machine
         self._backend: Backend | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._starting = asyncio.Lock()
         self._calls = count(1)
 
-    def configure(self, settings: Settings) -> None:
-        """Use `settings` from the next start on.
+    def use_processes(self, *, workers: int = 0, max_tasks_per_child: int = 0) -> None:
+        """Compute on this machine, from the next start on. This is what it does unless it is configured.
 
-        Without settings, all processors of this machine are used.
+        `workers`: how many processes; 0: one for each usable processor. `max_tasks_per_child`: items after
+        which a process is replaced; 0: never.
         """
-        self._settings = settings
+        self._make_backend = partial(
+            self._on_this_machine, workers=workers, max_tasks_per_child=max_tasks_per_child
+        )
+
+    def use_dask(self, address: str) -> None:
+        """Compute on the Dask cluster whose scheduler is at `address`, from the next start on."""
+        self._make_backend = partial(self._on_dask, address)
 
     async def stop(self) -> None:
         """End all workers, including busy ones; the next call starts new ones."""
@@ -300,23 +307,22 @@ class CpuManager:
             self._backend, self._loop, self._starting = None, loop, asyncio.Lock()
         async with self._starting:
             if self._backend is None:
-                backend = self._make()
+                backend = self._make_backend()
                 await backend.start()
                 self._backend = backend
         return self._backend
 
-    def _make(self) -> Backend:
-        settings = self._settings
-        if settings is not None and settings.cpu_backend == "dask":
-            from piko.compute.on_dask import DaskBackend
-
-            assert settings.dask_address is not None
-            return DaskBackend(metrics=self._metrics, address=settings.dask_address)
+    def _on_this_machine(self, *, workers: int = 0, max_tasks_per_child: int = 0) -> Backend:
         return ProcessBackend(
             metrics=self._metrics,
-            workers=(settings.cpu_workers if settings else 0) or usable_processors(),
-            max_tasks_per_child=(settings.cpu_max_tasks_per_child if settings else 0) or None,
+            workers=workers or usable_processors(),
+            max_tasks_per_child=max_tasks_per_child or None,
         )
+
+    def _on_dask(self, address: str) -> Backend:
+        from piko.compute.on_dask import DaskBackend
+
+        return DaskBackend(metrics=self._metrics, address=address)
 
 
 def _check_plain(fn: Callable[..., Any], *, role: str) -> None:

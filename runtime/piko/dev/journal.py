@@ -7,13 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from piko.catalog.catalog import Catalog
-from piko.catalog.configs import ConfigBook
 from piko.catalog.jobs import AssessedRow
 from piko.core.types import JobStatus, RunState
 from piko.dev.wall import WallClock
 from piko.model.schedules import ScheduleRow
 from piko.model.states import JobState
+from piko.replica.running import RunningReplica
 from piko.store.engine import Database
 from piko.store.reports.history import EndedRun, RunHistory
 from piko.store.runs import RunStore
@@ -58,17 +57,15 @@ class Journal:
         self,
         *,
         database: Database,
-        catalog: Catalog,
-        configs: ConfigBook,
+        replica: RunningReplica,
         job_ids: Sequence[str],
         wall: WallClock,
         since: datetime,
     ) -> None:
-        self._configs = configs
         self._history = RunHistory(database=database)
         self._runs = RunStore(database=database)
         self._states = StateStore(database=database)
-        self._catalog = catalog
+        self._replica = replica
         self._job_ids = job_ids
         self._wall = wall
         self._since = since
@@ -160,10 +157,10 @@ class Journal:
     def _plan_entries(self, states: Mapping[str, JobState]) -> list[Entry]:
         """A line for each job whose schedule or assessed is not what was told last."""
         entries = []
-        for job_id in self._told_plan.keys() - self._catalog.assessed_rows.keys():
+        for job_id in self._told_plan.keys() - self._replica.assessed_rows.keys():
             del self._told_plan[job_id]
             entries.append(Entry(subject=job_id, text="has no schedule any more"))
-        for job_id, assessed in sorted(self._catalog.assessed_rows.items()):
+        for job_id, assessed in sorted(self._replica.assessed_rows.items()):
             state = states.get(job_id)
             if state is None or state.row_created_at != assessed.row.created_at:
                 continue  # it speaks of the row before
@@ -189,8 +186,8 @@ class Journal:
         """What is wrong with configs of jobs without a schedule: those of others are told with it."""
         notes = {
             job_id: note
-            for job_id in sorted(set(self._configs.job_ids()) - self._catalog.assessed_rows.keys())
-            if (note := self._configs.note(job_id)) is not None
+            for job_id, note in sorted(self._replica.config_notes.items())
+            if job_id not in self._replica.assessed_rows
         }
         new = [
             Entry(subject=job_id, text=note, tone="red")
@@ -202,8 +199,8 @@ class Journal:
 
     def _lines(self, states: Mapping[str, JobState], running: Mapping[str, int]) -> list[JobLine]:
         lines = []
-        for job_id in sorted({*self._job_ids, *self._catalog.assessed_rows}):
-            assessed, state = self._catalog.assessed_rows.get(job_id), states.get(job_id)
+        for job_id in sorted({*self._job_ids, *self._replica.assessed_rows}):
+            assessed, state = self._replica.assessed_rows.get(job_id), states.get(job_id)
             status, message = ("", None) if assessed is None else _standing(assessed, state)
             lines.append(
                 JobLine(

@@ -23,7 +23,7 @@ from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
 from piko.event_loop import run_to_end
 from piko.observability.logs import configure_logging
-from piko.replica.replica import Runtime
+from piko.replica.running import RunningReplica
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
 from piko.store.engine import open_database
@@ -93,37 +93,36 @@ class _Session:
             mirror = FolderMirror(database=database)
             try:
                 await self._mirror(mirror, reading)
-                async with self._app.running(self._settings) as runtime:
+                async with self._app.running(self._settings) as replica:
                     journal = Journal(
                         database=database,
-                        catalog=runtime.catalog,
-                        configs=runtime.configs,
+                        replica=replica,
                         job_ids=[job.job_id for job in self._app.registry],
                         wall=self._wall,
                         since=since,
                     )
-                    await self._look_on(files, mirror, journal, runtime)
+                    await self._look_on(files, mirror, journal, replica)
                     self._board.say("stopping: what runs is waited for; Ctrl-C once more cuts it off")
-                await self._tell(journal, runtime)
+                await self._tell(journal, replica)
             finally:
                 await database.close()
             self._board.say(
                 f"stopped; data is kept in {self._place.database}, the next start goes on from there"
             )
-        if left := runtime.dispatcher.executor.abandoned:
+        if left := replica.abandoned:
             self._board.say(f"handlers that went on all the same: {left}; they end with this process")
             leave(0)
 
     async def _look_on(
-        self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, runtime: Runtime
+        self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, replica: RunningReplica
     ) -> None:
         while not self._signals.heard:
             reading = await asyncio.to_thread(files.look)
             if reading is not None:
                 await self._mirror(mirror, reading)
             self._tell_code()
-            self._tell_readiness(runtime)
-            await self._tell(journal, runtime)
+            self._tell_readiness(replica)
+            await self._tell(journal, replica)
             await happens(self._signals.wait(), within_s=_LOOK_S)
 
     async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
@@ -142,7 +141,7 @@ class _Session:
             self._board.tell(Entry(subject="folder", text="all resource files are good again", tone="green"))
         self._problems = problems
 
-    async def _tell(self, journal: Journal, runtime: Runtime) -> None:
+    async def _tell(self, journal: Journal, replica: RunningReplica) -> None:
         try:
             entries, lines = await journal.look()
         except DatabaseUnavailableError as error:
@@ -150,13 +149,13 @@ class _Session:
             return
         for entry in entries:
             self._board.tell(entry)
-        if runtime.catalog.loaded:
-            trouble = [*self._problems, *runtime.readiness.reasons]
+        if replica.rows_read:
+            trouble = [*self._problems, *replica.readiness.reasons]
             self._board.show(lines, state=trouble[0] if trouble else f"{self._app.name}: Ctrl-C stops")
 
-    def _tell_readiness(self, runtime: Runtime) -> None:
-        reasons = runtime.readiness.reasons
-        if runtime.catalog.loaded and reasons != self._reasons:
+    def _tell_readiness(self, replica: RunningReplica) -> None:
+        reasons = replica.readiness.reasons
+        if replica.rows_read and reasons != self._reasons:
             for reason in reasons:
                 self._board.tell(Entry(subject="runtime", text=reason, tone="red"))
         self._reasons = reasons

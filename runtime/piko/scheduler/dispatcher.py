@@ -40,7 +40,6 @@ from piko.scheduler.orphans import Orphans
 from piko.scheduler.outlook import Outlook
 from piko.scheduler.term import Term
 from piko.scheduler.writes import Writes
-from piko.settings import Settings
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
 from piko.store.configs import ConfigStore
@@ -78,7 +77,12 @@ class Dispatcher:
         instance: Instance,
         clock: Clock,
         metrics: Metrics,
-        settings: Settings,
+        spool: OutcomeSpool,
+        offers: bool,
+        max_concurrent_runs: int,
+        heartbeat_interval_s: float,
+        lease_s: float,
+        poll_interval_s: float,
     ) -> None:
         self._catalog = catalog
         self._configs = configs
@@ -90,13 +94,14 @@ class Dispatcher:
         self._instance = instance
         self._clock = clock
         self._metrics = metrics
-        self._settings = settings
+        self._max_concurrent_runs = max_concurrent_runs
+        self._poll_interval_s = poll_interval_s
         self._term: Term | None = None
         self._writes: Writes
         """Of the term."""
         self._claiming = asyncio.Lock()
         self._new_id = Ids(clock).new
-        self._offers = settings.executor == "replicas"
+        self._offers = offers
         here = Here(instance_id=instance.instance_id)
         self._placement: Placement = (
             Anywhere(
@@ -124,7 +129,6 @@ class Dispatcher:
         self.executor = Executor(
             app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
         )
-        spool = OutcomeSpool.of_instance(settings.spool_dir, instance.instance_id, fsync=settings.spool_fsync)
         self.ledger = Ledger(
             runs=runs,
             spool=spool,
@@ -143,9 +147,9 @@ class Dispatcher:
                 instance_id=instance.instance_id,
                 contact=catalog.contact,
                 clock=clock,
-                heartbeat_interval_s=settings.heartbeat_interval_s,
-                lease_s=settings.leader_lease_s,
-                taken_in=settings.executor == "replicas",
+                heartbeat_interval_s=heartbeat_interval_s,
+                lease_s=lease_s,
+                taken_in=offers,
             ),
             insist=self._insist,
             cancel=self._cancel,
@@ -153,8 +157,8 @@ class Dispatcher:
             running_here=lambda: self.executor.run_ids,
             here=lambda: self.executor.run_ids | self.ledger.run_ids,
             clock=clock,
-            heartbeat_interval_s=settings.heartbeat_interval_s,
-            poll_interval_s=settings.poll_interval_s,
+            heartbeat_interval_s=heartbeat_interval_s,
+            poll_interval_s=poll_interval_s,
             offers=self._offers,
         )
 
@@ -219,7 +223,7 @@ class Dispatcher:
             metrics=self._metrics,
             new_id=self._new_id,
             # Where any replica may run it, each keeps to the limit by itself.
-            max_concurrent_runs=_NO_LIMIT if self._offers else self._settings.max_concurrent_runs,
+            max_concurrent_runs=_NO_LIMIT if self._offers else self._max_concurrent_runs,
         )
         self._outlook.begin()
         log.info("term_begins", epoch=fence.epoch, jobs=len(self._catalog.assessed_rows))
@@ -386,7 +390,7 @@ class Dispatcher:
     async def _sleep(self, term: Term) -> None:
         now = self._clock.now()
         elsewhere = term.held_elsewhere_ids() or self._backfiller.account.elsewhere
-        at_most_s = self._settings.poll_interval_s
+        at_most_s = self._poll_interval_s
         every_s = min(at_most_s, self._outlook.elsewhere_every_s(term)) if elsewhere else at_most_s
         latest = now + timedelta(seconds=every_s)
         moments: list[datetime] = [latest]

@@ -1,55 +1,24 @@
-"""One typed model of the settings, read from files and then from the environment.
+"""The settings of a runtime replica, read from files and then from the environment.
 
 Files are TOML with a table `[default]`: `settings.toml`, `piko.toml` and `.secrets.toml` of the working
 directory, in that order, or the one file that `PIKO_SETTINGS_PATH` names. An environment variable
-`PIKO_<NAME>` wins over every file; white space around its value is not part of it. A setting that nobody
-knows is an error, not a silence.
+`PIKO_<NAME>` wins over every file.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
 
-from piko.dsn import DSN_EXAMPLE, parse_dsn
-from piko.errors import SettingsError, did_you_mean
-
-PREFIX = "PIKO_"
-FILES = ("settings.toml", "piko.toml", ".secrets.toml")
-PATH_VARIABLE = "PIKO_SETTINGS_PATH"
-
-_SHOWN_CHARACTERS = 300
-
-# The environment is shared with the operator, whose variables have a prefix of their own.
-_FOREIGN_PREFIXES = ("PIKO_OPERATOR_", "PIKO_TEST_")
-
-# Kubernetes describes each Service of the namespace to every pod in variables like these; a Service
-# called `piko` must not look like a misspelt setting.
-_SERVICE_LINK = re.compile(
-    r"PIKO_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-)
-_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://\S+")
+from piko.settings.loader import ProgramSettings, SettingsLoader
 
 
-class Settings(BaseModel):
+class Settings(ProgramSettings):
     """Settings of a runtime replica. Durations are seconds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=False, allow_inf_nan=False)
 
     mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…")
     timezone: str = Field("UTC", description="IANA zone of schedules that name none")
@@ -158,6 +127,15 @@ class Settings(BaseModel):
         return self
 
 
+_LOADER = SettingsLoader(
+    model=Settings,
+    prefix="PIKO_",
+    foreign=("PIKO_OPERATOR_", "PIKO_TEST_"),  # the environment may be shared with the operator
+    files=("settings.toml", "piko.toml", ".secrets.toml"),
+    path_variable="PIKO_SETTINGS_PATH",
+)
+
+
 def load_settings(
     *, environment: Mapping[str, str] | None = None, directory: Path | None = None, **overrides: object
 ) -> Settings:
@@ -174,114 +152,4 @@ def trace_settings(
     *, environment: Mapping[str, str] | None = None, directory: Path | None = None, **overrides: object
 ) -> tuple[Settings, dict[str, str]]:
     """As `load_settings`, and where each setting comes from that is not left at its default."""
-    environment = os.environ if environment is None else environment
-    directory = Path.cwd() if directory is None else directory
-    values: dict[str, object] = {}
-    origins: dict[str, str] = {}
-    for path in _files(environment, directory):
-        for name, value in _read_table(path).items():
-            values[name] = value
-            origins[name] = f"in {path}"
-    for variable, text in environment.items():
-        if (
-            not variable.startswith(PREFIX)
-            or variable.startswith(_FOREIGN_PREFIXES)
-            or variable == PATH_VARIABLE
-        ):
-            continue
-        name = variable.removeprefix(PREFIX).lower()
-        if _is_service_link(variable, text):
-            continue
-        values[name] = text.strip()
-        origins[name] = f"in the environment as {variable}"
-    for name, override in overrides.items():
-        values[name] = override
-        origins[name] = "given in code"
-    try:
-        settings = Settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError("\n".join(_explain(item, origins) for item in error.errors())) from None
-    parse_dsn(settings.mysql_dsn.get_secret_value())
-    return settings, origins
-
-
-def _is_service_link(variable: str, text: str) -> bool:
-    # A Service called `piko-http` describes itself as PIKO_HTTP_PORT = tcp://…, which is a setting's name.
-    if variable.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(text):
-        return True
-    return _SERVICE_LINK.fullmatch(variable) is not None
-
-
-def _files(environment: Mapping[str, str], directory: Path) -> list[Path]:
-    named = environment.get(PATH_VARIABLE)
-    if named is None:
-        return [directory / name for name in FILES if (directory / name).is_file()]
-    path = Path(named.strip())
-    if not path.is_file():
-        raise SettingsError(
-            f"{PATH_VARIABLE} = {named}: no such file; name a TOML file with a table [default]"
-        )
-    return [path]
-
-
-def _read_table(path: Path) -> dict[str, Any]:
-    try:
-        # utf-8-sig: some editors begin a file with a byte order mark.
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # no UTF-8, no TOML, or a number of thousands of digits
-        raise SettingsError(f"settings file {path} is not TOML: {error}") from None
-    except RecursionError:
-        raise SettingsError(
-            f"settings file {path}: its values are nested too deep; expected plain values in [default]"
-        ) from None
-    except OSError as error:
-        raise SettingsError(
-            f"settings file {path} cannot be read: {error.strerror}; let this process read it"
-        ) from None
-    table = document.get("default", {})
-    strays = sorted(set(document) - {"default"})
-    if strays or not isinstance(table, dict):
-        raise SettingsError(
-            f"settings file {path}: expected one table [default] with all settings in it, "
-            f"found {', '.join(strays) or 'a value'} beside it"
-        )
-    return _by_lower_name(table, path)
-
-
-def _by_lower_name(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in table.items():
-        if name.lower() in found:
-            raise SettingsError(
-                f"settings file {path}: `{name.lower()}` is given twice, in capitals and not; keep one"
-            )
-        found[name.lower()] = value
-    return found
-
-
-def _explain(item: Any, origins: Mapping[str, str]) -> str:
-    name = ".".join(str(part) for part in item["loc"])
-    if not name:
-        return str(item["msg"]).removeprefix("Value error, ")
-    origin = origins.get(name, "")
-    if item["type"] == "missing":
-        return (
-            f"setting `{name}` is missing: set {PREFIX}{name.upper()} in the environment, or `{name}` "
-            f"in the table [default] of {' or '.join(FILES)}"
-            + (f"; for example {DSN_EXAMPLE}" if name == "mysql_dsn" else "")
-        )
-    if item["type"] == "extra_forbidden":
-        known = sorted(Settings.model_fields)
-        return (
-            f"unknown setting `{name}` ({origin}){did_you_mean(name, known)}; "
-            f"known settings are {', '.join(known)}"
-        )
-    field = Settings.model_fields.get(name)
-    secret = field is None or field.annotation is SecretStr
-    shown = "(not shown)" if secret else _short(item["input"])
-    return f"setting `{name}` = {shown} ({origin}): {str(item['msg']).removeprefix('Value error, ')}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    return _LOADER.load(environment=environment, directory=directory, overrides=overrides)

@@ -1,0 +1,272 @@
+"""Where the parts of a replica meet: from settings to `Parts`, and nowhere else.
+
+Below this module nothing knows the settings as a whole. Each part is given what it needs, by name: its
+collaborators, and the scalars that concern it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from piko.background.closing import ClosingStack
+from piko.catalog.other_replicas import OtherReplicas
+from piko.catalog.reconciler import Reconciler
+from piko.clock import Clock
+from piko.core.registry import JobRegistry
+from piko.execution.cancellation import CancellationWatcher
+from piko.execution.fetcher import Fetcher
+from piko.execution.outcome_replay import OutcomeReplay
+from piko.leadership.database_lease import DatabaseLease
+from piko.leadership.elector import Elector
+from piko.leadership.kubernetes_lease import KubernetesLease
+from piko.leadership.lease import Lease
+from piko.leadership.timekeeper import Timekeeper
+from piko.observability.metrics import Metrics
+from piko.observability.watchdog import Watchdog
+from piko.persistence.refusals import RefusedRecords
+from piko.persistence.writer import PersistenceWriter
+from piko.replica.ground import Ground, lay_ground
+from piko.replica.heartbeat import Heartbeat
+from piko.replica.parts import Limits, Parts
+from piko.replica.startup import Startup
+from piko.scheduler.dispatcher import Dispatcher
+from piko.scheduler.retention import Retention
+from piko.settings import Settings
+from piko.spool.outcomes import OutcomeSpool
+from piko.store.backfills import BackfillStore
+from piko.store.definitions import DefinitionStore
+from piko.store.leases import LeaseStore
+from piko.store.progress import ProgressStore
+from piko.store.retention import RetentionStore
+from piko.store.run_notes import RunNotes
+from piko.store.schedules import ScheduleStore
+from piko.store.schema import migrate
+from piko.store.states import StateStore
+
+_SILENT_S = 5.0
+_CLOSE_S = 60.0
+"""For all of a kind together: each has a bound of its own."""
+_TO_DISK_S = 20.0
+
+
+def compose(
+    *,
+    app_name: str,
+    registry: JobRegistry,
+    writer: PersistenceWriter,
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+) -> Parts:
+    """Build the parts of a replica; nothing is started, and nothing waits.
+
+    Each part that opens something registers how it is closed; the last is closed first, so what must not be
+    lost is on disk before anything else is closed. Raises `SettingsError` where the settings cannot work
+    whatever the environment does.
+    """
+    closing = ClosingStack()
+    ground = lay_ground(app_name=app_name, registry=registry, settings=settings, clock=clock, metrics=metrics)
+    closing.push("database", ground.database.close)
+    elector = _elector(ground)
+    closing.push("lease", elector.close)
+    dispatcher = _dispatcher(ground, elector)
+    closing.push("resources of the app", dispatcher.executor.close, within_s=_CLOSE_S)
+    closing.push("sinks", writer.close, within_s=_CLOSE_S)
+    closing.push("ends of runs", dispatcher.ledger.close, within_s=_TO_DISK_S)
+    closing.push("intents", writer.settle, within_s=_TO_DISK_S)
+    heartbeat = Heartbeat(
+        instances=ground.instances,
+        instance=ground.instance,
+        metrics=metrics,
+        interval_s=settings.heartbeat_interval_s,
+    )
+    fetcher = _fetcher(ground, dispatcher) if settings.executor == "replicas" else None
+    refusals = RefusedRecords(notes=RunNotes(database=ground.database))
+    writer.prepare(
+        folder=settings.spool_dir,
+        fsync=settings.spool_fsync,
+        owner=ground.instance.instance_id,
+        refused=refusals.add,
+    )
+    return Parts(
+        catalog=ground.catalog,
+        clock=ground.clock,
+        closing=closing,
+        configs=ground.configs,
+        database=ground.database,
+        dispatcher=dispatcher,
+        elector=elector,
+        executor=dispatcher.executor,
+        fetcher=fetcher,
+        heartbeat=heartbeat,
+        instance=ground.instance,
+        instances=ground.instances,
+        ledger=dispatcher.ledger,
+        limits=Limits(
+            blocked_fatal_s=settings.blocked_loop_fatal_s,
+            drain_s=settings.drain_timeout_s,
+            silent_s=_SILENT_S + 3 * settings.poll_interval_s,
+        ),
+        metrics=metrics,
+        refusals=refusals,
+        running=(
+            heartbeat,
+            elector,
+            _reconciler(ground),
+            dispatcher.ledger,
+            refusals,
+            writer,
+            _cancellation(ground, dispatcher),
+            dispatcher,
+            *(() if fetcher is None else (fetcher,)),
+            _retention(ground, elector),
+        ),
+        startup=_startup(ground, elector),
+        watchdog=Watchdog(clock=ground.clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s),
+        writer=writer,
+    )
+
+
+def _elector(ground: Ground) -> Elector:
+    settings = ground.settings
+    return Elector(
+        lease=_lease(ground),
+        lease_name=settings.leader_name,
+        instance=ground.instance,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        timekeeper=Timekeeper(
+            leases=LeaseStore(database=ground.database),
+            clock=ground.clock,
+            metrics=ground.metrics,
+            every_s=settings.leader_renew_interval_s,
+        ),
+        compete=settings.leader_enabled,
+    )
+
+
+def _lease(ground: Ground) -> Lease:
+    settings, rows = ground.settings, LeaseStore(database=ground.database)
+    if settings.leader_backend == "database":
+        return DatabaseLease(
+            rows=rows,
+            name=settings.leader_name,
+            instance=ground.instance,
+            lease_s=settings.leader_lease_s,
+            renew_interval_s=settings.leader_renew_interval_s,
+        )
+    return KubernetesLease(
+        rows=rows,
+        name=settings.leader_name,
+        instance=ground.instance,
+        clock=ground.clock,
+        lease_s=settings.leader_lease_s,
+        renew_interval_s=settings.leader_renew_interval_s,
+        namespace=settings.leader_namespace,
+    )
+
+
+def _dispatcher(ground: Ground, elector: Elector) -> Dispatcher:
+    settings, database = ground.settings, ground.database
+    return Dispatcher(
+        catalog=ground.catalog,
+        configs=ground.configs,
+        config_rows=ground.config_rows,
+        elector=elector,
+        runs=ground.runs,
+        backfills=BackfillStore(database=database),
+        states=StateStore(database=database),
+        kept=ProgressStore(database=database),
+        instances=ground.instances,
+        instance=ground.instance,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        spool=OutcomeSpool.of_instance(
+            settings.spool_dir, ground.instance.instance_id, fsync=settings.spool_fsync
+        ),
+        offers=settings.executor == "replicas",
+        max_concurrent_runs=settings.max_concurrent_runs,
+        heartbeat_interval_s=settings.heartbeat_interval_s,
+        lease_s=settings.leader_lease_s,
+        poll_interval_s=settings.poll_interval_s,
+    )
+
+
+def _reconciler(ground: Ground) -> Reconciler:
+    settings = ground.settings
+    return Reconciler(
+        schedules=ScheduleStore(database=ground.database),
+        config_rows=ground.config_rows,
+        registry=ground.registry,
+        catalog=ground.catalog,
+        configs=ground.configs,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        elsewhere=OtherReplicas(
+            definitions=DefinitionStore(database=ground.database),
+            instance=ground.instance,
+            clock=ground.clock,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+        ),
+        poll_interval_s=settings.poll_interval_s,
+        timezone=settings.timezone,
+    )
+
+
+def _cancellation(ground: Ground, dispatcher: Dispatcher) -> CancellationWatcher:
+    return CancellationWatcher(
+        runs=ground.runs,
+        executor=dispatcher.executor,
+        instance=ground.instance,
+        metrics=ground.metrics,
+        poll_interval_s=ground.settings.poll_interval_s,
+    )
+
+
+def _fetcher(ground: Ground, dispatcher: Dispatcher) -> Fetcher:
+    settings = ground.settings
+    return Fetcher(
+        runs=ground.runs,
+        config_rows=ground.config_rows,
+        catalog=ground.catalog,
+        executor=dispatcher.executor,
+        ledger=dispatcher.ledger,
+        instance=ground.instance,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        offered=dispatcher.offered,
+        claiming=lambda: dispatcher.claiming,
+        instances=ground.instances,
+        heartbeat_interval_s=settings.heartbeat_interval_s,
+        lease_name=settings.leader_name,
+        max_concurrent_runs=settings.max_concurrent_runs,
+    )
+
+
+def _retention(ground: Ground, elector: Elector) -> Retention:
+    return Retention(
+        store=RetentionStore(database=ground.database),
+        kept=ProgressStore(database=ground.database),
+        configs=ground.configs,
+        elector=elector,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        max_age_s=ground.settings.history_max_age_s,
+    )
+
+
+def _startup(ground: Ground, elector: Elector) -> Startup:
+    dsn, folder = ground.settings.mysql_dsn.get_secret_value(), ground.settings.spool_dir
+    return Startup(
+        catalog=ground.catalog,
+        check=partial(migrate.check, dsn, compare_tables=False),
+        clock=ground.clock,
+        definitions=DefinitionStore(database=ground.database),
+        elector=elector,
+        instance=ground.instance,
+        instances=ground.instances,
+        metrics=ground.metrics,
+        replay=OutcomeReplay(runs=ground.runs, metrics=ground.metrics, folder=folder),
+        registry=ground.registry,
+        where=ground.database.where,
+    )

@@ -1,0 +1,73 @@
+"""What most parts of a replica stand on: its settings, identity, clock and database, and what it knows."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.clock import Clock, DatabaseClock
+from piko.core.identity import Ids, host_name
+from piko.core.registry import JobRegistry
+from piko.leadership.contact import Contact
+from piko.model.instances import Instance
+from piko.observability.metrics import Metrics
+from piko.settings import Settings
+from piko.store.configs import ConfigStore
+from piko.store.engine import Database, open_database
+from piko.store.instances import InstanceStore
+from piko.store.runs import RunStore
+
+_GAP_S = 2.0
+"""A database that has not answered for longer was away."""
+_LOCK_WAIT = 1 / 10
+"""Of the lease, how long a transaction waits for a row, at most three seconds: meanwhile others wait for what
+it holds, the lease's row too. Where each statement is slow, a neighbour's transaction takes seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What most parts stand on."""
+
+    settings: Settings
+    clock: DatabaseClock
+    metrics: Metrics
+    registry: JobRegistry
+    instance: Instance
+    database: Database
+    catalog: Catalog
+    configs: ConfigBook
+    config_rows: ConfigStore
+    instances: InstanceStore
+    runs: RunStore
+
+
+def lay_ground(
+    *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
+) -> Ground:
+    database = open_database(
+        settings.mysql_dsn.get_secret_value(),
+        lease_s=settings.leader_lease_s,
+        lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
+    )
+    return Ground(
+        settings=settings,
+        clock=DatabaseClock(clock),
+        metrics=metrics,
+        registry=registry,
+        instance=Instance(
+            instance_id=Ids(clock).new(),
+            app=app_name,
+            host=host_name(),
+            pid=os.getpid(),
+            version=version("piko"),
+        ),
+        database=database,
+        catalog=Catalog(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1))),
+        configs=ConfigBook(registry=registry),
+        config_rows=ConfigStore(database=database),
+        instances=InstanceStore(database=database),
+        runs=RunStore(database=database),
+    )
