@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check test soak bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check unit test soak bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache --no-logo
+
+unit: setup ## the quick tier: no server, no tool, no program; in two processes
+	$(BIN)/pytest -m unit -n 2 --dist=worksteal
 
 test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
 	$(BIN)/pytest -n 3 --dist=worksteal

@@ -294,6 +294,7 @@ async def _databases(dsn: str | None) -> AsyncIterator[Any]:
 
         yield given
         return
+    from tests.harness.databases import create_database
     from tests.harness.servers import Servers
 
     servers = Servers()
@@ -301,7 +302,7 @@ async def _databases(dsn: str | None) -> AsyncIterator[Any]:
         host = await asyncio.to_thread(servers.database_host, "mariadb")
 
         async def made() -> str:
-            return (await host.create_database()).dsn
+            return (await create_database("mariadb", host.dsn)).dsn
 
         yield made
     finally:

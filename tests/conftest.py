@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.harness.control_plane import ControlPlane
-from tests.harness.database_servers import DatabaseServer
+from tests.harness import locate, tiers
+from tests.harness.control_plane import ControlPlane, OwnControlPlane
+from tests.harness.database_servers import DatabaseServer, ServerKind
 from tests.harness.databases import (
     DatabaseKind,
     TestDatabase,
@@ -20,38 +21,63 @@ from tests.harness.databases import (
     sqlite_database,
 )
 from tests.harness.programs import PikoProcessFactory
+from tests.harness.reaper import Reaper
 from tests.harness.servers import Servers, database_kinds
 
 _ROOT = Path(__file__).parent.parent
 _SERVERS = pytest.StashKey[Servers]()
+_SERVER_OF_MARK = {"apiserver": "control_plane", "mariadb": "mariadb", "mysql": "mysql"}
 _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
 
 # On a busy machine an example may take long: no test of a property fails because of the time it took.
-settings.register_profile("piko", deadline=None)
+# Examples are random, so a failure prints what repeats it.
+settings.register_profile("piko", deadline=None, print_blob=True)
 settings.load_profile("piko")
 
 # ---- the run --------------------------------------------------------------------------------------
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    for mark, meaning in tiers.MARKS.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+    tiers.watch_programs()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test by what it stands on, before `-m` chooses among them."""
+    for item in items:
+        for mark in sorted(tiers.marks_of(item)):
+            item.add_marker(mark)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config) -> None:
-    """Several processes (`pytest -n`) share their servers too: those are started first."""
+    """Several processes (`pytest -n`) share their servers."""
     _servers(config).export()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What the collected tests will ask for starts now, all at once, instead of one after the other."""
+    """What the chosen tests will ask for starts now, all at once, instead of one after the other."""
     if session.config.option.collectonly:
         return
-    wanted = {name for item in session.items for name in _servers_of(item)}
+    marks = {mark.name for item in session.items for mark in item.iter_markers()}
+    wanted = {server for mark, server in _SERVER_OF_MARK.items() if mark in marks}
     if wanted:
         _servers(session.config).begin(wanted)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     if _SERVERS in session.config.stash:
         session.config.stash[_SERVERS].close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with tiers.running(item):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,15 +94,8 @@ def pytest_runtest_makereport(
 
 def _servers(config: pytest.Config) -> Servers:
     if _SERVERS not in config.stash:
-        config.stash[_SERVERS] = Servers()
+        config.stash[_SERVERS] = Servers.of_this_run()
     return config.stash[_SERVERS]
-
-
-def _servers_of(item: pytest.Item) -> set[str]:
-    asked = set(getattr(item, "fixturenames", ()))
-    parameters = getattr(getattr(item, "callspec", None), "params", {})
-    kinds = {str(parameters.get(name)) for name in ("database", "kept_database")}
-    return (asked & {"control_plane", "mariadb"}) | kinds
 
 
 @pytest.fixture(scope="session")
@@ -85,22 +104,31 @@ def servers(pytestconfig: pytest.Config) -> Servers:
     return _servers(pytestconfig)
 
 
+@pytest.fixture(scope="session")
+def reaper(pytestconfig: pytest.Config) -> Reaper:
+    """Ends what a test has started, should the run be killed."""
+    return _servers(pytestconfig).reaper
+
+
 # ---- databases ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(params=database_kinds())
 async def database(
-    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path: Path
 ) -> AsyncIterator[TestDatabase]:
     """A fresh empty database, on each kind of server in turn."""
-    async for fresh in _fresh_database(request.param, servers, tmp_path):
+    if request.param == "sqlite":
+        yield sqlite_database(tmp_path)
+        return
+    async for fresh in _fresh_database(request.param, _servers(pytestconfig)):
         yield fresh
 
 
 @pytest.fixture
-async def mariadb(servers: Servers, tmp_path: Path) -> AsyncIterator[TestDatabase]:
+async def mariadb(servers: Servers) -> AsyncIterator[TestDatabase]:
     """A fresh empty database on MariaDB."""
-    async for fresh in _fresh_database("mariadb", servers, tmp_path):
+    async for fresh in _fresh_database("mariadb", servers):
         yield fresh
 
 
@@ -121,7 +149,7 @@ async def migrated_database(database: TestDatabase) -> TestDatabase:
 
 @pytest.fixture(scope="session", params=database_kinds())
 def kept_database(
-    request: pytest.FixtureRequest, servers: Servers, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestDatabase]:
     """A migrated database that many tests use one after the other; they ask for `emptied_database`."""
     from piko.store.schema.migrate import upgrade
@@ -132,7 +160,7 @@ def kept_database(
         if kind == "sqlite":
             made = sqlite_database(tmp_path_factory.mktemp("kept"))
         else:
-            made = await create_database(kind, servers.database_host(kind).dsn)
+            made = await create_database(kind, _servers(pytestconfig).database_host(kind).dsn)
         await upgrade(made.dsn)
         return made
 
@@ -171,10 +199,7 @@ def own_mariadb(servers: Servers) -> Iterator[DatabaseServer]:
         server.kill()
 
 
-async def _fresh_database(kind: DatabaseKind, servers: Servers, folder: Path) -> AsyncIterator[TestDatabase]:
-    if kind == "sqlite":
-        yield sqlite_database(folder)
-        return
+async def _fresh_database(kind: ServerKind, servers: Servers) -> AsyncIterator[TestDatabase]:
     fresh = await create_database(kind, servers.database_host(kind).dsn)
     yield fresh
     await drop_database(fresh)
@@ -187,6 +212,25 @@ async def _fresh_database(kind: DatabaseKind, servers: Servers, folder: Path) ->
 def control_plane(servers: Servers) -> ControlPlane:
     """An API server with RBAC and without nodes or controllers."""
     return servers.control_plane()
+
+
+@pytest.fixture
+def own_control_plane(servers: Servers) -> Iterator[OwnControlPlane]:
+    """An API server of this test alone, whose definitions no other test needs."""
+    own = OwnControlPlane(
+        folder=Path(tempfile.mkdtemp(prefix="plane-", dir=servers.folder)), reaper=servers.reaper
+    )
+    try:
+        own.start()
+        yield own
+    finally:
+        own.kill()
+
+
+@pytest.fixture(scope="session")
+def helm() -> Path:
+    """The program `helm`."""
+    return locate.find_tool("helm")
 
 
 @pytest.fixture(scope="session")
@@ -209,10 +253,10 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def piko_process(
-    request: pytest.FixtureRequest, servers: Servers, tmp_path: Path
+    request: pytest.FixtureRequest, reaper: Reaper, tmp_path: Path
 ) -> Iterator[PikoProcessFactory]:
     """Starts Python programs that end with the test at the latest."""
-    factory = PikoProcessFactory(folder=tmp_path, reaper=servers.reaper)
+    factory = PikoProcessFactory(folder=tmp_path, reaper=reaper)
     request.node.stash[_PROGRAMS] = factory
     yield factory
     factory.close()

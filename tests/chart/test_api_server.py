@@ -11,6 +11,8 @@ from tests.harness import gobuild, versions
 from tests.harness.control_plane import ControlPlane
 from tests.harness.locate import MissingToolError
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 _SERVICE_MONITORS = "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
 
 

@@ -13,6 +13,8 @@ import yaml
 from tests.chart.rendering import EXISTING_SECRET, Values, render
 from tests.harness.control_plane import ControlPlane
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 Right = tuple[str, str, str]
 """API group, resource, verb."""
 

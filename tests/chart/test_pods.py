@@ -6,6 +6,8 @@ import pytest
 
 from tests.chart.rendering import EXISTING_SECRET, VARIANTS, render
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "capabilities": {"drop": ["ALL"]},

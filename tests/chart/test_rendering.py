@@ -25,6 +25,8 @@ from tests.chart.rendering import (
     render,
 )
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 
 @pytest.fixture
 def rendering() -> Rendering:

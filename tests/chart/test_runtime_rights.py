@@ -18,6 +18,8 @@ from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.store.making import make_instance, opened
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 _RBAC = ("ServiceAccount", "Role", "RoleBinding")
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,24 +17,13 @@ from tests.chart.rendering import CHART, EXISTING_SECRET, NAMESPACE, RELEASE, RO
 from tests.harness.control_plane import OwnControlPlane
 from tests.harness.locate import find_tool
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until
 
 _JOB = f"{RELEASE}-delete-psch-pjc-first"
 _DEFINITIONS = ("crd/pikoschedules.piko.dev", "crd/pikojobconfigs.piko.dev")
 
 
-@pytest.fixture
-def plane(servers: Servers) -> Iterator[OwnControlPlane]:
-    """An API server whose definitions no other test needs."""
-    folder = Path(tempfile.mkdtemp(prefix="uninstall-", dir=servers.folder))
-    own = OwnControlPlane(folder=folder, reaper=servers.reaper)
-    try:
-        own.start()
-        own.kubectl("create", "namespace", NAMESPACE)
-        yield own
-    finally:
-        own.stop()
+pytestmark = pytest.mark.usefixtures("helm")
 
 
 def _helm(
@@ -115,49 +101,57 @@ def _uninstall(
 
 
 def test_nothing_is_uninstalled_while_resources_are_left(
-    plane: OwnControlPlane, piko_process: PikoProcessFactory
+    own_control_plane: OwnControlPlane, piko_process: PikoProcessFactory
 ) -> None:
-    installed = _install(plane)
+    installed = _install(own_control_plane)
     assert installed.returncode == 0, installed.stderr
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_DEFINITIONS)
+    own_control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_DEFINITIONS)
     schedule = {
         "apiVersion": "piko.dev/v1",
         "kind": "PikoSchedule",
         "metadata": {"name": "left", "finalizers": ["piko.dev/finalizer"]},
         "spec": {"jobId": "a", "schedule": {"cron": "@daily"}},
     }
-    plane.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(schedule))
+    own_control_plane.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(schedule))
 
-    outcome, said = _uninstall(plane, piko_process)
+    outcome, said = _uninstall(own_control_plane, piko_process)
     assert outcome.returncode != 0
     assert _JOB in outcome.stderr
     assert "resources are left, and nothing was uninstalled: PikoSchedule default/left. Delete" in said
     assert "kubectl delete psch,pjc --all --all-namespaces" in said
     for definition in _DEFINITIONS:
-        assert plane.kubectl("get", definition, "-o", "jsonpath={.metadata.deletionTimestamp}").stdout == ""
-    assert _read(plane, "deployment", f"{RELEASE}-operator") is not None, "it can still release them"
+        assert (
+            own_control_plane.kubectl(
+                "get", definition, "-o", "jsonpath={.metadata.deletionTimestamp}"
+            ).stdout
+            == ""
+        )
+    assert _read(own_control_plane, "deployment", f"{RELEASE}-operator") is not None, (
+        "it can still release them"
+    )
 
     without = '{"metadata":{"finalizers":null}}'
-    plane.kubectl("-n", "default", "patch", "psch", "left", "--type=merge", "-p", without)
-    plane.kubectl("-n", "default", "delete", "psch", "left")
-    outcome, said = _uninstall(plane, piko_process)
+    own_control_plane.kubectl("-n", "default", "patch", "psch", "left", "--type=merge", "-p", without)
+    own_control_plane.kubectl("-n", "default", "delete", "psch", "left")
+    outcome, said = _uninstall(own_control_plane, piko_process)
     assert outcome.returncode == 0, outcome.stderr + said
     wait_until(
-        lambda: plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
+        lambda: own_control_plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
         timeout=60,
         what="the definitions to be gone",
     )
     assert (
-        "uninstall-check" not in plane.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout
+        "uninstall-check"
+        not in own_control_plane.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout
     )
 
 
-def test_nothing_is_installed_into_a_definition_that_is_going(plane: OwnControlPlane) -> None:
-    plane.install_crds(ROOT / "crds")
+def test_nothing_is_installed_into_a_definition_that_is_going(own_control_plane: OwnControlPlane) -> None:
+    own_control_plane.install_crds(ROOT / "crds")
     kept = {"metadata": {"finalizers": ["example.com/keep"]}}
-    plane.kubectl("patch", _DEFINITIONS[0], "--type=merge", "-p", json.dumps(kept))
-    plane.kubectl("delete", _DEFINITIONS[0], "--wait=false")
-    outcome = _install(plane)
+    own_control_plane.kubectl("patch", _DEFINITIONS[0], "--type=merge", "-p", json.dumps(kept))
+    own_control_plane.kubectl("delete", _DEFINITIONS[0], "--wait=false")
+    outcome = _install(own_control_plane)
     assert outcome.returncode != 0
     assert "the definition pikoschedules.piko.dev is being deleted" in outcome.stderr
     assert "take off the finalizer" in outcome.stderr

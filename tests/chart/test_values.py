@@ -10,6 +10,8 @@ import yaml
 
 from tests.chart.rendering import CHART, EXISTING_SECRET, refusal
 
+pytestmark = pytest.mark.usefixtures("helm")
+
 
 @pytest.mark.parametrize(
     ("values", "expected"),

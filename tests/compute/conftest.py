@@ -11,7 +11,7 @@ from piko.observability.metrics import Metrics
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.servers import Servers
+from tests.harness.reaper import Reaper
 from tests.harness.waiting import wait_until
 
 MakeManager = Callable[..., CpuManager]
@@ -39,9 +39,9 @@ async def make_manager() -> AsyncIterator[MakeManager]:
 
 
 @pytest.fixture(scope="module")
-def dask_address(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def dask_address(reaper: Reaper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Dask scheduler with two workers, each a process of its own."""
-    programs = PikoProcessFactory(folder=tmp_path_factory.mktemp("dask"), reaper=servers.reaper)
+    programs = PikoProcessFactory(folder=tmp_path_factory.mktemp("dask"), reaper=reaper)
     try:
         yield start_dask(programs)[0]
     finally:

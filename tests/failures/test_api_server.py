@@ -11,17 +11,16 @@ import pytest
 
 from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
+    TwoReplicas,
     epoch_of,
     liveness,
     more_starts,
     roles,
-    two_replicas,
     until_follows,
     until_leads,
     until_says,
 )
 from tests.harness.control_plane import ControlPlane
-from tests.harness.servers import Servers
 from tests.leadership.api_proxy import ApiProxy
 
 TROUBLES = ("stopped", "slow", "500", "409", "429")
@@ -37,12 +36,12 @@ def make_trouble(proxy: ApiProxy, trouble: str) -> None:
 
 @pytest.mark.parametrize("executor", BOTH_EXECUTORS)
 async def test_the_api_server_is_no_help_to_anybody(
-    executor: str, servers: Servers, control_plane: ControlPlane, namespace: str, tmp_path: Path
+    executor: str, two_replicas: TwoReplicas, control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     """Nobody leads meanwhile, and then the one that did, under the same epoch."""
     async with ApiProxy(control_plane, tmp_path).serving() as proxy:
         environment = lease_by(proxy, namespace)
-        async with two_replicas(servers, executor=executor, environment=environment) as stage:
+        async with two_replicas(executor=executor, environment=environment) as stage:
             leader, follower = await roles(stage)
             epoch = await epoch_of(stage)
             for trouble in TROUBLES:
@@ -58,7 +57,7 @@ async def test_the_api_server_is_no_help_to_anybody(
 
 
 async def test_the_leader_alone_is_cut_off_from_the_api_server(
-    servers: Servers, control_plane: ControlPlane, namespace: str, tmp_path: Path
+    two_replicas: TwoReplicas, control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with AsyncExitStack() as stack:
         proxies = []
@@ -66,9 +65,7 @@ async def test_the_leader_alone_is_cut_off_from_the_api_server(
             folder = tmp_path / str(number)
             folder.mkdir()
             proxies.append(await stack.enter_async_context(ApiProxy(control_plane, folder).serving()))
-        async with two_replicas(
-            servers, environment=lambda number: lease_by(proxies[number], namespace)
-        ) as stage:
+        async with two_replicas(environment=lambda number: lease_by(proxies[number], namespace)) as stage:
             leader, follower = await roles(stage)
             proxy = proxies[stage.replicas.index(leader)]
             proxy.closed = True
@@ -80,11 +77,11 @@ async def test_the_leader_alone_is_cut_off_from_the_api_server(
 
 
 async def test_an_api_server_that_is_slow_within_reason_changes_nothing(
-    servers: Servers, control_plane: ControlPlane, namespace: str, tmp_path: Path
+    two_replicas: TwoReplicas, control_plane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
     async with ApiProxy(control_plane, tmp_path).serving() as proxy:
         environment = {**lease_by(proxy, namespace), "PIKO_LEADER_LEASE_S": "30"}
-        async with two_replicas(servers, environment=environment) as stage:
+        async with two_replicas(environment=environment) as stage:
             leader, _ = await roles(stage)
             epoch, slow_since = await epoch_of(stage), time.time()
             proxy.delay_s = 0.4

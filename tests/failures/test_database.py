@@ -14,17 +14,16 @@ from tests.failures.two_replicas import (
     DEFAULTS,
     LEASE_S,
     LONG_LEASE,
+    TwoReplicas,
     answers_of,
     epoch_of,
     liveness,
     more_starts,
     roles,
-    two_replicas,
     until_follows,
     until_leads,
     until_misses_the_database,
 )
-from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Stage
 
@@ -32,8 +31,8 @@ both_executors = pytest.mark.parametrize("executor", BOTH_EXECUTORS)
 
 
 @both_executors
-async def test_the_database_is_killed_and_started_again(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_the_database_is_killed_and_started_again(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor) as stage:
         stage.server.kill()
         for replica in stage.replicas:
             await until_misses_the_database(stage, replica)
@@ -42,8 +41,8 @@ async def test_the_database_is_killed_and_started_again(executor: str, servers: 
         await more_starts(stage)
 
 
-async def test_the_database_is_not_there_when_replicas_start(servers: Servers) -> None:
-    async with two_replicas(servers) as stage:
+async def test_the_database_is_not_there_when_replicas_start(two_replicas: TwoReplicas) -> None:
+    async with two_replicas() as stage:
         stage.server.kill()
         for replica in stage.replicas:
             replica.process.kill()
@@ -55,8 +54,8 @@ async def test_the_database_is_not_there_when_replicas_start(servers: Servers) -
         await more_starts(stage)
 
 
-async def test_the_database_takes_half_a_second_for_each_statement(servers: Servers) -> None:
-    async with two_replicas(servers, environment=DEFAULTS) as stage:
+async def test_the_database_takes_half_a_second_for_each_statement(two_replicas: TwoReplicas) -> None:
+    async with two_replicas(environment=DEFAULTS) as stage:
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         slow_since = time.time()
@@ -69,8 +68,8 @@ async def test_the_database_takes_half_a_second_for_each_statement(servers: Serv
 
 
 @both_executors
-async def test_all_connections_are_killed(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+async def test_all_connections_are_killed(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor, environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         for _ in range(3):
@@ -90,8 +89,8 @@ async def test_all_connections_are_killed(executor: str, servers: Servers) -> No
         ("replicas", "answers"),
     ],
 )
-async def test_the_leader_alone_is_cut_off(executor: str, cut: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_the_leader_alone_is_cut_off(executor: str, cut: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor) as stage:
         leader, follower = await roles(stage)
         if cut == "both ways":
             leader.way.close()
@@ -109,8 +108,8 @@ async def test_the_leader_alone_is_cut_off(executor: str, cut: str, servers: Ser
 @pytest.mark.parametrize(
     ("executor", "cut"), [("leader", "both ways"), ("leader", "questions"), ("replicas", "answers")]
 )
-async def test_the_follower_alone_is_cut_off(executor: str, cut: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+async def test_the_follower_alone_is_cut_off(executor: str, cut: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor, environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         cut_at = time.time()
         if cut == "both ways":
@@ -126,8 +125,10 @@ async def test_the_follower_alone_is_cut_off(executor: str, cut: str, servers: S
 
 
 @both_executors
-async def test_connections_are_cut_between_a_commit_and_its_answer(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_connections_are_cut_between_a_commit_and_its_answer(
+    executor: str, two_replicas: TwoReplicas
+) -> None:
+    async with two_replicas(executor=executor) as stage:
         for _ in range(5):
             for replica in stage.replicas:
                 replica.way.cut_next_commit()
@@ -140,10 +141,10 @@ async def test_connections_are_cut_between_a_commit_and_its_answer(executor: str
 @both_executors
 @pytest.mark.parametrize("late_s", [2, 12])
 async def test_commits_come_long_after_their_connections_have_ended(
-    late_s: float, executor: str, servers: Servers
+    late_s: float, executor: str, two_replicas: TwoReplicas
 ) -> None:
     environment = {**DEFAULTS, "PIKO_HEARTBEAT_INTERVAL_S": "2"}
-    async with two_replicas(servers, executor=executor, environment=environment) as stage:
+    async with two_replicas(executor=executor, environment=environment) as stage:
         await roles(stage)
         # What claims, or takes; how a run ended; in which order they come does not matter.
         for written in (
@@ -162,8 +163,10 @@ async def test_commits_come_long_after_their_connections_have_ended(
 
 
 @both_executors
-async def test_the_database_is_away_for_longer_than_the_lease(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_the_database_is_away_for_longer_than_the_lease(
+    executor: str, two_replicas: TwoReplicas
+) -> None:
+    async with two_replicas(executor=executor) as stage:
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         executing = leader if executor == "leader" else follower
@@ -189,10 +192,10 @@ async def test_the_database_is_away_for_longer_than_the_lease(executor: str, ser
 
 @pytest.mark.parametrize("how", ["its way is cut", "it is frozen"])
 async def test_a_leader_that_falls_silent_within_a_transaction_is_followed_when_its_lease_is_over(
-    how: str, servers: Servers
+    how: str, two_replicas: TwoReplicas
 ) -> None:
     terms = {"PIKO_LEADER_LEASE_S": "6", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
-    async with two_replicas(servers, environment=terms) as stage:
+    async with two_replicas(environment=terms) as stage:
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         leader.way.lose_next_commit(of="leader_lease")  # it holds that row, and will not let go of it

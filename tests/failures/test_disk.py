@@ -13,14 +13,13 @@ import pytest
 from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
     LONG_LEASE,
+    TwoReplicas,
     liveness,
     more_starts,
     roles,
-    two_replicas,
     until_leads,
     until_says,
 )
-from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Replica, Stage
 
@@ -69,10 +68,10 @@ async def ended_and_lost(stage: Stage) -> set[str]:
 
 @pytest.mark.parametrize("executor", BOTH_EXECUTORS)
 async def test_ends_of_runs_are_kept_in_memory_and_recorded(
-    executor: str, servers: Servers, full_disk: Path
+    executor: str, two_replicas: TwoReplicas, full_disk: Path
 ) -> None:
     environment = {**LONG_LEASE, "PIKO_SPOOL_DIR": str(full_disk / "spool")}
-    async with two_replicas(servers, executor=executor, environment=environment) as stage:
+    async with two_replicas(executor=executor, environment=environment) as stage:
         leader, _ = await roles(stage)
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)
@@ -84,10 +83,10 @@ async def test_ends_of_runs_are_kept_in_memory_and_recorded(
 
 
 async def test_a_replica_that_is_killed_meanwhile_leaves_runs_that_are_given_up(
-    servers: Servers, full_disk: Path
+    two_replicas: TwoReplicas, full_disk: Path
 ) -> None:
     environment = {"PIKO_SPOOL_DIR": str(full_disk / "spool")}
-    async with two_replicas(servers, environment=environment) as stage:
+    async with two_replicas(environment=environment) as stage:
         leader, _ = await roles(stage)
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)
@@ -98,9 +97,11 @@ async def test_a_replica_that_is_killed_meanwhile_leaves_runs_that_are_given_up(
         await more_starts(stage)
 
 
-async def test_a_disk_that_has_room_again_takes_what_was_in_memory(servers: Servers, full_disk: Path) -> None:
+async def test_a_disk_that_has_room_again_takes_what_was_in_memory(
+    two_replicas: TwoReplicas, full_disk: Path
+) -> None:
     environment = {"PIKO_SPOOL_DIR": str(full_disk / "spool")}
-    async with two_replicas(servers, environment=environment) as stage:
+    async with two_replicas(environment=environment) as stage:
         leader, follower = await roles(stage)
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)

@@ -12,17 +12,16 @@ from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
     DEFAULTS,
     LONG_LEASE,
+    TwoReplicas,
     answers_of,
     epoch_of,
     liveness,
     more_starts,
     roles,
-    two_replicas,
     until_follows,
     until_leads,
     until_says,
 )
-from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Stage
 
@@ -40,8 +39,8 @@ async def until_run_is(stage: Stage, run_id: str, state: str) -> None:
 
 
 @both_executors
-async def test_the_leader_is_killed(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_the_leader_is_killed(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor) as stage:
         leader, follower = await roles(stage)
         leader.process.kill()
         await until_leads(stage, follower)
@@ -50,8 +49,8 @@ async def test_the_leader_is_killed(executor: str, servers: Servers) -> None:
         await until_follows(stage, leader)
 
 
-async def test_a_follower_that_takes_over_counts_what_it_runs_itself(servers: Servers) -> None:
-    async with two_replicas(servers, executor="replicas") as stage:
+async def test_a_follower_that_takes_over_counts_what_it_runs_itself(two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor="replicas") as stage:
         leader, follower = await roles(stage)
         run_id = await stage.lingering_run(follower, 9)
         leader.process.kill()
@@ -60,8 +59,8 @@ async def test_a_follower_that_takes_over_counts_what_it_runs_itself(servers: Se
 
 
 @both_executors
-async def test_the_follower_is_killed(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+async def test_the_follower_is_killed(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor, environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         if executor == "replicas":
             await more_starts(stage, 3, pid=follower.process.pid)
@@ -74,8 +73,8 @@ async def test_the_follower_is_killed(executor: str, servers: Servers) -> None:
 
 
 @both_executors
-async def test_all_replicas_are_killed(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_all_replicas_are_killed(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor) as stage:
         for replica in stage.replicas:
             replica.process.kill()
         for replica in stage.replicas:
@@ -85,8 +84,8 @@ async def test_all_replicas_are_killed(executor: str, servers: Servers) -> None:
 
 
 @both_executors
-async def test_the_leader_is_stopped_in_the_middle_of_runs(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor, environment=LONG_LEASE) as stage:
+async def test_the_leader_is_stopped_in_the_middle_of_runs(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor, environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         await stage.lingering_run(leader, 3)
         leader.process.signal(signal.SIGTERM)
@@ -95,8 +94,8 @@ async def test_the_leader_is_stopped_in_the_middle_of_runs(executor: str, server
         await more_starts(stage, pid=follower.process.pid)
 
 
-async def test_a_follower_that_runs_too_is_stopped(servers: Servers) -> None:
-    async with two_replicas(servers, executor="replicas", environment=LONG_LEASE) as stage:
+async def test_a_follower_that_runs_too_is_stopped(two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor="replicas", environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         await more_starts(stage, 3, pid=follower.process.pid)
         stopped_at = time.time()
@@ -106,8 +105,8 @@ async def test_a_follower_that_runs_too_is_stopped(servers: Servers) -> None:
 
 
 @both_executors
-async def test_the_leader_is_frozen_past_its_lease(executor: str, servers: Servers) -> None:
-    async with two_replicas(servers, executor=executor) as stage:
+async def test_the_leader_is_frozen_past_its_lease(executor: str, two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor=executor) as stage:
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         leader.freeze()
@@ -123,10 +122,10 @@ async def test_the_leader_is_frozen_past_its_lease(executor: str, servers: Serve
         assert claimed_late == []
 
 
-async def test_a_leader_that_was_frozen_cannot_tell_how_its_runs_ended(servers: Servers) -> None:
+async def test_a_leader_that_was_frozen_cannot_tell_how_its_runs_ended(two_replicas: TwoReplicas) -> None:
     """Even before its successor has given them up: it is thawed as soon as there is one."""
     heard_of_for_long = {"PIKO_HEARTBEAT_INTERVAL_S": "10"}
-    async with two_replicas(servers, environment=heard_of_for_long) as stage:
+    async with two_replicas(environment=heard_of_for_long) as stage:
         leader, follower = await roles(stage)
         run_id = await stage.lingering_run(leader, 60)
         leader.freeze()
@@ -136,8 +135,8 @@ async def test_a_leader_that_was_frozen_cannot_tell_how_its_runs_ended(servers: 
         await until_run_is(stage, run_id, "LOST")
 
 
-async def test_a_follower_that_runs_too_is_frozen_past_its_heartbeats(servers: Servers) -> None:
-    async with two_replicas(servers, executor="replicas", environment=LONG_LEASE) as stage:
+async def test_a_follower_that_runs_too_is_frozen_past_its_heartbeats(two_replicas: TwoReplicas) -> None:
+    async with two_replicas(executor="replicas", environment=LONG_LEASE) as stage:
         leader, follower = await roles(stage)
         run_id = await stage.lingering_run(follower, 60)
         frozen_at = time.time()
@@ -154,9 +153,11 @@ async def test_a_follower_that_runs_too_is_frozen_past_its_heartbeats(servers: S
     ("executor", "lease"),
     [("leader", "short"), ("replicas", "short"), ("leader", "default")],
 )
-async def test_an_event_loop_is_blocked_for_12_seconds(executor: str, lease: str, servers: Servers) -> None:
+async def test_an_event_loop_is_blocked_for_12_seconds(
+    executor: str, lease: str, two_replicas: TwoReplicas
+) -> None:
     environment = {**(DEFAULTS if lease == "default" else {}), "PIKO_POLL_INTERVAL_S": "0.3"}
-    async with two_replicas(servers, executor=executor, environment=environment) as stage:
+    async with two_replicas(executor=executor, environment=environment) as stage:
         leader, _ = await roles(stage)
         epoch = await epoch_of(stage)
         stage.block_an_event_loop(12)

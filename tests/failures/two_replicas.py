@@ -8,9 +8,9 @@ import urllib.error
 import urllib.request
 from asyncio import to_thread
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
-from tests.harness.servers import Servers
+from tests.harness.reaper import Reaper
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import ENVIRONMENT, Replica, Stage, staged
 from tests.soak.witness import Said
@@ -27,10 +27,13 @@ DEFAULTS = {
 }
 """What a team has that sets none of them."""
 
+TwoReplicas = Callable[..., AbstractAsyncContextManager[Stage]]
+"""The fixture `two_replicas`: keywords are those of `two_replicas_by`."""
+
 
 @asynccontextmanager
-async def two_replicas(
-    servers: Servers,
+async def two_replicas_by(
+    reaper: Reaper,
     *,
     executor: str = "leader",
     environment: Mapping[str, str] | Callable[[int], Mapping[str, str]] | None = None,
@@ -40,7 +43,7 @@ async def two_replicas(
     The evidence stays where something was wrong.
     """
     given = environment if callable(environment) else lambda _: environment or {}
-    async with staged(reaper=servers.reaper, replicas=2, executor=executor, environment=given) as stage:
+    async with staged(reaper=reaper, replicas=2, executor=executor, environment=given) as stage:
         yield stage
         await stage.heal()
         found = await stage.assessed()

@@ -146,7 +146,7 @@ class OwnControlPlane(ControlPlane):
         self._start_apiserver(etcd_url)
         write_kubeconfig(self.admin_kubeconfig, url=self.url, ca_file=self.ca_file, token=self._admin_token)
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         """Ends both; there is nothing worth a clean shutdown."""
         for process in reversed(self._processes):
             process.kill()

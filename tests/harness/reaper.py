@@ -6,6 +6,9 @@ pipe closes: the reaper then kills those groups and removes those folders, and e
 would not do: it follows the thread that started a process, not the run, and is lost when a server changes
 its user.
 
+The pipe has a name, so that the several processes of one run (`pytest -n`) write to the same reaper: it acts
+when the last of them has ended.
+
 This file is also the reaper's program; it needs the standard library only.
 """
 
@@ -17,6 +20,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 
@@ -24,9 +28,27 @@ class Reaper:
     """The test run's side: `adopt` what must not outlive the run, `release` what has ended in good order."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__], stdin=subprocess.PIPE, start_new_session=True, bufsize=0
+        folder = Path(tempfile.mkdtemp(prefix="piko-reaper-"))
+        self.pipe = folder / "pipe"
+        os.mkfifo(self.pipe)
+        # A reader first, else the writer would wait for one; it has to be there before the program is.
+        reading = os.open(self.pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self._writing = os.open(self.pipe, os.O_WRONLY)
+        os.set_blocking(reading, True)
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-I", "-S", __file__], stdin=reading, start_new_session=True
         )
+        os.close(reading)
+        self.adopt_folder(folder)
+
+    @classmethod
+    def joining(cls, pipe: Path) -> Reaper:
+        """The reaper of another process of this run, by the name of its pipe."""
+        joined = cls.__new__(cls)
+        joined.pipe = pipe
+        joined._writing = os.open(pipe, os.O_WRONLY)
+        joined._process = None
+        return joined
 
     def adopt_group(self, group: int) -> None:
         self._tell(f"+group {group}")
@@ -38,15 +60,14 @@ class Reaper:
         self._tell(f"+folder {folder}")
 
     def close(self) -> None:
-        """Ends the reaper, which first ends everything that was not released."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
+        """Lets go of the reaper. The last to do so makes it end everything that was not released."""
+        os.close(self._writing)
+        if self._process is not None:
+            self._process.wait(timeout=120)
 
     def _tell(self, line: str) -> None:
-        assert self._process.stdin is not None
-        # One write below PIPE_BUF is atomic, so that threads may tell at the same time.
-        self._process.stdin.write(f"{line}\n".encode())
+        # One write below PIPE_BUF is atomic, so that threads and processes may tell at the same time.
+        os.write(self._writing, f"{line}\n".encode())
 
 
 def _main() -> None:

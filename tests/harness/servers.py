@@ -1,26 +1,35 @@
-"""The servers that a test run shares: each starts once, when asked for or before that, in parallel."""
+"""The servers that a test run shares: each starts once, when a test asks for it.
+
+The processes of one run (`pytest -n`) share them too. The first that asks for a server starts it, under a
+lock in the run's folder, and writes down where it is; the others read that.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.harness import locate
+from tests.harness import locate, tiers
 from tests.harness.control_plane import ControlPlane, OwnControlPlane
 from tests.harness.database_servers import DatabaseHost, DatabaseServer, NamedServer, ServerKind
 from tests.harness.databases import DatabaseKind
 from tests.harness.reaper import Reaper
 
-_DSN_VARIABLES: dict[ServerKind, str] = {
+_RUN_VARIABLE = "PIKO_TEST_RUN"
+_CONTROL_PLANE = "control_plane"
+_REAPER = "reaper"
+_VARIABLES = {
+    _CONTROL_PLANE: locate.KUBECONFIG_VARIABLE,
     "mariadb": locate.MARIADB_DSN_VARIABLE,
     "mysql": locate.MYSQL_DSN_VARIABLE,
 }
-_CONTROL_PLANE = "control_plane"
 
 
 def database_kinds() -> tuple[DatabaseKind, ...]:
@@ -33,21 +42,40 @@ class Servers:
     """Starts what is asked for, hands the same to everyone, and ends it all with the run."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="piko-test-"))
-        self.reaper = Reaper()
+        self._set_up(Path(tempfile.mkdtemp(prefix="piko-test-")), Reaper())
+        self._ends_servers = True
         self.reaper.adopt_folder(self.folder)
+        (self.folder / _REAPER).symlink_to(self.reaper.pipe)
+
+    @classmethod
+    def joining(cls, folder: Path) -> Servers:
+        """Those of another process of this run, by the run's `folder`."""
+        joined = cls.__new__(cls)
+        joined._set_up(folder, Reaper.joining(folder / _REAPER))
+        joined._ends_servers = False
+        return joined
+
+    @classmethod
+    def of_this_run(cls) -> Servers:
+        """Those of the process that started this one, if that has exported its own, else new ones."""
+        folder = os.environ.get(_RUN_VARIABLE)
+        return cls.joining(Path(folder)) if folder else cls()
+
+    def _set_up(self, folder: Path, reaper: Reaper) -> None:
+        self.folder = folder
+        self.reaper = reaper
         self._threads = ThreadPoolExecutor(thread_name_prefix="servers")
         self._starting: dict[str, Future[Any]] = {}
-        self._stops: list[Callable[[], None]] = []
+        self._started: list[DatabaseServer | OwnControlPlane] = []
 
     def control_plane(self) -> ControlPlane:
         """The API server that the environment names, else one of this run's own."""
-        plane: ControlPlane = self._once(_CONTROL_PLANE, self._start_control_plane).result()
+        plane: ControlPlane = self._once(_CONTROL_PLANE, self._find_control_plane).result()
         return plane
 
     def database_host(self, kind: ServerKind) -> DatabaseHost:
         """The server that the environment names, else one of this run's own."""
-        host: DatabaseHost = self._once(kind, partial(self._start_database_host, kind)).result()
+        host: DatabaseHost = self._once(kind, partial(self._find_database_host, kind)).result()
         return host
 
     def begin(self, names: Iterable[str]) -> None:
@@ -55,45 +83,66 @@ class Servers:
         for name in names:
             match name:
                 case "control_plane":
-                    self._once(_CONTROL_PLANE, self._start_control_plane)
+                    self._once(_CONTROL_PLANE, self._find_control_plane)
                 case "mariadb" | "mysql" as kind:
-                    self._once(kind, partial(self._start_database_host, kind))
+                    self._once(kind, partial(self._find_database_host, kind))
 
     def export(self) -> None:
-        """Starts all servers and names them in the environment, for test processes that this one starts."""
-        kinds: list[ServerKind] = [kind for kind in database_kinds() if kind != "sqlite"]
-        self.begin([_CONTROL_PLANE, *kinds])
-        for kind in kinds:
-            os.environ[_DSN_VARIABLES[kind]] = self.database_host(kind).dsn
-        os.environ[locate.KUBECONFIG_VARIABLE] = str(self.control_plane().admin_kubeconfig)
+        """Names this run in the environment, for test processes that this one starts."""
+        os.environ[_RUN_VARIABLE] = str(self.folder)
 
     def close(self) -> None:
-        """Ends every server and removes its folder. What a killed run would leave, the reaper ends."""
+        """Ends the servers, or leaves them to the run's other processes, after which the reaper does."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        for stop in reversed(self._stops):
-            stop()
+        for server in self._started if self._ends_servers else ():
+            server.kill()
         self.reaper.close()
 
-    def _once(self, name: str, start: Callable[[], Any]) -> Future[Any]:
+    def _once(self, name: str, find: Callable[[], Any]) -> Future[Any]:
         if name not in self._starting:
-            self._starting[name] = self._threads.submit(start)
+            if not os.environ.get(_VARIABLES[name]):
+                tiers.refuse_servers(name)
+            self._starting[name] = self._threads.submit(_for_the_run, find)
         return self._starting[name]
 
-    def _start_control_plane(self) -> ControlPlane:
-        named = os.environ.get(locate.KUBECONFIG_VARIABLE)
-        folder = self.folder / "control-plane"
-        if named:
-            return ControlPlane.named_by(Path(named), folder=folder)
-        plane = OwnControlPlane(folder=folder, reaper=self.reaper)
-        self._stops.append(plane.stop)
-        plane.start()
-        return plane
+    def _find_control_plane(self) -> ControlPlane:
+        named = os.environ.get(_VARIABLES[_CONTROL_PLANE])
+        kubeconfig = Path(named) if named else Path(self._place_of(_CONTROL_PLANE, self._start_control_plane))
+        return ControlPlane.named_by(kubeconfig, folder=self.folder / f"{_CONTROL_PLANE}-{os.getpid()}")
 
-    def _start_database_host(self, kind: ServerKind) -> DatabaseHost:
-        named = os.environ.get(_DSN_VARIABLES[kind])
-        if named:
-            return NamedServer(kind=kind, dsn=named)
+    def _find_database_host(self, kind: ServerKind) -> DatabaseHost:
+        named = os.environ.get(_VARIABLES[kind])
+        dsn = named or self._place_of(kind, partial(self._start_database, kind))
+        return NamedServer(kind=kind, dsn=dsn)
+
+    def _start_control_plane(self) -> str:
+        plane = OwnControlPlane(folder=self.folder / _CONTROL_PLANE, reaper=self.reaper)
+        self._started.append(plane)
+        plane.start()
+        return str(plane.admin_kubeconfig)
+
+    def _start_database(self, kind: ServerKind) -> str:
         server = DatabaseServer(kind=kind, folder=self.folder / kind, reaper=self.reaper)
-        self._stops.append(server.kill)
+        self._started.append(server)
         server.start()
-        return server
+        return server.dsn
+
+    def _place_of(self, name: str, start: Callable[[], str]) -> str:
+        """Where a server of this run is, as whoever started it wrote down; else `start` says it."""
+        noted = self.folder / f"{name}.place"
+        with _locked(self.folder / f"{name}.lock"):
+            if not noted.exists():
+                noted.write_text(start(), encoding="utf-8")
+            return noted.read_text(encoding="utf-8")
+
+
+def _for_the_run(find: Callable[[], Any]) -> Any:
+    with tiers.preparing_the_run():
+        return find()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
