@@ -17,7 +17,7 @@ class ConfigContent:
 
     job_id: str = field(metadata=column("the job, as the code registers it"))
     schema_version: int = field(
-        default=1, metadata=column("version of the form of config_json, as the job counts it", POSITIVE)
+        default=1, metadata=column("version of the shape of config_json, as the job numbers it", POSITIVE)
     )
     config_json: str = field(metadata=column("an object, checked against the model of the job", _OBJECT))
     secret_json: str | None = field(
@@ -25,7 +25,7 @@ class ConfigContent:
     )
     effective_from: datetime | None = field(default=None, metadata=column("NULL: now"))
     updated_by: str | None = field(
-        default=None, metadata=column("who wrote it, as they say", Characters(255, or_empty=True))
+        default=None, metadata=column("who wrote it, by their own account", Characters(255, or_empty=True))
     )
 
 

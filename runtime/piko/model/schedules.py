@@ -39,22 +39,23 @@ class ScheduleOptions:
     timezone: str | None = field(
         default=None, metadata=column("IANA name; NULL: the setting `timezone`", Characters(64))
     )
-    enabled: bool = field(default=True, metadata=column("0: nothing is fired"))
-    start_at: datetime | None = field(default=None, metadata=column("nothing is fired before"))
-    end_at: datetime | None = field(default=None, metadata=column("nothing is fired after"))
+    enabled: bool = field(default=True, metadata=column("0: the schedule is paused"))
+    start_at: datetime | None = field(default=None, metadata=column("no due time before this instant"))
+    end_at: datetime | None = field(default=None, metadata=column("no due time after this instant"))
     jitter_s: float = field(
-        default=0.0, metadata=column("moves the start by up to this, the same on every replica", _A_DAY)
+        default=0.0, metadata=column("delays the start by up to this; the same on every replica", _A_DAY)
     )
     misfire_grace_s: float = field(
-        default=300.0, metadata=column("what is later than this is recorded as MISSED", NOT_NEGATIVE_SECONDS)
+        default=300.0,
+        metadata=column("a due time that is later than this is recorded as MISSED", NOT_NEGATIVE_SECONDS),
     )
     coalesce: bool = field(
-        default=True, metadata=column("1: of several instants due at once the latest runs")
+        default=True, metadata=column("1: of several due times that are due at once, only the latest runs")
     )
     overlap_policy: str = field(
         default=OverlapPolicy.SKIP.value,
         metadata=column(
-            "when max_instances are running: skip, queue, queue_all, replace or allow",
+            "while max_instances are running: skip, queue, queue_all, replace or allow",
             OneOf(tuple(OverlapPolicy), "is_known"),
         ),
     )
@@ -63,7 +64,8 @@ class ScheduleOptions:
         default=None, metadata=column("jobs that share a limit", Characters(128))
     )
     concurrency_limit: int | None = field(
-        default=None, metadata=column("runs at once in the group; the lowest of its rows counts", POSITIVE)
+        default=None,
+        metadata=column("runs at once in the group; the lowest limit of its rows counts", POSITIVE),
     )
     priority: int = field(default=0, metadata=column("higher starts first", _WHOLE))
     timeout_s: float | None = field(
@@ -83,10 +85,12 @@ class ScheduleOptions:
         default=None, metadata=column("NULL: the job's own", OneOf(tuple(BackfillPolicy), "is_known"))
     )
     max_lookback_s: float | None = field(
-        default=None, metadata=column("NULL: no bound; else older windows are given up", AboveZero())
+        default=None,
+        metadata=column("NULL: no bound; else older windows are dropped and recorded as MISSED", AboveZero()),
     )
     backfill_max_windows: int | None = field(
-        default=None, metadata=column("NULL: no bound; else windows beyond are given up", POSITIVE)
+        default=None,
+        metadata=column("NULL: no bound; else further windows are dropped and recorded as MISSED", POSITIVE),
     )
     history_successful: int = field(
         default=100, metadata=column("how many runs that succeeded are kept", NOT_NEGATIVE)

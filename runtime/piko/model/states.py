@@ -10,7 +10,7 @@ from piko.core.types import JobStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """One row. `cursor_at`: instants up to here are dealt with, for the schedule of `schedule_hash`.
+    """One row. `cursor_at`: due times up to here have been handled, for the schedule of `schedule_hash`.
 
     `given_up_from`, `given_up_to`: data that a bound on the backlog has dropped, and nobody has answered.
     All of it speaks of the row of `scheduled_job` that was made at `row_created_at`; `data_through` is a copy

@@ -21,12 +21,12 @@ class Settings(ProgramSettings):
     """Settings of a runtime replica. Durations are seconds."""
 
     mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…")
-    timezone: str = Field("UTC", description="IANA zone of schedules that name none")
+    timezone: str = Field("UTC", description="IANA zone of schedules without one")
     debug: bool = Field(False, description="log at debug level")
 
     leader_enabled: bool = Field(True, description="false: this replica acts alone, without an election")
     leader_name: str = Field(
-        "default", min_length=1, max_length=255, description="replicas of one name elect one"
+        "default", min_length=1, max_length=255, description="replicas with the same name elect one leader"
     )
     leader_backend: Literal["database", "kubernetes"] = Field(
         "database", description="what keeps the lease: the database, or a Kubernetes Lease"
@@ -36,11 +36,13 @@ class Settings(ProgramSettings):
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         description="namespace of the Kubernetes Lease; none: that of the pod",
     )
-    leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader stays leader")
+    leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader keeps the lease")
     leader_renew_interval_s: float = Field(10.0, gt=0, description="how often the leader renews")
 
     poll_interval_s: float = Field(1.0, gt=0, le=60, description="how often rows are compared")
-    heartbeat_interval_s: float = Field(10.0, gt=0, le=600, description="how often an instance says it lives")
+    heartbeat_interval_s: float = Field(
+        10.0, gt=0, le=600, description="how often a replica writes its heartbeat"
+    )
     drain_timeout_s: float = Field(
         20.0, ge=0, le=3600, description="how long a stop waits for running handlers"
     )
@@ -76,24 +78,26 @@ class Settings(ProgramSettings):
     )
     spool_dir: Path = Field(
         Path(".piko/spool"),
-        description="folder in which write intents and ends of runs outlive the process; its own volume",
+        description="folder in which write intents and outcomes outlive the process; put it on a volume",
     )
     spool_fsync: bool = Field(
-        True, description="false: what the machine's crash, not the process's, finds in the spool may be lost"
+        True,
+        description="false: faster, but a crash of the machine (not the process) may lose the last moments",
     )
 
     blocked_loop_s: float = Field(
         1.0, gt=0, le=600, description="how long a handler may block the event loop before the log names it"
     )
     blocked_loop_fatal_s: float = Field(
-        60.0, gt=0, le=86_400, description="how long the event loop may be blocked before /healthz turns red"
+        60.0,
+        gt=0,
+        le=86_400,
+        description="how long the event loop may be blocked before /healthz answers 503",
     )
     http_host: str = Field(
-        "127.0.0.1", description="address of probes, metrics and pages; `::`: every one, of IPv6 and IPv4"
+        "127.0.0.1", description="address of probes and metrics; `::`: every address, of IPv6 and IPv4"
     )
-    http_port: int = Field(
-        8080, ge=0, le=65535, description="port of probes, metrics and pages; 0: any free one"
-    )
+    http_port: int = Field(8080, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )

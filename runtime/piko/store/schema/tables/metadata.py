@@ -19,10 +19,16 @@ ON_MYSQL: dict[str, Any] = {
 
 
 def created_at() -> Column[object]:
-    return Column("created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made")
+    return Column(
+        "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
+    )
 
 
 def updated_at() -> Column[object]:
     return Column(
-        "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+        "updated_at",
+        STAMP,
+        nullable=False,
+        server_default=NowOnWrite(),
+        comment="when the row was last edited",
     )

@@ -27,7 +27,7 @@ orphaned_row = Table(
     metadata,
     Column("table_name", KEY, primary_key=True, comment="scheduled_job or job_config"),
     Column("job_id", JOB_ID, primary_key=True, comment="the job"),
-    Column("managed_by", String(512), nullable=False, comment="the owner that is gone without a word"),
-    Column("found_at", INSTANT, nullable=False, comment="since when; the row goes a day later"),
+    Column("managed_by", String(512), nullable=False, comment="the resource that vanished"),
+    Column("found_at", INSTANT, nullable=False, comment="since when; the row is removed a day later"),
     **ON_MYSQL,
 )

@@ -22,7 +22,7 @@ job_definition = Table(
     Column("job_id", JOB_ID, primary_key=True, comment="the job"),
     Column("app", String(255), nullable=False, comment="name of the application that has it"),
     Column("handler", String(512), nullable=False, comment="module:qualified name"),
-    Column("stateful", Boolean, nullable=False, comment="1: its runs cover windows of data"),
+    Column("stateful", Boolean, nullable=False, comment="1: its runs process windows of data"),
     Column("backfill_policy", String(16), comment="what the code says"),
     Column("config_schema", JSON_TEXT, comment="JSON Schema of the job's model; NULL: any object"),
     Column("content_hash", KEY, nullable=False, comment="what makes two definitions the same"),
@@ -36,7 +36,7 @@ triggers_on_sqlite(job_definition)
 runtime_instance = Table(
     "runtime_instance",
     metadata,
-    Column("instance_id", KEY, primary_key=True, comment="one start of one process"),
+    Column("instance_id", KEY, primary_key=True, comment="one start of a replica"),
     Column("app", String(255), nullable=False, comment="name of its application"),
     Column("host", String(255), nullable=False, comment="its host or pod"),
     Column("pid", Integer, nullable=False, comment="its process there"),
@@ -44,7 +44,11 @@ runtime_instance = Table(
     Column("started_at", INSTANT, nullable=False, comment="when it started"),
     Column("heartbeat_at", INSTANT, nullable=False, comment="by the database's clock"),
     Column("stopped_at", INSTANT, comment="set by a clean stop"),
-    Column("fenced_epoch", BigInteger, comment="what it began under this epoch or before is not its own"),
+    Column(
+        "fenced_epoch",
+        BigInteger,
+        comment="runs that it began under this epoch or an earlier one are no longer its own",
+    ),
     **ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)

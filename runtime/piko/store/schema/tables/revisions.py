@@ -28,7 +28,7 @@ job_config_revision = Table(
     Column("source", String(512), comment="managed_by of the row, or `sql`"),
     Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
     created_at(),
-    Column("warning", LONG_TEXT, comment="what of it the job's model leaves out; NULL: nothing"),
+    Column("warning", LONG_TEXT, comment="keys that the job's model does not have; NULL: none"),
     Column("secret_blanked_at", INSTANT, comment="when secret_json was removed: it was no longer in force"),
     **ON_MYSQL,
 )

@@ -18,7 +18,11 @@ scheduled_job = Table(
     Column("job_id", JOB_ID, primary_key=True, comment="the job, as the code registers it"),
     *declared_columns(ScheduleOptions),
     version(),
-    Column("last_data_time", INSTANT, comment="watermark; the runtime moves it, people may set it"),
+    Column(
+        "last_data_time",
+        INSTANT,
+        comment="watermark: data before it is done; the runtime moves it, people may set it",
+    ),
     Column("completed_at", INSTANT, comment="set when a `date` schedule has fired"),
     managed_by(),
     created_at(),

@@ -30,12 +30,12 @@ job_state = Table(
     ),
     Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
     Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
-    Column("observed_version", BigInteger, comment="scheduled_job.version that status speaks of"),
-    Column("cursor_at", INSTANT, comment="instants up to here are dealt with"),
+    Column("observed_version", BigInteger, comment="scheduled_job.version that status belongs to"),
+    Column("cursor_at", INSTANT, comment="due times up to here have been handled"),
     Column("next_run_at", INSTANT, comment="when it is due next"),
     Column("last_run_id", KEY, comment="the run that ended last"),
-    Column("last_state", String(16), comment="how it ended"),
-    Column("last_scheduled_time", INSTANT, comment="the instant it was for"),
+    Column("last_state", String(16), comment="its outcome"),
+    Column("last_scheduled_time", INSTANT, comment="its due time"),
     Column("last_started_at", INSTANT, comment="when its handler was called"),
     Column("last_duration_s", Double, comment="how long its handler ran"),
     Column("last_error", LONG_TEXT, comment="its error"),
@@ -49,11 +49,15 @@ job_state = Table(
     ),
     Column("epoch", BigInteger, nullable=False, server_default=text("0"), comment="leadership that wrote it"),
     updated_at(),
-    Column("given_up_from", INSTANT, comment="start of the data that a bound on its backlog has dropped"),
-    Column("given_up_to", INSTANT, comment="end of that data, exclusive; NULL: none, or it was answered"),
+    Column("given_up_from", INSTANT, comment="start of the data that a bound of the backlog has dropped"),
+    Column(
+        "given_up_to", INSTANT, comment="end of that data, exclusive; NULL: none, or somebody has answered"
+    ),
     Column("data_through", INSTANT, comment="copy of last_data_time, for the next row of the job"),
-    Column("row_created_at", INSTANT, comment="scheduled_job.created_at of the row that this speaks of"),
-    Column("row_gone_at", INSTANT, comment="when that row was found deleted; what is here is kept meanwhile"),
+    Column("row_created_at", INSTANT, comment="scheduled_job.created_at of the row that this belongs to"),
+    Column(
+        "row_gone_at", INSTANT, comment="when that row was found deleted; the progress is kept from then on"
+    ),
     checks.one_of("status", JobStatus, "job_status_is_known"),
     **ON_MYSQL,
 )

@@ -35,7 +35,11 @@ def upgrade(steps: Steps) -> None:
             ),
             Column("timezone", String(64), comment="IANA name; NULL: the setting `timezone`"),
             Column(
-                "enabled", Boolean, nullable=False, server_default=text("1"), comment="0: nothing is fired"
+                "enabled",
+                Boolean,
+                nullable=False,
+                server_default=text("1"),
+                comment="0: the schedule is paused",
             ),
             Column(
                 "version",
@@ -44,35 +48,35 @@ def upgrade(steps: Steps) -> None:
                 server_default=text("1"),
                 comment="yours to raise; any edit counts, raised or not",
             ),
-            Column("start_at", INSTANT, comment="nothing is fired before"),
-            Column("end_at", INSTANT, comment="nothing is fired after"),
+            Column("start_at", INSTANT, comment="no due time before this instant"),
+            Column("end_at", INSTANT, comment="no due time after this instant"),
             Column(
                 "jitter_s",
                 Double,
                 nullable=False,
                 server_default=text("0"),
-                comment="moves the start by up to this, the same on every replica",
+                comment="delays the start by up to this; the same on every replica",
             ),
             Column(
                 "misfire_grace_s",
                 Double,
                 nullable=False,
                 server_default=text("300"),
-                comment="what is later than this is recorded as MISSED",
+                comment="a due time that is later than this is recorded as MISSED",
             ),
             Column(
                 "coalesce",
                 Boolean,
                 nullable=False,
                 server_default=text("1"),
-                comment="1: of several instants due at once the latest runs",
+                comment="1: of several due times that are due at once, only the latest runs",
             ),
             Column(
                 "overlap_policy",
                 String(16),
                 nullable=False,
                 server_default="skip",
-                comment="when max_instances are running: skip, queue, queue_all, replace or allow",
+                comment="while max_instances are running: skip, queue, queue_all, replace or allow",
             ),
             Column(
                 "max_instances",
@@ -85,7 +89,7 @@ def upgrade(steps: Steps) -> None:
             Column(
                 "concurrency_limit",
                 Integer,
-                comment="runs at once in the group; the lowest of its rows counts",
+                comment="runs at once in the group; the lowest limit of its rows counts",
             ),
             Column(
                 "priority", Integer, nullable=False, server_default=text("0"), comment="higher starts first"
@@ -107,9 +111,15 @@ def upgrade(steps: Steps) -> None:
                 comment="the longest pause",
             ),
             Column("backfill_policy", String(16), comment="NULL: the job's own"),
-            Column("max_lookback_s", Double, comment="NULL: no bound; else older windows are given up"),
             Column(
-                "backfill_max_windows", Integer, comment="NULL: no bound; else windows beyond are given up"
+                "max_lookback_s",
+                Double,
+                comment="NULL: no bound; else older windows are dropped and recorded as MISSED",
+            ),
+            Column(
+                "backfill_max_windows",
+                Integer,
+                comment="NULL: no bound; else further windows are dropped and recorded as MISSED",
             ),
             Column(
                 "history_successful",
@@ -125,7 +135,11 @@ def upgrade(steps: Steps) -> None:
                 server_default=text("100"),
                 comment="how many other runs are kept",
             ),
-            Column("last_data_time", INSTANT, comment="watermark; the runtime moves it, people may set it"),
+            Column(
+                "last_data_time",
+                INSTANT,
+                comment="watermark: data before it is done; the runtime moves it, people may set it",
+            ),
             Column("completed_at", INSTANT, comment="set when a `date` schedule has fired"),
             Column(
                 "managed_by",
@@ -133,10 +147,14 @@ def upgrade(steps: Steps) -> None:
                 comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it",
             ),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             Column(
-                "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+                "updated_at",
+                STAMP,
+                nullable=False,
+                server_default=NowOnWrite(),
+                comment="when the row was last edited",
             ),
             CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="job_id_is_1_to_128_characters"),
             on_mysql(

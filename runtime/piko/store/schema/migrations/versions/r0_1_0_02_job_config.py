@@ -23,7 +23,7 @@ def upgrade(steps: Steps) -> None:
                 Integer,
                 nullable=False,
                 server_default=text("1"),
-                comment="version of the form of config_json, as the job counts it",
+                comment="version of the shape of config_json, as the job numbers it",
             ),
             Column(
                 "config_json",
@@ -40,17 +40,21 @@ def upgrade(steps: Steps) -> None:
                 server_default=text("1"),
                 comment="yours to raise; any edit counts, raised or not",
             ),
-            Column("updated_by", String(255), comment="who wrote it, as they say"),
+            Column("updated_by", String(255), comment="who wrote it, by their own account"),
             Column(
                 "managed_by",
                 String(512),
                 comment="cluster/namespace/name/uid of its owner; NULL: SQL owns it",
             ),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             Column(
-                "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+                "updated_at",
+                STAMP,
+                nullable=False,
+                server_default=NowOnWrite(),
+                comment="when the row was last edited",
             ),
             CheckConstraint("length(job_id) BETWEEN 1 AND 128", name="config_job_id_is_1_to_128_characters"),
             on_mysql(

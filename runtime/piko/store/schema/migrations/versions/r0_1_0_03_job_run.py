@@ -18,15 +18,15 @@ def upgrade(steps: Steps) -> None:
             MetaData(),
             Column("run_id", KEY, primary_key=True, comment="one attempt"),
             Column("job_id", JOB_ID, nullable=False, comment="the job"),
-            Column("scheduled_time", INSTANT, nullable=False, comment="the instant it is for"),
+            Column("scheduled_time", INSTANT, nullable=False, comment="its due time"),
             Column(
                 "attempt",
                 Integer,
                 nullable=False,
                 server_default=text("1"),
-                comment="1, 2, … for one scheduled_time",
+                comment="1, 2, … for one due time",
             ),
-            Column("state", String(16), nullable=False, comment="QUEUED, RUNNING, or how it ended"),
+            Column("state", String(16), nullable=False, comment="QUEUED, RUNNING, or its outcome"),
             Column(
                 "trigger_type",
                 String(16),
@@ -38,21 +38,23 @@ def upgrade(steps: Steps) -> None:
                 "priority", Integer, nullable=False, server_default=text("0"), comment="as the schedule said"
             ),
             Column("not_before", INSTANT, comment="a queued run does not start earlier"),
-            Column("window_start", INSTANT, comment="data interval of a stateful job: first instant"),
-            Column("window_end", INSTANT, comment="data interval of a stateful job: end, exclusive"),
-            Column("missed_through", INSTANT, comment="MISSED, SKIPPED: last of the instants it stands for"),
-            Column("missed_count", BigInteger, comment="MISSED, SKIPPED: how many instants it stands for"),
+            Column("window_start", INSTANT, comment="start of the window of a stateful job"),
+            Column("window_end", INSTANT, comment="end of that window, exclusive"),
+            Column(
+                "missed_through", INSTANT, comment="MISSED, SKIPPED: last of the due times that it stands for"
+            ),
+            Column("missed_count", BigInteger, comment="MISSED, SKIPPED: how many due times it stands for"),
             Column("config_revision", BigInteger, comment="job_config_revision that the run used"),
             Column("epoch", BigInteger, comment="leadership under which it was claimed"),
             Column("instance_id", KEY, comment="runtime_instance that runs it"),
-            Column("claimed_at", INSTANT, comment="when a leader took it"),
+            Column("claimed_at", INSTANT, comment="when a leader claimed it"),
             Column("started_at", INSTANT, comment="when the handler was called"),
             Column("finished_at", INSTANT, comment="when it ended"),
             Column("duration_s", Double, comment="how long the handler ran"),
             Column("error_type", String(255), comment="class of the exception"),
             Column("error", LONG_TEXT, comment="message and bounded traceback"),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             CheckConstraint("attempt BETWEEN 1 AND 2147483647", name="attempt_is_positive"),
             CheckConstraint(

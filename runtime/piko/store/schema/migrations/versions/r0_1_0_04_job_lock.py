@@ -17,12 +17,12 @@ def upgrade(steps: Steps) -> None:
             "job_lock",
             MetaData(),
             Column("job_id", JOB_ID, primary_key=True, comment="the job"),
-            Column("scheduled_time", INSTANT, primary_key=True, comment="the instant that is claimed"),
-            Column("run_id", KEY, nullable=False, comment="the run that holds the window now"),
+            Column("scheduled_time", INSTANT, primary_key=True, comment="the due time that is claimed"),
+            Column("run_id", KEY, nullable=False, comment="the current run of the due time"),
             Column("claim_token", KEY, nullable=False, comment="the batch of claims that inserted it"),
             Column("epoch", BigInteger, nullable=False, comment="leadership under which it was claimed"),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",

@@ -25,12 +25,12 @@ def upgrade(steps: Steps) -> None:
             ),
             Column("message", LONG_TEXT, comment="why status is what it is, for a person"),
             Column("schedule_hash", KEY, comment="the schedule that the cursor belongs to"),
-            Column("observed_version", BigInteger, comment="scheduled_job.version that status speaks of"),
-            Column("cursor_at", INSTANT, comment="instants up to here are dealt with"),
+            Column("observed_version", BigInteger, comment="scheduled_job.version that status belongs to"),
+            Column("cursor_at", INSTANT, comment="due times up to here have been handled"),
             Column("next_run_at", INSTANT, comment="when it is due next"),
             Column("last_run_id", KEY, comment="the run that ended last"),
-            Column("last_state", String(16), comment="how it ended"),
-            Column("last_scheduled_time", INSTANT, comment="the instant it was for"),
+            Column("last_state", String(16), comment="its outcome"),
+            Column("last_scheduled_time", INSTANT, comment="its due time"),
             Column("last_started_at", INSTANT, comment="when its handler was called"),
             Column("last_duration_s", Double, comment="how long its handler ran"),
             Column("last_error", LONG_TEXT, comment="its error"),
@@ -50,7 +50,11 @@ def upgrade(steps: Steps) -> None:
                 comment="leadership that wrote it",
             ),
             Column(
-                "updated_at", STAMP, nullable=False, server_default=NowOnWrite(), comment="moved by any edit"
+                "updated_at",
+                STAMP,
+                nullable=False,
+                server_default=NowOnWrite(),
+                comment="when the row was last edited",
             ),
             CheckConstraint(
                 "status IN ('Scheduled', 'Disabled', 'Completed', 'Invalid', 'Unregistered', "

@@ -28,7 +28,7 @@ def upgrade(steps: Steps) -> None:
             Column("source", String(512), comment="managed_by of the row, or `sql`"),
             Column("error", LONG_TEXT, comment="NULL: valid; else why it never took effect"),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",

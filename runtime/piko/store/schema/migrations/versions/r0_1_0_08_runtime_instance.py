@@ -16,7 +16,7 @@ def upgrade(steps: Steps) -> None:
         Table(
             "runtime_instance",
             MetaData(),
-            Column("instance_id", KEY, primary_key=True, comment="one start of one process"),
+            Column("instance_id", KEY, primary_key=True, comment="one start of a replica"),
             Column("app", String(255), nullable=False, comment="name of its application"),
             Column("host", String(255), nullable=False, comment="its host or pod"),
             Column("pid", Integer, nullable=False, comment="its process there"),

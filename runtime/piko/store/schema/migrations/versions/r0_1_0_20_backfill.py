@@ -22,7 +22,10 @@ def upgrade(steps: Steps) -> None:
             Column("range_start", INSTANT, nullable=False, comment="start of its first window"),
             Column("range_end", INSTANT, nullable=False, comment="end of its last window, exclusive"),
             Column(
-                "schedule_type", String(16), nullable=False, comment="as the row said when it was asked for"
+                "schedule_type",
+                String(16),
+                nullable=False,
+                comment="as the row had it when the backfill was requested",
             ),
             Column("schedule_expr", JSON_TEXT, nullable=False, comment="the same; it cuts the windows"),
             Column("timezone", String(64), nullable=False, comment="the same, or the setting `timezone`"),
@@ -31,7 +34,7 @@ def upgrade(steps: Steps) -> None:
                 Integer,
                 nullable=False,
                 server_default=text("1"),
-                comment="its windows at once",
+                comment="windows to run in parallel",
             ),
             Column("next_start", INSTANT, nullable=False, comment="windows before it have been claimed"),
             Column("windows_total", Integer, nullable=False, comment="windows in the range"),
@@ -40,20 +43,20 @@ def upgrade(steps: Steps) -> None:
                 Integer,
                 nullable=False,
                 server_default=text("0"),
-                comment="of them succeeded",
+                comment="windows that succeeded",
             ),
             Column(
                 "windows_failed",
                 Integer,
                 nullable=False,
                 server_default=text("0"),
-                comment="of them ended otherwise, with no attempt left",
+                comment="windows that ended otherwise, with no attempt left",
             ),
-            Column("message", LONG_TEXT, comment="why nothing of it runs just now, for a person"),
-            Column("requested_by", String(255), comment="who asked for it, as they say"),
+            Column("message", LONG_TEXT, comment="why none of its windows runs at present, for a person"),
+            Column("requested_by", String(255), comment="who asked for it, by their own account"),
             Column("finished_at", INSTANT, comment="when the last window ended, or it was cancelled"),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             CheckConstraint(
                 "state IN ('ACTIVE', 'PAUSED', 'CANCELLED', 'SUCCEEDED', 'FAILED')",

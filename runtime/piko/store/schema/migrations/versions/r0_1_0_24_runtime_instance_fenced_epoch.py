@@ -11,5 +11,5 @@ down_revision = "0.1.0_23"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "what it began under this epoch or before is not its own"
+    comment = "runs that it began under this epoch or an earlier one are no longer its own"
     steps.add_column("runtime_instance", Column("fenced_epoch", BigInteger, comment=comment))

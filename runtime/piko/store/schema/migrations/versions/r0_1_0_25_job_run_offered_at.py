@@ -12,5 +12,5 @@ down_revision = "0.1.0_24"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "QUEUED: any replica may take it since then"
+    comment = "QUEUED: since when any replica may fetch it"
     steps.add_column("job_run", Column("offered_at", INSTANT, comment=comment))

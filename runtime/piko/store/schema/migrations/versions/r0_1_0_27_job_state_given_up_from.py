@@ -12,5 +12,5 @@ down_revision = "0.1.0_26"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "start of the data that a bound on its backlog has dropped"
+    comment = "start of the data that a bound of the backlog has dropped"
     steps.add_column("job_state", Column("given_up_from", INSTANT, comment=comment))

@@ -12,5 +12,5 @@ down_revision = "0.1.0_27"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "end of that data, exclusive; NULL: none, or it was answered"
+    comment = "end of that data, exclusive; NULL: none, or somebody has answered"
     steps.add_column("job_state", Column("given_up_to", INSTANT, comment=comment))

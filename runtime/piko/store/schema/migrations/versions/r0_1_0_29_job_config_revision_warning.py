@@ -12,5 +12,5 @@ down_revision = "0.1.0_28"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "what of it the job's model leaves out; NULL: nothing"
+    comment = "keys that the job's model does not have; NULL: none"
     steps.add_column("job_config_revision", Column("warning", LONG_TEXT, comment=comment))

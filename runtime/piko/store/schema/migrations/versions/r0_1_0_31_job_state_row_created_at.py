@@ -12,5 +12,5 @@ down_revision = "0.1.0_30"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "scheduled_job.created_at of the row that this speaks of"
+    comment = "scheduled_job.created_at of the row that this belongs to"
     steps.add_column("job_state", Column("row_created_at", INSTANT, comment=comment))

@@ -12,5 +12,5 @@ down_revision = "0.1.0_31"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "when that row was found deleted; what is here is kept meanwhile"
+    comment = "when that row was found deleted; the progress is kept from then on"
     steps.add_column("job_state", Column("row_gone_at", INSTANT, comment=comment))

@@ -20,7 +20,7 @@ def upgrade(steps: Steps) -> None:
             Column("cluster", String(63), primary_key=True, comment="first part of managed_by"),
             Column("uid", KEY, nullable=False, comment=uid),
             Column(
-                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was made"
+                "created_at", STAMP, nullable=False, server_default=Now(), comment="when the row was created"
             ),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",

@@ -12,7 +12,7 @@ down_revision = "0.1.0_33"
 
 
 def upgrade(steps: Steps) -> None:
-    owner = "the owner that is gone without a word"
+    owner = "the resource that vanished"
     steps.create_table(
         Table(
             "orphaned_row",
@@ -20,7 +20,7 @@ def upgrade(steps: Steps) -> None:
             Column("table_name", KEY, primary_key=True, comment="scheduled_job or job_config"),
             Column("job_id", JOB_ID, primary_key=True, comment="the job"),
             Column("managed_by", String(512), nullable=False, comment=owner),
-            Column("found_at", INSTANT, nullable=False, comment="since when; the row goes a day later"),
+            Column("found_at", INSTANT, nullable=False, comment="since when; the row is removed a day later"),
             mysql_engine="InnoDB",
             mysql_charset="utf8mb4",
             mysql_collate="utf8mb4_bin",
