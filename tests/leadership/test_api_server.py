@@ -361,9 +361,9 @@ async def test_a_call_that_hangs_ends_with_its_task_and_leaves_no_thread() -> No
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (b"", "no HTTP"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "no HTTP"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", "no HTTP"),
+        (b"", "not valid HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "not valid HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n{}", "not valid HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + b" " * 9_000_000, "longer than"),
     ],
     ids=["nothing", "another protocol", "half an answer", "far too much"],
