@@ -36,21 +36,29 @@ def test_every_arrow_points_the_way_it_should() -> None:
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 
-_KNOW_ALL_SETTINGS = ("app.py", "replica", "cli", "dev", "settings", "settings.py")
+_KNOW_ALL_SETTINGS = {
+    "piko": ("app.py", "replica", "cli", "dev", "settings"),
+    "piko_operator": ("__main__.py", "program.py", "composition.py", "settings.py"),
+}
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_below_the_composition_nothing_knows_the_settings_as_a_whole(path: Path) -> None:
-    runtime = ROOT / "runtime" / "piko"
-    if not path.is_relative_to(runtime) or path.relative_to(runtime).parts[0] in _KNOW_ALL_SETTINGS:
-        return
-    named = {
-        alias.name
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("piko.settings")
-        for alias in node.names
+def _knows_all_settings(path: Path) -> bool:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return any(
+        name.startswith(("piko.settings", "piko_operator.settings")) for name in imported_modules(tree)
+    )
+
+
+def test_below_the_composition_nothing_knows_the_settings_as_a_whole() -> None:
+    """What a module needs is passed to it by name, as a scalar or a small frozen group."""
+    knowing = {
+        path
+        for package in PACKAGES
+        for path in package.rglob("*.py")
+        if path.relative_to(package).parts[0] not in _KNOW_ALL_SETTINGS[package.name]
+        and _knows_all_settings(path)
     }
-    assert not named, "pass what this module needs to it by name, as a scalar or a small frozen group"
+    assert knowing == set()
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))

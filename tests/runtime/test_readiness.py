@@ -23,7 +23,7 @@ async def test_a_leader_that_stood_still_past_its_lease_does_not_say_that_it_lea
     )
 
     def leads() -> float | None:
-        return app.metrics.registry.get_sample_value("piko_leader_status", {"host": runtime.host})
+        return app.metrics.registry.get_sample_value("piko_leader_status", {"host": runtime.instance.host})
 
     async with app.running(settings) as runtime:
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from piko.background.supervisor import Supervisor
 from piko.background.waiting import first_of
 from piko.catalog.jobs import AssessedRow
+from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.replica.garbage import collecting_seldom
 from piko.replica.parts import Parts
@@ -31,20 +32,16 @@ class Replica:
     # ---- what others ask, from any thread ---------------------------------------------------------
 
     @property
-    def instance_id(self) -> str:
-        return self._parts.instance.instance_id
-
-    @property
-    def host(self) -> str:
-        return self._parts.instance.host
+    def instance(self) -> Instance:
+        return self._parts.instance
 
     @property
     def readiness(self) -> Readiness:
-        return readiness(self._state())
+        return readiness(self._state)
 
     @property
     def liveness(self) -> tuple[str, ...]:
-        return liveness(self._state(), fatal_s=self._parts.limits.blocked_fatal_s)
+        return liveness(self._state, fatal_s=self._parts.limits.blocked_fatal_s)
 
     @property
     def metrics(self) -> CollectorRegistry:
@@ -72,6 +69,12 @@ class Replica:
     def abandoned(self) -> int:
         parts = self._parts
         return parts.executor.abandoned + parts.writer.abandoned + parts.closing.abandoned
+
+    @property
+    def _state(self) -> ReplicaState:
+        return _state_of(
+            self._parts, self._supervisor, stopping=self._stop.is_set(), over=self._ended.is_set()
+        )
 
     # ---- its life ----------------------------------------------------------------------------------
 
@@ -114,31 +117,27 @@ class Replica:
         finally:
             await self._supervisor.stop_all()
 
-    # ---- what its parts say ------------------------------------------------------------------------
 
-    def _state(self) -> ReplicaState:
-        parts = self._parts
-        catalog, blockage = parts.catalog, parts.watchdog.blockage
-        return ReplicaState(
-            leads=parts.elector.acting is not None,
-            stopping=self._stop.is_set(),
-            over=self._ended.is_set(),
-            ended_parts=tuple(self._supervisor.ended),
-            waits_for=parts.startup.waits_for,
-            failing_parts=dict(self._supervisor.failing),
-            refusal=parts.database.health.refusal,
-            blocked_s=parts.watchdog.blocked_for_s,
-            blocked_by=None if blockage is None else blockage.by,
-            unkept=parts.ledger.failing,
-            full=parts.ledger.full,
-            stale_since=catalog.stale_since,
-            stale_reason=catalog.stale_reason,
-            silent_s=self._silent_s(),
-            silent_limit_s=parts.limits.silent_s,
-            loaded=catalog.loaded,
-            election=parts.elector.trouble,
-        )
-
-    def _silent_s(self) -> float:
-        answered_at = self._parts.catalog.contact.answered_at
-        return 0.0 if answered_at is None else self._parts.clock.monotonic() - answered_at
+def _state_of(parts: Parts, supervisor: Supervisor, *, stopping: bool, over: bool) -> ReplicaState:
+    """What the parts say now. May be asked from any thread."""
+    catalog, blockage = parts.catalog, parts.watchdog.blockage
+    answered_at = catalog.contact.answered_at
+    return ReplicaState(
+        leads=parts.elector.acting is not None,
+        stopping=stopping,
+        over=over,
+        ended_parts=tuple(supervisor.ended),
+        waits_for=parts.startup.waits_for,
+        failing_parts=dict(supervisor.failing),
+        refusal=parts.database.health.refusal,
+        blocked_s=parts.watchdog.blocked_for_s,
+        blocked_by=None if blockage is None else blockage.by,
+        unkept=parts.ledger.failing,
+        full=parts.ledger.full,
+        stale_since=catalog.stale_since,
+        stale_reason=catalog.stale_reason,
+        silent_s=0.0 if answered_at is None else parts.clock.monotonic() - answered_at,
+        silent_limit_s=parts.limits.silent_s,
+        loaded=catalog.loaded,
+        election=parts.elector.trouble,
+    )

@@ -8,6 +8,7 @@ from typing import Protocol
 from prometheus_client import CollectorRegistry
 
 from piko.catalog.jobs import AssessedRow
+from piko.model.instances import Instance
 from piko.replica.readiness import Readiness
 
 
@@ -15,13 +16,8 @@ class RunningReplica(Protocol):
     """A replica from its start to its end. Its properties may be read from any thread."""
 
     @property
-    def instance_id(self) -> str:
-        """Its identity in `runtime_instance`, and in `job_run` of what it runs."""
-        ...
-
-    @property
-    def host(self) -> str:
-        """The name of its machine or pod, by which metrics tell replicas apart."""
+    def instance(self) -> Instance:
+        """Its identity: the id that `job_run` has of what it runs, and the host that metrics have."""
         ...
 
     @property
