@@ -10,8 +10,9 @@ from piko.background.supervisor import Part
 from piko.clock import Clock
 from piko.store.clusters import Clusters
 from piko.store.engine import Database
-from piko.store.managed import ManagedTable, Summaries, managed_configs, managed_schedules
+from piko.store.managed import ManagedTable, managed_configs, managed_schedules
 from piko.store.reports.orphans import OrphanStore
+from piko.store.reports.summaries import Summaries
 from piko_operator.cluster import Cluster
 from piko_operator.events import Events
 from piko_operator.identity import Identity

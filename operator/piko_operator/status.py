@@ -20,7 +20,7 @@ from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.observability.logs import get_logger
-from piko.store.managed import Summaries
+from piko.store.reports.summaries import Summaries
 from piko.text import error_text, excerpt
 from piko_operator.apart import apart
 from piko_operator.cluster import Cluster, ClusterError

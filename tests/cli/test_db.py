@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.schema.migrate import dump, head
+from piko.store.schema.migrate import dump
 from piko.store.schema.migrations.version_table import VERSION_TABLE
+from piko.store.schema.release import head
 from piko.store.schema.tables import metadata
 from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
 from tests.harness.database_servers import DatabaseServer

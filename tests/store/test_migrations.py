@@ -12,8 +12,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from piko.errors import DatabaseUnavailableError, MigrationError, SchemaVersionError, SettingsError
-from piko.store.schema.migrate import SchemaState, check, current, dump, head, release_of, revisions, upgrade
+from piko.store.schema.migrate import check, current, dump, upgrade
 from piko.store.schema.migrations.version_table import VERSION_TABLE
+from piko.store.schema.release import head, release_of, revisions
+from piko.store.schema.status import SchemaState
 from piko.store.schema.tables import metadata
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port

@@ -12,7 +12,7 @@ import typer
 from piko.cli.answers import Dsn, Form, Output, dsn_in_force
 
 if TYPE_CHECKING:
-    from piko.store.schema.migrate import SchemaStatus
+    from piko.store.schema.status import SchemaStatus
 
 commands = typer.Typer(help="Create, upgrade and check the tables of the database.", no_args_is_help=True)
 
@@ -66,7 +66,7 @@ def dump(
 
 
 def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:
-    from piko.store.schema.migrate import SchemaState
+    from piko.store.schema.status import SchemaState
 
     well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
     if output is Output.JSON:

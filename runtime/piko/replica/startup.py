@@ -23,7 +23,7 @@ from piko.replica.definitions import published
 from piko.store.definitions import DefinitionStore
 from piko.store.failures import any_refusal
 from piko.store.instances import InstanceStore
-from piko.store.schema.migrate import SchemaState, SchemaStatus
+from piko.store.schema.status import SchemaState, SchemaStatus
 
 _LOOK_AGAIN_S = 1.0
 

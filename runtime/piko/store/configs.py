@@ -9,6 +9,7 @@ from sqlalchemy import select
 from piko.model.configs import ConfigRevision, ConfigRow
 from piko.model.digests import Digest, Mark
 from piko.model.fences import Fence
+from piko.store.chunks import chunks
 from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
 from piko.store.fences import hold
@@ -38,10 +39,8 @@ class ConfigStore:
 
     async def read(self, job_ids: Collection[str]) -> list[ConfigRow]:
         found: list[ConfigRow] = []
-        ids = sorted(job_ids)
         async with self._database.statements() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                chunk = ids[start : start + _CHUNK]
+            for chunk in chunks(job_ids, size=_CHUNK):
                 rows = await connection.execute(select(*_ROW).where(job_config.c.job_id.in_(chunk)))
                 found.extend(ConfigRow(**row._mapping) for row in rows)
         return found
@@ -49,14 +48,11 @@ class ConfigStore:
     async def revisions(self, job_ids: Collection[str]) -> list[ConfigRevision]:
         """Every revision of `job_ids`, oldest first."""
         found: list[ConfigRevision] = []
-        ids = sorted(job_ids)
         columns = job_config_revision.c
         statement = select(*_REVISION).order_by(columns.job_id, columns.revision)
         async with self._database.statements() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                rows = await connection.execute(
-                    statement.where(columns.job_id.in_(ids[start : start + _CHUNK]))
-                )
+            for chunk in chunks(job_ids, size=_CHUNK):
+                rows = await connection.execute(statement.where(columns.job_id.in_(chunk)))
                 found.extend(ConfigRevision(**row._mapping) for row in rows)
         return found
 

@@ -16,6 +16,7 @@ from sqlalchemy import Column, ColumnElement, Table, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import RowsLockedError
+from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.schema.tables.runs import job_lock, job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -62,9 +63,7 @@ async def held_jobs(
     if database.is_sqlite:
         return set()
     held: set[str] = set()
-    ids = sorted(job_ids)
-    for start in range(0, len(ids), _CHUNK):
-        chunk = ids[start : start + _CHUNK]
+    for chunk in chunks(job_ids, size=_CHUNK):
         held |= await _held(database, scheduled_job, scheduled_job.c.job_id.in_(chunk))
         held |= await _held(database, job_state, job_state.c.job_id.in_(chunk))
         runs, times = await _newest(database, chunk)
@@ -73,7 +72,7 @@ async def held_jobs(
         if times := {*times, *due_times}:
             keys = tuple_(job_lock.c.job_id, job_lock.c.scheduled_time)
             held |= await _held(database, job_lock, keys.in_(sorted(times)))
-    return held & set(ids)
+    return held & set(job_ids)
 
 
 async def wait_for(

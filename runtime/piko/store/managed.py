@@ -7,34 +7,30 @@ lost, and neither of two operators can take the other's row. Columns of the runt
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, Generic
 
 from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.model.managed import (
     Change,
-    ConfigSummary,
     Held,
-    JobSummary,
     ManagedConfig,
     ManagedSchedule,
     R,
     RefusedChange,
-    RevisionSummary,
     Verb,
     WriteResult,
 )
+from piko.store.chunks import chunks
 from piko.store.engine import Database
+from piko.store.missing_tables import statements_once_migrated
 from piko.store.progress import drop
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.schema.tables.schedules import scheduled_job
-from piko.store.schema.tables.states import job_state
 
 _CHUNK = 1000
 
@@ -56,8 +52,8 @@ class ManagedTable(Generic[R]):
         """The rows of `job_ids`, by job; one that does not exist is left out."""
         columns = [self._table.c[name] for name in self._names]
         found: dict[str, Held[R]] = {}
-        async with _statements(self._database) as connection:
-            for chunk in _chunks(job_ids):
+        async with statements_once_migrated(self._database) as connection:
+            for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*columns, self._table.c.version).where(self._table.c.job_id.in_(chunk))
                 for *values, version in await connection.execute(statement):
                     row = self._row(**dict(zip(self._names, values, strict=True)))
@@ -70,7 +66,7 @@ class ManagedTable(Generic[R]):
         statement = select(self._table.c.job_id, owner).where(
             owner.startswith(f"{cluster}/", autoescape=True)
         )
-        async with _statements(self._database) as connection:
+        async with statements_once_migrated(self._database) as connection:
             rows = await connection.execute(statement)
             # LIKE compares by the collation, which may ignore case; ownership does not.
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
@@ -160,73 +156,6 @@ def managed_schedules(database: Database) -> ManagedTable[ManagedSchedule]:
 
 def managed_configs(database: Database) -> ManagedTable[ManagedConfig]:
     return ManagedTable(database=database, table=job_config, row=ManagedConfig)
-
-
-class Summaries:
-    """What the runtime says about jobs, for the status of their resources."""
-
-    def __init__(self, *, database: Database) -> None:
-        self._database = database
-
-    async def jobs(self, job_ids: Collection[str]) -> dict[str, JobSummary]:
-        """By job; a job without a schedule row is left out."""
-        names = [item.name for item in fields(JobSummary)]
-        own = {"job_id", "version", "managed_by", "last_data_time", "completed_at", "updated_at"}
-        columns = [(scheduled_job if name in own else job_state).c[name] for name in names]
-        joined = scheduled_job.outerjoin(job_state, scheduled_job.c.job_id == job_state.c.job_id)
-        found: dict[str, JobSummary] = {}
-        async with _statements(self._database) as connection:
-            for chunk in _chunks(job_ids):
-                statement = select(*columns).select_from(joined).where(scheduled_job.c.job_id.in_(chunk))
-                for values in await connection.execute(statement):
-                    summary = JobSummary(**dict(zip(names, values, strict=True)))
-                    found[summary.job_id] = summary
-        return found
-
-    async def configs(self, job_ids: Collection[str]) -> dict[str, ConfigSummary]:
-        """By job; a job without a config row is left out."""
-        names = [item.name for item in fields(ConfigSummary)]
-        found: dict[str, ConfigSummary] = {}
-        async with _statements(self._database) as connection:
-            for chunk in _chunks(job_ids):
-                statement = select(*[job_config.c[name] for name in names]).where(
-                    job_config.c.job_id.in_(chunk)
-                )
-                for values in await connection.execute(statement):
-                    summary = ConfigSummary(**dict(zip(names, values, strict=True)))
-                    found[summary.job_id] = summary
-        return found
-
-    async def revisions(self, job_ids: Collection[str]) -> Mapping[str, list[RevisionSummary]]:
-        """Revisions of each job's config, oldest first."""
-        names = [item.name for item in fields(RevisionSummary)]
-        found: dict[str, list[RevisionSummary]] = {}
-        async with _statements(self._database) as connection:
-            for chunk in _chunks(job_ids):
-                statement = (
-                    select(*[job_config_revision.c[name] for name in names])
-                    .where(job_config_revision.c.job_id.in_(chunk))
-                    .order_by(job_config_revision.c.job_id, job_config_revision.c.revision)
-                )
-                for values in await connection.execute(statement):
-                    summary = RevisionSummary(**dict(zip(names, values, strict=True)))
-                    found.setdefault(summary.job_id, []).append(summary)
-        return found
-
-
-@asynccontextmanager
-async def _statements(database: Database) -> AsyncIterator[AsyncConnection]:
-    """As `Database.statements`; tables that are not there yet are a database that is not ready yet."""
-    try:
-        async with database.statements() as connection:
-            yield connection
-    except SchemaVersionError as error:
-        raise DatabaseUnavailableError(str(error)) from error
-
-
-def _chunks(job_ids: Collection[str]) -> list[list[str]]:
-    ids = sorted(set(job_ids))
-    return [ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK)]
 
 
 def _server_text(error: exc.DBAPIError) -> str:

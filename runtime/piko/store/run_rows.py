@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import Column, ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.model.fences import Fence, OutcomeFence
 from piko.model.runs import Outcome, PassedOver, Run
+from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.schema.tables.runs import job_run
 
 RUN_COLUMNS = [
@@ -98,3 +100,16 @@ def outcome_row(outcome: Outcome) -> dict[str, object]:
 def keep_known(new: Any) -> dict[str, ColumnElement[Any]]:
     """The revision that a run was offered with stays where the outcome names none."""
     return {"config_revision": func.coalesce(new.config_revision, job_run.c.config_revision)}
+
+
+async def lock_runs(
+    connection: AsyncConnection, columns: Sequence[Column[Any]], run_ids: Collection[str]
+) -> list[Any]:
+    """The rows of `run_ids` that there are. Raises `RowsLockedError` where somebody holds one."""
+    ids = sorted(run_ids)
+    rows = await lock_free(connection, [job_run.c.run_id, *columns], job_run.c.run_id.in_(ids))
+    missing = set(ids) - {row.run_id for row in rows}
+    if held := await held_keys(connection, job_run.c.run_id, missing):
+        owners = await connection.execute(select(job_run.c.job_id).where(job_run.c.run_id.in_(sorted(held))))
+        raise rows_locked(owners.scalars())
+    return rows

@@ -1,37 +1,33 @@
-"""`job_run`: claims, starts, outcomes, and the queue of what waits.
+"""The gateway to `job_run`: claims, starts, outcomes, and the queue of what waits.
 
 Batches are the unit: one statement for many rows. A COMMIT that is cut off has an unknown outcome; every
-write here can therefore be made again as it was, and finds what its first try wrote.
+write can therefore be made again as it was, and finds what its first try wrote. Each kind of write is
+a module: `claims`, `starts`, `takes`, `outcomes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, and_, case, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Select, and_, func, or_, select
 
-from piko.core.types import FINAL_STATES, RunState
+from piko.core.types import RunState
 from piko.model.claims import ClaimBatch
-from piko.model.fences import Fence, InstanceFence, OutcomeFence
+from piko.model.fences import Fence, OutcomeFence
 from piko.model.runs import Outcome, Run, RunProgress
-from piko.model.watermarks import Watermarks
-from piko.store.backfills import count_ends, lock_backfills
-from piko.store.claims import claim, is_to_do
+from piko.store.chunks import chunks
+from piko.store.claims import claim
 from piko.store.engine import Database
-from piko.store.fences import hold
-from piko.store.held_rows import held_jobs, held_keys, lock_free, rows_locked, wait_for
-from piko.store.locks import Handover, hand_over, lock_due_times
-from piko.store.run_rows import OUTCOME_COLUMNS, RUN_COLUMNS, keep_known, outcome_row, run_of, run_row
+from piko.store.held_rows import held_jobs, wait_for
+from piko.store.outcomes import finish
+from piko.store.run_rows import RUN_COLUMNS, run_of, run_row
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
-from piko.store.states import lock_states, summarise, summarised
-from piko.store.takes import offered_now, skip_overtaken, take
-from piko.store.upsert import insert_once, write_rows
-from piko.store.watermarks import lock_watermarks, move_watermarks
+from piko.store.starts import offer, start
+from piko.store.takes import offered_now, take
+from piko.store.upsert import insert_once
 
 _CHUNK = 500
 
@@ -58,43 +54,14 @@ class RunStore:
         A window that the watermark has left meanwhile is SKIPPED instead. Raises `FencedError`, and
         `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
-            following = [run for run in runs if run.follows_watermark]
-            watermarks = await lock_watermarks(connection, [run.job_id for run in following])
-            overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
-            ours: set[str] = set()
-            for instance_id in sorted({run.instance_id or "" for run in runs}):
-                ids = [run.run_id for run in runs if (run.instance_id or "") == instance_id]
-                ours |= await _begin(
-                    connection,
-                    [run_id for run_id in ids if run_id not in overtaken],
-                    instance_id,
-                    fence,
-                    now=now,
-                )
-            if overtaken:
-                await skip_overtaken(connection, overtaken, now=now)
-        return ours
+        return await start(self._database, runs, fence, now=now)
 
     async def offer(self, runs: Sequence[Run], fence: Fence) -> set[str]:
         """Let any replica take queued runs, from `run.offered_at` on; the run ids that were still there.
 
         Raises `FencedError`, and `RowsLockedError` where somebody holds one.
         """
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
-            rows = await _lock_runs(connection, [job_run.c.state], {run.run_id for run in runs})
-            states = {row.run_id: row.state for row in rows}
-            queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]
-            for run in queued:
-                await connection.execute(
-                    update(job_run)
-                    .where(job_run.c.run_id == run.run_id)
-                    .values(offered_at=run.offered_at, config_revision=run.config_revision, epoch=fence.epoch)
-                )
-        # What is not queued any more was offered by a first try whose COMMIT was cut off, and taken since.
-        return set(states)
+        return await offer(self._database, runs, fence)
 
     async def take(
         self,
@@ -117,30 +84,13 @@ class RunStore:
         )
 
     async def finish(self, outcomes: Sequence[Outcome], fence: OutcomeFence) -> set[str]:
-        """Record outcomes with their watermarks, retries and summaries; the run ids that ended as told.
+        """Record outcomes with their watermarks, retries and summaries; the ids of the runs that ended so.
 
         A run that has ended in another way before keeps that end, and its outcome has no effect: it was given
         up, or cancelled by hand; so does one that is another instance's. Raises `FencedError`, and
         `RowsLockedError` where somebody holds rows of these runs or their jobs.
         """
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
-            await lock_backfills(connection, outcomes)
-            moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
-            watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
-            states = await lock_states(connection, summarised(outcomes))
-            await lock_due_times(connection, [item.run.due_time for item in outcomes if item.retry])
-            if await self._all_open(connection, outcomes, fence):
-                fresh, told = list(outcomes), {outcome.run.run_id for outcome in outcomes}
-            else:
-                fresh, told = _tell(outcomes, await _read_ends(connection, outcomes), fence)
-            if fresh:
-                await self._write_outcomes(connection, fresh, watermarks, fence)
-                await summarise(
-                    connection, self._database, fresh, fence, watermarks=watermarks, before=states
-                )
-                await count_ends(connection, fresh)
-        return told
+        return await finish(self._database, outcomes, fence)
 
     async def held_jobs(self, job_ids: Collection[str], *, runs: Sequence[Run] = ()) -> set[str]:
         """Of `job_ids` those of which somebody holds a row now, of `runs` among others."""
@@ -212,10 +162,8 @@ class RunStore:
     async def progress(self, run_ids: Collection[str]) -> dict[str, RunProgress]:
         """How far each of `run_ids` is that has a row."""
         found: dict[str, RunProgress] = {}
-        ids = sorted(run_ids)
         async with self._database.statements() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                chunk = ids[start : start + _CHUNK]
+            for chunk in chunks(run_ids, size=_CHUNK):
                 for row in await connection.execute(select(*_PROGRESS).where(job_run.c.run_id.in_(chunk))):
                     known = {**row._mapping, "state": RunState(row.state)}
                     found[row.run_id] = RunProgress(**known)
@@ -224,10 +172,8 @@ class RunStore:
     async def states(self, run_ids: Collection[str]) -> dict[str, RunState]:
         """The state of each of `run_ids` that has a row."""
         found: dict[str, RunState] = {}
-        ids = sorted(run_ids)
         async with self._database.statements() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                chunk = ids[start : start + _CHUNK]
+            for chunk in chunks(run_ids, size=_CHUNK):
                 statement = select(job_run.c.run_id, job_run.c.state).where(job_run.c.run_id.in_(chunk))
                 found.update((row.run_id, RunState(row.state)) for row in await connection.execute(statement))
         return found
@@ -235,132 +181,6 @@ class RunStore:
     async def _runs(self, statement: Select[Any]) -> list[Run]:
         async with self._database.statements() as connection:
             return [run_of(row._mapping) for row in await connection.execute(statement)]
-
-    async def _all_open(
-        self, connection: AsyncConnection, outcomes: Sequence[Outcome], fence: OutcomeFence
-    ) -> bool:
-        """Whether none of the runs has ended, as it is nearly always; then they stay so.
-
-        And nothing is to be read of them: who gives a run up does not know when it had started.
-        """
-        if any(outcome.started_at is None for outcome in outcomes):
-            return False
-        ids = sorted({outcome.run.run_id for outcome in outcomes})
-        is_open: ColumnElement[bool] = job_run.c.state.in_([RunState.QUEUED, RunState.RUNNING])
-        if isinstance(fence, InstanceFence):
-            is_open = and_(is_open, job_run.c.instance_id == fence.instance_id)
-        # Asked of the rows, not for them: a server that looked by state would wait for claims in flight.
-        count = select(func.count(case((is_open, 1)))).where(job_run.c.run_id.in_(ids))
-        found = (await connection.execute(count.with_for_update(skip_locked=True))).scalar_one()
-        return bool(found == len(outcomes))
-
-    async def _write_outcomes(
-        self,
-        connection: AsyncConnection,
-        outcomes: Sequence[Outcome],
-        watermarks: Watermarks,
-        fence: OutcomeFence,
-    ) -> None:
-        moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
-        await move_watermarks(connection, moves, watermarks)
-        retries = [(outcome.run, outcome.retry) for outcome in outcomes if outcome.retry is not None]
-        handovers = [
-            Handover(due_time=run.due_time, from_run=run.run_id, to_run=retry.run_id)
-            for run, retry in retries
-        ]
-        await hand_over(connection, handovers, epoch=fence.epoch)
-        rows = [outcome_row(outcome) for outcome in outcomes]
-        await write_rows(connection, self._database, job_run, rows, update=OUTCOME_COLUMNS, merge=keep_known)
-        queued = [run_row(retry, fence, now=None) for _, retry in retries]
-        await write_rows(connection, self._database, job_run, queued)
-
-
-class _RecordedEnd(NamedTuple):
-    """How a run has ended, or that it has not."""
-
-    state: RunState
-    started_at: datetime | None
-    finished_at: datetime | None
-    instance_id: str | None
-
-
-async def _lock_runs(
-    connection: AsyncConnection, columns: Sequence[Column[Any]], run_ids: Collection[str]
-) -> list[Any]:
-    """The rows of `run_ids` that there are. Raises `RowsLockedError` where somebody holds one."""
-    ids = sorted(run_ids)
-    rows = await lock_free(connection, [job_run.c.run_id, *columns], job_run.c.run_id.in_(ids))
-    missing = set(ids) - {row.run_id for row in rows}
-    if held := await held_keys(connection, job_run.c.run_id, missing):
-        owners = await connection.execute(select(job_run.c.job_id).where(job_run.c.run_id.in_(sorted(held))))
-        raise rows_locked(owners.scalars())
-    return rows
-
-
-async def _read_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> dict[str, _RecordedEnd]:
-    columns = job_run.c
-    rows = await _lock_runs(
-        connection,
-        [columns.state, columns.started_at, columns.finished_at, columns.instance_id],
-        {outcome.run.run_id for outcome in outcomes},
-    )
-    return {
-        row.run_id: _RecordedEnd(RunState(row.state), row.started_at, row.finished_at, row.instance_id)
-        for row in rows
-    }
-
-
-def _tell(
-    outcomes: Sequence[Outcome], ends: dict[str, _RecordedEnd], fence: OutcomeFence
-) -> tuple[list[Outcome], set[str]]:
-    """Which of `outcomes` are to be written, and the runs that have ended as told."""
-    fresh: list[Outcome] = []
-    told: set[str] = set()
-    for outcome in outcomes:
-        run_id = outcome.run.run_id
-        end = ends.get(run_id)
-        if isinstance(fence, InstanceFence) and (end is None or end.instance_id != fence.instance_id):
-            continue
-        if end is None or end.state not in FINAL_STATES:
-            started_at = outcome.started_at or (None if end is None else end.started_at)
-            fresh.append(replace(outcome, started_at=started_at))
-            ends[run_id] = _RecordedEnd(
-                outcome.state, started_at, outcome.finished_at, outcome.run.instance_id
-            )
-            told.add(run_id)
-        elif (end.state, end.finished_at) == (outcome.state, outcome.finished_at):
-            told.add(run_id)  # by our own first try, whose COMMIT was cut off
-    return fresh, told
-
-
-async def _begin(
-    connection: AsyncConnection, run_ids: Sequence[str], instance_id: str, fence: Fence, *, now: datetime
-) -> set[str]:
-    if not run_ids:
-        return set()
-    columns = job_run.c
-    rows = await _lock_runs(connection, [columns.state, columns.instance_id, columns.epoch], run_ids)
-    # Ours already: by a first try whose COMMIT was cut off.
-    ours = (RunState.RUNNING, instance_id, fence.epoch)
-    begun = {
-        row.run_id
-        for row in rows
-        if row.state == RunState.QUEUED or (row.state, row.instance_id, row.epoch) == ours
-    }
-    if begun:
-        await connection.execute(
-            update(job_run)
-            .where(job_run.c.run_id.in_(sorted(begun)))
-            .values(
-                state=RunState.RUNNING,
-                instance_id=instance_id,
-                epoch=fence.epoch,
-                offered_at=None,
-                claimed_at=now,
-                started_at=now,
-            )
-        )
-    return begun
 
 
 async def insert_queued(database: Database, run: Run) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from piko.model.digests import Digest, Mark
 from piko.model.schedules import ScheduleRow
+from piko.store.chunks import chunks
 from piko.store.digests import read_digests, read_mark
 from piko.store.engine import Database
 from piko.store.schema.tables.schedules import scheduled_job
@@ -37,11 +38,9 @@ class ScheduleStore:
 
     async def read(self, job_ids: Collection[str]) -> list[ScheduleRow]:
         """The rows of `job_ids`; one that is gone by now is left out."""
-        ids = sorted(job_ids)
         found: list[ScheduleRow] = []
         async with self._database.statements() as connection:
-            for start in range(0, len(ids), _CHUNK):
-                chunk = ids[start : start + _CHUNK]
+            for chunk in chunks(job_ids, size=_CHUNK):
                 rows = await connection.execute(select(*_COLUMNS).where(scheduled_job.c.job_id.in_(chunk)))
                 found.extend(ScheduleRow(**row._mapping) for row in rows)
         return found

@@ -1,0 +1,89 @@
+"""How queued runs begin: on the instance that the leader names, or on the replica that takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.core.types import RunState
+from piko.model.fences import Fence
+from piko.model.runs import Run
+from piko.store.claims import is_to_do
+from piko.store.engine import Database
+from piko.store.fences import hold
+from piko.store.run_rows import lock_runs
+from piko.store.schema.tables.runs import job_run
+from piko.store.takes import skip_overtaken
+from piko.store.watermarks import lock_watermarks
+
+
+async def start(database: Database, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
+    """Move `runs` to RUNNING; the run ids that were still queued, see `RunStore.start`."""
+    async with database.transaction() as connection:
+        await hold(connection, fence)
+        following = [run for run in runs if run.follows_watermark]
+        watermarks = await lock_watermarks(connection, [run.job_id for run in following])
+        overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
+        ours: set[str] = set()
+        for instance_id in sorted({run.instance_id or "" for run in runs}):
+            ids = [run.run_id for run in runs if (run.instance_id or "") == instance_id]
+            ours |= await _begin(
+                connection,
+                [run_id for run_id in ids if run_id not in overtaken],
+                instance_id,
+                fence,
+                now=now,
+            )
+        if overtaken:
+            await skip_overtaken(connection, overtaken, now=now)
+    return ours
+
+
+async def offer(database: Database, runs: Sequence[Run], fence: Fence) -> set[str]:
+    """Let any replica take `runs`; the run ids that were still there, see `RunStore.offer`."""
+    async with database.transaction() as connection:
+        await hold(connection, fence)
+        rows = await lock_runs(connection, [job_run.c.state], {run.run_id for run in runs})
+        states = {row.run_id: row.state for row in rows}
+        queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]
+        for run in queued:
+            await connection.execute(
+                update(job_run)
+                .where(job_run.c.run_id == run.run_id)
+                .values(offered_at=run.offered_at, config_revision=run.config_revision, epoch=fence.epoch)
+            )
+    # What is not queued any more was offered by a first try whose COMMIT was cut off, and taken since.
+    return set(states)
+
+
+async def _begin(
+    connection: AsyncConnection, run_ids: Sequence[str], instance_id: str, fence: Fence, *, now: datetime
+) -> set[str]:
+    if not run_ids:
+        return set()
+    columns = job_run.c
+    rows = await lock_runs(connection, [columns.state, columns.instance_id, columns.epoch], run_ids)
+    # Ours already: by a first try whose COMMIT was cut off.
+    ours = (RunState.RUNNING, instance_id, fence.epoch)
+    begun = {
+        row.run_id
+        for row in rows
+        if row.state == RunState.QUEUED or (row.state, row.instance_id, row.epoch) == ours
+    }
+    if begun:
+        await connection.execute(
+            update(job_run)
+            .where(job_run.c.run_id.in_(sorted(begun)))
+            .values(
+                state=RunState.RUNNING,
+                instance_id=instance_id,
+                epoch=fence.epoch,
+                offered_at=None,
+                claimed_at=now,
+                started_at=now,
+            )
+        )
+    return begun
