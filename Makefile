@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test soak bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check unit test soak bench-startup bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test: lint servers ## everything: lint, servers, the whole suite in three proces
 soak: setup ## three replicas under failures at random, 10 minutes; SECONDS=… SEED=… REPLICAS=… EXECUTOR=replicas
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --replicas $(or $(REPLICAS),3) \
 	  --executor $(or $(EXECUTOR),leader) $(if $(SEED),--seed $(SEED))
+
+bench-startup: setup ## processor time until a replica is ready, by either lease
+	$(BIN)/python -m benchmarks.startup
 
 bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
 	$(BIN)/python -m benchmarks.schedules
