@@ -1,4 +1,4 @@
-"""The operator: custom resources mirrored into the database, and runs into their status."""
+"""The operator mirrors custom resources into rows of the database, and runs into their status."""
 
 from __future__ import annotations
 

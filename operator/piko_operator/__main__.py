@@ -12,7 +12,7 @@ from piko_operator.settings import load_settings
 
 
 def main() -> int:
-    """0 after a stop by signal, 2 for settings that cannot work."""
+    """Run the operator. Returns 0 after a stop by signal, 2 for invalid settings."""
     try:
         settings = load_settings()
     except SettingsError as error:
@@ -20,10 +20,12 @@ def main() -> int:
         return 2
     configure_logging(log_format=settings.log_format, debug=settings.debug)
     logging.getLogger("kopf").setLevel(logging.WARNING)
-    # kopf is stopped by a flag; its warning that signals are not its own would be one at every start.
+    # kopf is stopped by a flag; otherwise it would warn at every start that it does not handle signals.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
 
-    from piko_operator.program import Operator  # after the settings: their errors should not wait a second
+    from piko_operator.program import (
+        Operator,  # after the settings, so that their errors appear without a delay
+    )
 
     try:
         asyncio.run(Operator(settings=settings).run())

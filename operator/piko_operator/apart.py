@@ -1,4 +1,4 @@
-"""Reading many at once, although one of them may be what cannot be read."""
+"""Reads many rows at once, although one of them may be unreadable."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ async def apart(
     *,
     blame: Callable[[str, Exception], None],
 ) -> Mapping[str, T]:
-    """What `read` finds of `job_ids`; where it fails, of each half by itself.
+    """The result of `read` for `job_ids`; if it fails, each half is read separately.
 
-    The one that cannot be read alone is left out and passed to `blame` with the reason. Raises
-    `DatabaseUnavailableError`, which is nobody's fault here.
+    A job that cannot be read alone is left out and passed to `blame` with the error. Raises
+    `DatabaseUnavailableError`, which concerns no single job.
     """
     try:
         return await read(job_ids)
     except DatabaseUnavailableError:
         raise
-    except Exception as error:  # noqa: BLE001 whatever it is, it is that of one row
+    except Exception as error:  # noqa: BLE001 any other error belongs to one row
         ids = sorted(set(job_ids))
         if len(ids) <= 1:
             blame(ids[0] if ids else "", error)

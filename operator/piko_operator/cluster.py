@@ -1,4 +1,4 @@
-"""The API server, as far as the operator talks to it besides the watch."""
+"""The API server, for everything that the operator does except watching."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
 _EVENT_LIMIT = 1_000
 _REASON_LIMIT = 1_000
 _PAGE = 100
-"""Resources in one answer, of which each may have more than a megabyte."""
+"""Resources in one answer; each may have more than a megabyte."""
 _AT_ONCE = 16
 _MERGE_PATCH = "application/merge-patch+json"
 
 
 class ClusterError(PikoError):
-    """The API server did not do what was asked; `status` is its HTTP status, 0 if it was not reached."""
+    """The API server refused or failed a call; `status` is the HTTP status, or 0 if it was not reached."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ class ClusterError(PikoError):
 
 @asynccontextmanager
 async def connect() -> AsyncIterator[ApiClient]:
-    """A client of the cluster that the pod runs in, else of the one that KUBECONFIG names."""
+    """A client of the cluster that the pod runs in, otherwise of the one that KUBECONFIG names."""
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -58,7 +58,7 @@ async def connect() -> AsyncIterator[ApiClient]:
 
 
 class Cluster:
-    """Listings, status, finalizers, secrets and events; raises `ClusterError` only."""
+    """Listings, status, finalizers, secrets and events. Raises only `ClusterError`."""
 
     def __init__(
         self, *, client: ApiClient, clock: Clock, namespaces: Sequence[str] = (), timeout_s: float = 10.0
@@ -70,7 +70,7 @@ class Cluster:
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def list(self, kind: str) -> list[Seen]:
-        """Every resource of `kind` in the namespaces served."""
+        """Every resource of `kind` in the namespaces that this operator serves."""
         found: list[Seen] = []
         for path in [_path(kind, namespace=name) for name in self._namespaces] or [_path(kind)]:
             token = ""
@@ -84,7 +84,7 @@ class Cluster:
         return found
 
     async def uid(self) -> str:
-        """What tells this cluster from any other: the uid of its namespace `kube-system`."""
+        """The identity of this cluster: the uid of its namespace `kube-system`."""
         body = await self._call("GET", api_path("api", "v1", "namespaces", "kube-system"))
         return str(body["metadata"]["uid"])
 
@@ -93,7 +93,7 @@ class Cluster:
         try:
             path = _path(kind, namespace=namespace, name=name)
         except ValueError:
-            return False  # nothing can have that name
+            return False  # no object can have that name
         try:
             await self._call("GET", path)
         except ClusterError as error:
@@ -103,11 +103,11 @@ class Cluster:
         return True
 
     async def hold(self, seen: Seen) -> Seen:
-        """Put our finalizer on the object."""
+        """Add Piko's finalizer to the object."""
         return await self._set_finalizers(seen, [*seen.finalizers, FINALIZER])
 
     async def let_go(self, seen: Seen) -> None:
-        """Take our finalizer off; an object that is gone already is fine."""
+        """Remove Piko's finalizer; succeeds if the object is already deleted."""
         try:
             await self._set_finalizers(seen, [name for name in seen.finalizers if name != FINALIZER])
         except ClusterError as error:
@@ -123,7 +123,8 @@ class Cluster:
     async def secret_text(self, *, namespace: str, name: str, key: str) -> str:
         """The text under `key`.
 
-        Raises `KeyError` where the Secret lacks it, and `ValueError` where no Secret can be called `name`.
+        Raises `KeyError` if the Secret lacks the key, and `ValueError` if `name` cannot be the name of a
+        Secret.
         """
         path = api_path("api", "v1", "namespaces", namespace, "secrets", name)
         secret = await self._call("GET", path)
@@ -155,7 +156,7 @@ class Cluster:
         await self._call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
 
     async def _set_finalizers(self, seen: Seen, finalizers: Sequence[str]) -> Seen:
-        # The resource version makes it a conflict, not a loss, if another finalizer came in between.
+        # With the resource version, a finalizer that was added meanwhile causes a conflict and is not lost.
         metadata = {"finalizers": list(finalizers), "resourceVersion": seen.resource_version, "uid": seen.uid}
         path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
         return seen_from(await self._call("PATCH", path, body={"metadata": metadata}), kind=seen.kind)
@@ -203,7 +204,7 @@ def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -
 
 def _reason(text: bytes) -> str:
     try:
-        said = str(json.loads(text)["message"])
+        message = str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        said = text.decode(errors="replace")
-    return excerpt(said, limit=_REASON_LIMIT)
+        message = text.decode(errors="replace")
+    return excerpt(message, limit=_REASON_LIMIT)

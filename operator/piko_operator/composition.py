@@ -42,7 +42,7 @@ class OperatorParts:
 
     @property
     def in_order(self) -> tuple[Part, ...]:
-        """Those that run in the background, in the order in which they start."""
+        """The background parts, in the order in which they start."""
         return self.events, self.mirror, self.status, self.sweep, self.watch, self.pulse
 
 

@@ -1,4 +1,4 @@
-"""What the conditions say: pure, from what the mirror and the runtime know."""
+"""The conditions of a resource: pure, from the records of the mirror and the summaries of the runtime."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from piko_operator.ownership import Condition
 from piko_operator.shapes import instant_text, parse_instant
 
 MESSAGE_LIMIT = 4096
-"""Bytes of a message in a status: a resource is read whole by everyone who watches it."""
+"""Bytes of a message in a status; every watcher receives the whole resource."""
 
 _READY = frozenset({"Scheduled", "Disabled", "Completed"})
-"""What the runtime says of a schedule that is as it should be, though it may not fire."""
-_HOPELESS = frozenset({"Conflict", "Invalid", "InvalidSpec", "RowNotManaged", "RowRefused"})
-"""Reasons that nothing but a person's edit puts right."""
-_UNDER_WAY = frozenset({"DatabaseUnavailable", "Pending"})
-"""Reasons that are nobody's to put right in this resource."""
-_HOPE = timedelta(minutes=5)
-"""How long anything else may be on its way: code that is being deployed, a Secret that is applied next."""
+"""Job statuses of a schedule that is in order, even if it does not fire."""
+_NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "RowNotManaged", "RowRefused"})
+"""Reasons that only an edit by a person can resolve."""
+_NOT_HERE = frozenset({"DatabaseUnavailable", "Pending"})
+"""Reasons that nobody can resolve in this resource."""
+_SETTLE = timedelta(minutes=5)
+"""How long any other reason may still resolve itself: code being deployed, a Secret about to be applied."""
 
 _DEFAULT_MESSAGES = {
     "Scheduled": "a replica has the job and the schedule is valid",
     "Disabled": "the schedule is suspended",
-    "Completed": "the schedule has no further instant",
+    "Completed": "the schedule has no further due time",
     "Invalid": "the runtime cannot use the row",
     "Unregistered": "no replica has registered this job; deploy the code that registers it, or correct jobId",
     "WaitingForConfig": "the job's model has required fields and no config is in force",
@@ -41,12 +41,12 @@ def ready(synced: Condition, job: JobSummary | None) -> Condition:
     if synced.status != "True" and synced.reason != "Drifted":
         return _unsynced("Ready", "False")
     if job is None or job.status is None:
-        message = "no runtime replica has looked at this row yet"
+        message = "no replica has seen this row yet"
         return Condition(type="Ready", status="Unknown", reason="Pending", message=message)
     if job.observed_version is not None and job.observed_version != job.version:
         message = (
-            f"no runtime replica has looked at version {job.version} of this row yet; "
-            f"the last one seen is {job.observed_version}"
+            f"no replica has seen version {job.version} of this row yet; "
+            f"the last version seen is {job.observed_version}"
         )
         return Condition(type="Ready", status="Unknown", reason="Pending", message=message)
     return Condition(
@@ -58,32 +58,32 @@ def ready(synced: Condition, job: JobSummary | None) -> Condition:
 
 
 def config_ready(synced: Condition, valid: Condition, effective: Condition) -> Condition:
-    """Whether runs use the config, or will from the time that it names."""
+    """Whether runs use the config, or will from its effective time on."""
     if synced.reason == "DatabaseUnavailable":
         return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
     if synced.status != "True" and synced.reason != "Drifted":
         return _unsynced("Ready", "False")
-    told = effective if valid.status == "True" else valid
-    return Condition(type="Ready", status=valid.status, reason=valid.reason, message=told.message)
+    decisive = effective if valid.status == "True" else valid
+    return Condition(type="Ready", status=valid.status, reason=valid.reason, message=decisive.message)
 
 
 def outlook(
     synced: Condition, ready: Condition, *, previous: object, now: datetime
 ) -> tuple[Condition, Condition]:
-    """`Stalled` and `Reconciling`, as kstatus reads them: what needs a person, and what does not."""
+    """The conditions `Stalled` (a person has to act) and `Reconciling` (in progress), as in kstatus."""
     cause = ready if synced.status == "True" or synced.reason == "Drifted" else synced
     if ready.status == "True":
         return _outlook(cause, stalled=False, reconciling=False)
     since = _not_ready_since(previous, ready, now)
-    if cause.reason in _HOPELESS or (cause.reason not in _UNDER_WAY and now - since >= _HOPE):
+    if cause.reason in _NEEDS_EDIT or (cause.reason not in _NOT_HERE and now - since >= _SETTLE):
         return _outlook(cause, stalled=True, reconciling=False)
     return _outlook(cause, stalled=False, reconciling=True)
 
 
 def _outlook(cause: Condition, *, stalled: bool, reconciling: bool) -> tuple[Condition, Condition]:
     return (
-        _outlook_on("Stalled", stalled, cause, otherwise="nothing here needs a person"),
-        _outlook_on("Reconciling", reconciling, cause, otherwise="nothing here is under way"),
+        _outlook_on("Stalled", stalled, cause, otherwise="no action by a person is needed"),
+        _outlook_on("Reconciling", reconciling, cause, otherwise="nothing is in progress"),
     )
 
 
@@ -104,13 +104,13 @@ def _not_ready_since(previous: object, ready: Condition, now: datetime) -> datet
 
 
 def given_up(job: JobSummary | None) -> Condition:
-    """Whether a bound on the backlog has dropped data that nobody has asked for since."""
+    """Whether a limit on the backlog has dropped data that has not been requested since."""
     if job is None or job.given_up_from is None or job.given_up_to is None:
-        message = "no bound on the backlog has dropped data"
+        message = "no limit on the backlog has dropped data"
         return Condition(type="DataGivenUp", status="False", reason="Nothing", message=message)
     start, end = instant_text(job.given_up_from), instant_text(job.given_up_to)
     message = (
-        f"data from {start} to {end} was given up by backfill.maxLookback or backfill.maxWindows; "
+        f"data from {start} to {end} was dropped by backfill.maxLookback or backfill.maxWindows; "
         f"to run it: piko backfill {job.job_id} --from {start} --to {end}"
     )
     return Condition(type="DataGivenUp", status="True", reason="BeyondBound", message=message)
@@ -119,12 +119,12 @@ def given_up(job: JobSummary | None) -> Condition:
 def revision_conditions(
     synced: Condition, row: ConfigSummary | None, revisions: Sequence[RevisionSummary], now: datetime
 ) -> list[Condition]:
-    """`Valid` and `Effective` of the config that the row holds."""
+    """The conditions `Valid` and `Effective` of the config in the row."""
     if synced.reason == "DatabaseUnavailable" or (synced.status != "True" and synced.reason != "Drifted"):
         return [_unsynced("Valid", "Unknown"), _unsynced("Effective", "Unknown")]
     current = [item for item in revisions if row is not None and item.row_version == row.version]
     if not current:
-        message = "no runtime replica has looked at this row yet"
+        message = "no replica has seen this row yet"
         return [
             Condition(type="Valid", status="Unknown", reason="Pending", message=message),
             Condition(type="Effective", status="Unknown", reason="Pending", message=message),
@@ -139,8 +139,8 @@ def revision_conditions(
     accepted = "the job's own model accepts it"
     valid = Condition(type="Valid", status="True", reason="Valid", message=accepted)
     if latest.warning is not None:
-        said = f"{accepted}, but: {latest.warning}"
-        valid = Condition(type="Valid", status="True", reason="Warning", message=said)
+        text = f"{accepted}, with a warning: {latest.warning}"
+        valid = Condition(type="Valid", status="True", reason="Warning", message=text)
     if in_force == latest.revision:
         message = f"runs use revision {in_force}"
         return [valid, Condition(type="Effective", status="True", reason="InForce", message=message)]
@@ -158,7 +158,7 @@ def effective_revision(revisions: Sequence[RevisionSummary], now: datetime) -> i
 def merge_conditions(
     previous: object, found: Sequence[Condition], generation: int, now: datetime
 ) -> list[dict[str, Any]]:
-    """`previous` brought up to date: what is not in `found` stays, a time moves only with a status."""
+    """`previous` updated with `found`; a transition time changes only with its status."""
     known = {item["type"]: dict(item) for item in previous} if isinstance(previous, list) else {}
     for condition in found:
         before = known.get(condition.type, {})
@@ -177,7 +177,7 @@ def merge_conditions(
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch that makes `new` of `old`; empty if they are the same."""
+    """The JSON merge patch from `old` to `new`; empty if they are equal."""
     patch: dict[str, Any] = {name: None for name in old if name not in new}
     for name, value in new.items():
         before = old.get(name)

@@ -1,8 +1,8 @@
-"""Kubernetes events, posted beside everything else.
+"""Kubernetes events, posted in the background.
 
-An event is a word to a person, and never worth a delay of the mirror: it waits in a bounded queue. Each
-object has an allowance, as client-go gives it, so that one that changes its state every second does not fill
-the API server.
+An event informs a person and must never delay the mirror, so it waits in a bounded queue. Each object has a
+rate limit, as in client-go, so that an object that changes its state every second does not flood the API
+server.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ log = get_logger(__name__)
 class _Allowance:
     left: float
     at: float
-    told: bool = False
+    logged: bool = False
 
 
 class Events:
-    """Takes notices at once and posts them as it can."""
+    """Accepts notices without waiting and posts them in the background."""
 
     name = "events"
 
@@ -44,7 +44,7 @@ class Events:
         self._allowances: dict[str, _Allowance] = {}
 
     def post(self, seen: Seen, notice: Notice) -> None:
-        """Have `notice` posted about the object, unless it or all objects had too many lately."""
+        """Queue `notice` for the object, unless its rate limit is reached or the queue is full."""
         if not self._is_allowed(seen):
             return
         try:
@@ -53,7 +53,7 @@ class Events:
             log.warning("event_dropped", name=seen.name, reason=notice.reason, waiting=_WAITING)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Post events until cancelled."""
         async with asyncio.TaskGroup() as group:
             for _ in range(_AT_ONCE):
                 group.create_task(self._post_each())
@@ -75,12 +75,12 @@ class Events:
         allowance.at = now
         self._allowances[seen.uid] = allowance
         if len(self._allowances) > _OBJECTS:
-            del self._allowances[next(iter(self._allowances))]  # the one that had none for longest
+            del self._allowances[next(iter(self._allowances))]  # the least recently used one
         if allowance.left < 1:
-            if not allowance.told:
+            if not allowance.logged:
                 log.warning("events_held_back", kind=seen.kind, namespace=seen.namespace, name=seen.name)
-            allowance.told = True
+            allowance.logged = True
             return False
         allowance.left -= 1
-        allowance.told = False
+        allowance.logged = False
         return True

@@ -1,8 +1,8 @@
-"""What kopf calls: the watch, and nothing else.
+"""The handlers that kopf calls. They only feed the watch.
 
-kopf brings the listing, the watch and its reconnects. It keeps no state on the objects: no handler here is
-one that kopf would hold a finalizer or write progress for, so that a new object costs two patches (our
-finalizer, its status) and a change costs one.
+kopf provides the listing, the watch and its reconnects. It keeps no state on the objects: no handler here
+makes kopf hold a finalizer or write progress, so a new object costs two patches (Piko's finalizer and its
+status) and a change costs one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Observer = Callable[[Mapping[str, Any], bool], None]
 
 
 def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
-    """Handlers that pass every object to `observe`, with whether it is gone."""
+    """Handlers that pass every object to `observe`, with whether it was deleted."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
@@ -35,7 +35,7 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
         settings.watching.server_timeout = 300
         settings.watching.client_timeout = 310
         settings.networking.request_timeout = 10
-        settings.queueing.worker_limit = None  # a limit below the number of objects stops the start for good
+        settings.queueing.worker_limit = None  # a limit below the number of objects blocks the start forever
 
     @kopf.on.login(registry=registry)
     async def log_in(**arguments: Any) -> kopf.AiohttpSession | None:
@@ -51,7 +51,7 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
 
 
 def _session(found: kopf.ConnectionInfo) -> kopf.AiohttpSession:
-    """As kopf makes it, but for resources that nest too deep for kopf; kopf closes it."""
+    """kopf's session, with responses that truncate deeply nested resources; kopf closes it."""
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
         headers=found.as_http_headers(),

@@ -1,9 +1,9 @@
-"""Whether this cluster's name is this cluster's.
+"""Checks that this cluster's name belongs to this cluster.
 
 Rows name their owner by cluster, namespace and name. Two clusters of one name on one database would each find
-the other's rows without a resource, and remove them. So the name is bound to the cluster that used it first,
+the other's rows without a resource, and remove them. So the name is bound to the cluster that first used it,
 by the uid of its namespace `kube-system`, which every cluster has and no two share. Nothing is written or
-removed before both have been compared, nor while they differ.
+removed until both have been compared, nor while they differ.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ log = get_logger(__name__)
 
 
 class IdentityError(PikoError):
-    """It is not known, or known not to be; `reason` is that of a condition."""
+    """The identity is unknown, or the name belongs to another cluster; `reason` is that of the condition."""
 
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
@@ -34,15 +34,15 @@ class Identity:
         self._uid: str | None = None
         self._confirmed = False
         self.trouble: str | None = None
-        """Why nothing is written, where that is so."""
+        """Why nothing is written; None if the identity is confirmed."""
 
     async def confirm(self) -> None:
-        """Compare, unless it was found to be right before. Raises as `compare` does."""
+        """Compare unless already confirmed. Raises the errors of `compare`."""
         if not self._confirmed:
             await self.compare()
 
     async def compare(self) -> None:
-        """Raises `IdentityError` and `DatabaseUnavailableError`, after which nothing may be written."""
+        """Compare both. Raises `IdentityError` or `DatabaseUnavailableError`; then nothing may be written."""
         self._confirmed = False
         try:
             await self._compare()
@@ -52,7 +52,7 @@ class Identity:
             self.trouble = str(error)
             raise
         except DatabaseUnavailableError:
-            self.trouble = None  # it is told already
+            self.trouble = None  # reported by the caller
             raise
         if self.trouble is not None:
             log.info("cluster_identified", cluster=self._name, uid=self._uid)
@@ -65,7 +65,7 @@ class Identity:
         if bound != self._uid:
             raise IdentityError(
                 f"the cluster name {self._name!r} belongs to another cluster in this database: the uid of "
-                f"its kube-system is {bound}, here it is {self._uid}; nothing is written or removed. Give "
+                f"its kube-system is {bound}, this one's is {self._uid}; nothing is written or removed. Give "
                 "this cluster a name of its own (PIKO_OPERATOR_CLUSTER, in the chart operator.cluster); or, "
                 "if it replaces that one and takes over its rows, delete that name's row in operator_cluster",
                 reason="ClusterNameTaken",
@@ -79,10 +79,10 @@ class Identity:
                 "allow the operator's ServiceAccount to get namespaces with resourceNames [kube-system], as "
                 "the chart does"
                 if error.status in (401, 403)
-                else "it is tried again until it works"
+                else "this is retried until it succeeds"
             )
             raise IdentityError(
                 f"the cluster's identity, the uid of the namespace kube-system, cannot be read ({error}); "
-                f"nothing is written before; {remedy}",
+                f"nothing is written until then; {remedy}",
                 reason="ClusterUnidentified",
             ) from None

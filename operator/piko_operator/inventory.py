@@ -1,7 +1,7 @@
-"""The resources as they were last seen, whether by the watch or by a listing.
+"""The resources as they were last seen, by the watch or by a listing.
 
-The watch is only a hint. A listing replaces what is known, except what the watch has shown since the
-listing began; so a delete that the watch has missed is noticed with the next listing.
+The watch is only a hint. A listing replaces what is known, except for what the watch has shown since the
+listing began, so a deletion that the watch missed is noticed by the next listing.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Seen:
 
     @property
     def is_held(self) -> bool:
-        """Whether our finalizer keeps the object until its row is dealt with."""
+        """Whether Piko's finalizer keeps the object until its row is released."""
         return FINALIZER in self.finalizers
 
 
@@ -69,46 +69,46 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
 
 
 class Inventory:
-    """What exists, and which of it has to be looked at; belongs to one event loop."""
+    """The existing resources, and which of them have to be reconciled. For use on one event loop."""
 
     def __init__(self) -> None:
         self._seen: dict[str, Seen] = {}
         self._dirty: set[str] = set()
         self._order = 0
         self.marked = asyncio.Event()
-        """Set when something has to be looked at."""
+        """Set when a resource has to be reconciled."""
         self._listed: set[str] = set()
         self._names: Counter[tuple[str, str, str]] = Counter()
         self._vacated: dict[tuple[str, str], str] = {}
 
     @property
     def is_complete(self) -> bool:
-        """Whether both kinds have been listed once."""
+        """Whether both kinds have been listed at least once."""
         return self._listed >= {SCHEDULE, JOB_CONFIG}
 
     @property
     def order(self) -> int:
-        """Grows with everything seen; take it before a listing."""
+        """A counter of observations; read it before a listing."""
         return self._order
 
     def __contains__(self, uid: str) -> bool:
         return uid in self._seen
 
     def has(self, kind: str, *, namespace: str, name: str) -> bool:
-        """Whether there is a resource of that name, whatever its uid."""
+        """Whether a resource of that name exists, with any uid."""
         return (kind, namespace, name) in self._names
 
     def heirs(self, kind: str, job_id: str) -> list[Seen]:
-        """The resources that want the row of the job, and stay."""
+        """The resources that declare the job and are not being deleted."""
         return [seen for seen in self.all(kind) if seen.job_id == job_id and not seen.deleting]
 
     def vacate(self, kind: str, job_id: str, owner: str) -> None:
-        """The row of the job belongs to `owner`, which is gone: whoever wants it may have it."""
+        """Note that the owner of the job's row was deleted, so that another resource may take the row."""
         self._vacated[kind, job_id] = owner
         self.mark(*(seen.uid for seen in self.heirs(kind, job_id)))
 
     def vacated(self, kind: str, job_id: str) -> str | None:
-        """The owner of the job's row that is known to be gone, if there is one."""
+        """The deleted owner of the job's row, if there is one."""
         owner = self._vacated.get((kind, job_id))
         if owner is not None:
             _, namespace, name, *_ = owner.split("/")
@@ -124,7 +124,7 @@ class Inventory:
         return self._seen.get(uid)
 
     def observe(self, seen: Seen) -> None:
-        """Take in what the watch or a write has shown."""
+        """Note a resource that the watch or a write has shown."""
         known = self._seen.get(seen.uid)
         if known is not None and _is_older(seen, known):
             return
@@ -141,15 +141,15 @@ class Inventory:
             self.mark(seen.uid)
 
     def forget(self, uid: str) -> None:
-        """The object is gone for good; others that want its job may have it now."""
-        gone = self._seen.pop(uid, None)
-        if gone is not None:
+        """Remove a deleted object, and mark others that declare its job."""
+        deleted = self._seen.pop(uid, None)
+        if deleted is not None:
             self._order += 1
-            self._names -= Counter([_name(gone)])
-            self.mark(*(seen.uid for seen in self.all(gone.kind) if seen.job_id == gone.job_id))
+            self._names -= Counter([_name(deleted)])
+            self.mark(*(seen.uid for seen in self.all(deleted.kind) if seen.job_id == deleted.job_id))
 
     def listed(self, kind: str, found: Iterable[Seen], *, since: int) -> None:
-        """Take in a complete listing of `kind` that began when `order` was `since`; look at all of it."""
+        """Apply a complete listing of `kind` that began when `order` was `since`, and mark all of it."""
         present = {seen.uid: seen for seen in found}
         for seen in present.values():
             known = self._seen.get(seen.uid)
@@ -162,13 +162,13 @@ class Inventory:
         self.mark(*present)
 
     def mark(self, *uids: str) -> None:
-        """Have these looked at."""
+        """Mark resources to be reconciled."""
         self._dirty.update(uids)
         if self._dirty:
             self.marked.set()
 
-    def take(self) -> list[Seen]:
-        """What has to be looked at, which is then no longer marked."""
+    def take_marked(self) -> list[Seen]:
+        """The marked resources; they are no longer marked afterwards."""
         uids, self._dirty = self._dirty, set()
         return [self._seen[uid] for uid in uids if uid in self._seen]
 

@@ -1,8 +1,8 @@
-"""`python -m piko_operator.leftovers`: may the definitions of the resources go?
+"""`python -m piko_operator.leftovers`: checks whether the resource definitions may be deleted.
 
-A definition that is deleted takes its resources with it, everyone's in the cluster, and waits for each whose
-finalizer nobody takes off any more. The chart asks before it uninstalls definitions, while the operator is
-still there: 0 if nothing is left, 1 with what is, and what to do.
+Deleting a definition deletes its resources in the whole cluster, and waits for each whose finalizer is not
+removed. The chart runs this before it uninstalls the definitions, while the operator is still running: exit 0
+if no resource is left, 1 with the remaining resources and the remedy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def leftovers(cluster: Cluster) -> list[str]:
         try:
             found += [f"{kind} {seen.namespace}/{seen.name}" for seen in await cluster.list(kind)]
         except ClusterError as error:
-            if error.status != 404:  # there is no such definition
+            if error.status != 404:  # the definition is not installed
                 raise
     return found
 
@@ -33,12 +33,12 @@ async def _main() -> int:
         async with connect() as client:
             found = await leftovers(Cluster(client=client, clock=SystemClock()))
     except (ClusterError, SettingsError) as error:
-        sys.stderr.write(f"the resources cannot be listed, and nothing was uninstalled: {error}\n")
+        sys.stderr.write(f"the resources cannot be listed, so nothing was uninstalled: {error}\n")
         return 1
     if not found:
         return 0
     sys.stderr.write(
-        f"resources are left, and nothing was uninstalled: {listed(found)}. Delete them while the "
+        f"resources remain, so nothing was uninstalled: {listed(found)}. Delete them while the "
         "operator can release them (kubectl delete psch,pjc --all --all-namespaces) and uninstall again; or "
         "keep the definitions (helm upgrade --reset-then-reuse-values --set crds.keep=true) and uninstall "
         "then\n"

@@ -1,7 +1,7 @@
-"""Resource files read without a cluster, by the rules that the API server would apply.
+"""Reads resource files without a cluster, by the rules that the API server would apply.
 
-`piko dev` and the command line read here and nowhere else. Whatever a file holds, reading it has an answer:
-the resources that can be used, each with its lines, and a problem for everything else.
+`piko dev` and the command line read files only here. Reading always succeeds: it returns the usable
+resources, each with its lines, and a problem for everything else.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from piko_operator.resources import API_VERSION, MODELS, Manifest
 
 SUFFIXES = (".yaml", ".yml", ".json")
 LARGEST_FILE = 4 * 1024 * 1024
-"""Bytes of a file that is still read; the API server takes no resource of more than half of it."""
+"""The largest file that is read, in bytes; the API server accepts no resource of more than half of it."""
 
 _MOST_PROBLEMS = 20
-"""So many of one resource are told; the rest is counted."""
+"""Problems of one resource that are listed; the rest is counted."""
 
 _MOST_OF_A_FILE = 200
-"""Problems of one file after which no further document is looked at."""
+"""Problems of one file after which no further document is read."""
 
 _MOST_SHOWN = 100
 """Values of an input that an error repeats."""
 
-# Other tools keep YAML beside jobs; a misspelt resource of ours still names the group or a kind.
+# Folders hold YAML of other tools too; even a misspelt resource of Piko names the group or a kind.
 _OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig)\b")
 _LISTS = [["v1", "List"], *([API_VERSION, f"{kind}List"] for kind in MODELS)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A resource and where it is written; `path` is that of the document's part it was read from."""
+    """A resource and its place; `path` leads to the part of the document that it was read from."""
 
     resource: Manifest
     source: str
@@ -49,11 +49,11 @@ class Placed:
     path: tuple[int | str, ...] = ()
 
     def line_of(self, *path: int | str) -> int:
-        """The line of a field, such as `"spec", "schedule"`; where it is not written, of what holds it."""
+        """The line of a field, such as `"spec", "schedule"`; if it is absent, the line of its parent."""
         return self.document.line_of((*self.path, *path))
 
     def problem(self, message: str, *path: int | str) -> Problem:
-        """What is wrong with the field at `path`."""
+        """A problem with the field at `path`."""
         return Problem(
             source=self.source,
             line=self.line_of(*path),
@@ -65,7 +65,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What is wrong with a file, and where; `line` is None where it is the file as a whole."""
+    """A problem in a file; `line` is None if it concerns the whole file."""
 
     source: str
     line: int | None
@@ -80,27 +80,27 @@ class Problem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a file holds."""
+    """The contents of a file."""
 
     resources: Sequence[Placed] = ()
     problems: Sequence[Problem] = field(default=())
 
 
 def is_ours(content: bytes) -> bool:
-    """Whether a file among those of other tools is meant for Piko."""
+    """Whether a file is meant for Piko and not for another tool."""
     return _OURS.search(content) is not None
 
 
 def read_bytes(path: Path) -> bytes:
-    """The beginning of a file: enough to say that it is too large. Raises `OSError`."""
+    """The beginning of a file, long enough to see that it is too large. Raises `OSError`."""
     with path.open("rb") as file:
         return file.read(LARGEST_FILE + 1)
 
 
 def read_manifests(content: bytes, source: str) -> Contents:
-    """What the bytes of a YAML or JSON file say; `source` is its name in problems. Raises nothing."""
+    """The contents of a YAML or JSON file; `source` is its name in problems. Never raises."""
     if len(content) > LARGEST_FILE:
-        why = f"larger than {LARGEST_FILE // 1024**2} MiB, and not read; divide it"
+        why = f"larger than {LARGEST_FILE // 1024**2} MiB, so it is not read; split it"
         return Contents(problems=[Problem(source=source, line=None, message=why)])
     try:
         text = content.decode("utf-8-sig")
@@ -113,22 +113,22 @@ def read_manifests(content: bytes, source: str) -> Contents:
     try:
         for document in read_documents(text):
             if len(problems) >= _MOST_OF_A_FILE:
-                why = "too many problems; the rest of the file is not told"
+                why = "too many problems; the rest of the file is not checked"
                 problems.append(Problem(source=source, line=None, message=why))
                 break
             if isinstance(document, DocumentError):
                 problems.append(Problem(source=source, line=document.line, message=str(document)))
                 continue
             for path, part in _unfolded(document):
-                _take(part, path, document, source, resources, problems)
-    except Exception as error:  # noqa: BLE001 whatever a file does to its reader is that file's problem
-        why = f"cannot be read: {error_text(error)}; please report this as a fault of Piko"
+                _read(part, path, document, source, resources, problems)
+    except Exception as error:  # noqa: BLE001 any error is a problem of this file
+        why = f"cannot be read: {error_text(error)}; please report this as a bug in Piko"
         problems.append(Problem(source=source, line=None, message=why))
     return Contents(resources=resources, problems=sorted(problems, key=lambda problem: problem.line or 0))
 
 
 def load_manifests(text: str, source: str) -> list[Manifest]:
-    """The resources in a YAML or JSON text; empty documents are passed over.
+    """The resources in a YAML or JSON text; empty documents are skipped.
 
     Raises `ManifestError` with a line for each problem: `source`, the line in it, the field's path, its
     value, what was expected and what to do.
@@ -160,7 +160,7 @@ def _unfolded(document: Node) -> Iterator[tuple[tuple[int | str, ...], object]]:
     yield (), value
 
 
-def _take(
+def _read(
     part: object,
     path: tuple[int | str, ...],
     document: Node,
@@ -239,7 +239,7 @@ def _fields(model: Any, path: Sequence[int | str]) -> list[str]:
     """The names of the fields at `path`, as they are written."""
     for step in path:
         fields = {item.alias or name: item for name, item in model.model_fields.items()} if model else {}
-        if step in fields:  # an index, or the branch of a union, is no field
+        if step in fields:  # an index or the branch of a union is not a field
             model = next(_models_in(fields[str(step)].annotation), None)
     return [item.alias or name for name, item in model.model_fields.items()] if model else []
 
@@ -256,7 +256,9 @@ def _path(location: tuple[int | str, ...]) -> str:
     for part in location:
         if isinstance(part, int):
             path += f"[{part}]"
-        elif not (previous == "cron" and part in ("text", "fields")):  # the branch of the union is no field
+        elif not (
+            previous == "cron" and part in ("text", "fields")
+        ):  # the branch of the union is not a field
             path += f".{_cut(part)}" if path else _cut(part)
         previous = part
     return path or "the document"
@@ -266,7 +268,7 @@ def _shown(value: object) -> str:
     if isinstance(value, str):
         return _cut(repr(value))
     try:
-        check_json(value, values=_MOST_SHOWN)  # a writer of JSON does not survive all that this refuses
+        check_json(value, values=_MOST_SHOWN)  # this refuses values that json.dumps cannot handle
     except ValueError:
         return {dict: "an object", list: "a list", int: "a long number"}.get(type(value), str(value)[:120])
     return _cut(json.dumps(value, ensure_ascii=False))

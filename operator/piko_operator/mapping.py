@@ -1,8 +1,4 @@
-"""Resource to row: pure, the same text for the same resource.
-
-Which field becomes which column stands at the field, as its `Column`. Here is what one field alone does not
-say: the schedule, which is two columns, the owner, and what the Secrets of a config amount to.
-"""
+"""Maps a resource to a row: pure, and the same row for the same resource."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from piko_operator.schedule_spec import CronFields, TriggerSpec
 
 
 def schedule_row(resource: PikoSchedule, *, owner: str | None) -> ManagedSchedule:
-    """The row that says what `resource` says, owned by `owner` (None: SQL)."""
+    """The row for `resource`, owned by `owner` (None: SQL)."""
     schedule_type, expression = schedule_expression(resource.spec.schedule)
     return ManagedSchedule(
         schedule_type=schedule_type,
@@ -30,7 +26,7 @@ def schedule_row(resource: PikoSchedule, *, owner: str | None) -> ManagedSchedul
 def config_row(
     resource: PikoJobConfig, *, owner: str | None, secret: Mapping[str, Any] | None = None
 ) -> ManagedConfig:
-    """The row that says what `resource` says; `secret` is what its `configFrom` amounts to."""
+    """The row for `resource`; `secret` is the merged content of its `configFrom`."""
     return ManagedConfig(
         secret_json=to_json(secret) if secret is not None else None,
         updated_by="piko-operator" if owner else None,
@@ -73,5 +69,5 @@ def describe(trigger: TriggerSpec) -> str:
 
 
 def owner_of(*, cluster: str, namespace: str, name: str, uid: str) -> str:
-    """What `managed_by` holds."""
+    """The value of `managed_by`."""
     return f"{cluster}/{namespace}/{name}/{uid}"

@@ -8,7 +8,7 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class OperatorMetrics:
-    """One set per process, with a registry of its own."""
+    """The metrics of one process, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -23,19 +23,19 @@ class OperatorMetrics:
         )
         self.latency = Histogram(
             "piko_operator_mirror_latency_seconds",
-            "How long one round of comparing and writing took.",
+            "Duration of one round of comparing and writing.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.drift = Counter(
             "piko_operator_drift",
-            "Rows that SQL had edited and that were put back.",
+            "Rows that were edited with SQL and restored.",
             ["table"],
             registry=registry,
         )
         self.orphans = Gauge(
             "piko_operator_orphans",
-            "Rows whose resource is gone without a word: disabled, or held because they are too many.",
+            "Rows whose resource has vanished: disabled, or held because they are too many.",
             ["state"],
             registry=registry,
         )
@@ -46,13 +46,13 @@ class OperatorMetrics:
         )
         self.part_restarts = Counter(
             "piko_operator_part_restarts",
-            "Times a part failed and was started again.",
+            "Times that a part failed and was restarted.",
             ["part"],
             registry=registry,
         )
         self.http_connections_dropped = Counter(
             "piko_operator_http_connections_dropped",
-            "Connections that stood still: too long, or while others waited.",
+            "Connections dropped because they were idle for too long, or to admit others.",
             ["why"],
             registry=registry,
         )

@@ -1,11 +1,10 @@
-"""Resources into rows.
+"""Mirrors resources into rows.
 
-One round takes everything that is marked, reads the rows of all its jobs, decides (`ownership`), and writes
-what has to change in one statement batch per table. What could not be done is marked again after a growing
-pause.
+One round takes all marked resources, reads the rows of all their jobs, decides (`ownership`), and writes the
+changes in one batch of statements per table. Failed resources are marked again after a growing pause.
 
-Whatever goes wrong with one resource is its own trouble: what fails together is tried in halves, until the
-one that is the cause is alone, and any exception that remains becomes the record of its resource.
+An error of one resource does not affect the others: a batch that fails is split in halves until the cause is
+alone, and any remaining exception becomes the record of its resource.
 """
 
 from __future__ import annotations
@@ -26,22 +25,23 @@ from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
-from piko_operator.ownership import Verdict, decide, release
+from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
 
 _BUSY = 4
-"""Failures in a row after which a row that is never as it was read gets a condition."""
+"""Conflicts in a row after which a resource gets the condition RowBusy."""
 _BUSY_MESSAGE = (
-    "is never as it was read a moment before: another transaction holds it open, or somebody writes it again "
-    "and again; commit or roll back what is open (SHOW PROCESSLIST). It is tried again"
+    "changes between every read and write: an open transaction holds it, or another program keeps writing "
+    "it; "
+    "commit or roll back the transaction (SHOW PROCESSLIST). This is retried"
 )
 
 log = get_logger(__name__)
 
 
 class Mirror:
-    """Keeps the rows of one kind in step with its resources."""
+    """Keeps the rows in step with the resources."""
 
     name = "mirror"
 
@@ -77,24 +77,24 @@ class Mirror:
         return owner_of(cluster=self._cluster_name, namespace=seen.namespace, name=seen.name, uid=seen.uid)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Reconcile marked resources until cancelled."""
         try:
             await repeat(self._round, pause_s=lambda: None, wake=self._inventory.marked)
         finally:
             await self._planner.close()
 
     async def _round(self) -> None:
-        marked, done = self._inventory.take(), False
+        marked, done = self._inventory.take_marked(), False
         try:
             await self.reconcile(marked)
             done = True
         finally:
-            if not done:  # when this part is started again, the work is still there
+            if not done:  # keep the work for the restart of this part
                 self._inventory.mark(*(seen.uid for seen in marked))
         self._news.set()
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:
-        """One round over `marked`."""
+        """Run one round over `marked`."""
         started = self._clock.monotonic()
         for kind, table in self._tables.items():
             chosen = {seen.uid: seen for seen in marked if seen.kind == kind}
@@ -102,7 +102,7 @@ class Mirror:
                 chosen |= {seen.uid: seen for seen in self._inventory.heirs(kind, leaving.job_id)}
             if chosen:
                 await self._reconcile_kind(sorted(chosen.values(), key=_age), table)
-        self._forget_the_gone()
+        self._forget_deleted()
         self._metrics.latency.observe(self._clock.monotonic() - started)
 
     async def _reconcile_kind(self, chosen: Sequence[Seen], table: ManagedTable[R]) -> None:
@@ -118,7 +118,7 @@ class Mirror:
                 log.warning("database_unavailable", error=str(error))
             self._database_away = True
             affected = [plan.seen for plan in plans] or chosen
-            self._put_off(affected, "DatabaseUnavailable", f"{error}; it is tried again until it works")
+            self._put_off(affected, "DatabaseUnavailable", f"{error}; this is retried until it succeeds")
         else:
             if self._database_away and plans:
                 log.info("database_available_again")
@@ -130,13 +130,13 @@ class Mirror:
             self._records.try_again(seen)
 
     async def _settle(self, plans: Sequence[Plan[R]], table: ManagedTable[R]) -> None:
-        """Write `plans`; what fails together is tried in halves. Raises `DatabaseUnavailableError`."""
+        """Write `plans`; a failing batch is split in halves. Raises `DatabaseUnavailableError`."""
         try:
             held = await table.read([plan.seen.job_id for plan in plans])
             await self._write(plans, held, table)
         except DatabaseUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 whatever it is, it is that of one resource
+        except Exception as error:  # noqa: BLE001 any other error belongs to one resource
             if len(plans) == 1:
                 self._records.fault(plans[0].seen, error)
                 return
@@ -147,28 +147,28 @@ class Mirror:
     async def _write(
         self, plans: Sequence[Plan[R]], held: Mapping[str, Held[R]], table: ManagedTable[R]
     ) -> None:
-        verdicts: list[tuple[Plan[R], Verdict[R] | None]] = []
+        decisions: list[tuple[Plan[R], Decision[R] | None]] = []
         changes: dict[str, Change[R]] = {}
         vacated = _vacated(plans, held)
         for plan in plans:
             job_id = plan.seen.job_id
-            verdict = self._decide(plan, held.get(job_id), table.name, vacated.get(job_id))
-            if verdict is None and vacated.get(job_id) == plan.owner:
-                verdicts.append((plan, None))  # what is written for the heir is its release
+            decision = self._decide(plan, held.get(job_id), table.name, vacated.get(job_id))
+            if decision is None and vacated.get(job_id) == plan.owner:
+                decisions.append((plan, None))  # the write for the heir releases the row
                 continue
-            change = verdict.change if verdict is not None else _release(plan, held.get(job_id))
+            change = decision.change if decision is not None else _release(plan, held.get(job_id))
             if change is not None and job_id in changes:
                 # The row is being written for another resource in this very round.
                 self._records.try_again(plan.seen)
                 continue
             if change is not None:
                 changes[job_id] = change
-            verdicts.append((plan, verdict))
+            decisions.append((plan, decision))
         results = await table.apply(list(changes.values()))
         for job_id, result in results.items():
             if result is WriteResult.DONE:
                 self._metrics.rows.labels(table=table.name, verb=changes[job_id].verb.value).inc()
-        # An heir that the database refuses is no trouble of who leaves: that one's row goes by its policy.
+        # If the database refuses the heir's row, the leaving resource's deletion policy applies.
         alone = [
             change
             for plan in plans
@@ -178,18 +178,18 @@ class Mirror:
         ]
         released_alone = await table.apply(alone)
         released = []
-        for plan, verdict in verdicts:
-            mine = verdict.change if verdict is not None else _release(plan, held.get(plan.seen.job_id))
+        for plan, decision in decisions:
+            mine = decision.change if decision is not None else _release(plan, held.get(plan.seen.job_id))
             result = results[plan.seen.job_id] if mine is not None else WriteResult.DONE
-            if verdict is None:
+            if decision is None:
                 result = released_alone.get(plan.seen.job_id, result)
-            if self._conclude(plan, verdict, result, table):
+            if self._conclude(plan, decision, result, table):
                 released.append(plan.seen)
         await asyncio.gather(*map(self._let_go, released))
 
     def _decide(
         self, plan: Plan[R], held: Held[R] | None, table: str, vacated: str | None
-    ) -> Verdict[R] | None:
+    ) -> Decision[R] | None:
         if plan.wanted is None:
             return None
         return decide(
@@ -205,11 +205,11 @@ class Mirror:
     def _conclude(
         self,
         plan: Plan[R],
-        verdict: Verdict[R] | None,
+        decision: Decision[R] | None,
         result: WriteResult | RefusedChange,
         table: ManagedTable[R],
     ) -> bool:
-        """Record what became of the resource; whether its finalizer may go."""
+        """Record the result for the resource; returns whether its finalizer may be removed."""
         seen = plan.seen
         if isinstance(result, RefusedChange):
             message = f"{table.name} does not accept the row of job {seen.job_id!r}: {result.why}"
@@ -220,38 +220,38 @@ class Mirror:
                 message = f"the row of job {seen.job_id!r} in {table.name} {_BUSY_MESSAGE}"
                 self._records.fail(seen, "RowBusy", message)
             self._records.try_again(seen)
-        elif verdict is None:
+        elif decision is None:
             return True
         else:
-            self._succeed(plan, verdict, table)
+            self._succeed(plan, decision, table)
         return False
 
-    def _succeed(self, plan: Plan[R], verdict: Verdict[R], table: ManagedTable[R]) -> None:
+    def _succeed(self, plan: Plan[R], decision: Decision[R], table: ManagedTable[R]) -> None:
         seen = plan.seen
         record = SyncRecord(
             generation=seen.generation,
-            synced=verdict.synced,
-            drifted=verdict.drifted,
+            synced=decision.synced,
+            drifted=decision.drifted,
             schedule=plan.schedule,
         )
         self._records.succeed(seen, record)
-        if verdict.drifted.status == "Unknown":
+        if decision.drifted.status == "Unknown":
             self._settled.pop(seen.uid, None)
         else:
             self._settled[seen.uid] = seen.generation
-        if verdict.corrects_drift:
+        if decision.corrects_drift:
             self._metrics.drift.labels(table=table.name).inc()
-        if verdict.change is not None:
-            log.info("row_written", table=table.name, job_id=seen.job_id, verb=verdict.change.verb.value)
-        if verdict.notice is not None:
-            self._events.post(seen, verdict.notice)
+        if decision.change is not None:
+            log.info("row_written", table=table.name, job_id=seen.job_id, verb=decision.change.verb.value)
+        if decision.notice is not None:
+            self._events.post(seen, decision.notice)
 
     async def _let_go(self, seen: Seen) -> None:
         try:
             await self._cluster.let_go(seen)
         except ClusterError as error:
             self._records.refused(seen, error)
-        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+        except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._records.fault(seen, error)
         else:
             log.info("resource_released", kind=seen.kind, namespace=seen.namespace, name=seen.name)
@@ -269,9 +269,9 @@ class Mirror:
             for item in conditions
         )
 
-    def _forget_the_gone(self) -> None:
-        self._records.forget_the_gone()
-        self._planner.forget_the_gone()
+    def _forget_deleted(self) -> None:
+        self._records.forget_deleted()
+        self._planner.forget_deleted()
         for uid in [uid for uid in self._settled if uid not in self._inventory]:
             del self._settled[uid]
 
@@ -284,9 +284,9 @@ def _release(plan: Plan[R], held: Held[R] | None) -> Change[R] | None:
 
 
 def _vacated(plans: Sequence[Plan[R]], held: Mapping[str, Held[R]]) -> dict[str, str]:
-    """By job the owner that leaves a row in this round which another resource of the round waits for.
+    """By job, the owner that releases its row in this round while another resource waits for it.
 
-    What is to be forgotten is not handed over.
+    A row whose deletion policy is `Forget` is not handed over.
     """
     waited_for = {plan.seen.job_id for plan in plans if plan.wanted is not None}
     found = {}
@@ -298,5 +298,5 @@ def _vacated(plans: Sequence[Plan[R]], held: Mapping[str, Held[R]]) -> dict[str,
 
 
 def _age(seen: Seen) -> tuple[str, str]:
-    # The older resource comes first, so that of two new ones for one job the first applied has the row.
+    # The older resource comes first, so that of two new ones for one job the first applied gets the row.
     return str(seen.body.get("metadata", {}).get("creationTimestamp", "")), seen.uid

@@ -1,9 +1,9 @@
-"""Answers of the API server that nest deeper than a reader of JSON can follow.
+"""Truncates answers of the API server that are nested deeper than a JSON parser can follow.
 
-The API server takes 10,000 levels; Python's reader gives up at about 1,000, in some versions later. One such
-resource would take with it the page of a listing or the watch it arrives in, and so the resources of
-everyone. Therefore what lies deeper than `LEVELS` is left out of the text before it is read, with null in its
-place. The resource itself is refused by its own rules all the same, which allow far less.
+The API server accepts 10,000 levels; Python's parser gives up at about 1,000. One such resource would break
+the page of a listing or the watch that it arrives in, and so affect all other resources. Therefore everything
+deeper than `LEVELS` is replaced by null before the text is parsed. The resource itself is still refused by
+its own rules, which allow far fewer levels.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
 
 
 def read_answer(text: bytes) -> Any:
-    """The value of a JSON text, however deep. Raises `ValueError` for what is no JSON."""
+    """The value of a JSON text of any depth. Raises `ValueError` if it is not JSON."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -29,7 +29,7 @@ def read_answer(text: bytes) -> Any:
 
 
 def shallow(text: bytes) -> bytes:
-    """`text` with null in the place of what lies deeper than `LEVELS`."""
+    """`text` with null in place of everything deeper than `LEVELS`."""
     if text.count(b"{") + text.count(b"[") <= LEVELS:
         return text
     kept: list[bytes] = []
@@ -49,7 +49,7 @@ def shallow(text: bytes) -> bytes:
 
 
 class ShallowResponse(aiohttp.ClientResponse):
-    """A response whose lines and whose JSON are `shallow`: for readers that are not ours."""
+    """A response whose lines and JSON are `shallow`, for readers outside Piko."""
 
     async def start(self, connection: Any) -> ShallowResponse:
         await super().start(connection)
@@ -61,7 +61,7 @@ class ShallowResponse(aiohttp.ClientResponse):
 
 
 class _ShallowLines:
-    """A stream that is read in chunks gives whole lines; everything else is the stream's own."""
+    """A stream whose chunks are whole, shallow lines; everything else is delegated."""
 
     def __init__(self, stream: aiohttp.StreamReader) -> None:
         self._stream = stream

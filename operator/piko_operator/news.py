@@ -1,4 +1,4 @@
-"""What is worth an event: pure, from the status before and after. One event for one change of state."""
+"""Chooses the events to post: pure, from the status before and after. One event per change of state."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from piko.core.types import FAILED_STATES
 from piko_operator.ownership import Notice
 
 _SILENT = frozenset({"ClusterNameTaken", "ClusterUnidentified", "DatabaseUnavailable", "NotSynced"})
-"""Reasons that are those of everyone, and not of one resource."""
-_RETOLD = frozenset({"InvalidSpec", "Invalid", "BeyondBound"})
-"""Reasons whose event comes again when the message is another one."""
-_GOOD = {"Synced": "True", "Valid": "True", "DataGivenUp": "False"}
-"""What each condition that is told of should be."""
-_INVALID_CONFIG = "the job's own model refuses the config; the condition Valid says why"
+"""Reasons that concern all resources and not one of them."""
+_REPEATED = frozenset({"InvalidSpec", "Invalid", "BeyondBound"})
+"""Reasons whose event is posted again when the message changes."""
+_EXPECTED = {"Synced": "True", "Valid": "True", "DataGivenUp": "False"}
+"""The expected status of each condition that events are posted for."""
+_INVALID_CONFIG = "the job's own model refuses the config; see the condition Valid"
 
 
 def news_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Notice]:
-    """The events to post where `after` says what `before` did not."""
+    """The events for the changes from `before` to `after`."""
     return [*_of_conditions(before, after), *_of_runs(before, after)]
 
 
 def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
-    said, says = _by_type(before), _by_type(after)
-    for kind, good in _GOOD.items():
-        now, then = says.get(kind), said.get(kind, {})
+    earlier, current = _by_type(before), _by_type(after)
+    for kind, expected in _EXPECTED.items():
+        now, then = current.get(kind), earlier.get(kind, {})
         if now is None or now["reason"] in _SILENT or now["status"] == "Unknown":
             continue
-        was_bad = bool(then) and then["status"] not in (good, "Unknown") and then["reason"] not in _SILENT
-        if now["status"] == good:
+        was_bad = bool(then) and then["status"] not in (expected, "Unknown") and then["reason"] not in _SILENT
+        if now["status"] == expected:
             if was_bad and kind != "DataGivenUp":
                 yield Notice(type="Normal", reason=now["reason"], message=now["message"])
             continue
         is_new = not was_bad or then["reason"] != now["reason"]
-        if is_new or (now["reason"] in _RETOLD and then["message"] != now["message"]):
-            if kind == "Valid":  # its message may hold what the config says, and more people read events
+        if is_new or (now["reason"] in _REPEATED and then["message"] != now["message"]):
+            if kind == "Valid":  # its message may show config values, and more people can read events
                 yield Notice(type="Warning", reason="InvalidConfig", message=_INVALID_CONFIG)
             else:
                 reason = now["reason"] if kind == "Synced" else kind

@@ -1,11 +1,11 @@
-"""Rows whose resource is gone without a word.
+"""Cleans up rows whose resource has vanished without a deletion.
 
-A resource that is deleted says so: its finalizer stays until its row is dealt with. Where a resource is
-simply not there any more (the finalizer was taken off by hand, a restore is half done, the definitions were
-removed by force), the row's schedule is disabled, and the row removed after a day. How far the job had come
-is kept even then. A resource that waits for the same job is handed the row at once.
+When a resource is deleted, its finalizer stays until its row is released. If a resource is missing without
+that (the finalizer was removed by hand, a restore is incomplete, the definitions were removed by force), the
+row's schedule is disabled, and the row is removed after a day. The job's progress is kept even then. If
+another resource waits for the same job, the row is handed to it at once.
 
-More than a few at a time is no everyday event but an accident: then nothing is touched without leave.
+More than a few at a time indicate an accident: then nothing is changed without permission.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """A row and the resource that it names, which is not there."""
+    """A row and the missing resource that it names."""
 
     kind: str
     table: str
@@ -46,12 +46,12 @@ class Orphan:
 
 
 def allowed(rows: int, limit: int | None) -> int:
-    """How many rows one look may disable or remove, of all the `rows` that the cluster owns."""
+    """How many rows one sweep may disable or remove, of all `rows` that the cluster owns."""
     return max(_AT_LEAST, int(rows * _SHARE)) if limit is None else limit
 
 
 class OrphanCleaner:
-    """Finds them, and does with them what may be done."""
+    """Finds orphaned rows, and disables or removes them."""
 
     def __init__(
         self,
@@ -77,10 +77,10 @@ class OrphanCleaner:
         self._namespaces = frozenset(namespaces)
         self._limit = limit
         self._grace = timedelta(seconds=grace_s)
-        self._told = 0
+        self._reported = 0
 
     async def look(self) -> None:
-        """One look at all rows of this cluster, after a full listing.
+        """Check all rows of this cluster, after a full listing.
 
         Raises `ClusterError` and `DatabaseUnavailableError`.
         """
@@ -98,7 +98,7 @@ class OrphanCleaner:
             await self._store.forget(back)
         most = allowed(rows, self._limit)
         held = len(fresh) + len(due) > most
-        self._tell(len(fresh) + len(due) if held else 0, most)
+        self._report_held(len(fresh) + len(due) if held else 0, most)
         if not held:
             for orphan in fresh:
                 await self._disable(orphan)
@@ -108,7 +108,7 @@ class OrphanCleaner:
         self._metrics.orphans.labels(state="disabled").set(len(left) - len(fresh))
 
     async def _candidates(self) -> tuple[list[Orphan], int]:
-        """Rows whose resource the inventory does not have, and how many rows there are in all."""
+        """The rows whose resource is not in the inventory, and the number of all rows."""
         found, rows = [], 0
         for kind, table in self._tables.items():
             owners = await table.owners(self._cluster_name)
@@ -121,7 +121,8 @@ class OrphanCleaner:
         return found, rows
 
     async def _is_back(self, orphan: Orphan) -> bool:
-        # Another replica may have written the row of a resource that this one has not seen yet.
+        # Another replica of the operator may have written the row for a resource that this one has not seen
+        # yet.
         namespace, name = _place(orphan.owner)
         return await self._cluster.exists(orphan.kind, namespace=namespace, name=name)
 
@@ -143,7 +144,7 @@ class OrphanCleaner:
             job_id=orphan.job_id,
             owner=orphan.owner,
             removed_at=(now + self._grace).isoformat(),
-            hint="its resource is gone without a word; apply it again and the row is its own as before",
+            hint="its resource has vanished; apply it again to restore the row",
         )
 
     async def _remove(self, orphan: Orphan) -> None:
@@ -162,19 +163,19 @@ class OrphanCleaner:
             log.warning("orphan_left", table=orphan.table, job_id=orphan.job_id, outcome=str(result))
         return result is WriteResult.DONE
 
-    def _tell(self, held: int, most: int) -> None:
-        if held and held != self._told:
+    def _report_held(self, held: int, most: int) -> None:
+        if held and held != self._reported:
             log.error(
                 "orphans_held",
                 rows=held,
                 allowed=most,
-                hint="so many resources are gone without a word that nothing is disabled or removed; apply "
-                f"them again, or give leave with PIKO_OPERATOR_ORPHAN_LIMIT={held} "
+                hint="too many resources have vanished at once, so nothing is disabled or removed; apply "
+                f"them again, or allow it with PIKO_OPERATOR_ORPHAN_LIMIT={held} "
                 "(in the chart operator.orphanLimit)",
             )
-        if self._told and not held:
+        if self._reported and not held:
             log.info("orphans_no_longer_held")
-        self._told = held
+        self._reported = held
 
 
 def _is_noted(orphan: Orphan, noted: Mapping[tuple[str, str], OrphanedRow]) -> bool:

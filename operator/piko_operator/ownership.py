@@ -1,19 +1,19 @@
-"""Who a row belongs to, and what is therefore done with it: the rules of the mirror, without any I/O.
+"""Who owns a row, and what is therefore done with it: the rules of the mirror, without I/O.
 
 | the row | what happens |
 |---|---|
-| is not there | created and owned |
-| belongs to SQL | `Refuse`: nothing is written · `Adopt`: taken over, the old values in an event |
-| belongs to another resource | nothing is written; the first keeps it, and when that goes it is handed over |
-| is ours, and the resource has changed | written |
-| is ours, the resource has not changed, the row has | `Enforce`: put back, with an event · `Observe`: left |
+| does not exist | it is created and owned |
+| belongs to SQL | `Refuse`: nothing is written · `Adopt`: taken over, with the old values in an event |
+| belongs to another resource | nothing is written; the first keeps it, and hands it over when it is deleted |
+| is ours, and the resource has changed | it is written |
+| is ours, and only the row has changed | `Enforce`: restored, with an event · `Observe`: left as it is |
 
-Cluster, namespace and name are the owner; the uid that follows them is for people. A resource that comes back
-under another uid (from a backup, in a rebuilt cluster) is the same one. "The resource has not changed" means
-that this generation of it was written before.
+The owner is identified by cluster, namespace and name; the uid that follows is for people. A resource that
+returns under another uid (from a backup, in a rebuilt cluster) is the same owner. "The resource has not
+changed" means that this generation of it was written before.
 
-Events and conditions are read by others than may read configs: they name the columns of configs that differ,
-never their values.
+Events and conditions are read by people who may not read configs. They name the columns of configs that
+differ, and never show their values.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from piko.model.managed import Change, Held, R, Verb
 
 _RELEASE = {"Forget": Verb.FORGET, "Disable": Verb.DISABLE, "Retain": Verb.HAND_BACK}
 _CONFIDENTIAL = "secret_json"
-_UNTOLD = ("config_json", _CONFIDENTIAL)
-"""Columns whose values nobody is told."""
+_NOT_SHOWN = ("config_json", _CONFIDENTIAL)
+"""Columns whose values are never shown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict(Generic[R]):
-    """What to write (if anything), and what to say once it is written."""
+class Decision(Generic[R]):
+    """What to write, if anything, and what to report once it is written."""
 
     synced: Condition
     drifted: Condition
@@ -64,7 +64,7 @@ def synced(status: str, reason: str, message: str) -> Condition:
 
 
 IN_STEP = Condition(
-    type="Drifted", status="False", reason="InStep", message="nobody but the operator changed the row"
+    type="Drifted", status="False", reason="InStep", message="only the operator has changed the row"
 )
 UNKNOWN_DRIFT = Condition(
     type="Drifted", status="Unknown", reason="NotSynced", message="see the condition Synced"
@@ -72,7 +72,7 @@ UNKNOWN_DRIFT = Condition(
 
 
 def is_same_owner(owner: str | None, other: str | None) -> bool:
-    """Whether both are the same resource; NULL, which is SQL, is none."""
+    """Whether both are the same resource; NULL (SQL) is never the same."""
     return owner is not None and other is not None and owner.rpartition("/")[0] == other.rpartition("/")[0]
 
 
@@ -85,20 +85,25 @@ def decide(
     drift_policy: str,
     settled: bool,
     vacated: str | None = None,
-) -> Verdict[R]:
-    """The verdict on one resource.
+) -> Decision[R]:
+    """The decision on one resource.
 
-    `settled`: its present generation was written before. `vacated`: an owner that is gone.
+    - `wanted`: the row that the resource declares.
+    - `held`: the row as it was read, if there is one.
+    - `table`: the table's name, for messages.
+    - `adoption_policy`, `drift_policy`: those of the resource.
+    - `settled`: whether this generation of the resource was written before.
+    - `vacated`: the row's owner, if it is known to be deleted.
     """
     where = f"the row of job {wanted.job_id!r} in {table}"
-    in_step = synced("True", "Synced", f"{where} says what the resource says")
+    in_step = synced("True", "Synced", f"{where} matches the resource")
     if held is None:
         return _missing(wanted, where, in_step, enforce=drift_policy == "Enforce", settled=settled)
     owner = held.row.managed_by
     replace = Change(verb=Verb.REPLACE, job_id=wanted.job_id, row=wanted, seen=held)
     if owner is None and adoption_policy == "Adopt":
-        message = f"{where} belonged to SQL and was taken over; it said {_describe(held.row)}"
-        return Verdict(
+        message = f"{where} belonged to SQL and was taken over; it was {_describe(held.row)}"
+        return Decision(
             synced=in_step,
             drifted=IN_STEP,
             change=replace,
@@ -109,11 +114,11 @@ def decide(
             f"{where} belongs to SQL (its managed_by is NULL), nothing was written; "
             "set spec.adoptionPolicy to Adopt to take it over, or delete the row"
         )
-        return Verdict(synced=synced("False", "RowNotManaged", message), drifted=UNKNOWN_DRIFT)
+        return Decision(synced=synced("False", "RowNotManaged", message), drifted=UNKNOWN_DRIFT)
     if not is_same_owner(owner, wanted.managed_by):
         if is_same_owner(owner, vacated):
-            message = f"{where} belonged to {owner}, which is gone, and was handed over as it was"
-            return Verdict(
+            message = f"{where} belonged to {owner}, which was deleted, and was handed over unchanged"
+            return Decision(
                 synced=in_step,
                 drifted=IN_STEP,
                 change=replace,
@@ -123,25 +128,27 @@ def decide(
             f"{where} belongs to {owner}, nothing was written; "
             "delete one of the two resources, or give one another jobId"
         )
-        return Verdict(synced=synced("False", "Conflict", message), drifted=UNKNOWN_DRIFT)
+        return Decision(synced=synced("False", "Conflict", message), drifted=UNKNOWN_DRIFT)
     changes = differences(old=held.row, new=wanted)
     if not changes:
-        return Verdict(synced=in_step, drifted=IN_STEP)
-    # A Secret may change while the resource does not; that is no drift, and its content is shown nowhere.
+        return Decision(synced=in_step, drifted=IN_STEP)
+    # A Secret may change while the resource does not. That is not drift, and its content is never shown.
     edited = [item for item in changes if item[0] not in (_CONFIDENTIAL, "managed_by")]
     came_back = owner != wanted.managed_by
     if not settled or came_back or not edited:
-        return Verdict(synced=in_step, drifted=IN_STEP, change=replace)
+        return Decision(synced=in_step, drifted=IN_STEP, change=replace)
     if drift_policy == "Enforce":
-        told = ", ".join(_put_back(*item) for item in edited)
-        notice = Notice(type="Warning", reason="DriftCorrected", message=f"{where} was edited; put {told}")
-        return Verdict(synced=in_step, drifted=IN_STEP, change=replace, notice=notice, corrects_drift=True)
-    told = ", ".join(_is_instead(*item) for item in edited)
-    return _observed(f"{where} was edited: {told}; it stays so until the resource changes")
+        edits = ", ".join(_put_back(*item) for item in edited)
+        notice = Notice(
+            type="Warning", reason="DriftCorrected", message=f"{where} was edited; restored {edits}"
+        )
+        return Decision(synced=in_step, drifted=IN_STEP, change=replace, notice=notice, corrects_drift=True)
+    edits = ", ".join(_is_instead(*item) for item in edited)
+    return _observed(f"{where} was edited: {edits}; it is left as it is until the resource changes")
 
 
 def release(*, owner: str, job_id: str, held: Held[R] | None, deletion_policy: str) -> Change[R] | None:
-    """What to do with the row of a deleted resource: nothing, unless the row is its own."""
+    """The change to the row of a deleted resource; None unless the resource owns the row."""
     if held is None or not is_same_owner(held.row.managed_by, owner):
         return None
     verb = _RELEASE.get(deletion_policy, Verb.DELETE)
@@ -149,42 +156,42 @@ def release(*, owner: str, job_id: str, held: Held[R] | None, deletion_policy: s
 
 
 def differences(*, old: R, new: R) -> list[tuple[str, Any, Any]]:
-    """Column, old value, new value, of the columns that differ."""
+    """The columns that differ, with old and new value."""
     pairs = ((item.name, getattr(old, item.name), getattr(new, item.name)) for item in fields(new))
     return [(name, before, after) for name, before, after in pairs if before != after]
 
 
-def _missing(wanted: R, where: str, in_step: Condition, *, enforce: bool, settled: bool) -> Verdict[R]:
+def _missing(wanted: R, where: str, in_step: Condition, *, enforce: bool, settled: bool) -> Decision[R]:
     if settled and not enforce:
-        return _observed(f"{where} was deleted; it stays so until the resource changes")
+        return _observed(f"{where} was deleted; it is not created again until the resource changes")
     create = Change(verb=Verb.CREATE, job_id=wanted.job_id, row=wanted)
     if not settled:
-        return Verdict(synced=in_step, drifted=IN_STEP, change=create)
+        return Decision(synced=in_step, drifted=IN_STEP, change=create)
     notice = Notice(
-        type="Warning", reason="DriftCorrected", message=f"{where} was deleted; it was made again"
+        type="Warning", reason="DriftCorrected", message=f"{where} was deleted; it was created again"
     )
-    return Verdict(synced=in_step, drifted=IN_STEP, change=create, notice=notice, corrects_drift=True)
+    return Decision(synced=in_step, drifted=IN_STEP, change=create, notice=notice, corrects_drift=True)
 
 
-def _observed(message: str) -> Verdict[R]:
-    return Verdict(
+def _observed(message: str) -> Decision[R]:
+    return Decision(
         synced=synced("False", "Drifted", message),
         drifted=Condition(type="Drifted", status="True", reason="RowEdited", message=message),
     )
 
 
 def _put_back(name: str, old: object, new: object) -> str:
-    return f"{name} back" if name in _UNTOLD else f"{name} from {old!r} back to {new!r}"
+    return name if name in _NOT_SHOWN else f"{name} from {old!r} to {new!r}"
 
 
 def _is_instead(name: str, old: object, new: object) -> str:
-    return f"{name} is another" if name in _UNTOLD else f"{name} is {old!r} instead of {new!r}"
+    return f"{name} differs" if name in _NOT_SHOWN else f"{name} is {old!r} instead of {new!r}"
 
 
 def _describe(row: R) -> str:
     values = ((item.name, getattr(row, item.name)) for item in fields(row) if item.name != "job_id")
     return ", ".join(
-        f"{name} (not shown)" if name in _UNTOLD else f"{name}={value!r}"
+        f"{name} (not shown)" if name in _NOT_SHOWN else f"{name}={value!r}"
         for name, value in values
         if value is not None
     )

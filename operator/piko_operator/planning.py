@@ -1,7 +1,7 @@
-"""Resource to plan: what each one wants of its row, or why that cannot be said.
+"""Turns a resource into a plan: what it wants of its row, or why that is unknown.
 
-This is where a resource may take time, since Secrets are read and finalizers set. Each is prepared in a task
-of its own; who asks waits only briefly, so that one that hangs holds up no other.
+This is where a resource may take time, because Secrets are read and finalizers set. Each resource is prepared
+in its own task, and the caller waits only briefly, so that one that hangs holds up no other.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from piko_operator.resources import API_VERSION, MODELS, PikoSchedule
 from piko_operator.secrets import SecretUnavailableError, read_secrets
 
 _PATIENCE_S = 0.5
-"""How long a round waits for resources that take time."""
+"""Seconds that a round waits for slow resources."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan(Generic[R]):
-    """What a resource wants; `wanted` is None where it is being deleted."""
+    """What a resource wants of its row; `wanted` is None if the resource is being deleted."""
 
     seen: Seen
     owner: str
@@ -40,7 +40,7 @@ class Plan(Generic[R]):
 
 
 class Planner:
-    """Makes plans; what it cannot make one of gets a record instead."""
+    """Prepares plans; a resource without a usable plan gets a record instead."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Planner:
         self._tasks: dict[str, tuple[Seen, asyncio.Task[Plan[Any] | None]]] = {}
 
     async def plans(self, chosen: Sequence[Seen]) -> list[Plan[Any]]:
-        """The plans that are ready soon; the end of another marks its resource again."""
+        """The plans that are ready soon; a later one marks its resource again when it is ready."""
         for seen in chosen:
             known = self._tasks.get(seen.uid)
             if known is None or (known[1].done() and known[0].resource_version != seen.resource_version):
@@ -77,14 +77,14 @@ class Planner:
         return ready
 
     async def close(self) -> None:
-        """End what is still being prepared."""
+        """Cancel plans in preparation."""
         tasks = [task for _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def forget_the_gone(self) -> None:
+    def forget_deleted(self) -> None:
         for uid, (_, task) in list(self._tasks.items()):
             if task.done() and uid not in self._inventory:
                 del self._tasks[uid]
@@ -104,7 +104,7 @@ class Planner:
             if error.status != 404:
                 self._records.refused(seen, error)
             return None
-        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+        except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._records.fault(seen, error)
             return None
         return plan
@@ -119,8 +119,8 @@ class Planner:
         try:
             resource = MODELS[seen.kind].model_validate(document)
         except ValidationError as error:
-            told = listed(explain(error), separator="; ")
-            self._records.fail(seen, "InvalidSpec", f"{told}; the row stays as it was")
+            problems = listed(explain(error), separator="; ")
+            self._records.fail(seen, "InvalidSpec", f"{problems}; the row is unchanged")
             return None
         policies = {
             "adoption_policy": resource.spec.adoption_policy,
@@ -133,7 +133,7 @@ class Planner:
         try:
             secret = await read_secrets(resource, cluster=self._cluster)
         except SecretUnavailableError as error:
-            self._records.fail(seen, "SecretUnavailable", f"{error}; the row stays as it was")
+            self._records.fail(seen, "SecretUnavailable", f"{error}; the row is unchanged")
             return None
         return Plan(
             seen=seen, owner=owner, wanted=config_row(resource, owner=owner, secret=secret), **policies

@@ -1,4 +1,4 @@
-"""Probes of the operator, which a thread of their own answers, and the pulse that tells that it moves."""
+"""The probes of the operator, and the pulse that shows that its event loop turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DEAD_AFTER_S = 60.0
 
 
 class Pulse:
-    """Whether the event loop turns: only that ends an operator which stands still."""
+    """Shows whether the event loop turns; liveness depends only on that and on ended parts."""
 
     name = "pulse"
 
@@ -41,13 +41,11 @@ def operator_probes(
     unready: Callable[[], list[str]],
     metrics: OperatorMetrics,
 ) -> Probes:
-    """`/healthz`, `/readyz`, `/metrics`: healthy while no part has `ended`, ready without reasons."""
+    """`/healthz`, `/readyz`, `/metrics`: healthy while no part has `ended`, ready if `unready` is empty."""
 
     def health() -> ProbeResult:
         if parts := ended():
-            return ProbeResult(
-                False, (f"parts that ended although nothing stopped them: {', '.join(parts)}",)
-            )
+            return ProbeResult(False, (f"parts that ended unexpectedly: {', '.join(parts)}",))
         still_for_s = pulse.still_for_s
         if still_for_s > _DEAD_AFTER_S:
             return ProbeResult(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))

@@ -1,4 +1,4 @@
-"""The life of one operator: how it starts, what it says of itself, how it stops."""
+"""The life cycle of one operator process: start, readiness, stop."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Operator:
         self._supervisor = Supervisor(restarts=self._metrics.part_restarts)
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT; a second one ends the process at once.
+        """Run until SIGTERM or SIGINT; a second signal ends the process at once.
 
-        Raises `SettingsError` for what waiting would not cure.
+        Raises `SettingsError` for errors that waiting would not resolve.
         """
         async with AsyncExitStack() as stack:
             signals = stack.enter_context(StopSignals(last_words=_cut_short))
@@ -68,7 +68,7 @@ class Operator:
             await self._supervisor.stop_all()
 
     async def _serve(self, stack: AsyncExitStack, probes: Probes) -> str:
-        """Answer until `stack` unwinds; where."""
+        """Start the HTTP server, which stops when `stack` unwinds; returns its address."""
         server = HttpServer(probes, clock=self._clock, dropped=self._metrics.http_connections_dropped)
         listening = stack.enter_context(
             listen(self._settings.http_host, self._settings.http_port, prefix=PREFIX)
@@ -85,7 +85,7 @@ class Operator:
 
 
 def _reasons(parts: OperatorParts, supervisor: Supervisor) -> list[str]:
-    """Why the operator cannot do its work now; empty: it can. May be asked from any thread."""
+    """Why the operator cannot work now; empty if it can. May be called from any thread."""
     reasons = [f"{name} fails: {error}" for name, error in list(supervisor.failing.items())]
     if parts.sweep.cluster_error is not None:
         reasons.append(parts.sweep.cluster_error)

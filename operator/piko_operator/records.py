@@ -1,7 +1,7 @@
-"""What became of each resource, and when it is looked at again.
+"""The result for each resource, and when it is tried again.
 
-Every failure ends here as the condition of one resource with a back-off of its own. `status` makes the
-conditions of it.
+Every failure is recorded here as the condition of one resource, with its own back-off. `status` turns records
+into conditions.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from piko_operator.resource_backoff import ResourceBackoff
 
 _BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 _NOT_ITS_FAULT = frozenset({401, 408, 409, 429})
-"""Refusals of the API server that are those of a moment."""
+"""Temporary refusals of the API server."""
 
 log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRecord:
-    """What became of one generation of a resource; `drifted` is None where that could not be looked at."""
+    """The result for one generation of a resource; `drifted` is None if drift could not be checked."""
 
     generation: int
     synced: Condition
@@ -36,7 +36,7 @@ class SyncRecord:
 
 
 class SyncRecords:
-    """The record of each resource by uid; belongs to one event loop."""
+    """The record of each resource by uid. For use on one event loop."""
 
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
@@ -47,7 +47,7 @@ class SyncRecords:
         return self._records.get(uid)
 
     def failures(self, uid: str) -> int:
-        """How often the resource was to be tried again since it last succeeded."""
+        """The number of retries since the resource last succeeded."""
         return self._backoff.failures(uid)
 
     def succeed(self, seen: Seen, record: SyncRecord) -> None:
@@ -55,7 +55,7 @@ class SyncRecords:
         self._records[seen.uid] = record
 
     def fail(self, seen: Seen, reason: str, message: str) -> None:
-        """The row does not say what the resource says."""
+        """Record that the row does not match the resource."""
         known = self._records.get(seen.uid)
         if known is None or known.synced.reason != reason:
             log.warning("not_synced", kind=seen.kind, namespace=seen.namespace, name=seen.name, reason=reason)
@@ -66,29 +66,29 @@ class SyncRecords:
         )
 
     def refused(self, seen: Seen, error: ClusterError) -> None:
-        """The API server does not take what is asked of it; one that is away is not the resource's fault."""
+        """Record a failed call; an unavailable API server is not the resource's fault."""
         if 400 <= error.status < 500 and error.status not in _NOT_ITS_FAULT:
-            self.fail(seen, "ApiRefused", f"{error}; it is tried again")
+            self.fail(seen, "ApiRefused", f"{error}; this is retried")
         else:
             log.warning("cluster_call_failed", kind=seen.kind, name=seen.name, error=str(error))
         self.try_again(seen)
 
     def fault(self, seen: Seen, error: Exception) -> None:
-        """An exception that nobody foresaw; its text may hold anything, and stays in the log."""
+        """Record an unexpected exception. Its text may contain anything, so it goes only to the log."""
         if self._backoff.failures(seen.uid) == 0:
             log.error(
                 "resource_failed", kind=seen.kind, namespace=seen.namespace, name=seen.name, exc_info=error
             )
-        message = f"{type_name(error)}: the log of the operator has the traceback; it is tried again"
+        message = f"{type_name(error)}: the log of the operator has the traceback; this is retried"
         self.fail(seen, "Failed", message)
         self.try_again(seen)
 
     def try_again(self, seen: Seen) -> None:
-        """Have the resource looked at after a pause of its own."""
+        """Mark the resource again after its own pause."""
         pause = self._backoff.failed(seen.uid)
         asyncio.get_running_loop().call_later(pause, self._inventory.mark, seen.uid)
 
-    def forget_the_gone(self) -> None:
+    def forget_deleted(self) -> None:
         for uid in [uid for uid in self._records if uid not in self._inventory]:
             del self._records[uid]
         for uid in self._backoff.uids():

@@ -1,4 +1,4 @@
-"""When what failed is tried again: after a pause that doubles, for each resource by itself."""
+"""When a failed resource is tried again: after a pause that doubles, for each resource separately."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ResourceBackoff:
         self._until: dict[str, float] = {}
 
     def failed(self, uid: str) -> float:
-        """Count a failure; how long to wait now."""
+        """Count a failure; returns the seconds to wait."""
         failures = self._failures[uid] = self._failures.get(uid, 0) + 1
         pause = self._backoff.pause_s(failures)
         self._until[uid] = self._clock.monotonic() + pause
@@ -27,7 +27,7 @@ class ResourceBackoff:
         return self._failures.get(uid, 0)
 
     def is_waiting(self, uid: str) -> bool:
-        """Whether the pause of the last failure is not over yet."""
+        """Whether the pause after the last failure is still running."""
         return self._clock.monotonic() < self._until.get(uid, 0.0)
 
     def succeeded(self, uid: str) -> None:
@@ -35,5 +35,5 @@ class ResourceBackoff:
         self._until.pop(uid, None)
 
     def uids(self) -> list[str]:
-        """Those that failed last."""
+        """Resources that have failed since their last success."""
         return list(self._failures)

@@ -23,7 +23,7 @@ FINALIZER = "piko.dev/finalizer"
 
 
 class Metadata(BaseModel):
-    """What the operator reads of an object's metadata; everything else passes."""
+    """The part of an object's metadata that the operator reads; other fields are ignored."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 

@@ -130,7 +130,7 @@ def _cron_schema() -> dict[str, Any]:
     }
 
 
-# A plain union would answer with the errors of both branches; the discriminator asks the one that was meant.
+# A plain union would report the errors of both branches; the discriminator chooses the intended one.
 Cron = Annotated[
     Annotated[CronText, Tag("text")] | Annotated[CronFields, Tag("fields")],
     Discriminator(_cron_form),

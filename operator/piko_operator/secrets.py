@@ -1,4 +1,7 @@
-"""`configFrom`: what the Secrets of a PikoJobConfig amount to. Nothing here puts a value into a message."""
+"""The merged content of the Secrets that `configFrom` of a PikoJobConfig names.
+
+No message here contains a value.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from piko_operator.resources import PikoJobConfig
 
 
 class SecretUnavailableError(PikoError):
-    """A Secret that `configFrom` names cannot be used as it is."""
+    """A Secret that `configFrom` names cannot be used."""
 
 
 async def read_secrets(resource: PikoJobConfig, *, cluster: Cluster) -> dict[str, Any] | None:
-    """The objects under all `configFrom` keys, merged in order; None where there is no `configFrom`.
+    """The objects under all `configFrom` keys, merged in order; None without `configFrom`.
 
-    Raises `SecretUnavailableError` with the remedy, and `ClusterError` when the API server is away.
+    Raises `SecretUnavailableError` with the remedy, and `ClusterError` if the API server is unavailable.
     """
     if not resource.spec.config_from:
         return None
@@ -44,7 +47,7 @@ async def read_secrets(resource: PikoJobConfig, *, cluster: Cluster) -> dict[str
             raise _refused(where, reference.key, str(error)) from None
     if len(to_json(merged).encode()) > BYTES:
         raise SecretUnavailableError(
-            f"spec.configFrom amounts to more than {BYTES} bytes; name fewer Secrets"
+            f"spec.configFrom has more than {BYTES} bytes in total; name fewer Secrets"
         )
     return merged
 

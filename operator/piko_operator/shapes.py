@@ -1,7 +1,7 @@
 """Shapes of text in the custom resources: durations, instants, cron, zones.
 
-Each rule stands a second time in `crds/`, in CEL, where the API server checks it at `apply`. The texts are
-the same in both places, so that a person meets one message whether a file is checked offline or applied.
+Each rule is repeated in `crds/`, in CEL, where the API server checks it at `apply`. The texts are the same in
+both places, so that a person sees the same message whether a file is checked offline or applied.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
 DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
 POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"
 LONGEST_S = (2**63 - 1) / 10**9
-"""Seconds of the longest duration that the API server knows."""
+"""Seconds of the longest duration that the API server accepts."""
 LONGEST_EXPECTED = "expected a duration of at most 2562047h"
 JITTER_EXPECTED = "expected a duration of at most 24h, such as 10s, 5m or 1h30m"
 
@@ -61,7 +61,7 @@ def duration_seconds(text: str) -> float:
     """Seconds of a duration such as `1h30m`. Raises `ValueError` with what was expected."""
     if not DURATION.fullmatch(text):
         raise ValueError(DURATION_EXPECTED)
-    # Microseconds are what the database keeps; rounding hides what binary fractions add.
+    # The database keeps microseconds; rounding removes the error of binary fractions.
     return round(sum(float(n) * _UNIT_SECONDS[unit] for n, unit in _DURATION_PART.findall(text)), 6)
 
 
@@ -104,5 +104,5 @@ def check_local_instant(text: str) -> str:
 
 
 def instant_text(moment: datetime) -> str:
-    """RFC 3339 in UTC, without microseconds where there are none."""
+    """RFC 3339 in UTC, with microseconds only if there are any."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

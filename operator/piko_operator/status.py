@@ -1,9 +1,9 @@
-"""Rows and runs back into the status of resources.
+"""Writes the state of rows and runs into the status of resources.
 
-The only writer of status: conditions are a list, and a list that two write is a list that one loses. What
-the status should be is computed from the mirror's record and the runtime's summary; only what differs from
-the status that the object has is patched. What of that fails for one resource fails for no other, and is
-tried again after a pause of its own.
+This is the only writer of status: conditions are a list, and two writers of a list would overwrite each
+other. The wanted status is computed from the mirror's record and the runtime's summary, and only the
+difference from the current status is patched. A patch that fails for one resource affects no other, and is
+retried after its own pause.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from piko_operator.shapes import duration_text, instant_text
 
 _BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 _PATIENCE_S = 1.0
-"""How long a round waits for its patches; one that takes longer goes on by itself."""
+"""Seconds that a round waits for its patches; a slower patch continues in the background."""
 _EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
 _CONDITIONS = {
     SCHEDULE: (*_EVERY_KIND, "DataGivenUp"),
@@ -57,7 +57,7 @@ log = get_logger(__name__)
 
 
 class StatusWriter:
-    """Brings status up to date on a timer, and sooner when the mirror has news."""
+    """Updates status periodically, and sooner when the mirror has news."""
 
     name = "status"
 
@@ -91,7 +91,7 @@ class StatusWriter:
         self.database_error: str | None = None
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Update until cancelled."""
         try:
             await repeat(self.update, pause_s=self._interval_s, wake=self._news)
         finally:
@@ -99,7 +99,7 @@ class StatusWriter:
                 task.cancel()
 
     async def update(self) -> None:
-        """One round over all resources."""
+        """Run one round over all resources."""
         now = self._clock.now()
         schedules, configs = self._inventory.all(SCHEDULE), self._inventory.all(JOB_CONFIG)
         try:
@@ -127,14 +127,14 @@ class StatusWriter:
         self._count()
 
     def _bring(self, seen: Seen, status_of: Callable[[Seen, SyncRecord], dict[str, Any]]) -> None:
-        """Have the status patched, if it differs and nothing of the resource is under way."""
+        """Patch the status if it differs and no other patch of the resource is in progress."""
         record = self._records.get(seen.uid)
         if record is None or seen.uid in self._patches or self._backoff.is_waiting(seen.uid):
             return
         try:
             status = status_of(seen, record)
             patch = merge_patch(seen.status, status)
-        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+        except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._failed(seen, error)
             return
         if patch:
@@ -143,7 +143,7 @@ class StatusWriter:
             task.add_done_callback(lambda _: self._patches.pop(seen.uid))
 
     def _own(self, seen: Seen, job: JobSummary | None) -> JobSummary | None:
-        """`job`, where its row is that of this resource."""
+        """`job` if this resource owns its row, otherwise None."""
         return job if job is not None and is_same_owner(job.managed_by, self._owner(seen)) else None
 
     def _schedule_status(
@@ -190,7 +190,7 @@ class StatusWriter:
         )
 
     def _without_database(self, seen: Seen, record: SyncRecord, *, now: datetime) -> dict[str, Any]:
-        """What was known stays; the conditions say that it may be old."""
+        """The previous status, with conditions that state that it may be outdated."""
         previous = seen.status.get("conditions")
         if record.synced.reason == "DatabaseUnavailable":
             conditions = _conditions(seen, record, ready(record.synced, None), [], now)
@@ -201,7 +201,7 @@ class StatusWriter:
     def _look_for_drift(
         self, seen: Seen, row: JobSummary | ConfigSummary | None, *, ignored: tuple[object, ...]
     ) -> None:
-        """Have the mirror look at once when someone wrote the row; the runtime's own columns do not count."""
+        """Mark the resource when its row was edited; changes of the runtime's own columns do not count."""
         digest: tuple[object, ...] = (row.version, row.managed_by, row.updated_at, ignored) if row else ()
         before = self._digests.get(seen.uid)
         self._digests[seen.uid] = digest
@@ -214,7 +214,7 @@ class StatusWriter:
     async def _patch(self, seen: Seen, status: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
         try:
             self._inventory.observe(await self._cluster.patch_status(seen, patch))
-        except Exception as error:  # noqa: BLE001 whatever it is, it is that of this resource
+        except Exception as error:  # noqa: BLE001 any error belongs to this resource
             if not (isinstance(error, ClusterError) and error.status in (404, 409)):
                 self._failed(seen, error)
             return

@@ -1,7 +1,7 @@
-"""The full comparison on a timer, since the watch is only a hint.
+"""The periodic full comparison, because the watch is only a hint.
 
-Each sweep lists every resource, has all of them looked at, and then looks for rows of this cluster whose
-resource no longer exists (`orphans`), once it is certain that they are of this cluster (`identity`).
+Each sweep lists and marks every resource, and then looks for rows of this cluster whose resource no longer
+exists (`orphans`), once it is certain that the rows belong to this cluster (`identity`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = get_logger(__name__)
 
 
 class Sweep:
-    """Lists, marks, and looks for what nobody owns any more."""
+    """Lists and marks all resources, and cleans up orphaned rows."""
 
     name = "sweep"
 
@@ -48,7 +48,7 @@ class Sweep:
         self.cluster_error: str | None = None
 
     async def run(self) -> None:
-        """Until cancelled; the first sweep is at once."""
+        """Sweep until cancelled; the first sweep is immediate."""
         await repeat(
             self.sweep,
             pause_s=self._interval_s,
@@ -58,7 +58,7 @@ class Sweep:
                     tell=self._without_cluster,
                     backoff=Backoff.steady(min(_AGAIN_S, self._interval_s)),
                 ),
-                # It is told already, in the log and by `/readyz`.
+                # Already reported, in the log and by `/readyz`.
                 Transient(errors=(IdentityError,), tell=lambda _: None),
                 Transient(
                     errors=(DatabaseUnavailableError,),
@@ -68,7 +68,7 @@ class Sweep:
         )
 
     async def sweep(self) -> None:
-        """One full comparison. Raises `ClusterError`, `IdentityError` and `DatabaseUnavailableError`."""
+        """Run one full comparison. Raises `ClusterError`, `IdentityError` and `DatabaseUnavailableError`."""
         for kind in self._kinds:
             since = self._inventory.order
             self._inventory.listed(kind, await self._cluster.list(kind), since=since)
@@ -89,7 +89,7 @@ def _remedy(error: ClusterError) -> str:
         return f"the custom resource definitions are not installed ({error}); apply the files of crds/"
     if error.status in (401, 403):
         return (
-            f"the operator may not list its resources ({error}); "
+            f"the operator is not allowed to list its resources ({error}); "
             "bind its ServiceAccount to the operator's role"
         )
     return f"the Kubernetes API is not available: {error}"

@@ -1,7 +1,7 @@
-"""The watch, in a thread of its own.
+"""The watch, in its own thread.
 
-kopf takes every task of its event loop for its own, cancels what it does not know when it stops, and takes
-over the signals of the main thread. A thread with a loop keeps it to itself; what it sees comes over by
+kopf assumes that every task of its event loop is its own, cancels unknown tasks when it stops, and takes over
+the signals of the main thread. A thread with its own loop isolates it; observations are passed on with
 `call_soon_threadsafe`.
 """
 
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class Watch:
-    """Feeds the inventory with what the API server says has changed."""
+    """Feeds the inventory with the changes that the API server reports."""
 
     name = "watch"
 
@@ -47,21 +47,21 @@ class Watch:
         self._namespaces = tuple(namespaces)
 
     async def run(self) -> None:
-        """Until cancelled. Raises what stopped kopf, if it stops by itself."""
-        # kopf serves only the definitions that exist when it starts; a listing proves that they do.
+        """Watch until cancelled. Raises the error that stopped kopf, if it stops by itself."""
+        # kopf serves only definitions that exist when it starts; a listing proves that they do.
         await self._listed.wait()
         loop = asyncio.get_running_loop()
         stop = threading.Event()
         ended: asyncio.Future[None] = loop.create_future()
 
-        def observe(body: Mapping[str, Any], gone: bool) -> None:
-            loop.call_soon_threadsafe(self._observe, body, gone)
+        def observe(body: Mapping[str, Any], deleted: bool) -> None:
+            loop.call_soon_threadsafe(self._observe, body, deleted)
 
         def main() -> None:
             failure: BaseException | None = None
             try:
                 asyncio.run(self._operate(stop, watch_registry(observe=observe)))
-            except BaseException as error:  # noqa: BLE001 it is raised again, in the task that waits
+            except BaseException as error:  # noqa: BLE001 raised again in the waiting task
                 failure = error
             if not loop.is_closed():
                 loop.call_soon_threadsafe(_settle, ended, failure)
@@ -74,10 +74,10 @@ class Watch:
             stop.set()
             await asyncio.wait([ended], timeout=_STOP_S)
             raise
-        raise RuntimeError("the watch ended although nobody stopped it")
+        raise RuntimeError("the watch ended unexpectedly")
 
     async def _operate(self, stop: threading.Event, registry: kopf.OperatorRegistry) -> None:
-        os.environ.setdefault("POD_ID", f"piko-operator-{os.getpid()}")  # else kopf wants a passwd entry
+        os.environ.setdefault("POD_ID", f"piko-operator-{os.getpid()}")  # otherwise kopf needs a passwd entry
         await kopf.operator(
             registry=registry,
             standalone=True,
@@ -86,10 +86,10 @@ class Watch:
             stop_flag=stop,
         )
 
-    def _observe(self, body: Mapping[str, Any], gone: bool) -> None:
+    def _observe(self, body: Mapping[str, Any], deleted: bool) -> None:
         self._metrics.last_event.set(self._clock.now().timestamp())
         seen = seen_from(body, kind=body["kind"])
-        if gone:
+        if deleted:
             self._inventory.forget(seen.uid)
         else:
             self._inventory.observe(seen)

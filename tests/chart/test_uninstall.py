@@ -117,7 +117,7 @@ def test_nothing_is_uninstalled_while_resources_are_left(
     outcome, said = _uninstall(own_control_plane, piko_process)
     assert outcome.returncode != 0
     assert _JOB in outcome.stderr
-    assert "resources are left, and nothing was uninstalled: PikoSchedule default/left. Delete" in said
+    assert "resources remain, so nothing was uninstalled: PikoSchedule default/left. Delete" in said
     assert "kubectl delete psch,pjc --all --all-namespaces" in said
     for definition in _DEFINITIONS:
         assert (

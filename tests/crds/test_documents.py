@@ -22,8 +22,8 @@ _TABLE = [
 _STRICTER = {
     "{a: 1, a: 2}\n": "key 'a' is given twice, first in line 1",
     '{"a": 1, "a": 2}': "key 'a' is given twice",
-    "a: 1e999\n": "'1e999' is larger than any number of the API server",
-    "1e999: x\n": "'1e999' is larger than any number of the API server",
+    "a: 1e999\n": "'1e999' is larger than any number that the API server",
+    "1e999: x\n": "'1e999' is larger than any number that the API server",
     "1e21: 1\n": "the key is a number beyond 64 bits; quote it",
     "a: 1\n...\nb: 2\n": "not YAML",
     '{"a": 1}{"b": }': "not JSON",
@@ -81,13 +81,13 @@ _REFUSED = {
     "half of a surrogate pair in JSON": ('\n{"a": "\\ud800"}', 2, "\\ud800 is half of a character"),
     "an integer of 5,000 digits": (f"a: 1\nb: {'7' * 5000}\n", 2, "a number of 5000 characters"),
     "an integer of 5,000 digits in JSON": (f'{{"a": {"7" * 5000}}}', 1, "a number of 5000 characters"),
-    "a deep list": (f"a: 1\nb: {'[' * 5000}\n", 2, f"more than {MOST_DEPTH} deep"),
-    "a deep list of JSON": (f'{{"a": {"[" * 5000}{"]" * 5000}}}', 1, f"more than {MOST_DEPTH} deep"),
-    "a deep list of dashes": (f"a:\n {'- ' * 400}x\n", 2, f"more than {MOST_DEPTH} deep"),
+    "a deep list": (f"a: 1\nb: {'[' * 5000}\n", 2, f"more than {MOST_DEPTH} levels deep"),
+    "a deep list of JSON": (f'{{"a": {"[" * 5000}{"]" * 5000}}}', 1, f"more than {MOST_DEPTH} levels deep"),
+    "a deep list of dashes": (f"a:\n {'- ' * 400}x\n", 2, f"more than {MOST_DEPTH} levels deep"),
     "depth by aliases": (
         "\n".join(["a0: &a0 [x]", *(f"a{n}: &a{n} [*a{n - 1}]" for n in range(1, 100))]),
         64,
-        f"more than {MOST_DEPTH} deep",
+        f"more than {MOST_DEPTH} levels deep",
     ),
     "growth by aliases": (
         "\n".join(
@@ -112,7 +112,11 @@ _REFUSED = {
     "an alias of what it stands in": ("a: 1\nb: &b [*b]\n", 2, "the alias *b contains itself"),
     "an alias of nothing": ("a: 1\nb: *b\n", 2, "the alias *b names no anchor before it"),
     "an empty key": ("a: 1\n~: 2\n", 2, "the key is empty (null); quote it"),
-    "a tag that the value denies": ("a: 1\nb: !!int x\n", 2, "'x' is no int, as its tag says"),
+    "a tag that the value denies": (
+        "a: 1\nb: !!int x\n",
+        2,
+        "'x' is not of the type int that its tag states",
+    ),
     "a control character": ("a: 1\nb: x\x07\n", 2, "not YAML: control characters are not allowed"),
     "a tab before a key": ("a:\n\tb: 1\n", 2, "not YAML: found character that cannot start any token"),
     "an end that does not come": ("x: 1\na: [1,\nb: 2\n", None, "which begins in line 2"),

@@ -152,7 +152,7 @@ def _check(content: bytes) -> None:
     breaks = ("\n", "\r", "\x85", "\u2028", "\u2029")  # of YAML 1.1
     lines = 1 + sum(content.count(sign.encode()) for sign in breaks)
     for problem in found.problems:
-        assert "fault of Piko" not in problem.message
+        assert "bug in Piko" not in problem.message
         assert problem.line is None or 1 <= problem.line <= lines
         assert len(str(problem)) < 2000
     for placed in found.resources:

@@ -114,7 +114,7 @@ def _json(kind: str, name: str) -> str:
         (b"\xff\xfea", "x.yaml, line 1: not UTF-8 text: byte 0xff"),
         (b"a: 1\nb: \xe9\n", "x.yaml, line 2: not UTF-8 text: byte 0xe9"),
         (b"\x00" * 10, "x.yaml, line 1: not YAML: "),
-        (b"#" * (LARGEST_FILE + 1), "x.yaml: larger than 4 MiB, and not read; divide it"),
+        (b"#" * (LARGEST_FILE + 1), "x.yaml: larger than 4 MiB, so it is not read; split it"),
     ],
 )
 def test_what_is_no_text_or_too_much_of_it_is_a_problem_of_the_file(content: bytes, said: str) -> None:
@@ -141,4 +141,4 @@ def test_a_problem_is_short_whatever_it_names() -> None:
 def test_of_a_file_of_problems_the_first_are_told() -> None:
     contents = read_manifests(b"kind: PikoSchedule\n---\n" * 5000, "x.yaml")
     assert len(contents.problems) == 201
-    assert "x.yaml: too many problems; the rest of the file is not told" in map(str, contents.problems)
+    assert "x.yaml: too many problems; the rest of the file is not checked" in map(str, contents.problems)

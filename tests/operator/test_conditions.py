@@ -111,7 +111,7 @@ def test_a_config_is_valid_and_in_force_as_its_revisions_say(
 
 def test_a_condition_says_what_a_valid_config_leaves_out_and_how_much_there_is_of_what_does_not_fit() -> None:
     valid, _ = revision_conditions(_SYNCED, _ROW, [_revision(2, warning="siz: no such key")], _NOW)
-    assert valid.message == "the job's own model accepts it, but: siz: no such key"
+    assert valid.message == "the job's own model accepts it, with a warning: siz: no such key"
     invalid = revision_conditions(_SYNCED, _ROW, [_revision(2, error="bad: " + "x" * 1_600_000)], _NOW)
     for item in merge_conditions(None, invalid, 1, _NOW):
         assert len(item["message"].encode()) <= MESSAGE_LIMIT
@@ -215,7 +215,7 @@ def test_stalled_is_what_needs_a_person_and_reconciling_what_does_not(
             [_revision(2, effective_from=_NOW + timedelta(days=1))],
             "True Valid revision 2 takes",
         ),
-        (_SYNCED, [], "Unknown Pending no runtime replica"),
+        (_SYNCED, [], "Unknown Pending no replica"),
         (synced("False", "Conflict", "other"), [_revision(2)], "False NotSynced see the condition Synced"),
         (synced("False", "DatabaseUnavailable", "away"), [], "Unknown DatabaseUnavailable away"),
     ],

@@ -19,7 +19,7 @@ def _seen(uid: str, *, version: int = 1, generation: int = 1, job: str = "job") 
 
 
 def _marked(inventory: Inventory) -> set[str]:
-    return {seen.uid for seen in inventory.take()}
+    return {seen.uid for seen in inventory.take_marked()}
 
 
 async def test_a_listing_removes_what_the_watch_missed() -> None:
@@ -62,6 +62,6 @@ async def test_who_lost_a_job_is_looked_at_when_the_owner_goes() -> None:
     inventory.observe(_seen("owner"))
     inventory.observe(_seen("loser"))
     inventory.observe(_seen("stranger", job="other"))
-    inventory.take()
+    inventory.take_marked()
     inventory.forget("owner")
     assert _marked(inventory) == {"loser"}

@@ -183,7 +183,7 @@ async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: Wor
     drifted = await world.until_condition("psch", "lenient", "Drifted", reason="RowEdited")
     assert "priority is 5 instead of 0" in drifted["message"]
     (message,) = await wait_until_async(lambda: world.events("DriftCorrected"), timeout=10, what="the event")
-    assert "put priority from 5 back to 0" in message
+    assert "restored priority from 5 to 0" in message
     world.apply(
         "PikoSchedule", "lenient", jobId="lenient", schedule={"cron": "@daily"}, driftPolicy="Observe"
     )

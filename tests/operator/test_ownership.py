@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from piko.model.managed import Held, ManagedConfig, Verb
-from piko_operator.ownership import Verdict, decide, release
+from piko_operator.ownership import Decision, decide, release
 
 _MINE, _OTHER = "c/ns/name/1", "c/ns/other/2"
 _MINE_BEFORE = "c/ns/name/0"
@@ -30,7 +30,7 @@ def _decide(
     drift: str = "Enforce",
     settled: bool = False,
     vacated: str | None = None,
-) -> Verdict[ManagedConfig]:
+) -> Decision[ManagedConfig]:
     row = None if held is None else Held(row=held, version=1)
     return decide(
         wanted=_WANTED,
@@ -48,10 +48,10 @@ def _decide(
 @pytest.mark.parametrize("settled", [False, True])
 def test_the_row_of_another_resource_is_never_written(adoption: str, drift: str, settled: bool) -> None:
     held = replace(_EDITED, managed_by=_OTHER)
-    verdict = _decide(held, adoption=adoption, drift=drift, settled=settled)
-    assert verdict.change is None
-    assert (verdict.synced.status, verdict.synced.reason) == ("False", "Conflict")
-    assert _OTHER in verdict.synced.message
+    decision = _decide(held, adoption=adoption, drift=drift, settled=settled)
+    assert decision.change is None
+    assert (decision.synced.status, decision.synced.reason) == ("False", "Conflict")
+    assert _OTHER in decision.synced.message
 
 
 @pytest.mark.parametrize(
@@ -87,16 +87,16 @@ def test_the_table_of_ownership_holds(
     reason: str,
     notice: str | None,
 ) -> None:
-    verdict = _decide(held, **policies)  # type: ignore[arg-type]
-    assert (verdict.change.verb if verdict.change else None) == verb
-    assert verdict.synced.reason == reason
-    assert (verdict.notice.reason if verdict.notice else None) == notice
+    decision = _decide(held, **policies)  # type: ignore[arg-type]
+    assert (decision.change.verb if decision.change else None) == verb
+    assert decision.synced.reason == reason
+    assert (decision.notice.reason if decision.notice else None) == notice
 
 
 def test_a_changed_secret_is_written_without_a_word_of_it() -> None:
-    verdict = _decide(replace(_WANTED, secret_json='{"password":"hunter2"}'), settled=True)
-    assert verdict.change is not None
-    assert verdict.notice is None
+    decision = _decide(replace(_WANTED, secret_json='{"password":"hunter2"}'), settled=True)
+    assert decision.change is not None
+    assert decision.notice is None
     adopted = _decide(
         replace(_WANTED, secret_json='{"password":"hunter2"}', managed_by=None), adoption="Adopt"
     )
@@ -107,10 +107,10 @@ def test_a_changed_secret_is_written_without_a_word_of_it() -> None:
 @pytest.mark.parametrize("drift", ["Enforce", "Observe"])
 def test_what_a_config_holds_is_told_to_nobody(drift: str) -> None:
     held = replace(_WANTED, config_json='{"dsn":"hunter2"}', schema_version=7)
-    verdict = _decide(held, settled=True, drift=drift)
+    decision = _decide(held, settled=True, drift=drift)
     adopted = _decide(replace(held, managed_by=None, secret_json='{"p":"hunter2"}'), adoption="Adopt")
-    notices = [item.message for item in (verdict.notice, adopted.notice) if item is not None]
-    said = [verdict.synced.message, verdict.drifted.message, *notices]
+    notices = [item.message for item in (decision.notice, adopted.notice) if item is not None]
+    said = [decision.synced.message, decision.drifted.message, *notices]
     assert "hunter2" not in " ".join(said)
     assert any("config_json" in text and "schema_version" in text for text in said)
     assert adopted.notice is not None

@@ -1,12 +1,12 @@
 """The documents of a YAML or JSON text, as kubectl reads them, within bounds and with their lines.
 
-kubectl cuts a text at lines that begin with `---` and reads each piece by itself; so does this, and one piece
-that cannot be read costs the others nothing. A piece is read event by event without recursion, and what
-an alias stands for is counted where it is used: a text of a few lines that would grow to millions of values,
-or nest deeper than anything behind it can follow, is refused before it is built.
+kubectl splits a text at lines that begin with `---` and parses each piece separately, and so does this
+module: an invalid piece does not affect the others. A piece is parsed event by event without recursion, and
+the values of an alias are counted where it is used. A short text that would expand to millions of values, or
+nest too deeply, is refused before it is built.
 
-Stricter than kubectl, because it would change in silence what was written: a key given twice, a number beyond
-64 bits, half of a surrogate pair.
+This module is stricter than kubectl where kubectl silently changes the input: a key given twice, a number
+beyond 64 bits, a lone surrogate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["MOST_DEPTH", "MOST_VALUES", "DocumentError", "Node", "read_documents
 
 
 def read_documents(text: str) -> Iterator[Node | DocumentError]:
-    """Each document of `text` that is not empty, or why it cannot be read, in order."""
+    """Each non-empty document of `text`, or its error, in order."""
     if not text.lstrip().startswith("{"):
         yield from yaml_documents(text)
         return

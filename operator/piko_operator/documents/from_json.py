@@ -1,4 +1,4 @@
-"""JSON that YAML does not read: streams of objects, escapes in pairs, very long keys."""
+"""JSON that a YAML parser does not accept: streams of objects, escaped surrogate pairs, very long keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 def json_documents(text: str) -> list[Node | DocumentError] | None:
-    """A stream of JSON objects, each with the line where it begins; None where it is no such stream."""
+    """A stream of JSON objects, each with its first line; None if `text` is not such a stream."""
     decoder = json.JSONDecoder(
         object_pairs_hook=_without_doubles, parse_int=_json_number, parse_float=_json_number
     )
@@ -40,7 +40,7 @@ def json_documents(text: str) -> list[Node | DocumentError] | None:
 
 
 def _next(text: str, at: int, line: int) -> tuple[int, int]:
-    """Where the next object begins after `at` in `line`, and its line."""
+    """The position and line of the next object after `at` in `line`."""
     space = _SPACE.match(text, at)
     begin = space.end() if space else at
     return begin, line + text.count("\n", at, begin)
@@ -60,7 +60,7 @@ def _without_doubles(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
 
 
 def _json_node(value: Any, line: int, budget: Budget, depth: int) -> Node:
-    budget.take(1, line)
+    budget.spend(1, line)
     if depth > MOST_DEPTH:
         raise too_deep(line)
     if isinstance(value, dict | list):
@@ -71,9 +71,7 @@ def _json_node(value: Any, line: int, budget: Budget, depth: int) -> Node:
         return node
     _check_halves(value, line)
     if isinstance(value, float) and not math.isfinite(value):
-        raise DocumentError(
-            "NaN and Infinity are no numbers of JSON; quote them, or leave them out", line=line
-        )
+        raise DocumentError("NaN and Infinity are not JSON numbers; quote or remove them", line=line)
     return Node(value=value, line=line)
 
 

@@ -1,4 +1,4 @@
-"""YAML, event by event."""
+"""Parses YAML event by event."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import yaml
 from piko_operator.documents.nodes import MOST_DEPTH, Budget, DocumentError, Node, too_deep
 from piko_operator.documents.scalars import key, key_text, scalar
 
-_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, of which kubectl's parser is a port
+_PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml; kubectl's parser is a port of it
 _CUT = re.compile(r"^---", re.MULTILINE)
 _MOST_TOO_LARGE = 5
-"""Documents beyond the bound: each has cost as much as a whole text may."""
+"""Documents over the limit; each may cost as much as a whole text."""
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 def yaml_documents(text: str) -> Iterator[Node | DocumentError]:
-    """Each document of `text` that is not empty, or why it cannot be read."""
+    """Each non-empty document of `text`, or its error."""
     budget, too_large = Budget(), 0
     for line, piece in _pieces(text):
         left = budget.left
@@ -32,7 +32,7 @@ def yaml_documents(text: str) -> Iterator[Node | DocumentError]:
             if too_large == _MOST_TOO_LARGE:
                 yield DocumentError("too many documents are too large; the rest is not read", line=line)
                 return
-            budget.left = left  # nothing of it is kept
+            budget.left = left  # the document is discarded
         else:
             if node is not None and node.value is not None:
                 yield node
@@ -43,14 +43,14 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
     line, begin = 1, 0
     for cut in [*(found.start() for found in _CUT.finditer(text)), len(text)]:
         if text[begin:cut].strip():
-            yield line, text[begin:cut].removesuffix("\n") + "\n"  # kubectl ends every line, the last one too
+            yield line, text[begin:cut].removesuffix("\n") + "\n"  # like kubectl, end the last line too
         line += text.count("\n", begin, cut)
         begin = cut
 
 
 @dataclass(slots=True, kw_only=True)
 class _Open:
-    """A list or object whose end has not come yet; `key` waits for its value."""
+    """A list or object that is still open; `key` waits for its value."""
 
     node: Node
     line: int
@@ -62,7 +62,7 @@ class _Open:
 
 
 class _Composer:
-    """One piece of a text, from events to a node."""
+    """Builds the node of one piece from its events."""
 
     def __init__(self, *, budget: Budget, before: int) -> None:
         self._budget = budget
@@ -72,7 +72,7 @@ class _Composer:
         self._root: Node | None = None
 
     def compose(self, piece: str) -> Node | None:
-        """Raises `DocumentError`."""
+        """The node of `piece`. Raises `DocumentError`."""
         documents = 0
         try:
             for event in yaml.parse(piece, Loader=_PARSER):
@@ -91,7 +91,7 @@ class _Composer:
         if isinstance(event, yaml.AliasEvent):
             self._add(self._anchored(str(event.anchor), line), line, mergeable=False)
         elif isinstance(event, yaml.ScalarEvent):
-            self._budget.take(1, line)
+            self._budget.spend(1, line)
             node = Node(value=_value(event, line, key if self._awaits_key else scalar), line=line)
             if event.anchor is not None:
                 self._anchors[event.anchor] = node
@@ -100,13 +100,13 @@ class _Composer:
             self._open(event, line)
 
     def _open(self, event: Any, line: int) -> None:
-        self._budget.take(1, line)
+        self._budget.spend(1, line)
         if len(self._stack) >= MOST_DEPTH:
             raise too_deep(line)
         self._check_key(line)
         node = Node(value={} if isinstance(event, yaml.MappingStartEvent) else [], line=line)
         if event.anchor is not None:
-            self._anchors[event.anchor] = None  # until its end, an alias of it would contain itself
+            self._anchors[event.anchor] = None  # until its end, an alias would contain itself
         self._stack.append(_Open(node=node, line=line, anchor=event.anchor))
 
     def _end(self) -> None:
@@ -120,7 +120,7 @@ class _Composer:
         if node is None:
             why = "contains itself" if anchor in self._anchors else "names no anchor before it"
             raise DocumentError(f"the alias *{anchor} {why}", line=line)
-        self._budget.take(node.size, line)
+        self._budget.spend(node.size, line)
         if len(self._stack) + node.depth > MOST_DEPTH:
             raise too_deep(line)
         return node
@@ -133,7 +133,7 @@ class _Composer:
         if isinstance(top.node.value, list):
             top.node.put(len(top.node.value), line, node)
         elif top.key is None and not top.merging:
-            self._take_key(top, node, line, merge_key=merge_key)
+            self._read_key(top, node, line, merge_key=merge_key)
         elif top.merging:
             top.merging = False
             self._merge(top.node, node, line, mergeable=mergeable)
@@ -154,7 +154,7 @@ class _Composer:
                 line=line,
             )
 
-    def _take_key(self, top: _Open, node: Node, line: int, *, merge_key: bool) -> None:
+    def _read_key(self, top: _Open, node: Node, line: int, *, merge_key: bool) -> None:
         if merge_key:
             top.merging = True
             return
@@ -173,7 +173,7 @@ class _Composer:
         top.key, top.key_line = name, line
 
     def _merge(self, into: Node, node: Node, line: int, *, mergeable: bool) -> None:
-        """`<<`: what it brings replaces what was written before it, as kubectl has it."""
+        """Merge `<<`: its values replace those written before it, as in kubectl."""
         many = isinstance(node.value, list) and mergeable
         sources = [part for _, part in node.parts.values()][::-1] if many else [node]
         for source in sources:
@@ -188,7 +188,7 @@ class _Composer:
     def _not_yaml(self, error: yaml.YAMLError, piece: str) -> DocumentError:
         if not isinstance(error, yaml.MarkedYAMLError):
             return DocumentError(f"not YAML: {_reason(error)}", line=self._before + _bad_line(error, piece))
-        last = piece.rstrip("\n").count("\n")  # the end of the text is no line of its own
+        last = piece.rstrip("\n").count("\n")  # the end of the text is not a line
         mark, context = error.problem_mark, error.context_mark
         line = min(mark.line if mark else 0, last)
         what = [str(error.problem), *([error.context] if error.context else [])]
@@ -202,7 +202,7 @@ def _reason(error: yaml.YAMLError) -> str:
 
 
 def _bad_line(error: yaml.YAMLError, piece: str) -> int:
-    """Of a character that YAML does not allow; libyaml counts bytes."""
+    """The line of a character that YAML does not allow; libyaml counts bytes."""
     position = int(getattr(error, "position", 0))
     before = piece[:position].encode() if _PARSER is yaml.SafeLoader else piece.encode()[:position]
     return before.count(b"\n") + 1
@@ -210,11 +210,11 @@ def _bad_line(error: yaml.YAMLError, piece: str) -> int:
 
 def _check_start(documents: int, line: int, piece: str) -> None:
     if documents > 1:
-        raise DocumentError("kubectl does not read on after `...`; begin a document with ---", line=line)
+        raise DocumentError("kubectl ignores everything after `...`; begin a document with ---", line=line)
     after = piece.partition("\n")[0][3:].strip() if piece.startswith("---") else ""
     if after and not after.startswith("#"):
         raise DocumentError(
-            f"found {after[:40]!r} beside ---, where kubectl takes nothing; put it on the next line",
+            f"found {after[:40]!r} after ---, where kubectl allows nothing; put it on the next line",
             line=line,
         )
 

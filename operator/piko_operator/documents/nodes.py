@@ -1,4 +1,4 @@
-"""What a document is read into: values that know their lines, and the bounds that all of them keep."""
+"""The nodes of a document: values with their lines, and the limits on their number and depth."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from piko.text import excerpt
 MOST_VALUES = 200_000
 """Values in one text once its aliases are expanded."""
 MOST_DEPTH = 64
-"""How deep lists and objects may lie in each other."""
+"""The deepest nesting of lists and objects."""
 
 
 _LONGEST = 500
 
 
 class DocumentError(ValueError):
-    """What is wrong, and the line of the text."""
+    """An error in a document, with its line."""
 
     def __init__(self, message: str, *, line: int) -> None:
         super().__init__(excerpt(message, limit=_LONGEST))
@@ -36,15 +36,15 @@ class Node:
     depth: int = 0
 
     def line_of(self, path: Sequence[Any]) -> int:
-        """Where the part at `path` is written, or what of the way to it there is."""
+        """The line of the part at `path`, or of its nearest existing parent."""
         node, line = self, self.line
         for step in path:
-            if step in node.parts:  # a validator's path has steps that the text has not
+            if step in node.parts:  # a validator's path has steps that the text lacks
                 line, node = node.parts[step]
         return line
 
     def put(self, key: Any, line: int, part: Node) -> None:
-        """Add `part`, or put it in the place of what had its key."""
+        """Add `part`, or replace the part with the same key."""
         replaced = self.parts.get(key)
         self.parts[key] = (line, part)
         self.size += part.size - (replaced[1].size if replaced else 0)
@@ -61,17 +61,17 @@ class Budget:
 
     left: int = MOST_VALUES
 
-    def take(self, count: int, line: int) -> None:
-        """Raises `DocumentError` where there are too many."""
+    def spend(self, count: int, line: int) -> None:
+        """Count values. Raises `DocumentError` if there are too many."""
         self.left -= count
         if self.left < 0:
             raise DocumentError(
-                f"more than {MOST_VALUES} values, aliases expanded; write it without aliases of aliases, or "
-                "divide the file",
+                f"more than {MOST_VALUES} values, aliases expanded; avoid aliases of aliases, or split "
+                "the file",
                 line=line,
             )
 
 
 def too_deep(line: int) -> DocumentError:
-    """The error of what lies too deep."""
-    return DocumentError(f"lists and objects lie more than {MOST_DEPTH} deep in each other", line=line)
+    """The error for too deep nesting."""
+    return DocumentError(f"lists and objects are nested more than {MOST_DEPTH} levels deep", line=line)

@@ -1,8 +1,8 @@
-"""Plain words of YAML as kubectl types them: `yes` is a boolean, `010` is eight, `12:30:00` is text.
+"""YAML scalars, typed as kubectl types them: `yes` is a boolean, `010` is eight, `12:30:00` is text.
 
-kubectl reads through sigs.k8s.io/yaml, whose table of types is neither YAML 1.1, which PyYAML follows, nor
-1.2. What passes here has the type that it has on the API server. A number that no server can hold is refused
-where kubectl makes a text of it in silence.
+kubectl parses through sigs.k8s.io/yaml, whose types follow neither YAML 1.1, as PyYAML does, nor 1.2. A
+scalar that is accepted here has the type that it has on the API server. A number that no server can hold is
+refused; kubectl would silently turn it into text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CORE = "tag:yaml.org,2002:"
 _RESOLVED = {f"{_CORE}{name}": name for name in ("str", "bool", "int", "float", "null", "timestamp")}
 _BINARY = f"{_CORE}binary"
 
-_WORDS: Mapping[str, tuple[str, Scalar]] = {
+_PLAIN: Mapping[str, tuple[str, Scalar]] = {
     word: (kind, value)
     for kind, value, words in (
         ("bool", True, "y Y yes Yes YES true True TRUE on On ON"),
@@ -44,24 +44,24 @@ _TIMESTAMP = re.compile(
 )
 _LEAST, _MOST, _MOST_UNSIGNED = -(2**63), 2**63 - 1, 2**64 - 1
 _MOST_DIGITS = 400
-"""More digits than any number has that fits 64 bits, whole or floating."""
+"""More digits than any 64-bit number has, integer or floating-point."""
 
 
 def scalar(text: str, *, tag: str | None, plain: bool) -> Scalar:
-    """The value of a scalar as the API server gets it; `plain` is one without quotes and without a tag.
+    """The value of a scalar as the API server receives it; `plain`: without quotes and without a tag.
 
-    Raises `ValueError` for what JSON, and so the API server, cannot hold, and for what its tag denies.
+    Raises `ValueError` if JSON cannot represent it, or if it does not match its tag.
     """
     return _as_json(_typed(text, tag=tag, plain=plain), text)
 
 
 def key(text: str, *, tag: str | None, plain: bool) -> str:
-    """A scalar as the key of an object, which in JSON is text. Raises `ValueError` for one that has none."""
+    """A scalar as the key of an object, which is text in JSON. Raises `ValueError` if it cannot be a key."""
     return key_text(_typed(text, tag=tag, plain=plain))
 
 
 def key_text(value: Scalar) -> str:
-    """A value as the key of an object. Raises `ValueError` for one that has none."""
+    """A value as the key of an object. Raises `ValueError` if it cannot be a key."""
     if value is None:
         raise ValueError("the key is empty (null); quote it")
     if isinstance(value, bool):
@@ -83,13 +83,13 @@ def _typed(text: str, *, tag: str | None, plain: bool) -> Scalar:
     if wanted == "float" and kind == "int":
         kind = "float"
     if wanted not in (None, kind):
-        raise ValueError(f"{_short(text)} is no {wanted}, as its tag says")
+        raise ValueError(f"{_short(text)} is not of the type {wanted} that its tag states")
     return value
 
 
 def _resolved(text: str, wanted: str | None) -> tuple[str, Scalar]:
-    if text in _WORDS:
-        return _WORDS[text]
+    if text in _PLAIN:
+        return _PLAIN[text]
     if wanted == "timestamp":
         return ("timestamp" if _TIMESTAMP.fullmatch(text) else "str"), text
     first = text[0]
@@ -121,22 +121,20 @@ def _whole(found: re.Match[str]) -> int | None:
     )
     if base == 10 and len(digits) > 1 and digits[0] == "0":
         if not re.fullmatch("[0-7]+", digits):
-            return None  # 08 is no octal; it goes on as a float
+            return None  # 08 is not octal; it is parsed as a float
         base = 8
     return int(found["sign"] + digits, base)
 
 
 def _as_json(value: Scalar, text: str) -> Scalar:
-    """A number as it is after its way to the server as JSON: 64 bits whole, else a float."""
+    """A number as the server receives it in JSON: a 64-bit integer, otherwise a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(
-            f"{_short(text)} is not a finite number, and JSON has no other; quote it, or leave it out"
-        )
+        raise ValueError(f"{_short(text)} is not a finite number, which JSON requires; quote or remove it")
     if isinstance(value, int):
         return value if _LEAST <= value <= _MOST else float(value)
-    if value.is_integer() and abs(value) < 1e21:  # then it travels as digits, the fewest that tell it
+    if value.is_integer() and abs(value) < 1e21:  # then it is sent as the fewest digits that identify it
         whole = int(Decimal(repr(value)))
         return whole if _LEAST <= whole <= _MOST else value
     return value
@@ -144,18 +142,20 @@ def _as_json(value: Scalar, text: str) -> Scalar:
 
 def _too_large(text: str) -> str:
     size = f", a number of {len(text)} characters," if len(text) > 40 else ""
-    return f"{_short(text)}{size} is larger than any number of the API server; quote it if it is a text"
+    return (
+        f"{_short(text)}{size} is larger than any number that the API server accepts; quote it if it is text"
+    )
 
 
 def _binary(text: str) -> str:
     try:
         return base64.b64decode(re.sub(r"[\r\n]", "", text), validate=True).decode("utf-8", errors="replace")
     except binascii.Error:
-        raise ValueError("!!binary holds no base64") from None
+        raise ValueError("!!binary is not base64") from None
 
 
 def _float_key(value: float) -> str:
-    """The fewest digits that give the same 32 bits: kubectl writes a key so."""
+    """The fewest digits that give the same 32-bit float, as kubectl writes keys."""
     if not math.isfinite(value):
         return ".nan" if math.isnan(value) else (".inf" if value > 0 else "-.inf")
     narrow = _narrowed(value)
