@@ -185,3 +185,41 @@ async def test_an_error_that_says_everything_is_logged_without_a_traceback(keep:
     told = {item["part"]: item["exc_info"] for item in logged}
     assert told["known"] is None
     assert isinstance(told["unknown"], ValueError)
+
+
+# ---- parts that it starts and stops -----------------------------------------------------------------
+
+
+async def test_parts_are_stopped_one_by_one_or_all_the_last_first(metrics: Metrics) -> None:
+    ended: list[str] = []
+
+    class Noting(Part):
+        async def run(self) -> None:
+            try:
+                await super().run()
+            finally:
+                ended.append(self.name)
+
+    supervisor = supervisor_of(metrics)
+    parts = [Noting(for_ever, name=name) for name in "abcd"]
+    for part in parts:
+        supervisor.start(part)
+    await wait_until_async(lambda: all(part.starts for part in parts), timeout=30, what="all starts")
+
+    await supervisor.stop("b")
+    assert ended == ["b"]
+    await supervisor.stop("b")
+    await supervisor.stop("nobody")
+    await supervisor.stop_all()
+    assert ended == ["b", "d", "c", "a"]
+    assert supervisor.ended == []
+
+
+async def test_a_part_that_returned_although_nobody_ended_it_is_named(metrics: Metrics) -> None:
+    supervisor = supervisor_of(metrics)
+    supervisor.start(Part(returns, name="short"))
+    supervisor.start(Part(for_ever, name="long"))
+    await wait_until_async(lambda: supervisor.ended, timeout=30, what="a part that has ended")
+    assert supervisor.ended == ["short"]
+    await supervisor.stop_all()
+    assert supervisor.ended == []

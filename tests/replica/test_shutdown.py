@@ -8,34 +8,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from piko import PikoApp
 from piko.background.supervisor import Supervisor
-from piko.clock import SystemClock
-from piko.replica.composition import compose
-from piko.replica.parts import Parts
 from piko.replica.shutdown import Step, steps, take
-from piko.settings import load_settings
-
-
-def composed(folder: Path, **settings: object) -> Parts:
-    app = PikoApp(name="demo")
-    app.used = True
-    return compose(
-        app_name=app.name,
-        registry=app.registry,
-        writer=app.writer,
-        settings=load_settings(
-            environment={},
-            directory=folder,
-            mysql_dsn=f"sqlite+aiosqlite:///{folder}/piko.db",
-            spool_dir=folder / "spool",
-            drain_timeout_s=7.0,
-            **settings,
-        ),
-        clock=SystemClock(),
-        metrics=app.metrics,
-    )
-
+from tests.replica.composing import composed
 
 TABLE = [
     ("finish the claim", 5.0),
