@@ -1,4 +1,4 @@
-"""The demonstration that the runtime image carries: two jobs that need nothing but Piko."""
+"""The demonstration in the runtime image: two jobs that need nothing but Piko."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def greet(ctx: Any, scheduled_time: datetime) -> None:
 
 @app.job(job_id="digest")
 async def digest(ctx: Any, scheduled_time: datetime) -> None:
-    """Hashes 64 MiB in steps, giving way to other jobs in between."""
+    """Hashes 64 MiB in steps, and lets other jobs run in between."""
     block, state = bytes(1 << 20), hashlib.sha256(scheduled_time.isoformat().encode())
     for _ in range(64):
         await asyncio.to_thread(state.update, block)

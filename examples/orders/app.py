@@ -23,7 +23,7 @@ class ReportConfig(BaseModel):
     """What the PikoJobConfig `revenue-report` may set."""
 
     currency: str = Field("EUR", pattern="[A-Z]{3}")
-    top: int = Field(3, ge=1, le=10, description="how many regions are told")
+    top: int = Field(3, ge=1, le=10, description="how many regions are reported")
 
 
 @app.job(job_id="sync_orders", stateful=True, resources={"warehouse": OpenWarehouse}, max_attempts=3)
@@ -40,8 +40,8 @@ async def revenue_report(ctx: Any, scheduled_time: datetime, warehouse: Warehous
     """Sum up what was loaded so far."""
     config: ReportConfig = ctx["config"]
     regions = await asyncio.to_thread(warehouse.sum_up)
-    told = ", ".join(f"{region} {cents / 100:,.2f}" for region, _, cents in regions[: config.top])
-    logger.info("revenue in %s: %s", config.currency, told or "nothing yet")
+    report = ", ".join(f"{region} {cents / 100:,.2f}" for region, _, cents in regions[: config.top])
+    logger.info("revenue in %s: %s", config.currency, report or "nothing yet")
 
 
 if __name__ == "__main__":

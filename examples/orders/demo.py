@@ -1,9 +1,9 @@
-"""`make demo`: a copy of this folder run by `piko dev`, behind by an hour, until it has caught up.
+"""`make demo`: `piko dev` runs a copy of this folder, an hour behind, until it has caught up.
 
-Everything goes as it does in earnest: the process is the one that a person starts, the watermark is set back
-with the statement that a person would use, and the sums are compared from outside. It ends by itself, with a
-message and exit code 1 where the sums of shop and warehouse differ, or nothing has moved for a minute: how
-long it takes is the machine's business. `demo.py MINUTES` is behind by so much.
+Nothing is simulated: the process is the one that a person starts, the watermark is set back with the
+statement that a person would use, and the sums are compared from outside. It ends by itself, with a message
+and exit code 1 if the sums of shop and warehouse differ, or if nothing has moved for a minute.
+`demo.py MINUTES` starts that many minutes behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DATABASE = COPY / ".piko" / "piko.db"
 WAREHOUSE = COPY / "warehouse.db"
 WINDOW = timedelta(seconds=10)
 PATIENCE_S = 60.0
-"""How long nothing may move. A slow machine moves slowly; what has come to a halt will not go on."""
+"""How long nothing may move. A slow machine moves slowly; one that has stopped will not continue."""
 
 SET_BACK = "UPDATE scheduled_job SET last_data_time = ?, version = version + 1 WHERE job_id = 'sync_orders'"
 HOW_FAR = "SELECT last_data_time FROM scheduled_job WHERE job_id = 'sync_orders'"
@@ -65,7 +65,7 @@ def main(behind: timedelta) -> int:
             console.print(f"\n{''.join(log.readlines()[-20:])}\n[bold red]demo failed:[/] {error}")
             return 1
         except KeyboardInterrupt:
-            console.print("cut off")
+            console.print("interrupted")
             return 130
         finally:
             if process.poll() is None:
@@ -79,7 +79,7 @@ def main(behind: timedelta) -> int:
 
 
 def fall_behind(process: subprocess.Popen[bytes], behind: timedelta) -> tuple[datetime, datetime, datetime]:
-    """Set the watermark of `sync_orders` back: where it has to run from now, to where, and since when."""
+    """Set the watermark of `sync_orders` back; the start and end of what has to run, and when that was."""
     wait_until(
         lambda: schedule_is_there(process),
         "piko dev to mirror schedules.yaml into the database",
@@ -90,7 +90,7 @@ def fall_behind(process: subprocess.Popen[bytes], behind: timedelta) -> tuple[da
     start = end - behind
     statement = SET_BACK.replace("?", f"'{start:%Y-%m-%d %H:%M:%S}'")
     console.print(
-        f"the job is put {behind.total_seconds() / 60:.0f} minutes behind, by SQL:\n  [cyan]{statement};[/]"
+        f"SQL sets the job {behind.total_seconds() / 60:.0f} minutes back:\n  [cyan]{statement};[/]"
     )
     with closing(sqlite3.connect(DATABASE, timeout=10)) as connection, connection:
         connection.execute(statement)
@@ -98,47 +98,47 @@ def fall_behind(process: subprocess.Popen[bytes], behind: timedelta) -> tuple[da
 
 
 def catch_up(process: subprocess.Popen[bytes], start: datetime, end: datetime, *, since: datetime) -> None:
-    """Watch the windows of `[start, end)` being run."""
+    """Watch the windows of `[start, end)` run."""
     windows = (end - start) // WINDOW
     columns = (
         TextColumn("sync_orders"),
         BarColumn(40),
         MofNCompleteColumn(),
-        TextColumn("windows  {task.fields[told]}"),
+        TextColumn("windows  {task.fields[totals]}"),
     )
-    told = 0
+    reported = 0
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=windows, told="")
+        bar = progress.add_task("", total=windows, totals="")
 
         def done() -> bool:
-            nonlocal told
+            nonlocal reported
             alive(process)
             number, _ = runs(start, end, since=since)
             orders, cents = loaded(WAREHOUSE, start, start + number * WINDOW)
             text = f"{orders:,} orders, {cents / 100:,.2f}"
-            progress.update(bar, completed=number, told=text)
-            if not console.is_terminal and number * 5 // windows > told:
-                told = number * 5 // windows
+            progress.update(bar, completed=number, totals=text)
+            if not console.is_terminal and number * 5 // windows > reported:
+                reported = number * 5 // windows
                 console.print(f"  {number:>3} of {windows} windows done, {text} in the warehouse")
             return number >= windows
 
-        wait_until(done, f"{windows} windows to be run", moved=lambda: runs(start, end, since=since)[0])
+        wait_until(done, f"{windows} windows to run", moved=lambda: runs(start, end, since=since)[0])
 
 
 def compare(start: datetime, end: datetime, *, since: datetime) -> None:
-    """Add up the shop and the warehouse, each by itself."""
+    """Add up the shop and the warehouse separately."""
     windows, attempts = runs(start, end, since=since)
     source = list(orders_between(start, end))
     expected = len(source), sum(order.cents for order in source)
     found = loaded(WAREHOUSE, start, end)
     if found != expected:
         raise DemoError(
-            f"the warehouse has {told(found)} from {start} to {end}, the shop has {told(expected)}"
+            f"the warehouse has {totals(found)} from {start} to {end}, the shop has {totals(expected)}"
         )
     if attempts != windows:
         raise DemoError(f"{windows} windows were run {attempts} times; expected each once")
     console.print(
-        f"[bold green]{windows} windows, each run once: {told(found)} in the warehouse = in the shop[/]"
+        f"[bold green]{windows} windows, each run once: {totals(found)} in the warehouse = in the shop[/]"
     )
 
 
@@ -195,7 +195,7 @@ def wait_until(condition: Callable[[], bool], what: str, *, moved: Callable[[], 
         time.sleep(0.1)
 
 
-def told(sums: tuple[int, int]) -> str:
+def totals(sums: tuple[int, int]) -> str:
     return f"{sums[0]:,} orders, {sums[1] / 100:,.2f}"
 
 

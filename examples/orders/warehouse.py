@@ -49,7 +49,7 @@ class Warehouse:
         return len(rows), sum(row[3] for row in rows)
 
     def sum_up(self) -> list[tuple[str, int, int]]:
-        """Write revenue per region anew; region, orders, cents, the largest first."""
+        """Compute revenue per region again; region, orders, cents, the largest first."""
         with self._connection:
             self._connection.execute("DELETE FROM revenue")
             self._connection.execute(

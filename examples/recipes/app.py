@@ -165,7 +165,7 @@ def digits_of(cents: int) -> int:
 
 @app.job(job_id="close_the_books", stateful=True, backfill_policy=BackfillPolicy.CATCH_UP, max_attempts=3)
 async def close_the_books(ctx: Any, scheduled_time: datetime) -> None:
-    """Each window once, in order; stop the app for a while, and what was missed is caught up."""
+    """Each window once, in order; stop the app for a while, and it catches up what was missed."""
     window = ctx["data_interval"]
     logger.info("books closed from %s to %s", window.start.isoformat(), window.end.isoformat())
 

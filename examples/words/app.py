@@ -1,4 +1,4 @@
-"""The commonest words of a shelf of books, counted by all processors: `piko dev examples/words`."""
+"""The most common words of a shelf of books, counted on all processors: `piko dev examples/words`."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def paragraphs() -> Iterator[str]:
 
 @app.job(job_id="count_words", schema=WordsConfig, resources={"results": results}, timeout_s=60)
 async def count_words(ctx: Any, scheduled_time: datetime, results: sqlite3.Connection) -> None:
-    """Count in worker processes, add up, keep the commonest."""
+    """Count in worker processes, add up, keep the most common."""
     config: WordsConfig = ctx["config"]
     shortest = config.shortest
 
