@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from piko.clock import SystemClock
+from piko.serving.probes import Message, Probes
 from piko.store.schema.migrate import upgrade
+from piko_operator.metrics import OperatorMetrics
+from piko_operator.probes import Pulse, operator_probes
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
@@ -69,6 +73,30 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
     assert process.output.count("http_connection_dropped") <= 2
     assert process.terminate() == 0
     assert "operator_stopped" in process.output
+
+
+async def test_a_part_that_returned_turns_health_red() -> None:
+    ended: list[str] = []
+    metrics = OperatorMetrics()
+    probes = operator_probes(
+        pulse=Pulse(clock=SystemClock()), ended=lambda: ended, unready=list, metrics=metrics
+    )
+    assert await _health(probes) == (200, "ok\n")
+    ended.append("watch")
+    assert await _health(probes) == (503, "parts that ended although nothing stopped them: watch\n")
+
+
+async def _health(probes: Probes) -> tuple[int, str]:
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        raise AssertionError("a probe has no body to read")
+
+    await probes({"type": "http", "method": "GET", "path": "/healthz", "headers": []}, receive, send)
+    return sent[0]["status"], sent[1]["body"].decode()
 
 
 def test_two_signals_of_one_press_are_an_orderly_stop(operator: tuple[ChildProcess, int]) -> None:

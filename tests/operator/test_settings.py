@@ -50,6 +50,14 @@ def test_namespaces_are_a_comma_list() -> None:
         ),
         (_DSN | {"PIKO_OPERATOR_CLUSTR": "a"}, "did you mean `PIKO_OPERATOR_CLUSTER`?"),
         (
+            _DSN | {"PIKO_OPERATOR_MYSQL_DSN": "mysql+asyncmy://user:s3cret@db/piko"},
+            "unknown setting PIKO_OPERATOR_MYSQL_DSN in the environment",
+        ),
+        (
+            _DSN | {"PIKO_OPERATOR_METRICS_PORT": "9090"},
+            "unknown setting PIKO_OPERATOR_METRICS_PORT in the environment",
+        ),
+        (
             {"PIKO_MYSQL_DSN": "mysql+asyncmy://u:s3cret@h/d?ssl=true"},
             "setting `PIKO_MYSQL_DSN` = mysql+asyncmy://u:***@h/d: unknown option `ssl` = 'true'",
         ),
@@ -60,6 +68,13 @@ def test_a_bad_setting_is_named(environment: dict[str, str], message: str) -> No
         load_settings(environment)
     assert message in str(caught.value)
     assert "s3cret" not in str(caught.value)
+
+
+def test_all_bad_settings_are_told_at_once() -> None:
+    environment = _DSN | {"PIKO_OPERATOR_HTTP_PORT": "x", "PIKO_OPERATOR_DEBUG": "y", "PIKO_OPERATOR_NO": "z"}
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environment)
+    assert len(str(caught.value).splitlines()) == 3
 
 
 def test_only_the_environment_that_is_given_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 
+from piko.background.waiting import happens
 from piko.compute.backend import CasualtyError
 from piko.compute.chunk import Answer, Chunk
 from piko.compute.worker import IDLE, LENGTH, PLACE_BYTES
@@ -232,10 +233,7 @@ class Worker:
 
     async def _await_end(self) -> None:
         """Wait for the end of a process that closed its connection; kill it if it does not end."""
-        try:
-            async with asyncio.timeout(_HANG_UP_S):
-                await self.ended.wait()
-        except TimeoutError:
+        if not await happens(self.ended.wait(), within_s=_HANG_UP_S):
             self.kill()
             await self.ended.wait()
 
