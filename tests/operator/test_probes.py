@@ -83,7 +83,7 @@ async def test_a_part_that_returned_turns_health_red() -> None:
     )
     assert await _health(probes) == (200, "ok\n")
     ended.append("watch")
-    assert await _health(probes) == (503, "parts that ended although nothing stopped them: watch\n")
+    assert await _health(probes) == (503, "parts that ended unexpectedly: watch\n")
 
 
 async def _health(probes: Probes) -> tuple[int, str]:

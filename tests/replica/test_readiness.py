@@ -91,11 +91,11 @@ ALIVE: dict[str, tuple[ReplicaState, str]] = {
     ),
     "a part has returned": (
         ReplicaState(ended_parts=("ledger", "elector")),
-        "parts that ended although nothing stopped them: ledger, elector",
+        "parts that ended unexpectedly: ledger, elector",
     ),
     "its life has ended": (
         ReplicaState(over=True, ended_parts=("ledger",)),
-        "parts that ended although nothing stopped them: replica",
+        "parts that ended unexpectedly: replica",
     ),
     "stopping": (ReplicaState(stopping=True, over=True, ended_parts=("ledger",)), ""),
     "blocked while it stops": (

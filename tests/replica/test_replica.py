@@ -96,7 +96,7 @@ async def test_a_part_that_returns_turns_liveness_red_and_one_that_fails_readine
     strange = (Part("returns"), Part("fails", ValueError("no luck")))
     async with lives(replace(parts, running=(*parts.running, *strange))) as replica:
         await wait_until_async(lambda: replica.liveness, timeout=60, what="a part that has ended")
-        assert replica.liveness == ("parts that ended although nothing stopped them: returns",)
+        assert replica.liveness == ("parts that ended unexpectedly: returns",)
         reason = "fails fails: ValueError: no luck"
         await wait_until_async(
             lambda: reason in replica.readiness.reasons, timeout=60, what="the part that fails"
@@ -111,4 +111,4 @@ async def test_a_replica_that_is_over_although_nobody_stopped_it_is_not_alive(tm
     await misses_tables(replica)
     life.cancel()
     await asyncio.wait({life})
-    assert replica.liveness == ("parts that ended although nothing stopped them: replica",)
+    assert replica.liveness == ("parts that ended unexpectedly: replica",)

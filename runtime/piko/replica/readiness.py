@@ -74,7 +74,7 @@ def liveness(state: ReplicaState, *, fatal_s: float) -> tuple[str, ...]:
     """
     ended = () if state.stopping else ("replica",) if state.over else state.ended_parts
     if ended:
-        return (f"parts that ended although nothing stopped them: {', '.join(ended)}",)
+        return (f"parts that ended unexpectedly: {', '.join(ended)}",)
     if state.blocked_by is not None and state.blocked_s >= fatal_s:
         return (f"the event loop of the jobs has been blocked for {state.blocked_s:.0f} s",)
     return ()
