@@ -43,28 +43,28 @@ _BAD = {
         lambda folder: (folder.mkdir(), folder.rename(folder.with_name("a#b"))),
         ["rename the folder"],
     ),
-    "no YAML": (_files(app_py=APP), ["no resource file found", "no YAML at all", "kind: PikoSchedule"]),
+    "no YAML": (_files(app_py=APP), ["no resource file found", "no YAML file", "kind: PikoSchedule"]),
     "only YAML of others": (
         _files(app_py=APP, values_yaml="a: 1"),
-        ["no resource file found (looked into: values.yaml)"],
+        ["no resource file found (searched: values.yaml)"],
     ),
-    "no Python": (_files(s_yaml=schedule("x", "1s")), ["no PikoApp found (looked into: no Python file)"]),
+    "no Python": (_files(s_yaml=schedule("x", "1s")), ["no PikoApp found (searched: no Python file)"]),
     "no app in any file": (
         _files(s_yaml=schedule("x", "1s"), jobs_py="a = 1\n"),
-        ["no PikoApp found (looked into: jobs.py)", "app = PikoApp(name="],
+        ["no PikoApp found (searched: jobs.py)", "app = PikoApp(name="],
     ),
-    "no app in app.py": (_files(s_yaml=schedule("x", "1s"), app_py="a = 1\n"), ["app.py: it has no PikoApp"]),
+    "no app in app.py": (_files(s_yaml=schedule("x", "1s"), app_py="a = 1\n"), ["app.py: has no PikoApp"]),
     "two apps in a file": (
         _files(s_yaml=schedule("x", "1s"), app_py="from piko import PikoApp\na = PikoApp()\nb = PikoApp()\n"),
-        ["it has 2 PikoApps (a, b), expected one"],
+        ["has 2 PikoApps (a, b), expected one"],
     ),
     "apps in two files": (
         _files(s_yaml=schedule("x", "1s"), one_py=APP, two_py=APP),
-        ["2 files make a PikoApp (one.py, two.py)", "name the one to run app.py"],
+        ["2 files create a PikoApp (one.py, two.py)", "rename the one to run to app.py"],
     ),
     "a syntax error": (
         _files(s_yaml=schedule("x", "1s"), app_py="a = 1\ndef f(:\n"),
-        ["app.py, line 2: 'def f(:': it is not Python"],
+        ["app.py, line 2: 'def f(:': not valid Python"],
     ),
     "a syntax error in a module of jobs": (
         _files(
@@ -202,6 +202,6 @@ def test_of_two_resources_for_one_job_the_first_keeps_it(tmp_path: Path) -> None
     reading = ResourceFiles(folder).first()
     assert [item.file for item in reading.declared] == ["a.yaml"]
     assert reading.problems == [
-        "PikoSchedule second in b.yaml: job 'tick' belongs to PikoSchedule tick in a.yaml already, "
-        "which keeps it; remove one of the two, or give one another jobId"
+        "PikoSchedule second in b.yaml: job 'tick' already belongs to PikoSchedule tick in a.yaml, "
+        "which stays in force; remove one of the two, or give one another jobId"
     ]

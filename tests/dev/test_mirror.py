@@ -49,7 +49,7 @@ async def test_a_row_is_made_changed_once_and_deleted(folder: _Folder, sqlite: T
     assert await folder.apply(schedule("tick", "1s")) == ([], [])
     assert await folder.apply(schedule("tick", "2s")) == (["changed: PikoSchedule tick in it.yaml"], [])
     assert await sqlite.execute(_ROW) == [('{"every":"2s"}', 1, "dev/default/tick/it.yaml", 2)]
-    assert (await folder.apply(None))[0] == ["gone: PikoSchedule of job 'tick', its row: delete"]
+    assert (await folder.apply(None))[0] == ["deleted: PikoSchedule of job 'tick', its row: delete"]
     assert await sqlite.execute(_ROW) == []
 
 
@@ -73,8 +73,8 @@ async def test_a_file_that_holds_nothing_any_more_is_broken_and_its_rows_stay(
     done, problems = await folder.apply(text)
     assert done == []
     assert problems == [
-        "it.yaml: it held the PikoSchedule of job 'tick' and now holds no resource; its row stays as it was. "
-        "Put the resource back, or delete the file to remove what it declared"
+        "it.yaml: it held the PikoSchedule of job 'tick' and now holds no resource; its row is unchanged. "
+        "Restore the resource, or delete the file to remove what it declared"
     ]
     assert len(await sqlite.execute(_ROW)) == 1
     assert await folder.apply(schedule("tick", "1s")) == ([], [])
@@ -111,7 +111,8 @@ async def test_what_a_job_has_done_goes_only_where_that_is_said(
     )
     done, _ = await folder.apply(None)
     assert done == [
-        f"gone: {kind} of job 'tick', its row: {policy.lower()}" for kind in ("PikoSchedule", "PikoJobConfig")
+        f"deleted: {kind} of job 'tick', its row: {policy.lower()}"
+        for kind in ("PikoSchedule", "PikoJobConfig")
     ]
     for table, rows in {
         "scheduled_job": 0,

@@ -49,7 +49,7 @@ def test_whatever_is_saved_is_told_and_the_session_goes_on(
         (folder / "z.yaml").write_text(text)
         program.wait_for_line(said)
     (folder / "z.yaml").unlink()
-    program.wait_for_line("all resource files are good again")
+    program.wait_for_line("all resource files are valid again")
     query = "SELECT count(*) FROM job_run WHERE job_id = 'tick' AND state = 'SUCCESS'"
     (before,) = rows(folder, query)
     wait_until(lambda: rows(folder, query)[0] > before, timeout=30, what="the good job to go on")

@@ -34,7 +34,7 @@ def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(
     first.wait_for_line(r"tick +SUCCESS   for .* ms  next ")
     first.wait_for_line("ticked {}")
     with (
-        pytest.raises(SettingsError, match=f"runs on this folder already, as process {first.pid}"),
+        pytest.raises(SettingsError, match=f"already runs on this folder, as process {first.pid}"),
         hold_place(folder),
     ):
         pass
@@ -46,7 +46,7 @@ def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(
     assert done > 0
 
     again = _dev(piko_process, folder)
-    again.wait_for_line("goes on where it stopped")
+    again.wait_for_line("continues where it stopped")
     again.wait_for_line("tick +SUCCESS")
     assert again.terminate() == 0
     assert _successes(folder, "tick") > done
@@ -69,19 +69,19 @@ def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
     (folder / "tick.yaml").write_text(schedule("tick", "often"))
     said = program.wait_for_line("expected a duration")
     assert f"{folder}/tick.yaml, line 6 (PikoSchedule tick): spec.schedule.interval.every: 'often': " in said
-    program.wait_for_line("what was good before goes on meanwhile")
+    program.wait_for_line("the last good version stays in force")
     done = _successes(folder, "tick")
     wait_until(lambda: _successes(folder, "tick") > done, timeout=10, what="the last good schedule to go on")
 
     (folder / "load.yaml").unlink()
-    program.wait_for_line("folder +gone: PikoSchedule of job 'load', its row: delete")
+    program.wait_for_line("folder +deleted: PikoSchedule of job 'load', its row: delete")
     assert rows(folder, "SELECT job_id FROM scheduled_job") == [("tick",)]
 
     (folder / "tick.yaml").write_text(schedule("tick", "2h", more="suspend: true"))
-    program.wait_for_line("all resource files are good again")
+    program.wait_for_line("all resource files are valid again")
     program.wait_for_line("tick +Disabled  interval every 2h")
     (folder / "app.py").write_text((folder / "app.py").read_text() + "\n")
-    program.wait_for_line("app.py changed: stop and start again to take it")
+    program.wait_for_line("app.py changed: restart piko dev to load it")
     assert program.terminate() == 0
     assert "other.yaml" not in program.output
 
@@ -160,12 +160,12 @@ def test_windows_meet_although_files_go_and_ids_are_mistyped(
     program.wait_for_line("load +SUCCESS")
     loaded(1)
     file.unlink()  # as `git stash` does
-    program.wait_for_line("load +has no schedule any more")
+    program.wait_for_line("load +no longer has a schedule")
     file.write_text(text)
-    program.wait_for_line("new: PikoSchedule load in load.yaml; it goes on from where the job stopped, 20")
+    program.wait_for_line("new: PikoSchedule load in load.yaml; it continues from where the job stopped, 20")
     loaded(2)
     file.write_text(text.replace("jobId: load", "jobId: laod"))
-    program.wait_for_line("folder +gone: PikoSchedule of job 'load', its row: delete")
+    program.wait_for_line("folder +deleted: PikoSchedule of job 'load', its row: delete")
     program.wait_for_line("laod +Unregistered")
     file.write_text(text)
     loaded(2)

@@ -139,7 +139,7 @@ async def test_piko_dev_does_not_wait_for_a_handler_that_ignores_ctrl_c(
     program = piko_process("-m", "piko", "dev", folder, env=budget)
     program.wait_for_line("stubborn is at it")
     program.signal(signal.SIGINT)
-    program.wait_for_line("Ctrl-C once more cuts it off")
+    program.wait_for_line("Ctrl-C again ends them at once")
     if presses == 1:
         assert program.wait() == 0
         assert "handlers that went on all the same: 1" in program.output
@@ -148,7 +148,7 @@ async def test_piko_dev_does_not_wait_for_a_handler_that_ignores_ctrl_c(
     _signal_until_it_ends(program, signal.SIGINT)
 
     assert program.wait() == 128 + signal.SIGINT
-    assert "piko: cut off: what was going on counts as lost" in program.output
+    assert "piko: cut off: runs in progress count as LOST" in program.output
 
 
 def _signal_until_it_ends(program: ChildProcess, number: signal.Signals) -> None:

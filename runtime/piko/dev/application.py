@@ -1,4 +1,4 @@
-"""The application of a folder: its module with the one `PikoApp`."""
+"""Finds and imports the application of a folder: the module with its one `PikoApp`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ PREFERRED = "app.py"
 def load_app(folder: Path) -> PikoApp:
     """The app that `folder` declares; jobs in other modules are found where that module imports them.
 
-    `app.py` is taken where there is one, else the one file that makes a PikoApp. Only that file is imported,
-    with the folder first on Python's path, as `python app.py` does. Raises `DiscoveryError`.
+    The module is `app.py` if it exists, otherwise the one file that creates a PikoApp. Only that file is
+    imported, with the folder first on Python's path, as `python app.py` does. Raises `DiscoveryError`.
     """
     path = _module_path(folder)
     apps = _apps(_import(path))
@@ -28,10 +28,10 @@ def load_app(folder: Path) -> PikoApp:
         return next(iter(apps.values()))
     if not apps:
         raise DiscoveryError(
-            f"{path}: it has no PikoApp; expected one, for example `app = PikoApp(name={folder.name!r})`"
+            f"{path}: has no PikoApp; expected one, for example `app = PikoApp(name={folder.name!r})`"
         )
     raise DiscoveryError(
-        f"{path}: it has {len(apps)} PikoApps ({', '.join(sorted(apps))}), expected one; "
+        f"{path}: has {len(apps)} PikoApps ({', '.join(sorted(apps))}), expected one; "
         "register all jobs with one of them and remove the others"
     )
 
@@ -46,12 +46,12 @@ def _module_path(folder: Path) -> Path:
         return makers[0]
     if makers:
         raise DiscoveryError(
-            f"{folder}: {len(makers)} files make a PikoApp ({', '.join(path.name for path in makers)}), "
-            f"expected one; keep one of them, or name the one to run {PREFERRED}"
+            f"{folder}: {len(makers)} files create a PikoApp ({', '.join(path.name for path in makers)}), "
+            f"expected one; keep one of them, or rename the one to run to {PREFERRED}"
         )
     looked = ", ".join(path.name for path in modules) or "no Python file"
     raise DiscoveryError(
-        f"{folder}: no PikoApp found (looked into: {looked}); expected {PREFERRED} with "
+        f"{folder}: no PikoApp found (searched: {looked}); expected {PREFERRED} with "
         f"`app = PikoApp(name={folder.name!r})` and jobs declared by `@app.job(job_id=…)`"
     )
 
@@ -70,7 +70,7 @@ def _parse(path: Path) -> ast.Module:
     except SyntaxError as error:
         raise _not_python(error, path) from None
     except (OSError, ValueError) as error:
-        raise DiscoveryError(f"{path}: it cannot be read as Python: {error}") from None
+        raise DiscoveryError(f"{path}: cannot be read as Python: {error}") from None
 
 
 def _import(path: Path) -> ModuleType:
@@ -82,7 +82,7 @@ def _import(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # so that a module of jobs which imports it gets this very one
+    sys.modules[path.stem] = module  # so that a module of jobs that imports it gets this instance
     try:
         spec.loader.exec_module(module)
     except PikoError as error:
@@ -92,13 +92,13 @@ def _import(path: Path) -> ModuleType:
     except Exception as error:
         raise DiscoveryError(
             f"{_place(error, path)}: importing {path.name} failed with {type(error).__name__}: {error}; "
-            f"put it right, then `python {path}` runs as well"
+            f"fix it; `python {path}` shows the same error"
         ) from error
     return module
 
 
 def _apps(module: ModuleType) -> dict[str, PikoApp]:
-    """Name by app; one that has two names counts once."""
+    """The apps of `module` by name; an app with two names counts once."""
     named = {id(value): name for name, value in vars(module).items() if isinstance(value, PikoApp)}
     return {name: getattr(module, name) for name in named.values()}
 
@@ -106,12 +106,12 @@ def _apps(module: ModuleType) -> dict[str, PikoApp]:
 def _not_python(error: SyntaxError, path: Path) -> DiscoveryError:
     line = f": {error.text.strip()!r}" if error.text else ""
     return DiscoveryError(
-        f"{error.filename or path}, line {error.lineno}{line}: it is not Python: {error.msg}; put it right"
+        f"{error.filename or path}, line {error.lineno}{line}: not valid Python: {error.msg}; fix it"
     )
 
 
 def _place(error: Exception, path: Path) -> str:
-    """The innermost line of the folder's own code that the error came through."""
+    """The innermost line of the folder's own code in the traceback."""
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -121,9 +121,9 @@ def _place(error: Exception, path: Path) -> str:
 
 
 def code_stamps(folder: Path) -> dict[str, int]:
-    """When each Python file of `folder` was written last."""
+    """The modification time of each Python file in `folder`."""
     stamps = {}
     for path in folder.glob("*.py"):
-        with suppress(OSError):  # it went away just now
+        with suppress(OSError):  # it was deleted at this moment
             stamps[path.name] = path.stat().st_mtime_ns
     return stamps

@@ -1,4 +1,4 @@
-"""What `piko dev` shows: lines of what happened, and on a terminal a table of how the jobs stand."""
+"""The output of `piko dev`: lines for events, and on a terminal a table with the state of the jobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from piko.dev.journal import Entry, JobLine
 from piko.dev.wall import WallClock
 from piko.tables import Row, ago, shown, table_lines
 
-_COLUMNS = ("JOB", "NOW", "LAST", "NEXT", "DATA UP TO", "SCHEDULE")
+_COLUMNS = ("JOB", "NOW", "LAST", "NEXT", "WATERMARK", "SCHEDULE")
 _TONES = {
     "SUCCESS": "green",
     "SKIPPED|MISSED|CANCELLED": "yellow",
@@ -23,7 +23,7 @@ _TONES = {
 
 
 class Board:
-    """Lines on `console`; where that is a terminal, the table stays below them."""
+    """Prints lines on `console`; on a terminal, the table stays below them."""
 
     def __init__(self, *, console: Console, wall: WallClock) -> None:
         self._console = console
@@ -43,13 +43,13 @@ class Board:
             self._live.stop()
             self._live = None
 
-    def say(self, text: str, *, tone: str = "") -> None:
-        """A line, or several."""
+    def print(self, text: str, *, tone: str = "") -> None:
+        """Print one or more lines."""
         for line in text.splitlines():
             self._console.print(Text(shown(line), style=tone), soft_wrap=True)
 
-    def tell(self, entry: Entry) -> None:
-        """An entry of the journal, with the time."""
+    def show_entry(self, entry: Entry) -> None:
+        """Print an entry of the journal, with the time."""
         now = f"{self._wall.now():%H:%M:%S}"
         line = Text.assemble(
             (now, "dim"), "  ", (f"{entry.subject:<16}", "bold"), "  ", (shown(entry.text), entry.tone)
@@ -59,7 +59,7 @@ class Board:
             self._console.print(Text(f"    {shown(detail, indented=True)}", style="dim"), soft_wrap=True)
 
     def show(self, lines: Sequence[JobLine], *, state: str) -> None:
-        """Renew the table; nothing where there is none."""
+        """Update the table, if there is one."""
         if self._live is None:
             return
         width = self._console.width
@@ -68,8 +68,8 @@ class Board:
         table.append(f"{shown(state)}\n", style="dim")
         for line in table_lines(_COLUMNS, rows, shorten=["SCHEDULE"], width=width):
             table.append(f"\n{line}")
-        for word, tone in _TONES.items():
-            table.highlight_regex(rf"(?<=  ){word}\b", tone)
+        for pattern, tone in _TONES.items():
+            table.highlight_regex(rf"(?<=  ){pattern}\b", tone)
         self._live.update(table, refresh=True)
 
     def _cells(self, line: JobLine) -> list[object]:

@@ -1,8 +1,9 @@
 """The resource files of a folder, read again whenever they have changed.
 
-A file is taken once two looks in a row found the same: an editor that empties a file before it writes it must
-not remove a schedule for a moment. A file that cannot be used keeps what it said last; the others are taken
-all the same. So does a file that held resources and now holds none: it is broken until it is deleted.
+A file is applied once two successive looks have found the same content, because an editor that empties a file
+before it writes it must not remove a schedule for a moment. A file that cannot be used keeps its last usable
+content, and the other files are still applied. The same holds for a file that held resources and now holds
+none: it counts as broken until it is deleted.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from piko_operator.resources import Manifest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
-    """A resource and the file that it stands in."""
+    """A resource and its file."""
 
     file: str
     resource: Manifest
@@ -38,10 +39,10 @@ class Declared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the folder says: resources, and what is wrong with it, a message each.
+    """The contents of the folder: resources, and a message for each problem.
 
-    `unknown` are files that could not be used since the start: what they hold cannot be said. `silent` are
-    YAML files that hold no resource; rows that came from one stay until it is deleted.
+    `unknown` are files that have been unusable since the start, so that their resources are not known.
+    `silent` are YAML files without a resource; rows that came from such a file stay until it is deleted.
     """
 
     declared: Sequence[Declared]
@@ -52,7 +53,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """The files of the folder: contents that speak of resources, files that do not, what cannot be read."""
+    """The files of the folder: contents with resources, files without, and errors of unreadable files."""
 
     contents: Mapping[str, bytes]
     silent: frozenset[str]
@@ -64,65 +65,67 @@ class _Found:
 
 
 class ResourceFiles:
-    """Looks into the `*.yaml`, `*.yml` and `*.json` of `folder`."""
+    """Reads the `*.yaml`, `*.yml` and `*.json` files of `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._seen: _Found | None = None
-        self._taken: _Found | None = None
-        self._good: dict[str, list[Declared]] = {}
+        self._applied: _Found | None = None
+        self._usable: dict[str, list[Declared]] = {}
 
     def first(self) -> Reading:
-        """What the folder says at the start. Raises `DiscoveryError` where it has no resource file."""
+        """The contents of the folder at the start. Raises `DiscoveryError` if it has no resource file."""
         found = self._read()
         if not found.contents and not found.unread:
-            others = ", ".join(sorted(found.silent)) or "no YAML at all"
+            others = ", ".join(sorted(found.silent)) or "no YAML file"
             raise DiscoveryError(
-                f"{self._folder}: no resource file found (looked into: {others}); expected a *.yaml with "
+                f"{self._folder}: no resource file found (searched: {others}); expected a *.yaml with "
                 "`apiVersion: piko.dev/v1` and `kind: PikoSchedule`, so that there is something to run"
             )
         self._seen = found
-        return self._take(found)
+        return self._apply(found)
 
     def look(self) -> Reading | None:
-        """What the folder says now, if that is something new and holds still."""
+        """The contents of the folder, if they have changed and are stable; otherwise None."""
         before, self._seen = self._seen, self._read()
-        if self._seen != before or self._seen == self._taken:
+        if self._seen != before or self._seen == self._applied:
             return None
-        return self._take(self._seen)
+        return self._apply(self._seen)
 
-    def _take(self, found: _Found) -> Reading:
-        self._taken = found
+    def _apply(self, found: _Found) -> Reading:
+        self._applied = found
         problems = [f"{self._folder / file}: cannot be read: {why}" for file, why in found.unread.items()]
-        for file in self._good.keys() - found.contents.keys() - found.unread.keys():
-            del self._good[file]
+        for file in self._usable.keys() - found.contents.keys() - found.unread.keys():
+            del self._usable[file]
         for file, content in sorted(found.contents.items()):
-            said = read_manifests(content, str(self._folder / file))
-            problems.extend(map(str, said.problems))
-            if not said.problems:
-                self._good[file] = [Declared(file=file, resource=item.resource) for item in said.resources]
-        declared, doubles = _without_doubles(
-            [item for file in sorted(self._good) for item in self._good[file]]
+            manifests = read_manifests(content, str(self._folder / file))
+            problems.extend(map(str, manifests.problems))
+            if not manifests.problems:
+                self._usable[file] = [
+                    Declared(file=file, resource=item.resource) for item in manifests.resources
+                ]
+        declared, duplicates = _without_duplicates(
+            [item for file in sorted(self._usable) for item in self._usable[file]]
         )
         return Reading(
             declared=declared,
-            problems=[*problems, *doubles],
-            unknown=frozenset({*found.contents, *found.unread} - self._good.keys()),
-            silent=found.silent.union(file for file, resources in self._good.items() if not resources),
+            problems=[*problems, *duplicates],
+            unknown=frozenset({*found.contents, *found.unread} - self._usable.keys()),
+            silent=found.silent.union(file for file, resources in self._usable.items() if not resources),
         )
 
     def _read(self) -> _Found:
         contents, silent, unread = {}, set(), {}
         try:
             paths = self._paths()
-        except OSError as error:  # nothing can be said of any file; each keeps what it said
+        except OSError as error:  # every file keeps its last content
             names = self._seen.names if self._seen else frozenset([""])
             why = f"the folder cannot be read: {error.strerror or error}"
             return _Found(contents={}, silent=frozenset(), unread=dict.fromkeys(sorted(names), why))
         for path in paths:
             try:
                 content = read_bytes(path)
-            except FileNotFoundError:  # it is being replaced just now: the next look tells
+            except FileNotFoundError:  # it is being replaced; the next look reads it
                 continue
             except OSError as error:
                 unread[path.name] = error.strerror or str(error)
@@ -141,15 +144,15 @@ class ResourceFiles:
         ]
 
 
-def _without_doubles(declared: Sequence[Declared]) -> tuple[list[Declared], list[str]]:
-    """One resource per kind and job; of several the first counts."""
-    kept: dict[tuple[str, str], Declared] = {}
+def _without_duplicates(declared: Sequence[Declared]) -> tuple[list[Declared], list[str]]:
+    """One resource per kind and job; of several, the first is kept."""
+    first_by_job: dict[tuple[str, str], Declared] = {}
     problems = []
     for item in declared:
-        first = kept.setdefault((item.kind, item.job_id), item)
+        first = first_by_job.setdefault((item.kind, item.job_id), item)
         if first is not item:
             problems.append(
-                f"{item.where}: job {item.job_id!r} belongs to {first.where} already, which keeps it; "
+                f"{item.where}: job {item.job_id!r} already belongs to {first.where}, which stays in force; "
                 "remove one of the two, or give one another jobId"
             )
-    return list(kept.values()), problems
+    return list(first_by_job.values()), problems

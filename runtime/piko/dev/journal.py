@@ -1,4 +1,4 @@
-"""What has happened since the last look, and what is next: read from the rows, told in lines."""
+"""What has happened since the last look, and what is next: read from the rows, shown as lines."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from piko.store.runs import RunStore
 from piko.store.states import StateStore
 
 _OVERLAP = timedelta(seconds=5)
-_TOLD_SINGLY = 3
-_GOOD = RunState.SUCCESS
+_LISTED_SINGLY = 3
+_SUCCESS = RunState.SUCCESS
 _BAD = (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG)
 
 
@@ -36,7 +36,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobLine:
-    """One job as it stands."""
+    """The state of one job."""
 
     job_id: str
     schedule: str
@@ -71,23 +71,23 @@ class Journal:
         self._since = since
         self._known: dict[str, datetime] = {}
         self._running: frozenset[str] = frozenset()
-        self._told_running: frozenset[str] = frozenset()
-        self._told_plan: dict[str, tuple[object, ...]] = {}
-        self._told_configs: dict[str, str] = {}
+        self._reported_running: frozenset[str] = frozenset()
+        self._reported_schedules: dict[str, tuple[object, ...]] = {}
+        self._reported_configs: dict[str, str] = {}
         self._last_error: dict[str, str | None] = {}
 
     async def look(self) -> tuple[list[Entry], list[JobLine]]:
-        """What is new, and how each job stands. Raises `DatabaseUnavailableError`."""
+        """The new entries, and the state of each job. Raises `DatabaseUnavailableError`."""
         ended = self._new(await self._history.ended_since(self._since))
         running = await self._runs.running()
         states = await self._states.read_all()
         entries = [*self._plan_entries(states), *self._ended_entries(ended, states)]
         now_running = frozenset(run.run_id for run in running)
         for run in running:
-            if run.run_id in self._running and run.run_id not in self._told_running:
+            if run.run_id in self._running and run.run_id not in self._reported_running:
                 entries.append(Entry(subject=run.job_id, text=f"running, for {self._at(run.scheduled_time)}"))
-                self._told_running |= {run.run_id}
-        self._running, self._told_running = now_running, self._told_running & now_running
+                self._reported_running |= {run.run_id}
+        self._running, self._reported_running = now_running, self._reported_running & now_running
         counts: dict[str, int] = {}
         for run in running:
             counts[run.job_id] = counts.get(run.job_id, 0) + 1
@@ -110,7 +110,7 @@ class Journal:
             following = (
                 "" if state is None or state.next_run_at is None else f"next {self._at(state.next_run_at)}"
             )
-            if len(group) > _TOLD_SINGLY:
+            if len(group) > _LISTED_SINGLY:
                 entries.append(self._several(group, following))
                 continue
             entries.extend(self._one(run, following if run is group[-1] else "") for run in group)
@@ -125,7 +125,7 @@ class Journal:
         if run.attempt > 1:
             facts.append(f"attempt {run.attempt}")
         message, _, rest = (run.error or "").partition("\n")
-        told = self._last_error.get(run.job_id)
+        reported = self._last_error.get(run.job_id)
         self._last_error[run.job_id] = run.error
         if message:
             facts.append(message)
@@ -135,16 +135,16 @@ class Journal:
             subject=run.job_id,
             text="  ".join(facts),
             tone=_tone(run.state),
-            details=rest.strip() if rest and run.error != told else None,
+            details=rest.strip() if rest and run.error != reported else None,
         )
 
     def _several(self, group: Sequence[EndedRun], following: str) -> Entry:
         first, last = group[0], group[-1]
         self._last_error.pop(first.job_id, None)
         begin, end = first.window_start or first.scheduled_time, last.window_end or last.scheduled_time
-        took = sum(run.duration_s or 0 for run in group)
+        total_s = sum(run.duration_s or 0 for run in group)
         span = f"{self._at(begin)} to {self._at(end)}"
-        facts = [f"{first.state.value:<8}", f"{len(group)} runs, {span}", _duration(took), following]
+        facts = [f"{first.state.value:<8}", f"{len(group)} runs, {span}", _duration(total_s), following]
         return Entry(subject=first.job_id, text="  ".join(filter(None, facts)), tone=_tone(first.state))
 
     def _covers(self, run: EndedRun) -> str:
@@ -155,22 +155,22 @@ class Journal:
     # ---- jobs --------------------------------------------------------------------------------------
 
     def _plan_entries(self, states: Mapping[str, JobState]) -> list[Entry]:
-        """A line for each job whose schedule or assessed is not what was told last."""
+        """An entry for each job whose schedule or status has changed since the last report."""
         entries = []
-        for job_id in self._told_plan.keys() - self._replica.assessed_rows.keys():
-            del self._told_plan[job_id]
-            entries.append(Entry(subject=job_id, text="has no schedule any more"))
+        for job_id in self._reported_schedules.keys() - self._replica.assessed_rows.keys():
+            del self._reported_schedules[job_id]
+            entries.append(Entry(subject=job_id, text="no longer has a schedule"))
         for job_id, assessed in sorted(self._replica.assessed_rows.items()):
             state = states.get(job_id)
             if state is None or state.row_created_at != assessed.row.created_at:
-                continue  # it speaks of the row before
+                continue  # it belongs to an earlier row
             if state.observed_version != assessed.row.version:
                 continue
-            told = (schedule_text(assessed.row), *_standing(assessed, state))
-            if self._told_plan.get(job_id) == told:
+            reported = (schedule_text(assessed.row), *_standing(assessed, state))
+            if self._reported_schedules.get(job_id) == reported:
                 continue
-            self._told_plan[job_id] = told
-            schedule, status, message = told
+            self._reported_schedules[job_id] = reported
+            schedule, status, message = reported
             following = "" if state.next_run_at is None else f", next {self._at(state.next_run_at)}"
             remark = f": {message}" if message else following
             entries.append(
@@ -183,7 +183,7 @@ class Journal:
         return [*entries, *self._config_entries()]
 
     def _config_entries(self) -> list[Entry]:
-        """What is wrong with configs of jobs without a schedule: those of others are told with it."""
+        """Problems with configs of jobs without a schedule; for other jobs, the schedule's entry has them."""
         notes = {
             job_id: note
             for job_id, note in sorted(self._replica.config_notes.items())
@@ -192,9 +192,9 @@ class Journal:
         new = [
             Entry(subject=job_id, text=note, tone="red")
             for job_id, note in notes.items()
-            if self._told_configs.get(job_id) != note
+            if self._reported_configs.get(job_id) != note
         ]
-        self._told_configs = notes
+        self._reported_configs = notes
         return new
 
     def _lines(self, states: Mapping[str, JobState], running: Mapping[str, int]) -> list[JobLine]:
@@ -223,7 +223,10 @@ class Journal:
 
 
 def _standing(assessed: AssessedRow, state: JobState | None) -> tuple[str, str | None]:
-    """How a job stands, and why: of one that its row would let fire, the leader knows more than the row."""
+    """The status of a job, with the reason.
+
+    If its row allows it to fire, the leader's state has more detail.
+    """
     if assessed.status is JobStatus.SCHEDULED and state and state.observed_version == assessed.row.version:
         return state.status, state.message
     return assessed.status.value, assessed.message
@@ -245,12 +248,12 @@ def schedule_text(row: ScheduleRow) -> str:
 
 
 def _grouped(ended: Iterable[EndedRun]) -> list[list[EndedRun]]:
-    """Successes of one job that came together; everything else singly."""
+    """Consecutive successes of one job as one group; every other run on its own."""
     groups: list[list[EndedRun]] = []
     latest: dict[str, list[EndedRun]] = {}
     for run in ended:
         group = latest.get(run.job_id)
-        if group is not None and run.state is _GOOD and group[-1].state is _GOOD:
+        if group is not None and run.state is _SUCCESS and group[-1].state is _SUCCESS:
             group.append(run)
         else:
             latest[run.job_id] = group = [run]
@@ -259,7 +262,7 @@ def _grouped(ended: Iterable[EndedRun]) -> list[list[EndedRun]]:
 
 
 def _tone(state: RunState) -> str:
-    if state is _GOOD:
+    if state is _SUCCESS:
         return "green"
     return "yellow" if state in (RunState.SKIPPED, RunState.MISSED, RunState.CANCELLED) else "red"
 

@@ -1,8 +1,8 @@
-"""The folder into rows: what the operator does on a cluster, for one folder.
+"""Mirrors the folder into rows, as the operator does on a cluster.
 
-Ownership is the same: rows of the folder say so in `managed_by`, a row that SQL owns is left alone unless
-the resource adopts it, and a resource that goes takes its row along as its `deletionPolicy` says. A file that
-held resources and now holds none is no word about them: its rows stay, and the file is named as broken.
+Ownership works the same way: `managed_by` names the folder's file, a row that SQL owns is left alone unless
+the resource adopts it, and a deleted resource releases its row by its `deletionPolicy`. A file that held
+resources and now holds none does not count as a deletion: its rows stay, and the file is reported as broken.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class FolderMirror:
         self._deletion_policies: dict[tuple[str, str], str] = {}
 
     async def apply(self, reading: Reading) -> tuple[list[str], list[str]]:
-        """Write what differs; what was done, and what could not be done, a line each.
+        """Write the differences; returns a line for each change and for each problem.
 
         Raises `DatabaseUnavailableError`.
         """
@@ -69,7 +69,7 @@ class FolderMirror:
             if isinstance(result, RefusedChange):
                 problems.append(f"{item.where}: the database refuses its row: {result.why}")
             elif result is WriteResult.STALE:
-                problems.append(f"{item.where}: its row was edited at the same time; save the file once more")
+                problems.append(f"{item.where}: its row was edited at the same time; save the file again")
             else:
                 what = "new" if change.verb is Verb.CREATE else "changed"
                 done.append(f"{what}: {item.where}{_goes_on(kept.get(change.job_id))}")
@@ -78,8 +78,9 @@ class FolderMirror:
         row = _row(item)
         if isinstance(item.resource, PikoJobConfig) and item.resource.spec.config_from:
             problems.append(
-                f"{item.where}: spec.configFrom needs the Secrets of a cluster, there is none here; "
-                "the job gets spec.config alone"
+                f"{item.where}: spec.configFrom needs the Secrets of a cluster, which piko dev does not "
+                "have; "
+                "the job gets only spec.config"
             )
         if held is None:
             return Change(verb=Verb.CREATE, job_id=item.job_id, row=row)
@@ -106,13 +107,13 @@ class FolderMirror:
         owners = await table.owners(_CLUSTER)
         files = {job_id: by.rpartition("/")[2] for job_id, by in owners.items() if job_id not in wanted}
         problems.extend(
-            f"{file}: it held the {kind} of job {job_id!r} and now holds no resource; its row stays as it "
-            "was. Put the resource back, or delete the file to remove what it declared"
+            f"{file}: it held the {kind} of job {job_id!r} and now holds no resource; its row is "
+            "unchanged. Restore the resource, or delete the file to remove what it declared"
             for job_id, file in files.items()
             if file in reading.silent
         )
-        gone = [job_id for job_id, file in files.items() if file not in reading.silent | reading.unknown]
-        held = await table.read(gone)
+        deleted = [job_id for job_id, file in files.items() if file not in reading.silent | reading.unknown]
+        held = await table.read(deleted)
         changes = [
             Change(
                 verb=_RELEASE.get(self._deletion_policies.get((kind, job_id), "Delete"), Verb.DELETE),
@@ -129,13 +130,13 @@ class FolderMirror:
                 problems.append(f"{what}: the database refuses to release its row: {result.why}")
             elif result is WriteResult.DONE:
                 self._deletion_policies.pop((kind, change.job_id), None)
-                done.append(f"gone: {what}, its row: {change.verb.value.replace('_', ' ')}")
+                done.append(f"deleted: {what}, its row: {change.verb.value.replace('_', ' ')}")
 
 
 def _goes_on(kept: JobProgress | None) -> str:
     moments = () if kept is None else (kept.data_through, kept.cursor_at)
     moment = next((moment for moment in moments if moment is not None), None)
-    return "" if moment is None else f"; it goes on from where the job stopped, {moment:%Y-%m-%d %H:%M:%S}Z"
+    return "" if moment is None else f"; it continues from where the job stopped, {moment:%Y-%m-%d %H:%M:%S}Z"
 
 
 def _row(item: Declared) -> Any:

@@ -1,6 +1,6 @@
-"""Where `piko dev` keeps its data: `.piko/` in the folder, for one process at a time and one user alone.
+"""The data of `piko dev`: `.piko/` in the folder, for one process at a time and only for its user.
 
-Configs and results of jobs lie there, so that nobody else may read it.
+It contains configs and results of jobs, so other users may not read it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class DevDatabase:
 
 
 def check_folder(folder: Path) -> Path:
-    """`folder` as an absolute path. Raises `DiscoveryError` where it is none."""
+    """`folder` as an absolute path. Raises `DiscoveryError` if it is not a folder."""
     path = folder.absolute()
     if not path.is_dir():
         what = "it is a file" if path.exists() else "there is no such folder"
@@ -40,16 +40,16 @@ def check_folder(folder: Path) -> Path:
         )
     if set("?#%") & set(str(path)):
         raise DiscoveryError(
-            f"{path}: ?, # and % in a folder's name mislead database URLs; rename the folder"
+            f"{path}: ?, # and % in a folder's name have a meaning in database URLs; rename the folder"
         )
     return path
 
 
 @contextmanager
 def hold_place(folder: Path) -> Iterator[DevDatabase]:
-    """Make `.piko/` where it lacks, and keep others out while the block lasts.
+    """Create `.piko/` if needed, and keep other processes out within the block.
 
-    Raises `SettingsError` where it cannot be written, or another process is in it.
+    Raises `SettingsError` if it cannot be written, or if another process uses it.
     """
     home = folder / _NAME
     database = home / "piko.db"
@@ -64,7 +64,7 @@ def hold_place(folder: Path) -> Iterator[DevDatabase]:
         _lock(lock, home)
         place = DevDatabase(database=database, is_new=not database.exists())
         try:
-            # SQLite gives the files that it keeps beside a database the mode of the database.
+            # SQLite gives its companion files the mode of the database.
             os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
             _keep_private(database, 0o600)
         except OSError as error:
@@ -76,8 +76,8 @@ def hold_place(folder: Path) -> Iterator[DevDatabase]:
 
 def _unwritable(home: Path, error: OSError) -> SettingsError:
     return SettingsError(
-        f"{home}: piko dev keeps its database there and cannot write it: {error.strerror}; "
-        "make the folder writable, or copy it to one that is"
+        f"{home}: piko dev cannot write its database there: {error.strerror}; "
+        "make the folder writable, or copy it to a writable place"
     )
 
 
@@ -88,11 +88,11 @@ def _keep_private(path: Path, mode: int) -> None:
 
 def _lock(lock: int, home: Path) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, however it ends
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # released when the process ends, in any way
     except OSError:
         holder = os.pread(lock, 32, 0).decode() or "unknown"
         raise SettingsError(
-            f"{home}: piko dev runs on this folder already, as process {holder}; stop that one first"
+            f"{home}: piko dev already runs on this folder, as process {holder}; stop that process first"
         ) from None
     os.truncate(lock, 0)
     os.pwrite(lock, str(os.getpid()).encode(), 0)

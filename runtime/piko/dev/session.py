@@ -1,4 +1,4 @@
-"""One run of `piko dev`, from the folder to Ctrl-C."""
+"""One session of `piko dev`, from the folder to Ctrl-C."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _LOOK_S = 0.25
 
 
 def run_folder(folder: Path, *, console: Console) -> None:
-    """Run the jobs of `folder` until SIGTERM or Ctrl-C; its data stays for the next time.
+    """Run the jobs of `folder` until SIGTERM or Ctrl-C; its data is kept for the next start.
 
-    Raises `PikoError` for what keeps it from starting.
+    Raises `PikoError` if it cannot start.
     """
     path = check_folder(folder)
     files = ResourceFiles(path)
@@ -45,8 +45,8 @@ def run_folder(folder: Path, *, console: Console) -> None:
         settings = load_settings(
             directory=path,
             mysql_dsn=place.dsn,
-            leader_enabled=False,  # it is alone, so it acts at once
-            heartbeat_interval_s=1.0,  # and sees soon what a predecessor that was killed left behind
+            leader_enabled=False,  # there are no other replicas, so it acts at once
+            heartbeat_interval_s=1.0,  # and soon notices the runs of a predecessor that was killed
         )
         run_to_end(
             _Session(
@@ -57,7 +57,7 @@ def run_folder(folder: Path, *, console: Console) -> None:
 
 def _last_words(console: Console) -> str:
     shown = "\x1b[?25h" if console.is_terminal else ""  # the table has hidden the cursor
-    return f"{shown}what was going on counts as lost, and runs again where attempts are left"
+    return f"{shown}runs in progress count as LOST, and are retried if attempts are left"
 
 
 class _Session:
@@ -102,15 +102,17 @@ class _Session:
                         since=since,
                     )
                     await self._look_on(files, mirror, journal, replica)
-                    self._board.say("stopping: what runs is waited for; Ctrl-C once more cuts it off")
-                await self._tell(journal, replica)
+                    self._board.print(
+                        "stopping: waiting for runs in progress; Ctrl-C again ends them at once"
+                    )
+                await self._report(journal, replica)
             finally:
                 await database.close()
-            self._board.say(
-                f"stopped; data is kept in {self._place.database}, the next start goes on from there"
+            self._board.print(
+                f"stopped; data is kept in {self._place.database}, and the next start continues from there"
             )
         if left := replica.abandoned:
-            self._board.say(f"handlers that went on all the same: {left}; they end with this process")
+            self._board.print(f"handlers that ignored their cancellation: {left}; they end with this process")
             leave(0)
 
     async def _look_on(
@@ -120,66 +122,68 @@ class _Session:
             reading = await asyncio.to_thread(files.look)
             if reading is not None:
                 await self._mirror(mirror, reading)
-            self._tell_code()
-            self._tell_readiness(replica)
-            await self._tell(journal, replica)
+            self._report_code()
+            self._report_readiness(replica)
+            await self._report(journal, replica)
             await happens(self._signals.wait(), within_s=_LOOK_S)
 
     async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
         done, refused = await mirror.apply(reading)
         for line in done:
-            self._board.tell(Entry(subject="folder", text=line))
+            self._board.show_entry(Entry(subject="folder", text=line))
         problems = [*reading.problems, *refused]
         for problem in problems:
             if problem not in self._problems:
-                self._board.tell(Entry(subject="folder", text=problem, tone="red"))
+                self._board.show_entry(Entry(subject="folder", text=problem, tone="red"))
         if reading.problems and problems != self._problems:
-            self._board.tell(
-                Entry(subject="folder", text="what was good before goes on meanwhile", tone="red")
+            self._board.show_entry(
+                Entry(subject="folder", text="the last good version stays in force", tone="red")
             )
         elif self._problems and not problems:
-            self._board.tell(Entry(subject="folder", text="all resource files are good again", tone="green"))
+            self._board.show_entry(
+                Entry(subject="folder", text="all resource files are valid again", tone="green")
+            )
         self._problems = problems
 
-    async def _tell(self, journal: Journal, replica: RunningReplica) -> None:
+    async def _report(self, journal: Journal, replica: RunningReplica) -> None:
         try:
             entries, lines = await journal.look()
         except DatabaseUnavailableError as error:
-            self._board.tell(Entry(subject="database", text=str(error), tone="red"))
+            self._board.show_entry(Entry(subject="database", text=str(error), tone="red"))
             return
         for entry in entries:
-            self._board.tell(entry)
+            self._board.show_entry(entry)
         if replica.rows_read:
             trouble = [*self._problems, *replica.readiness.reasons]
             self._board.show(lines, state=trouble[0] if trouble else f"{self._app.name}: Ctrl-C stops")
 
-    def _tell_readiness(self, replica: RunningReplica) -> None:
+    def _report_readiness(self, replica: RunningReplica) -> None:
         reasons = replica.readiness.reasons
         if replica.rows_read and reasons != self._reasons:
             for reason in reasons:
-                self._board.tell(Entry(subject="runtime", text=reason, tone="red"))
+                self._board.show_entry(Entry(subject="runtime", text=reason, tone="red"))
         self._reasons = reasons
 
-    def _tell_code(self) -> None:
+    def _report_code(self) -> None:
         stamps = code_stamps(self._folder)
         changed = sorted(name for name in {*stamps, *self._code} if stamps.get(name) != self._code.get(name))
         if changed:
-            what = f"{', '.join(changed)} changed: stop and start again to take it"
-            self._board.tell(Entry(subject="code", text=what, tone="yellow"))
+            what = f"{', '.join(changed)} changed: restart piko dev to load it"
+            self._board.show_entry(Entry(subject="code", text=what, tone="yellow"))
         self._code = stamps
 
     def _greet(self) -> None:
         jobs = ", ".join(sorted(job.job_id for job in self._app.registry)) or "none"
-        age = "new" if self._place.is_new else "goes on where it stopped"
-        self._board.say(
+        age = "new" if self._place.is_new else "continues where it stopped"
+        self._board.print(
             f"piko dev: app {self._app.name!r} of {self._folder}, jobs: {jobs}\n"
             f"database: {self._place.database} ({age}); times are {self._settings.timezone}\n"
-            "edits of the YAML files are taken while this runs; Ctrl-C stops"
+            "changes to the YAML files take effect while this runs; Ctrl-C stops"
         )
 
     def _configure_logging(self) -> None:
         configure_logging(log_format="text", debug=self._settings.debug)
         if not self._settings.debug:
-            # The board tells what the runtime does; the log is left to the jobs, and to what goes wrong.
+            # The board shows what the runtime does; the log shows the output of jobs, and errors.
             logging.getLogger("piko").setLevel(logging.ERROR)
             logging.getLogger("piko.execution.executor.ends").setLevel(logging.CRITICAL)

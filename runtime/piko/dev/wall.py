@@ -1,4 +1,4 @@
-"""Instants as a person reads them off a clock on the wall."""
+"""Instants as local time of day."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from piko.clock import Clock
 
 
 class WallClock:
-    """Tells instants in `zone`."""
+    """Formats instants in `zone`."""
 
     def __init__(self, *, clock: Clock, zone: tzinfo) -> None:
         self._clock = clock
@@ -18,7 +18,7 @@ class WallClock:
         return self._clock.now().astimezone(self._zone)
 
     def at(self, moment: datetime) -> str:
-        """The time of day; the day too where it is not today, a fraction of a second where there is one."""
+        """The time of day, with the date if it is not today, and with a fraction of a second if any."""
         local = moment.astimezone(self._zone)
         day = "" if local.date() == self.now().date() else f"{local:%Y-%m-%d} "
         fraction = f".{local.microsecond:06d}".rstrip("0") if local.microsecond else ""
