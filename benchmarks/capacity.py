@@ -54,7 +54,7 @@ async def capacity(
                 )
             )
         await wait_until_async(
-            lambda: len({start.pid for start in starts(notes)}) == replicas, timeout=60, what="all to run"
+            lambda: len({start.pid for start in starts(notes)}) == replicas, what="all to run"
         )
         await asyncio.sleep(_RAMP_S)
         begin = time.time()

@@ -20,7 +20,7 @@ from tests.harness.databases import TestDatabase, create_database
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper
 from tests.harness.servers import Servers
-from tests.harness.waiting import wait_until, wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_async
 
 _ROOT = Path(__file__).parent.parent
 
@@ -175,7 +175,7 @@ def test_a_program_inherits_no_setting_of_piko(
 def test_waiting_for_a_line_ends_as_soon_as_the_program_does(piko_process: PikoProcessFactory) -> None:
     process = piko_process("-c", "print('something else')")
     with pytest.raises(AssertionError, match="ended with 0 and never printed") as failure:
-        process.wait_for_line("ready", timeout=60)
+        process.wait_for_line("ready")
     assert "something else" in failure.value.__notes__[0]
 
 
@@ -203,8 +203,8 @@ async def test_an_async_wait_takes_both_kinds_of_condition() -> None:
     async def three() -> int:
         return 3
 
-    assert await wait_until_async(three, timeout=1, what="three") == 3
-    assert await wait_until_async(lambda: 4, timeout=1, what="four") == 4
+    assert await wait_until_async(three, what="three") == 3
+    assert await wait_until_async(lambda: 4, what="four") == 4
     with pytest.raises(AssertionError, match="waited 0 s for nothing; last seen: None"):
         await wait_until_async(lambda: None, timeout=0, what="nothing")
 
@@ -230,7 +230,7 @@ def test_a_killed_run_leaves_neither_processes_nor_folders(
         *("--basetemp", tmp_path / "inner", tmp_path / "test_inner.py"),
         cwd=_ROOT,
     )
-    _, folder, *pids = run.wait_for_line("HELD", timeout=60).split("HELD")[-1].split(" ")
+    _, folder, *pids = run.wait_for_line("HELD").split("HELD")[-1].split(" ")
     groups = [int(pid) for pid in pids]
     assert Path(folder).is_dir()
     assert all(_members(group) for group in groups)
@@ -238,7 +238,6 @@ def test_a_killed_run_leaves_neither_processes_nor_folders(
     try:
         wait_until(
             lambda: not any(_members(group) for group in groups) and not Path(folder).exists(),
-            timeout=20,
             what=f"process groups {groups} and {folder} to be gone",
         )
     finally:
@@ -254,7 +253,7 @@ def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
     reaper.adopt_group(process.pid)
     reaper.release_group(process.pid)
     reaper.close()
-    process.communicate(b"\n", timeout=30)
+    process.communicate(b"\n", timeout=PATIENCE_S)
     assert process.returncode == 0
 
 

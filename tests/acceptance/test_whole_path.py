@@ -16,7 +16,7 @@ from tests.acceptance.installation import EXAMPLES, Installation, install
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until, wait_until_async
+from tests.harness.waiting import PATIENTLY, wait_until, wait_until_async
 from tests.runtime.replicas import leader_of, runs, times_run_twice, until_runs
 
 
@@ -59,9 +59,7 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     # It runs when due, with its config, and the resource says so.
     installation.wait_for("jsonpath={.status.lastRun.state}=SUCCESS", "psch/greet")
     # The config is a resource of its own: a run before it came has the model's defaults.
-    wait_until(
-        lambda: leader.process.output.count("hello Kubernetes") >= 2, timeout=30, what="two greetings a run"
-    )
+    wait_until(lambda: leader.process.output.count("hello Kubernetes") >= 2, what="two greetings a run")
     assert "hello" not in standby.process.output
     table = installation.kubectl("get", "psch", "greet")
     assert "SUCCESS" in table
@@ -104,15 +102,15 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
 
     # Deleting removes the row and lets the resource go; what ran stays as history.
     before = len(await runs(database, "greet"))
-    installation.kubectl("delete", "psch", "greet", "--timeout=30s")
+    installation.kubectl("delete", "psch", "greet", PATIENTLY)
     assert await column(database, "job_id", "scheduled_job", "greet") is None
 
     async def kept() -> bool:
         return await column(database, "row_gone_at", "job_state", "greet") is not None
 
-    await wait_until_async(kept, timeout=10, what="the deleted job's progress to be kept")
+    await wait_until_async(kept, what="the deleted job's progress to be kept")
     assert len(await runs(database, "greet")) >= before
-    installation.kubectl("delete", "psch,pjc", "--all", "--timeout=30s")
+    installation.kubectl("delete", "psch,pjc", "--all", PATIENTLY)
     left = await database.execute("SELECT job_id FROM scheduled_job UNION SELECT job_id FROM job_config")
     assert [row[0] for row in left] == ["move_to_new_store"], "deletionPolicy: Retain hands its row to SQL"
 

@@ -80,7 +80,7 @@ async def test_one_that_swallows_its_cancellation_is_counted_and_left(
     assert "closing_goes_on" in out
     assert "what='number 1'" in out
     closers.freed.set()
-    await wait_until_async(lambda: not stack.abandoned, timeout=10, what="its end")
+    await wait_until_async(lambda: not stack.abandoned, what="its end")
 
 
 async def test_a_cancellation_cuts_one_closing_short_and_not_the_others() -> None:
@@ -89,7 +89,7 @@ async def test_a_cancellation_cuts_one_closing_short_and_not_the_others() -> Non
     for number in range(3):
         stack.push(f"number {number}", lambda number=number: closers.close(number), within_s=60)  # type: ignore[misc]
     closing = asyncio.create_task(stack.close())
-    await wait_until_async(lambda: closers.called, timeout=10, what="the first closing")
+    await wait_until_async(lambda: closers.called, what="the first closing")
     closing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await closing

@@ -33,7 +33,7 @@ class Rounds:
             raise error
 
     async def reach(self, count: int) -> None:
-        await wait_until_async(lambda: self.count >= count, timeout=30, what=f"round {count}", interval=0.001)
+        await wait_until_async(lambda: self.count >= count, what=f"round {count}", interval=0.001)
 
 
 @asynccontextmanager
@@ -88,7 +88,7 @@ async def test_what_arrives_during_a_round_causes_another_one() -> None:
             await asyncio.sleep(0)
 
     async with running(once, pause_s=NEVER_S, wake=wake):
-        await wait_until_async(lambda: len(seen) == 2, timeout=30, what="the second round")
+        await wait_until_async(lambda: len(seen) == 2, what="the second round")
         await turns()
         assert len(seen) == 2
 

@@ -10,7 +10,7 @@ from piko.background.backoff import Backoff
 from piko.background.supervisor import Supervisor
 from piko.errors import DatabaseUnavailableError
 from piko.observability.metrics import Metrics
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 SETTLED_S = 0.1
 
@@ -87,9 +87,9 @@ async def test_a_part_that_fails_is_started_again_and_said_to_fail(keep: Keep, m
     part = Part(fails(ValueError("no luck")), for_ever)
     supervisor = keep(part)
 
-    await wait_until_async(lambda: supervisor.failing, timeout=5, what="a failing part")
+    await wait_until_async(lambda: supervisor.failing, what="a failing part")
     assert supervisor.failing == {"part": "ValueError: no luck"}
-    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    await wait_until_async(lambda: part.starts == 2, what="the second start")
     assert restarts(metrics) == 1
 
 
@@ -100,7 +100,7 @@ async def test_a_part_that_wants_to_end_the_process_is_started_again(
     part, neighbour = Part(fails(error), for_ever), Part(for_ever, name="neighbour")
     supervisor = keep(part)
     keep(neighbour)
-    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    await wait_until_async(lambda: part.starts == 2, what="the second start")
     assert type(error).__name__ in supervisor.failing["part"]
     assert restarts(metrics) == 1
     assert not neighbour.cancelled
@@ -110,9 +110,9 @@ async def test_a_part_that_has_run_for_a_while_no_longer_fails(keep: Keep) -> No
     part = Part(fails(ValueError()), for_ever)
     supervisor = keep(part)
 
-    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    await wait_until_async(lambda: part.starts == 2, what="the second start")
     assert "part" in supervisor.failing, "a part that has only just started has proved nothing"
-    await wait_until_async(lambda: not supervisor.failing, timeout=5, what="a settled part")
+    await wait_until_async(lambda: not supervisor.failing, what="a settled part")
 
 
 async def test_pauses_grow_while_a_part_goes_on_failing(
@@ -139,7 +139,7 @@ async def test_a_part_that_fails_leaves_its_neighbours_alone(keep: Keep) -> None
     supervisor = keep(bad)
     keep(good)
 
-    await wait_until_async(lambda: bad.starts >= 3, timeout=5, what="restarts")
+    await wait_until_async(lambda: bad.starts >= 3, what="restarts")
     assert (good.starts, good.cancelled) == (1, False)
     assert supervisor.failing.keys() == {"bad"}
 
@@ -148,7 +148,7 @@ async def test_a_part_that_something_within_cancels_does_not_end_in_silence(keep
     part = Part(fails(asyncio.CancelledError()), for_ever)
     supervisor = keep(part)
 
-    await wait_until_async(lambda: part.starts == 2, timeout=5, what="the second start")
+    await wait_until_async(lambda: part.starts == 2, what="the second start")
     assert "cancelled" in supervisor.failing["part"]
 
 
@@ -156,7 +156,7 @@ async def test_a_part_may_come_to_its_end(metrics: Metrics) -> None:
     supervisor = supervisor_of(metrics)
     part = Part(fails(ValueError()), returns)
 
-    await asyncio.wait_for(supervisor.keep(part), timeout=5)
+    await asyncio.wait_for(supervisor.keep(part), timeout=PATIENCE_S)
 
     assert (part.starts, supervisor.failing) == (2, {})
 
@@ -165,7 +165,7 @@ async def test_a_part_may_come_to_its_end(metrics: Metrics) -> None:
 async def test_cancelling_ends_the_part_and_starts_it_no_more(metrics: Metrics, settled: bool) -> None:
     part = Part(for_ever)
     task = asyncio.create_task(supervisor_of(metrics).keep(part))
-    await wait_until_async(lambda: part.starts, timeout=5, what="the start")
+    await wait_until_async(lambda: part.starts, what="the start")
     if settled:
         await asyncio.sleep(2 * SETTLED_S)  # the time after which the part counts as settled
     task.cancel()
@@ -180,7 +180,7 @@ async def test_an_error_that_says_everything_is_logged_without_a_traceback(keep:
     with capture_logs() as logged:
         keep(Part(fails(DatabaseUnavailableError("the database is away")), for_ever, name="known"))
         keep(Part(fails(ValueError("a defect")), for_ever, name="unknown"))
-        await wait_until_async(lambda: len(logged) == 2, timeout=5, what="two log records")
+        await wait_until_async(lambda: len(logged) == 2, what="two log records")
 
     told = {item["part"]: item["exc_info"] for item in logged}
     assert told["known"] is None

@@ -29,7 +29,7 @@ from piko.store.schedules import ScheduleStore
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.scheduler.making import NOON, definition, registry
 from tests.store.making import make_instance
 
@@ -316,10 +316,10 @@ async def test_an_invalid_config_leaves_the_valid_one_and_its_neighbours_alone(
 async def test_the_loop_follows_edits_within_its_interval(replica: Replica, sql: Sql) -> None:
     async with running(replica.reconciler):
         await insert(sql, "a")
-        await asyncio.wait_for(replica.catalog.news.wait(), timeout=5)
+        await asyncio.wait_for(replica.catalog.news.wait(), timeout=PATIENCE_S)
         assert replica.catalog.take_changed() == {"a"}
         await sql("UPDATE scheduled_job SET enabled = 0")
-        await asyncio.wait_for(replica.catalog.news.wait(), timeout=5)
+        await asyncio.wait_for(replica.catalog.news.wait(), timeout=PATIENCE_S)
 
     assert replica.status("a") is JobStatus.DISABLED
     labels = {"outcome": "ok"}
@@ -330,7 +330,7 @@ async def test_a_database_that_is_away_leaves_the_plan_as_it_was_and_says_so() -
     dsn = f"mysql+asyncmy://u:hunter2@127.0.0.1:{free_port()}/piko"
     async with replica_of(dsn) as replica, running(replica.reconciler):
         reason = await wait_until_async(
-            lambda: replica.catalog.stale_reason or "", timeout=5, what="a reason why the catalog is stale"
+            lambda: replica.catalog.stale_reason or "", what="a reason why the catalog is stale"
         )
 
     assert "127.0.0.1" in reason
@@ -342,9 +342,7 @@ async def test_a_database_that_is_away_leaves_the_plan_as_it_was_and_says_so() -
 async def test_a_database_that_returns_makes_the_plan_fresh_again(replica: Replica) -> None:
     replica.catalog.stale_since, replica.catalog.stale_reason = NOON, "the database was away"
     async with running(replica.reconciler):
-        await wait_until_async(
-            lambda: replica.catalog.stale_reason is None, timeout=5, what="a catalog that is fresh"
-        )
+        await wait_until_async(lambda: replica.catalog.stale_reason is None, what="a catalog that is fresh")
 
     assert replica.catalog.stale_since is None
     assert replica.catalog.loaded

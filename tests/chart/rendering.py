@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from tests.harness.locate import find_tool
+from tests.harness.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent.parent
 CHART = ROOT / "helm" / "piko"
@@ -133,5 +134,5 @@ def _run(arguments: tuple[str, ...], values: str) -> subprocess.CompletedProcess
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )

@@ -10,6 +10,7 @@ from tests.chart.rendering import ROOT, VARIANTS, render
 from tests.harness import gobuild, versions
 from tests.harness.control_plane import ControlPlane
 from tests.harness.locate import MissingToolError
+from tests.harness.waiting import PATIENTLY
 
 pytestmark = pytest.mark.usefixtures("helm")
 
@@ -27,7 +28,7 @@ def service_monitors(control_plane: ControlPlane) -> Iterator[None]:
         pytest.skip(str(error))
     path = str(module / _SERVICE_MONITORS)
     control_plane.kubectl("apply", "--server-side", "-f", path)
-    control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", path)
+    control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, "-f", path)
     yield
     control_plane.kubectl("delete", "-f", path)
 

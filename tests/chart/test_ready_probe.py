@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from tests.chart.rendering import CHART
+from tests.harness.waiting import PATIENCE_S
 
 PROGRAM = CHART / "files" / "wait_until_ready.py"
 
@@ -43,6 +44,6 @@ def test_it_waits_until_the_service_is_ready(becomes_ready: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert (outcome.returncode, outcome.stdout) == (0, f"{becomes_ready}: 200 leader\n")

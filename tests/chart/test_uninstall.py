@@ -17,7 +17,7 @@ from tests.chart.rendering import CHART, EXISTING_SECRET, NAMESPACE, RELEASE, RO
 from tests.harness.control_plane import OwnControlPlane
 from tests.harness.locate import find_tool
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, PATIENTLY, wait_until
 
 _JOB = f"{RELEASE}-delete-psch-pjc-first"
 _DEFINITIONS = ("crd/pikoschedules.piko.dev", "crd/pikojobconfigs.piko.dev")
@@ -44,7 +44,7 @@ def _helm(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
 
 
@@ -54,7 +54,7 @@ def _install(plane: OwnControlPlane) -> subprocess.CompletedProcess[str]:
 
 def _run_the_job(plane: OwnControlPlane, piko_process: PikoProcessFactory) -> str:
     """Do what a node and the Job's controller do; what the command said."""
-    job = wait_until(lambda: _fresh_job(plane), timeout=60, what="the hook's Job")
+    job = wait_until(lambda: _fresh_job(plane), what="the hook's Job")
     pod = job["spec"]["template"]["spec"]
     kubeconfig = plane.service_account_kubeconfig(NAMESPACE, pod["serviceAccountName"])
     _, *arguments = pod["containers"][0]["command"]
@@ -105,7 +105,7 @@ def test_nothing_is_uninstalled_while_resources_are_left(
 ) -> None:
     installed = _install(own_control_plane)
     assert installed.returncode == 0, installed.stderr
-    own_control_plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", *_DEFINITIONS)
+    own_control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *_DEFINITIONS)
     schedule = {
         "apiVersion": "piko.dev/v1",
         "kind": "PikoSchedule",
@@ -137,7 +137,6 @@ def test_nothing_is_uninstalled_while_resources_are_left(
     assert outcome.returncode == 0, outcome.stderr + said
     wait_until(
         lambda: own_control_plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
-        timeout=60,
         what="the definitions to be gone",
     )
     assert (

@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from piko.cli import main
+from tests.harness.waiting import PATIENCE_S
 
 OK, NEEDS_ACTION, CANNOT = 0, 1, 2
 IMPORT_PATH = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
@@ -39,7 +40,7 @@ def piko(
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert "Traceback" not in outcome.stderr, outcome.stderr
@@ -69,5 +70,5 @@ def piko_here(
         redirect_stderr(err),
         ThreadPoolExecutor(1) as thread,
     ):
-        code = thread.submit(run).result(timeout=60)
+        code = thread.submit(run).result(timeout=PATIENCE_S)
     return Answer(code, out.getvalue(), err.getvalue())

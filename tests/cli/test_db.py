@@ -17,6 +17,7 @@ from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import PATIENCE_S
 
 
 def test_it_is_a_program(tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_it_is_a_program(tmp_path: Path) -> None:
         env={"PATH": "/usr/bin:/bin", "PIKO_MYSQL_DSN": "nonsense"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert (outcome.returncode, outcome.stdout) == (CANNOT, "")

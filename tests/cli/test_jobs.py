@@ -106,7 +106,7 @@ async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
         async def seen() -> bool:
             return len(await sqlite.execute("SELECT 1 FROM job_state")) == 4
 
-        await wait_until_async(seen, timeout=10, what="the leader's account of four jobs")
+        await wait_until_async(seen, what="the leader's account of four jobs")
         yield desk
     structlog.reset_defaults()
 
@@ -139,7 +139,7 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
     async def disabled() -> bool:
         return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE status = 'Disabled'"))
 
-    await wait_until_async(disabled, timeout=5, what="the leader to see it")
+    await wait_until_async(disabled, what="the leader to see it")
     assert (await desk.json("trigger", "plain", "--wait", "10"))["state"] == "SUCCESS"
     assert await desk.json("resume", "plain") == {"job_id": "plain", "enabled": True, "changed": True}
 
@@ -172,7 +172,7 @@ async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -
     async def copied() -> bool:
         return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE data_through IS NOT NULL"))
 
-    await wait_until_async(copied, timeout=10, what="the leader to see the watermark")
+    await wait_until_async(copied, what="the leader to see the watermark")
     await desk.database.execute("DELETE FROM scheduled_job WHERE job_id IN ('windows', 'plain')")
     assert "deleted jobs with progress: plain, windows" in (await desk("forget", "plane")).err
     answer = await desk("forget", "windows")
@@ -230,7 +230,7 @@ async def test_a_backfill_is_asked_for_and_seen_to_its_end(desk: Desk) -> None:
         (found,) = await desk.json("backfill", "status", asked["backfill_id"][:20])
         return found if found["state"] == "SUCCEEDED" else None
 
-    found = await wait_until_async(done, timeout=15, what="the end of the backfill")
+    found = await wait_until_async(done, what="the end of the backfill")
     assert (found["windows_succeeded"], found["windows_failed"]) == (10, 0)
     lines = await desk.json("runs", "--backfill", asked["backfill_id"], "-n", "100")
     assert len(lines) == 10
@@ -250,7 +250,7 @@ async def test_a_config_is_rolled_back_and_in_force_at_once(desk: Desk) -> None:
             rows = await desk.database.execute("SELECT max(revision) FROM job_config_revision")
             return rows[0][0] == number
 
-        await wait_until_async(there, timeout=5, what=f"revision {number}")
+        await wait_until_async(there, what=f"revision {number}")
 
     for number, rows in enumerate((1, -5, '"many"'), start=1):
         await configure(rows)
@@ -302,7 +302,7 @@ async def _retries(desk: Desk, most: int) -> None:
         query += "AND s.observed_version = j.version WHERE j.job_id = 'flaky'"
         return bool(await desk.database.execute(query))
 
-    await wait_until_async(seen, timeout=30, what="the leader to see the edit")
+    await wait_until_async(seen, what="the leader to see the edit")
 
 
 async def test_a_trigger_waits_for_the_last_attempt_and_tells_each_before_it(desk: Desk) -> None:
@@ -336,7 +336,7 @@ async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) 
     async def in_force() -> bool:
         return bool(await desk.database.execute("SELECT 1 FROM job_config_revision"))
 
-    await wait_until_async(in_force, timeout=30, what="the config")
+    await wait_until_async(in_force, what="the config")
     await desk("trigger", "plain", "--wait", "60")
     once = (await desk("jobs", "plain")).out
     assert "  failed: ValueError: rows must not be negative" in once

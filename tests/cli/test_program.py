@@ -14,6 +14,7 @@ import typer
 
 from piko.cli import program
 from tests.cli.piko import CANNOT, OK, piko, piko_here
+from tests.harness.waiting import PATIENCE_S
 
 
 def _paths(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -48,7 +49,7 @@ def test_a_misspelt_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
 def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path) -> None:
     pipe = f"{sys.executable} -m piko db dump | head -n 1"
     outcome = subprocess.run(
-        ["/bin/sh", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        ["/bin/sh", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert outcome.stdout
     assert "Traceback" not in outcome.stderr

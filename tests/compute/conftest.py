@@ -61,7 +61,7 @@ def start_dask(start: PikoProcessFactory) -> tuple[str, list[ChildProcess]]:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    wait_until(listens, timeout=20, what="the Dask scheduler to listen")
+    wait_until(listens, what="the Dask scheduler to listen")
     workers = [
         start(
             "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard",

@@ -13,7 +13,7 @@ import pytest
 from piko.compute.cpu import CpuManager
 from piko.errors import ComputeError, ItemError, WorkerLostError
 from tests.compute import functions
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 
 def _runs(pid: int) -> bool:
@@ -116,7 +116,7 @@ async def test_a_killed_worker_costs_only_its_item(manager: CpuManager) -> None:
     with pytest.raises(WorkerLostError, match="two worker processes died"):
         await manager.submit(functions.die_at_thirteen, 13)
     with pytest.raises(WorkerLostError):
-        await asyncio.wait_for(manager.submit(functions.leave_a_child_and_die, 1), 20)
+        await asyncio.wait_for(manager.submit(functions.leave_a_child_and_die, 1), PATIENCE_S)
 
 
 async def test_a_worker_that_was_killed_by_chance_costs_nothing(manager: CpuManager, tmp_path: Path) -> None:
@@ -140,14 +140,14 @@ async def test_an_item_that_takes_too_long_is_ended(manager: CpuManager) -> None
 async def test_a_cancelled_call_frees_its_worker(manager: CpuManager, tmp_path: Path) -> None:
     note = tmp_path / "hanging"
     call = asyncio.create_task(manager.submit(functions.note_and_hang, str(note)))
-    await wait_until_async(note.exists, timeout=20, what="the function to run")
+    await wait_until_async(note.exists, what="the function to run")
     pid = int(note.read_text())
     assert _runs(pid)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await wait_until_async(lambda: not _runs(pid), timeout=5, what="the worker to be ended")
-    assert await asyncio.wait_for(manager.submit(functions.square, 3), 20) == 9
+    await wait_until_async(lambda: not _runs(pid), what="the worker to be ended")
+    assert await asyncio.wait_for(manager.submit(functions.square, 3), PATIENCE_S) == 9
 
 
 async def test_a_stream_can_be_left(manager: CpuManager) -> None:

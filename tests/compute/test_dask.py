@@ -8,7 +8,7 @@ from piko.compute.cpu import CpuManager
 from tests.compute import functions
 from tests.compute.conftest import MakeManager, start_dask
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 
 def _computed(manager: CpuManager) -> float:
@@ -21,10 +21,10 @@ async def test_the_chunks_of_a_machine_that_is_lost_are_computed_elsewhere(
     address, workers = start_dask(piko_process)
     manager = make_manager(dask_address=address)
     call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 150))
-    await wait_until_async(lambda: _computed(manager) > 10, timeout=20, what="the first chunks")
+    await wait_until_async(lambda: _computed(manager) > 10, what="the first chunks")
     assert not call.done()
     workers[0].kill()
-    assert len(await asyncio.wait_for(call, 40)) == 150
+    assert len(await asyncio.wait_for(call, PATIENCE_S)) == 150
     assert _computed(manager) == 150
 
 
@@ -38,5 +38,5 @@ async def test_a_scheduler_that_goes_away_is_an_error_and_not_a_wait(
     call = asyncio.create_task(manager.submit(functions.busy_for, 30))
     await asyncio.wait({call}, timeout=0.5)
     scheduler.kill()
-    outcome = (await asyncio.wait_for(asyncio.gather(call, return_exceptions=True), 60))[0]
+    outcome = (await asyncio.wait_for(asyncio.gather(call, return_exceptions=True), PATIENCE_S))[0]
     assert "Dask scheduler" in str(outcome), repr(outcome)

@@ -16,7 +16,7 @@ from piko.errors import ComputeError
 from tests.compute import functions
 from tests.compute.conftest import MakeManager
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until, wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_async
 
 ROOT = Path(__file__).parents[2]
 MAIN = """
@@ -87,7 +87,7 @@ async def test_stopping_ends_busy_workers_and_a_later_call_starts_new_ones(
     manager = make_manager()
     note = tmp_path / "note"
     call = asyncio.create_task(manager.submit(functions.note_and_hang, str(note)))
-    await wait_until_async(note.exists, timeout=20, what="the function to run")
+    await wait_until_async(note.exists, what="the function to run")
     await manager.stop()
     assert not _runs(int(note.read_text()))
     call.cancel()
@@ -106,9 +106,7 @@ async def test_a_worker_killed_from_outside_is_replaced_and_everything_is_comput
 ) -> None:
     manager = make_manager()
     call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 60))
-    await wait_until_async(
-        lambda: _value(manager, "piko_cpu_workers_busy") == 2, timeout=20, what="two busy workers"
-    )
+    await wait_until_async(lambda: _value(manager, "piko_cpu_workers_busy") == 2, what="two busy workers")
     victim = await manager_pid(manager)
     os.kill(victim, signal.SIGKILL)
     pids = await call
@@ -142,9 +140,9 @@ async def test_calls_share_the_workers(make_manager: MakeManager) -> None:
     manager = make_manager(workers=1)
     long = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 300))
     await wait_until_async(
-        lambda: _value(manager, "piko_cpu_items_total", outcome="ok") > 0, timeout=20, what="the first chunk"
+        lambda: _value(manager, "piko_cpu_items_total", outcome="ok") > 0, what="the first chunk"
     )
-    assert await asyncio.wait_for(manager.submit(functions.square, 5), 10) == 25
+    assert await asyncio.wait_for(manager.submit(functions.square, 5), PATIENCE_S) == 25
     assert not long.done()
     long.cancel()
     await asyncio.gather(long, return_exceptions=True)
@@ -243,7 +241,7 @@ def test_no_worker_outlives_its_owner(how: str, piko_process: PikoProcessFactory
     if how == "it is killed":
         process.signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not _runs(worker), timeout=5, what="the worker to end")
+    wait_until(lambda: not _runs(worker), what="the worker to end")
 
 
 def test_a_containers_limit_bounds_the_number_of_workers(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
         lines = crds.kubectl("get", "psch", "-n", namespace).stdout.splitlines()
         return lines if lines and "SUCCESS" in lines[1] else None
 
-    header, line = wait_until(printed, timeout=10, what="the printed status")
+    header, line = wait_until(printed, what="the printed status")
     for column in ("LAST STATE", "LAST RUN", "NEXT RUN"):
         header = header.replace(column, column.replace(" ", "_"))
     assert header.split() == [

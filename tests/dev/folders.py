@@ -7,6 +7,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from tests.harness.waiting import PATIENCE_S
+
 APP = """
 import asyncio
 from piko import PikoApp
@@ -58,5 +60,5 @@ def make_folder(path: Path, **files: str) -> Path:
 
 def rows(folder: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:
     """What a person would see or do with SQL."""
-    with closing(sqlite3.connect(folder / ".piko" / "piko.db", timeout=10)) as connection, connection:
+    with closing(sqlite3.connect(folder / ".piko" / "piko.db", timeout=PATIENCE_S)) as connection, connection:
         return connection.execute(statement, values).fetchall()

@@ -52,7 +52,7 @@ def test_whatever_is_saved_is_told_and_the_session_goes_on(
     program.wait_for_line("all resource files are valid again")
     query = "SELECT count(*) FROM job_run WHERE job_id = 'tick' AND state = 'SUCCESS'"
     (before,) = rows(folder, query)
-    wait_until(lambda: rows(folder, query)[0] > before, timeout=30, what="the good job to go on")
+    wait_until(lambda: rows(folder, query)[0] > before, what="the good job to go on")
     assert program.terminate() == 0
     assert "Traceback" not in program.output
     assert "\x1b" not in program.output, "what is no terminal gets no control characters"

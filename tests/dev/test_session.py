@@ -71,7 +71,7 @@ def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
     assert f"{folder}/tick.yaml, line 6 (PikoSchedule tick): spec.schedule.interval.every: 'often': " in said
     program.wait_for_line("the last good version stays in force")
     done = _successes(folder, "tick")
-    wait_until(lambda: _successes(folder, "tick") > done, timeout=10, what="the last good schedule to go on")
+    wait_until(lambda: _successes(folder, "tick") > done, what="the last good schedule to go on")
 
     (folder / "load.yaml").unlink()
     program.wait_for_line("folder +deleted: PikoSchedule of job 'load', its row: delete")
@@ -121,7 +121,6 @@ def test_a_watermark_set_back_while_a_window_is_being_run_replays_the_windows(
     running = "SELECT window_start, run_id FROM job_run WHERE job_id = 'load' AND state = 'RUNNING'"
     (found,) = wait_until(
         lambda: (folder / ".piko" / "piko.db").exists() and _read(folder, running),
-        timeout=15,
         what="a window being run",
     )
     back = "strftime('%Y-%m-%d %H:%M:%f000', last_data_time, '-6 seconds')"
@@ -130,7 +129,6 @@ def test_a_watermark_set_back_while_a_window_is_being_run_replays_the_windows(
     assert set_back < found[:1]
     wait_until(
         lambda: _read(folder, "SELECT run_id FROM job_run WHERE window_start = ?", *set_back),
-        timeout=15,
         what="the window after the watermark that was set to be run",
     )
     assert program.terminate() == 0
@@ -152,9 +150,7 @@ def test_windows_meet_although_files_go_and_ids_are_mistyped(
 
     def loaded(more: int) -> None:
         nonlocal done
-        wait_until(
-            lambda: _successes(folder, "load") >= done + more, timeout=30, what=f"{more} more windows to load"
-        )
+        wait_until(lambda: _successes(folder, "load") >= done + more, what=f"{more} more windows to load")
         done = _successes(folder, "load")
 
     program.wait_for_line("load +SUCCESS")

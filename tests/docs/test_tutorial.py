@@ -61,7 +61,7 @@ def test_windows_are_caught_up_replayed_and_run_again(
     first.wait_for_line("schedule: data from ")
     assert first.terminate() == 0
 
-    wait_until(lambda: _windows_behind(tmp_path) > 2, timeout=60, what="windows to be missed")
+    wait_until(lambda: _windows_behind(tmp_path) > 2, what="windows to be missed")
     again = piko_process("-m", "piko", "dev", tmp_path)
     again.wait_for_line("catch_up: data from ")
     again.wait_for_line("schedule: data from ")
@@ -71,7 +71,6 @@ def test_windows_are_caught_up_replayed_and_run_again(
     rows(tmp_path, statement)
     wait_until(
         lambda: again.output.count("catch_up: data from ") >= before + 11,
-        timeout=60,
         what="the windows of a minute to run again",
     )
 

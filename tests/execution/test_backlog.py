@@ -105,7 +105,7 @@ async def test_order_stays_through_memory_and_disk_and_the_disk_is_clean_afterwa
         backlog.database_is_away()
         for outcome in second:
             backlog.put(outcome, TITLE)
-        await wait_until_async(lambda: backlog._in_memory <= 5, timeout=5, what="the rest to be on disk")
+        await wait_until_async(lambda: backlog._in_memory <= 5, what="the rest to be on disk")
         assert len(backlog) == 712
         assert len(backlog.run_ids) == 712
         for outcome in third:
@@ -156,13 +156,13 @@ async def test_where_the_disk_refuses_memory_holds_up_to_the_bound_and_nothing_n
         pending = outcomes(9)
         backlog.put(pending[0], TITLE)
         backlog.database_is_away()
-        await wait_until_async(lambda: backlog.failing, timeout=5, what="the disk to refuse")
+        await wait_until_async(lambda: backlog.failing, what="the disk to refuse")
         assert not backlog.full
         for outcome in pending[1:]:
             backlog.put(outcome, TITLE)
         assert backlog.full
         folder.unlink()  # the disk works again
-        await wait_until_async(lambda: not backlog.failing, timeout=5, what="the disk to be used")
+        await wait_until_async(lambda: not backlog.failing, what="the disk to be used")
         assert not backlog.full
         assert await drained(backlog) == pending
 

@@ -23,7 +23,7 @@ from piko.execution.executor import Executor
 from piko.execution.outcome import Ending
 from piko.model.fences import InstanceFence
 from piko.observability.metrics import Metrics
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.scheduler.making import planned
 from tests.store.making import make_run, make_window_run, minute, window
 
@@ -64,7 +64,7 @@ class Bench:
 
     async def end(self) -> Ending:
         """How the next run ends; nothing of it stays behind."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             return await self.endings.get()
 
     async def end_of(self, handler: Callable[..., Awaitable[object]], **values: Any) -> Ending:
@@ -337,7 +337,7 @@ async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run
     assert handler.cancellations == 2, "it is asked once more"
     handler.released = True
     await handler.ended.wait()
-    await wait_until_async(lambda: bench.executor.abandoned == 0, timeout=5, what="it to be forgotten")
+    await wait_until_async(lambda: bench.executor.abandoned == 0, what="it to be forgotten")
     assert bench.endings.empty(), "its end was recorded before"
 
 
@@ -424,7 +424,7 @@ async def test_draining_gives_what_runs_its_time_and_cancels_what_needs_more(ben
     await asyncio.sleep(0)
     assert not draining.done()
     gate.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await draining
     assert len(bench.executor) == 0
     ends = {ending.run.run_id: ending for ending in [await bench.end(), await bench.end()]}
@@ -434,7 +434,7 @@ async def test_draining_gives_what_runs_its_time_and_cancels_what_needs_more(ben
 
 
 async def test_draining_nothing_takes_no_time(bench: Bench) -> None:
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_S):
         await bench.executor.drain(3600)
 
 
@@ -530,6 +530,6 @@ async def test_a_resource_that_cannot_be_released_is_a_failure(bench: Bench) -> 
 async def test_many_runs_go_on_side_by_side(bench: Bench) -> None:
     for _ in range(200):
         bench.start(forever)
-    await wait_until_async(lambda: len(bench.executor) == 200, timeout=5, what="all to run")
+    await wait_until_async(lambda: len(bench.executor) == 200, what="all to run")
     await bench.executor.drain(0)
     assert [bench.endings.get_nowait().by_shutdown for _ in range(200)] == [True] * 200

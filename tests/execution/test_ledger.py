@@ -25,7 +25,7 @@ from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.runs import RunStore
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.store.cutting import cuttable
 from tests.store.making import (
     NOW,
@@ -74,7 +74,7 @@ class Bench:
             self.ledger.put(outcome, fence)
 
     async def flushed(self) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await self.ledger.flushed()
 
     async def flush(self) -> None:
@@ -184,7 +184,7 @@ async def test_outcomes_are_kept_while_the_database_is_away_and_written_when_it_
         def failed() -> bool:
             return bool(bench.metrics.registry.get_sample_value("piko_db_errors_total", {"part": "ledger"}))
 
-        await wait_until_async(failed, timeout=5, what="the ledger to meet a database that is away")
+        await wait_until_async(failed, what="the ledger to meet a database that is away")
         bench.put(outcomes[2:], fence)
         assert len(bench.ledger) == 3
         assert bench.recorded == []
@@ -238,10 +238,10 @@ async def test_what_the_database_refuses_of_one_job_is_set_aside_and_the_others_
         later = make_run(100, job_id="job-0")
         await made.runs.claim(make_batch(later), fence, now=NOW)
         made.put([make_outcome(later)], fence)
-        await wait_until_async(lambda: _ended(emptied_database, later.run_id), timeout=10, what="another job")
+        await wait_until_async(lambda: _ended(emptied_database, later.run_id), what="another job")
 
-    await wait_until_async(lambda: _ended(emptied_database, bad.run_id), timeout=10, what="what was refused")
-    await wait_until_async(lambda: _settled(made), timeout=10, what="the word that it is taken again")
+    await wait_until_async(lambda: _ended(emptied_database, bad.run_id), what="what was refused")
+    await wait_until_async(lambda: _settled(made), what="the word that it is taken again")
     assert len(made.ledger) == 0
 
 

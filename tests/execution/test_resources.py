@@ -18,7 +18,7 @@ from piko.execution.resources import AppResources, RunResources
 from piko.settings import Settings
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 Events = defaultdict[str, list[str]]
 
@@ -127,14 +127,14 @@ async def _schedule_once(database: TestDatabase, job_id: str) -> None:
     )
 
 
-async def _outcome(database: TestDatabase, job_id: str, *, within: float = 15) -> Any:
+async def _outcome(database: TestDatabase, job_id: str) -> Any:
     async def over() -> Any:
         return await database.execute(
             "SELECT state, error_type, error FROM job_run "
             f"WHERE job_id = '{job_id}' AND finished_at IS NOT NULL"
         )
 
-    rows = await wait_until_async(over, timeout=within, what=f"a finished run of {job_id}")
+    rows = await wait_until_async(over, what=f"a finished run of {job_id}")
     return rows[0]
 
 
@@ -176,7 +176,7 @@ async def test_a_run_that_is_cut_off_at_a_stop_closes_what_it_opened(sqlite: Tes
 
     await _schedule_once(sqlite, "endless")
     async with app.running(_settings(sqlite, drain_timeout_s=0.1)):
-        await asyncio.wait_for(begun.wait(), 15)
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
     assert events["endless"] == ["+a", "+b", "b saw CancelledError", "-b", "a saw CancelledError", "-a"]
     state, kind, _ = await _outcome(sqlite, "endless")
     assert (state, kind) == ("CANCELLED", "CancelledError")

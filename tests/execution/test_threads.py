@@ -10,6 +10,7 @@ import pytest
 
 from piko.execution.threads import HandlerThreads
 from piko.observability.bindings import of_run
+from tests.harness.waiting import PATIENCE_S
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def test_a_run_gets_as_many_threads_as_are_set_and_others_need_not_wait(
 
     with of_run(job_id="job", run_id="run", attempt=1):
         calls = [asyncio.create_task(asyncio.to_thread(block)) for _ in range(5)]
-    await asyncio.to_thread(lambda: [busy.acquire(timeout=30) for _ in range(3)])
+    await asyncio.to_thread(lambda: [busy.acquire(timeout=PATIENCE_S) for _ in range(3)])
     assert threads.calls == 5
     assert not await threads.idle(within_s=0.01)
     assert len(await asyncio.get_running_loop().getaddrinfo("127.0.0.1", 1)) > 0, "names are looked up"

@@ -155,7 +155,6 @@ async def test_commits_come_long_after_their_connections_have_ended(
                 replica.way.delay_next_commit(late_s, of=written)
             await wait_until_async(
                 lambda: any(not replica.way.commit_is_to_be_late for replica in stage.replicas),
-                timeout=40,
                 what=f"a COMMIT of {written} to be late",
             )
             await more_starts(stage)
@@ -181,7 +180,6 @@ async def test_the_database_is_away_for_longer_than_the_lease(
         ended = "SELECT state FROM job_run WHERE run_id = '{}' AND state != 'RUNNING'"
         await wait_until_async(
             lambda: stage.database.execute(ended.format(ended_meanwhile)),
-            timeout=40,
             what="the end of what had ended while the database was away",
         )
         ((state,),) = await stage.database.execute(ended.format(ended_meanwhile))
@@ -199,7 +197,7 @@ async def test_a_leader_that_falls_silent_within_a_transaction_is_followed_when_
         leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
         leader.way.lose_next_commit(of="leader_lease")  # it holds that row, and will not let go of it
-        await wait_until_async(lambda: leader.way.is_lost, timeout=30, what="a COMMIT to be lost")
+        await wait_until_async(lambda: leader.way.is_lost, what="a COMMIT to be lost")
         if how == "it is frozen":
             leader.freeze()
         expired_at = None

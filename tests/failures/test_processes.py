@@ -35,7 +35,7 @@ async def until_run_is(stage: Stage, run_id: str, state: str) -> None:
         ((found,),) = await stage.database.execute(f"SELECT state FROM job_run WHERE run_id = '{run_id}'")
         return None if found == "RUNNING" else str(found)
 
-    assert await wait_until_async(ended, timeout=60, what=f"{run_id} to end", interval=0.2) == state
+    assert await wait_until_async(ended, what=f"{run_id} to end", interval=0.2) == state
 
 
 @both_executors

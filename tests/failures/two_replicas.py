@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import ANSWER_S, wait_until_async
 from tests.soak.stage import ENVIRONMENT, Replica, Stage, staged
 from tests.soak.witness import Said
 
@@ -61,12 +61,12 @@ async def roles(stage: Stage) -> tuple[Replica, Replica]:
         last = tuple(answers[-1].text if answers else "" for answers in said)
         return {("leader", "standby"): (one, two), ("standby", "leader"): (two, one)}.get(last)
 
-    pair = await wait_until_async(found, timeout=40, what="a leader and a standby", interval=0.1)
+    pair = await wait_until_async(found, what="a leader and a standby", interval=0.1)
     assert pair is not None
     return pair
 
 
-async def until_says(stage: Stage, replica: Replica, status: int, *texts: str, within: float = 40) -> Said:
+async def until_says(stage: Stage, replica: Replica, status: int, *texts: str) -> Said:
     """Wait until the replica answers so, with one of `texts` in it."""
     since = time.time()
 
@@ -77,9 +77,7 @@ async def until_says(stage: Stage, replica: Replica, status: int, *texts: str, w
         return None
 
     try:
-        said = await wait_until_async(
-            found, timeout=within, what=f"{replica.name} to answer {status} {texts}", interval=0.1
-        )
+        said = await wait_until_async(found, what=f"{replica.name} to answer {status} {texts}", interval=0.1)
     except AssertionError as failure:
         failure.add_note(f"last answers: {stage.witness.said_by(replica.name, since=since)[-3:]}")
         raise
@@ -106,7 +104,9 @@ async def liveness(replica: Replica) -> int:
 
     def ask() -> int:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{replica.port}/healthz", timeout=5) as answer:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{replica.port}/healthz", timeout=ANSWER_S
+            ) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -130,9 +130,7 @@ async def more_starts(stage: Stage, count: int = 20, *, pid: int | None = None) 
         return sum(pid is None or note.pid == pid for note in stage.begun())
 
     before = begun()
-    await wait_until_async(
-        lambda: begun() >= before + count, timeout=60, what=f"{count} handlers to begin", interval=0.2
-    )
+    await wait_until_async(lambda: begun() >= before + count, what=f"{count} handlers to begin", interval=0.2)
 
 
 async def epoch_of(stage: Stage) -> int:

@@ -23,9 +23,8 @@ from tests.harness.locate import find_tool
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import ANSWER_S, PATIENCE_S, PATIENTLY, wait_until
 
-_START_TIMEOUT_S = 120
 _TOKEN_DURATION = "24h"
 _PIKO_RESOURCES = "pikoschedules.piko.dev,pikojobconfigs.piko.dev"
 
@@ -48,7 +47,7 @@ class ControlPlane:
             [*command, "config", "view", "--raw", "--minify", "--flatten", "-o", "json"],
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         cluster = json.loads(view.stdout)["clusters"][0]["cluster"]
         ca_file = folder / "ca.crt"
@@ -61,7 +60,6 @@ class ControlPlane:
         kubeconfig: Path | None = None,
         input: str | None = None,  # noqa: A002 the name that subprocess.run gives it
         check: bool = True,
-        timeout: float = 60,
     ) -> subprocess.CompletedProcess[str]:
         """Runs kubectl as the administrator, or as whom `kubeconfig` names.
 
@@ -75,7 +73,7 @@ class ControlPlane:
             capture_output=True,
             text=True,
             check=False,
-            timeout=timeout,
+            timeout=PATIENCE_S + ANSWER_S,  # one that waits has its own bound, and says then for what
         )
         if check and outcome.returncode != 0:
             raise AssertionError(
@@ -102,7 +100,7 @@ class ControlPlane:
     def install_crds(self, folder: Path) -> None:
         """Applies every definition in `folder` and waits until the API server serves them."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
-        self.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(folder))
+        self.kubectl("wait", "--for=condition=Established", PATIENTLY, "-f", str(folder))
 
     def create_namespace(self) -> str:
         """A namespace with a name that nobody else has."""
@@ -193,7 +191,6 @@ class OwnControlPlane(ControlPlane):
 
         wait_until(
             ready,
-            timeout=_START_TIMEOUT_S,
             what=f"the API server to be ready, log {process.log}",
             interval=0.1,
         )
@@ -212,7 +209,7 @@ class OwnControlPlane(ControlPlane):
             response = httpx.get(
                 f"{self.url}/readyz",
                 headers={"Authorization": f"Bearer {self._admin_token}"},
-                timeout=5,
+                timeout=ANSWER_S,
                 trust_env=False,
                 verify=ssl.create_default_context(cafile=str(self.ca_file)),
             )

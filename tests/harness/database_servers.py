@@ -16,15 +16,12 @@ from tests.harness.locate import find_mariadb, find_mysql
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import ANSWER_S, PATIENCE_S, wait_until
 
 ServerKind = Literal["mariadb", "mysql"]
 
 USER = "piko"
 PASSWORD = "piko"
-
-_START_TIMEOUT_S = 90
-_STOP_TIMEOUT_S = 60
 
 # Both servers refuse to run as root unless they are told to.
 _AS_ROOT = ("--user=root",) if os.geteuid() == 0 else ()
@@ -138,15 +135,13 @@ class DatabaseServer:
                 )
             return _greets(self.port)
 
-        wait_until(
-            greets, timeout=_START_TIMEOUT_S, what=f"{self.kind} to greet on port {self.port}, log {self.log}"
-        )
+        wait_until(greets, what=f"{self.kind} to greet on port {self.port}, log {self.log}")
 
     def stop(self) -> None:
         """A clean shutdown."""
         if self._process is not None and self._process.running:
             self.resume()
-            self._process.terminate(timeout=_STOP_TIMEOUT_S)
+            self._process.terminate()
 
     def kill(self) -> None:
         """SIGKILL: connections break, transactions in flight are rolled back at the next start."""
@@ -191,7 +186,7 @@ class DatabaseServer:
                 # A server removes what others left in its folder for temporary files, so it needs its own.
                 env={**os.environ, "TMPDIR": str(self._folder)},
                 check=False,
-                timeout=_START_TIMEOUT_S,
+                timeout=PATIENCE_S,
             )
         if outcome.returncode != 0:
             said = self.log.read_text(encoding="utf-8", errors="replace")
@@ -229,7 +224,7 @@ def _mysql(data: Path) -> _Flavour:
 def _greets(port: int) -> bool:
     """Whether a server sends its first packet: protocol version 10 after the four bytes of the header."""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S) as connection:
             return connection.recv(5)[4:] == b"\x0a"
     except OSError:
         return False

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.harness import versions
+from tests.harness.waiting import PATIENCE_S
 
 CACHE_VARIABLE = "PIKO_TEST_CACHE"
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
@@ -160,5 +161,5 @@ def _major_version(folder: Path) -> int:
 
 def _version_of(program: Path) -> str:
     return subprocess.run(
-        [program, "--version"], capture_output=True, text=True, check=False, timeout=30
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=PATIENCE_S
     ).stdout

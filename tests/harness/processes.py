@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 _SHOWN_LINES = 80
 
@@ -65,7 +65,7 @@ class ChildProcess:
         """Everything it has printed so far."""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
-    def wait_for_line(self, pattern: str, *, timeout: float = 30) -> str:
+    def wait_for_line(self, pattern: str, *, timeout: float = PATIENCE_S) -> str:
         """The first line of output in which the regular expression is found.
 
         Raises `AssertionError` at the timeout, or at once when the program ends without such a line.
@@ -87,7 +87,7 @@ class ChildProcess:
             failure.add_note(f"output of {self.name}:\n{self.tail()}")
             raise
 
-    def wait(self, *, timeout: float = 30) -> int:
+    def wait(self, *, timeout: float = PATIENCE_S) -> int:
         """Waits for its end and returns the return code."""
         try:
             code = self._process.wait(timeout=timeout)
@@ -99,7 +99,7 @@ class ChildProcess:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def terminate(self, *, timeout: float = 30) -> int:
+    def terminate(self, *, timeout: float = PATIENCE_S) -> int:
         """SIGTERM, then `wait`."""
         self._process.terminate()
         return self.wait(timeout=timeout)
@@ -107,7 +107,7 @@ class ChildProcess:
     def kill(self) -> None:
         """SIGKILL to the program and to what it has started in its group."""
         self._end_group()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=PATIENCE_S)
 
     def tail(self) -> str:
         """The end of the output."""

@@ -23,6 +23,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+_PATIENCE_S = 120.0  # as in `waiting`, which the program cannot import
+
 
 class Reaper:
     """The test run's side: `adopt` what must not outlive the run, `release` what has ended in good order."""
@@ -63,7 +65,7 @@ class Reaper:
         """Lets go of the reaper. The last to do so makes it end everything that was not released."""
         os.close(self._writing)
         if self._process is not None:
-            self._process.wait(timeout=120)
+            self._process.wait(timeout=_PATIENCE_S)
 
     def _tell(self, line: str) -> None:
         # One write below PIPE_BUF is atomic, so that threads and processes may tell at the same time.

@@ -1,4 +1,9 @@
-"""Bounded polling: the only way in which a test waits for what it cannot await."""
+"""Bounded polling: the only way in which a test waits for what it cannot await.
+
+How long a test waits is said here and nowhere else. The bounds end a test that hangs; none is a claim about
+speed, so that they may be long: a test that passes waits for no bound. A test whose claim is that something
+comes before something else, such as a hand-over before a lease expires, names its own bound and says why.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +15,19 @@ from typing import TypeVar, cast
 
 T = TypeVar("T")
 
+PATIENCE_S = 120.0
+"""For what a quiet machine does within moments, and one that runs much else beside the tests does later."""
+PATIENTLY = f"--timeout={PATIENCE_S:g}s"
+"""The same, for a kubectl that waits."""
+ANSWER_S = 20.0
+"""For one answer of a server that may hang, where the test asks again or says what silence means."""
+
 _INTERVAL_S = 0.05
 
 
-def wait_until(condition: Callable[[], T], *, timeout: float, what: str, interval: float = _INTERVAL_S) -> T:
+def wait_until(
+    condition: Callable[[], T], *, what: str, timeout: float = PATIENCE_S, interval: float = _INTERVAL_S
+) -> T:
     """Calls `condition` until it returns something true, and returns that.
 
     Raises `AssertionError` after `timeout` seconds, with `what` was awaited and the last value seen. An
@@ -30,8 +44,8 @@ def wait_until(condition: Callable[[], T], *, timeout: float, what: str, interva
 async def wait_until_async(
     condition: Callable[[], T | Awaitable[T]],
     *,
-    timeout: float,  # noqa: ASYNC109 one signature with `wait_until`; the failure has to name what was awaited
     what: str,
+    timeout: float = PATIENCE_S,  # noqa: ASYNC109 one signature with `wait_until`, whose failure names `what`
     interval: float = _INTERVAL_S,
 ) -> T:
     """`wait_until` for a coroutine, with a condition that may be one too."""

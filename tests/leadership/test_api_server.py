@@ -20,6 +20,7 @@ from piko.leadership.api_access import ApiAccess, access_in_pod, find_access
 from piko.leadership.api_server import ApiServer
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.pods import leading_pod, service_account_files, service_environment
+from tests.harness.waiting import PATIENCE_S
 from tests.leadership.clocks import MovableClock
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -353,7 +354,7 @@ async def test_a_call_that_hangs_ends_with_its_task_and_leaves_no_thread() -> No
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE_S):
             await left.wait()  # the connection has ended
     assert set(threading.enumerate()) == threads
 

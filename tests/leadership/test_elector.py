@@ -23,7 +23,7 @@ from piko.store.leases import LeaseStore
 from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.leadership.clocks import MovableClock, WrongClock
 from tests.store.cutting import cuttable
 from tests.store.making import LEASE, count, make_instance, opened
@@ -106,17 +106,16 @@ async def cut_off(emptied_database: TestDatabase) -> AsyncIterator[Any]:
         yield way, made
 
 
-async def until(elector: Elector, standing: Standing, *, within: float = 8) -> None:
+async def until(elector: Elector, standing: Standing) -> None:
     await wait_until_async(
         lambda: elector.standing is standing,
-        timeout=within,
         what=f"the elector to be {standing}",
         interval=0.01,
     )
 
 
 async def until_acting(elector: Elector) -> Fence:
-    async with asyncio.timeout(8):
+    async with asyncio.timeout(PATIENCE_S):
         return await leadership(elector)
 
 
@@ -127,7 +126,7 @@ async def only_then_acts(second: Elector, *, after: Elector) -> Fence:
         assert after.acting is None or second.acting is None, "two act at once"
         return second.acting
 
-    fence = await wait_until_async(acting, timeout=8, what="the other to take over", interval=0.005)
+    fence = await wait_until_async(acting, what="the other to take over", interval=0.005)
     assert fence is not None
     return fence
 
@@ -155,7 +154,7 @@ async def test_a_replica_alone_becomes_leader_and_stays_it(replicas: Replicas, d
         expiries.add(lease.expires_at)
         return len(expiries) > 6
 
-    await wait_until_async(renewed, timeout=8, what="more renewals than fit into one lease")
+    await wait_until_async(renewed, what="more renewals than fit into one lease")
 
 
 async def test_of_three_replicas_one_leads_and_a_stop_hands_over_at_once(
@@ -165,7 +164,7 @@ async def test_of_three_replicas_one_leads_and_a_stop_hands_over_at_once(
     epochs = []
     while electors:
         leader = await wait_until_async(
-            lambda: next((each for each in electors if each.acting), None), timeout=5, what="a leader"
+            lambda: next((each for each in electors if each.acting), None), what="a leader"
         )
         assert sum(each.acting is not None for each in electors) == 1
         epochs.append(leader.acting and leader.acting.epoch)
@@ -198,7 +197,7 @@ async def test_one_that_runs_without_an_election_takes_over_at_once_and_only_onc
     await until(one, Standing.FOLLOWER)
     await replicas.stop(two)
     winner = await wait_until_async(
-        lambda: next((each for each in (one, other) if each.acting), None), timeout=5, what="the next leader"
+        lambda: next((each for each in (one, other) if each.acting), None), what="the next leader"
     )
     assert winner.fence is not None
     assert winner.fence.epoch == 4, "nobody deposed anybody meanwhile"
@@ -219,7 +218,7 @@ async def test_wrong_clocks_change_nothing(replicas: Replicas, database: Databas
         seen.add(lease.expires_at)
         return len(seen) > 25
 
-    await wait_until_async(renewed_beyond_a_lease, timeout=20, what="renewals for longer than a lease")
+    await wait_until_async(renewed_beyond_a_lease, what="renewals for longer than a lease")
     await replicas.vanish(one)
     assert await only_then_acts(two, after=one) == Fence(name=LEASE, epoch=2)
 
@@ -232,11 +231,11 @@ async def test_of_a_hundred_that_race_one_leads(replicas: Replicas, database: Da
         assert len(acting) <= 1, "several act"
         return acting[0] if acting else None
 
-    first = await wait_until_async(leader, timeout=60, what="a leader", interval=0.005)
+    first = await wait_until_async(leader, what="a leader", interval=0.005)
     assert first.acting == Fence(name=LEASE, epoch=1)
     await replicas.stop(first)
     electors.remove(first)
-    second = await wait_until_async(leader, timeout=60, what="the next", interval=0.005)
+    second = await wait_until_async(leader, what="the next", interval=0.005)
     assert second.acting == Fence(name=LEASE, epoch=2)
 
 
@@ -282,7 +281,7 @@ async def test_a_refusal_by_the_fence_ends_leadership_whatever_the_last_renewal_
 
 async def test_a_change_of_standing_wakes_who_waits_for_it(replicas: Replicas, database: Database) -> None:
     elector = await replicas.start(database, "one")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await elector.wait_for_change()
     assert elector.standing is Standing.LEADER
 
@@ -338,7 +337,7 @@ async def test_a_follower_that_meets_a_lost_database_goes_on_when_it_returns(
         def failed() -> bool:
             return bool(metrics.registry.get_sample_value("piko_db_errors_total", {"part": "elector"}))
 
-        await wait_until_async(failed, timeout=5, what="the elector to meet a database that is away")
+        await wait_until_async(failed, what="the elector to meet a database that is away")
         assert elector.standing is Standing.FOLLOWER
         way.open()
         await until_acting(elector)
@@ -353,7 +352,7 @@ async def test_leadership_that_was_won_unheard_is_found_and_released(
             pass  # connections are there, and what they commit at their own start is through
         way.cut_next_commit()
         elector = await replicas.start(beyond, "one", lease_s=3600, renew_interval_s=30)
-        await wait_until_async(lambda: way.cuts, timeout=5, what="the COMMIT to be cut", interval=0.01)
+        await wait_until_async(lambda: way.cuts, what="the COMMIT to be cut", interval=0.01)
         assert await count(emptied_database, "leader_lease", "holder = 'one'") == 1
         assert elector.fence is None
         await replicas.stop(elector)  # it does not know that it leads, and gives it up all the same
@@ -406,7 +405,7 @@ async def test_through_cuts_at_random_never_two_act_and_epochs_only_grow(
             return None
 
         for _ in range(5):
-            leader = await wait_until_async(next_leader, timeout=8, what="a new leader", interval=0.002)
+            leader = await wait_until_async(next_leader, what="a new leader", interval=0.002)
             place = electors.index(leader)
             for way in ways:
                 (way.close if chance.random() < 0.5 else way.open)()
@@ -429,7 +428,7 @@ async def test_a_leader_that_vanishes_within_a_transaction_does_not_keep_its_lea
             way.swallow(questions=True, answers=True)
             await replicas.vanish(first)
             second = await replicas.start(database, "two", lease_s=0.6)
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(PATIENCE_S):
                 assert (await leadership(second)).epoch == 2
             way.close()
             await connection.invalidate()

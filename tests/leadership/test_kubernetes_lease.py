@@ -24,7 +24,7 @@ from piko.store.leases import LeaseStore
 from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.leadership.api_proxy import ApiProxy
 from tests.leadership.clocks import WrongClock
 from tests.store.cutting import cuttable
@@ -44,7 +44,13 @@ class Candidates:
         self._tasks: dict[Elector, asyncio.Task[None]] = {}
 
     def make(
-        self, database: Database, name: str, *, clock: Clock | None = None, metrics: Metrics | None = None
+        self,
+        database: Database,
+        name: str,
+        *,
+        lease_s: float = LEASE_S,
+        clock: Clock | None = None,
+        metrics: Metrics | None = None,
     ) -> Elector:
         clock = clock or SystemClock()
         instance = make_instance(name)
@@ -53,7 +59,7 @@ class Candidates:
             name=LEASE,
             instance=instance,
             clock=clock,
-            lease_s=LEASE_S,
+            lease_s=lease_s,
             renew_interval_s=RETRY_S,
             namespace=self.namespace,
         )
@@ -72,7 +78,7 @@ class Candidates:
         self._tasks[elector] = asyncio.create_task(elector.run())
         self._stack.push_async_callback(self.vanish, elector)
         if proxy is not None:
-            await wait_until_async(lambda: proxy.requests > before, timeout=10, what="a first look")
+            await wait_until_async(lambda: proxy.requests > before, what="a first look")
         return elector
 
     async def stop(self, elector: Elector) -> None:
@@ -128,23 +134,21 @@ async def database(mariadb: TestDatabase, candidates: Candidates) -> AsyncIterat
         await candidates.vanish_all()
 
 
-async def until_acting(elector: Elector, *, within: float = 15) -> Fence:
-    async with asyncio.timeout(within):
+async def until_acting(elector: Elector) -> Fence:
+    async with asyncio.timeout(PATIENCE_S):
         return await leadership(elector)
 
 
-async def until(elector: Elector, standing: Standing, *, within: float = 15) -> None:
-    await wait_until_async(
-        lambda: elector.standing is standing, timeout=within, what=f"{standing}", interval=0.01
-    )
+async def until(elector: Elector, standing: Standing) -> None:
+    await wait_until_async(lambda: elector.standing is standing, what=f"{standing}", interval=0.01)
 
 
-async def only_then_acts(second: Elector, *, after: Elector, within: float = 15) -> Fence:
+async def only_then_acts(second: Elector, *, after: Elector) -> Fence:
     def acting() -> Fence | None:
         assert after.acting is None or second.acting is None, "two act at once"
         return second.acting
 
-    fence = await wait_until_async(acting, timeout=within, what="the other to take over", interval=0.005)
+    fence = await wait_until_async(acting, what="the other to take over", interval=0.005)
     assert fence is not None
     return fence
 
@@ -158,21 +162,22 @@ def lease_spec(control_plane: ControlPlane, namespace: str) -> dict[str, Any]:
 async def test_one_leads_renews_and_hands_over_at_once(
     candidates: Candidates, database: Database, control_plane: ControlPlane
 ) -> None:
-    one = await candidates.start(database, "one")
+    long_lease_s = 10 * PATIENCE_S  # nobody takes over because it has expired
+    one = await candidates.start(database, "one", lease_s=long_lease_s)
     assert await until_acting(one) == Fence(name=LEASE, epoch=1)
     first = lease_spec(control_plane, candidates.namespace)
-    assert (first["holderIdentity"], first["leaseDurationSeconds"]) == ("one", 3)
-    two = await candidates.start(database, "two")
+    assert (first["holderIdentity"], first["leaseDurationSeconds"]) == ("one", long_lease_s)
+    two = await candidates.start(database, "two", lease_s=long_lease_s)
 
     def renewed() -> bool:
         assert one.acting is not None
         assert two.acting is None
         return bool(lease_spec(control_plane, candidates.namespace)["renewTime"] != first["renewTime"])
 
-    await wait_until_async(renewed, timeout=10, what="a renewal", interval=0.3)
+    await wait_until_async(renewed, what="a renewal", interval=0.3)
     assert lease_spec(control_plane, candidates.namespace)["acquireTime"] == first["acquireTime"]
     await candidates.stop(one)
-    assert (await until_acting(two, within=2)).epoch == 2
+    assert (await until_acting(two)).epoch == 2
     assert lease_spec(control_plane, candidates.namespace)["leaseTransitions"] == 1
 
 
@@ -251,10 +256,10 @@ async def test_a_follower_that_cannot_see_the_lease_says_that_it_could_not_take_
         def told() -> bool:
             return two.trouble is not None and "it could not take over" in two.trouble
 
-        await wait_until_async(told, timeout=15, what="the follower to say so")
+        await wait_until_async(told, what="the follower to say so")
         assert one.trouble is None
         another.status = None
-        await wait_until_async(lambda: two.trouble is None, timeout=15, what="the follower to see it again")
+        await wait_until_async(lambda: two.trouble is None, what="the follower to see it again")
         await candidates.vanish_all()
 
 
@@ -312,8 +317,8 @@ async def test_of_a_hundred_that_race_one_leads(
             epochs.append(found.fence.epoch)
         return found
 
-    first = await wait_until_async(lambda: leader(after=0), timeout=30, what="a leader", interval=0.01)
+    first = await wait_until_async(lambda: leader(after=0), what="a leader", interval=0.01)
     await candidates.stop(first)
-    await wait_until_async(lambda: leader(after=epochs[0]), timeout=30, what="the next", interval=0.01)
+    await wait_until_async(lambda: leader(after=epochs[0]), what="the next", interval=0.01)
     assert epochs[1] > epochs[0]
     assert lease_spec(control_plane, candidates.namespace)["leaseTransitions"] >= 1

@@ -37,7 +37,7 @@ async def test_the_run_that_blocks_is_named_once_however_long_it_takes() -> None
         (blockage,) = seen
         assert blockage is not None
         assert blockage.by == "job job, run run-1"
-        await wait_until_async(lambda: watchdog.blockage is None, timeout=5, what="the end to be seen")
+        await wait_until_async(lambda: watchdog.blockage is None, what="the end to be seen")
         assert watchdog.blocked_for_s == 0
     assert blocked(metrics, "job") == 1
     seconds = metrics.registry.get_sample_value("piko_event_loop_blocked_seconds_total", {"job_id": "job"})

@@ -72,13 +72,13 @@ class World:
             found = self.condition(kind, name, condition)
             return found if found.get("reason") == reason else None
 
-        return await wait_until_async(reached, timeout=20, what=f"{kind} {name}: {condition} {reason}")
+        return await wait_until_async(reached, what=f"{kind} {name}: {condition} {reason}")
 
     async def until_row(self, query: str, expected: object) -> None:
         async def same() -> bool:
             return [tuple(row) for row in await self.database.execute(query)] == expected
 
-        await wait_until_async(same, timeout=20, what=f"{query} = {expected}", interval=0.1)
+        await wait_until_async(same, what=f"{query} = {expected}", interval=0.1)
 
     def events(self, reason: str) -> list[str]:
         items = json.loads(self.kubectl("get", "events", "-o", "json"))["items"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import ANSWER_S, wait_until_async
 from tests.operator.conftest import World, let_identify
 
 _FOREIGN = "2f1e7d0a-0000-4000-8000-000000000000"
@@ -17,7 +17,7 @@ _ROW = (
 
 def _readyz(world: World) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}/readyz", timeout=ANSWER_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -47,7 +47,7 @@ async def test_a_second_cluster_of_one_name_writes_and_removes_nothing(world: Wo
     uid = world.control_plane.kubectl("get", "ns", "kube-system", "-o", "jsonpath={.metadata.uid}").stdout
     assert await execute("SELECT cluster, uid FROM operator_cluster") == [("test", uid)]
     await world.until_row("SELECT enabled FROM scheduled_job WHERE job_id = 'theirs'", [(0,)])
-    await wait_until_async(lambda: _readyz(world)[0] == 200, timeout=20, what="readiness")
+    await wait_until_async(lambda: _readyz(world)[0] == 200, what="readiness")
 
 
 async def test_an_operator_that_may_not_identify_its_cluster_says_what_it_lacks(world: World) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until, wait_until_async
+from tests.harness.waiting import ANSWER_S, PATIENTLY, wait_until, wait_until_async
 from tests.operator.conftest import World, create_tables, grant
 
 _SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
@@ -17,7 +17,7 @@ _SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
 
 def _get(world: World, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=ANSWER_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -49,7 +49,7 @@ async def test_a_schedule_lives_as_a_row_from_apply_to_delete(world: World) -> N
     await world.database.execute(
         "INSERT INTO job_run (run_id, job_id, scheduled_time, state) VALUES ('r', 'job', NOW(6), 'SUCCESS')"
     )
-    world.kubectl("delete", "psch", "s", "--timeout=20s")
+    world.kubectl("delete", "psch", "s", PATIENTLY)
     assert await world.database.execute("SELECT * FROM scheduled_job") == []
     kept = await world.database.execute("SELECT job_id FROM job_state")
     assert [tuple(row) for row in kept] == [("job",)], "how far the job had come outlives its row"
@@ -85,7 +85,7 @@ async def test_a_config_lives_as_a_row_from_apply_to_delete(world: World) -> Non
     assert valid["message"] == "b: expected a number"
     status = world.read("pjc", "c")["status"]
     assert (status["revision"], status["effectiveRevision"]) == (2, 1)
-    world.kubectl("delete", "pjc", "c", "--timeout=20s")
+    world.kubectl("delete", "pjc", "c", PATIENTLY)
     assert await world.database.execute("SELECT * FROM job_config") == []
 
 
@@ -103,7 +103,6 @@ async def test_the_runtimes_summary_becomes_status(world: World) -> None:
     await world.until_condition("psch", "s", "Ready", reason="Scheduled")
     status = wait_until(
         lambda: s if "dataWatermark" in (s := world.read("psch", "s")["status"]) else None,
-        timeout=10,
         what="the watermark",
     )
     assert status["nextRunTime"] == "2030-01-01T01:00:00Z"
@@ -130,7 +129,7 @@ async def test_the_runtimes_summary_becomes_status(world: World) -> None:
     told = await world.until_condition("psch", "s", "DataGivenUp", reason="BeyondBound")
     line = "piko backfill job --from 2030-01-01T00:00:00Z --to 2030-01-01T04:00:00Z"
     assert told["message"].endswith(line)
-    wait_until(lambda: world.events("DataGivenUp") == [told["message"]], timeout=10, what="an event, once")
+    wait_until(lambda: world.events("DataGivenUp") == [told["message"]], what="an event, once")
 
 
 async def test_a_row_of_sql_is_left_alone_until_adoption_is_asked_for(world: World) -> None:
@@ -149,7 +148,7 @@ async def test_a_row_of_sql_is_left_alone_until_adoption_is_asked_for(world: Wor
     world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"}, adoptionPolicy="Adopt")
     await world.until_condition("psch", "s", "Synced", reason="Synced")
     await world.until_row(query, [(0, 2, 0)])
-    (message,) = await wait_until_async(lambda: world.events("Adopted"), timeout=10, what="the event")
+    (message,) = await wait_until_async(lambda: world.events("Adopted"), what="the event")
     assert "priority=9" in message
 
 
@@ -160,12 +159,12 @@ async def test_of_two_resources_for_one_job_the_first_keeps_the_row(world: World
     world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
     conflict = await world.until_condition("psch", "second", "Synced", reason="Conflict")
     assert f"belongs to test/{world.namespace}/first/" in conflict["message"]
-    world.kubectl("delete", "psch", "second", "--timeout=20s")
+    world.kubectl("delete", "psch", "second", PATIENTLY)
     await world.until_row("SELECT schedule_expr, version FROM scheduled_job", [('{"cron":"@hourly"}', 1)])
 
     world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
     await world.until_condition("psch", "second", "Synced", reason="Conflict")
-    world.kubectl("delete", "psch", "first", "--timeout=20s")
+    world.kubectl("delete", "psch", "first", PATIENTLY)
     await world.until_condition("psch", "second", "Synced", reason="Synced")
     await world.until_row("SELECT schedule_expr FROM scheduled_job", [('{"cron":"@daily"}',)])
 
@@ -182,7 +181,7 @@ async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: Wor
     await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
     drifted = await world.until_condition("psch", "lenient", "Drifted", reason="RowEdited")
     assert "priority is 5 instead of 0" in drifted["message"]
-    (message,) = await wait_until_async(lambda: world.events("DriftCorrected"), timeout=10, what="the event")
+    (message,) = await wait_until_async(lambda: world.events("DriftCorrected"), what="the event")
     assert "restored priority from 5 to 0" in message
     world.apply(
         "PikoSchedule", "lenient", jobId="lenient", schedule={"cron": "@daily"}, driftPolicy="Observe"
@@ -199,7 +198,7 @@ async def test_deletion_disables_or_hands_back_as_the_policy_says(world: World) 
         name = policy.lower()
         world.apply("PikoSchedule", name, jobId=name, schedule={"cron": "@hourly"}, deletionPolicy=policy)
         await world.until_condition("psch", name, "Synced", reason="Synced")
-        world.kubectl("delete", "psch", name, "--timeout=20s")
+        world.kubectl("delete", "psch", name, PATIENTLY)
     rows = await world.database.execute(
         "SELECT job_id, enabled, managed_by FROM scheduled_job ORDER BY job_id"
     )
@@ -246,7 +245,7 @@ async def test_a_database_that_is_away_is_said_and_caught_up_with(
 
     own_mariadb.start()
     await world.until_condition("psch", "s", "Synced", reason="Synced")
-    wait_until(lambda: _get(world, "/readyz")[0] == 200, timeout=15, what="readiness")
+    wait_until(lambda: _get(world, "/readyz")[0] == 200, what="readiness")
 
     own_mariadb.kill()
     world.kubectl("delete", "psch", "s", "--wait=false")
@@ -254,7 +253,6 @@ async def test_a_database_that_is_away_is_said_and_caught_up_with(
     own_mariadb.start()
     wait_until(
         lambda: not json.loads(world.kubectl("get", "psch", "-o", "json"))["items"],
-        timeout=20,
         what="the deletion to end",
     )
     assert await world.database.execute("SELECT * FROM scheduled_job") == []
@@ -285,7 +283,6 @@ async def test_it_shows_its_metrics_and_stops_on_sigterm(world: World) -> None:
             in (found := _get(world, "/metrics"))[1]
             else None
         ),
-        timeout=10,
         what="the gauge",
     )
     assert code == 200

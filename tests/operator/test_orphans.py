@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from piko_operator.orphans import allowed
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENTLY, wait_until_async
 from tests.operator.conftest import World
 
 _HOURLY = {"cron": "@hourly"}
@@ -27,7 +27,7 @@ def _vanish(world: World, *names: str) -> None:
     """Without a word: no finalizer, and no operator that would see it."""
     for name in names:
         world.kubectl("patch", "psch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-        world.kubectl("delete", "psch", name, "--timeout=20s")
+        world.kubectl("delete", "psch", name, PATIENTLY)
 
 
 async def _made_at(world: World) -> object:
@@ -60,11 +60,11 @@ async def test_who_waits_is_handed_the_row_when_its_owner_goes(world: World) -> 
     before = await _made_at(world)
     world.apply("PikoSchedule", "second", jobId="job", schedule={"cron": "@daily"})
     await world.until_condition("psch", "second", "Synced", reason="Conflict")
-    world.kubectl("delete", "psch", "first", "--timeout=20s")
+    world.kubectl("delete", "psch", "first", PATIENTLY)
     await world.until_condition("psch", "second", "Synced", reason="Synced")
     await world.until_row("SELECT schedule_expr FROM scheduled_job", [('{"cron":"@daily"}',)])
     assert await _made_at(world) == before, "it is the same row, handed over in one write"
-    (message,) = await wait_until_async(lambda: world.events("HandedOver"), timeout=10, what="the event")
+    (message,) = await wait_until_async(lambda: world.events("HandedOver"), what="the event")
     assert f"belonged to test/{world.namespace}/first/" in message
 
     # What is to be forgotten is not handed over.
@@ -72,7 +72,7 @@ async def test_who_waits_is_handed_the_row_when_its_owner_goes(world: World) -> 
     world.apply("PikoSchedule", "second", jobId="job", schedule=_HOURLY, deletionPolicy="Forget")
     world.apply("PikoSchedule", "third", jobId="job", schedule=_HOURLY)
     await world.until_condition("psch", "third", "Synced", reason="Conflict")
-    world.kubectl("delete", "psch", "second", "--timeout=20s")
+    world.kubectl("delete", "psch", "second", PATIENTLY)
     await world.until_condition("psch", "third", "Synced", reason="Synced")
     assert await world.database.execute("SELECT job_id FROM job_state") == []
     assert await world.database.execute(_ROWS) == [("job", 1, None)]

@@ -112,7 +112,7 @@ async def test_a_poison_is_a_condition_of_its_resource_and_nobody_elses(
     await served.until_row("SELECT job_id FROM job_config WHERE job_id = 'b'", [("b",)])
     print(f"the other team's rows were there after {time.monotonic() - before:.2f} s")
     found = await wait_until_async(
-        lambda: c if (c := _synced(a)).keys() >= names else None, timeout=60, what="all conditions"
+        lambda: c if (c := _synced(a)).keys() >= names else None, what="all conditions"
     )
     by_name = {f"s-{_name(poison)}": poison for poison in _AS_SECRETS}
     for name, condition in found.items():
@@ -141,7 +141,7 @@ async def test_fifty_poisons_do_not_delay_the_other_team(served: World, teams: t
             for n in range(50)
         )
     )
-    await wait_until_async(lambda: len(_synced(a)) == 50, timeout=60, what="50 conditions")
+    await wait_until_async(lambda: len(_synced(a)) == 50, what="50 conditions")
     for n in range(3):
         b.apply(resource("PikoSchedule", f"s{n}", jobId=f"b.{n}", schedule={"cron": "@hourly"}))
         before = time.monotonic()
@@ -164,7 +164,6 @@ async def test_a_row_that_a_transaction_holds_open_delays_no_other(
             await served.until_row("SELECT job_id FROM scheduled_job WHERE job_id = 'b'", [("b",)])
             busy = await wait_until_async(
                 lambda: c if (c := _synced(a, "pikoschedules"))["held"]["reason"] == "RowBusy" else None,
-                timeout=30,
                 what="the condition of the held row",
             )
             assert "commit or roll back what is open" in busy["held"]["message"]

@@ -49,7 +49,7 @@ async def operator(
         },
         name="operator",
     )
-    process.wait_for_line("operator_started", timeout=60)
+    process.wait_for_line("operator_started")
     return process, port
 
 
@@ -67,7 +67,7 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
             status, body = ask(port, "/readyz")
             return status == 503 and bool(body.strip())
 
-        wait_until(says_why, timeout=20, what="/readyz to say what is missing")
+        wait_until(says_why, what="/readyz to say what is missing")
         dropped = 'piko_operator_http_connections_dropped_total{why="full"}'
         assert dropped in ask(port, "/metrics")[1]
     assert process.output.count("http_connection_dropped") <= 2

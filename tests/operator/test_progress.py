@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import PATIENTLY
 from tests.operator.conftest import World
 from tests.runtime.replicas import Replicas, until_runs
 
@@ -27,7 +28,7 @@ async def test_windows_meet_however_their_resource_comes_and_goes(
 
     async def two_more() -> None:
         nonlocal done
-        done = len(await until_runs(world.database, "windows", done + 2, within=60))
+        done = len(await until_runs(world.database, "windows", done + 2))
 
     world.apply("PikoSchedule", "s", jobId="windows", schedule=_EACH_SECOND)
     await two_more()
@@ -35,11 +36,11 @@ async def test_windows_meet_however_their_resource_comes_and_goes(
 
     body = {"apiVersion": "piko.dev/v1", "kind": "PikoSchedule", "metadata": {"name": "s"}}
     spec = {"jobId": "windows", "schedule": _EACH_SECOND}
-    world.kubectl("replace", "--force", "--timeout=30s", "-f", "-", stdin=json.dumps({**body, "spec": spec}))
+    world.kubectl("replace", "--force", PATIENTLY, "-f", "-", stdin=json.dumps({**body, "spec": spec}))
     await two_more()
     assert world.read("psch", "s")["metadata"]["uid"] != uid
 
-    world.kubectl("delete", "psch", "s", "--timeout=30s")
+    world.kubectl("delete", "psch", "s", PATIENTLY)
     await world.until_row("SELECT job_id FROM scheduled_job", [])
     world.apply("PikoSchedule", "moved", jobId="windows", schedule=_EACH_SECOND)
     replica.process.wait_for_line("progress_restored")
@@ -47,7 +48,7 @@ async def test_windows_meet_however_their_resource_comes_and_goes(
 
     world.apply("PikoSchedule", "waiting", jobId="windows", schedule=_EACH_SECOND)
     await world.until_condition("psch", "waiting", "Synced", reason="Conflict")
-    world.kubectl("delete", "psch", "moved", "--timeout=30s")
+    world.kubectl("delete", "psch", "moved", PATIENTLY)
     await world.until_condition("psch", "waiting", "Synced", reason="Synced")
     await two_more()
 

@@ -57,8 +57,8 @@ async def test_ready_events_and_conditions_say_how_it_goes(
     world.apply("PikoJobConfig", "good", jobId="good", config={"n": 2})
 
     expected = {"good": "True", "bad": "True", "paused": "True", "nobody": "False"}
-    await wait_until_async(lambda: _ready_column(world, "psch") == expected, timeout=60, what="READY")
-    await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "True"}, timeout=30, what="READY")
+    await wait_until_async(lambda: _ready_column(world, "psch") == expected, what="READY")
+    await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "True"}, what="READY")
     assert world.condition("psch", "nobody", "Reconciling")["reason"] == "Unregistered"
     for kind, name in (("psch", "good"), ("psch", "paused"), ("pjc", "good")):
         assert world.condition(kind, name, "Stalled")["status"] == "False"
@@ -66,13 +66,13 @@ async def test_ready_events_and_conditions_say_how_it_goes(
 
     query = "SELECT COUNT(*) >= 4 FROM job_run WHERE job_id = 'bad' AND state = 'FAILED'"
     await world.until_row(query, [(1,)])
-    (failed,) = await wait_until_async(lambda: world.events("RunFailed"), timeout=20, what="the event")
+    (failed,) = await wait_until_async(lambda: world.events("RunFailed"), what="the event")
     assert failed.endswith("ended FAILED: KeyError: 'customer_id'"), "and there is one, though many failed"
 
     world.apply("PikoJobConfig", "good", jobId="good", config={"n": "hunter2"})
-    await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "False"}, timeout=30, what="READY")
+    await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "False"}, what="READY")
     assert world.condition("pjc", "good", "Stalled")["status"] == "True"
-    await wait_until_async(lambda: world.events("InvalidConfig"), timeout=20, what="the event")
+    await wait_until_async(lambda: world.events("InvalidConfig"), what="the event")
     assert "hunter2" not in json.dumps(world.kubectl("get", "events", "-o", "json"))
     for command in ("get psch", "get psch -o wide", "get pjc -o wide", "get events", "describe psch bad"):
         print(f"$ kubectl {command}\n{world.kubectl(*command.split())}")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.persistence.writing import Remembering, running
 
 # The programs below use this suite's own sinks.
@@ -68,12 +68,12 @@ async def test_nothing_acknowledged_is_lost_however_often_the_process_is_killed(
         return promised - set(evidence.read_text().split()) - set(survivor.keys)
 
     async with running(survivor, folder=spool, owner="last", budget_s=10) as (writer, _):
-        await wait_until_async(lambda: not missing(), timeout=20, what="everything that was acknowledged")
+        await wait_until_async(lambda: not missing(), what="everything that was acknowledged")
         # What the dead had delivered already is recovered too, if only to be cleared away.
         await wait_until_async(
-            lambda: not list(spool.glob("life*")), timeout=20, what="the end of the dead processes' spools"
+            lambda: not list(spool.glob("life*")), what="the end of the dead processes' spools"
         )
-        await asyncio.wait_for(writer.drain(10), 15)
+        await asyncio.wait_for(writer.drain(10), PATIENCE_S)
     assert missing() == set()
     assert list(spool.glob("*")) == []
 
@@ -117,7 +117,5 @@ async def test_a_full_disk_refuses_what_it_cannot_keep_and_keeps_what_it_acknowl
     assert acknowledged > 10
     recovered = Remembering("memory", durability="spooled")
     async with running(recovered, folder=tmp_path / "spool", owner="next"):
-        await wait_until_async(
-            lambda: len(recovered.keys) > acknowledged, timeout=10, what="what was acknowledged"
-        )
+        await wait_until_async(lambda: len(recovered.keys) > acknowledged, what="what was acknowledged")
     assert recovered.keys == [*(str(number) for number in range(acknowledged)), "after"]

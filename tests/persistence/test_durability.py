@@ -17,7 +17,7 @@ from piko.spool.intents import DeadLetter, look
 from piko.spool.outcomes import OutcomeFile
 from piko.spool.owned_file import make_folder
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.persistence.test_crash import PATHS
 from tests.persistence.writing import Remembering, intent, running, sample
 
@@ -80,7 +80,7 @@ async def test_what_waits_in_memory_for_a_sink_in_trouble_outlives_kill_9(
     process.kill()
     survivor = Remembering("memory")
     async with running(survivor, folder=tmp_path / "spool", owner="second"):
-        await wait_until_async(lambda: len(survivor.keys) >= 60, timeout=20, what="all that was taken")
+        await wait_until_async(lambda: len(survivor.keys) >= 60, what="all that was taken")
     assert survivor.keys == [str(number) for number in range(60)]
 
 
@@ -89,7 +89,7 @@ async def test_a_healthy_memory_sink_touches_no_disk(tmp_path: Path) -> None:
     async with running(sink, folder=tmp_path / "spool") as (writer, _):
         for number in range(100):
             await writer.enqueue(intent(number, {"n": number}))
-        await wait_until_async(lambda: len(sink.keys) == 100, timeout=10, what="the delivery")
+        await wait_until_async(lambda: len(sink.keys) == 100, what="the delivery")
         assert files(tmp_path) == []
 
 
@@ -97,7 +97,7 @@ async def test_a_full_queue_before_a_sink_that_is_down_hangs_no_handler(tmp_path
     sink = Remembering(queue_size=5, batch_size=2)
     sink.down = True
     async with running(sink, folder=tmp_path) as (writer, _):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             for number in range(100):
                 await writer.enqueue(intent(number))
         assert len(writer) == 100
@@ -111,10 +111,10 @@ async def test_without_a_disk_memory_is_all_there_is(tmp_path: Path) -> None:
     sink.down = True
     async with running(sink, folder=tmp_path / "spool") as (writer, _):
         producer = asyncio.create_task(_produce(writer, 50))
-        await wait_until_async(lambda: sink.called >= 5, timeout=10, what="the sink to be tried")
+        await wait_until_async(lambda: sink.called >= 5, what="the sink to be tried")
         assert not producer.done()
         sink.down = False
-        await asyncio.wait_for(producer, 20)
+        await asyncio.wait_for(producer, PATIENCE_S)
     assert sorted(map(int, sink.keys)) == list(range(50))
 
 
@@ -212,11 +212,11 @@ async def test_a_write_that_swallows_its_cancellation_does_not_hold_up_the_stop(
     async with running(deaf, good, folder=tmp_path, budget_s=0.05) as (writer, _):
         await writer.enqueue(intent(1, sink="deaf"))
         await writer.enqueue(intent(2, sink="good"))
-        await wait_until_async(lambda: deaf.called, timeout=10, what="the write")
+        await wait_until_async(lambda: deaf.called, what="the write")
     assert writer.abandoned == 1
     assert held(tmp_path)[0] == {"deaf": 1, "good": 1}
     deaf.released.set()
-    await wait_until_async(lambda: not _tasks("write to deaf"), timeout=10, what="the write's end")
+    await wait_until_async(lambda: not _tasks("write to deaf"), what="the write's end")
 
 
 def _tasks(name: str) -> list[asyncio.Task[Any]]:
@@ -266,5 +266,5 @@ async def test_the_size_of_the_queue_is_right_at_each_scrape(tmp_path: Path) -> 
             await writer.enqueue(intent(number))
         assert sample(metrics, "piko_persistence_queue_size", sink="memory") == 2_001
         sink.released.set()
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the delivery")
+        await wait_until_async(lambda: len(writer) == 0, what="the delivery")
         assert sample(metrics, "piko_persistence_queue_size", sink="memory") == 0

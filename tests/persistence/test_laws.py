@@ -89,7 +89,7 @@ class World:
         def quiet() -> bool:
             return not len(self.writer) or not self.in_memory
 
-        await wait_until_async(quiet, timeout=20, what="what waits to be on disk", interval=0.005)
+        await wait_until_async(quiet, what="what waits to be on disk", interval=0.005)
 
     @property
     def in_memory(self) -> set[str]:

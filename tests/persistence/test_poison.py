@@ -56,10 +56,10 @@ async def test_a_single_bad_record_is_buried_as_soon_as_another_shows_that_the_s
     sink.refuses = {"0"}
     async with running(sink, folder=tmp_path) as (writer, metrics):
         await writer.enqueue(intent(0))
-        await wait_until_async(lambda: sink.called >= 5, timeout=10, what="the bad record to be tried")
+        await wait_until_async(lambda: sink.called >= 5, what="the bad record to be tried")
         assert dead_keys(tmp_path) == []
         await writer.enqueue(intent(1))
-        await wait_until_async(lambda: dead_keys(tmp_path) == ["0"], timeout=10, what="the burial")
+        await wait_until_async(lambda: dead_keys(tmp_path) == ["0"], what="the burial")
         assert sink.keys == ["1"]
         assert in_balance(metrics)
         assert len(writer) == 0
@@ -75,9 +75,9 @@ async def test_twenty_bad_records_in_a_row_hold_up_nothing_behind_them(
     sink.refuses = {str(number) for number in range(20)}
     async with running(sink, folder=tmp_path) as (writer, metrics):
         await feed(writer, range(20))
-        await wait_until_async(lambda: sink.called >= 3, timeout=10, what="the bad records to be tried")
+        await wait_until_async(lambda: sink.called >= 3, what="the bad records to be tried")
         await feed(writer, range(20, 40), every_s=0.01)
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
         assert in_balance(metrics)
     assert sorted(map(int, sink.keys)) == list(range(20, 40))
     assert sorted(map(int, dead_keys(tmp_path))) == list(range(20))
@@ -88,9 +88,9 @@ async def test_twenty_bad_records_and_one_good_one_are_told_apart(tmp_path: Path
     sink.refuses = {str(number) for number in range(20)}
     async with running(sink, folder=tmp_path) as (writer, _):
         await feed(writer, range(20))
-        await wait_until_async(lambda: sink.called >= 3, timeout=10, what="the bad records to be tried")
+        await wait_until_async(lambda: sink.called >= 3, what="the bad records to be tried")
         await feed(writer, range(20, 21))
-        await wait_until_async(lambda: len(dead_keys(tmp_path)) == 20, timeout=20, what="the burials")
+        await wait_until_async(lambda: len(dead_keys(tmp_path)) == 20, what="the burials")
     assert sink.keys == ["20"]
 
 
@@ -102,7 +102,7 @@ async def test_one_good_record_among_many_bad_ones_of_its_batch_is_found(
     sink.refuses = {str(number) for number in range(count) if number != good}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(count)])
-        await wait_until_async(lambda: sink.keys == [str(good)], timeout=60, what="the good record")
+        await wait_until_async(lambda: sink.keys == [str(good)], what="the good record")
 
 
 async def test_one_good_record_is_found_in_whichever_batch_it_lies(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ async def test_one_good_record_is_found_in_whichever_batch_it_lies(tmp_path: Pat
     sink.refuses = {str(number) for number in range(80) if number != 57}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(80)])
-        await wait_until_async(lambda: sink.keys == ["57"], timeout=60, what="the good record")
+        await wait_until_async(lambda: sink.keys == ["57"], what="the good record")
 
 
 @DURABILITIES
@@ -125,7 +125,7 @@ async def test_the_good_records_of_a_batch_convict_its_bad_ones_though_nothing_e
     sink.refuses = {str(number) for number in bad}
     async with running(sink, folder=tmp_path) as (writer, metrics):
         await writer.enqueue_many([intent(number) for number in range(total)])
-        await wait_until_async(lambda: len(writer) == 0, timeout=60, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
         assert in_balance(metrics)
     assert sorted(map(int, dead_keys(tmp_path))) == sorted(bad)
     assert sorted(map(int, sink.keys)) == sorted({*range(total)} - bad)
@@ -143,7 +143,6 @@ async def test_a_long_stretch_of_bad_records_is_buried_with_a_few_good_ones(tmp_
             await feed(writer, range(number, number + 1))
             await wait_until_async(
                 lambda: not len(writer) or sink.called >= called + 100,  # noqa: B023
-                timeout=20,
                 what="the sink to be tried",
             )
         assert len(writer) == 0
@@ -157,7 +156,7 @@ async def test_what_cannot_be_judged_is_told_again_and_again(
     sink.refuses = {"0", "1"}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent(0), intent(1)])
-        await wait_until_async(lambda: sink.called >= 40, timeout=20, what="many tries")
+        await wait_until_async(lambda: sink.called >= 40, what="many tries")
         assert dead_keys(tmp_path) == []
     lines = [line for line in capsys.readouterr().out.splitlines() if "sink_still_fails" in line]
     assert len(lines) >= 3
@@ -182,11 +181,11 @@ async def test_a_sink_that_goes_away_while_bad_records_are_found_out_convicts_no
     sink.refuses = {str(number) for number in range(0, 60, 5)}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(60)])
-        await wait_until_async(lambda: sink.down, timeout=20, what="the sink to go away")
+        await wait_until_async(lambda: sink.down, what="the sink to go away")
         tried = sink.called + 20
-        await wait_until_async(lambda: sink.called >= tried, timeout=20, what="tries of a sink that is away")
+        await wait_until_async(lambda: sink.called >= tried, what="tries of a sink that is away")
         sink.returned = True
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
     dead = {letter.names[0]: letter.error for letter in dead_letters(tmp_path)}
     assert dead == {key: f"ValueError: cannot write {key}" for key in sink.refuses}
 
@@ -202,7 +201,7 @@ async def test_a_sink_that_fails_after_a_success_costs_few_records_whatever_it_r
     sink = Broken()
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(300)])
-        await wait_until_async(lambda: sink.called >= 600, timeout=60, what="many tries")
+        await wait_until_async(lambda: sink.called >= 600, what="many tries")
         assert len(dead_keys(tmp_path)) <= 40
 
 
@@ -211,7 +210,7 @@ async def test_every_batch_with_a_bad_record_is_sifted(tmp_path: Path) -> None:
     sink.refuses = {str(number) for number in range(0, 200, 10)}
     async with running(sink, folder=tmp_path) as (writer, _):
         await feed(writer, range(200))
-        await wait_until_async(lambda: len(writer) == 0, timeout=30, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
     assert sorted(map(int, dead_keys(tmp_path))) == list(range(0, 200, 10))
     assert len(sink.keys) == 180
 
@@ -227,7 +226,7 @@ async def test_a_sink_that_is_down_buries_nothing_and_keeps_the_order(
         assert len(writer) == 60
         assert in_balance(metrics)
         sink.down = False
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the backlog to be delivered")
+        await wait_until_async(lambda: len(writer) == 0, what="the backlog to be delivered")
         assert in_balance(metrics)
     assert sink.keys == [str(number) for number in range(60)]
     assert dead_letters(tmp_path) == []
@@ -247,7 +246,7 @@ async def test_an_unsteady_sink_gets_everything_that_it_may(seed: int, tmp_path:
     sink.refuses = {"11"}
     async with running(sink, folder=tmp_path) as (writer, _):
         await feed(writer, range(60), every_s=0.01)
-        await wait_until_async(lambda: len(sink.keys) >= 59, timeout=60, what="all but one to be delivered")
+        await wait_until_async(lambda: len(sink.keys) >= 59, what="all but one to be delivered")
     assert set(dead_keys(tmp_path)) <= {"11"}
 
 
@@ -265,7 +264,7 @@ async def test_a_record_at_which_the_sink_hangs_is_buried_like_any_other(tmp_pat
                 break
             await feed(writer, range(number, number + 1), every_s=0.05)
         assert dead_keys(tmp_path) == ["3"]
-        await wait_until_async(lambda: len(sink.keys) == number - 1, timeout=10, what="the others")
+        await wait_until_async(lambda: len(sink.keys) == number - 1, what="the others")
     assert [letter.error for letter in dead_letters(tmp_path)] == ["no answer within timeout_s = 0.1"]
 
 
@@ -280,9 +279,9 @@ async def test_what_the_sink_knows_not_to_fit_is_buried_at_once_and_without_proo
     sink.refuses = {"3", "4"}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue(intent(3))
-        await wait_until_async(lambda: dead_keys(tmp_path) == ["3"], timeout=10, what="the first burial")
+        await wait_until_async(lambda: dead_keys(tmp_path) == ["3"], what="the first burial")
         await feed(writer, range(4, 10))
-        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="the others")
+        await wait_until_async(lambda: len(writer) == 0, what="the others")
     assert sorted(sink.keys) == ["5", "6", "7", "8", "9"]
     assert [letter.error for letter in dead_letters(tmp_path)] == ["there is no such column"] * 2
 
@@ -299,7 +298,7 @@ async def test_whatever_a_sink_raises_is_its_own_trouble(error: Any, tmp_path: P
     async with running(rude, other, folder=tmp_path) as (writer, _):
         await feed(writer, range(3))
         await writer.enqueue(intent(1, sink="other"))
-        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
     assert rude.keys == ["1", "2"]
     assert other.keys == ["1"]
     assert [letter.error for letter in dead_letters(tmp_path)] == [error.__name__]
@@ -312,7 +311,7 @@ async def test_a_dead_letter_and_a_failure_name_job_run_and_key(
     sink.refuses = {"bad"}
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue_many([intent("good"), intent("bad")])
-        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
     lines = capsys.readouterr().out.splitlines()
     (failed, *_) = [line for line in lines if "sink_failed" in line]
     assert "job_id=load" in failed

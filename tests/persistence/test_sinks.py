@@ -65,13 +65,13 @@ async def test_a_row_that_does_not_fit_the_table_is_a_dead_letter_at_once(
     sink = SqlTableSink("t", dsn=database.dsn, table="t", backoff_s=600, max_backoff_s=600, attempts=9)
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue(intent("bad", row, sink="t"))
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the burial")
+        await wait_until_async(lambda: len(writer) == 0, what="the burial")
         await writer.enqueue_many(
             [intent(n, row if n == 3 else {"id": n, "n": n}, sink="t") for n in range(20)]
         )
         with pytest.raises(PayloadError, match="writes objects and Pydantic models into columns, not a str"):
             await writer.enqueue(intent(99, "text", sink="t"))
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="everything to be settled")
+        await wait_until_async(lambda: len(writer) == 0, what="everything to be settled")
     assert [tuple(row) for row in await database.execute("SELECT COUNT(*) FROM t")] == [(19,)]
     letters = dead_letters(tmp_path)
     assert [json.loads(letter.body)[0] for letter in letters] == ["bad", "3"]
@@ -83,7 +83,7 @@ async def test_a_column_that_is_added_later_is_seen(sqlite: TestDatabase, tmp_pa
     sink = SqlTableSink("t", dsn=sqlite.dsn, table="t", linger_s=0.005)
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue(intent(1, {"id": 1}, sink="t"))
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the first row")
+        await wait_until_async(lambda: len(writer) == 0, what="the first row")
         await sqlite.execute("ALTER TABLE t ADD COLUMN colour INTEGER")
         await writer.enqueue(intent(2, {"id": 2, "colour": 7}, sink="t"))
     assert [tuple(row) for row in await sqlite.execute("SELECT id, colour FROM t")] == [(1, None), (2, 7)]
@@ -93,10 +93,10 @@ async def test_a_table_that_is_not_there_is_waited_for(sqlite: TestDatabase, tmp
     sink = SqlTableSink("t", dsn=sqlite.dsn, table="t", linger_s=0.005, backoff_s=0.01, max_backoff_s=0.05)
     async with running(sink, folder=tmp_path) as (writer, _):
         await writer.enqueue(intent(1, {"id": 1}, sink="t"))
-        await wait_until_async(lambda: writer.failing, timeout=20, what="the failure")
+        await wait_until_async(lambda: writer.failing, what="the failure")
         assert "has no table 't'; create it first" in writer.failing["t"]
         await sqlite.execute("CREATE TABLE t (id INTEGER PRIMARY KEY)")
-        await wait_until_async(lambda: len(writer) == 0, timeout=20, what="the row")
+        await wait_until_async(lambda: len(writer) == 0, what="the row")
     assert dead_letters(tmp_path) == []
 
 

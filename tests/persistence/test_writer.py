@@ -52,7 +52,7 @@ async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
     sink.hangs = True
     async with running(sink, folder=tmp_path) as (writer, _):
         producer = asyncio.create_task(_produce(writer, 100))
-        await wait_until_async(lambda: sink.called, timeout=5, what="the sink to be tried")
+        await wait_until_async(lambda: sink.called, what="the sink to be tried")
         await asyncio.sleep(0.1)
         assert len(writer) <= 10 + 5
         assert not producer.done()
@@ -79,7 +79,7 @@ async def test_a_backlog_larger_than_the_queue_is_read_from_disk_once_and_in_ord
             await writer.enqueue(intent(number, {"n": [number] if number % 9 == 0 else number}))
         assert len(writer) == 200
         sink.down = False
-        await wait_until_async(lambda: len(writer) == 0, timeout=10, what="the backlog to be delivered")
+        await wait_until_async(lambda: len(writer) == 0, what="the backlog to be delivered")
     assert sink.keys == [str(number) for number in numbers]
     assert spool_files(tmp_path) == []
 
@@ -101,10 +101,8 @@ async def test_a_sink_in_trouble_delays_no_other(trouble: str, tmp_path: Path) -
         for number in range(50):
             await writer.enqueue(intent(number, sink="bad"))
             await writer.enqueue(intent(number, sink="good"))
-        await wait_until_async(
-            lambda: len(good.keys) == 50, timeout=5, what="the good sink to have everything"
-        )
-        await wait_until_async(lambda: "bad" in writer.failing, timeout=5, what="the bad sink to be named")
+        await wait_until_async(lambda: len(good.keys) == 50, what="the good sink to have everything")
+        await wait_until_async(lambda: "bad" in writer.failing, what="the bad sink to be named")
         assert bad.keys == []
         setattr(bad, trouble, False)
     assert sorted(map(int, bad.keys)) == list(range(50))
@@ -138,7 +136,7 @@ async def test_dead_letters_survive_a_restart_and_can_be_replayed(tmp_path: Path
     file.close()
     cured = Remembering(durability="spooled")
     async with running(cured, folder=tmp_path, owner="two"):
-        await wait_until_async(lambda: cured.keys == ["1"], timeout=5, what="the letter to be delivered")
+        await wait_until_async(lambda: cured.keys == ["1"], what="the letter to be delivered")
     assert spool_files(tmp_path) == []
 
 
@@ -153,7 +151,7 @@ async def test_a_sink_that_is_down_until_the_stop_gets_everything_after_the_next
     assert sample(metrics, "piko_persistence_dead_letter_total", sink="memory") == 0
     recovered = Remembering(durability=durability)
     async with running(recovered, folder=tmp_path, owner="two") as (_, metrics):
-        await wait_until_async(lambda: len(recovered.keys) == 20, timeout=5, what="what was left")
+        await wait_until_async(lambda: len(recovered.keys) == 20, what="what was left")
         assert sample(metrics, "piko_persistence_recovered_total", sink="memory") == 20
     assert sorted(map(int, recovered.keys)) == list(range(20))
 

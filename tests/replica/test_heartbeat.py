@@ -36,16 +36,16 @@ async def test_an_instance_is_heard_of_again_when_the_database_returns(
         def failed() -> bool:
             return bool(metrics.registry.get_sample_value("piko_db_errors_total", {"part": "heartbeat"}))
 
-        await wait_until_async(heartbeat_at, timeout=5, what="the first sign of life")
+        await wait_until_async(heartbeat_at, what="the first sign of life")
         way.close()
-        await wait_until_async(failed, timeout=5, what="a beat that fails")
+        await wait_until_async(failed, what="a beat that fails")
         silent_since = await heartbeat_at()
         way.open()
 
         async def beats_again() -> bool:
             return await heartbeat_at() != silent_since
 
-        await wait_until_async(beats_again, timeout=5, what="the next sign of life")
+        await wait_until_async(beats_again, what="the next sign of life")
         beating.cancel()
         await asyncio.wait({beating})
         assert beating.cancelled()

@@ -15,7 +15,7 @@ from piko.replica.replica import Replica
 from piko.replica.running import RunningReplica
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import run_statement
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.replica.composing import composed, dsn_in
 
 
@@ -32,14 +32,14 @@ async def lives(parts: Parts) -> AsyncIterator[RunningReplica]:
 
 
 async def is_ready(replica: RunningReplica) -> None:
-    await wait_until_async(lambda: replica.readiness.ready, timeout=60, what="a replica that is ready")
+    await wait_until_async(lambda: replica.readiness.ready, what="a replica that is ready")
 
 
 async def misses_tables(replica: RunningReplica) -> None:
     def says_so() -> bool:
         return any("piko db upgrade" in reason for reason in replica.readiness.reasons)
 
-    await wait_until_async(says_so, timeout=60, what="the reason with its remedy")
+    await wait_until_async(says_so, what="the reason with its remedy")
 
 
 async def test_a_replica_without_tables_waits_for_them_and_begins_when_they_are_there(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_a_replica_without_tables_waits_for_them_and_begins_when_they_are_
 async def test_a_stop_ends_a_replica_that_still_waits_for_its_database(tmp_path: Path) -> None:
     async with lives(composed(tmp_path)) as replica:
         replica.stop()
-        await asyncio.wait_for(replica.ended(), timeout=60)
+        await asyncio.wait_for(replica.ended(), timeout=PATIENCE_S)
         assert replica.readiness.reasons == ("stopping",)
     assert (replica.liveness, replica.abandoned) == ((), 0)
 
@@ -95,12 +95,10 @@ async def test_a_part_that_returns_turns_liveness_red_and_one_that_fails_readine
     parts = composed(tmp_path)
     strange = (Part("returns"), Part("fails", ValueError("no luck")))
     async with lives(replace(parts, running=(*parts.running, *strange))) as replica:
-        await wait_until_async(lambda: replica.liveness, timeout=60, what="a part that has ended")
+        await wait_until_async(lambda: replica.liveness, what="a part that has ended")
         assert replica.liveness == ("parts that ended unexpectedly: returns",)
         reason = "fails fails: ValueError: no luck"
-        await wait_until_async(
-            lambda: reason in replica.readiness.reasons, timeout=60, what="the part that fails"
-        )
+        await wait_until_async(lambda: reason in replica.readiness.reasons, what="the part that fails")
     assert replica.liveness == (), "it was stopped"
 
 

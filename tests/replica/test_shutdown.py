@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from piko.background.supervisor import Supervisor
 from piko.replica.shutdown import Step, steps, take
+from tests.harness.waiting import PATIENCE_S
 from tests.replica.composing import composed
 
 TABLE = [
@@ -63,7 +64,7 @@ async def test_every_step_has_its_turn_whatever_others_come_to() -> None:
         Step(what="four", do=good),
     ]
     with capture_logs() as logged:
-        await asyncio.wait_for(take(table), timeout=30)
+        await asyncio.wait_for(take(table), timeout=PATIENCE_S)
 
     assert taken == ["fails", "hangs", "fails", "good"]
     said = [(item["event"], item["step"], item["error"]) for item in logged]

@@ -14,7 +14,7 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import ANSWER_S, wait_until_async
 
 APP = """
 import asyncio, os
@@ -34,7 +34,11 @@ async def quick(ctx, scheduled_time):
 @app.job(job_id="slow")
 async def slow(ctx, scheduled_time):
     print("slow begins", ctx["attempt"], flush=True)
-    await asyncio.sleep(float(os.environ.get("SLOW_S", "2")))
+    if "SLOW_UNTIL" in os.environ:
+        while not os.path.exists(os.environ["SLOW_UNTIL"]):
+            await asyncio.sleep(0.05)
+    else:
+        await asyncio.sleep(float(os.environ.get("SLOW_S", "2")))
     print("slow ends", flush=True)
 
 @app.job(job_id="windows", stateful=True)
@@ -65,7 +69,7 @@ class Replica:
         """Status and body; (0, "") while nobody listens."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -73,16 +77,16 @@ class Replica:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return 0, ""
 
-    async def until_ready(self, body: str = "leader", *, within: float = 20) -> None:
-        await self.until("/readyz", 200, body, within=within)
+    async def until_ready(self, body: str = "leader") -> None:
+        await self.until("/readyz", 200, body)
 
-    async def until(self, path: str, status: int, text: str, *, within: float = 20) -> None:
+    async def until(self, path: str, status: int, text: str) -> None:
         def answers() -> bool:
             found, body = self.get(path)
             return found == status and text in body
 
         try:
-            await wait_until_async(answers, timeout=within, what=f"{path} to answer {status} with {text!r}")
+            await wait_until_async(answers, what=f"{path} to answer {status} with {text!r}")
         except AssertionError as failure:
             failure.add_note(f"last answer: {self.get(path)}")
             raise
@@ -132,7 +136,7 @@ async def leader_of(*replicas: Replica) -> tuple[Replica, Replica]:
         found = [replica.get("/readyz")[1].strip() for replica in replicas]
         return found if sorted(found) == ["leader", "standby"] else None
 
-    found = await wait_until_async(roles, timeout=20, what="one leader and one standby")
+    found = await wait_until_async(roles, what="one leader and one standby")
     first, second = replicas
     return (first, second) if found[0] == "leader" else (second, first)
 
@@ -167,16 +171,14 @@ async def runs(database: TestDatabase, job_id: str, state: str | None = None) ->
     return [tuple(row) for row in rows]
 
 
-async def until_runs(
-    database: TestDatabase, job_id: str, count: int, *, state: str = "SUCCESS", within: float = 20
-) -> list[Any]:
+async def until_runs(database: TestDatabase, job_id: str, count: int, *, state: str = "SUCCESS") -> list[Any]:
     """Wait for at least `count` runs in `state`."""
 
     async def enough() -> list[Any] | None:
         found = await runs(database, job_id, state)
         return found if len(found) >= count else None
 
-    return await wait_until_async(enough, timeout=within, what=f"{count} runs of {job_id} in {state}")
+    return await wait_until_async(enough, what=f"{count} runs of {job_id} in {state}")
 
 
 def times_run_twice(rows: list[Any]) -> list[Any]:

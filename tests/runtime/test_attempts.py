@@ -94,4 +94,4 @@ async def _until_states(
         states = {job_id: [row["state"] for row in of_job] for job_id, of_job in found.items()}
         return found if states == expected else None
 
-    return await wait_until_async(reached, timeout=20, what=f"these attempts: {expected}")
+    return await wait_until_async(reached, what=f"these attempts: {expected}")

@@ -226,7 +226,7 @@ async def _ended(database: TestDatabase, backfill: str) -> tuple[Any, ...]:
         row = await _row(database, backfill)
         return row if row[0] not in ("ACTIVE", "PAUSED") else None
 
-    return await wait_until_async(over, timeout=30, what="the end of the backfill")
+    return await wait_until_async(over, what="the end of the backfill")
 
 
 async def _running(database: TestDatabase, backfill: str) -> int:
@@ -240,14 +240,14 @@ async def _until_running(database: TestDatabase, backfill: str) -> None:
     async def some() -> bool:
         return await _running(database, backfill) > 0
 
-    await wait_until_async(some, timeout=10, what="a running window")
+    await wait_until_async(some, what="a running window")
 
 
 async def _until_nothing_runs(database: TestDatabase, backfill: str) -> None:
     async def none() -> bool:
         return await _running(database, backfill) == 0
 
-    await wait_until_async(none, timeout=10, what="the last window's end")
+    await wait_until_async(none, what="the last window's end")
 
 
 async def _polls(database: TestDatabase) -> None:

@@ -93,4 +93,4 @@ async def _until_noted(database: TestDatabase, note: str | None) -> None:
         rows = await database.execute("SELECT message FROM job_state WHERE status = 'Scheduled'")
         return any((said or "").startswith(note) if note else said is None for (said,) in rows)
 
-    await wait_until_async(noted, timeout=20, what=f"job_state to say {note!r}")
+    await wait_until_async(noted, what=f"job_state to say {note!r}")

@@ -12,7 +12,7 @@ from piko.settings import load_settings
 from piko.store.leases import LeaseStore
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.leadership.clocks import MovableClock
 from tests.runtime.replicas import schedule
 from tests.store.making import opened
@@ -50,14 +50,14 @@ async def test_what_a_deposed_leader_runs_is_cancelled_before_anybody_gives_it_u
         return app.metrics.registry.get_sample_value(name, {"job_id": "long"})
 
     async with opened(sqlite) as database, app.running(settings) as runtime:
-        await asyncio.wait_for(begun.wait(), 20)
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
         clock.ahead_s += settings.leader_lease_s
-        await wait_until_async(lambda: not runtime.readiness.ready, timeout=5, what="it to be unready")
+        await wait_until_async(lambda: not runtime.readiness.ready, what="it to be unready")
         await LeaseStore(database=database).acquire(
             settings.leader_name, holder="another", host="another", lease_s=3600, force=True
         )
-        await asyncio.wait_for(cancelled.wait(), 20)
-        await wait_until_async(lambda: next_run() is None, timeout=5, what="its plans to be forgotten")
+        await asyncio.wait_for(cancelled.wait(), PATIENCE_S)
+        await wait_until_async(lambda: next_run() is None, what="its plans to be forgotten")
         of_jobs = [item for item in app.metrics.registry.collect() if "_timestamp_seconds" in item.name]
         assert len(of_jobs) == 4
         assert not any(family.samples for family in of_jobs)

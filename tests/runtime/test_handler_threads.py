@@ -40,7 +40,7 @@ async def test_twelve_calls_run_at_once_whatever_the_number_of_processors(
     replica = replicas.start(database.dsn, "app.py")
     await replica.until_ready()
     await schedule(database, "many", '{"seconds": 5}')
-    replica.process.wait_for_line("twelve at once", timeout=60)
+    replica.process.wait_for_line("twelve at once")
     assert replica.process.terminate() == 0
 
 
@@ -52,15 +52,14 @@ async def test_more_calls_than_threads_wait_and_are_counted_and_a_stop_does_not_
     replica = replicas.start(database.dsn, "app.py", environment={"PIKO_HANDLER_THREADS": "2"})
     await replica.until_ready()
     await schedule(database, "endless")
-    await until_runs(database, "endless", 3, state="TIMEOUT", within=40)
+    await until_runs(database, "endless", 3, state="TIMEOUT")
     await wait_until_async(
         lambda: "piko_handler_thread_calls 2.0" in replica.get("/metrics")[1],
-        timeout=10,
         what="two calls that go on; those that waited for a thread were given up with their runs",
     )
     before = len(await runs(database, "quick"))
     await schedule(database, "quick")
     await until_runs(database, "quick", before + 2)
     await replica.until_ready()
-    assert replica.process.terminate(timeout=60) == 0
+    assert replica.process.terminate() == 0
     replica.process.wait_for_line("tasks_left_behind")

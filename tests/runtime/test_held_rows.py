@@ -26,7 +26,7 @@ async def until_said(replica: Replica, what: str, job_id: str, since: int) -> No
         lines = replica.process.output[since:].splitlines()
         return any(what in line and job_id in line for line in lines)
 
-    await wait_until_async(said, timeout=30, what=f"the log to say {what} of {job_id}")
+    await wait_until_async(said, what=f"the log to say {what} of {job_id}")
 
 
 @pytest.mark.parametrize("executor", ["leader", "replicas"])
@@ -38,7 +38,7 @@ async def test_a_row_that_is_held_delays_its_job_alone(
         await schedule(database, job_id, coalesce=0)
     await database.execute("INSERT INTO job_config (job_id, config_json) VALUES ('windows', '{}')")
     replica = replicas.start(database.dsn, environment={"PIKO_EXECUTOR": executor, "SLOW_S": "0.1"})
-    await replica.until_ready(within=60)
+    await replica.until_ready()
     for job_id in ("quick", "windows", "slow"):
         await until_runs(database, job_id, 2)
     epoch = await database.execute("SELECT epoch FROM leader_lease")

@@ -56,7 +56,7 @@ async def _loaded(
     await schedule(database, "tells")
     replicas.write(TELLS.format(more=more))
     replica = replicas.start(database.dsn, "app.py", environment=environment)
-    line = replica.process.wait_for_line("loaded: ", timeout=60)
+    line = replica.process.wait_for_line("loaded: ")
     assert replica.get("/metrics")[0] == 200
     return set(line.partition("loaded: ")[2].partition('"')[0].split())
 

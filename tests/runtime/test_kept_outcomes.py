@@ -72,7 +72,7 @@ async def test_where_ends_cannot_be_kept_on_disk_readiness_says_so_and_nothing_e
     async def recorded() -> bool:
         return await of_first(database) == [("SUCCESS", 1)]
 
-    await wait_until_async(recorded, timeout=30, what="the end that was kept in memory")
+    await wait_until_async(recorded, what="the end that was kept in memory")
 
 
 def spool_files(folder: Path) -> list[Path]:

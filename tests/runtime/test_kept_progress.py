@@ -23,7 +23,7 @@ async def until_kept(database: TestDatabase) -> object:
         ((through, gone_at),) = await database.execute(_KEPT)
         return through if gone_at is not None else None
 
-    return await wait_until_async(gone, timeout=60, what="the leader to see that the row went")
+    return await wait_until_async(gone, what="the leader to see that the row went")
 
 
 async def test_windows_meet_however_the_row_went(replicas: Replicas, migrated_mariadb: TestDatabase) -> None:

@@ -70,4 +70,4 @@ async def until_past(database: TestDatabase, moment: datetime) -> None:
     async def past() -> bool:
         return await now_at(database) >= moment
 
-    await wait_until_async(past, timeout=30, what=f"{moment}")
+    await wait_until_async(past, what=f"{moment}")

@@ -37,7 +37,7 @@ class Trial:
 
     async def until_told(self, count: int = 3) -> dict[str, float]:
         return await wait_until_async(
-            lambda: self.told() if len(self.told()) == count else None, timeout=20, what=f"{count} to be told"
+            lambda: self.told() if len(self.told()) == count else None, what=f"{count} to be told"
         )
 
 
@@ -58,7 +58,7 @@ async def test_a_new_leader_tells_what_the_database_knows_and_the_old_one_falls_
     async with first.app.running(settings("first")):
         await first.until_told()
         async with second.app.running(settings("second")) as standby:
-            await wait_until_async(lambda: standby.readiness.ready, timeout=20, what="a standby")
+            await wait_until_async(lambda: standby.readiness.ready, what="a standby")
             assert second.told() == {}, "a standby knows nothing of jobs, even where it runs some"
     assert first.told() == {}
     await sqlite.execute("UPDATE scheduled_job SET enabled = 0, version = version + 1")

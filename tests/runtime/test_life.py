@@ -52,18 +52,18 @@ async def test_an_edit_an_insert_and_a_delete_by_sql_take_effect_at_once(
         rows = await database.execute("SELECT next_run_at FROM job_state WHERE job_id = 'quick'")
         return rows[0][0] if rows else None
 
-    hourly = await wait_until_async(next_time, timeout=5, what="the row to be planned")
+    hourly = await wait_until_async(next_time, what="the row to be planned")
     await database.execute(
         "UPDATE scheduled_job SET schedule_expr = '{\"seconds\": 1}' WHERE job_id = 'quick'"
     )
-    await until_runs(database, "quick", 2, within=5)
+    await until_runs(database, "quick", 2)
     assert await next_time() != hourly
     await database.execute("DELETE FROM scheduled_job WHERE job_id = 'quick'")
 
     async def silent() -> bool:
         return await next_time() is None
 
-    await wait_until_async(silent, timeout=5, what="the job's next instant to go")
+    await wait_until_async(silent, what="the job's next instant to go")
     before = len(await runs(database, "quick"))
     await schedule(database, "windows")
     await until_runs(database, "windows", 3)
@@ -88,7 +88,7 @@ async def test_a_config_edit_reaches_the_next_run_and_the_run_names_its_revision
             "SELECT error FROM job_config_revision WHERE job_id = 'quick' AND error IS NOT NULL"
         )
 
-    rows = await wait_until_async(refused, timeout=5, what="the revision that is refused")
+    rows = await wait_until_async(refused, what="the revision that is refused")
     assert "name = 7: Input should be a valid string" in rows[0][0]
     await database.execute("UPDATE job_config SET config_json = '{\"name\": \"Eve\"}' WHERE job_id = 'quick'")
     replica.process.wait_for_line("quick 1 Eve ")
@@ -100,7 +100,7 @@ async def test_a_config_edit_reaches_the_next_run_and_the_run_names_its_revision
     async def third() -> bool:
         return 3 in await revisions()
 
-    await wait_until_async(third, timeout=5, what="a run with revision 3")
+    await wait_until_async(third, what="a run with revision 3")
     assert await revisions() <= {None, 1, 3}
 
 
@@ -181,7 +181,7 @@ async def test_metrics_come_as_text_and_as_openmetrics(replicas: Replicas, sqlit
         _, body = replica.get("/metrics")
         return body if 'piko_job_run_total{job_id="quick",status="SUCCESS"}' in body else None
 
-    await wait_until_async(exposed, timeout=5, what="the run to be counted")
+    await wait_until_async(exposed, what="the run to be counted")
     status, body = replica.get("/metrics", accept="application/openmetrics-text; version=1.0.0")
     assert status == 200
     families = {family.name for family in text_string_to_metric_families(body)}
@@ -241,7 +241,7 @@ async def test_a_run_cut_by_the_budget_runs_again_as_the_same_attempt(
     async def made_good() -> bool:
         return (scheduled_time, "SUCCESS", 1) in await runs(database, "slow")
 
-    await wait_until_async(made_good, timeout=10, what="the due time that was cut to be made good")
+    await wait_until_async(made_good, what="the due time that was cut to be made good")
 
 
 STUBBORN = """

@@ -56,12 +56,12 @@ async def test_no_poison_of_one_job_reaches_another(
         "SELECT MD5(job_id), job_id, '2026-01-01', 'QUEUED', 'manual' FROM scheduled_job "
         "WHERE job_id <> 'innocent'"
     )
-    ended = await wait_until_async(lambda: _ended(database), timeout=90, what="an end of each poisoned job")
+    ended = await wait_until_async(lambda: _ended(database), what="an end of each poisoned job")
     wrong = {job: states for job, states in ended.items() if set(states) != {EXPECTED[job]}}
     assert wrong == {}
 
     waiting = await wait_until_async(
-        lambda: _waiting(database), timeout=30, what="the jobs whose model cannot be made to wait"
+        lambda: _waiting(database), what="the jobs whose model cannot be made to wait"
     )
     for job_id, message in waiting.items():
         assert f"raised {job_id.split('--')[1]}" in message or "raised BaseExceptionGroup" in message
@@ -73,7 +73,7 @@ async def test_no_poison_of_one_job_reaches_another(
     assert replica.get("/healthz")[0] == 200
     assert not await database.execute("SELECT 1 FROM job_run WHERE job_id = 'innocent' AND state = 'FAILED'")
     assert 'piko_part_restarts_total{part="' not in replica.get("/metrics")[1]
-    assert replica.process.terminate(timeout=60) == 0
+    assert replica.process.terminate() == 0
     assert not await database.execute("SELECT job_id FROM job_run WHERE state = 'RUNNING'")
 
     events = [json.loads(line) for line in replica.process.output.splitlines()]

@@ -62,7 +62,7 @@ async def test_a_row_that_the_database_refuses_stops_its_job_alone(
         failed = "part_failed"
         assert failed not in replica.process.output
     before = len(await until_runs(database, "bad", 1))
-    await until_runs(database, "bad", before + 2, within=60)
+    await until_runs(database, "bad", before + 2)
     await until_message(database, None)
 
 
@@ -71,7 +71,7 @@ async def until_message(database: TestDatabase, beginning: str | None) -> None:
         ((message,),) = await database.execute("SELECT message FROM job_state WHERE job_id = 'bad'")
         return message is None if beginning is None else (message or "").startswith(beginning)
 
-    await wait_until_async(told, timeout=60, what=f"job_state to say {beginning!r}")
+    await wait_until_async(told, what=f"job_state to say {beginning!r}")
 
 
 async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(
@@ -90,4 +90,4 @@ async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(
         await until_runs(database, "good", before + 3)
         assert "part_failed" not in replica.process.output
     before = len(await until_runs(database, "bad", 1))
-    await until_runs(database, "bad", before + 2, within=60)
+    await until_runs(database, "bad", before + 2)

@@ -64,7 +64,7 @@ async def test_every_replica_takes_its_part_and_each_due_time_runs_once(
         return len(await instances(database)) == 2
 
     await until_runs(database, "waits", 5)
-    await wait_until_async(both, timeout=20, what="both replicas to have run something")
+    await wait_until_async(both, what="both replicas to have run something")
     for job_id in ("waits", "greet"):
         assert times_run_twice(await runs(database, job_id)) == []
     spans = await database.execute(
@@ -116,7 +116,7 @@ async def test_what_a_killed_replica_had_taken_is_lost_and_runs_again_on_another
     async def again() -> bool:
         return (lost[0], "SUCCESS", 2) in await runs(database, "waits")
 
-    await wait_until_async(again, timeout=15, what="the second attempt, on the third replica")
+    await wait_until_async(again, what="the second attempt, on the third replica")
     assert "waits begins" in third.process.output
 
 
@@ -140,7 +140,7 @@ async def test_a_run_that_is_cancelled_by_sql_ends_on_whichever_replica_it_runs(
     async def begun() -> bool:
         return len(await instances(database, "RUNNING")) == 2
 
-    await wait_until_async(begun, timeout=10, what="the places to be taken by newer due times")
+    await wait_until_async(begun, what="the places to be taken by newer due times")
 
 
 async def test_windows_follow_each_other_without_a_gap_whoever_runs_them(
@@ -184,7 +184,7 @@ async def test_each_run_gets_the_config_that_the_leader_chose_for_it(
         )
         return len(rows) >= 3
 
-    await wait_until_async(newer, timeout=15, what="runs by the new config")
+    await wait_until_async(newer, what="runs by the new config")
     greeted = re.findall(r"greets \w+ \d+", "".join(replica.process.output for replica in pair))
     assert set(greeted) == {"greets Ada 1", "greets Bob 2"}
 
@@ -201,7 +201,6 @@ async def test_what_was_offered_is_run_by_a_leader_that_runs_by_itself(
     first.process.wait_for_line("waits begins")
     (offered,) = await wait_until_async(
         lambda: database.execute("SELECT run_id FROM job_run WHERE offered_at IS NOT NULL"),
-        timeout=10,
         what="a run for which there is no place",
     )
     first.process.kill()
@@ -212,4 +211,4 @@ async def test_what_was_offered_is_run_by_a_leader_that_runs_by_itself(
         rows = await database.execute(f"SELECT state FROM job_run WHERE run_id = '{offered[0]}'")
         return rows[0][0] == "SUCCESS"
 
-    await wait_until_async(done, timeout=15, what="the run that was offered to end")
+    await wait_until_async(done, what="the run that was offered to end")

@@ -158,4 +158,4 @@ def _signal_until_it_ends(program: ChildProcess, number: signal.Signals) -> None
         program.signal(number)
         return not program.running
 
-    wait_until(ended, timeout=20, what="the process to end", interval=0.3)
+    wait_until(ended, what="the process to end", interval=0.3)

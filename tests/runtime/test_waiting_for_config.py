@@ -98,7 +98,7 @@ async def test_a_backfill_waits_as_well(replicas: Replicas, migrated_mariadb: Te
         [(message,)] = await database.execute("SELECT message FROM backfill")
         return "waits for a config" in (message or "")
 
-    await wait_until_async(waits, timeout=15, what="the backfill to say what it waits for")
+    await wait_until_async(waits, what="the backfill to say what it waits for")
     await database.execute(
         "INSERT INTO job_config (job_id, schema_version, config_json) "
         """VALUES ('windows', 1, '{"table": ""}')"""
@@ -120,4 +120,4 @@ async def _until_status(database: TestDatabase, job_id: str, status: str, messag
             (found, said) for found, said in rows if found == status and (message is None or message in said)
         ] != []
 
-    await wait_until_async(told, timeout=15, what=f"{job_id} to be {status}")
+    await wait_until_async(told, what=f"{job_id} to be {status}")

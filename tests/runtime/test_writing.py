@@ -18,7 +18,7 @@ from piko.settings import Settings, load_settings
 from piko.spool.intents import look
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.persistence.writing import Remembering
 from tests.runtime.replicas import schedule
 
@@ -68,7 +68,7 @@ async def test_a_run_whose_records_were_refused_says_so_and_stays_a_success(
         return [tuple(row) for row in rows if "2 by" in row[2]]
 
     async with app.running(quick_settings(database, tmp_path)):
-        ((run_id, state, error), *_) = await wait_until_async(told, timeout=30, what="a run that says so")
+        ((run_id, state, error), *_) = await wait_until_async(told, what="a run that says so")
     assert state == "SUCCESS"
     assert error == f"records refused: 2 by sink picky; piko spool list --run {run_id}"
 
@@ -123,7 +123,7 @@ async def test_a_stop_keeps_everything_whatever_sinks_and_resources_do_at_their_
         taken.set()
 
     async with app.running(quick_settings(sqlite, tmp_path)):
-        await asyncio.wait_for(taken.wait(), 30)
+        await asyncio.wait_for(taken.wait(), PATIENCE_S)
     assert in_spool(tmp_path / "spool") == {"one": 1, "two": 1}
     assert sorted(closed) == ["good", "hanging", "one", "two"]
     out = capsys.readouterr().out

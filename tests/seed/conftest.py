@@ -82,14 +82,14 @@ class Trial:
         self.output += self.capture.readouterr().out
         return self.output
 
-    async def until_printed(self, text: str, *, within: float = 15) -> str:
+    async def until_printed(self, text: str) -> str:
         """The first line of output with `text` in it."""
 
         def line() -> str | None:
             return next((line for line in self.printed().splitlines() if text in line), None)
 
         try:
-            return await wait_until_async(line, timeout=within, what=f"{text!r} to be printed")
+            return await wait_until_async(line, what=f"{text!r} to be printed")
         except AssertionError as failure:
             failure.add_note(self.output)
             raise
@@ -109,7 +109,7 @@ class Trial:
             done = [row for row in rows if row[0] == "SUCCESS"]
             return done if len(done) >= count else None
 
-        return await wait_until_async(enough, timeout=15, what=f"{count} successful runs of {job_id}")
+        return await wait_until_async(enough, what=f"{count} successful runs of {job_id}")
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.waiting import PATIENCE_S
 from tests.seed.conftest import printed
 
 PROJECT_APP = printed("project.py")
@@ -24,7 +25,12 @@ def _registered(folder: Path) -> list[str]:
     ends = "\nprint(sorted(job.job_id for job in app.registry))\n"
     (folder / "app.py").write_text(PROJECT_APP + ends, encoding="utf-8")
     outcome = subprocess.run(
-        [sys.executable, "app.py"], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "app.py"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     return [*outcome.stdout.splitlines(), *outcome.stderr.splitlines()]
 

@@ -6,10 +6,12 @@ import socket
 import urllib.error
 import urllib.request
 
+from tests.harness.waiting import ANSWER_S
+
 
 def connect(port: int, sends: bytes = b"", *, host: str = "127.0.0.1") -> socket.socket:
     """A connection on which so much is sent and no more."""
-    made = socket.create_connection((host, port), timeout=10)
+    made = socket.create_connection((host, port), timeout=ANSWER_S)
     made.sendall(sends)
     return made
 
@@ -33,7 +35,7 @@ def ask(
     """Status and body."""
     request = urllib.request.Request(f"http://{host}:{port}{path}", method=method)
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

@@ -74,8 +74,8 @@ async def test_a_probe_comes_through_while_others_occupy_every_place(served: Ser
         def left() -> int:
             return sum(not is_closed(each) for each in occupied)
 
-        await wait_until_async(lambda: left() <= MOST, timeout=20, what="most of them to be shown out")
-        await wait_until_async(lambda: left() == 0, timeout=20, what="the head's time to be over")
+        await wait_until_async(lambda: left() <= MOST, what="most of them to be shown out")
+        await wait_until_async(lambda: left() == 0, what="the head's time to be over")
         assert served.dropped("slow") >= 1
 
 
@@ -91,7 +91,7 @@ SLOW = {
 @pytest.mark.parametrize("sends", SLOW.values(), ids=SLOW)
 async def test_a_connection_that_stands_still_is_closed(sends: bytes, served: Served) -> None:
     with connect(served.port, sends) as slow:
-        await wait_until_async(lambda: is_closed(slow), timeout=30, what="it to be closed")
+        await wait_until_async(lambda: is_closed(slow), what="it to be closed")
     assert await served.ask() == (200, "ok\n")
 
 
@@ -106,7 +106,7 @@ async def test_a_head_that_comes_by_drops_has_no_more_time(served: Served) -> No
                 return True
             return is_closed(slow)
 
-        await wait_until_async(sends_a_byte, timeout=30, what="it to be closed", interval=0.3)
+        await wait_until_async(sends_a_byte, what="it to be closed", interval=0.3)
 
 
 async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
@@ -120,7 +120,7 @@ async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
                     client.sendall(sends)
                 except OSError:
                     continue  # it was closed before it had sent everything
-                await wait_until_async(lambda: is_closed(client), timeout=20, what="a refusal")
+                await wait_until_async(lambda: is_closed(client), what="a refusal")
     assert await served.ask() == (200, "ok\n")
     told = [record for record in caplog.records if "Invalid HTTP" in record.getMessage()]
     assert len(told) == 1

@@ -106,7 +106,7 @@ class Soak:
     async def stop_a_replica(self) -> None:
         replica = self._chance.choice(self._stage.replicas)
         if replica.process.running:
-            await asyncio.to_thread(replica.process.terminate, timeout=60)
+            await asyncio.to_thread(replica.process.terminate)
         await asyncio.sleep(self._chance.uniform(0, 3))
         replica.start()
 

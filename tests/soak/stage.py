@@ -166,7 +166,7 @@ class Stage:
         def all_noted() -> bool:
             return len({note.job_id for note in self.begun()}) == len(RULES)
 
-        await wait_until_async(all_noted, timeout=60, what="every job to run")
+        await wait_until_async(all_noted, what="every job to run")
 
     async def heal(self) -> None:
         """Let all come back until every job goes on; then fire nothing more until nothing is in progress."""
@@ -221,7 +221,7 @@ class Stage:
                     return replica
             return None
 
-        replica = await wait_until_async(found, timeout=30, what="a handler to block its event loop")
+        replica = await wait_until_async(found, what="a handler to block its event loop")
         assert replica is not None
         return replica
 
@@ -231,7 +231,7 @@ class Stage:
         (self.folder / "order").write_text(str(seconds))
         (self.folder / "order").rename(self.folder / f"linger-{pid}")
         said = self.folder / f"lingers-{pid}"
-        await wait_until_async(said.exists, timeout=40, what=f"{replica.name} to begin a run", interval=0.02)
+        await wait_until_async(said.exists, what=f"{replica.name} to begin a run", interval=0.02)
         return said.read_text()
 
     def begun(self) -> list[Begun]:

@@ -450,7 +450,7 @@ async def _kill_in_the_middle(
             task = asyncio.ensure_future(claim)
             # The server shows what it knew when it was last asked, unless that was 100 ms ago.
             what = "the claim to wait for the row of its state"
-            await wait_until_async(is_in_the_middle, timeout=4, what=what, interval=0.2)
+            await wait_until_async(is_in_the_middle, what=what, interval=0.2)
             server.kill()
             with pytest.raises(DatabaseUnavailableError):
                 await task
@@ -466,4 +466,4 @@ async def _insist(runs: RunStore, batch: ClaimBatch, fence: object) -> set[str]:
         except DatabaseUnavailableError:
             return set()  # a pooled connection of the server before
 
-    return await wait_until_async(attempt, timeout=10, what="the claim to be made again")
+    return await wait_until_async(attempt, what="the claim to be made again")

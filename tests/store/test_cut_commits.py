@@ -112,7 +112,7 @@ async def test_an_outcome_that_is_told_again_takes_effect_once(cut: Cut) -> None
         make_outcome(failed, RunState.FAILED, retry=retry),
     ]
     await cut.commit_of(lambda: runs.finish(outcomes, fence))
-    await wait_until_async(lambda: cut.way.cuts, timeout=20, what="the COMMIT to arrive")
+    await wait_until_async(lambda: cut.way.cuts, what="the COMMIT to arrive")
     await set_watermark(cut.direct, minute(0))  # somebody wants the window again
     await runs.start([make_run(run_id=retry.run_id)], fence, now=NOW)
     assert await runs.finish(outcomes, fence) == {done.run_id, failed.run_id}
@@ -168,7 +168,7 @@ async def test_a_request_that_is_made_again_is_made_once(cut: Cut) -> None:
         else:
             cut.way.cut_next_commit()
         await ask()  # which finds out by itself
-        await wait_until_async(lambda: cut.way.cuts == number, timeout=20, what="the COMMIT to be cut off")  # noqa: B023
+        await wait_until_async(lambda: cut.way.cuts == number, what="the COMMIT to be cut off")  # noqa: B023
     assert [run.run_id for run in await runs.queued()] == [queued.run_id]
     assert [found.backfill_id for found in await requests.newest()] == ["one"]
 
@@ -188,6 +188,6 @@ async def test_what_was_taken_unheard_is_found_when_its_commit_has_come(cut: Cut
     async def ours() -> list[str]:
         return [run.run_id for run in await runs.begun_by("one")]
 
-    assert await wait_until_async(ours, timeout=20, what="the run to be ours") == [queued.run_id]
+    assert await wait_until_async(ours, what="the run to be ours") == [queued.run_id]
     await cut.direct.execute(f"UPDATE runtime_instance SET fenced_epoch = {fence.epoch}")
     assert await ours() == [], "it was taken away, and is the next leader's to judge"

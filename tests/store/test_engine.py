@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.engine import Database, SessionTimeouts, open_database
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ async def test_a_task_that_is_cancelled_while_it_connects_ends(
             await connection.execute(text("SELECT 1"))
 
     task = asyncio.create_task(ask())
-    await wait_until_async(lambda: callers, timeout=5, what="the connection to be tried")
+    await wait_until_async(lambda: callers, what="the connection to be tried")
     task.cancel()
-    await asyncio.wait({task}, timeout=10)
+    await asyncio.wait({task}, timeout=PATIENCE_S)
     assert task.cancelled(), f"the driver turned the cancellation into {task.exception()!r}"
     await database.close()
 
@@ -73,7 +73,7 @@ async def test_a_cancellation_at_any_moment_ends_the_task(entrance: str, mariadb
         for _ in range(steps // 3):
             await asyncio.sleep(0)
         task.cancel()
-        await asyncio.wait({task}, timeout=5)
+        await asyncio.wait({task}, timeout=PATIENCE_S)
         assert task.cancelled(), f"after {steps} steps the driver kept the cancellation to itself"
     await database.close()
     gc.collect()  # a socket that was left open is warned of here, and a warning is an error
@@ -156,7 +156,7 @@ async def test_a_task_that_is_cancelled_within_a_transaction_leaves_no_lock_behi
             task.cancel()
             await asyncio.wait({task})
             assert task.cancelled()
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(PATIENCE_S):
                 await write()
     finally:
         gc.enable()

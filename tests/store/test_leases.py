@@ -12,7 +12,7 @@ from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.leases import LeaseStore
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.store.making import LEASE, lead
 
 
@@ -49,7 +49,7 @@ async def test_a_renewal_keeps_the_epoch(leases: LeaseStore) -> None:
 async def test_a_live_lease_cannot_be_taken_and_an_expired_one_can(leases: LeaseStore) -> None:
     await take(leases, "one", lease_s=0.3)
     assert await take(leases, "two") is None
-    assert await wait_until_async(lambda: take(leases, "two"), timeout=5, what="the lease to expire") == 2
+    assert await wait_until_async(lambda: take(leases, "two"), what="the lease to expire") == 2
 
 
 async def test_a_lease_is_taken_by_force_from_a_living_leader(leases: LeaseStore) -> None:
@@ -142,6 +142,6 @@ async def test_writes_of_one_leader_hold_the_fence_side_by_side(store: Database)
     if store.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
     fence = await lead(store)
-    async with store.transaction() as first, store.transaction() as second, asyncio.timeout(2):
+    async with store.transaction() as first, store.transaction() as second, asyncio.timeout(PATIENCE_S):
         await hold(first, fence)
         await hold(second, fence)

@@ -114,7 +114,7 @@ async def test_an_upgrade_that_is_killed_while_a_statement_waits_is_run_again(
         await session.execute(f"LOCK TABLES {table} WRITE")
         killed = piko_process(*_UPGRADE, env=settings, name="killed")
         await wait_until_async(
-            lambda: _is_waited_for(mariadb, table), timeout=30, what=f"the upgrade to wait for {table}"
+            lambda: _is_waited_for(mariadb, table), what=f"the upgrade to wait for {table}"
         )
         killed.kill()
         assert (await check(mariadb.dsn)).state is SchemaState.BEHIND
@@ -177,7 +177,6 @@ async def test_a_lock_that_is_not_free_in_time_is_an_error_that_says_what_to_do(
             group.create_task(upgrade(database.dsn))
             await wait_until_async(
                 lambda: _is_waited_for(database, "job_run"),
-                timeout=30,
                 what="the first upgrade to stand still",
             )
         with pytest.raises(MigrationError, match=r"not free within 0\.2 s .*run `piko db upgrade` again"):
@@ -194,7 +193,7 @@ async def test_upgrades_of_two_databases_of_one_server_do_not_wait_for_each_othe
         await session.execute("LOCK TABLES job_run WRITE")
         group.create_task(upgrade(mariadb.dsn))
         await wait_until_async(
-            lambda: _is_waited_for(mariadb, "job_run"), timeout=30, what="the first upgrade to stand still"
+            lambda: _is_waited_for(mariadb, "job_run"), what="the first upgrade to stand still"
         )
         await migrated_database.execute(f"DELETE FROM {VERSION_TABLE}")
         assert (await upgrade(migrated_database.dsn, lock_wait_s=0.2)).state is SchemaState.CURRENT

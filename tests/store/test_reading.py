@@ -147,7 +147,7 @@ async def test_instances_live_while_they_are_heard_of_by_the_clock_of_the_databa
     async def nobody() -> bool:
         return not await instances.living(within_s=0.01)
 
-    await wait_until_async(nobody, timeout=2, what="the heartbeats to grow old")
+    await wait_until_async(nobody, what="the heartbeats to grow old")
 
 
 async def test_instances_that_are_silent_for_long_are_forgotten(
