@@ -17,6 +17,7 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
+from tests.harness.waiting import PATIENTLY
 from tests.runtime.replicas import Replica
 
 EXAMPLES = ROOT / "examples"
@@ -40,13 +41,13 @@ class Installation:
     rendering: Rendering
     start_process: PikoProcessFactory
 
-    def kubectl(self, *arguments: str | Path, timeout: float = 60) -> str:
+    def kubectl(self, *arguments: str | Path) -> str:
         words = [str(argument) for argument in arguments]
-        return self.control_plane.kubectl("-n", self.namespace, *words, timeout=timeout).stdout
+        return self.control_plane.kubectl("-n", self.namespace, *words).stdout
 
-    def wait_for(self, condition: str, *resources: str, seconds: int = 30) -> None:
+    def wait_for(self, condition: str, *resources: str) -> None:
         """Watch until every resource has `condition`, in the words of `kubectl wait --for`."""
-        self.kubectl("wait", f"--for={condition}", f"--timeout={seconds}s", *resources, timeout=seconds + 10)
+        self.kubectl("wait", f"--for={condition}", PATIENTLY, *resources)
 
     def patch(self, resource: str, **spec: Any) -> None:
         self.kubectl("patch", resource, "--type=merge", "-p", json.dumps({"spec": spec}))

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import Any, Required, TypedDict, TypeVar, Unpack, overload
 
 T = TypeVar("T")
 
@@ -26,7 +26,11 @@ _INTERVAL_S = 0.05
 
 
 def wait_until(
-    condition: Callable[[], T], *, what: str, timeout: float = PATIENCE_S, interval: float = _INTERVAL_S
+    condition: Callable[[], T | None],
+    *,
+    what: str,
+    timeout: float = PATIENCE_S,
+    interval: float = _INTERVAL_S,
 ) -> T:
     """Calls `condition` until it returns something true, and returns that.
 
@@ -41,18 +45,32 @@ def wait_until(
     return value
 
 
+class _Bounds(TypedDict, total=False):
+    what: Required[str]
+    timeout: float
+    interval: float
+
+
+@overload
+async def wait_until_async(condition: Callable[[], Awaitable[T | None]], **bounds: Unpack[_Bounds]) -> T: ...
+
+
+@overload
+async def wait_until_async(condition: Callable[[], T | None], **bounds: Unpack[_Bounds]) -> T: ...
+
+
 async def wait_until_async(
-    condition: Callable[[], T | Awaitable[T]],
+    condition: Callable[[], Any],
     *,
     what: str,
     timeout: float = PATIENCE_S,  # noqa: ASYNC109 one signature with `wait_until`, whose failure names `what`
     interval: float = _INTERVAL_S,
-) -> T:
+) -> Any:
     """`wait_until` for a coroutine, with a condition that may be one too."""
     deadline = time.monotonic() + timeout
     while True:
         outcome = condition()
-        value = await cast("Awaitable[T]", outcome) if inspect.isawaitable(outcome) else outcome
+        value = await outcome if inspect.isawaitable(outcome) else outcome
         if value:
             return value
         if time.monotonic() >= deadline:

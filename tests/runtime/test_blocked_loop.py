@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from tests.harness.databases import TestDatabase
@@ -58,7 +57,6 @@ async def test_a_blocked_event_loop_is_named_answers_probes_and_is_fenced(
     await until_runs(database, "quick", 1)
     await schedule(database, "blocks", '{"seconds": 1}', max_attempts=2)
     leader.process.wait_for_line("blocks now")
-    blocked_since = time.monotonic()
     (begun,) = await wait_until_async(
         lambda: events(leader, "event_loop_blocked"), what="the handler to be named"
     )
@@ -70,12 +68,11 @@ async def test_a_blocked_event_loop_is_named_answers_probes_and_is_fenced(
     status, why = leader.get("/readyz")
     assert (status, f"by job blocks, run {begun['run_id']}" in why) == (503, True)
     assert 'piko_event_loop_blocked_total{job_id="blocks"} 1.0' in leader.get("/metrics")[1]
-    blocked_s = time.monotonic() - blocked_since
     (replicas.folder / "set free").touch()
     (ended,) = await wait_until_async(
         lambda: events(leader, "event_loop_free"), what="the event loop to turn again"
     )
-    assert ended["blocked_s"] >= round(blocked_s, 3)
+    assert ended["blocked_s"] > begun["blocked_s"]
     await leader.until_ready("standby")
 
     async def recorded() -> list[Any]:
