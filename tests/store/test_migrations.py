@@ -8,11 +8,17 @@ import sqlite3
 from collections import Counter
 
 import pytest
+from alembic.migration import MigrationContext
+from sqlalchemy import Column, Connection, Double, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from piko.errors import DatabaseUnavailableError, MigrationError, SchemaVersionError, SettingsError
+from piko.store.schema import checks
+from piko.store.schema.column_types import INSTANT
 from piko.store.schema.migrate import check, current, dump, upgrade
+from piko.store.schema.migrations.steps import Steps
 from piko.store.schema.migrations.version_table import VERSION_TABLE
 from piko.store.schema.release import head, release_of, revisions
 from piko.store.schema.status import SchemaState
@@ -74,6 +80,28 @@ def test_a_dump_for_an_unknown_database_says_which_there_are() -> None:
         SettingsError, match="'oracle' is not supported; expected one of mysql, mariadb, sqlite"
     ):
         dump("oracle")
+
+
+async def test_a_column_is_added_with_its_constraints(migrated_database: TestDatabase) -> None:
+    def add(connection: Connection) -> None:
+        steps = Steps(MigrationContext.configure(connection))
+        weight = Column("weight", Double, nullable=False, server_default=text("1"))
+        steps.add_column("scheduled_job", weight, checks.between("weight", 0, 9, "weight_is_0_to_9"))
+        weighed_at = Column("weighed_at", INSTANT)
+        steps.add_column("scheduled_job", weighed_at, *checks.instants("weighed_at"))
+
+    insert = "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr{}) VALUES ('{}', 'cron', '1'{})"
+    await migrated_database.execute(insert.format("", "old", ""))
+    engine = create_async_engine(migrated_database.dsn, poolclass=NullPool)
+    for _ in range(2):  # the second time there is nothing left to do
+        async with engine.begin() as connection:
+            await connection.run_sync(add)
+    await engine.dispose()
+    assert await migrated_database.execute("SELECT weight, weighed_at FROM scheduled_job") == [(1, None)]
+    for column, value in (("weight", "10"), ("weighed_at", "'0999-01-01 00:00:00'")):
+        name = "weight_is_0_to_9" if column == "weight" else "weighed_at_is_an_instant"
+        with pytest.raises(DBAPIError, match=name):
+            await migrated_database.execute(insert.format(f", {column}", "new", f", {value}"))
 
 
 # ---- cut off --------------------------------------------------------------------------------------
@@ -328,7 +356,9 @@ async def _definitions(database: TestDatabase) -> dict[str, list[str]]:
     tables = {}
     for table in metadata.tables:
         [(_, sql)] = await database.execute(f"SHOW CREATE TABLE {table}")
-        tables[table] = sorted(line.strip().rstrip(",") for line in sql.splitlines())
+        # MySQL shows the character set of a literal, and another one once the table was altered.
+        lines = re.sub(r"_(ascii|utf8mb4)'", "'", sql).splitlines()
+        tables[table] = sorted(line.strip().rstrip(",") for line in lines)
     return tables
 
 
@@ -344,7 +374,9 @@ def _parts(statement: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += character
-    return [head + opened, *(part.strip() for part in parts)]
+    # A column that was added holds its constraint; in a new table that stands by itself.
+    stripped = [piece.strip() for part in parts for piece in re.split(r"(?<!^)(?=CONSTRAINT )", part.strip())]
+    return [head + opened, *stripped]
 
 
 def _statements(sql: str) -> list[str]:

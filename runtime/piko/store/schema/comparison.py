@@ -11,9 +11,9 @@ from typing import Any
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import CheckConstraint, Column, Connection, Index, Inspector, Table, inspect, text
+from sqlalchemy import Column, Connection, Index, Inspector, Table, inspect, text
 
-from piko.store.schema.dialects import sqlite_triggers
+from piko.store.schema.dialects import checks_on, sqlite_triggers
 from piko.store.schema.tables import metadata
 
 
@@ -31,18 +31,6 @@ def differences(connection: Connection) -> tuple[str, ...]:
     if connection.dialect.name == "sqlite":
         found.extend(_missing_triggers(connection))
     return tuple(found)
-
-
-def checks_of(table: Table, connection: Connection) -> set[str]:
-    """The names of the CHECK constraints that `table` has on the database of `connection`."""
-    names = set()
-    for constraint in table.constraints:
-        if isinstance(constraint, CheckConstraint) and isinstance(constraint.name, str):
-            rule = constraint._ddl_if
-            dialects = () if rule is None else rule.dialect or ()
-            if not dialects or connection.dialect.name in dialects:
-                names.add(constraint.name)
-    return names
 
 
 def _is_ours(name: str | None, kind: str, _parents: object) -> bool:
@@ -82,8 +70,9 @@ def _sentence(item: tuple[Any, ...]) -> Iterator[str]:
 
 def _missing_checks(connection: Connection, inspector: Inspector, table: Table) -> Iterator[str]:
     present = {item["name"] for item in inspector.get_check_constraints(table.name)}
-    for name in sorted(checks_of(table, connection) - present):
-        yield f"constraint {name} of {table.name} is missing"
+    for check in checks_on(table, connection.dialect.name):
+        if check.name not in present:
+            yield f"constraint {check.name} of {table.name} is missing"
 
 
 def _missing_triggers(connection: Connection) -> Iterator[str]:

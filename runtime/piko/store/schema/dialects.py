@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
-from sqlalchemy import DDL, Table, event
+from sqlalchemy import DDL, CheckConstraint, Table, event
 from sqlalchemy.sql.schema import HasConditionalDDL
 
 from piko.store.schema.column_types import MYSQL_FAMILY, SQLITE_NOW
@@ -30,6 +30,17 @@ def on_mysql(item: C) -> C:
 def on_sqlite(item: C) -> C:
     """`item` on SQLite only."""
     return item.ddl_if(dialect="sqlite")
+
+
+def checks_on(table: Table, dialect: str) -> list[CheckConstraint]:
+    """The CHECK constraints that `table` has on `dialect`, by name."""
+    checks = [item for item in table.constraints if isinstance(item, CheckConstraint)]
+    return sorted((item for item in checks if _is_on(item, dialect)), key=lambda item: str(item.name))
+
+
+def _is_on(check: CheckConstraint, dialect: str) -> bool:
+    dialects = None if check._ddl_if is None else check._ddl_if.dialect
+    return not dialects or dialect in dialects
 
 
 def is_sqlite_instant(column: str) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import DDL, Column, Connection, Index, Table, inspect, text
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, MetaData, Table, inspect, text
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
+from sqlalchemy.sql.compiler import DDLCompiler
+
+from piko.store.schema.dialects import checks_on
 
 
 class Steps:
@@ -21,14 +25,18 @@ class Steps:
         if connection is None or not inspect(connection).has_table(table.name):
             self._context.execute(CreateTable(table))
 
-    def add_column(self, table: str, column: Column[Any]) -> None:
-        """Add `column` to `table`; it is nullable or has a default, for the rows that are there."""
+    def add_column(self, table: str, column: Column[Any], *checks: CheckConstraint) -> None:
+        """Add `column` to `table`; it is nullable or has a default, for the rows that are there.
+
+        `checks` are added in the same statement, those for the database that it is.
+        """
         connection = self._connection
         if connection is not None:
             present = {item["name"] for item in inspect(connection).get_columns(table)}
             if column.name in present:
                 return
-        self._context.impl.add_column(table, column)
+        Table(table, MetaData(), column, *checks)
+        self._context.execute(_AddColumn(column))
 
     def create_index(self, index: Index) -> None:
         """Create `index` on its table."""
@@ -54,3 +62,22 @@ class Steps:
     @property
     def _connection(self) -> Connection | None:
         return None if self._context.as_sql else self._context.connection
+
+
+class _AddColumn(DDLElement):
+    """ALTER TABLE for one column and the constraints of its table, which say nothing of other columns."""
+
+    def __init__(self, column: Column[Any]) -> None:
+        self.column = column
+
+
+@compiles(_AddColumn)
+def _add_column(element: _AddColumn, compiler: DDLCompiler, **_: object) -> str:
+    # SQLite adds a column with its constraints; the others take a list of changes.
+    separator = " " if compiler.dialect.name == "sqlite" else ", ADD "
+    table = element.column.table
+    parts = [
+        compiler.get_column_specification(element.column),
+        *(compiler.process(item) for item in checks_on(table, compiler.dialect.name)),
+    ]
+    return f"ALTER TABLE {compiler.preparer.format_table(table)} ADD COLUMN {separator.join(parts)}"
