@@ -11,7 +11,7 @@ from piko.clock import Clock
 from piko.store.clusters import Clusters
 from piko.store.engine import Database
 from piko.store.managed import ManagedTable, managed_configs, managed_schedules
-from piko.store.reports.orphans import OrphanStore
+from piko.store.orphaned_rows import OrphanStore
 from piko.store.reports.summaries import Summaries
 from piko_operator.cluster import Cluster
 from piko_operator.events import Events

@@ -19,7 +19,7 @@ from piko.clock import Clock
 from piko.model.managed import Change, Verb, WriteResult
 from piko.observability.logs import get_logger
 from piko.store.managed import ManagedTable
-from piko.store.reports.orphans import OrphanedRow, OrphanStore
+from piko.store.orphaned_rows import OrphanedRow, OrphanStore
 from piko_operator.cluster import Cluster
 from piko_operator.inventory import SCHEDULE, Inventory
 from piko_operator.metrics import OperatorMetrics

@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.engine import Database
+from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -110,18 +112,17 @@ class Overview:
         since: datetime | None = None,
         limit: int = 20,
     ) -> list[RunReport]:
-        """The newest runs first, by the due time that they are for."""
-        statement = select(*_RUN_COLUMNS).order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
-        if job_id is not None:
-            statement = statement.where(job_run.c.job_id == job_id)
-        if states:
-            statement = statement.where(job_run.c.state.in_(sorted(states)))
-        if backfill_id is not None:
-            statement = statement.where(job_run.c.backfill_id == backfill_id)
-        if since is not None:
-            statement = statement.where(job_run.c.scheduled_time >= since)
+        """The newest runs first, by the due time that they are for; those that every given filter leaves."""
+        filters = [
+            *([] if job_id is None else [job_run.c.job_id == job_id]),
+            *([job_run.c.state.in_(sorted(states))] if states else []),
+            *([] if backfill_id is None else [job_run.c.backfill_id == backfill_id]),
+            *([] if since is None else [job_run.c.scheduled_time >= since]),
+        ]
         async with self._database.statements() as connection:
-            return [RunReport(**row._mapping) for row in await connection.execute(statement.limit(limit))]
+            if job_id is None and backfill_id is None and not states:
+                return await _newest_of_all_jobs(connection, since, limit)
+            return await _newest(connection, filters, limit)
 
     async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunReport]:
         """Every run for one due time, in the order in which they were queued."""
@@ -139,3 +140,38 @@ class Overview:
         async with self._database.statements() as connection:
             rows = await connection.execute(statement.where(job_definition.c.job_id.in_(sorted(job_ids))))
             return {row.job_id: row.config_schema for row in rows}
+
+
+async def _newest(
+    connection: AsyncConnection, filters: Sequence[ColumnElement[bool]], limit: int
+) -> list[RunReport]:
+    statement = select(*_RUN_COLUMNS).where(*filters)
+    newest_first = statement.order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
+    rows = await connection.execute(newest_first.limit(limit))
+    return [RunReport(**row._mapping) for row in rows]
+
+
+async def _newest_of_all_jobs(
+    connection: AsyncConnection, since: datetime | None, limit: int
+) -> list[RunReport]:
+    """The newest of all, by the index that begins with the job: no statement reads the history.
+
+    First the due time of each job's newest run: the server skips from job to job in the index. Then the runs
+    of the jobs, the latest first, until the next job's newest run is older than all that were found.
+    """
+    newest = func.max(job_run.c.scheduled_time, type_=INSTANT).label("newest")
+    jobs = select(job_run.c.job_id, newest).group_by(job_run.c.job_id).order_by(newest.desc()).limit(limit)
+    if since is not None:
+        jobs = jobs.having(newest >= since)
+    found: list[RunReport] = []
+    for job in await connection.execute(jobs):
+        if len(found) == limit:
+            since = found[-1].scheduled_time
+            if job.newest < since:
+                break
+        filters = [job_run.c.job_id == job.job_id]
+        if since is not None:
+            filters.append(job_run.c.scheduled_time >= since)
+        found += await _newest(connection, filters, limit)
+        found = sorted(found, key=lambda run: (run.scheduled_time, run.run_id), reverse=True)[:limit]
+    return found
