@@ -74,7 +74,7 @@ async def replica_of(dsn: str, *, poll_interval_s: float = 0.05) -> AsyncIterato
         configs=configs,
         clock=SystemClock(),
         metrics=metrics,
-        elsewhere=OtherReplicas(
+        other_replicas=OtherReplicas(
             definitions=DefinitionStore(database=database),
             instance=make_instance("here"),
             clock=SystemClock(),

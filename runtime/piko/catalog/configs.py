@@ -1,13 +1,13 @@
-"""Which config a run gets.
+"""Which config a run receives.
 
-Every content that `job_config` ever held is a revision. In force is the newest revision that has taken
-effect: it is valid, its `effective_from` has come, and it was still in the row when it came. So a config for
-the future leaves the present one in force until then, across restarts; one that is replaced before its time
-never takes effect; and an invalid one never replaces a valid one.
+Every content that `job_config` ever held is a revision. The newest revision that has taken effect is in
+force: it is valid, its `effective_from` has come, and it was still in the row at that time. So a config
+for the future leaves the present one in force until then, across restarts; a config that is replaced
+before its time never takes effect; and an invalid config never replaces a valid one.
 
-A revision that was valid once stays the one in force although a later release's model refuses it: its runs
-fail and say so, for falling back to what somebody replaced long ago would be worse. The other way round, a
-revision that was refused takes effect when a release comes whose model accepts it.
+A revision that was valid once stays in force even if the model of a later release refuses it. Its runs
+fail and say so, because falling back to a config that somebody replaced long ago would be worse.
+Conversely, a refused revision takes effect with the first release whose model accepts it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from piko.observability.redaction import secrets_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigInForce:
-    """What a run gets as `ctx["config"]`. `revision` is None where nothing was ever configured."""
+    """What a run receives as `ctx["config"]`. `revision` is None if nothing was ever configured."""
 
     revision: int | None
     value: Any = field(repr=False)
@@ -57,10 +57,10 @@ class ConfigBook:
         return job_id in self._rows
 
     def load(self, job_ids: Iterable[str], revisions: Iterable[ConfigRevision]) -> None:
-        """Take over what is recorded of `job_ids`, oldest first; what their rows hold comes after it.
+        """Take over the recorded revisions of `job_ids`, oldest first; the present rows come after them.
 
-        Replicas that do not lead number what they see by themselves; a new leader loads what the one before
-        it has recorded.
+        Replicas that do not lead number the revisions that they see themselves. A new leader loads what its
+        predecessor has recorded.
         """
         found: dict[str, list[ConfigRevision]] = {job_id: [] for job_id in job_ids}
         for revision in revisions:
@@ -81,7 +81,7 @@ class ConfigBook:
         self.observe([self._rows[job_id] for job_id in found if job_id in self._rows])
 
     def observe(self, rows: Iterable[ConfigRow]) -> None:
-        """Note what the rows hold now; a content other than the newest revision's is a new revision."""
+        """Take over the present rows; a content that differs from the newest revision is a new revision."""
         for row in rows:
             self._rows[row.job_id] = row
             known = self._revisions.setdefault(row.job_id, [])
@@ -110,18 +110,18 @@ class ConfigBook:
             self._unrecorded[row.job_id, revision.revision] = revision
 
     def _reread(self, known: list[ConfigRevision], row: ConfigRow) -> None:
-        """The row was edited and its content was not: who compares versions is to find the new one."""
+        """The row was edited without changing its content: record its new version."""
         if known[-1].row_version != row.version:
             known[-1] = same = replace(known[-1], row_version=row.version)
             self._unrecorded[row.job_id, same.revision] = same
 
     def drop(self, job_ids: Iterable[str]) -> None:
-        """The rows of `job_ids` are gone: their jobs run with their defaults."""
+        """The rows of `job_ids` were deleted: their jobs run with their defaults."""
         for job_id in job_ids:
             self._rows.pop(job_id, None)
 
     def unrecorded(self) -> Sequence[ConfigRevision]:
-        """Revisions that the leader has still to write down."""
+        """Revisions that the leader has yet to record."""
         return list(self._unrecorded.values())
 
     def recorded(self, revisions: Iterable[ConfigRevision]) -> None:
@@ -133,20 +133,20 @@ class ConfigBook:
     def in_force(self, definition: JobDefinition, now: datetime) -> ConfigInForce:
         """The config of a run that starts now.
 
-        Raises `ConfigError` where the job's model has required fields and no valid config is in force, or
-        where it refuses the one that is.
+        Raises `ConfigError` if the job's model has required fields and no valid config is in force, or if it
+        refuses the one in force.
         """
         revisions = self._current(definition)
         newest = revision_in_force(revisions, now)
         return _defaults(definition, revisions) if newest is None else config_of(definition, newest)
 
     def revision_in_force(self, definition: JobDefinition, now: datetime) -> int | None:
-        """The number of the revision that a run that starts now is to have; None: the defaults."""
+        """The revision of a run that starts now; None: the defaults."""
         newest = revision_in_force(self._current(definition), now)
         return None if newest is None else newest.revision
 
     def missing(self, definition: JobDefinition, now: datetime) -> str | None:
-        """What the job waits for: its model has required fields, and no config is in force; else None."""
+        """What the job waits for, if its model has required fields and no config is in force; else None."""
         if definition.schema is None or self._runs_by_defaults(definition):
             return None
         revisions = self._current(definition)
@@ -164,7 +164,7 @@ class ConfigBook:
         return [job_id for job_id, known in newest if known and known[-1].error is not None]
 
     def note(self, job_id: str) -> str | None:
-        """What a person should know of the config in the job's row; None where all is well."""
+        """What a person should know about the config in the job's row; None if nothing."""
         known = self._revisions.get(job_id) if job_id in self._rows else None
         if not known:
             return None
@@ -194,7 +194,7 @@ class ConfigBook:
         return self._revisions.get(definition.job_id, []) if definition.job_id in self._rows else []
 
     def _judged(self, revision: ConfigRevision) -> ConfigRevision:
-        """`revision` with what this replica's code says of it."""
+        """`revision` with the error and the warning of this replica's code."""
         definition = self._registry.get(revision.job_id)
         if definition is None:
             near = did_you_mean(revision.job_id, [job.job_id for job in self._registry])
@@ -215,9 +215,9 @@ def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | 
 
 
 def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> ConfigInForce:
-    """What a run gets by `revision`; None: the job's defaults.
+    """The config of a run with `revision`; None: the job's defaults.
 
-    Raises `ConfigError` where the job's model refuses it, or has no defaults.
+    Raises `ConfigError` if the job's model refuses it, or has no defaults.
     """
     if revision is None:
         return _defaults(definition, ())
@@ -228,8 +228,8 @@ def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> Con
             f"job {definition.job_id!r}: revision {revision.revision} of its config is in force, but this "
             f"release refuses it: {error}; update the row in job_config"
         ) from None
-    told = revision.secret_json
-    secrets = secrets_of(*([] if told is None else [read_object(told)])) | secrets_in(value)
+    secret = revision.secret_json
+    secrets = secrets_of(*([] if secret is None else [read_object(secret)])) | secrets_in(value)
     return ConfigInForce(revision=revision.revision, value=value, secrets=secrets)
 
 

@@ -1,7 +1,7 @@
-"""Who else has a job that this replica has not registered: another release of its app, or another app.
+"""Which other replica has a job that this one has not registered: another release of its app, or another app.
 
-Replicas of one `leader_name` take turns in leading, and a leader runs the jobs of its own code. A row whose
-job is registered by a standby alone waits, and its message says for whom.
+Replicas with the same `leader_name` take turns in leading, and a leader runs the jobs of its own code. A row
+whose job only a standby has registered waits, and its message names that standby.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from piko.store.instances import HEARTBEATS
 
 _AGAIN_S = 10.0
 _MOST = 500
-"""Jobs that are asked about together; the others keep the plain message."""
+"""Jobs that one query asks for; the others keep the plain message."""
 
 
 class OtherReplicas:
-    """Asks, now and then, what other living replicas have published."""
+    """Asks periodically what other living replicas have published."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class OtherReplicas:
         self._asked: frozenset[str] = frozenset()
 
     async def messages(self, unregistered: Iterable[str]) -> dict[str, str]:
-        """For those of `unregistered` that another replica has: who. Empty where it is not time to ask."""
+        """A message for each of `unregistered` that another replica has. Empty if it is not time to ask."""
         wanted = frozenset(sorted(unregistered)[:_MOST])
         moment = self._clock.monotonic()
         if not wanted or (wanted == self._asked and moment - self._asked_at < _AGAIN_S):
@@ -46,7 +46,7 @@ class OtherReplicas:
         self._asked, self._asked_at = wanted, moment
         holders = await self._definitions.holders(wanted, within_s=self._within_s)
         return {
-            job_id: registered_elsewhere(job_id, holder, app=self._instance.app)
+            job_id: registered_by(job_id, holder, app=self._instance.app)
             for job_id, holder in holders.items()
             if self._is_another(holder)
         }
@@ -57,8 +57,8 @@ class OtherReplicas:
         return published and holder.instance_id != self._instance.instance_id
 
 
-def registered_elsewhere(job_id: str, holder: DefiningReplica, *, app: str) -> str:
-    """What to say of a job that `holder` has, and this replica of `app` has not."""
+def registered_by(job_id: str, holder: DefiningReplica, *, app: str) -> str:
+    """The message for a job that `holder` has registered and this replica of `app` has not."""
     who = f"the standby {holder.host!r} of app {holder.app!r} (instance {holder.instance_id})"
     message = f"app {app!r} has not registered the job {job_id!r} here; {who} has, and runs it once it leads"
     if holder.app == app:

@@ -1,10 +1,10 @@
 """Rows to catalog: level-triggered, on every replica.
 
-Each pass compares `(job_id, version, updated_at)` of every row with what was understood last time; where the
-server can sum the table up, one row tells that nothing has changed. A difference in either direction counts,
-so an edit without a bumped version, a delete, and a slow transaction that commits late are all seen within
-one pass; only rows that differ are read whole. Besides, each pass reads some rows whole in turn: an edit that
-put `updated_at` back is found that way.
+Each pass compares `(job_id, version, updated_at)` of every row with what was understood last time; if the
+server can sum up the table, one row says that nothing has changed. A difference in either direction
+counts, so one pass sees an edit without a bumped version, a delete, and a slow transaction that commits
+late. Only rows that differ are read whole. Each pass also reads some rows whole in turn, which finds an
+edit that set `updated_at` back.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from piko.store.schedules import ScheduleStore
 from piko.text import listed
 
 _TRUST_MARK_FOR = 60
-"""Passes after which all rows are compared although the table's mark is what it was."""
+"""Passes after which all rows are compared even if the table's mark has not changed."""
 _SETTLED = 500
 _IN_TURN = 50
-"""Rows that each pass reads whole whether they look changed or not."""
+"""Rows that each pass reads whole, whether they look changed or not."""
 
 log = get_logger(__name__)
 
 
 class Reconciler:
-    """Keeps `catalog` and `configs` equal to the rows, and tells whom it concerns."""
+    """Keeps `catalog` and `configs` equal to the rows, and wakes the scheduler."""
 
     name = "reconciler"
 
@@ -54,7 +54,7 @@ class Reconciler:
         configs: ConfigBook,
         clock: Clock,
         metrics: Metrics,
-        elsewhere: OtherReplicas,
+        other_replicas: OtherReplicas,
         poll_interval_s: float,
         timezone: str,
     ) -> None:
@@ -65,7 +65,7 @@ class Reconciler:
         self._configs = configs
         self._clock = clock
         self._metrics = metrics
-        self._elsewhere = elsewhere
+        self._other_replicas = other_replicas
         self._poll_interval_s = poll_interval_s
         self._timezone = timezone
         self._config_digests: dict[str, Digest] = {}
@@ -83,7 +83,7 @@ class Reconciler:
         await repeat(self._pass, pause_s=self._pause_s, transient=[away])
 
     def _pause_s(self) -> float:
-        """A pass begins every interval, however long it takes; but others get their turn at the database."""
+        """A pass begins every interval, whatever its duration; a short pause lets others use the database."""
         return max(self._poll_interval_s - self._took_s, self._poll_interval_s / 10)
 
     async def _pass(self) -> None:
@@ -113,10 +113,10 @@ class Reconciler:
         await self._compare_configs()
         self._catalog.contact.answered(self._clock.monotonic())
         known = self._catalog.assessed_rows
-        suspects, gone = await self._compare_digests()
+        suspects, deleted = await self._compare_digests()
         self._catalog.contact.answered(self._clock.monotonic())
-        suspects |= self._next_in_turn(known.keys() - gone)
-        doubted, self._catalog.doubted = self._catalog.doubted & known.keys() - gone, set()
+        suspects |= self._next_in_turn(known.keys() - deleted)
+        doubted, self._catalog.doubted = self._catalog.doubted & known.keys() - deleted, set()
         suspects |= doubted
         changed: set[str] = set()
         if suspects:
@@ -139,31 +139,31 @@ class Reconciler:
                 _warn(assessed, before)
                 known[row.job_id] = seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at)
         self._looked_at = began
-        for job_id in gone:
+        for job_id in deleted:
             del known[job_id]
             self._metrics.forget_job(job_id)
-        changed |= await self._look_elsewhere()
-        if changed or gone:
-            self._catalog.touch({*changed, *gone})
+        changed |= await self._ask_other_replicas()
+        if changed or deleted:
+            self._catalog.touch({*changed, *deleted})
             self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
-            told = listed(sorted({*changed, *gone}))
-            log.info("rows_changed", changed=len(changed), deleted=len(gone), jobs=told)
+            jobs = listed(sorted({*changed, *deleted}))
+            log.info("rows_changed", changed=len(changed), deleted=len(deleted), jobs=jobs)
         self._catalog.loaded = True
         self._catalog.contact.answered(self._clock.monotonic())
 
-    async def _look_elsewhere(self) -> set[str]:
-        """Say of jobs that are not registered here who has them; those of which that is new."""
+    async def _ask_other_replicas(self) -> set[str]:
+        """Name the replica that has a job which is not registered here; the jobs whose message changed."""
         known = self._catalog.assessed_rows
-        strange = [key for key, assessed in known.items() if assessed.status is JobStatus.UNREGISTERED]
-        messages = await self._elsewhere.messages(strange) if strange else {}
+        unregistered = [key for key, assessed in known.items() if assessed.status is JobStatus.UNREGISTERED]
+        messages = await self._other_replicas.messages(unregistered) if unregistered else {}
         new = {job_id for job_id, message in messages.items() if known[job_id].message != message}
         for job_id in new:
             known[job_id] = replace(known[job_id], message=messages[job_id])
-            log.warning("job_registered_elsewhere", job_id=job_id, why=messages[job_id])
+            log.warning("job_registered_by_other_replica", job_id=job_id, why=messages[job_id])
         return new
 
     async def _compare_digests(self) -> tuple[set[str], set[str]]:
-        """The jobs whose rows look changed, and those whose rows are gone."""
+        """The jobs whose rows look changed, and those whose rows were deleted."""
         before, known = self._mark, self._catalog.assessed_rows
         mark = await self._schedules.mark()  # first: what is edited meanwhile is seen next time
         self._passes += 1
@@ -187,7 +187,7 @@ class Reconciler:
             return
         digests = await self._config_rows.digests()
         changed = {key for key, digest in digests.items() if self._config_digests.get(key) != digest}
-        gone = self._config_digests.keys() - digests.keys()
+        deleted = self._config_digests.keys() - digests.keys()
         if changed:
             rows = await self._config_rows.read(changed)
             slices = Slices(self._clock)
@@ -200,18 +200,18 @@ class Reconciler:
                 if (note := self._configs.note(row.job_id)) is not None:
                     log.warning("config_does_not_fit", job_id=row.job_id, why=note)
             log.info("configs_changed", jobs=listed(sorted(changed)))
-        self._configs.drop(gone)
-        if changed or gone:
-            self._catalog.touch(changed | gone)  # a job may have waited for it, or has something new to say
+        self._configs.drop(deleted)
+        if changed or deleted:
+            self._catalog.touch(changed | deleted)  # a job may have waited for it, or its message changes
             self._metrics.invalid_configs.set(len(self._configs.refused()))
         self._config_digests, self._config_mark = digests, mark
 
 
 def _warn(assessed: AssessedRow, before: AssessedRow | None) -> None:
-    """Log what of a row is probably not meant so, once."""
+    """Log once what in a row is probably a mistake."""
     warning = None if assessed.job is None else assessed.job.warning
-    told = None if before is None or before.job is None else before.job.warning
-    if warning is not None and warning != told:
+    logged = None if before is None or before.job is None else before.job.warning
+    if warning is not None and warning != logged:
         log.warning("row_doubtful", job_id=assessed.row.job_id, why=warning)
 
 

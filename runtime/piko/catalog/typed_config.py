@@ -1,8 +1,8 @@
-"""A config against its job's model: one judgement and one message, wherever a config is looked at.
+"""A config checked against its job's model: one check with one message, wherever a config is read.
 
-A message names the field, its value and what was expected. A value is left out where it may be secret: it
-came out of `secret_json`, the model declares a secret in that field, or the field is called like one. What
-the model would silently leave out, a key that it does not have, is told as well: mostly it is misspelt.
+A message names the field, its value and what was expected. A value is left out if it may be secret: it
+comes from `secret_json`, the model declares a secret in that field, or the field has the name of one. A
+key that the model does not have would be dropped silently, so it is reported too: usually it is misspelt.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Path = tuple[str | int, ...]
 
 
 def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:
-    """The config as its model, or as a dict where the job has none.
+    """The config as an instance of its model, or as a dict if the job has none.
 
-    Raises `ConfigError` that names each field, its value where it is no secret, and what was expected.
+    Raises `ConfigError` that names each field, its value unless it is secret, and what was expected.
     """
     public, secret = _documents(config_json, secret_json)
     document = {**public, **secret}
@@ -49,7 +49,7 @@ def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: 
 
 
 def secrets_in(value: Any) -> frozenset[str]:
-    """The texts that a model declares as secret. Raises `ConfigError` where it cannot be read."""
+    """The texts that a model declares as secret. Raises `ConfigError` if it cannot be read."""
     try:
         return model_secrets(value)
     except BaseException as error:  # noqa: BLE001 - a model's attributes are somebody's code
@@ -57,16 +57,16 @@ def secrets_in(value: Any) -> frozenset[str]:
 
 
 def config_warning(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> str | None:
-    """What a valid config holds that its model leaves out; None where there is nothing."""
+    """The keys of a valid config that its model does not have; None if there are none."""
     if schema is None:
         return None
     try:
         document = {**_documents(config_json, secret_json)[0], **_documents("{}", secret_json)[1]}
         unknown = dict(_unknown_keys(schema, document, ()))
-    except BaseException:  # noqa: BLE001 - a model with fields of its own making: then nothing is known of it
+    except BaseException:  # noqa: BLE001 - a model with fields of its own kind: nothing is known about it
         return None
-    told = (f"{_name(path)}: {_unknown(path, names)}" for path, names in unknown.items())
-    return excerpt(listed(told, separator="; ")) or None
+    problems = (f"{_name(path)}: {_unknown(path, names)}" for path, names in unknown.items())
+    return excerpt(listed(problems, separator="; ")) or None
 
 
 def _documents(config_json: str, secret_json: str | None) -> tuple[dict[str, Any], dict[str, Any]]:

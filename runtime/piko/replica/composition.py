@@ -202,7 +202,7 @@ def _reconciler(ground: Ground) -> Reconciler:
         configs=ground.configs,
         clock=ground.clock,
         metrics=ground.metrics,
-        elsewhere=OtherReplicas(
+        other_replicas=OtherReplicas(
             definitions=DefinitionStore(database=ground.database),
             instance=ground.instance,
             clock=ground.clock,
