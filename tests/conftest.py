@@ -252,6 +252,11 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
 
 
 @pytest.fixture
+def programs() -> None:
+    """Marks a test that starts programs by itself, such as commands that it waits for."""
+
+
+@pytest.fixture
 def piko_process(
     request: pytest.FixtureRequest, reaper: Reaper, tmp_path: Path
 ) -> Iterator[PikoProcessFactory]:

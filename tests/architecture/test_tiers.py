@@ -14,7 +14,13 @@ from tests.harness.servers import Servers
 _ROOT = Path(__file__).parents[2]
 
 _ASKING = """
+from hypothesis import given, settings, strategies as st
 def test_for_nothing(): ...
+@given(st.none())
+def test_for_few_examples(none): ...
+@settings(max_examples=101)
+@given(st.none())
+def test_for_many_examples(none): ...
 def test_for_sqlite(sqlite): ...
 def test_for_each_kind(database): ...
 def test_for_mariadb(mariadb): ...
@@ -60,7 +66,9 @@ def test_a_unit_test_can_ask_the_run_for_no_server(name: str, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [
-        ("unit", {"for_nothing", "for_sqlite", "for_each_kind[sqlite]"}),
+        ("unit", {"for_nothing", "for_few_examples"}),
+        ("many_examples", {"for_many_examples"}),
+        ("sqlite", {"for_sqlite", "for_each_kind[sqlite]"}),
         ("mariadb", {"for_each_kind[mariadb]", "for_mariadb", "for_a_mariadb_of_its_own"}),
         ("apiserver", {"for_a_namespace", "for_a_cluster_of_its_own"}),
         ("helm or programs", {"for_helm", "for_a_program"}),

@@ -35,6 +35,7 @@ def test_it_says_its_version(tmp_path: Path) -> None:
     assert piko_here("--version", cwd=tmp_path).out == f"piko {version('piko')}\n"
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_can_complete_it(tmp_path: Path, shell: str) -> None:
     answer = piko("--show-completion", shell, cwd=tmp_path)
@@ -46,6 +47,7 @@ def test_a_misspelt_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
     assert (answer.code, "Did you mean 'jobs'?" in answer.err) == (CANNOT, True)
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path) -> None:
     pipe = f"{sys.executable} -m piko db dump | head -n 1"
     outcome = subprocess.run(

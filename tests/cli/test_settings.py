@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from piko.settings import Settings
 from tests.cli.piko import piko
+
+pytestmark = pytest.mark.usefixtures("programs")
 
 _DSN = "mysql+asyncmy://ada:open-sesame@db:3306/piko?charset=utf8mb4"
 

@@ -1,8 +1,10 @@
 """What each test stands on, and the unit tier: the tests that stand on nothing but Python.
 
 A test says what it needs by the fixtures that it asks for; from these its marks follow, so that none is set
-by hand. A test without any of these marks gets `unit`. While a unit test runs, this process starts no server
-and no foreign tool: a test that reaches for one past the fixtures fails and names the fixture to ask for.
+by hand. A property says by its settings that it takes long: one that is tried on more examples than
+Hypothesis' default gets `many_examples`. A test without any of these marks gets `unit`. While a unit test
+runs, this process starts no server and no foreign tool: a test that reaches for one past the fixtures fails
+and names the fixture to ask for.
 """
 
 from __future__ import annotations
@@ -14,33 +16,38 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test, settings
 
 UNIT = "unit"
 MARKS = {
     "apiserver": "stands on a Kubernetes API server",
     "dask": "starts a Dask scheduler and workers",
     "helm": "runs helm",
+    "many_examples": "tries a property on more examples than is Hypothesis' default",
     "mariadb": "stands on MariaDB",
     "mysql": "stands on MySQL",
-    "programs": "starts replicas, operators or other programs of Piko and waits for what they do",
+    "programs": "starts replicas, workers, commands or other programs and waits for what they do",
     "sqlite": "stands on SQLite, which needs no server",
-    UNIT: "needs no server, no tool and no program: `make unit`",
+    UNIT: "stands on nothing but Python and is quick: `make unit`",
 }
 
 _BY_FIXTURE = {
     "control_plane": {"apiserver"},
     "dask_address": {"dask"},
     "helm": {"helm"},
+    "make_manager": {"programs"},
     "mariadb": {"mariadb"},
     "own_control_plane": {"apiserver"},
     "own_mariadb": {"mariadb"},
     "piko_process": {"programs"},
+    "programs": {"programs"},
     "sqlite": {"sqlite"},
     "two_replicas": {"mariadb", "programs"},
 }
 # Whose parameter says on what a test stands.
 _BY_PARAMETER = ("database", "kept_database", "manager")
-_WITHOUT_SERVER = {"sqlite"}
+_WITH_SERVER = {"apiserver", "mariadb", "mysql"}
+_DEFAULT_EXAMPLES = 100
 
 _PROGRAMS = {
     "etcd": "control_plane",
@@ -75,12 +82,23 @@ def marks_of(item: pytest.Item) -> set[str]:
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     marks = {mark for name in asked for mark in _BY_FIXTURE.get(name, ())}
     marks |= {str(parameters[name]) for name in _BY_PARAMETER if name in parameters} & MARKS.keys()
-    if "servers" in asked and not marks - _WITHOUT_SERVER:
+    if "servers" in asked and not marks & _WITH_SERVER:
         raise pytest.UsageError(
             f"{item.nodeid} asks for `servers` and for none of the fixtures that say which: add one, or add "
             f"your fixture to tests/harness/tiers.py"
         )
-    return marks if marks - _WITHOUT_SERVER else marks | {UNIT}
+    if _examples_of(item) > _DEFAULT_EXAMPLES:
+        marks.add("many_examples")
+    return marks or {UNIT}
+
+
+def _examples_of(item: pytest.Item) -> int:
+    """On how many examples Hypothesis tries it; 0 for a test that is no property."""
+    function = getattr(item, "obj", None)
+    if not is_hypothesis_test(function):
+        return 0
+    chosen = getattr(function, "_hypothesis_internal_use_settings", None) or settings()
+    return int(chosen.max_examples)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import pytest
 from tests.harness.waiting import PATIENCE_S
 from tests.seed.conftest import printed
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 PROJECT_APP = printed("project.py")
 
 JOB = """
