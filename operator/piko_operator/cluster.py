@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -39,9 +38,11 @@ class ClusterError(PikoError):
         self.status = status
 
 
-@asynccontextmanager
-async def connect() -> AsyncIterator[ApiClient]:
-    """A client of the cluster that the pod runs in, otherwise of the one that KUBECONFIG names."""
+async def connect() -> ApiClient:
+    """A client of the cluster that the pod runs in, otherwise of the one that KUBECONFIG names.
+
+    Close it when it is no longer used. Raises `SettingsError` if there is no cluster to talk to.
+    """
     configuration = Configuration()
     try:
         load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
@@ -53,8 +54,7 @@ async def connect() -> AsyncIterator[ApiClient]:
                 f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
                 "run it in a cluster, or set KUBECONFIG to a kubeconfig file"
             ) from None
-    async with ApiClient(configuration) as client:
-        yield client
+    return ApiClient(configuration)
 
 
 class Cluster:

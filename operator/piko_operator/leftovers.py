@@ -30,7 +30,7 @@ async def leftovers(cluster: Cluster) -> list[str]:
 
 async def _main() -> int:
     try:
-        async with connect() as client:
+        async with await connect() as client:
             found = await leftovers(Cluster(client=client, clock=SystemClock()))
     except (ClusterError, SettingsError) as error:
         sys.stderr.write(f"the resources cannot be listed, so nothing was uninstalled: {error}\n")

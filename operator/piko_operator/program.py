@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 
+from piko.background.closing import ClosingStack
 from piko.background.supervisor import Supervisor
 from piko.clock import Clock, SystemClock
 from piko.observability.logs import get_logger
@@ -36,29 +36,36 @@ class Operator:
 
         Raises `SettingsError` for errors that waiting would not resolve.
         """
-        async with AsyncExitStack() as stack:
-            signals = stack.enter_context(StopSignals(last_words=_cut_short))
-            database = open_database(self._settings.mysql_dsn.get_secret_value())
-            stack.push_async_callback(database.close)
-            client = await stack.enter_async_context(connect())
-            parts = compose(
-                self._settings,
-                cluster=Cluster(client=client, clock=self._clock, namespaces=self._settings.namespaces),
-                database=database,
-                clock=self._clock,
-                metrics=self._metrics,
-            )
-            await self._run_parts(stack, parts, signals)
+        closing = ClosingStack()
+        with StopSignals(last_words=_cut_short) as signals:
+            try:
+                parts = await self._composed(closing)
+                await self._run_parts(parts, closing, signals)
+            finally:
+                await closing.close()
         log.info("operator_stopped")
 
-    async def _run_parts(self, stack: AsyncExitStack, parts: OperatorParts, signals: StopSignals) -> None:
+    async def _composed(self, closing: ClosingStack) -> OperatorParts:
+        database = open_database(self._settings.mysql_dsn.get_secret_value())
+        closing.push("database", database.close)
+        client = await connect()
+        closing.push("client of the API server", client.close)
+        return compose(
+            self._settings,
+            cluster=Cluster(client=client, clock=self._clock, namespaces=self._settings.namespaces),
+            database=database,
+            clock=self._clock,
+            metrics=self._metrics,
+        )
+
+    async def _run_parts(self, parts: OperatorParts, closing: ClosingStack, signals: StopSignals) -> None:
         probes = operator_probes(
             pulse=parts.pulse,
             ended=lambda: self._supervisor.ended,
             unready=lambda: _reasons(parts, self._supervisor),
             metrics=self._metrics,
         )
-        address = await self._serve(stack, probes)
+        address = self._serve(probes, closing)
         log.info("operator_started", cluster=self._settings.cluster, http=address)
         try:
             for part in parts.in_order:
@@ -67,19 +74,20 @@ class Operator:
         finally:
             await self._supervisor.stop_all()
 
-    async def _serve(self, stack: AsyncExitStack, probes: Probes) -> str:
-        """Start the HTTP server, which stops when `stack` unwinds; returns its address."""
+    def _serve(self, probes: Probes, closing: ClosingStack) -> str:
+        """Start the HTTP server, which stops when `closing` closes; returns its address."""
         server = HttpServer(probes, clock=self._clock, dropped=self._metrics.http_connections_dropped)
-        listening = stack.enter_context(
-            listen(self._settings.http_host, self._settings.http_port, prefix=PREFIX)
-        )
+        listening = listen(self._settings.http_host, self._settings.http_port, prefix=PREFIX)
         serving = asyncio.create_task(server.serve(listening), name="http")
 
         async def end() -> None:
             server.stop()
-            await serving
+            try:
+                await serving
+            finally:
+                listening.close()
 
-        stack.push_async_callback(end)
+        closing.push("http", end)
         host, port = listening.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
