@@ -105,7 +105,7 @@ def structural_schema(model: type[BaseModel]) -> dict[str, Any]:
 def _resource(definition: Definition) -> dict[str, Any]:
     model = MODELS[definition.kind]
     spec = structural_schema(model.model_fields["spec"].annotation)  # type: ignore[arg-type]
-    # Programs that read a status (kstatus) must not take a resource that nobody has looked at for settled.
+    # Programs that read a status (kstatus) must not take a resource that has not been looked at for settled.
     status = structural_schema(definition.status) | {"default": {"observedGeneration": -1}}
     return {
         "type": "object",
@@ -136,7 +136,7 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> di
 
 
 def _resolved(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
-    """`schema` with what it refers to in its place; what stands beside a reference counts more."""
+    """`schema` with what it refers to in its place; keys next to a reference take precedence."""
     found = dict(schema)
     if "$ref" in found:
         target = definitions[found.pop("$ref").rpartition("/")[2]]

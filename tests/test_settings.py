@@ -254,7 +254,7 @@ def test_a_path_to_nothing_is_refused(load: Load, tmp_path: Path) -> None:
         (b"\xff\xfe", "is not TOML"),
         (b'mysql_dsn = "hunter2"', "expected one table [default] with all settings in it, found mysql_dsn"),
         (b"default = 5", "expected one table [default]"),
-        (b"[default]\n[production]\n", "found production beside it"),
+        (b"[default]\n[production]\n", "found production outside it"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(load: Load, tmp_path: Path, text: bytes, expected: str) -> None:

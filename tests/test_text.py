@@ -47,7 +47,7 @@ class Unspeakable(Exception):
         (KeyError("customer_id"), "KeyError: 'customer_id'"),
         (ValueError(), "ValueError"),
         (SystemExit(3), "SystemExit: 3"),
-        (Unspeakable(), "Unspeakable: (its text cannot be had: __str__ raised KeyboardInterrupt)"),
+        (Unspeakable(), "Unspeakable: (no text: __str__ raised KeyboardInterrupt)"),
     ],
 )
 def test_an_error_is_told_with_its_type(error: BaseException, text: str) -> None:

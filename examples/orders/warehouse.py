@@ -1,4 +1,4 @@
-"""Where the orders go: a SQLite file beside this module."""
+"""Where the orders go: a SQLite file next to this module."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _READY = frozenset({"Scheduled", "Disabled", "Completed"})
 _NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "RowNotManaged", "RowRefused"})
 """Reasons that only an edit by a person can resolve."""
 _NOT_HERE = frozenset({"DatabaseUnavailable", "Pending"})
-"""Reasons that nobody can resolve in this resource."""
+"""Reasons that cannot be resolved in this resource."""
 _SETTLE = timedelta(minutes=5)
 """How long any other reason may still resolve itself: code being deployed, a Secret about to be applied."""
 

@@ -1,8 +1,8 @@
 """The custom resources as typed models.
 
 `crds/` is what the API server checks; it is generated from these models (`make generate`), which are the same
-rules for everyone else: the operator, and programs that read resource files without a cluster. Importing this
-module needs pydantic alone, beside Piko.
+rules for the operator and for programs that read resource files without a cluster. Importing this
+module needs only pydantic and Piko.
 """
 
 from __future__ import annotations

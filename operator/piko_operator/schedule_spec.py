@@ -277,7 +277,7 @@ class BackfillSpec(SpecPart):
     max_lookback: Annotated[PositiveDuration | None, Column("max_lookback_s", duration_seconds)] = Field(
         None,
         description="Without it no window is too old. With it, those that ended longer ago are given up, "
-        "recorded as MISSED, and told in the condition DataGivenUp with the command that runs them.",
+        "recorded as MISSED, and reported in the condition DataGivenUp with the command that runs them.",
     )
     max_windows: Annotated[int | None, Column("backfill_max_windows")] = Field(
         None,

@@ -55,14 +55,14 @@ class Sweep:
             transient=[
                 Transient(
                     errors=(ClusterError,),
-                    tell=self._without_cluster,
+                    report=self._without_cluster,
                     backoff=Backoff.steady(min(_AGAIN_S, self._interval_s)),
                 ),
                 # Already reported, in the log and by `/readyz`.
-                Transient(errors=(IdentityError,), tell=lambda _: None),
+                Transient(errors=(IdentityError,), report=lambda _: None),
                 Transient(
                     errors=(DatabaseUnavailableError,),
-                    tell=lambda error: log.info("sweep_without_database", error=str(error)),
+                    report=lambda error: log.info("sweep_without_database", error=str(error)),
                 ),
             ],
         )

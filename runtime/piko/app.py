@@ -114,17 +114,21 @@ class PikoApp:
         timeout_s: float | None = None,
         max_attempts: int = 1,
     ) -> H | Callable[[H], H]:
-        """Register `async def handler(ctx, scheduled_time, **resources)` under `job_id`, else under its name.
+        """Register `async def handler(ctx, scheduled_time, **resources)` as a job.
 
         Works with and without parentheses.
 
-        `schema` is the model of `ctx["config"]`. `resources` maps a parameter of the handler to the class,
-        instance or function that provides it. A `stateful` job gets `ctx["data_interval"]`, and
-        `backfill_policy` says what it does about windows it has missed. `timeout_s` (seconds) and
-        `max_attempts` hold where the job's row says nothing.
+        - `job_id`: 1 to 128 of `A-Z a-z 0-9 _ . : -`; by default the handler's name.
+        - `schema`: the Pydantic model of `ctx["config"]`; by default the config is a plain dict.
+        - `resources`: for each further parameter of the handler, the class, instance or function that
+          provides it.
+        - `stateful`: whether each run covers a window of data, `ctx["data_interval"]`.
+        - `backfill_policy`: what a stateful job does about missed windows, unless its row sets it.
+        - `timeout_s`: seconds after which a run is cancelled, unless the row sets it; None: never.
+        - `max_attempts`: attempts at one due time, unless the row sets it.
 
-        Raises `RegistrationError` at once for what could not run: a handler that is not async, an id that is
-        taken or malformed, a signature that does not fit.
+        Raises `RegistrationError` at once if the job could not run: the handler is not async, the id is taken
+        or malformed, or the signature does not fit.
         """
 
         given = job_id if isinstance(job_id, str) else None
@@ -227,7 +231,7 @@ class PikoApp:
     async def _serve(self, settings: Settings, signals: StopSignals) -> None:
         front = Front(
             probes=self._probes,
-            app=self.__dict__.get("api_app"),  # one that nobody asked for has no routes but the probes
+            app=self.__dict__.get("api_app"),  # unless user code has accessed it, it has only the probes
             loop=asyncio.get_running_loop(),
         )
         server = HttpServer(front, clock=self._clock, dropped=self.metrics.http_connections_dropped)

@@ -132,7 +132,7 @@ def _check_sqlite(url: URL, shown: str) -> None:
         )
     if url.database in (None, "", ":memory:"):
         raise SettingsError(
-            f"{shown}: a database in memory is gone with its connection; "
+            f"{shown}: a database in memory is lost with its connection; "
             "expected a file, for example sqlite+aiosqlite:////var/lib/piko/piko.db"
         )
     if url.query:

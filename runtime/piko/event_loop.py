@@ -1,9 +1,9 @@
-"""The event loop of `app.run()`: it ends when the replica has ended, and for nobody's exception.
+"""The event loop of `app.run()`: it ends when the replica has ended, and no exception in user code ends it.
 
-asyncio lets `SystemExit` and `KeyboardInterrupt` out of a task or a callback through the loop, which ends it
-in the middle of everything. A handler that calls `sys.exit()` in a task of its own would end the replica, and
-leave the runs of all other jobs behind. Here the loop goes on: whoever waits for that task gets the exception
-all the same. Signals are no exceptions here, they have handlers of their own.
+asyncio propagates `SystemExit` and `KeyboardInterrupt` from a task or a callback through the loop, which ends
+it at once. A handler that calls `sys.exit()` in a task of its own would end the replica and abandon the runs
+of all other jobs. Here the loop continues, and the code that awaits that task still gets the exception.
+Signals are not exceptions here; they have handlers of their own.
 """
 
 from __future__ import annotations

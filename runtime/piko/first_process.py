@@ -13,7 +13,7 @@ from contextlib import suppress
 
 
 def end_like_any_other_process() -> None:
-    """Let SIGTERM end this process if it is the first of its container and nobody has decided otherwise."""
+    """Let SIGTERM end this process if it is the first of its container and no other handler is set."""
     if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         with suppress(ValueError):  # not the main thread: the program is under way already
             signal.signal(signal.SIGTERM, lambda number, _: os._exit(128 + number))

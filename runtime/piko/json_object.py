@@ -71,7 +71,9 @@ def check_json(value: object, *, levels: int = LEVELS, values: int = VALUES) -> 
         item, place, level = waiting.pop()
         visited += 1
         if visited > values:
-            raise ValueError(f"holds more than {values} values; keep large data elsewhere and name its place")
+            raise ValueError(
+                f"holds more than {values} values; store large data outside the config and refer to it"
+            )
         if why := _why_not(item):
             raise ValueError(_at(place, why))
         if not isinstance(item, dict | list):
@@ -138,7 +140,7 @@ def _at(place: _Place, why: str) -> str:
 
 
 def _outer(place: _Place) -> _Place:
-    """The topmost key alone: 31 keys in a row help nobody."""
+    """Only the topmost key: 31 keys in a row are unreadable."""
     while place is not None and place[0] is not None:
         place = place[0]
     return place

@@ -73,6 +73,6 @@ class StopSignals:
 def leave(code: int) -> None:
     """End the process although something of it goes on, for which Python would wait for ever."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody may be there to read any more
+        with suppress(OSError, ValueError):  # the reader may have closed the stream
             stream.flush()
     os._exit(code)

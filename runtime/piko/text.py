@@ -1,9 +1,8 @@
-"""Texts as they are told: of a bounded length, and such that a log, a row, a condition and a page can hold
-them.
+"""Texts for people: bounded in length, and safe for a log, a row, a condition and a page.
 
-What Piko tells comes from elsewhere: an exception of somebody's code, a model that lists 20,000 fields, the
-sentence of a server. None of it may fill a table, a log or the status of a resource, and none of it may raise
-while it is told. Whatever such a text goes to, it goes through here.
+These texts come from outside Piko: an exception of user code, a model that lists 20,000 fields, the message
+of a server. None may fill a table, a log or the status of a resource, and none may raise while it is
+formatted. So every such text passes through this module.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from collections.abc import Iterable
 from itertools import islice
 
 LIMIT = 8_000
-"""Bytes of one text: a thousand of them fit into a packet to the database."""
+"""Bytes of one text; a thousand of them fit into one packet to the database."""
 ITEMS = 10
-"""Items of one list."""
+"""Items shown of one list."""
 _NAME = 255
 
 
 def excerpt(text: str, *, limit: int = LIMIT) -> str:
-    """`text` in at most `limit` bytes of UTF-8: its beginning and its end, with how much is left out between.
+    """`text` in at most `limit` bytes of UTF-8: the beginning and the end, with the omitted length between.
 
-    What no database stores is written as an escape: a null, half a surrogate pair.
+    Characters that no database stores are escaped: null, lone surrogates.
     """
     data = text.encode(errors="backslashreplace").replace(b"\0", b"\\0")
     if len(data) <= limit:
@@ -35,45 +34,45 @@ def excerpt(text: str, *, limit: int = LIMIT) -> str:
 
 
 def listed(items: Iterable[str], *, separator: str = ", ", most: int = ITEMS) -> str:
-    """The first of `items`, and how many more there are."""
+    """The first of `items`, and the number of further ones."""
     iterator = iter(items)
-    told = list(islice(iterator, most))
+    shown = list(islice(iterator, most))
     more = sum(1 for _ in iterator)
-    return separator.join([*told, f"and {more} more"] if more else told)
+    return separator.join([*shown, f"and {more} more"] if more else shown)
 
 
 def type_name(error: BaseException) -> str:
-    """The class of `error`, as long as its column is."""
+    """The name of the class of `error`, shortened to its column."""
     return excerpt(type(error).__name__, limit=_NAME)
 
 
 def error_text(error: BaseException) -> str:
-    """`error` as Python's own last line tells it, `KeyError: 'customer_id'`; whatever its class does."""
+    """`error` as in the last line of a traceback, `KeyError: 'customer_id'`. Never raises."""
     return excerpt(whole_error_text(error))
 
 
 def whole_error_text(error: BaseException) -> str:
-    """The same without a bound, for who has still to hide secrets in it: a secret cut in two is not found."""
+    """As `error_text`, without a limit: secrets must be hidden before a text is cut."""
     try:
-        said = str(error)
-    except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
-        said = f"(its text cannot be had: __str__ raised {type_name(failure)})"
-    return f"{type_name(error)}: {said}" if said else type_name(error)
+        text = str(error)
+    except BaseException as failure:  # noqa: BLE001 - the class is user code
+        text = f"(no text: __str__ raised {type_name(failure)})"
+    return f"{type_name(error)}: {text}" if text else type_name(error)
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback of `error`, whatever its class does; not bounded either."""
+    """The traceback of `error`, without a limit. Never raises."""
     try:
         return "".join(traceback.format_exception(error)).rstrip("\n")
-    except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
-        return f"(its traceback cannot be had: {type_name(failure)})"
+    except BaseException as failure:  # noqa: BLE001 - the class is user code
+        return f"(no traceback: {type_name(failure)})"
 
 
 def repr_text(value: object) -> str:
-    """What `value` looks like in code, whatever its class does."""
+    """The repr of `value`. Never raises."""
     try:
         return excerpt(repr(value))
-    except BaseException as failure:  # noqa: BLE001 - its class is somebody's code
+    except BaseException as failure:  # noqa: BLE001 - the class is user code
         return f"({type(value).__qualname__}: its __repr__ raised {type_name(failure)})"
 
 

@@ -97,7 +97,7 @@ async def test_what_is_transient_is_told_and_the_loop_goes_on() -> None:
     told: list[str] = []
     rounds = Rounds([OSError("one"), OSError("two")])
     away = Transient(
-        errors=(OSError,), tell=lambda error: told.append(str(error)), backoff=Backoff.steady(0.001)
+        errors=(OSError,), report=lambda error: told.append(str(error)), backoff=Backoff.steady(0.001)
     )
     async with running(rounds, pause_s=0.001, transient=[away]):
         await rounds.reach(4)
@@ -108,8 +108,8 @@ async def test_each_error_is_told_by_who_expects_it_first() -> None:
     told: list[str] = []
     rounds = Rounds([TimeoutError(), ValueError(), ConnectionError()])
     transient = [
-        Transient(errors=(ConnectionError, TimeoutError), tell=lambda _: told.append("network")),
-        Transient(errors=(OSError, ValueError), tell=lambda _: told.append("other")),
+        Transient(errors=(ConnectionError, TimeoutError), report=lambda _: told.append("network")),
+        Transient(errors=(OSError, ValueError), report=lambda _: told.append("other")),
     ]
     async with running(rounds, pause_s=0.001, transient=transient):
         await rounds.reach(4)
@@ -118,7 +118,7 @@ async def test_each_error_is_told_by_who_expects_it_first() -> None:
 
 async def test_no_event_cuts_the_pause_after_a_failure_short() -> None:
     rounds, wake = Rounds([OSError()]), asyncio.Event()
-    away = Transient(errors=(OSError,), tell=lambda _: None, backoff=Backoff.steady(NEVER_S))
+    away = Transient(errors=(OSError,), report=lambda _: None, backoff=Backoff.steady(NEVER_S))
     async with running(rounds, pause_s=0.001, wake=wake, transient=[away]):
         await rounds.reach(1)
         for _ in range(10):
@@ -145,7 +145,7 @@ async def test_pauses_grow_while_rounds_fail_and_begin_again_after_one_that_work
             await super().__call__()
 
     rounds = Settled(OSError() for _ in range(6))
-    away = Transient(errors=(OSError,), tell=lambda _: None, backoff=Backoff(first_s=1, longest_s=3))
+    away = Transient(errors=(OSError,), report=lambda _: None, backoff=Backoff(first_s=1, longest_s=3))
     monkeypatch.setattr(asyncio, "sleep", note)
     async with running(rounds, pause_s=7.0, transient=[away]):
         while rounds.count < 7:
@@ -154,7 +154,7 @@ async def test_pauses_grow_while_rounds_fail_and_begin_again_after_one_that_work
 
 
 async def test_what_nobody_expects_ends_the_loop() -> None:
-    away = Transient(errors=(OSError,), tell=lambda _: None)
+    away = Transient(errors=(OSError,), report=lambda _: None)
     with pytest.raises(KeyError, match="a defect"):
         await repeat(Rounds([OSError(), KeyError("a defect")]), pause_s=0.001, transient=[away])
 

@@ -116,7 +116,7 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
         ("nonsense:hush", "is not a database URL"),
         ("mysql+pymysql://piko:hush@db/piko", "driver 'mysql+pymysql' is not supported"),
         ("mysql+asyncmy://piko:hush@db", "host or database name is missing"),
-        ("sqlite+aiosqlite://", "a database in memory is gone with its connection; expected a file"),
+        ("sqlite+aiosqlite://", "a database in memory is lost with its connection; expected a file"),
     ],
 )
 def test_a_setting_that_cannot_work_is_explained(tmp_path: Path, dsn: str | None, said: str) -> None:

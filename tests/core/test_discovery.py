@@ -71,7 +71,7 @@ def test_a_module_that_fails_is_named_with_its_cause(write: Write, text: str, ca
         autodiscover("shop")
 
     assert f"autodiscover: importing shop.orders.jobs failed: {cause}" in str(caught.value)
-    assert "run `python -c 'import shop.orders.jobs'` to see it alone" in str(caught.value)
+    assert "run `python -c 'import shop.orders.jobs'` to reproduce it" in str(caught.value)
     assert caught.value.__cause__ is not None
 
 

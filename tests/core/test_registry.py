@@ -89,7 +89,7 @@ def test_two_jobs_with_one_id_are_told_where_both_are() -> None:
 
     assert f"{__file__}:{handler.__code__.co_firstlineno}" in message
     assert f"{__file__}:{with_db.__code__.co_firstlineno}" in message
-    assert "give one of them another job_id" in message
+    assert "give one of the two another job_id" in message
 
 
 def test_a_handler_that_is_not_async_is_told_how_to_become_it() -> None:

@@ -93,7 +93,7 @@ def test_a_job_accepts_every_kind_of_resource(source: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (Named, r"'thing': it is made anew for each run, as Named\(\), but it takes \(name: "),
+        (Named, r"'thing': it is created for each run, as Named\(\), but it takes \(name: "),
         (NoContext, r"`acquire` is called with \(self, ctx\), but it takes \(self\)"),
         (NoContext(), r"`acquire` is called with \(ctx\), but it takes \(\)"),
         (NotDecorated, r"`acquire` must return an async context manager; write it as `async def`"),

@@ -79,7 +79,7 @@ MODULES = {
         "from piko import PikoApp\napp = PikoApp('x')\n"
         "@app.job('a')\nasync def one(ctx, scheduled_time): ...\n"
         "@app.job('a')\nasync def two(ctx, scheduled_time): ...\n",
-        ["job 'a'", "app.py:5", "the id is taken by", "app.py:3"],
+        ["job 'a'", "app.py:5", "the id is already taken by", "app.py:3"],
     ),
     "no app": ("x = 1\n", ["expected 'app' in", "to be a PikoApp, but there is no such name"]),
     "another name": (

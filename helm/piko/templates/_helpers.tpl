@@ -99,7 +99,7 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
 {{/* ---- what every pod shares ---- */}}
 
 {{- define "piko.pod" -}}
-# Variables that describe every Service of the namespace are noise beside settings.
+# Variables that describe every Service of the namespace are noise next to settings.
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true

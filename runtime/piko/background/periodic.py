@@ -30,11 +30,11 @@ Pause = float | Callable[[], float | None]
 class Transient:
     """Errors that a part expects to pass.
 
-    `tell` is called with each of them. `backoff` is the pause that follows; None: the loop's usual one.
+    `report` is called with each of them. `backoff` is the pause that follows; None: the loop's usual one.
     """
 
     errors: tuple[type[Exception], ...]
-    tell: Callable[[Exception], None]
+    report: Callable[[Exception], None]
     backoff: Backoff | None = None
 
 
@@ -57,7 +57,7 @@ async def repeat(
             await once()
         except _errors_of(transient) as error:
             failures += 1
-            backoff = _tell(transient, error)
+            backoff = _report(transient, error)
             if backoff is not None:
                 await asyncio.sleep(backoff.pause_s(failures))
                 continue
@@ -70,10 +70,10 @@ def _errors_of(transient: Sequence[Transient]) -> tuple[type[Exception], ...]:
     return tuple(error for expected in transient for error in expected.errors)
 
 
-def _tell(transient: Sequence[Transient], error: Exception) -> Backoff | None:
+def _report(transient: Sequence[Transient], error: Exception) -> Backoff | None:
     """Have the part that expected `error` say so; how it backs off."""
     expected = next(item for item in transient if isinstance(error, item.errors))
-    expected.tell(error)
+    expected.report(error)
     return expected.backoff
 
 

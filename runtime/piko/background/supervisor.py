@@ -3,7 +3,7 @@
 A part is an object with a `name` and a `run()` that goes on until it is cancelled. A part that raises is
 started again after a pause that grows; meanwhile its name and error are in `failing`, which readiness
 shows, and a metric counts it. A part never fails in silence, and never takes its neighbours down. One that
-returns although nobody ended it is in `ended`, which liveness shows: only a new process helps.
+returns without being ended is in `ended`, which liveness shows: only a new process helps.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Supervisor:
 
     @property
     def ended(self) -> list[str]:
-        """Parts that returned although nobody ended them. May be asked from any thread."""
+        """Parts that returned without being ended. May be read from any thread."""
         return [name for name, task in list(self._tasks.items()) if task.done()]
 
     def start(self, part: Part) -> None:

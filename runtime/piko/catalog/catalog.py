@@ -28,7 +28,7 @@ class Catalog:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:
-        """Tell the dispatcher that `job_ids` are not what they were."""
+        """Notify the dispatcher that `job_ids` have changed."""
         self.changed |= job_ids
         self.news.set()
 

@@ -52,7 +52,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssessedRow:
-    """What became of a row. `job` is there where the row and the code say what a run of it would be."""
+    """An assessed row. `job` is set if the row and the code together define its runs."""
 
     row: ScheduleRow
     status: JobStatus

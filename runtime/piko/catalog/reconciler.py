@@ -79,7 +79,7 @@ class Reconciler:
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
-        away = Transient(errors=(DatabaseUnavailableError,), tell=self._failed)
+        away = Transient(errors=(DatabaseUnavailableError,), report=self._failed)
         await repeat(self._pass, pause_s=self._pause_s, transient=[away])
 
     def _pause_s(self) -> float:

@@ -14,9 +14,9 @@ from piko.core.types import DataInterval, TriggerType
 class JobContext(Mapping[str, Any]):
     """A mapping that also has attributes: `ctx["run_id"]` and `ctx.run_id` are the same.
 
-    `data_interval` is there for stateful jobs only, `backfill_id` in a backfill only. `idempotency_key` is
-    the same for every attempt at one due time, so that a handler can make its outside effects happen once;
-    a backfill means to do them again, and has keys of its own.
+    `data_interval` exists only for stateful jobs, `backfill_id` only in a backfill. `idempotency_key` is the
+    same for every attempt at one due time, so that a handler can make its external effects happen once. A
+    backfill repeats them on purpose, and has keys of its own.
     """
 
     run_id: str

@@ -1,4 +1,4 @@
-"""Import the modules in which an application's jobs are declared."""
+"""Imports the modules that declare an application's jobs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from piko.errors import DiscoveryError
 def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
     """Import every module named `module_name` in `package`, at any depth; returns their full names.
 
-    Both project shapes work: one `package/jobs.py`, or a folder per topic that each hold a `jobs.py`.
-    Raises `DiscoveryError` that names the module that fails to import, with the cause chained.
+    Both project layouts work: one `package/jobs.py`, or a `jobs.py` in each of several folders. Raises
+    `DiscoveryError`, which names the module that fails to import, with the cause chained.
     """
     _share_main_module()
     root = _import(package)
@@ -45,23 +45,23 @@ def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
 
 
 def _refuse_twins(folder: Path, package: str) -> None:
-    """Of `jobs/` and `jobs.py` side by side Python imports one, and the other's jobs would be missing."""
+    """Refuse `jobs/` next to `jobs.py`: Python imports only one, and the other's jobs would be missing."""
     module = folder.with_suffix(".py")
     if module.is_file() and folder.is_dir() and next(folder.rglob("*.py"), None) is not None:
         raise DiscoveryError(
-            f"autodiscover({package!r}): there are both {module} and {folder}/, of which Python imports one "
-            f"alone: move the content of {module.name} into {folder}/__init__.py, or rename one of them"
+            f"autodiscover({package!r}): there are both {module} and {folder}/, of which Python imports "
+            f"only one: move the content of {module.name} into {folder}/__init__.py, or rename one of them"
         )
 
 
 def _refuse_hidden(root: Path, package: str, module_name: str) -> None:
-    """Python does not look into a folder without `__init__.py`: its jobs would be missing in silence."""
+    """Refuse folders without `__init__.py`: Python skips them, and their jobs would be silently missing."""
     for file in sorted(root.rglob(f"{module_name}.py")):
         folders = [root / folder for folder in file.relative_to(root).parents if folder != Path()]
         bare = [folder for folder in folders if not (folder / "__init__.py").is_file()]
         if bare:
             raise DiscoveryError(
-                f"autodiscover({package!r}): {file} is not found by Python, for {bare[0]} has no "
+                f"autodiscover({package!r}): Python does not find {file}, because {bare[0]} has no "
                 "__init__.py; create an empty one"
             )
 
@@ -69,8 +69,8 @@ def _refuse_hidden(root: Path, package: str, module_name: str) -> None:
 def _share_main_module() -> None:
     """Make `from app import app` in a jobs module find the running `python app.py` or `python -m app`.
 
-    Without it Python would load `app.py` a second time, and the jobs would register with an app that
-    nobody runs.
+    Otherwise Python would load `app.py` a second time, and the jobs would register with an app that never
+    runs.
     """
     frame = inspect.currentframe()
     caller = frame.f_back.f_back if frame and frame.f_back else None
@@ -91,7 +91,7 @@ def _import(name: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         raise DiscoveryError(
             f"autodiscover: importing {name} failed: {type(error).__name__}: {error}; "
-            f"run `python -c 'import {name}'` to see it alone"
+            f"run `python -c 'import {name}'` to reproduce it"
         ) from error
 
 

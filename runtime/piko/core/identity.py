@@ -1,4 +1,4 @@
-"""Identities that Piko makes."""
+"""Identifiers that Piko creates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LONGEST_HOST_NAME = 255
 
 
 class Ids:
-    """Makes ids of 32 hex digits: milliseconds first, so that new rows end an index, then chance.
+    """Creates ids of 32 hex digits: milliseconds first, so that new rows end an index, then random.
 
-    Chance comes from the system in blocks, for a call of the system costs more than all the rest of an id.
+    Random digits are read from the system in blocks, because the system call costs more than the rest of an
+    id.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -25,7 +26,7 @@ class Ids:
         self._chance: list[str] = []
 
     def new(self) -> str:
-        """An id that nobody else has."""
+        """A new unique id."""
         if not self._chance:
             digits = secrets.token_hex(_BLOCK * _CHANCE // 2)
             self._chance = [digits[at : at + _CHANCE] for at in range(0, len(digits), _CHANCE)]
@@ -34,7 +35,7 @@ class Ids:
 
 
 def content_hash(*parts: str | None) -> str:
-    """A hash of `parts` in which absence differs from emptiness."""
+    """A hash of `parts` that distinguishes None from an empty text."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         digest.update(b"\0" if part is None else b"\1" + len(part).to_bytes(8, "big") + part.encode())
@@ -42,5 +43,5 @@ def content_hash(*parts: str | None) -> str:
 
 
 def host_name() -> str:
-    """The pod's name in a cluster, else the machine's."""
+    """The pod's name in a cluster, otherwise the machine's."""
     return (os.environ.get("HOSTNAME") or socket.gethostname())[:_LONGEST_HOST_NAME]

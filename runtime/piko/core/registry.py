@@ -22,7 +22,7 @@ JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDefinition:
-    """One registered job. `timeout_s` and `max_attempts` hold where its row says nothing."""
+    """One registered job. `timeout_s` and `max_attempts` apply if its row sets none."""
 
     job_id: str
     handler: Handler
@@ -46,13 +46,14 @@ class JobRegistry:
         self._jobs: dict[str, JobDefinition] = {}
 
     def register(self, job: JobDefinition) -> None:
-        """Add `job`; raises `RegistrationError` for what could not run, before anything runs."""
+        """Add `job`. Raises `RegistrationError` if it could not run."""
         where = f"job {job.job_id!r} ({_source(job.handler)})"
         _check(job, where)
         earlier = self._jobs.get(job.job_id)
         if earlier is not None:
             raise RegistrationError(
-                f"{where}: the id is taken by {_source(earlier.handler)}; give one of them another job_id"
+                f"{where}: the id is already taken by {_source(earlier.handler)}; give one of the two "
+                "another job_id"
             )
         self._jobs[job.job_id] = job
 
@@ -83,8 +84,9 @@ def _check(job: JobDefinition, where: str) -> None:
     if len(job.handler_name) > _LONGEST_HANDLER_NAME:
         raise RegistrationError(
             f"{where}: the handler's name has {len(job.handler_name)} characters "
-            f"({job.handler_name[:80]}…), and at most {_LONGEST_HANDLER_NAME} fit its column; shorten its "
-            "module's or its own name"
+            f"({job.handler_name[:80]}…), but its column holds at most {_LONGEST_HANDLER_NAME}; shorten its "
+            "own "
+            "or its module's name"
         )
     if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
         raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")

@@ -44,14 +44,17 @@ ResourceFunction = (
     Callable[[Any], AbstractAsyncContextManager[Any]] | Callable[[], AbstractAsyncContextManager[Any]]
 )
 ResourceSource = type[Resource[Any]] | Resource[Any] | ResourceFunction
-"""Whatever `resources={"name": …}` of a job accepts."""
+"""Anything that `resources={"name": …}` of a job accepts."""
 
 S = TypeVar("S", bound=ResourceSource)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AppContext(Mapping[str, Any]):
-    """What a resource of scope `app` is told: it belongs to no run. A mapping that also has attributes."""
+    """The context of a resource of scope `app`, which belongs to no run.
+
+    A mapping that also has attributes.
+    """
 
     app: str
 
@@ -72,9 +75,10 @@ def resource(source: S, /, *, scope: Scope = "run") -> S: ...
 @overload
 def resource(*, scope: Scope = "run") -> Callable[[S], S]: ...
 def resource(source: S | None = None, /, *, scope: Scope = "run") -> S | Callable[[S], S]:
-    """Mark a class, a function or an instance as a resource; works with and without parentheses.
+    """Mark a class, a function or an instance as a resource. Works with and without parentheses.
 
-    Raises `RegistrationError` at once for what cannot be acquired.
+    `scope`: `"run"` opens it for each run, `"app"` once for all runs of the process. Raises
+    `RegistrationError` at once if `source` cannot be acquired.
     """
 
     def mark(source: S) -> S:
@@ -86,7 +90,7 @@ def resource(source: S | None = None, /, *, scope: Scope = "run") -> S | Callabl
             setattr(source, _SCOPE_MARK, scope)
         except AttributeError:
             raise RegistrationError(
-                f"{where}: the scope cannot be noted on it, since its class has __slots__; "
+                f"{where}: the scope cannot be set on it, because its class has __slots__; "
                 "mark the class instead"
             ) from None
         return source
@@ -95,19 +99,19 @@ def resource(source: S | None = None, /, *, scope: Scope = "run") -> S | Callabl
 
 
 def scope_of(source: ResourceSource) -> Scope:
-    """Until when what is acquired is kept."""
+    """The scope of a resource."""
     scope: Scope = getattr(source, _SCOPE_MARK, "run")
     return scope
 
 
 def described(source: object) -> str:
-    """What a person calls a resource."""
+    """The name of a resource for a message."""
     named: Any = source if hasattr(source, "__qualname__") else type(source)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def opened(source: Any, ctx: JobContext | AppContext) -> AbstractAsyncContextManager[Any]:
-    """The context manager of one acquisition; raises what making it raises."""
+    """The context manager of one acquisition; raises whatever creating it raises."""
     manager: Any
     if isinstance(source, type):
         made: Any = source()
@@ -120,7 +124,7 @@ def opened(source: Any, ctx: JobContext | AppContext) -> AbstractAsyncContextMan
         manager = source()
     if not isinstance(manager, AbstractAsyncContextManager):
         raise TypeError(
-            f"it gave a {type(manager).__qualname__}; expected an async context manager: decorate it with "
+            f"returned a {type(manager).__qualname__}; expected an async context manager: decorate it with "
             "@asynccontextmanager"
         )
     return manager
@@ -143,7 +147,7 @@ def check_resource(source: object, *, where: str) -> None:
             "with one `yield`, decorated with @asynccontextmanager"
         )
     if inspect.isclass(source):
-        _check_call(source, (), f"{where}: it is made anew for each run, as {source.__name__}()")
+        _check_call(source, (), f"{where}: it is created for each run, as {source.__name__}()")
         is_method = inspect.isfunction(inspect.getattr_static(source, "acquire"))
         call = f"{where}: `acquire` is called with (self, ctx)"
         _check_call(acquire, (None, None) if is_method else (None,), call)
@@ -156,7 +160,7 @@ def check_resource(source: object, *, where: str) -> None:
 def _check_call(function: Callable[..., object], arguments: tuple[None, ...], what: str) -> None:
     try:
         signature = inspect.signature(function)
-    except ValueError:  # written in C, some tell nothing of it
+    except ValueError:  # some functions written in C have no signature
         return
     try:
         signature.bind(*arguments)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class BackfillPolicy(StrEnum):
-    """What a stateful job does about windows it has missed."""
+    """What a stateful job does about missed windows."""
 
     CATCH_UP = "CATCH_UP"
     """Run every missing window, oldest first."""
@@ -32,7 +32,7 @@ class RunState(StrEnum):
 
 FINAL_STATES = frozenset(RunState) - {RunState.QUEUED, RunState.RUNNING}
 FAILED_STATES = frozenset({RunState.FAILED, RunState.TIMEOUT, RunState.LOST})
-"""What a further attempt may put right."""
+"""States after which a further attempt may help."""
 
 
 class TriggerType(StrEnum):
@@ -58,7 +58,7 @@ class BackfillState(StrEnum):
 
 
 class OverlapPolicy(StrEnum):
-    """What happens when an instant is due while `max_instances` runs of the job are still going."""
+    """What happens to a due time while `max_instances` runs of the job are in progress."""
 
     SKIP = "skip"
     QUEUE = "queue"
@@ -68,7 +68,7 @@ class OverlapPolicy(StrEnum):
 
 
 class JobStatus(StrEnum):
-    """The runtime's verdict on a schedule row, in `job_state.status`."""
+    """The runtime's assessment of a schedule row, in `job_state.status`."""
 
     SCHEDULED = "Scheduled"
     DISABLED = "Disabled"

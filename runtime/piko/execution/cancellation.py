@@ -39,7 +39,7 @@ class CancellationWatcher:
 
     async def run(self) -> None:
         """Compare every `poll_interval_s`, until cancelled."""
-        away = Transient(errors=(DatabaseUnavailableError,), tell=self._failed)
+        away = Transient(errors=(DatabaseUnavailableError,), report=self._failed)
         await repeat(self._compare, pause_s=self._poll_interval_s, transient=[away])
 
     def _failed(self, _: Exception) -> None:
@@ -51,12 +51,12 @@ class CancellationWatcher:
         )  # read first, so that a run that begins meanwhile is not mistaken for an ended one
         if not ours:
             return
-        gone = ours - await self._runs.running_on(self._instance.instance_id)
-        gone &= self._executor.run_ids  # the others have ended in the meantime
-        if not gone:
+        ended = ours - await self._runs.running_on(self._instance.instance_id)
+        ended &= self._executor.run_ids  # the others have ended in the meantime
+        if not ended:
             return
-        states = await self._runs.states(gone)
-        for run_id in gone:
+        states = await self._runs.states(ended)
+        for run_id in ended:
             state = states.get(run_id)
             what = "was deleted" if state is None else f"says {state.value}"
             log.warning("run_cancelled_by_row", run_id=run_id, row=what)

@@ -106,7 +106,7 @@ class Fetcher:
     async def run(self) -> None:
         """Fetch and start runs until cancelled."""
         away = Transient(
-            errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
+            errors=(DatabaseUnavailableError,), report=self._failed, backoff=Backoff.steady(_AGAIN_S)
         )
         await repeat(self._look, pause_s=self._pause_s, wake=self._available, transient=[away])
 

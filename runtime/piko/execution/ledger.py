@@ -103,7 +103,9 @@ class Ledger:
     async def run(self) -> None:
         """Write outcomes until cancelled."""
         away = Transient(
-            errors=(DatabaseUnavailableError,), tell=self._database_is_away, backoff=Backoff.steady(_AGAIN_S)
+            errors=(DatabaseUnavailableError,),
+            report=self._database_is_away,
+            backoff=Backoff.steady(_AGAIN_S),
         )
         await repeat(self._write_next, pause_s=lambda: self._pause_s, wake=self._arrived, transient=[away])
 

@@ -39,7 +39,7 @@ class OutcomeReplay:
     async def replay(self) -> None:
         """Replay every file whose process has ended. Raises `DatabaseUnavailableError`: call again then.
 
-        A file that cannot be read is recorded of and left where it is; it keeps nobody from starting.
+        A file that cannot be read is logged and left in place; it does not keep the replica from starting.
         """
         spools = await left_behind(self._folder)
         try:

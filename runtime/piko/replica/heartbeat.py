@@ -38,7 +38,7 @@ class Heartbeat:
         """Beat until cancelled; a beat that fails is made up for sooner."""
         away = Transient(
             errors=(DatabaseUnavailableError, TimeoutError),
-            tell=self._failed,
+            report=self._failed,
             backoff=Backoff.steady(min(_LONGEST_RETRY_S, self._interval_s)),
         )
         await repeat(self._beat, pause_s=self._interval_s, transient=[away])

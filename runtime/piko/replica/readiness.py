@@ -86,8 +86,8 @@ def _reasons(state: ReplicaState) -> Iterator[str]:
     elif state.waits_for is not None:
         yield state.waits_for
     else:
-        for tell in _TROUBLES:
-            yield from tell(state)
+        for trouble in _TROUBLES:
+            yield from trouble(state)
 
 
 def _failing(state: ReplicaState) -> Iterator[str]:
@@ -134,4 +134,4 @@ _TROUBLES: tuple[Callable[[ReplicaState], Iterator[str]], ...] = (
     _rows,
     _election,
 )
-"""In the order in which they are told."""
+"""In the order in which they are reported."""

@@ -69,7 +69,7 @@ class Startup:
 
     async def run(self) -> None:
         """Look again and again, until cancelled; `ready` is set when nothing is missing."""
-        missing = Transient(errors=(PikoError,), tell=self._failed)
+        missing = Transient(errors=(PikoError,), report=self._failed)
         await repeat(self._look, pause_s=_LOOK_AGAIN_S, transient=[missing])
 
     async def _look(self) -> None:

@@ -75,7 +75,7 @@ class Retention:
     async def run(self) -> None:
         """Go round, until cancelled."""
         away = Transient(
-            errors=(DatabaseUnavailableError,), tell=self._failed, backoff=Backoff.steady(_AGAIN_S)
+            errors=(DatabaseUnavailableError,), report=self._failed, backoff=Backoff.steady(_AGAIN_S)
         )
         await repeat(self._go_round, pause_s=self._pause_s, transient=[away])
 

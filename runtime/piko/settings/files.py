@@ -33,7 +33,7 @@ def read_table(path: Path) -> dict[str, Any]:
     if strays or not isinstance(table, dict):
         raise SettingsError(
             f"settings file {path}: expected one table [default] with all settings in it, "
-            f"found {', '.join(strays) or 'a value'} beside it"
+            f"found {', '.join(strays) or 'a value'} outside it"
         )
     return _by_lower_name(table, path)
 

@@ -1,12 +1,12 @@
-"""How a program finds its settings: the same for both, from a model of its fields.
+"""Loads the settings of a program: the same rules for both programs, from a model of the fields.
 
-Files come first, where the program has any; an environment variable `<prefix><NAME>` wins over every file,
-and white space around its value is not part of it; what is given in code wins over both. A setting that
-nobody knows is an error, not a silence. All that is wrong is told at once, each with its setting, where it
-comes from, its value (never a secret's), and what was expected.
+Files come first, if the program has any. An environment variable `<prefix><NAME>` overrides every file, and
+white space around its value is ignored. Values given in code override both. An unknown setting is an error.
+All errors are reported at once, each with its setting, its source, its value (never a secret's), and what was
+expected.
 
-Where there are files, a message calls a setting by its name and says where it comes from; where there is the
-environment alone, it calls the variable.
+If the program has files, a message names a setting by its name and states its source; if there is only the
+environment, it names the variable.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class SettingsLoader(Generic[S]):
         try:
             settings = self.model.model_validate(values)
         except ValidationError as error:
-            told = (self._explain(item, origins) for item in error.errors(include_url=False))
-            raise SettingsError("\n".join(told)) from None
+            problems = (self._explain(item, origins) for item in error.errors(include_url=False))
+            raise SettingsError("\n".join(problems)) from None
         parse_dsn(settings.mysql_dsn.get_secret_value(), source=self._called("mysql_dsn"))
         return settings, origins
 
@@ -108,12 +108,12 @@ class SettingsLoader(Generic[S]):
                 yield name, value, f"in {path}"
 
     def _in_environment(self, environment: Mapping[str, str]) -> Iterator[tuple[str, object, str]]:
-        elsewhere = {variable: name for name, variable in self.variables.items()}
+        names = {variable: name for name, variable in self.variables.items()}
         for variable, text in environment.items():
-            name = elsewhere.get(variable)
+            name = names.get(variable)
             if name is None and self._is_ours(variable, text):
                 name = variable.removeprefix(self.prefix).lower()
-                if name in self.variables:  # under this variable, nobody knows it
+                if name in self.variables:  # this variable is not one of a setting
                     name = variable.lower()
             if name is not None:
                 yield name, text.strip(), f"{_AS}{variable}"
