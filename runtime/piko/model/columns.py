@@ -73,7 +73,7 @@ NOT_NEGATIVE_SECONDS = Between(0, MAX_SECONDS, "is_not_negative")
 
 @dataclass(frozen=True, slots=True)
 class ColumnRule:
-    """What a column means, for a person, and what it may hold beside what its type excludes."""
+    """What a column means to a person, and which values its CHECK constraint refuses."""
 
     meaning: str
     limit: Limit | None = None

@@ -20,7 +20,7 @@ class ScheduleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
-    """One job, as it bears on what of it is kept. `schedule` is None where its row is gone."""
+    """What retention needs to know of one job. `schedule` is None if its row was deleted."""
 
     job_id: str
     schedule: ScheduleFacts | None

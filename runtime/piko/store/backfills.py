@@ -130,9 +130,9 @@ async def lock_backfills(connection: AsyncConnection, outcomes: Sequence[Outcome
 
 
 async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """Count the windows that end for good with `outcomes`, none of which was written before.
+    """Count the windows that `outcomes` end without a retry; none of these outcomes was written before.
 
-    A request of which every window has ended is over.
+    A backfill ends when every window has ended.
     """
     succeeded: Counter[str] = Counter()
     failed: Counter[str] = Counter()

@@ -1,12 +1,12 @@
-"""Claims: whose due times are, decided for all that is due together in one transaction.
+"""Claims: who owns a due time, decided in one transaction for all that is due together.
 
-A due time belongs to whoever inserts its `job_lock` row; the insert, the `job_run` row and the cursor are one
-transaction under the fence. Nearly always nobody has claimed any of the batch before: then all of it is
-inserted, and nothing is read. Where a primary key refuses that, it is done again the careful way, which finds
-out row by row whose a due time is.
+A due time belongs to the run that inserts its `job_lock` row; the insert, the `job_run` row and the cursor
+are one transaction under the fence. Nearly always nobody has claimed any of the batch before: then all of
+it is inserted, and nothing is read. Where a primary key refuses that, it is done again the careful way,
+which finds out row by row who owns a due time.
 
-A COMMIT that is cut off has an unknown outcome. A claim keeps its token and run ids, so that the second try
-finds what the first one wrote.
+A COMMIT that is cut off has an unknown outcome. A claim keeps its token and run ids, so that the second
+try finds what the first one wrote.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ async def claim(database: Database, batch: ClaimBatch, fence: Fence, *, now: dat
     somebody holds a row of one of its jobs.
 
     A due time that another has claimed is left out. A window of a stateful job is claimed only where the
-    watermark (after the batch's own moves) stands at its start; and anew where its earlier run has ended.
+    watermark (after the batch's own moves) stands at its start; and again if its earlier run has ended.
     It then has the `attempt` that follows.
     """
     if not batch.again:

@@ -159,7 +159,7 @@ def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts) -> Datab
 
 
 def _refuse_stale(engine: AsyncEngine, health: ServerHealth, *, idle_s: float) -> None:
-    """Let the pool dial anew instead of handing out what the server ends soon, or what is not to be used."""
+    """Let the pool connect again rather than hand out a connection that is unusable or ends soon."""
     monotonic = SystemClock().monotonic
     idle_since, generation = "idle_since", "generation"
 

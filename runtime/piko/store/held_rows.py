@@ -80,8 +80,8 @@ async def wait_for(
 ) -> None:
     """Return when no transaction is open that writes these rows, or has inserted them.
 
-    After a COMMIT whose answer never came: it is known then, for good, whether it worked. Raises
-    `RowsLockedError` where it still is not.
+    After a COMMIT whose answer never came, it is then certain whether it worked. Raises `RowsLockedError` if
+    it is still uncertain.
     """
     if database.is_sqlite:
         return

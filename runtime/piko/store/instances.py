@@ -13,7 +13,7 @@ from piko.store.schema.column_types import Now
 from piko.store.schema.tables.replicas import runtime_instance
 
 HEARTBEATS = 3
-"""An instance that was not heard of for as many heartbeats is gone."""
+"""An instance that missed that many heartbeats is considered dead."""
 
 
 class InstanceStore:

@@ -1,8 +1,8 @@
-"""`job_lock`: whose a due time is.
+"""`job_lock`: who owns a due time.
 
-A due time belongs to whoever inserts its row. The row carries the token of the batch that inserted it, by
-which the batch knows what it has won, also when it is written a second time; and it names the run that
-holds the due time now, which a retry takes over from the run before it.
+A due time belongs to the run whose batch inserts its row. The row carries the token of the batch that
+inserted it, by which the batch knows what it has won, also when it is written a second time; and it names
+the run that holds the due time now, which a retry takes over from the run before it.
 """
 
 from __future__ import annotations

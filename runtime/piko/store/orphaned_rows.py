@@ -1,4 +1,4 @@
-"""Rows whose resource is gone without a word, and since when: they are not removed at once."""
+"""Rows whose resource vanished, and since when: they are not removed at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from piko.store.upsert import write_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrphanedRow:
-    """A row of `table_name` whose owner was found gone at `found_at`."""
+    """A row of `table_name` whose owner was found to have vanished at `found_at`."""
 
     table_name: str
     job_id: str
@@ -53,7 +53,7 @@ class OrphanStore:
             )
 
     async def forget(self, keys: Collection[tuple[str, str]]) -> None:
-        """The owners are back, or the rows are gone."""
+        """Delete the marks of `keys`: the owners are back, or the rows are deleted."""
         columns = orphaned_row.c
         named = [
             and_(columns.table_name == table, columns.job_id == job_id) for table, job_id in sorted(keys)

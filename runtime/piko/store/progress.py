@@ -36,8 +36,8 @@ from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 from piko.store.watermarks import move_watermarks
 
-GONE = (
-    "its row in scheduled_job was deleted; how far it had come is kept for the next row of the job "
+ROW_DELETED = (
+    "its row in scheduled_job was deleted; its progress is kept for the next row of the job "
     "(`piko forget JOB` drops it)"
 )
 
@@ -70,8 +70,8 @@ class ProgressStore:
     async def restore(self, moves: Sequence[WatermarkMove], fence: Fence) -> Watermarks:
         """Give rows without a watermark the one that was kept; what each row holds now.
 
-        A value that somebody wrote meanwhile stays. A row that is gone, or that another transaction holds, is
-        left as it is and not in the answer. Raises `FencedError`.
+        A value that somebody wrote meanwhile stays. A row that was deleted, or that another transaction
+        holds, is left as it is and is not in the answer. Raises `FencedError`.
         """
         statement = (
             select(scheduled_job.c.job_id, scheduled_job.c.last_data_time)
@@ -117,7 +117,7 @@ class ProgressStore:
                     row_created_at=None,
                     next_run_at=None,
                     status=JobStatus.DISABLED.value,
-                    message=GONE,
+                    message=ROW_DELETED,
                 )
             )
 

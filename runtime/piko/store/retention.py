@@ -1,7 +1,7 @@
 """What is forgotten: old rows of `job_run`, `job_lock` and `job_config_revision`, in small transactions.
 
 Reading takes no locks. Writing deletes by primary key, so that a transaction locks the rows that it deletes
-and nothing beside them: neither a gap in which a claim would insert, nor a row that an outcome changes. Each
+and nothing else: neither a gap in which a claim would insert, nor a row that an outcome changes. Each
 is made under the fence, so that one replica alone prunes.
 """
 

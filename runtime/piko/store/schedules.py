@@ -37,7 +37,7 @@ class ScheduleStore:
             return await read_mark(connection, scheduled_job)
 
     async def read(self, job_ids: Collection[str]) -> list[ScheduleRow]:
-        """The rows of `job_ids`; one that is gone by now is left out."""
+        """The rows of `job_ids`, without those that were deleted meanwhile."""
         found: list[ScheduleRow] = []
         async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):

@@ -1,4 +1,4 @@
-"""`job_run` as it is told to people: how runs ended."""
+"""`job_run` for people: how runs ended."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class RunHistory:
     async def ended_since(self, moment: datetime) -> list[EndedRun]:
         """What ended at or after `moment`, oldest first.
 
-        Ends are written a little after they happened and not strictly in order: whoever reads on asks from
-        somewhat before the last end that was seen, and passes over what is known.
+        Outcomes are written a little after they happened and not strictly in order, so a reader asks again
+        from somewhat before the last one that it saw, and skips those that it knows.
         """
         statement = (
             select(*_COLUMNS)

@@ -1,7 +1,7 @@
 """Where a database's tables differ from `tables`, in sentences.
 
-Only what is missing or different counts. What someone added beside it, an index or a column with a default,
-is theirs; a column that must be filled is a difference, because Piko's inserts would fail.
+Only what is missing or different counts. What somebody added, an index or a column with a default, is
+theirs; a column that must be filled is a difference, because Piko's inserts would fail.
 """
 
 from __future__ import annotations

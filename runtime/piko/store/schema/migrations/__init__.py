@@ -5,5 +5,5 @@ statement and its version row is run again, finds its work done, and goes on.
 
 A revision's id is the release that brings it and its number there, so that a database can say which
 release it needs. A released revision never changes. A new one only adds: a nullable or defaulted column, a
-table, an index; the replicas of the previous release go on working beside it.
+table, an index; the replicas of the previous release keep working.
 """

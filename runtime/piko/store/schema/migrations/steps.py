@@ -49,7 +49,7 @@ class Steps:
         self._context.execute(CreateIndex(index))
 
     def create_sqlite_trigger(self, name: str, statement: str) -> None:
-        """Create a trigger on SQLite; elsewhere nothing, the column types do there what triggers do here."""
+        """Create a trigger, on SQLite only: on the other databases the column types do the same."""
         if self._context.dialect.name != "sqlite":
             return
         connection = self._connection
