@@ -204,7 +204,7 @@ async def test_parts_are_stopped_one_by_one_or_all_the_last_first(metrics: Metri
     parts = [Noting(for_ever, name=name) for name in "abcd"]
     for part in parts:
         supervisor.start(part)
-    await wait_until_async(lambda: all(part.starts for part in parts), timeout=30, what="all starts")
+    await wait_until_async(lambda: all(part.starts for part in parts), what="all starts")
 
     await supervisor.stop("b")
     assert ended == ["b"]
@@ -219,7 +219,7 @@ async def test_a_part_that_returned_although_nobody_ended_it_is_named(metrics: M
     supervisor = supervisor_of(metrics)
     supervisor.start(Part(returns, name="short"))
     supervisor.start(Part(for_ever, name="long"))
-    await wait_until_async(lambda: supervisor.ended, timeout=30, what="a part that has ended")
+    await wait_until_async(lambda: supervisor.ended, what="a part that has ended")
     assert supervisor.ended == ["short"]
     await supervisor.stop_all()
     assert supervisor.ended == []

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from piko.background.supervisor import Supervisor
-from piko.replica.shutdown import Step, steps, take
+from piko.replica.shutdown import StopStep, steps, take
 from tests.harness.waiting import PATIENCE_S
 from tests.replica.composing import composed
 
@@ -58,10 +58,10 @@ async def test_every_step_has_its_turn_whatever_others_come_to() -> None:
         await asyncio.Event().wait()
 
     table = [
-        Step(what="one", do=fails, otherwise="one_failed"),
-        Step(what="two", do=hangs, within_s=0.01, otherwise="two_hung"),
-        Step(what="three", do=fails, within_s=60, otherwise="three_failed"),
-        Step(what="four", do=good),
+        StopStep(what="one", do=fails, otherwise="one_failed"),
+        StopStep(what="two", do=hangs, within_s=0.01, otherwise="two_hung"),
+        StopStep(what="three", do=fails, within_s=60, otherwise="three_failed"),
+        StopStep(what="four", do=good),
     ]
     with capture_logs() as logged:
         await asyncio.wait_for(take(table), timeout=PATIENCE_S)
@@ -85,7 +85,9 @@ async def test_a_stop_that_is_cancelled_takes_no_further_step() -> None:
     async def good() -> None:
         taken.append("good")
 
-    stopping = asyncio.create_task(take([Step(what="one", do=hangs, within_s=60), Step(what="two", do=good)]))
+    stopping = asyncio.create_task(
+        take([StopStep(what="one", do=hangs, within_s=60), StopStep(what="two", do=good)])
+    )
     await begun.wait()
     stopping.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class StopStep:
     """One step of a stop.
 
     `within_s`: after so many seconds it is broken off; None: it keeps to a budget of its own.
@@ -42,7 +42,7 @@ class Step:
     otherwise: str = "stop_step_failed"
 
 
-def steps(parts: Parts, *, supervisor: Supervisor) -> tuple[Step, ...]:
+def steps(parts: Parts, *, supervisor: Supervisor) -> tuple[StopStep, ...]:
     """The steps of a stop, in order. What still runs after them is cancelled."""
     ledger = parts.ledger
     return (
@@ -61,7 +61,7 @@ def steps(parts: Parts, *, supervisor: Supervisor) -> tuple[Step, ...]:
     )
 
 
-async def take(table: Sequence[Step]) -> None:
+async def take(table: Sequence[StopStep]) -> None:
     """Take the steps, one after the other, whatever each comes to."""
     for step in table:
         try:
@@ -77,15 +77,15 @@ def _step(
     do: Callable[[], Awaitable[object]],
     within_s: float | None = None,
     otherwise: str = "stop_step_failed",
-) -> Step:
-    return Step(what=what, do=do, within_s=within_s, otherwise=otherwise)
+) -> StopStep:
+    return StopStep(what=what, do=do, within_s=within_s, otherwise=otherwise)
 
 
-def _end(supervisor: Supervisor, name: str) -> Step:
-    return Step(what=f"end {name}", do=partial(supervisor.stop, name))
+def _end(supervisor: Supervisor, name: str) -> StopStep:
+    return StopStep(what=f"end {name}", do=partial(supervisor.stop, name))
 
 
-def _stop_fetching(parts: Parts, supervisor: Supervisor) -> tuple[Step, ...]:
+def _stop_fetching(parts: Parts, supervisor: Supervisor) -> tuple[StopStep, ...]:
     if parts.fetcher is None:
         return ()
     return (
