@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
 from piko.model.revisions import revision_in_force
+from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.text import excerpt
 from piko_operator.ownership import Condition
 from piko_operator.shapes import instant_text, parse_instant

@@ -18,7 +18,7 @@ from piko.background.backoff import Backoff
 from piko.background.periodic import repeat
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
-from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
+from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.observability.logs import get_logger
 from piko.store.reports.summaries import Summaries
 from piko.text import error_text, excerpt

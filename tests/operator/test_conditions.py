@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.model.managed import ConfigSummary, JobSummary, RevisionSummary
+from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
     config_ready,

@@ -10,7 +10,7 @@ import pytest
 
 from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.errors import FencedError
-from piko.model.backfills import Backfill, Step
+from piko.model.backfills import Backfill, BackfillStep
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
 from piko.store.backfills import BackfillStore
@@ -54,7 +54,7 @@ async def _requested(store: Database, windows: int = 3) -> Backfill:
     return request
 
 
-def _step(number: int, run_id: str = "") -> Step:
+def _step(number: int, run_id: str = "") -> BackfillStep:
     start, end = START + number * HOUR, START + (number + 1) * HOUR
     run = Run(
         run_id=run_id or f"run{number}",
@@ -66,10 +66,10 @@ def _step(number: int, run_id: str = "") -> Step:
         instance_id="i1",
         backfill_id="b1",
     )
-    return Step(backfill_id="b1", since=start, to=end, runs=[run])
+    return BackfillStep(backfill_id="b1", since=start, to=end, runs=[run])
 
 
-def _outcome(step: Step, state: RunState, retry: Run | None = None) -> Outcome:
+def _outcome(step: BackfillStep, state: RunState, retry: Run | None = None) -> Outcome:
     return Outcome(
         run=step.runs[0], state=state, started_at=NOW, finished_at=NOW, duration_s=1.0, retry=retry
     )

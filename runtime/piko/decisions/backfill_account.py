@@ -27,7 +27,7 @@ from piko.decisions.placement import Placement
 from piko.decisions.progress import Progress
 from piko.decisions.slots import Slots
 from piko.errors import ScheduleError
-from piko.model.backfills import Backfill, Step
+from piko.model.backfills import Backfill, BackfillStep
 from piko.model.runs import Outcome, Run
 from piko.schedule import Schedule, parse_schedule, without_bounds
 
@@ -55,7 +55,7 @@ def schedule_of(request: Backfill) -> Schedule:
 class BackfillPlan:
     """What to claim and to start now, and why a request has to wait."""
 
-    steps: Sequence[Step]
+    steps: Sequence[BackfillStep]
     retries: Sequence[Run]
     messages: Mapping[str, str | None]
 
@@ -133,7 +133,7 @@ class BackfillAccount:
         if not self._open:
             return BackfillPlan(steps=(), retries=(), messages={})
         slots = live.backfill_slots()
-        steps: list[Step] = []
+        steps: list[BackfillStep] = []
         retries: list[Run] = []
         messages: dict[str, str | None] = {}
         for request in self._open.values():
@@ -152,7 +152,7 @@ class BackfillAccount:
         request: Backfill,
         live: LiveWork,
         slots: Slots,
-        steps: list[Step],
+        steps: list[BackfillStep],
         retries: list[Run],
         now: datetime,
     ) -> str | None:
@@ -182,7 +182,9 @@ class BackfillAccount:
             runs.append(self._placement.place(self._run(request, window), now))
         if runs:
             last = runs[-1].scheduled_time
-            steps.append(Step(backfill_id=request.backfill_id, since=request.next_start, to=last, runs=runs))
+            steps.append(
+                BackfillStep(backfill_id=request.backfill_id, since=request.next_start, to=last, runs=runs)
+            )
         return None if len(runs) == len(windows) else _NO_PLACE
 
     def _next_windows(self, request: Backfill, count: int) -> list[DataInterval]:
@@ -211,7 +213,7 @@ class BackfillAccount:
 
     # ---- what became of it -------------------------------------------------------------------------
 
-    def claimed(self, steps: Iterable[Step], won: Mapping[str, Run]) -> list[Run]:
+    def claimed(self, steps: Iterable[BackfillStep], won: Mapping[str, Run]) -> list[Run]:
         """The steps are written; the runs to start here."""
         starting: list[Run] = []
         for step in steps:

@@ -36,7 +36,7 @@ class Backfill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BackfillStep:
     """The next windows of one request: its `next_start` goes from `since` to `to`."""
 
     backfill_id: str

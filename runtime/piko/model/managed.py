@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -75,53 +74,3 @@ class RefusedChange:
     """The database does not accept the row; `why` is its own text."""
 
     why: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSummary:
-    """A schedule row and the runtime's verdict on it; `status` is None where no replica has looked yet."""
-
-    job_id: str
-    version: int
-    managed_by: str | None
-    last_data_time: datetime | None
-    completed_at: datetime | None
-    updated_at: datetime
-    status: str | None
-    message: str | None
-    observed_version: int | None
-    next_run_at: datetime | None
-    last_run_id: str | None
-    last_state: str | None
-    last_scheduled_time: datetime | None
-    last_started_at: datetime | None
-    last_duration_s: float | None
-    last_error: str | None
-    last_success_at: datetime | None
-    given_up_from: datetime | None
-    given_up_to: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigSummary:
-    """A config row, without its content."""
-
-    job_id: str
-    version: int
-    managed_by: str | None
-    effective_from: datetime | None
-    updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevisionSummary:
-    """A revision of a job's config, without its content."""
-
-    job_id: str
-    revision: int
-    row_version: int
-    effective_from: datetime | None
-    error: str | None
-    created_at: datetime
-    warning: str | None = None
-    secret_blanked_at: datetime | None = None

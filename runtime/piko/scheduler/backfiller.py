@@ -11,7 +11,7 @@ from piko.clock import Clock
 from piko.decisions.backfill_account import BackfillAccount
 from piko.decisions.placement import Placement
 from piko.decisions.progress import Progress
-from piko.model.backfills import Step
+from piko.model.backfills import BackfillStep
 from piko.model.runs import Run
 from piko.scheduler.term import Term
 from piko.scheduler.writes import Writes
@@ -88,7 +88,9 @@ class Backfiller:
             account.explained(await self._explain(plan.messages))
         return starting
 
-    async def _claim(self, steps: Sequence[Step], now: datetime) -> tuple[Sequence[Step], dict[str, Run]]:
+    async def _claim(
+        self, steps: Sequence[BackfillStep], now: datetime
+    ) -> tuple[Sequence[BackfillStep], dict[str, Run]]:
         """Claim `steps`; those that were not refused, and of these the runs that are ours."""
         written = await self._writes.isolated(
             "a claim of a backfill",

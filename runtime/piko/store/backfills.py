@@ -17,7 +17,7 @@ from sqlalchemy import case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import BackfillState, RunState
-from piko.model.backfills import OPEN_STATES, Backfill, Step
+from piko.model.backfills import OPEN_STATES, Backfill, BackfillStep
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
 from piko.store.engine import Database
@@ -83,7 +83,7 @@ class BackfillStore:
         )
         return await self._select(statement)
 
-    async def claim(self, steps: Sequence[Step], fence: Fence, *, now: datetime) -> dict[str, Run]:
+    async def claim(self, steps: Sequence[BackfillStep], fence: Fence, *, now: datetime) -> dict[str, Run]:
         """Take the steps; the runs that are ours, by id. Raises `FencedError`.
 
         A step of a request that is not active any more, or that somebody holds, is left out. Made again
@@ -161,7 +161,7 @@ async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -
         )
 
 
-async def _advance(connection: AsyncConnection, step: Step) -> bool:
+async def _advance(connection: AsyncConnection, step: BackfillStep) -> bool:
     statement = select(backfill.c.state, backfill.c.next_start)
     row = (
         await connection.execute(
@@ -180,7 +180,7 @@ async def _advance(connection: AsyncConnection, step: Step) -> bool:
     return True
 
 
-async def _has_written(connection: AsyncConnection, step: Step) -> bool:
+async def _has_written(connection: AsyncConnection, step: BackfillStep) -> bool:
     found = await connection.execute(select(job_run.c.run_id).where(job_run.c.run_id == step.runs[0].run_id))
     return found.scalar_one_or_none() is not None
 

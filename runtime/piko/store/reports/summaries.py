@@ -7,11 +7,7 @@ from dataclasses import fields
 
 from sqlalchemy import select
 
-from piko.model.managed import (
-    ConfigSummary,
-    JobSummary,
-    RevisionSummary,
-)
+from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.missing_tables import statements_once_migrated
