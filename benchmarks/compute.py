@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 
 from piko.compute.cpu import CpuManager
@@ -62,9 +63,9 @@ async def processes(workers: int) -> None:
                 return await manager.map_reduce(fn, range(ITEMS))
 
             assert await by_hand(500) == await by_piko() == expected
-            sizes = await best(*[lambda size=size: by_hand(size) for size in CHUNK_SIZES], rounds=5)
+            sizes = await best(*[partial(by_hand, size) for size in CHUNK_SIZES], rounds=5)
             tuned = min(zip(sizes, CHUNK_SIZES, strict=True))[1]
-            theirs, ours = await best(lambda size=tuned: by_hand(size), by_piko)
+            theirs, ours = await best(partial(by_hand, tuned), by_piko)
             print(
                 f"{ITEMS:,} {name} items, {workers} workers: map_reduce {ITEMS / ours:,.0f}/s, "
                 f"ProcessPoolExecutor.map(chunksize={tuned}) {ITEMS / theirs:,.0f}/s: {theirs / ours:.0%}"

@@ -199,11 +199,11 @@ def main() -> None:
         return
     loads = [(50, False), (500, False), (1000, False), (5000, True), (8000, True)]
     for jobs, spread in [(options.jobs, options.spread)] if options.jobs else loads:
-        found = [
+        several = [
             asyncio.run(measured(jobs, seconds=options.seconds, spread=spread, profile=options.profile))
             for _ in range(options.repeats)
         ]
-        print(medians(found), flush=True)
+        print(medians(several), flush=True)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ async def pgqueuer(dsn: str, jobs: int) -> Figures:
         stored_per_s = jobs / (time.perf_counter() - begun)
         worker = PgQueuer.from_asyncpg_pool(pool)
 
-        @worker.entrypoint("noop")
+        @worker.entrypoint("noop")  # type: ignore[untyped-decorator]
         async def noop(_job: Job) -> None:
             pass
 

@@ -236,7 +236,8 @@ def _measured(peer: str, *, dsn: str, jobs: int) -> Figures:
         case "pgqueuer":
             import uvloop
 
-            return uvloop.run(workers.pgqueuer(dsn, jobs))
+            figures: Figures = uvloop.run(workers.pgqueuer(dsn, jobs))
+            return figures
         case "procrastinate":
             return asyncio.run(workers.procrastinate(dsn, jobs))
         case _:

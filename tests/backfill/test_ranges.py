@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from piko.core.types import DataInterval
 from piko.decisions.backfill_account import windows_within
 from piko.decisions.backfill_range import MOST_WINDOWS, plan_range
 from piko.errors import RefusedError
@@ -95,7 +96,7 @@ def test_taken_in_pieces_the_windows_are_the_same(seconds: int, start: int, leng
     first = at("2026-01-01") + timedelta(seconds=start)
     last = first + timedelta(seconds=length)
     whole = list(islice(windows_within(grid, first, last), 200))
-    pieces = []
+    pieces: list[DataInterval] = []
     place = whole[0].start if whole else last
     while len(pieces) < len(whole):
         taken = list(islice(windows_within(grid, place, last), piece))

@@ -79,7 +79,8 @@ async def test_an_event_ends_the_pause_and_counts_once() -> None:
 
 
 async def test_what_arrives_during_a_round_causes_another_one() -> None:
-    wake, seen = asyncio.Event(), []
+    wake = asyncio.Event()
+    seen: list[int] = []
 
     async def once() -> None:
         seen.append(len(seen))

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from piko.catalog.configs import ConfigBook, ConfigInForce, typed_config
+from piko.catalog.configs import ConfigBook, ConfigInForce
+from piko.catalog.typed_config import typed_config
 from piko.core.registry import JobDefinition
 from piko.errors import ConfigError
 from piko.model.configs import ConfigRevision, ConfigRow

@@ -248,7 +248,7 @@ async def test_a_config_is_rolled_back_and_in_force_at_once(desk: Desk) -> None:
     async def revision(number: int) -> None:
         async def there() -> bool:
             rows = await desk.database.execute("SELECT max(revision) FROM job_config_revision")
-            return rows[0][0] == number
+            return bool(rows[0][0] == number)
 
         await wait_until_async(there, what=f"revision {number}")
 

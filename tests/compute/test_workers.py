@@ -118,7 +118,8 @@ async def test_a_worker_killed_from_outside_is_replaced_and_everything_is_comput
 async def manager_pid(manager: CpuManager) -> int:
     """Some worker that lives."""
     backend = await manager._started()
-    return next(iter(backend._all))._process.pid  # type: ignore[attr-defined]
+    pid: int = next(iter(backend._all))._process.pid  # type: ignore[attr-defined]
+    return pid
 
 
 async def test_an_item_that_runs_out_of_memory_fails_alone(make_manager: MakeManager) -> None:
@@ -214,7 +215,9 @@ async def test_what_makes_no_sense_is_refused(
         await make_manager().map_reduce(functions.square, [1], **arguments)  # type: ignore[call-overload]
 
 
-async def test_a_dask_scheduler_that_is_not_there_is_named(make_manager: MakeManager, monkeypatch) -> None:
+async def test_a_dask_scheduler_that_is_not_there_is_named(
+    make_manager: MakeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("piko.compute.on_dask._CONNECT_S", 0.5)
     manager = make_manager(dask_address="tcp://127.0.0.1:9")

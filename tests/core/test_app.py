@@ -42,7 +42,7 @@ def test_what_is_wrong_with_a_bare_job_is_told_like_anything_else() -> None:
     app = PikoApp("trial")
     with pytest.raises(RegistrationError, match="the handler is not async"):
 
-        @app.job  # type: ignore[arg-type]
+        @app.job  # type: ignore[type-var]
         def blocking(ctx: object, scheduled_time: object) -> None: ...
 
     with pytest.raises(RegistrationError, match="job_id must be 1 to 128 characters"):
@@ -75,7 +75,7 @@ def test_run_off_the_main_thread_says_what_to_do() -> None:
 async def test_an_app_without_jobs_says_so_when_it_starts(tmp_path: Path) -> None:
     app = PikoApp("empty")
     settings = Settings(
-        mysql_dsn=f"sqlite+aiosqlite:///{tmp_path}/none/piko.db",  # type: ignore[arg-type]
+        mysql_dsn=f"sqlite+aiosqlite:///{tmp_path}/none/piko.db",
         spool_dir=tmp_path / "spool",
     )
     with capture_logs() as events:

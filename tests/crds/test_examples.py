@@ -20,7 +20,8 @@ def test_an_example_is_accepted_offline_and_by_the_server(path: Path, crds: Cont
 
 
 def test_the_documentation_names_every_field_and_setting() -> None:
-    from piko_operator.resources import JobConfigSpec, ScheduleSpec
+    from piko_operator.config_spec import JobConfigSpec
+    from piko_operator.schedule_spec import ScheduleSpec
     from piko_operator.settings import PREFIX, OperatorSettings
 
     pages = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -65,9 +66,7 @@ def test_only_a_change_of_what_is_fired_makes_a_schedule_new(before: object, kep
     assert now.seen_at == (at("11:00:00") if kept else NOON)
 
 
-def late(
-    leader: Leader, *, edited: datetime, looked: datetime | None, now: datetime, **columns: object
-) -> None:
+def late(leader: Leader, *, edited: datetime, looked: datetime | None, now: datetime, **columns: Any) -> None:
     """A row that is seen at `now`, whose statement ran at `edited`."""
     leader.catalog.assessed_rows["job"] = replace(
         assessed(row(updated_at=edited, **columns), definition()), seen_at=now, unseen_at=looked

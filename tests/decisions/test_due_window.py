@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -131,7 +132,7 @@ def test_without_a_bound_a_backlog_of_any_size_begins_with_its_oldest_window(
 
 
 @pytest.mark.parametrize("columns", [{"backfill_max_windows": 100_000}, {"max_lookback_s": 86_400.0}])
-def test_what_a_bound_drops_of_centuries_is_counted_exactly(columns: dict[str, float]) -> None:
+def test_what_a_bound_drops_of_centuries_is_counted_exactly(columns: dict[str, Any]) -> None:
     watermark = datetime(1000, 1, 1, tzinfo=UTC)
     decision = decide_window(
         planned({"seconds": 0.5}, stateful=True, **columns), watermark=watermark, now=NOON

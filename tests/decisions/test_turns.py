@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from tests.scheduler.making import NOON, at, seconds
 ONE_AFTER_THE_OTHER = ["skip", "queue", "queue_all", "replace"]
 
 
-def backlog(policy: str = "skip", *, count: int = 5, **columns: object) -> Leader:
+def backlog(policy: str = "skip", *, count: int = 5, **columns: Any) -> Leader:
     """A stop of `count` instants, ten seconds each, and the start after it."""
     leader = Leader()
     leader.write(coalesce=False, overlap_policy=policy, **columns)

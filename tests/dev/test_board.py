@@ -69,8 +69,9 @@ def test_an_empty_folder_has_a_board_too() -> None:
 def test_a_pipe_gets_whole_lines_without_control_characters() -> None:
     clock, file = StoppedClock(), io.StringIO()
     with Board(console=Console(file=file, width=80), wall=WallClock(clock=clock, zone=UTC)) as board:
-        board.say("piko dev:\nready\x07")
-        board.tell(Entry(subject=LONG, text="FAILED \x1b[31m" + "x" * 200, details="Trace\x00back\n    at y"))
+        board.print("piko dev:\nready\x07")
+        failed = Entry(subject=LONG, text="FAILED \x1b[31m" + "x" * 200, details="Trace\x00back\n    at y")
+        board.show_entry(failed)
         board.show([_line(clock, "a")], state="trial")
     lines = file.getvalue().splitlines()
     assert lines[:2] == ["piko dev:", "ready"]

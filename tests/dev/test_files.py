@@ -36,11 +36,11 @@ def _files(**texts: str) -> Callable[[Path], None]:
     return write
 
 
-_BAD = {
+_BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "no folder": (lambda folder: None, ["there is no such folder", "piko dev DIR"]),
     "a file": (lambda folder: folder.write_text(""), ["it is a file; expected a folder"]),
     "a name that a URL cannot hold": (
-        lambda folder: (folder.mkdir(), folder.rename(folder.with_name("a#b"))),
+        lambda folder: folder.with_name("a#b").mkdir(),
         ["rename the folder"],
     ),
     "no YAML": (_files(app_py=APP), ["no resource file found", "no YAML file", "kind: PikoSchedule"]),
@@ -160,7 +160,7 @@ def test_a_file_that_falls_silent_and_one_that_goes_are_two_things(tmp_path: Pat
     files.look()
     reading = files.look()
     assert reading is not None
-    assert ([item.job_id for item in reading.declared], reading.silent) == (["load"], {"one.yaml"})
+    assert ([item.job_id for item in reading.declared], reading.silent) == (["load"], frozenset({"one.yaml"}))
     (folder / "one.yaml").unlink()
     files.look()
     reading = files.look()

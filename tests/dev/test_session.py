@@ -120,7 +120,7 @@ def test_a_watermark_set_back_while_a_window_is_being_run_replays_the_windows(
     program = _dev(piko_process, folder)
     running = "SELECT window_start, run_id FROM job_run WHERE job_id = 'load' AND state = 'RUNNING'"
     (found,) = wait_until(
-        lambda: (folder / ".piko" / "piko.db").exists() and _read(folder, running),
+        lambda: _read(folder, running) if (folder / ".piko" / "piko.db").exists() else None,
         what="a window being run",
     )
     back = "strftime('%Y-%m-%d %H:%M:%f000', last_data_time, '-6 seconds')"

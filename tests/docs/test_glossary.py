@@ -15,6 +15,7 @@ from piko.observability.metrics import Metrics
 from piko.settings import Settings
 from piko.store.schema.tables import metadata
 from piko_operator import resources
+from piko_operator.schedule_spec import ScheduleSpec
 from piko_operator.settings import PREFIX, OperatorSettings
 from tests.docs.pages import read
 
@@ -38,7 +39,7 @@ def _product() -> set[str]:
         *Settings.model_fields,
         *(PREFIX + name.upper() for name in OperatorSettings.model_fields),
         *(f"piko {name}" for name in typer.main.get_command(program()).commands),  # type: ignore[attr-defined]
-        *(str(field.alias) for field in resources.ScheduleSpec.model_fields.values()),
+        *(str(field.alias) for field in ScheduleSpec.model_fields.values()),
         *(kind for kind in dir(resources) if kind.startswith("Piko")),
         *(str(word) for kind in vars(types).values() if _is_enumeration(kind) for word in kind),
         "PikoApp",

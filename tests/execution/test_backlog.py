@@ -61,7 +61,9 @@ async def drained(backlog: Backlog, most: int = 3) -> list[Outcome]:
     """Everything, as it is written batch by batch."""
     found: list[Outcome] = []
     while await backlog.refill():
-        _, batch = backlog.next_batch(most)
+        ready = backlog.next_batch(most)
+        assert ready is not None
+        _, batch = ready
         found.extend(item.outcome for item in batch)
         backlog.written(batch)
     return found

@@ -157,7 +157,7 @@ class Unspeakable(Exception):
 
 class Unshowable(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]
         raise RuntimeError("its notes fail")
 
 
@@ -192,7 +192,7 @@ async def test_whatever_a_handler_raises_its_end_is_told_and_can_be_stored(
 
 async def test_a_failure_is_logged_as_an_error_with_type_message_and_traceback(bench: Bench) -> None:
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
-        {}["customer_id"]
+        dict[str, object]()["customer_id"]
 
     with capture_logs() as events:
         ending = await bench.end_of(handler, run=make_run(attempt=2))

@@ -16,7 +16,7 @@ from piko.execution import backlog
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome_replay import OutcomeReplay
-from piko.model.fences import Fence, InstanceFence
+from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.runs import Outcome
 from piko.model.watermarks import WatermarkMove
 from piko.observability.metrics import Metrics
@@ -48,7 +48,7 @@ class Bench:
 
     def __init__(self, database: Database, folder: Path, **values: Any) -> None:
         self.recorded: list[list[Outcome]] = []
-        self.refused: list[tuple[list[Outcome], Fence]] = []
+        self.refused: list[tuple[list[Outcome], OutcomeFence]] = []
         self.settled: list[tuple[set[str], dict[str, str]]] = []
         self.metrics = Metrics()
         self.runs = RunStore(database=database)

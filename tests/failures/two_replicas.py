@@ -58,8 +58,9 @@ async def roles(stage: Stage) -> tuple[Replica, Replica]:
     def found() -> tuple[Replica, Replica] | None:
         said = [stage.witness.said_by(replica.name, since=since) for replica in stage.replicas]
         one, two = stage.replicas
-        last = tuple(answers[-1].text if answers else "" for answers in said)
-        return {("leader", "standby"): (one, two), ("standby", "leader"): (two, one)}.get(last)
+        last = [answers[-1].text if answers else "" for answers in said]
+        pairs = {"leader standby": (one, two), "standby leader": (two, one)}
+        return pairs.get(" ".join(last))
 
     pair = await wait_until_async(found, what="a leader and a standby", interval=0.1)
     assert pair is not None

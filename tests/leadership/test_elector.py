@@ -275,7 +275,8 @@ async def test_a_refusal_by_the_fence_ends_leadership_whatever_the_last_renewal_
     elector.deposed(Fence(name=LEASE, epoch=fence.epoch - 1))
     assert elector.acting == fence, "an old term's refusal says nothing about this one"
     elector.deposed(fence)
-    assert (elector.acting, elector.standing) == (None, Standing.FOLLOWER)
+    deposed: tuple[Fence | None, Standing] = (elector.acting, elector.standing)
+    assert deposed == (None, Standing.FOLLOWER)
     assert (await until_acting(elector)).epoch == fence.epoch + 1
 
 

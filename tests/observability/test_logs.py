@@ -205,7 +205,7 @@ def test_a_field_is_bounded_for_a_person_too() -> None:
 
 class Unshowable(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]
         raise RuntimeError("its notes fail")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -64,7 +65,8 @@ async def test_a_full_queue_holds_its_producers_back(tmp_path: Path) -> None:
 async def test_what_was_acknowledged_does_not_change_with_what_its_handler_holds(tmp_path: Path) -> None:
     sink = Remembering(durability="spooled", linger_s=0.2)
     async with running(sink, folder=tmp_path) as (writer, _):
-        for payload in ({"n": 1}, {"n": [1]}):
+        payloads: list[dict[str, Any]] = [{"n": 1}, {"n": [1]}]
+        for payload in payloads:
             await writer.enqueue(intent("a", payload))
             payload["n"] = 2
     assert [item.payload for batch in sink.batches for item in batch] == [{"n": 1}, {"n": [1]}]

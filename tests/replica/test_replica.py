@@ -99,7 +99,7 @@ async def test_a_part_that_returns_turns_liveness_red_and_one_that_fails_readine
         assert replica.liveness == ("parts that ended unexpectedly: returns",)
         reason = "fails fails: ValueError: no luck"
         await wait_until_async(lambda: reason in replica.readiness.reasons, what="the part that fails")
-    assert replica.liveness == (), "it was stopped"
+    assert not replica.liveness, "it was stopped"
 
 
 async def test_a_replica_that_is_over_although_nobody_stopped_it_is_not_alive(tmp_path: Path) -> None:

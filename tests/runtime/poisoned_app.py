@@ -33,7 +33,7 @@ class UnspeakableError(Exception):
 
 class UnshowableError(Exception):
     @property
-    def __notes__(self) -> list[str]:
+    def __notes__(self) -> list[str]:  # type: ignore[override]
         raise SystemExit(3)
 
 
@@ -179,7 +179,7 @@ def in_model(name: str, make: Callable[[], BaseException]) -> None:
             raise make()
 
     class Defaults(BaseModel):
-        size: int = Field(default_factory=lambda: _raise(make))  # type: ignore[arg-type,return-value]
+        size: int = Field(default_factory=lambda: _raise(make))  # type: ignore[assignment]
 
     class Inits(BaseModel):
         def model_post_init(self, context: Any, /) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -83,7 +84,7 @@ async def test_a_config_edit_reaches_the_next_run_and_the_run_names_its_revision
     replica.process.wait_for_line("quick 1 Ada ")
     await database.execute("UPDATE job_config SET config_json = '{\"name\": 7}' WHERE job_id = 'quick'")
 
-    async def refused() -> object:
+    async def refused() -> list[tuple[Any, ...]]:
         return await database.execute(
             "SELECT error FROM job_config_revision WHERE job_id = 'quick' AND error IS NOT NULL"
         )

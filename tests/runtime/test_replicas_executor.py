@@ -209,6 +209,6 @@ async def test_what_was_offered_is_run_by_a_leader_that_runs_by_itself(
 
     async def done() -> bool:
         rows = await database.execute(f"SELECT state FROM job_run WHERE run_id = '{offered[0]}'")
-        return rows[0][0] == "SUCCESS"
+        return bool(rows[0][0] == "SUCCESS")
 
     await wait_until_async(done, what="the run that was offered to end")

@@ -115,7 +115,7 @@ date_forms = st.builds(
 zones = st.sampled_from([*CHANGES, "UTC", "Asia/Kathmandu"])
 
 
-def made_or_rejected(form: tuple[str, Any], zone: str, **bounds: datetime) -> Schedule:
+def made_or_rejected(form: tuple[str, Any], zone: str, **bounds: Any) -> Schedule:
     """The schedule of a random form; one that never fires is no example."""
     try:
         return schedule(*form, zone, **bounds)

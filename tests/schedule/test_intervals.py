@@ -15,7 +15,7 @@ from tests.schedule.making import MICROSECOND, schedule, starts, take, utc
 EPOCH = utc("1970-01-01")
 
 
-def interval(expression: Any, zone: str = "UTC", **bounds: datetime) -> Any:
+def interval(expression: Any, zone: str = "UTC", **bounds: Any) -> Any:
     return schedule("interval", expression, zone, **bounds)
 
 

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.catalog import Catalog
 from piko.catalog.jobs import AssessedRow, Job, assess
 from piko.core.registry import JobDefinition, JobRegistry
@@ -94,4 +95,4 @@ def assessed(of: ScheduleRow, *definitions: JobDefinition) -> AssessedRow:
 
 
 def catalog(*assessed_rows: AssessedRow) -> Catalog:
-    return Catalog(assessed_rows={item.row.job_id: item for item in assessed_rows}, loaded=True)
+    return Catalog(assessed_rows=AssessedRows({item.row.job_id: item for item in assessed_rows}), loaded=True)

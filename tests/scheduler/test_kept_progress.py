@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -111,7 +112,8 @@ def test_a_new_schedule_begins_at_its_row_and_still_knows_the_data() -> None:
 @pytest.mark.parametrize("stateful", [True, False])
 def test_what_was_forgotten_starts_afresh(stateful: bool) -> None:
     leader = Leader(definition(stateful=stateful))
-    leader.write(**({"last_data_time": NOON} if stateful else {}))
+    columns: dict[str, Any] = {"last_data_time": NOON} if stateful else {}
+    leader.write(**columns)
     pass_time(leader, at("12:00:20"))
     leader.delete()
     del leader.states["job"]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,7 +200,7 @@ async def test_example_12_three_triggers(trial: Trial) -> None:
         assert await trial.until_printed("fast_job 2026") == "fast_job 2026-01-08T10:00:00+00:00"
         await trial.succeeded("one_shot")
 
-        async def states() -> dict[str, object] | None:
+        async def states() -> dict[str, tuple[Any, Any]] | None:
             rows = await trial.database.execute("SELECT job_id, status, next_run_at FROM job_state")
             found = {row[0]: (row[1], row[2]) for row in rows}
             return found if found.get("one_shot", ("", None))[0] == "Completed" else None

@@ -15,7 +15,6 @@ from prometheus_client import CollectorRegistry, Counter
 
 from piko.clock import SystemClock
 from piko.errors import SettingsError
-from piko.serving import listening
 from piko.serving.door import most_connections
 from piko.serving.listening import listen
 from piko.serving.probes import ProbeResult, Probes
@@ -155,7 +154,7 @@ async def test_everywhere_is_both_families() -> None:
 
 
 async def test_everywhere_is_ipv4_where_the_host_has_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(listening.socket, "has_dualstack_ipv6", lambda: False)
+    monkeypatch.setattr(socket, "has_dualstack_ipv6", lambda: False)
     async for served in serve("::"):
         assert await served.ask() == (200, "ok\n")
 

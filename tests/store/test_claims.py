@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -161,7 +161,8 @@ async def test_a_thousand_claims_are_a_handful_of_statements(
     async def statements() -> int:
         async with store.transaction() as connection:  # the one connection that all of this goes through
             answer = await connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Questions'")
-            return int(answer.one()[1])
+            status: tuple[Any, ...] = tuple(answer.one())
+            return int(status[1])
 
     before = await statements()
     assert len(await runs.claim(make_batch(*plain, *windows, states=states), fence, now=NOW)) == 800

@@ -148,9 +148,9 @@ async def test_queued_runs_that_are_held_are_named_and_the_others_start(
     async with holding(emptied_database, EDITS["a run"].format(run_id=queued["held"].run_id)):
         for write, chosen in ((runs.offer, offered), (lambda *a: runs.start(*a, now=NOW), starting)):
             with pytest.raises(RowsLockedError) as refused:
-                await write(list(chosen.values()), fence)  # type: ignore[operator]
+                await write(list(chosen.values()), fence)
             assert refused.value.jobs == {"held"}
-            written = await write([chosen[job_id] for job_id in free], fence)  # type: ignore[operator]
+            written = await write([chosen[job_id] for job_id in free], fence)
             assert written == {queued[job_id].run_id for job_id in free}
     assert await runs.start([starting["held"]], fence, now=NOW) == {queued["held"].run_id}
 

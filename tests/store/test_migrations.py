@@ -6,6 +6,7 @@ import asyncio
 import re
 import sqlite3
 from collections import Counter
+from datetime import datetime
 
 import pytest
 from alembic.migration import MigrationContext
@@ -87,7 +88,7 @@ async def test_a_column_is_added_with_its_constraints(migrated_database: TestDat
         steps = Steps(MigrationContext.configure(connection))
         weight = Column("weight", Double, nullable=False, server_default=text("1"))
         steps.add_column("scheduled_job", weight, checks.between("weight", 0, 9, "weight_is_0_to_9"))
-        weighed_at = Column("weighed_at", INSTANT)
+        weighed_at: Column[datetime] = Column("weighed_at", INSTANT)
         steps.add_column("scheduled_job", weighed_at, *checks.instants("weighed_at"))
 
     insert = "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr{}) VALUES ('{}', 'cron', '1'{})"

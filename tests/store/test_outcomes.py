@@ -10,7 +10,7 @@ import pytest
 
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import FencedError
-from piko.model.fences import Fence, InstanceFence
+from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.runs import Run
 from piko.model.watermarks import WatermarkMove
 from piko.store.engine import Database
@@ -375,6 +375,7 @@ async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched
     begun = [make_run(number, job_id=chance.choice(jobs[:2])) for number in range(40)]
     await runs.claim(make_batch(*begun, states=list(told.values())), fence, now=NOW)
     ends = [RunState.SUCCESS, RunState.FAILED, RunState.TIMEOUT, RunState.LOST, RunState.CANCELLED]
+    fences: list[OutcomeFence] = [fence, await title(store, fence)]
     while begun:
         now = [begun.pop(0) for _ in range(min(chance.randrange(1, 9), len(begun)))]
         outcomes = [
@@ -386,7 +387,7 @@ async def test_summaries_add_up_whoever_writes_them_and_however_they_are_batched
             )
             for run, state in zip(now, chance.choices(ends, [3, 2, 1, 1, 1], k=len(now)), strict=True)
         ]
-        await runs.finish(outcomes, chance.choice([fence, await title(store, fence)]))
+        await runs.finish(outcomes, chance.choice(fences))
         for outcome in outcomes:
             begun_at_its_claim = replace(outcome, started_at=NOW)
             told[outcome.run.job_id] = with_outcome(told[outcome.run.job_id], begun_at_its_claim)
