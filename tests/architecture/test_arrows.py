@@ -14,17 +14,6 @@ from tests.architecture.sources import PACKAGES, ROOT, imported_modules, module_
 
 _VALUES = sorted((PACKAGES[0] / "model").glob("[!_]*.py"))
 _VALUES_MAY_IMPORT = re.compile(r"piko[.](core[.]types|errors|model[.]\w+|schedule([.]\w+)?|text)")
-_PURE = (
-    "piko.core.types",
-    "piko.schedule",
-    *(f"piko.model.{path.stem}" for path in _VALUES),
-    "piko_operator.conditions",
-    "piko_operator.mapping",
-    "piko_operator.ownership",
-    "piko_operator.resources",
-    "piko_operator.shapes",
-)
-"""Values and rules: whoever imports one pays for no part that waits, opens or counts."""
 _LAZY = {"kopf": ("piko_operator",), "kubernetes_asyncio": ("piko_operator",)}
 
 
@@ -82,11 +71,3 @@ def test_values_import_schedules_core_types_errors_and_texts_alone(path: Path) -
     imported = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
     ours = {name for name in imported if name.partition(".")[0] in ("piko", "piko_operator")}
     assert {name for name in ours if not _VALUES_MAY_IMPORT.fullmatch(name)} == set()
-
-
-@pytest.mark.parametrize("module", _PURE)
-def test_importing_values_and_rules_brings_no_database_event_loop_or_metrics(module: str) -> None:
-    shown = f"import {module}, sys; print(sorted(name.partition('.')[0] for name in sys.modules))"
-    outcome = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)
-    assert f"'{module.partition('.')[0]}'" in outcome.stdout
-    assert not {"sqlalchemy", "asyncio", "prometheus_client"} & set(ast.literal_eval(outcome.stdout))

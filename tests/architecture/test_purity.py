@@ -12,6 +12,18 @@ from tests.architecture.sources import ROOT
 
 _IMPURE = ("asyncio", "prometheus_client", "sqlalchemy")
 _RUNTIME = ROOT / "runtime"
+_OF_THE_OPERATOR = [
+    "piko_operator.conditions",
+    "piko_operator.config_spec",
+    "piko_operator.field_types",
+    "piko_operator.mapping",
+    "piko_operator.ownership",
+    "piko_operator.policies",
+    "piko_operator.reported",
+    "piko_operator.resources",
+    "piko_operator.schedule_spec",
+    "piko_operator.shapes",
+]
 _SHOWN = """
 import importlib, sys
 for name in sys.argv[2:]:
@@ -34,7 +46,8 @@ def modules_of(package: str) -> list[str]:
         pytest.param(modules_of("piko.decisions"), id="decisions"),
         pytest.param(modules_of("piko.model"), id="model"),
         pytest.param(modules_of("piko.schedule"), id="schedule"),
-        pytest.param(["piko.execution.outcome"], id="outcome"),
+        pytest.param(["piko.core.types", "piko.execution.outcome"], id="outcome"),
+        pytest.param(_OF_THE_OPERATOR, id="operator"),
     ],
 )
 def test_importing_it_loads_nothing_that_does_anything(modules: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Requests to run the windows of a range."""
+"""Backfills: requests to run the windows of a range again, or for the first time."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from piko.core.types import BackfillState
 from piko.model.runs import Run
 
 OPEN_STATES = (BackfillState.ACTIVE, BackfillState.PAUSED)
+"""States of a request that has not ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backfill:
-    """One request. The windows before `next_start` have been claimed."""
+    """One request, a row of `backfill`; instants are aware.
+
+    It covers the windows from `range_start` up to `range_end`, exclusive, as the schedule cuts them that the
+    row had when the request was made. `parallelism` of them run at once. Those before `next_start` have been
+    claimed. `windows_failed` counts those that ended without success and have no attempt left. `message` says
+    why nothing of it runs just now.
+    """
 
     backfill_id: str
     job_id: str
@@ -37,7 +44,7 @@ class Backfill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillStep:
-    """The next windows of one request: its `next_start` goes from `since` to `to`."""
+    """The next windows of one request, as `runs`: its `next_start` moves from `since` to `to`."""
 
     backfill_id: str
     since: datetime

@@ -1,4 +1,4 @@
-"""What is claimed together."""
+"""Claims: all that falls due together, for one transaction."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from piko.model.watermarks import WatermarkMove
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimBatch:
-    """What becomes due together. Written again after an unknown COMMIT, it finds its own first try."""
+    """What the leader claims at once: runs, instants that do not run, and what it says of their jobs.
+
+    `token` marks the locks that the batch takes. Written again after a COMMIT whose answer was lost, the
+    batch recognises by it what its first try wrote.
+    """
 
     token: str
     runs: Sequence[Run]
     passed_over: Sequence[PassedOver]
     states: Sequence[JobState]
     again: bool = False
-    """Whether the leader knows of a window among the runs that it was claimed before, and failed.
+    """Whether a window among the runs was claimed before and failed, as far as the leader knows.
 
-    Where it does not know, the claim finds out by failing first.
+    If it does not know, the first attempt to insert the batch fails, and the claim reads whose each due time
+    is.
     """
     completed: Collection[str] = ()
     """Jobs whose `date` schedule has fired now."""
@@ -30,7 +35,7 @@ class ClaimBatch:
 
     @property
     def jobs(self) -> set[str]:
-        """The jobs that any of it concerns."""
+        """The jobs that any part of the batch concerns."""
         parts = (self.runs, self.passed_over, self.states, self.watermarks)
         return {item.job_id for part in parts for item in part} | set(self.completed)
 

@@ -1,13 +1,17 @@
-"""What the code of replicas declares."""
+"""Definitions: the jobs that the code of replicas registers, as they are published in `job_definition`."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionRow:
-    """One registered job."""
+    """One registered job.
+
+    `handler` is `module:qualified name`; `config_schema` is JSON Schema, None: any object.
+    """
 
     job_id: str
     app: str
@@ -21,7 +25,7 @@ class DefinitionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefiningReplica:
-    """A living replica whose app has published a job; `published`: it is the one that did so last."""
+    """A replica that is alive and whose app has published a job; `published`: it was the last to do so."""
 
     app: str
     instance_id: str
@@ -29,9 +33,9 @@ class DefiningReplica:
     published: bool
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """How many definitions were written, and those that the database refuses, with its words, by job."""
+    """How many definitions were written, and the refusals of the database by job, in its words."""
 
     changed: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)

@@ -1,12 +1,14 @@
-"""What tells that a row, or a table, was edited."""
+"""Digests: values that change whenever a row, or a table, is edited."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 Digest = tuple[int, datetime]
-"""What changes with every edit of a row: its version and when it was written."""
-
+"""Of a row: its version, and when it was written last."""
 
 Mark = tuple[object, ...]
-"""What changes with every edit of a table. Two edits that cancel out are found by `read_digests` alone."""
+"""Of a whole table: a checksum.
+
+Two edits that cancel each other out show in the digests of the rows alone.
+"""

@@ -1,4 +1,9 @@
-"""Fences: the right by which a write is made. Holding one is the store's part, see `piko.store.fences`."""
+"""Fences: by what right a write is made.
+
+A replica that leads has a fence, and so does each instance for the runs that it began. The database holds the
+epoch that counts; `piko.store.fences` compares the two in the transaction of the write, and refuses one whose
+right has passed to somebody else.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fence:
-    """The leadership `name` in its `epoch`, which grows by one with each change of leader."""
+    """The right of the leader `name` in its `epoch`, which grows by one with each change of leader."""
 
     name: str
     epoch: int
@@ -15,9 +20,9 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceFence:
-    """An instance's right to record how the runs ended that it began under `epoch`.
+    """The right of an instance to record how the runs ended that it began under `epoch`.
 
-    The right outlives a leadership that was released, and ends with one that was taken away.
+    It remains when a leader releases its leadership, and ends when another takes the leadership over.
     """
 
     instance_id: str
@@ -25,4 +30,4 @@ class InstanceFence:
 
 
 OutcomeFence = Fence | InstanceFence
-"""By what right an outcome is written: the leader's, who gives runs up, or the instance's that ran it."""
+"""An outcome is written by the leader, which gives runs up, or by the instance that ran it."""

@@ -1,4 +1,4 @@
-"""A process that runs jobs."""
+"""Instances: processes that run jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """One start of one process. A restart under an old pod name is another instance."""
+    """One start of one process; a restart in the same pod is another instance.
+
+    `version` is its release of Piko.
+    """
 
     instance_id: str
     app: str

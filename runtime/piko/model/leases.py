@@ -1,4 +1,4 @@
-"""A lease as its row says."""
+"""The lease of the leader, as its row in `leader_lease` says."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseRow:
-    """A lease as it stands in the database."""
+    """Who leads under `name`: `holder` is an instance, None once it was released.
+
+    The database's clock counts.
+    """
 
     name: str
     epoch: int
@@ -17,7 +20,11 @@ class LeaseRow:
     expires_at: datetime | None
 
     def may_be_taken(self, now: datetime, *, by: str, patient: bool) -> bool:
-        """Whether `by` may have it: its own, one that was given up, or (but for the patient) has expired."""
+        """Whether the instance `by` may hold the lease from `now` on.
+
+        It may if the lease is its own or was released, or if it has expired; a `patient` candidate leaves an
+        expired lease to its holder.
+        """
         if self.holder in (None, by):
             return True
         return not patient and (self.expires_at is None or self.expires_at <= now)

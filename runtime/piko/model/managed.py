@@ -29,7 +29,7 @@ R = TypeVar("R", ManagedSchedule, ManagedConfig)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Generic[R]):
-    """A row as it was read."""
+    """A row as it was read, at that version."""
 
     row: R
     version: int
@@ -43,20 +43,21 @@ class Verb(StrEnum):
     DELETE = "delete"
     """How far the job had come is kept for its next row."""
     FORGET = "forget"
-    """Delete it, with how far the job had come, or with what its config was before."""
+    """Delete it, and with it how far the job had come, or every revision of its config."""
     DISABLE = "disable"
-    """Switched off and handed back to SQL."""
+    """Switch it off and hand it back to SQL."""
     SUSPEND = "suspend"
-    """Switched off; it stays its owner's."""
+    """Switch it off; its owner keeps it."""
     HAND_BACK = "hand_back"
+    """Hand it back to SQL as it is."""
 
 
 class WriteResult(StrEnum):
-    """What became of a change."""
+    """What a change came to."""
 
     DONE = "done"
     STALE = "stale"
-    """Someone else was there in between: read again and decide again."""
+    """The row was changed in the meantime: read it and decide again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,6 @@ class Change(Generic[R]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedChange:
-    """The database does not accept the row; `why` is its own text."""
+    """The database does not accept the row; `why` is what it said."""
 
     why: str

@@ -1,15 +1,14 @@
-"""What retention goes by."""
+"""Retention: what decides which runs, locks and revisions of a job are kept."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleFacts:
-    """What the row of a job says that matters here."""
+    """What the row of a job says about it; numbers of runs, seconds, and the watermark."""
 
     history_successful: int
     history_failed: int
@@ -32,7 +31,7 @@ class JobFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedRow:
-    """A run that is over. `of_window`: it is for a window of a stateful job, outside of a backfill."""
+    """A run that has ended. `of_window`: it is for a window of a stateful job, and not part of a backfill."""
 
     run_id: str
     scheduled_time: datetime
@@ -42,8 +41,9 @@ class EndedRow:
     of_window: bool = False
 
 
-class LockPage(NamedTuple):
-    """What became of one page of locks; `through` is where the next one begins, None after the last."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockPage:
+    """How many locks of one page were deleted. The next begins after `through`; None: it was the last."""
 
     pruned: int
     through: datetime | None

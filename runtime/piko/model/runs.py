@@ -1,4 +1,8 @@
-"""Runs: an attempt at a due time, what is passed over, and how a run ended."""
+"""Runs: attempts at a due time, how they ended, and instants that do not run.
+
+Instants are aware. A run's `state` and `trigger_type` say how far it is and why it exists, see
+`piko.core.types`.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +13,16 @@ from piko.core.types import DataInterval, RunState, TriggerType
 from piko.model.watermarks import WatermarkMove
 
 DueTime = tuple[str, datetime]
-"""A job and its scheduled time."""
+"""A job and its scheduled time: what one run at a time may claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One attempt at one due time.
 
-    `offered_at`: it waits for a replica, and any may take it. `config_revision`: with what config, once that
-    is decided.
+    `attempt` counts from 1. A queued run does not start before `not_before`; once it has `offered_at`, any
+    replica may take it. `window` is the data that a run of a stateful job covers. `instance_id` runs it,
+    under the leadership of `epoch`, with the config of `config_revision`, once these are decided.
     """
 
     run_id: str
@@ -52,7 +57,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PassedOver:
-    """Consecutive instants of a job that do not run: one row with the first, the last and their number."""
+    """Consecutive instants of a job that do not run, for `reason`: the first, the last, and their `count`."""
 
     run_id: str
     job_id: str
@@ -66,7 +71,7 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a run ended. A `retry` is the queued next attempt."""
+    """How a run ended. `watermark` is the move that it earned, `retry` the next attempt, which is queued."""
 
     run: Run
     state: RunState
@@ -82,7 +87,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunProgress:
-    """How far a run is, as its row says."""
+    """How far a run is, according to its row."""
 
     run_id: str
     job_id: str

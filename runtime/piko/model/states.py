@@ -1,4 +1,4 @@
-"""The runtime's summary of a job."""
+"""States of jobs: the leader's summary of each, for people, the operator and the next leader."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from piko.core.types import JobStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """One row. `cursor_at`: due times up to here have been handled, for the schedule of `schedule_hash`.
+    """One row of `job_state`. It describes the row of `scheduled_job` that was created at `row_created_at`.
 
-    `given_up_from`, `given_up_to`: data that a bound on the backlog has dropped, and nobody has answered.
-    All of it speaks of the row of `scheduled_job` that was made at `row_created_at`; `data_through` is a copy
-    of its watermark.
+    Due times up to `cursor_at` have been handled, for the schedule of `schedule_hash`. `data_through` is a
+    copy of the watermark. The data from `given_up_from` to `given_up_to` was dropped by a bound on the
+    backlog, and nobody has answered for it. The `last_…` fields describe the run that ended last.
+    `row_gone_at` is when the leader saw that the row was deleted.
     """
 
     job_id: str
@@ -39,7 +40,7 @@ class JobState:
     row_gone_at: datetime | None = None
 
     def is_of_another_row(self, created_at: datetime) -> bool:
-        """Whether this speaks of a row that was there before the one that was made at `created_at`."""
+        """Whether this describes an earlier row than the one that was created at `created_at`."""
         if self.row_created_at is None:
             return self.row_gone_at is not None
         return self.row_created_at != created_at

@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
-    """A schedule row and the runtime's verdict on it; `status` is None where no replica has looked yet."""
+    """A row of `scheduled_job`, and of `job_state` what the leader says about it.
+
+    `status` is None until a replica has assessed the row; `observed_version` is the version that it assessed.
+    """
 
     job_id: str
     version: int

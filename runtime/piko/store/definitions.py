@@ -55,9 +55,8 @@ class DefinitionStore:
 
         Where the database refuses all of them, that is no job's trouble: then what it raised is raised.
         """
-        result = Published()
         if not definitions:
-            return result
+            return Published()
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.statements() as connection:
             published = {
@@ -67,15 +66,16 @@ class DefinitionStore:
             (item for item in definitions if published.get(item.job_id) != item.content_hash),
             key=lambda item: item.job_id,  # replicas that start together write in one order
         )
+        count, refused = 0, dict[str, str]()
         for start in range(0, len(changed), _CHUNK):
             chunk = changed[start : start + _CHUNK]
             ids = [item.job_id for item in chunk]
             written = await write_isolated(partial(self._write, chunk), jobs=ids.copy)
-            result.changed += sum(written.results)
-            result.refused.update(written.refused)
-        if len(result.refused) == len(definitions):
+            count += sum(written.results)
+            refused.update(written.refused)
+        if len(refused) == len(definitions):
             await self._write(changed[:_CHUNK], None)
-        return result
+        return Published(changed=count, refused=refused)
 
     async def _write(self, definitions: Sequence[DefinitionRow], jobs: Collection[str] | None) -> int:
         rows = [
