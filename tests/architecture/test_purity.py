@@ -45,6 +45,7 @@ def modules_of(package: str) -> list[str]:
     [
         pytest.param(modules_of("piko.decisions"), id="decisions"),
         pytest.param(modules_of("piko.model"), id="model"),
+        pytest.param(modules_of("piko.simulation"), id="simulation"),
         pytest.param(modules_of("piko.schedule"), id="schedule"),
         pytest.param(["piko.core.types", "piko.execution.outcome"], id="outcome"),
         pytest.param(_OF_THE_OPERATOR, id="operator"),

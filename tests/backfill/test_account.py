@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import count
 
 import pytest
 
 from piko.core.types import BackfillState, RunState, TriggerType
-from piko.decisions.backfill_account import PRIORITY, BackfillAccount, BackfillPlan
-from piko.decisions.placement import Here
+from piko.decisions.backfill_work import PRIORITY
 from piko.model.backfills import Backfill
 from piko.model.runs import Outcome, Run
-from tests.scheduler.leader import Leader
+from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, at, row
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -21,35 +20,30 @@ HOUR = timedelta(hours=1)
 
 
 class Desk:
-    """An account beside a term, told of everything at once."""
+    """A leader whose runs of backfills alone are looked at."""
 
     def __init__(self, leader: Leader, *requests: Backfill) -> None:
         self.leader = leader
-        ids = count(1)
-        self.account = BackfillAccount(
-            rows=leader.catalog.assessed_rows,
-            placement=Here(instance_id="here"),
-            new_id=lambda: f"b-{next(ids)}",
-        )
-        self.requests = {request.backfill_id: request for request in requests}
-        leader.term.beside = self.account.progress.running
-        self.account.observe(requests)
+        self.observe(*requests)
+
+    def observe(self, *requests: Backfill) -> None:
+        """These are the open requests, and the leader reads them."""
+        self.leader.database.backfills = {request.backfill_id: request for request in requests}
+        self.leader.feed(self.leader.database.queue(asked=(), now=self.leader.now))
 
     def tick(self, now: datetime = NOON) -> list[Run]:
-        self.plan: BackfillPlan = self.account.due(self.leader.term, now)
-        won = {run.run_id: run for step in self.plan.steps for run in step.runs}
-        starting = self.account.claimed(self.plan.steps, won)
-        retries = {run.run_id for run in self.plan.retries}
-        starting += self.account.started(self.plan.retries, retries)
-        self.account.explained(self.plan.messages)
-        return starting
+        return [run for run in self.leader.tick(now) if run.backfill_id is not None]
+
+    @property
+    def messages(self) -> Mapping[str, str | None]:
+        """What the last turn has said of requests that wait."""
+        return self.leader.messages
 
     def end(self, run: Run, state: RunState = RunState.SUCCESS, retry: Run | None = None) -> None:
         outcome = Outcome(
             run=run, state=state, started_at=NOON, finished_at=NOON, duration_s=1.0, retry=retry
         )
-        self.account.progress.end(run.run_id)
-        self.account.recorded([outcome])
+        self.leader.record(outcome)
 
 
 def request(name: str = "b1", *, windows: int = 100, parallelism: int = 1, job_id: str = "job") -> Backfill:
@@ -94,7 +88,7 @@ def test_windows_run_in_order_as_many_at_once_as_asked_and_then_no_more() -> Non
 def test_the_last_place_stays_free(places: int, expected: int) -> None:
     desk = Desk(leader(places), request(parallelism=8))
     assert len(desk.tick()) == expected
-    message = desk.plan.messages.get("b1")
+    message = desk.messages.get("b1")
     assert (message is None) is (expected > 0)
 
 
@@ -125,7 +119,7 @@ def test_a_retry_keeps_its_place_waits_its_time_and_goes_first() -> None:
     retry = replace(run, run_id="again", state=RunState.QUEUED, attempt=2, not_before=later)
     desk.end(run, RunState.FAILED, retry)
     assert desk.tick() == []
-    assert desk.plan.messages == {}
+    assert desk.messages == {}
     (again,) = desk.tick(later)
     assert (again.run_id, again.attempt, again.window) == ("again", 2, run.window)
 
@@ -139,23 +133,23 @@ def test_of_several_requests_the_oldest_goes_first_and_a_paused_one_not_at_all()
 def test_what_cannot_run_says_why_and_holds_nothing_up() -> None:
     desk = Desk(leader(), request("b1", job_id="deleted"), request("b2"))
     assert [run.backfill_id for run in desk.tick()] == ["b2"]
-    assert desk.plan.messages == {"b1": "the job has no row in scheduled_job"}
+    assert desk.messages == {"b1": "the job has no row in scheduled_job"}
     desk.tick()
-    assert desk.plan.messages == {}, "said once"
+    assert desk.messages == {}, "said once"
 
 
 def test_runs_of_a_cancelled_request_are_orphans() -> None:
     desk = Desk(leader(), request(parallelism=2))
     running = desk.tick()
-    desk.account.observe([])
-    assert desk.account.orphans() == running
+    desk.observe()
+    assert list(desk.leader.cancelled) == [run.run_id for run in running]
     assert desk.tick() == []
 
 
 def test_a_step_that_is_refused_is_looked_at_anew() -> None:
-    desk = Desk(leader(), request())
-    plan = desk.account.due(desk.leader.term, NOON)
-    assert desk.account.claimed(plan.steps, {}) == []
+    driver = leader()
+    desk = Desk(driver, request())
+    assert driver.tick(NOON, lost={"job"}) == []
     assert desk.tick() == []
-    desk.account.observe(desk.requests.values())
+    desk.observe(request())
     assert starts(desk.tick()) == [0]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from piko.core.types import DataInterval
-from piko.decisions.backfill_account import windows_within
 from piko.decisions.backfill_range import MOST_WINDOWS, plan_range
+from piko.decisions.backfill_windows import windows_within
 from piko.errors import RefusedError
 from piko.schedule import Schedule, parse_schedule
 

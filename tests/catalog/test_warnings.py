@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from piko.core.types import JobStatus
-from tests.scheduler.leader import Leader
+from tests.scheduler.leading import Leader
 from tests.scheduler.making import at, row
 
 
@@ -13,7 +13,7 @@ def test_a_jitter_longer_than_the_interval_is_said_beside_the_status() -> None:
     state = leader.state()
     assert state.status == JobStatus.SCHEDULED
     assert (state.message or "").startswith("jitter_s = 120 is longer than the 60 s between instants")
-    leader.edit(row(expression={"seconds": 60}, jitter_s=30.0, updated_at=at("12:00:01")), at("12:00:01"))
+    leader.put(row(expression={"seconds": 60}, jitter_s=30.0, updated_at=at("12:00:01")), at("12:00:01"))
     assert leader.state().message is None
 
 

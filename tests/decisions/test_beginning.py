@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from piko.catalog.jobs import seen
 from piko.core.types import JobStatus, RunState
 from piko.decisions.beginning import beginning
-from tests.scheduler.leader import Leader
+from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, assessed, at, definition, planned, row, seconds
 
 offsets = st.none() | st.integers(-400, 400).map(seconds)
@@ -68,7 +68,7 @@ def test_only_a_change_of_what_is_fired_makes_a_schedule_new(before: object, kep
 
 def late(leader: Leader, *, edited: datetime, looked: datetime | None, now: datetime, **columns: Any) -> None:
     """A row that is seen at `now`, whose statement ran at `edited`."""
-    leader.catalog.assessed_rows["job"] = replace(
+    leader.rows["job"] = replace(
         assessed(row(updated_at=edited, **columns), definition()), seen_at=now, unseen_at=looked
     )
     leader.adopt({"job"}, now)
@@ -81,7 +81,7 @@ def test_a_row_committed_late_fires_what_comes_after_it_was_seen() -> None:
     (run,) = leader.tick(at("12:00:50"))
 
     assert run.scheduled_time == at("12:00:50")
-    assert [plan.passed_over for plan in leader.drafts] == [[], []], "it was not there to be missed"
+    assert [claim.batch.passed_over for claim in leader.claims] == [(), []], "it was not there to be missed"
 
 
 @pytest.mark.parametrize(("looked", "state"), [("12:00:39", RunState.SKIPPED), ("12:00:05", RunState.MISSED)])
@@ -92,11 +92,11 @@ def test_what_was_due_between_the_two_looks_at_a_late_commit_is_recorded(
     late(leader, edited=NOON, looked=at(looked), now=at("12:00:41"))
     assert leader.tick(at("12:00:41")) == []
 
-    ((item, reason),) = leader.plan.passed_over
+    ((item, reason),) = leader.skipped
     assert (item.state, item.through, reason) == (state, at("12:00:40"), "unseen")
     assert leader.state().cursor_at == at("12:00:41")
     leader.tick(at("12:00:42"))
-    assert leader.plan.passed_over == [], "once"
+    assert leader.skipped == [], "once"
 
 
 def test_an_edit_that_was_seen_at_the_next_look_fires_what_came_due_meanwhile() -> None:
@@ -105,7 +105,7 @@ def test_an_edit_that_was_seen_at_the_next_look_fires_what_came_due_meanwhile() 
     (run,) = leader.tick(at("12:00:10.100000"))
 
     assert run.scheduled_time == at("12:00:10")
-    assert leader.plan.passed_over == []
+    assert leader.skipped == []
 
 
 @pytest.mark.parametrize(("started", "fired"), [("12:05:00", True), ("12:06:00", False)])
@@ -116,22 +116,22 @@ def test_a_date_that_passed_before_any_replica_ran_is_judged_by_its_grace(starte
     found = leader.tick(at(started))
 
     assert [run.scheduled_time for run in found] == ([at("12:00:30")] if fired else [])
-    assert [(item.state, item.first) for item, _ in leader.plan.passed_over] == (
+    assert [(item.state, item.first) for item, _ in leader.skipped] == (
         [] if fired else [(RunState.MISSED, at("12:00:30"))]
     )
-    assert leader.plan.completed == {"job"}
+    assert leader.plan.batch.completed == {"job"}
     assert leader.state().status == JobStatus.COMPLETED
 
 
 def test_a_new_leader_begins_where_it_saw_a_late_commit_as_a_standby() -> None:
     leader = Leader()
-    leader.catalog.assessed_rows["job"] = replace(
+    leader.rows["job"] = replace(
         assessed(row(updated_at=NOON), definition()), seen_at=at("12:00:25"), unseen_at=at("12:00:24")
     )
     leader.adopt({"job"}, at("12:01:00"))
     (run,) = leader.tick(at("12:01:00"))
 
     assert run.scheduled_time == at("12:01:00")
-    ((item, reason),) = leader.plan.passed_over
+    ((item, reason),) = leader.skipped
     assert (item.state, item.first, item.through) == (RunState.SKIPPED, at("12:00:30"), at("12:00:50"))
     assert reason == "coalesced"

@@ -37,15 +37,15 @@ def test_the_grace_holds_for_what_a_clock_has_asked_for(
 
 
 def test_a_run_left_in_the_queue_by_a_stop_is_missed_and_keeps_nobody_out() -> None:
-    leader = Leader(definition("first"), definition("second"), places=1)
+    leader = Leader(definitions=[definition("first"), definition("second")], places=1)
     leader.write("first", {"hours": 1}, priority=1)
     leader.write("second", {"hours": 1}, misfire_grace_s=60.0)
     leader.until(at("13:00:00"))
     assert [run.job_id for run in leader.waiting()] == ["second"]
     leader.now = at("13:59:59")
-    leader.finish()
+    leader.end_next()
     leader.away(seconds(1))
-    ((late, _),) = overdue(leader.term.progress.waiting.values(), leader.catalog.assessed_rows, leader.now)
+    ((late, _),) = overdue(leader.progress.waiting.values(), leader.rows, leader.now)
     assert (late.job_id, late.scheduled_time) == ("second", at("13:00:00"))
     leader.work()
 

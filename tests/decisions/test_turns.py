@@ -31,22 +31,22 @@ def test_each_instant_of_a_stop_runs_one_after_the_other(policy: str) -> None:
     leader = backlog(policy)
     for _ in range(5):
         assert len(leader.running()) == 1
-        leader.finish()
+        leader.end_next()
         leader.work()
 
     assert leader.started() == [NOON + seconds(10 * number) for number in range(1, 6)]
     assert leader.recorded() == []
-    assert leader.replaced == []
+    assert leader.cancelled == {}
 
 
 def test_what_comes_due_while_the_backlog_runs_meets_the_policy_after_it() -> None:
     leader = backlog(count=2)
     leader.until(at("12:00:45"))
     assert leader.started() == [at("12:00:10")]
-    leader.finish()
+    leader.end_next()
     leader.work()
     assert leader.started()[1:] == [at("12:00:20")]
-    leader.finish()
+    leader.end_next()
     leader.work()
 
     assert leader.started()[2:] == []
@@ -58,7 +58,7 @@ def test_what_comes_due_while_the_backlog_runs_meets_the_policy_after_it() -> No
 def test_what_waits_for_its_turn_beyond_the_grace_is_missed() -> None:
     leader = backlog(count=4, misfire_grace_s=60.0)
     leader.now = at("12:01:25")
-    leader.finish()
+    leader.end_next()
     leader.work()
 
     assert leader.recorded() == [("MISSED", at("12:00:20"), at("12:00:20"), 1)]
@@ -68,11 +68,11 @@ def test_what_waits_for_its_turn_beyond_the_grace_is_missed() -> None:
 @pytest.mark.parametrize("policy", ONE_AFTER_THE_OTHER)
 def test_a_new_leader_goes_on_with_the_backlog(policy: str) -> None:
     leader = backlog(policy, count=3)
-    run = leader.finish()
+    run = leader.end_next()
     leader.take_over()
     leader.work()
     while leader.running():
-        leader.finish()
+        leader.end_next()
         leader.work()
 
     assert run.scheduled_time == at("12:00:10")
@@ -92,7 +92,7 @@ def test_a_queue_has_an_end_and_what_is_behind_it_still_runs(
     done = 0
     while leader.running():
         assert len(leader.waiting()) <= 3
-        leader.finish()
+        leader.end_next()
         leader.work()
         done += 1
 

@@ -15,7 +15,7 @@ from tests.replica.composing import composed
 
 TABLE = [
     ("finish the claim", 5.0),
-    ("end dispatcher", None),
+    ("end scheduler", None),
     ("end elector", None),
     ("record outcomes first", 0.3),
     ("hand leadership over", 5.0),

@@ -1,249 +1,150 @@
-"""A leader without a database server: a term, and a model of what it writes.
-
-The model holds the promises of the store that decisions rest on: a due time is won once, a window only at the
-watermark, and the watermark moves by compare-and-set.
-"""
+"""A leader over a model of the database, in the words of the tests."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from piko.catalog.catalog import Catalog
+from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.configs import ConfigBook
-from piko.catalog.jobs import Job, assess
-from piko.core.registry import JobDefinition, JobRegistry
-from piko.core.types import FINAL_STATES, RunState
-from piko.decisions.lateness import overdue
-from piko.decisions.placement import Here
-from piko.execution.outcome import Ending, conclude
-from piko.model.fences import Fence, InstanceFence
+from piko.catalog.jobs import assess
+from piko.core.registry import JobDefinition
+from piko.core.types import RunState, TriggerType
+from piko.decisions import effects
+from piko.decisions.progress import Progress
+from piko.model.claims import ClaimBatch
 from piko.model.runs import Outcome, PassedOver, Run
+from piko.model.schedules import ScheduleRow
 from piko.model.states import JobState
-from piko.observability.metrics import Metrics
-from piko.scheduler.term import Term
-from tests.scheduler.making import NOON, definition, registry, row
-from tests.store.making import with_outcome
+from piko.model.watermarks import WatermarkMove
+from piko.simulation.simulation import Simulation
+from tests.scheduler.making import NOON, definition, registry, row, seconds
+
+NOTHING = effects.Claim(
+    batch=ClaimBatch(token="", runs=(), passed_over=(), states=()),
+    now=NOON, reasons=(), given_up=(), replaced=(), superseded=(),
+)  # fmt: skip
 
 
-class Leader:
-    """Rows, one leader, and what it has done."""
+class Leader(Simulation):
+    """Rows that are written and read at once, and what the leader does about them.
 
-    def __init__(self, *definitions: JobDefinition, places: int = 1000) -> None:
-        self.now = NOON
-        self.registry: JobRegistry = registry(*(definitions or (definition(),)))
-        self.catalog = Catalog(loaded=True)
+    `definitions`: the registered jobs; without them one of each row, `stateful` or not, or of `registered`
+    alone. `states`: what the leader before has left in the database.
+    """
+
+    def __init__(
+        self,
+        *rows: ScheduleRow,
+        definitions: Iterable[JobDefinition] = (),
+        stateful: Collection[str] = (),
+        registered: Collection[str] | None = None,
+        states: Mapping[str, JobState] | None = None,
+        places: int = 1000,
+        now: datetime = NOON,
+    ) -> None:
+        ids = {item.job_id for item in rows} or {"job"} if registered is None else registered
+        known = list(definitions) or [definition(job_id, stateful=job_id in stateful) for job_id in ids]
+        self.registry = registry(*known)
         self.configs = ConfigBook(registry=self.registry)
-        self.metrics = Metrics()
-        self.states: dict[str, JobState] = {}
+        super().__init__(
+            rows=AssessedRows(),
+            configs=self.configs,
+            now=now,
+            max_concurrent_runs=places,
+            observe=self._see,
+        )
+        self.claims: list[effects.Claim] = []
+        """What each turn has claimed; `NOTHING`, where it was nothing."""
+        self.messages: Mapping[str, str | None] = {}
+        self.written: list[JobState] = []
+        self.gone: list[str] = []
+        self.restored: list[WatermarkMove] = []
+        self.missed: Counter[tuple[str, str]] = Counter()
         self.writes = 0
-        self.history: list[Run] = []
-        self.passed_over: list[PassedOver] = []
         self.ended: dict[str, RunState] = {}
-        self.completed: set[str] = set()
-        self.replaced: list[str] = []
-        self.stored: dict[str, datetime | None] = {}
         self.jumps: set[datetime] = set()
         """Where a watermark was put by somebody, or by a bound."""
-        self._locks: dict[tuple[str, datetime], Run] = {}
-        self._jobs: dict[str, Job] = {}
-        self._places = places
-        self._numbers = itertools.count(1)
-        self._epochs = itertools.count(1)
+        self.database.states.update(states or {})
+        for item in rows:
+            self.learn(item)
         self.take_over()
 
-    # ---- rows -------------------------------------------------------------------------------------
+    def _see(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Claim():
+                self.claims[-1:] = [effect]
+                self.jumps.update(move.new for move in effect.batch.watermarks)
+            case effects.ExplainBackfills(messages=messages):
+                self.messages = messages
+            case effects.WriteStates(states=states):
+                self.writes += len(states)
+                self.written.extend(states)
+            case effects.RestoreWatermarks(moves=moves):
+                self.restored.extend(moves)
+            case effects.MarkGone(job_ids=job_ids):
+                self.gone.extend(job_ids)
+            case effects.Export(missed=missed):
+                self.missed.update(missed)
+            case effects.Conclude(outcome=outcome):
+                self.ended[outcome.run.run_id] = outcome.state
+            case _:
+                pass
+
+    # ---- rows ---------------------------------------------------------------------------------------
+
+    def learn(self, new: ScheduleRow) -> None:
+        """The reconciler has understood this row, in the moment in which it was edited."""
+        assessed = assess(new, registry=self.registry, timezone="UTC")
+        self.rows[new.job_id] = replace(assessed, seen_at=new.updated_at)
+        self.database.watermarks.pop(new.job_id, None)
 
     def write(
         self, job_id: str = "job", expression: Any = None, *, look: bool = True, **columns: Any
     ) -> None:
         """Insert or update a row, and let the leader see it."""
-        known = self.catalog.assessed_rows.get(job_id)
+        known = self.rows.get(job_id)
         created_at = self.now if known is None else known.row.created_at
         times = {"created_at": created_at, "updated_at": self.now}
-        self._put(row(job_id, expression, **{**times, **columns}))
-        if look:
-            self.look()
+        self._read(row(job_id, expression, **{**times, **columns}), look=look)
 
     def edit(self, job_id: str = "job", *, look: bool = True, **columns: Any) -> None:
         """Change columns of a row by SQL."""
-        before = self.catalog.assessed_rows[job_id].row
-        self._put(replace(before, **{"updated_at": self.now, **columns}))
+        before = self.rows[job_id].row
+        self._read(replace(before, **{"updated_at": self.now, **columns}), look=look)
+
+    def _read(self, new: ScheduleRow, *, look: bool) -> None:
+        """The reconciler reads a row; a watermark that it does not know of stays in the database."""
+        stored = {key: value for key, value in self.database.watermarks.items() if key == new.job_id}
+        self.learn(new)
+        self.database.watermarks.update(stored)
+        self.changed.add(new.job_id)
         if look:
             self.look()
 
-    def delete(self, job_id: str = "job", *, look: bool = True) -> None:
-        del self.catalog.assessed_rows[job_id]
-        self.stored.pop(job_id, None)
-        self.catalog.touch({job_id})
+    def put(self, new: ScheduleRow, now: datetime) -> None:
+        """Replace a row, and let the leader see it at `now`."""
+        self.learn(new)
+        self.adopt({new.job_id}, now)
+
+    def adopt(self, job_ids: Collection[str], now: datetime) -> None:
+        """The leader sees these rows at `now`."""
+        self.now, self.written, self.gone = now, [], []
+        self.look(job_ids)
+
+    def delete(self, job_id: str = "job", now: datetime | None = None, *, look: bool = True) -> None:
+        self.now = now or self.now
+        self.database.delete(job_id)
+        self.changed.add(job_id)
         if look:
             self.look()
-
-    def _put(self, new: Any) -> None:
-        assessed = assess(new, registry=self.registry, timezone="UTC")
-        self.catalog.assessed_rows[new.job_id] = replace(assessed, seen_at=new.updated_at)
-        if assessed.job is not None:
-            self._jobs[new.job_id] = assessed.job  # a handler goes on when its row is gone
-        self.catalog.touch({new.job_id})
-
-    def look(self) -> None:
-        """The dispatcher adopts what changed."""
-        job_ids = self.catalog.take_changed()
-        unmet = self.term.unmet(job_ids)
-        self.term.meet(unmet, {job_id: self.states[job_id] for job_id in unmet if job_id in self.states})
-        adopted = self.term.adopt(job_ids, self.now)
-        for move in adopted.restore:
-            self._move(move.job_id, move.old, move.new)
-        self.term.restored(
-            adopted.restore, {move.job_id: self.watermark(move.job_id) for move in adopted.restore}
-        )
-        self.writes += len(adopted.states)
-        self._store(adopted.states)
-        for job_id in adopted.gone:
-            known = self.states[job_id]
-            self.states[job_id] = replace(known, row_created_at=None, row_gone_at=self.now)
-        for job_id in adopted.copy:
-            self.states[job_id] = replace(self.states[job_id], data_through=self.watermark(job_id))
-
-    def take_over(self) -> None:
-        """Another replica leads from here: it knows what was written, and nothing else."""
-        self.term = Term(
-            catalog=self.catalog,
-            configs=self.configs,
-            states=dict(self.states),
-            fence=Fence(name="default", epoch=next(self._epochs)),
-            placement=Here(instance_id="here"),
-            metrics=self.metrics,
-            new_id=lambda: f"run-{next(self._numbers)}",
-            max_concurrent_runs=self._places,
-        )
-        latest = {run.run_id: run for run in self.history}
-        self.term.held_elsewhere(run for run in latest.values() if run.state is RunState.RUNNING)
-        self.term.progress.enqueue(run for run in latest.values() if run.state is RunState.QUEUED)
-        self.catalog.touch({*self.catalog.assessed_rows, *self.states})
-        self.look()
-
-    # ---- time -------------------------------------------------------------------------------------
-
-    def until(self, moment: datetime) -> None:
-        """Let time pass; whatever comes due is claimed and started at its own moment."""
-        for _ in range(10_000):
-            self.work()
-            moments = (self.term.timetable.earliest(), self.term.progress.next_start(self.now))
-            following = min((item for item in moments if item is not None), default=None)
-            if following is None or following > moment:
-                self.now = max(self.now, moment)
-                return
-            assert following > self.now, "the dispatcher would spin"
-            self.now = following
-        raise AssertionError("the dispatcher finds no end")
-
-    def away(self, duration: timedelta) -> None:
-        """Nobody leads for a while."""
-        self.now += duration
-        self.take_over()
-
-    def work(self) -> None:
-        """One turn of the dispatcher's loop after the other, until nothing more is to be done now."""
-        for _ in range(10_000):
-            if self.catalog.changed:
-                self.look()
-            for run, _ in overdue(self.term.progress.waiting.values(), self.catalog.assessed_rows, self.now):
-                self._record(
-                    Outcome(
-                        run=run, state=RunState.MISSED, started_at=None, finished_at=self.now, duration_s=None
-                    )
-                )
-            if not self._claim() + self._start_waiting():
-                return
-        raise AssertionError("the dispatcher finds no end")
-
-    def _claim(self) -> int:
-        plan = self.term.due(self.now)
-        if not plan.states:
-            return 0
-        won = self._written(plan)
-        self.replaced.extend(run.run_id for run in plan.replaced)
-        for run in plan.superseded:
-            self._record(
-                Outcome(
-                    run=run, state=RunState.SKIPPED, started_at=None, finished_at=self.now, duration_s=None
-                )
-            )
-        self.term.claimed(plan, won, self.now)
-        return 1
-
-    def _written(self, plan: Any) -> dict[str, Run]:
-        batch = plan.batch("token")
-        self.passed_over.extend(batch.passed_over)
-        self.completed |= set(batch.completed)
-        self._store(batch.states)
-        for move in batch.watermarks:
-            self.jumps.add(move.new)
-            self._move(move.job_id, move.old, move.new)
-        won = {}
-        for run in batch.runs:
-            holder = self._locks.get(run.due_time)
-            if run.window is None and holder is not None:
-                continue
-            if run.window is not None and self.watermark(run.job_id) != run.window.start:
-                continue
-            if holder is not None and self._state(holder) not in FINAL_STATES:
-                continue
-            again = holder is not None and self._state(holder) is not RunState.SUCCESS
-            claimed = replace(run, attempt=holder.attempt + 1) if again and holder else run
-            self._locks[run.due_time] = claimed
-            self.history.append(claimed)
-            won[run.run_id] = claimed
-        return won
-
-    def _start_waiting(self) -> int:
-        chosen = self.term.startable(self.now)
-        won = {run.run_id for run in chosen if self._state(run) is RunState.QUEUED}
-        self.history.extend(run for run in chosen if run.run_id in won)
-        self.term.started(chosen, won, self.now)
-        return len(chosen)
-
-    # ---- ends of runs -----------------------------------------------------------------------------
-
-    def finish(self, run: Run | None = None, state: RunState = RunState.SUCCESS) -> Run:
-        """The handler of `run` (or of the one that runs) ends so, and it is recorded."""
-        if run is None:
-            (run,) = self.running()
-        job = self.catalog.assessed_rows.job(run.job_id) or self._jobs[run.job_id]
-        ending = Ending(
-            run=run, job=job, state=state,
-            fence=InstanceFence(instance_id="here", epoch=self.term.fence.epoch),
-            started_at=self.now, finished_at=self.now, duration_s=0.0,
-        )  # fmt: skip
-        self._record(conclude(ending, new_id=lambda: f"run-{next(self._numbers)}"))
-        return run
-
-    def _record(self, outcome: Outcome) -> None:
-        self.term.ended(outcome.run.run_id)
-        self.ended[outcome.run.run_id] = outcome.state
-        self.history.append(replace(outcome.run, state=outcome.state))
-        if outcome.retry is not None:
-            self.history.append(outcome.retry)
-            self._locks[outcome.run.due_time] = outcome.retry
-        if outcome.run.job_id in self.states:  # outcomes leave the columns of claims as they are
-            known = self.states[outcome.run.job_id]
-            self.states[outcome.run.job_id] = with_outcome(known, outcome)
-        if outcome.watermark is not None:
-            self._move(outcome.run.job_id, outcome.watermark.old, outcome.watermark.new)
-        self.term.recorded([outcome], self.now)
-
-    # ---- the database -----------------------------------------------------------------------------
-
-    def watermark(self, job_id: str = "job") -> datetime | None:
-        return self.stored.get(job_id, self.catalog.assessed_rows[job_id].row.last_data_time)
 
     def set_watermark(self, value: datetime | None, job_id: str = "job", *, look: bool = True) -> None:
         """Somebody sets it by SQL."""
-        self.stored[job_id] = value
+        self.database.watermarks[job_id] = value
         if value is not None:
             self.jumps.add(value)
         self.edit(job_id, look=look, last_data_time=value)
@@ -252,29 +153,104 @@ class Leader:
         """The reconciler reads a row that the leader itself has moved."""
         self.edit(job_id, last_data_time=self.watermark(job_id))
 
-    def _move(self, job_id: str, old: datetime | None, new: datetime) -> None:
-        if job_id in self.catalog.assessed_rows and self.watermark(job_id) == old:
-            self.stored[job_id] = new
-        elif job_id in self.catalog.assessed_rows or self.states[job_id].data_through != old:
-            return
-        if job_id in self.states:
-            self.states[job_id] = replace(self.states[job_id], data_through=new)
+    # ---- turns --------------------------------------------------------------------------------------
 
-    def _store(self, states: Iterable[JobState]) -> None:
-        """What claims write; the copy of the watermark is not among it."""
-        for state in states:
-            known = self.states.get(state.job_id)
-            kept = None if known is None else known.data_through
-            self.states[state.job_id] = replace(state, data_through=kept)
+    def turn(self) -> list[Run]:
+        self.claims.append(NOTHING)
+        self.messages = {}
+        return super().turn()
 
-    def _state(self, run: Run) -> RunState:
-        return next(known.state for known in reversed(self.history) if known.run_id == run.run_id)
+    def tick(self, now: datetime, *, lost: Collection[str] = ()) -> list[Run]:
+        """One turn at `now`; the runs that start. Claims of `lost` are refused."""
+        self.now, self.database.lost = now, set(lost)
+        return self.turn()
+
+    @property
+    def plan(self) -> effects.Claim:
+        """What the last turn has claimed."""
+        return self.claims[-1]
+
+    @property
+    def skipped(self) -> list[tuple[PassedOver, str]]:
+        """What the last turn has passed over, each with the metrics' word for the reason."""
+        return list(zip(self.plan.batch.passed_over, self.plan.reasons, strict=True))
+
+    # ---- ends of runs -------------------------------------------------------------------------------
+
+    def end_next(self, state: RunState = RunState.SUCCESS) -> Run:
+        """The handler of the one run in progress ends so."""
+        (run,) = self.running()
+        self.finish(run, state)
+        return run
+
+    def end(
+        self,
+        run: Run,
+        state: RunState = RunState.SUCCESS,
+        now: datetime | None = None,
+        *,
+        retry_after: float | None = None,
+    ) -> Run | None:
+        """`run` has ended and its outcome is recorded; the retry, where there is one."""
+        now = run.scheduled_time if now is None else now
+        retry = None
+        if retry_after is not None:
+            retry = replace(
+                run,
+                run_id=f"{run.run_id}-again",
+                state=RunState.QUEUED,
+                attempt=run.attempt + 1,
+                trigger_type=TriggerType.RETRY,
+                not_before=now + seconds(retry_after),
+            )
+        move = None
+        if run.window is not None and state is RunState.SUCCESS:
+            move = WatermarkMove(job_id=run.job_id, old=run.window.start, new=run.window.end)
+        self.now = now
+        self.record(
+            Outcome(
+                run=run, state=state, started_at=now, finished_at=now, duration_s=0.0, watermark=move,
+                retry=retry,
+            )
+        )  # fmt: skip
+        return retry
+
+    # ---- what is ------------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> Progress:
+        """The live runs."""
+        return self.leader.runs.live
+
+    @property
+    def earliest(self) -> datetime | None:
+        """The next entry of the timetable."""
+        return self.leader.agenda.timetable.earliest()
+
+    def state(self, job_id: str = "job") -> JobState:
+        """What the leader knows of a job."""
+        return self.leader.agenda.states[job_id]
+
+    def stored(self, job_id: str = "job") -> JobState:
+        """What the database knows of a job."""
+        return self.database.states[job_id]
+
+    def watermark(self, job_id: str = "job") -> datetime | None:
+        return self.database.watermark(job_id)
+
+    @property
+    def history(self) -> list[Run]:
+        return self.database.history
 
     def running(self) -> list[Run]:
-        return list(self.term.progress.running.values())
+        return list(self.progress.running.values())
 
     def waiting(self) -> list[Run]:
-        return list(self.term.progress.waiting.values())
+        return list(self.progress.waiting.values())
+
+    def ends(self, state: str) -> list[Run]:
+        """The runs that ended so."""
+        return self.database.in_state(RunState(state))
 
     def started(self, job_id: str = "job") -> list[datetime]:
         """The due times that came to run, in the order in which they did."""
@@ -288,6 +264,6 @@ class Leader:
         """What was passed over."""
         return [
             (item.state.value, item.first, item.through, item.count)
-            for item in self.passed_over
+            for item in self.database.passed_over
             if item.job_id == job_id
         ]

@@ -1,4 +1,4 @@
-"""A row that goes and comes back goes on where it stopped, whoever was looking."""
+"""A row that goes and comes back goes on where it stopped, and it does not matter who was looking."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.scheduler.making import NOON, at, definition, seconds
 
 def loading() -> Leader:
     """A stateful job of each ten seconds whose data is done up to 12:00:20."""
-    leader = Leader(definition(stateful=True))
+    leader = Leader(definitions=[definition(stateful=True)])
     leader.write(last_data_time=NOON)
     for moment in ("12:00:10", "12:00:20"):
         leader.until(at(moment))
-        leader.finish()
+        leader.end_next()
     return leader
 
 
@@ -30,11 +30,11 @@ def pass_time(leader: Leader, moment: datetime) -> None:
     while True:
         leader.work()
         if leader.running():
-            leader.finish()
+            leader.end_next()
         elif leader.now >= moment:
             return
         else:
-            following = leader.term.timetable.earliest()
+            following = leader.earliest
             leader.now = moment if following is None else max(leader.now, min(moment, following))
 
 
@@ -69,7 +69,7 @@ def test_an_explicit_watermark_of_the_new_row_wins() -> None:
     leader.delete()
     leader.write(last_data_time=at("11:59:50"))
     assert leader.watermark() == at("11:59:50")
-    assert leader.states["job"].data_through == at("11:59:50")
+    assert leader.stored().data_through == at("11:59:50")
     pass_time(leader, at("12:00:30"))
     assert [window.end for window in loaded(leader)[2:]] == [
         at("12:00:00"), at("12:00:10"), at("12:00:20"), at("12:00:30"),
@@ -83,7 +83,7 @@ def test_null_in_a_row_that_was_there_is_obeyed(leads: str) -> None:
     if leads == "another":
         leader.take_over()
     assert leader.watermark() is None
-    assert leader.states["job"].data_through is None
+    assert leader.stored().data_through is None
     leader.delete()
     leader.write()
     assert leader.watermark() is None, "what a person took away is not kept either"
@@ -111,16 +111,16 @@ def test_a_new_schedule_begins_at_its_row_and_still_knows_the_data() -> None:
 
 @pytest.mark.parametrize("stateful", [True, False])
 def test_what_was_forgotten_starts_afresh(stateful: bool) -> None:
-    leader = Leader(definition(stateful=stateful))
+    leader = Leader(definitions=[definition(stateful=stateful)])
     columns: dict[str, Any] = {"last_data_time": NOON} if stateful else {}
     leader.write(**columns)
     pass_time(leader, at("12:00:20"))
     leader.delete()
-    del leader.states["job"]
+    del leader.database.states["job"]
     leader.now = at("12:01:05")
     leader.write()
     assert leader.watermark() is None
-    assert leader.states["job"].cursor_at == at("12:01:05")
+    assert leader.stored().cursor_at == at("12:01:05")
     pass_time(leader, at("12:01:10"))
     assert leader.started()[-1:] == [at("12:01:10")]
     assert leader.recorded() == []
@@ -149,24 +149,23 @@ def test_a_date_that_has_fired_does_not_fire_for_the_next_row() -> None:
     leader.write(expression={"run_date": "2026-03-02T12:00:30Z"})
     pass_time(leader, at("12:01:00"))
     assert leader.started() == [at("12:00:30")]
-    assert leader.states["job"].status == JobStatus.COMPLETED
+    assert leader.stored().status == JobStatus.COMPLETED
 
 
 def test_a_row_that_cannot_be_had_waits_and_nothing_of_it_is_claimed() -> None:
     leader = loading()
     leader.delete()
     leader.write(look=False)
-    job_ids = leader.catalog.take_changed()
-    leader.term.meet(leader.term.unmet(job_ids), {"job": leader.states["job"]})
-    adopted = leader.term.adopt(job_ids, leader.now)
-    assert [move.new for move in adopted.restore] == [at("12:00:20")]
-    assert leader.term.restored(adopted.restore, {}) == {"job"}
+    leader.database.locked = {"job"}
+    leader.look()
+    assert [move.new for move in leader.restored] == [at("12:00:20")]
+    assert "job" not in leader.leader.agenda.states
+    leader.database.locked = set()
     leader.now = at("12:01:00")
     leader.work()
     assert leader.running() == []
-    assert leader.catalog.doubted == {"job"}, "so that the row is read again"
-    leader.catalog.touch({"job"})
-    leader.look()
+    assert leader.doubted == {"job"}, "so that the row is read again"
+    leader.look({"job"})
     pass_time(leader, at("12:01:10"))
     assert is_without_hole(leader)
 
@@ -175,14 +174,13 @@ def test_what_somebody_writes_at_the_same_time_wins() -> None:
     leader = loading()
     leader.delete()
     leader.write(look=False)
-    job_ids = leader.catalog.take_changed()
-    leader.term.meet(leader.term.unmet(job_ids), {"job": leader.states["job"]})
-    adopted = leader.term.adopt(job_ids, leader.now)
-    leader.stored["job"] = at("11:59:30")
-    assert leader.term.restored(adopted.restore, {"job": at("11:59:30")}) == set()
-    assert leader.catalog.doubted == {"job"}
+    leader.database.watermarks["job"] = at("11:59:30")
+    leader.look()
+    assert [move.new for move in leader.restored] == [at("12:00:20")]
+    assert "job" in leader.leader.agenda.states
+    assert leader.doubted == {"job"}
     leader.reread()
-    assert leader.states["job"].data_through == at("11:59:30")
+    assert leader.stored().data_through == at("11:59:30")
     pass_time(leader, at("12:00:30"))
     assert loaded(leader)[2].start == at("11:59:30")
 
@@ -207,7 +205,7 @@ def test_no_window_is_lost_or_done_twice_however_rows_come_and_go(
 ) -> None:
     leader = loading()
     for kind, value in events:
-        there = "job" in leader.catalog.assessed_rows
+        there = "job" in leader.rows
         if kind == "pass":
             pass_time(leader, leader.now + seconds(int(value or 0)))
         elif kind == "leader":
@@ -222,12 +220,12 @@ def test_no_window_is_lost_or_done_twice_however_rows_come_and_go(
         elif kind == "start":
             leader.until(leader.now + seconds(int(value or 0)))
         elif kind == "end" and leader.running():
-            leader.finish()
-    if "job" not in leader.catalog.assessed_rows:
+            leader.end_next()
+    if "job" not in leader.rows:
         leader.write()
     leader.reread()
     end = leader.now + seconds(60)
     pass_time(leader, end)
     assert is_without_hole(leader)
     assert loaded(leader)[-1].end == max(end.replace(second=end.second // 10 * 10), NOON)
-    assert leader.states["job"].data_through == leader.watermark()
+    assert leader.stored().data_through == leader.watermark()

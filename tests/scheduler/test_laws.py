@@ -83,7 +83,7 @@ def test_every_instant_runs_or_is_recorded_once(
         live(leader, what, value)
         assert len(leader.running()) <= places
         assert policy == "allow" or len(leader.running()) <= instances
-        assert policy != "queue" or len(leader.term.progress.due_waiting_of("job")) <= 1
+        assert policy != "queue" or len(leader.progress.due_waiting_of("job")) <= 1
     while leader.running():  # what is left of a backlog waits for its turn
         leader.finish(leader.running()[0])
         leader.work()
@@ -91,7 +91,7 @@ def test_every_instant_runs_or_is_recorded_once(
     passed = instants(leader)
     assert len(passed) == len(set(passed)), "an instant is passed over twice"
     assert not claimed.intersection(passed), "an instant is both claimed and passed over"
-    cursor = leader.states["job"].cursor_at
+    cursor = leader.stored().cursor_at
     assert cursor is not None
     every = {NOON + seconds(10 * step) for step in range(1, (cursor - NOON) // seconds(10) + 1)}
     assert claimed.union(passed) == every
@@ -108,7 +108,7 @@ def test_nothing_waits_for_ever(policy: str) -> None:
     for _ in range(20):
         leader.work()
         if leader.running():
-            leader.finish()
+            leader.end_next()
     assert not leader.running()
     assert not leader.waiting()
 
@@ -143,7 +143,7 @@ def test_windows_of_a_stateful_job_meet_and_keep_their_order(
     attempts: int,
     events: list[tuple[str, object]],
 ) -> None:
-    leader = Leader(definition(stateful=True, backfill_policy=policy))
+    leader = Leader(definitions=[definition(stateful=True, backfill_policy=policy)])
     leader.write(
         backfill_max_windows=bound, max_lookback_s=lookback, max_attempts=attempts, retry_backoff_s=7.0
     )
@@ -180,7 +180,7 @@ def settle(leader: Leader) -> None:
     for _ in range(2):
         leader.until(leader.now + seconds(10))
         while leader.running():
-            leader.finish()
+            leader.end_next()
             leader.work()
 
 
@@ -191,12 +191,12 @@ def successes_meet(leader: Leader) -> bool:
 
 
 def test_a_backlog_is_run_oldest_first_and_to_its_end() -> None:
-    leader = Leader(definition(stateful=True))
+    leader = Leader(definitions=[definition(stateful=True)])
     leader.write(last_data_time=at("11:58:20"), updated_at=at("11:58:20"))
     leader.until(NOON)
     ends = []
     while leader.running():
-        ends.append(leader.finish().scheduled_time)
+        ends.append(leader.end_next().scheduled_time)
         leader.work()
     assert ends == [at("11:58:20") + seconds(10 * step) for step in range(1, 11)]
     assert leader.watermark() == NOON
@@ -208,11 +208,11 @@ class Target(BaseModel):
 
 
 def test_instants_without_a_config_are_judged_when_it_comes() -> None:
-    leader = Leader(definition(schema=Target))
+    leader = Leader(definitions=[definition(schema=Target)])
     leader.write(expression={"seconds": 10}, misfire_grace_s=15)
     leader.until(NOON + seconds(35))
     assert not leader.history
-    state = leader.states["job"]
+    state = leader.stored()
     assert (state.status, state.next_run_at) == (JobStatus.WAITING_FOR_CONFIG, None)
     assert "table: Field required" in (state.message or "")
     leader.configs.observe([config({"table": "t"}, when=leader.now)])
@@ -222,17 +222,17 @@ def test_instants_without_a_config_are_judged_when_it_comes() -> None:
         ("MISSED", 1),
         ("SKIPPED", 1),
     ]
-    assert (leader.states["job"].status, leader.states["job"].message) == (JobStatus.SCHEDULED, None)
+    assert (leader.stored().status, leader.stored().message) == (JobStatus.SCHEDULED, None)
 
 
 def test_a_job_whose_config_is_deleted_waits_from_its_next_instant() -> None:
-    leader = Leader(definition(schema=Target))
+    leader = Leader(definitions=[definition(schema=Target)])
     leader.configs.observe([config({"table": "t"}, when=NOON)])
     leader.write(expression={"seconds": 10})
     leader.until(NOON + seconds(10))
-    leader.finish()
+    leader.end_next()
     leader.configs.drop(["job"])
     leader.until(NOON + seconds(20))
     leader.work()
     assert len({run.run_id for run in leader.history}) == 1
-    assert leader.states["job"].status == JobStatus.WAITING_FOR_CONFIG
+    assert leader.stored().status == JobStatus.WAITING_FOR_CONFIG

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -7,23 +8,24 @@ from typing import Any
 import pytest
 
 from piko.core.types import JobStatus, RunState, TriggerType
+from piko.decisions.effects import Claim
+from piko.decisions.events import Claimed, RemoteRunsRead, Tick, UnknownRunsFound
 from piko.model.runs import Run
 from piko.schedule import start_offset
-from tests.scheduler.leader import Leader
+from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, at, row, seconds
 
 
-def times(runs: list[Run]) -> list[datetime]:
+def times(runs: Sequence[Run]) -> list[datetime]:
     return [run.scheduled_time for run in runs]
 
 
 def passed_over(leader: Leader) -> list[tuple[str, datetime, datetime, int]]:
-    return [(item.state.value, item.first, item.through, item.count) for item, _ in leader.plan.passed_over]
+    return [(item.state.value, item.first, item.through, item.count) for item, _ in leader.skipped]
 
 
 def missed(leader: Leader, reason: str, job_id: str = "job") -> float:
-    labels = {"job_id": job_id, "reason": reason}
-    return leader.metrics.registry.get_sample_value("piko_job_missed_total", labels) or 0
+    return leader.missed[job_id, reason]
 
 
 # ---- rows -------------------------------------------------------------------------------------------
@@ -51,7 +53,7 @@ def test_a_clock_of_the_database_that_is_ahead_does_not_hide_instants() -> None:
 
 def test_a_changed_schedule_fires_nothing_from_before_the_change() -> None:
     leader = Leader(row(expression={"hours": 1}))
-    leader.edit(row(expression={"seconds": 1}, updated_at=at("12:20:00")), at("12:20:00.500"))
+    leader.put(row(expression={"seconds": 1}, updated_at=at("12:20:00")), at("12:20:00.500"))
 
     assert leader.state().next_run_at == at("12:20:01")
     assert times(leader.tick(at("12:20:01"))) == [at("12:20:01")]
@@ -70,12 +72,12 @@ def test_a_schedule_that_was_edited_a_moment_ago_is_not_fired_by_the_cursor_befo
 
 def test_an_enabled_schedule_fires_nothing_from_before_it_was_enabled() -> None:
     leader = Leader(row())
-    leader.edit(row(enabled=False, updated_at=at("12:00:05")), at("12:00:05"))
+    leader.put(row(enabled=False, updated_at=at("12:00:05")), at("12:00:05"))
     assert leader.state().status == JobStatus.DISABLED
     assert leader.state().next_run_at is None
     assert leader.tick(at("12:05:00")) == []
 
-    leader.edit(row(updated_at=at("12:05:03")), at("12:05:03.500"))
+    leader.put(row(updated_at=at("12:05:03")), at("12:05:03.500"))
     assert times(leader.tick(at("12:05:10"))) == [at("12:05:10")]
     assert passed_over(leader) == []
 
@@ -102,12 +104,12 @@ def test_the_next_leader_goes_on_where_the_one_before_stopped() -> None:
 
 def test_an_invalid_row_stops_the_job_and_a_repair_begins_anew() -> None:
     leader = Leader(row())
-    leader.edit(row(schedule_expr='{"seconds": -1}'), at("12:00:05"))
+    leader.put(row(schedule_expr='{"seconds": -1}'), at("12:00:05"))
     assert leader.state().status == JobStatus.INVALID
     assert leader.state().message
     assert leader.tick(at("12:01:00")) == []
 
-    leader.edit(row(updated_at=at("12:01:01")), at("12:01:02"))
+    leader.put(row(updated_at=at("12:01:01")), at("12:01:02"))
     assert leader.tick(at("12:01:02")) == []
     assert (leader.state().status, leader.state().message) == (JobStatus.SCHEDULED, None)
 
@@ -129,7 +131,7 @@ def test_a_deleted_row_fires_no_more_and_its_state_is_kept() -> None:
     leader.delete("job", at("12:00:05"))
 
     assert leader.gone == ["job"]
-    assert leader.term.states == {}
+    assert leader.leader.agenda.states == {}
     assert leader.tick(at("12:01:00")) == []
 
 
@@ -152,7 +154,7 @@ def test_a_date_fires_once_and_is_completed() -> None:
     leader = Leader(row(expression={"run_date": "2026-03-02T12:30:00Z"}))
 
     assert times(leader.tick(at("12:30:00"))) == [at("12:30:00")]
-    assert leader.plan.completed == {"job"}
+    assert leader.plan.batch.completed == {"job"}
     assert leader.state().status == JobStatus.COMPLETED
     assert leader.tick(at("13:30:00")) == []
 
@@ -162,7 +164,7 @@ def test_a_date_that_is_long_past_is_missed_and_completed() -> None:
 
     assert leader.tick(at("14:00:00")) == []
     assert passed_over(leader) == [("MISSED", at("12:30:00"), at("12:30:00"), 1)]
-    assert leader.plan.completed == {"job"}
+    assert leader.plan.batch.completed == {"job"}
 
 
 def test_a_schedule_that_has_ended_says_so() -> None:
@@ -181,7 +183,7 @@ def test_jitter_moves_the_start_and_not_the_scheduled_time() -> None:
 
     assert leader.state().next_run_at == at("12:01:00")
     assert leader.tick(at("12:01:00")) == []
-    assert leader.term.timetable.earliest() == at("12:01:00") + offset
+    assert leader.earliest == at("12:01:00") + offset
     assert times(leader.tick(at("12:01:00") + offset)) == [at("12:01:00")]
 
 
@@ -195,10 +197,12 @@ def test_a_claim_that_another_has_made_is_not_started_and_not_tried_again() -> N
 
 def test_missed_instants_are_counted_once_they_are_recorded() -> None:
     leader = Leader(row(misfire_grace_s=15.0))
-    plan = leader.term.due(at("12:01:00"))
+    decided = leader.leader.step(Tick(stage=0, now=at("12:01:00")))
+    (claim,) = (effect for effect in decided if isinstance(effect, Claim))
     assert missed(leader, "misfire") == 0
 
-    leader.term.claimed(plan, {run.run_id: run for run in plan.runs}, at("12:01:00"))
+    won = {run.run_id: run for run in claim.batch.runs}
+    leader.feed(Claimed(claim=claim, won=won, now=at("12:01:00")))
     assert (missed(leader, "misfire"), missed(leader, "coalesced")) == (4, 1)
 
 
@@ -211,7 +215,7 @@ def test_skip_records_the_instant_that_finds_its_job_running() -> None:
 
     assert leader.tick(at("12:00:20")) == []
     assert passed_over(leader) == [("SKIPPED", at("12:00:20"), at("12:00:20"), 1)]
-    assert "overlap_policy = skip" in leader.plan.passed_over[0][0].reason
+    assert "overlap_policy = skip" in leader.skipped[0][0].reason
     assert missed(leader, "overlap") == 1
 
 
@@ -229,7 +233,7 @@ def test_queue_lets_the_newest_wait() -> None:
     assert leader.tick(at("12:00:20")) == []
     assert leader.tick(at("12:00:30")) == []
     assert times(leader.plan.superseded) == [at("12:00:20")]
-    assert times(list(leader.term.progress.waiting.values())) == [at("12:00:30")]
+    assert times(list(leader.progress.waiting.values())) == [at("12:00:30")]
 
     leader.end(first, now=at("12:00:31"))
     assert times(leader.tick(at("12:00:31"))) == [at("12:00:30")]
@@ -281,9 +285,9 @@ def test_each_of_a_backlog_runs_as_many_at_once_as_may() -> None:
 def test_a_run_that_has_ended_gives_up_its_place_before_that_is_recorded() -> None:
     leader = Leader(row())
     (run,) = leader.tick(at("12:00:10"))
-    leader.term.progress.end(run.run_id)
+    leader.progress.end(run.run_id)
 
-    assert leader.term.progress.busy("job")
+    assert leader.progress.busy("job")
     assert [run.scheduled_time for run in leader.tick(at("12:00:20"))] == [at("12:00:20")]
 
 
@@ -291,11 +295,11 @@ def test_a_superseded_run_does_not_come_back_with_a_late_reading_of_the_queue() 
     leader = Leader(row(overlap_policy="queue"))
     leader.tick(at("12:00:10"))
     leader.tick(at("12:00:20"))
-    (waits,) = leader.term.progress.waiting.values()
+    (waits,) = leader.progress.waiting.values()
     leader.tick(at("12:00:30"))
-    leader.term.progress.enqueue([waits])
+    leader.progress.enqueue([waits])
 
-    assert times(list(leader.term.progress.waiting.values())) == [at("12:00:30")]
+    assert times(list(leader.progress.waiting.values())) == [at("12:00:30")]
 
 
 # ---- slots -------------------------------------------------------------------------------------------
@@ -308,7 +312,7 @@ def test_a_group_shares_its_lowest_limit() -> None:
     )
     started = leader.tick(at("12:00:10"))
     assert len(started) == 2
-    assert len(leader.term.progress.waiting) == 2
+    assert len(leader.progress.waiting) == 2
 
     leader.end(started[0], now=at("12:00:11"))
     assert len(leader.tick(at("12:00:11"))) == 1
@@ -318,7 +322,7 @@ def test_a_replica_runs_no_more_than_it_may() -> None:
     leader = Leader(*(row(f"job-{n}") for n in range(5)), places=3)
 
     assert len(leader.tick(at("12:00:10"))) == 3
-    assert len(leader.term.progress.waiting) == 2
+    assert len(leader.progress.waiting) == 2
 
 
 def test_what_is_due_together_starts_by_priority() -> None:
@@ -337,13 +341,14 @@ def test_what_waits_starts_by_priority_and_then_by_age() -> None:
     )
     (running,) = leader.tick(at("12:00:07"))
     assert running.job_id == "old"
-    leader.term.progress.enqueue(
-        [replace(running, run_id=f"waits-{job}", job_id=job, scheduled_time=when, priority=priority,
+    leader.database.put(
+        *[replace(running, run_id=f"waits-{job}", job_id=job, scheduled_time=when, priority=priority,
                  state=RunState.QUEUED)
          for job, when, priority in
          (("new", at("12:00:03"), 0), ("full", at("12:00:01"), 0), ("urgent", NOON, 1))
         ]
     )  # fmt: skip
+    leader.feed(leader.database.queue(asked=(), now=leader.now))
     order = []
     for _ in range(3):
         leader.end(running, now=at("12:00:07.500"))
@@ -366,7 +371,7 @@ def test_runs_that_are_held_elsewhere_take_their_place() -> None:
     leader = Leader(row())
     (run,) = leader.tick(at("12:00:10"))
     after = Leader(row())
-    after.term.held_elsewhere([replace(run, instance_id="there")])
+    after.feed(UnknownRunsFound(runs=[replace(run, instance_id="there")], lost=(), now=NOON))
 
     assert after.tick(at("12:00:20")) == []
     assert passed_over(after)[0][0] == "SKIPPED"
@@ -376,12 +381,13 @@ def test_a_run_that_ended_elsewhere_leaves_its_place() -> None:
     leader = Leader(row(last_data_time=NOON), stateful={"job"})
     (run,) = leader.tick(at("12:00:10"))
     after = Leader(row(last_data_time=NOON), stateful={"job"}, states={"job": leader.state()})
-    after.term.held_elsewhere([run])
+    after.feed(UnknownRunsFound(runs=[run], lost=(), now=NOON))
     assert after.tick(at("12:00:20")) == []
 
-    after.term.gone(after.term.held_elsewhere_ids(), at("12:00:21"))
+    after.now = at("12:00:21")
+    after.feed(RemoteRunsRead(asked=after.progress.remote.copy(), found={}))
     assert times(after.tick(at("12:00:21"))) == [at("12:00:10")]
-    assert after.term.held_elsewhere_ids() == set()
+    assert after.progress.remote == set()
 
 
 def test_a_waiting_run_that_was_cancelled_by_sql_is_let_go() -> None:
@@ -389,7 +395,8 @@ def test_a_waiting_run_that_was_cancelled_by_sql_is_let_go() -> None:
     (run,) = leader.tick(at("12:00:10"))
     retry = leader.end(run, RunState.FAILED, retry_after=3600)
     assert retry is not None
-    leader.term.gone({retry.run_id}, at("12:00:20"))
+    leader.database.put(replace(retry, state=RunState.CANCELLED))
+    leader.feed(leader.database.queue(asked={retry.run_id}, now=at("12:00:20")))
 
     assert times(leader.tick(at("12:00:20"))) == [at("12:00:10")]
 
@@ -401,7 +408,8 @@ def test_a_run_whose_row_is_gone_is_brought_to_an_end() -> None:
     leader.delete("job", at("12:00:21"))
     leader.end(first, now=at("12:00:22"))
 
-    assert times(leader.term.startable(at("12:00:22"))) == [at("12:00:20")]
+    leader.tick(at("12:00:22"))
+    assert [run.scheduled_time for run in leader.ends("CANCELLED")] == [at("12:00:20")]
 
 
 # ---- retries ----------------------------------------------------------------------------------------
@@ -413,7 +421,7 @@ def test_a_retry_starts_when_its_moment_comes() -> None:
     retry = leader.end(run, RunState.FAILED, retry_after=10)
     assert retry is not None
 
-    assert leader.term.progress.next_start(at("13:00:00")) == at("13:00:10")
+    assert leader.progress.next_start(at("13:00:00")) == at("13:00:10")
     assert leader.tick(at("13:00:09")) == []
     (again,) = leader.tick(at("13:00:10"))
     assert (again.run_id, again.attempt, again.trigger_type) == (retry.run_id, 2, TriggerType.RETRY)
@@ -422,11 +430,11 @@ def test_a_retry_starts_when_its_moment_comes() -> None:
 def test_a_run_that_waits_for_a_place_does_not_wake_the_loop() -> None:
     leader = Leader(row("full"), row("waits"), places=1)
     leader.tick(at("12:00:10"))
-    (waiting,) = leader.term.progress.waiting.values()
-    leader.term.progress.wait(replace(waiting, not_before=at("12:00:11")))
+    (waiting,) = leader.progress.waiting.values()
+    leader.progress.wait(replace(waiting, not_before=at("12:00:11")))
 
-    assert leader.term.progress.next_start(at("12:00:10")) == at("12:00:11")
-    assert leader.term.progress.next_start(at("12:00:11")) is None
+    assert leader.progress.next_start(at("12:00:10")) == at("12:00:11")
+    assert leader.progress.next_start(at("12:00:11")) is None
 
 
 @pytest.mark.parametrize("now", ["12:00:10", "12:00:25", "12:10:00"])
@@ -438,7 +446,7 @@ def test_after_a_claim_the_next_instant_lies_ahead(now: str) -> None:
     leader.tick(at(now))
     leader.tick(at(now))  # for what waits for its turn it takes one more look to see that
 
-    earliest = leader.term.timetable.earliest()
+    earliest = leader.earliest
     assert earliest is not None
     assert earliest > at(now)
 
@@ -461,7 +469,7 @@ def test_the_first_window_runs_at_the_first_instant() -> None:
     (run,) = leader.tick(at("13:00:00"))
     assert run.window is not None
     assert (run.window.start, run.window.end) == (NOON, at("13:00:00"))
-    assert leader.plan.watermarks[0].old is None
+    assert leader.plan.batch.watermarks[0].old is None
 
 
 def test_missing_windows_run_one_after_the_other_as_each_succeeds() -> None:
@@ -504,7 +512,7 @@ def test_a_failed_window_waits_under_the_next_leader_too() -> None:
     after = Leader(
         hourly(last_data_time=at("11:00:00")),
         stateful={"job"},
-        states={"job": leader.stored["job"]},
+        states={"job": leader.stored()},
         now=at("13:10:00"),
     )
 
@@ -547,16 +555,16 @@ def test_a_watermark_set_back_by_sql_replays_at_once() -> None:
     leader = stateful(last_data_time=NOON)
     (run,) = leader.tick(at("13:00:00"))
     leader.end(run)
-    leader.edit(hourly(last_data_time=at("13:00:00"), updated_at=at("13:00:01")), at("13:00:01"))
+    leader.put(hourly(last_data_time=at("13:00:00"), updated_at=at("13:00:01")), at("13:00:01"))
     assert leader.tick(at("13:00:02")) == []
 
-    leader.edit(hourly(last_data_time=at("11:00:00"), updated_at=at("13:20:00")), at("13:20:00"))
+    leader.put(hourly(last_data_time=at("11:00:00"), updated_at=at("13:20:00")), at("13:20:00"))
     assert times(leader.tick(at("13:20:00"))) == [NOON]
 
 
 def test_a_watermark_set_forward_by_sql_skips() -> None:
     leader = stateful(last_data_time=at("09:00:00"))
-    leader.edit(hourly(last_data_time=at("13:00:00"), updated_at=at("12:20:00")), at("12:20:00"))
+    leader.put(hourly(last_data_time=at("13:00:00"), updated_at=at("12:20:00")), at("12:20:00"))
     assert leader.tick(at("13:00:00")) == []
 
     assert times(leader.tick(at("14:00:00"))) == [at("14:00:00")]
@@ -568,11 +576,11 @@ def test_the_echo_of_the_runtimes_own_write_changes_nothing() -> None:
     (run,) = leader.tick(at("13:00:00"))
     leader.end(run)
     before = leader.state()
-    leader.edit(hourly(last_data_time=at("13:00:00"), updated_at=at("13:00:00.100")), at("13:00:01"))
+    leader.put(hourly(last_data_time=at("13:00:00"), updated_at=at("13:00:00.100")), at("13:00:01"))
 
     assert leader.state() == before
     assert leader.written == []
-    assert leader.catalog.doubted == set()
+    assert leader.doubted == set()
     assert leader.tick(at("13:59:00")) == []
 
 
@@ -581,11 +589,11 @@ def test_a_reading_from_before_the_runtimes_own_write_replays_nothing() -> None:
     (run,) = leader.tick(at("13:00:00"))
     leader.end(run)
     (run,) = leader.tick(at("13:00:00"))
-    leader.edit(hourly(last_data_time=at("11:00:00"), priority=1), at("13:00:01"))
+    leader.put(hourly(last_data_time=at("11:00:00"), priority=1), at("13:00:01"))
     leader.end(run)
 
     assert leader.tick(at("13:00:02")) == []
-    assert leader.catalog.doubted == {"job"}, "so that the row is read once more"
+    assert leader.doubted == {"job"}, "so that the row is read once more"
 
 
 def test_a_watermark_set_back_to_where_the_leader_came_from_replays_once_it_is_read_again() -> None:
@@ -593,9 +601,9 @@ def test_a_watermark_set_back_to_where_the_leader_came_from_replays_once_it_is_r
     (run,) = leader.tick(at("13:00:00"))
     leader.end(run)
     set_back = hourly(last_data_time=NOON, updated_at=at("13:00:01"))
-    leader.edit(set_back, at("13:00:01"))
+    leader.put(set_back, at("13:00:01"))
     assert leader.tick(at("13:00:01")) == []
-    leader.edit(set_back, at("13:00:02"))
+    leader.put(set_back, at("13:00:02"))
 
     assert times(leader.tick(at("13:00:02"))) == [at("13:00:00")]
 
@@ -611,8 +619,8 @@ def test_a_window_that_the_database_refuses_is_not_tried_over_and_over() -> None
 
 def test_enabling_a_stateful_job_runs_nothing_by_itself_and_the_next_instant_makes_up() -> None:
     leader = stateful(last_data_time=at("10:00:00"))
-    leader.edit(hourly(last_data_time=at("10:00:00"), enabled=False), at("12:00:01"))
-    leader.edit(hourly(last_data_time=at("10:00:00"), updated_at=at("15:30:00")), at("15:30:00"))
+    leader.put(hourly(last_data_time=at("10:00:00"), enabled=False), at("12:00:01"))
+    leader.put(hourly(last_data_time=at("10:00:00"), updated_at=at("15:30:00")), at("15:30:00"))
     assert leader.tick(at("15:30:00")) == []
 
     assert times(leader.tick(at("16:00:00"))) == [at("11:00:00")]
@@ -625,10 +633,10 @@ def test_a_stateful_date_runs_its_one_window_and_is_completed() -> None:
 
     assert run.window is not None
     assert run.window.start == NOON
-    assert leader.plan.completed == {"job"}
+    assert leader.plan.batch.completed == {"job"}
     leader.end(run)
     assert leader.state().status == JobStatus.COMPLETED
-    assert leader.catalog.changed == {"job"}, "so that the state is written"
+    assert leader.changed == {"job"}, "so that the state is written"
 
 
 def test_a_stateful_date_without_a_watermark_is_refused() -> None:

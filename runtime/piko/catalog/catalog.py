@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from piko.background.waiting import happens
 from piko.catalog.assessed_rows import AssessedRows
 from piko.leadership.contact import Contact
 
@@ -28,7 +29,7 @@ class Catalog:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:
-        """Notify the dispatcher that `job_ids` have changed."""
+        """Notify the scheduler that `job_ids` have changed."""
         self.changed |= job_ids
         self.news.set()
 
@@ -37,3 +38,8 @@ class Catalog:
         changed, self.changed = self.changed, set()
         self.news.clear()
         return changed
+
+    async def wait(self, *, within_s: float) -> None:
+        """Wait for news of rows or runs, `within_s` seconds at most."""
+        await happens(self.news.wait(), within_s=within_s)
+        self.news.clear()

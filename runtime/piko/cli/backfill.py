@@ -73,8 +73,8 @@ def start(
 
     async def ask(database: Database) -> tuple[PlannedRange, Backfill | None]:
         from piko.clock import SystemClock
-        from piko.decisions.backfill_account import schedule_of
         from piko.decisions.backfill_range import plan_range
+        from piko.decisions.backfill_windows import schedule_of
         from piko.store.backfills import BackfillStore
 
         line = await _stateful_job(database, job)

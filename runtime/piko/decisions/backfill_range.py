@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from piko.core.types import DataInterval
-from piko.decisions.backfill_account import windows_within
+from piko.decisions.backfill_windows import windows_within
 from piko.errors import RefusedError
 from piko.schedule import Schedule, without_bounds
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from piko.catalog.jobs import Job
 from piko.core.types import DataInterval, RunState, TriggerType
 from piko.decisions.due import Due, Span
+from piko.decisions.effects import Claim
 from piko.decisions.given_up import GivenUp
 from piko.decisions.overlap import Admission
 from piko.decisions.placement import Placement
@@ -99,25 +100,21 @@ class ClaimPlan:
         self.given_up.append(item)
         self.pass_over(job, RunState.MISSED, replace(span, reason=item.message), item.bound.value)
 
-    def leave_out(self, jobs: Collection[str]) -> None:
-        """Forget what was decided of `jobs`: it could not be written."""
-        self.runs = [run for run in self.runs if run.job_id not in jobs]
-        self.passed_over = [item for item in self.passed_over if item[0].job_id not in jobs]
-        self.states = {job_id: state for job_id, state in self.states.items() if job_id not in jobs}
-        self.completed -= set(jobs)
-        self.watermarks = [move for move in self.watermarks if move.job_id not in jobs]
-        self.given_up = [item for item in self.given_up if item.job_id not in jobs]
-        self.replaced = [run for run in self.replaced if run.job_id not in jobs]
-        self.superseded = [run for run in self.superseded if run.job_id not in jobs]
-
-    def batch(self, token: str) -> ClaimBatch:
-        """What the database is asked to write."""
-        return ClaimBatch(
-            token=token,
-            runs=self.runs,
-            passed_over=[item for item, _ in self.passed_over],
-            states=list(self.states.values()),
-            again=self.again,
-            completed=self.completed,
-            watermarks=self.watermarks,
+    def claim(self) -> Claim:
+        """What the database is asked to write, and what follows when it has."""
+        return Claim(
+            batch=ClaimBatch(
+                token=self.new_id(),
+                runs=self.runs,
+                passed_over=[item for item, _ in self.passed_over],
+                states=list(self.states.values()),
+                again=self.again,
+                completed=self.completed,
+                watermarks=self.watermarks,
+            ),
+            now=self.now,
+            reasons=[reason for _, reason in self.passed_over],
+            given_up=self.given_up,
+            replaced=self.replaced,
+            superseded=self.superseded,
         )

@@ -1,9 +1,9 @@
 """What a bound on a backlog drops, and how a person gets it back: pure.
 
-Data that is given up is told where people look: in the log, in `job_run` (one row of state MISSED for each
-time), in the metrics by bound, and in `job_state`, from where it gets to `piko jobs` and the resource. There
-it stands, as one range from the first to the last of it, until somebody answers: by a backfill of the range,
-by setting the watermark, or by raising the row's `version`.
+Data that is given up is reported where people look: in the log, in `job_run` (one row of state MISSED for
+each time), in the metrics by bound, and in `job_state`, from where it gets to `piko jobs` and the resource.
+There it stands, as one range from the first to the last of it, until somebody answers: by a backfill of the
+range, by setting the watermark, or by raising the row's `version`.
 """
 
 from __future__ import annotations

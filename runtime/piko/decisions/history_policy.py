@@ -2,7 +2,7 @@
 
 **Runs.** `history_successful` runs that succeeded and `history_failed` that ended otherwise are kept, those
 that ended last. The runs of a backfill are counted by themselves, so that a range of old windows and the live
-runs do not push each other out. Beside these numbers there stay:
+runs do not push each other out. Besides these numbers, the following stays:
 
 - what has not ended, and the run that `job_state` names as the last one;
 - what ended within the last ten minutes: an outcome whose COMMIT was cut off is written a second time, and
@@ -22,7 +22,7 @@ go once nothing would claim that due time again:
 - A stateful job claims the windows after its watermark. A lock goes when that, too, has left it behind by an
   hour. People may set the watermark back; then the windows are replayed, and a lock whose run is over counts
   for nothing.
-- No lock goes whose run waits or runs, whatever its due time: a replay must not run beside it.
+- No lock goes whose run waits or runs, whatever its due time: a replay must not run at the same time.
 - Where the row is gone, locks go by age: none sooner than what is kept for the next row (see
   `piko.store.progress`).
 """
@@ -40,7 +40,7 @@ MARGIN = timedelta(hours=1)
 KEPT_WITHOUT_ROW = 100
 """Of each kind, of a job whose row is gone: as of a row that says nothing else."""
 COUNTED = 100_000
-"""More than so many runs of a kind are not counted: whoever asks for more keeps all."""
+"""More than so many runs of a kind are not counted: a job that asks for more keeps all."""
 
 _LONGEST_S = 3_155_760_000.0
 """A century: a longer duration would leave the calendar."""

@@ -1,6 +1,6 @@
 """Whether what waits in the queue is still to run when its turn comes: pure.
 
-A due time that waits, for a place or for a run before it, is late when it starts, like one that nobody looked
+A due time that waits, for a slot or for a run before it, is late when it starts, like one that nobody looked
 at: `misfire_grace_s` holds for both, whatever it waited for and however long nobody led meanwhile. It does
 not hold for what is wanted whenever it can be had:
 

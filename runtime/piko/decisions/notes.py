@@ -8,7 +8,7 @@ from piko.model.states import JobState
 
 
 def standing(job: Job, state: JobState, *, config: str | None) -> str | None:
-    """The message beside the status Scheduled; None where there is nothing to say.
+    """The message of a job whose status is Scheduled; None where there is nothing to say.
 
     `config` is what there is to say of the job's config.
     """

@@ -34,31 +34,31 @@ def admit(
     waiting: Sequence[Run],
     slots: Slots,
 ) -> Admission:
-    """Where `instants`, oldest first, find their place; `slots` is taken for those that start.
+    """Where `instants`, oldest first, find their slots; `slots` is taken for those that start.
 
     `running` are the runs of the job in progress, `waiting` those of its due times that have not started
-    for want of a place. Retries and manual triggers stand outside the policies.
+    for want of a slot. Retries and manual triggers stand outside the policies.
 
     Each of `instants` is judged as if those before it had been decided already.
     """
     free = max(job.row.max_instances - len(running) - len(waiting), 0)
     match job.overlap_policy:
         case OverlapPolicy.ALLOW:
-            start = places(job, instants, slots)
+            start = with_slots(job, instants, slots)
             return Admission(start=start, wait=instants[len(start) :])
         case OverlapPolicy.SKIP:
             admitted, late = instants[:free], instants[free:]
-            start = places(job, admitted, slots)
+            start = with_slots(job, admitted, slots)
             reason = (
                 f"{len(running) + len(waiting) + len(admitted)} of max_instances = {job.row.max_instances}"
             )
             skipped = _span(late, f"{reason} in progress (overlap_policy = skip)")
             return Admission(start=start, wait=admitted[len(start) :], skipped=skipped)
         case OverlapPolicy.QUEUE_ALL:
-            start = places(job, () if waiting else instants[:free], slots)
+            start = with_slots(job, () if waiting else instants[:free], slots)
             return Admission(start=start, wait=instants[len(start) :])
         case OverlapPolicy.QUEUE:
-            start = places(job, () if waiting else instants[:free], slots)
+            start = with_slots(job, () if waiting else instants[:free], slots)
             rest = instants[len(start) :]
             return Admission(
                 start=start,
@@ -69,7 +69,7 @@ def admit(
         case OverlapPolicy.REPLACE:
             newest = instants[-job.row.max_instances :]
             surplus = max(len(running) + len(newest) - job.row.max_instances, 0)
-            start = places(job, newest[: len(newest) - surplus], slots)
+            start = with_slots(job, newest[: len(newest) - surplus], slots)
             older = instants[: -len(newest)]
             return Admission(
                 start=start,
@@ -80,10 +80,10 @@ def admit(
             )
 
 
-def places(job: Job, instants: Sequence[datetime], slots: Slots) -> Sequence[datetime]:
-    """The first of `instants` that find a place; `slots` is taken for them."""
+def with_slots(job: Job, instants: Sequence[datetime], slots: Slots) -> Sequence[datetime]:
+    """The first of `instants` that find a slot; `slots` is taken for them."""
     for number, _ in enumerate(instants):
-        if not slots.has_place(job):
+        if not slots.has_slot(job):
             return instants[:number]
         slots.take(job)
     return instants

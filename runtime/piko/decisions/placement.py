@@ -41,7 +41,7 @@ class Anywhere(Placement):
     """Runs are offered to every replica, with the revision of the config that they are to have.
 
     No two are offered at one instant: replicas take them in the order in which they were placed. One window
-    of a backlog stays with a leader that is `idle`: offered, taken and told of, each would take twice as
+    of a backlog stays with a leader that is `idle`: offered, fetched and reported, each would take twice as
     long, and the next one waits for its end.
     """
 

@@ -1,8 +1,8 @@
-"""The runs of a term that are in progress or wait for their turn."""
+"""The runs of a term that are in progress or wait for their turn: live ones, and those of backfills."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from piko.core.types import TriggerType
@@ -12,13 +12,15 @@ from piko.model.runs import Run
 class Progress:
     """Runs by id, and which job is busy.
 
-    A run gives up its place when it ends: while the database is away, handlers that have ended must not keep
+    A run gives up its slot when it ends: while the database is away, handlers that have ended must not keep
     others out. Its job stays busy until the end is recorded, for only then the watermark has moved.
     """
 
     def __init__(self) -> None:
         self.running: dict[str, Run] = {}
         self.waiting: dict[str, Run] = {}
+        self.remote: set[str] = set()
+        """Ids of runs in progress whose end only the database can tell."""
         self._of_job: dict[str, set[str]] = {}
         self._ending: set[str] = set()
         self._recorded: set[str] = set()
@@ -35,12 +37,23 @@ class Progress:
         return [self.running[run_id] for run_id in self._of_job.get(job_id, ()) if run_id in self.running]
 
     def due_waiting_of(self, job_id: str) -> list[Run]:
-        """Due times of the job that found no place yet; retries and manual triggers are something else."""
+        """Due times of the job that found no slot yet; retries and manual triggers are something else."""
         waiting = (self.waiting.get(run_id) for run_id in self._of_job.get(job_id, ()))
         return [run for run in waiting if run is not None and run.trigger_type is TriggerType.SCHEDULE]
 
+    def hold(self, runs: Iterable[Run]) -> None:
+        """Runs that are offered, or in progress on another replica, count as running.
+
+        They do until they have ended or are given up.
+        """
+        for run in runs:
+            self.begin(run)
+            self.remote.add(run.run_id)
+
     def begin(self, run: Run) -> None:
-        """`run` is in progress, here or elsewhere."""
+        """`run` is in progress, on this replica or, where it is offered, on any."""
+        if run.is_offered:
+            self.remote.add(run.run_id)
         if run.run_id not in self._ending:
             self.waiting.pop(run.run_id, None)
             self.running[run.run_id] = run
@@ -67,18 +80,27 @@ class Progress:
                 self.wait(run)
         self._recorded.clear()
 
-    def is_ending(self, run_id: str) -> bool:
-        """Whether the run has ended, and the database does not know yet."""
-        return run_id in self._ending
-
     def end(self, run_id: str) -> None:
         """The run has ended; its end is on its way to the database."""
         self.running.pop(run_id, None)
         self.waiting.pop(run_id, None)
         self._ending.add(run_id)
 
+    def let_go(self, run_ids: Iterable[str]) -> Iterator[Run]:
+        """These runs have ended, or were deleted, without this replica; those that it knew leave.
+
+        One that has ended here as well stays until the database knows: its outcome is on its way.
+        """
+        for run_id in run_ids:
+            self.remote.discard(run_id)
+            run = self.find(run_id)
+            if run is not None and run_id not in self._ending:
+                self.leave(run)
+                yield run
+
     def leave(self, run: Run) -> None:
         """The end of `run` is recorded, or the database knows nothing of it."""
+        self.remote.discard(run.run_id)
         self.running.pop(run.run_id, None)
         self.waiting.pop(run.run_id, None)
         self._ending.discard(run.run_id)
@@ -91,7 +113,7 @@ class Progress:
     def next_start(self, now: datetime) -> datetime | None:
         """When the next waiting run may start by its own clock.
 
-        What may start already waits for a place, not for a moment: the end of a run tells when there is one.
+        What may start already waits for a slot, not for a moment: the end of a run tells when there is one.
         """
         moments = (run.not_before for run in self.waiting.values())
         return min((moment for moment in moments if moment is not None and moment > now), default=None)

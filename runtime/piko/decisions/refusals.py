@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+JOB_STATE = "the row of job_state"
+"""What is refused where a job's state cannot be written: then the state cannot say so."""
 _FIRST_S = 5.0
 _LONGEST_S = 300.0
 _DOUBLED = 10

@@ -1,4 +1,4 @@
-"""Where one more run finds a place: in the replica, and in its concurrency group."""
+"""Where one more run finds a slot: in the replica, and in its concurrency group."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
-from piko.model.runs import Run
+from piko.decisions.runs import Runs
 from piko.model.schedules import ScheduleRow
 
 
 class Slots:
-    """Places as they are taken, one decision after the other.
+    """Slots as they are taken, one decision after the other.
 
     `running` holds one entry for each run in progress: its job, or None where nothing is known of it.
     """
@@ -26,7 +26,7 @@ class Slots:
             self.take(job)
 
     def take(self, job: Job | None) -> None:
-        """One more run of `job`, whether there is a place for it or not."""
+        """One more run of `job`, whether there is a slot for it or not."""
         self._free -= 1
         if job is not None:
             self._of_job[job.job_id] += 1
@@ -37,8 +37,8 @@ class Slots:
         if job is not None and job.row.concurrency_group is not None:
             self._of_group[job.row.concurrency_group] += 1
 
-    def has_place(self, job: Job) -> bool:
-        """Whether the replica and the group of `job` have one more place."""
+    def has_slot(self, job: Job) -> bool:
+        """Whether the replica and the group of `job` have one more slot."""
         group = job.row.concurrency_group
         limit = None if group is None else self._group_limits.get(group)
         return self._free > 0 and (group is None or limit is None or self._of_group[group] < limit)
@@ -59,27 +59,29 @@ def group_limits(rows: Iterable[ScheduleRow]) -> dict[str, int]:
 
 
 class SlotTable:
-    """The places that a term has to give: of its replica or replicas, and of each concurrency group."""
+    """The slots that a term has to give: of its replica or replicas, and of each concurrency group."""
 
-    def __init__(self, *, rows: AssessedRows, total: int) -> None:
+    def __init__(self, *, rows: AssessedRows, runs: Runs, total: int) -> None:
         self._rows = rows
+        self._runs = runs
         self._total = total
         self._limits: dict[str, int] | None = None
 
     def rows_changed(self) -> None:
-        """The limits of groups are worked out anew when they are asked for."""
+        """The limits of groups are worked out again when they are asked for."""
         self._limits = None
 
-    def live(self, *, running: Iterable[Run], beside: Iterable[Run]) -> Slots:
-        """For live runs; those of backfills, `beside` them, count for concurrency groups alone."""
-        jobs = (self._rows.job(run.job_id) for run in running)
+    def for_live(self) -> Slots:
+        """For live runs; those of backfills count for concurrency groups alone."""
+        jobs = (self._rows.job(run.job_id) for run in self._runs.live.running.values())
         slots = Slots(running=jobs, total=self._total, group_limits=self._group_limits())
-        for run in beside:
+        for run in self._runs.backfills.running.values():
             slots.take_in_group(self._rows.job(run.job_id))
         return slots
 
-    def beside(self, runs: Iterable[Run]) -> Slots:
-        """For runs of backfills: of the replica and of each group one is kept for live runs."""
+    def for_backfills(self) -> Slots:
+        """For runs of backfills: of the replica and of each group one slot is kept for live runs."""
+        runs = (*self._runs.live.running.values(), *self._runs.backfills.running.values())
         return Slots(
             running=(self._rows.job(run.job_id) for run in runs),
             total=self._total - 1,

@@ -19,7 +19,7 @@ from datetime import datetime
 from piko.catalog.jobs import Job
 from piko.core.types import OverlapPolicy
 from piko.decisions.due import Due
-from piko.decisions.overlap import Admission, admit, places
+from piko.decisions.overlap import Admission, admit, with_slots
 from piko.decisions.slots import Slots
 from piko.model.runs import Run
 
@@ -29,7 +29,7 @@ LONGEST_QUEUE = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What becomes of the instants that are due, up to `through`; None: nothing of them yet.
+    """What happens to the instants that are due, up to `through`; None: nothing yet.
 
     `backlog`: instants up to then have still to come to their turn, when runs of the job have ended.
     """
@@ -106,7 +106,7 @@ def take_turn(
             admission=admit(job, due.run, running=running, waiting=waiting, slots=slots), through=due.through
         )
     taken = of_backlog[: _free(job, running, waiting)]
-    start = places(job, taken, slots)
+    start = with_slots(job, taken, slots)
     if job.overlap_policy is OverlapPolicy.QUEUE:  # one waits, for whatever it waits
         taken = taken[: len(start) + max(1 - len(waiting), 0)]
     missed = None if due.missed is None else due.missed.through
@@ -137,7 +137,7 @@ def _limit(
 
 
 def _free(job: Job, running: Sequence[Run], waiting: Sequence[Run]) -> int:
-    """How many more of a backlog may start, or wait for a place."""
+    """How many more of a backlog may start, or wait for a slot."""
     if job.overlap_policy is OverlapPolicy.ALLOW:
         return max(LONGEST_QUEUE - len(waiting), 0)
     return max(job.row.max_instances - len(running) - len(waiting), 0)

@@ -10,7 +10,7 @@ from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove
 
 
-class Watermarks:
+class WatermarkBook:
     """What the rows say, and what this leader has moved since they were read.
 
     The leader's own moves edit the row, too, and come back with some later reading of it. A row that holds
@@ -21,9 +21,9 @@ class Watermarks:
     """
 
     def __init__(self) -> None:
-        self.to_restore: list[WatermarkMove] = []
+        self._to_restore: list[WatermarkMove] = []
         """What new rows are to get of the ones before; see `piko.store.progress`."""
-        self.to_copy: set[str] = set()
+        self._to_copy: set[str] = set()
         """Jobs whose row says what nobody has copied yet."""
         self._moves: dict[str, list[datetime | None]] = {}
         self._seen: dict[str, datetime | None] = {}
@@ -38,7 +38,7 @@ class Watermarks:
         self._moves.setdefault(job_id, [old]).append(new)
 
     def adopt(self, row: ScheduleRow, state: JobState) -> bool:
-        """Take over a row that was read anew; whether somebody else has set the watermark."""
+        """Take over a row that was read again; whether somebody else has set the watermark."""
         is_new = state.is_of_another_row(row.created_at)
         if is_new:
             self.forget(row.job_id)
@@ -47,10 +47,20 @@ class Watermarks:
         kept = state.data_through
         if is_new and row.last_data_time is None and kept is not None:
             self.move(row.job_id, None, kept)
-            self.to_restore.append(WatermarkMove(job_id=row.job_id, old=None, new=kept))
+            self._to_restore.append(WatermarkMove(job_id=row.job_id, old=None, new=kept))
         elif foreign or (first_seen and row.last_data_time != kept):
-            self.to_copy.add(row.job_id)
+            self._to_copy.add(row.job_id)
         return foreign
+
+    def take_to_restore(self) -> list[WatermarkMove]:
+        """What new rows are to get of the ones before, since this was asked last; see `piko.store.kept`."""
+        moves, self._to_restore = self._to_restore, []
+        return moves
+
+    def take_to_copy(self) -> set[str]:
+        """Jobs whose row says what nobody has copied yet, since this was asked last."""
+        job_ids, self._to_copy = self._to_copy, set()
+        return job_ids
 
     def _take_over(self, row: ScheduleRow) -> bool:
         own, value = self._moves.get(row.job_id), row.last_data_time

@@ -29,8 +29,9 @@ from piko.replica.ground import Ground, lay_ground
 from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
-from piko.scheduler.dispatcher import Dispatcher
+from piko.scheduler.parts import SchedulerLimits, SchedulerStores
 from piko.scheduler.retention import Retention
+from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
@@ -69,10 +70,10 @@ def compose(
     closing.push("database", ground.database.close)
     elector = _elector(ground)
     closing.push("lease", elector.close)
-    dispatcher = _dispatcher(ground, elector)
-    closing.push("resources of the app", dispatcher.executor.close, within_s=_CLOSE_S)
+    scheduler = _scheduler(ground, elector)
+    closing.push("resources of the app", scheduler.executor.close, within_s=_CLOSE_S)
     closing.push("sinks", writer.close, within_s=_CLOSE_S)
-    closing.push("ends of runs", dispatcher.ledger.close, within_s=_TO_DISK_S)
+    closing.push("ends of runs", scheduler.ledger.close, within_s=_TO_DISK_S)
     closing.push("intents", writer.settle, within_s=_TO_DISK_S)
     heartbeat = Heartbeat(
         instances=ground.instances,
@@ -80,7 +81,7 @@ def compose(
         metrics=metrics,
         interval_s=settings.heartbeat_interval_s,
     )
-    fetcher = _fetcher(ground, dispatcher) if settings.executor == "replicas" else None
+    fetcher = _fetcher(ground, scheduler) if settings.executor == "replicas" else None
     refusals = RefusedRecords(notes=RunNotes(database=ground.database))
     writer.prepare(
         folder=settings.spool_dir,
@@ -94,14 +95,13 @@ def compose(
         closing=closing,
         configs=ground.configs,
         database=ground.database,
-        dispatcher=dispatcher,
         elector=elector,
-        executor=dispatcher.executor,
+        executor=scheduler.executor,
         fetcher=fetcher,
         heartbeat=heartbeat,
         instance=ground.instance,
         instances=ground.instances,
-        ledger=dispatcher.ledger,
+        ledger=scheduler.ledger,
         limits=Limits(
             blocked_fatal_s=settings.blocked_loop_fatal_s,
             drain_s=settings.drain_timeout_s,
@@ -113,14 +113,15 @@ def compose(
             heartbeat,
             elector,
             _reconciler(ground),
-            dispatcher.ledger,
+            scheduler.ledger,
             refusals,
             writer,
-            _cancellation(ground, dispatcher),
-            dispatcher,
+            _cancellation(ground, scheduler),
+            scheduler,
             *(() if fetcher is None else (fetcher,)),
             _retention(ground, elector),
         ),
+        scheduler=scheduler,
         startup=_startup(ground, elector),
         watchdog=Watchdog(clock=ground.clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s),
         writer=writer,
@@ -166,29 +167,33 @@ def _lease(ground: Ground) -> Lease:
     )
 
 
-def _dispatcher(ground: Ground, elector: Elector) -> Dispatcher:
+def _scheduler(ground: Ground, elector: Elector) -> Scheduler:
     settings, database = ground.settings, ground.database
-    return Dispatcher(
+    return Scheduler(
         catalog=ground.catalog,
         configs=ground.configs,
-        config_rows=ground.config_rows,
+        stores=SchedulerStores(
+            runs=ground.runs,
+            states=StateStore(database=database),
+            progress=ProgressStore(database=database),
+            configs=ground.config_rows,
+            backfills=BackfillStore(database=database),
+            instances=ground.instances,
+        ),
         elector=elector,
-        runs=ground.runs,
-        backfills=BackfillStore(database=database),
-        states=StateStore(database=database),
-        kept=ProgressStore(database=database),
-        instances=ground.instances,
         instance=ground.instance,
-        clock=ground.clock,
-        metrics=ground.metrics,
         spool=OutcomeSpool.of_instance(
             settings.spool_dir, ground.instance.instance_id, fsync=settings.spool_fsync
         ),
-        offers=settings.executor == "replicas",
-        max_concurrent_runs=settings.max_concurrent_runs,
-        heartbeat_interval_s=settings.heartbeat_interval_s,
-        lease_s=settings.leader_lease_s,
-        poll_interval_s=settings.poll_interval_s,
+        limits=SchedulerLimits(
+            offers=settings.executor == "replicas",
+            max_concurrent_runs=settings.max_concurrent_runs,
+            heartbeat_interval_s=settings.heartbeat_interval_s,
+            lease_s=settings.leader_lease_s,
+            poll_interval_s=settings.poll_interval_s,
+        ),
+        clock=ground.clock,
+        metrics=ground.metrics,
     )
 
 
@@ -213,29 +218,29 @@ def _reconciler(ground: Ground) -> Reconciler:
     )
 
 
-def _cancellation(ground: Ground, dispatcher: Dispatcher) -> CancellationWatcher:
+def _cancellation(ground: Ground, scheduler: Scheduler) -> CancellationWatcher:
     return CancellationWatcher(
         runs=ground.runs,
-        executor=dispatcher.executor,
+        executor=scheduler.executor,
         instance=ground.instance,
         metrics=ground.metrics,
         poll_interval_s=ground.settings.poll_interval_s,
     )
 
 
-def _fetcher(ground: Ground, dispatcher: Dispatcher) -> Fetcher:
+def _fetcher(ground: Ground, scheduler: Scheduler) -> Fetcher:
     settings = ground.settings
     return Fetcher(
         runs=ground.runs,
         config_rows=ground.config_rows,
         catalog=ground.catalog,
-        executor=dispatcher.executor,
-        ledger=dispatcher.ledger,
+        executor=scheduler.executor,
+        ledger=scheduler.ledger,
         instance=ground.instance,
         clock=ground.clock,
         metrics=ground.metrics,
-        offered=dispatcher.offered,
-        claiming=lambda: dispatcher.claiming,
+        offered=scheduler.offered,
+        claiming=lambda: scheduler.claiming,
         instances=ground.instances,
         heartbeat_interval_s=settings.heartbeat_interval_s,
         lease_name=settings.leader_name,

@@ -20,7 +20,7 @@ from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
 from piko.replica.heartbeat import Heartbeat
 from piko.replica.startup import Startup
-from piko.scheduler.dispatcher import Dispatcher
+from piko.scheduler.scheduler import Scheduler
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 
@@ -46,7 +46,6 @@ class Parts:
     closing: ClosingStack
     configs: ConfigBook
     database: Database
-    dispatcher: Dispatcher
     elector: Elector
     executor: Executor
     fetcher: Fetcher | None
@@ -60,6 +59,7 @@ class Parts:
     refusals: RefusedRecords
     running: tuple[Part, ...]
     """Those that run in the background, in the order in which they start; they stop the other way round."""
+    scheduler: Scheduler
     startup: Startup
     watchdog: Watchdog
     writer: PersistenceWriter

@@ -46,8 +46,8 @@ def steps(parts: Parts, *, supervisor: Supervisor) -> tuple[StopStep, ...]:
     """The steps of a stop, in order. What still runs after them is cancelled."""
     ledger = parts.ledger
     return (
-        _step("finish the claim", parts.dispatcher.stop_claiming, _CLAIM_S, "claim_cut_off"),
-        _end(supervisor, parts.dispatcher.name),
+        _step("finish the claim", parts.scheduler.stop_claiming, _CLAIM_S, "claim_cut_off"),
+        _end(supervisor, parts.scheduler.name),
         *_stop_fetching(parts, supervisor),
         _end(supervisor, parts.elector.name),
         _step("record outcomes first", ledger.flushed, _SETTLE_S, "outcomes_follow_later"),

@@ -2,8 +2,8 @@
 
 It goes round: one job after the other, each read in pages and pruned in batches. After each step it rests for
 a multiple of the time that the step took, so that pruning takes a small share of the database however much
-there is to do, and a slow database gets more rest. What the rules are is
-told in `piko.decisions.history_policy`.
+there is to do, and a slow database gets more rest. The rules are in
+`piko.decisions.history_policy`.
 """
 
 from __future__ import annotations

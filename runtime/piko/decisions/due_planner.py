@@ -1,0 +1,140 @@
+"""What comes due of the jobs' schedules, as one batch of claims: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from piko.catalog.assessed_rows import AssessedRows
+from piko.catalog.jobs import Job
+from piko.core.types import RunState, TriggerType
+from piko.decisions.agenda import Agenda
+from piko.decisions.claim_plan import ClaimPlan
+from piko.decisions.due import decide
+from piko.decisions.due_window import decide_window
+from piko.decisions.given_up import given_up, noted
+from piko.decisions.placement import Placement
+from piko.decisions.progress import Progress
+from piko.decisions.slots import Slots, SlotTable
+from piko.model.runs import Run
+from piko.model.states import JobState
+from piko.model.watermarks import WatermarkMove
+
+_JOBS_AT_ONCE = 500
+"""Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
+_RUNS_AT_ONCE = 1000
+"""Where jobs have many instants due, a batch takes no further job beyond so many runs."""
+
+
+class DuePlanner:
+    """Takes what is due from the timetable, and decides what of it runs."""
+
+    def __init__(
+        self,
+        *,
+        rows: AssessedRows,
+        agenda: Agenda,
+        progress: Progress,
+        slots: SlotTable,
+        placement: Placement,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._rows = rows
+        self._agenda = agenda
+        self._progress = progress
+        self._slots = slots
+        self._placement = placement
+        self._new_id = new_id
+
+    def plan(self, now: datetime, *, first: Iterable[Run]) -> ClaimPlan:
+        """What to claim now, up to a good number of jobs. Nothing of it counts before it is claimed.
+
+        The runs of `first` wait already: where slots are short, they are taken for these.
+        """
+        due = self._agenda.timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
+        plan = ClaimPlan(new_id=self._new_id, placement=self._placement, now=now)
+        if not due:
+            return plan
+        slots = self._slots.for_live()
+        for run in first:
+            slots.take(self._rows.job(run.job_id))
+        for job_id in due:
+            if len(plan.runs) >= _RUNS_AT_ONCE:
+                self._agenda.timetable.put(job_id, now)
+            else:
+                self._add(plan, job_id, slots, now)
+        return plan
+
+    def _priority(self, job_id: str) -> int:
+        job = self._rows.scheduled(job_id)
+        return 0 if job is None else job.row.priority
+
+    def _add(self, plan: ClaimPlan, job_id: str, slots: Slots, now: datetime) -> None:
+        agenda = self._agenda
+        job, state = self._rows.scheduled(job_id), agenda.states.get(job_id)
+        if job is None or state is None or state.cursor_at is None:
+            return
+        if state.schedule_hash != job.schedule.fingerprint:
+            return  # the row was edited just now: the cursor belongs to the schedule before
+        if agenda.lacks_config(job, now) is not None:
+            agenda.note(job_id, agenda.schedule(job, state, now))
+        elif job.definition.stateful:
+            self._add_window(plan, job, state, slots, now)
+        else:
+            self._add_instants(plan, job, state, slots, now)
+
+    def _add_instants(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
+        assert state.cursor_at is not None
+        agenda = self._agenda
+        due = decide(job, cursor=state.cursor_at, now=now)
+        if (begin := agenda.unseen.get(job.job_id)) is not None:
+            plan.pass_over(job, begin.state, begin.unseen, "unseen")
+            plan.states[job.job_id] = agenda.schedule(job, state, now)
+            if job.schedule.fires_once and due.through is None:
+                plan.completed.add(job.job_id)
+        if due.through is None:
+            agenda.schedule(job, state, now)
+            return
+        turn = agenda.backlogs.take_turn(
+            job,
+            due,
+            now=now,
+            running=self._progress.running_of(job.job_id),
+            waiting=self._progress.due_waiting_of(job.job_id),
+            slots=slots,
+        )
+        if turn.through is not None:
+            plan.add_turn(job, due, turn.admission)
+            plan.states[job.job_id] = agenda.schedule(job, state, now, cursor=turn.through)
+            if job.schedule.fires_once:
+                plan.completed.add(job.job_id)
+
+    def _add_window(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
+        agenda = self._agenda
+        if self._progress.busy(job.job_id):
+            return
+        watermark = agenda.watermark(job)
+        due = decide_window(job, watermark=watermark, now=now)
+        for bound, span in due.given_up:
+            item = given_up(job, bound, span)
+            plan.give_up(job, item, span)
+            state = noted(state, item)
+        plan.pass_over(job, RunState.SKIPPED, due.skipped, "policy")
+        if due.window is None:
+            cursor = max(state.cursor_at or now, now) if watermark is None else state.cursor_at
+            plan.states[job.job_id] = agenda.schedule(job, state, now, cursor=cursor)
+            return
+        if due.watermark is not None and due.watermark != watermark:
+            plan.watermarks.append(WatermarkMove(job_id=job.job_id, old=watermark, new=due.watermark))
+        waits = not slots.has_slot(job)
+        if not waits:
+            slots.take(job)
+        plan.again |= job.job_id in agenda.failed
+        trigger = TriggerType.CATCH_UP if due.catching_up else TriggerType.SCHEDULE
+        plan.add(job, due.window.end, waits=waits, window=due.window, trigger_type=trigger)
+        following = job.schedule.next_after(due.window.end)
+        state = replace(state, cursor_at=due.window.end, next_run_at=following)
+        plan.states[job.job_id] = replace(state, message=agenda.message(job, state))
+        if job.schedule.fires_once:
+            plan.completed.add(job.job_id)

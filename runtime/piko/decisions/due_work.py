@@ -1,0 +1,198 @@
+"""Live work: what comes due is claimed, started and followed to its end. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+
+from piko.catalog.assessed_rows import AssessedRows
+from piko.catalog.jobs import Job
+from piko.core.types import OverlapPolicy, RunState, TriggerType
+from piko.decisions.agenda import Agenda
+from piko.decisions.due_planner import DuePlanner
+from piko.decisions.effects import Claim, Level, StartQueued
+from piko.decisions.events import Claimed
+from piko.decisions.lateness import overdue
+from piko.decisions.outbox import Outbox
+from piko.decisions.placement import Placement
+from piko.decisions.progress import Progress
+from piko.decisions.run_orders import RunOrders
+from piko.decisions.slots import SlotTable
+from piko.decisions.work import Stage
+from piko.model.runs import Outcome, Run
+
+
+class DueWork:
+    """The source of live runs: the jobs' schedules, and what waits in the queue."""
+
+    def __init__(
+        self,
+        *,
+        rows: AssessedRows,
+        agenda: Agenda,
+        progress: Progress,
+        slots: SlotTable,
+        placement: Placement,
+        orders: RunOrders,
+        outbox: Outbox,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.progress = progress
+        self._rows = rows
+        self._agenda = agenda
+        self._slots = slots
+        self._placement = placement
+        self._orders = orders
+        self._outbox = outbox
+        self._planner = DuePlanner(
+            rows=rows, agenda=agenda, progress=progress, slots=slots, placement=placement, new_id=new_id
+        )
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """What waits starts after what is due is claimed: a newer instant may take its turn."""
+        return self._claim_due, self._start_waiting
+
+    # ---- what is due --------------------------------------------------------------------------------
+
+    def _claim_due(self, now: datetime, left_out: Collection[str]) -> None:  # noqa: ARG002 - it is put off
+        for run, why in overdue(self.progress.waiting.values(), self._rows, now):
+            self._outbox.series.missed(run.job_id, "misfire", 1)
+            self._orders.conclude(run, RunState.MISSED, why, now)
+        self._agenda.look_for_configs(now)
+        plan = self._planner.plan(now, first=self._startable(now))
+        if plan.states:
+            self._outbox.put(plan.claim())
+
+    def claimed(self, event: Claimed) -> None:
+        """The batch is written: take it into the account, and start what is to start here."""
+        claim, now = event.claim.without(event.left_out), event.now
+        if event.again_at is not None:
+            self._agenda.put_off(event.held, event.again_at)
+        for run in claim.replaced:
+            reason = "replaced by a newer due time (overlap_policy = replace)"
+            self._orders.cancel(run, reason, now)
+        for run in claim.superseded:
+            why = "superseded by a newer due time (overlap_policy = queue)"
+            self._orders.conclude(run, RunState.SKIPPED, why, now)
+        self._take_over(claim, event.won)
+        self._orders.start([run for run in event.won.values() if self._takes_up(run)], now)
+        for item in claim.given_up:
+            self._outbox.tell(Level.ERROR, "data_given_up", **item.facts)
+
+    def _take_over(self, claim: Claim, won: Mapping[str, Run]) -> None:
+        """What was claimed counts now, but for windows that the database refused."""
+        agenda, batch = self._agenda, claim.batch
+        for state in batch.states:
+            agenda.states[state.job_id] = state
+            agenda.unseen.pop(state.job_id, None)
+        refused = {run.job_id for run in batch.runs if run.window is not None and run.run_id not in won}
+        for item, reason in zip(batch.passed_over, claim.reasons, strict=True):
+            if item.job_id not in refused:
+                self._outbox.series.missed(item.job_id, reason, item.count)
+        for move in batch.watermarks:
+            if move.job_id not in refused:
+                agenda.watermarks.move(move.job_id, move.old, move.new)
+        for job_id in refused:
+            # Another run holds the window, or somebody has set the watermark: the row will tell.
+            agenda.watermarks.doubt(job_id)
+            agenda.look_again(job_id, claim.now, failed=True)
+
+    def _takes_up(self, run: Run) -> bool:
+        """Take a claimed run into the account; whether it starts here."""
+        if run.window is not None:
+            self._agenda.failed.forget(run.job_id)
+        if run.state is RunState.QUEUED and not run.is_offered:
+            self.progress.wait(run)
+        else:
+            self.progress.begin(run)
+        return run.state is RunState.RUNNING
+
+    # ---- what waits ---------------------------------------------------------------------------------
+
+    def _start_waiting(self, now: datetime, left_out: Collection[str]) -> None:
+        if chosen := self._startable(now, without=left_out):
+            runs = [self._placement.place(run, now) for run in chosen]
+            self._outbox.put(StartQueued(runs=runs, now=now))
+
+    def _startable(self, now: datetime, *, without: Collection[str] = ()) -> list[Run]:
+        """What waits, may start now and finds a slot, by priority; nothing of jobs of `without`.
+
+        Runs whose row is deleted are among them, so that they come to an end.
+        """
+        chosen: list[Run] = []
+        if not self.progress.waiting:
+            return chosen
+        slots = self._slots.for_live()
+        waiting = self.progress.waiting.values()
+        for run in sorted(waiting, key=lambda item: (-item.priority, item.scheduled_time)):
+            if run.job_id in without or (run.not_before is not None and run.not_before > now):
+                continue
+            if self._agenda.refusals.held(run.job_id, now) is not None:
+                continue
+            job = self._rows.job(run.job_id)
+            if job is None and run.job_id in self._rows:
+                continue  # its row or its code cannot be run now, and may be again
+            if job is not None:
+                if slots.running(job) >= _limit(job) or not slots.has_slot(job):
+                    continue
+                if self._agenda.lacks_config(job, now) is not None:
+                    continue
+                slots.take(job)
+            chosen.append(run)
+        return chosen
+
+    def started(self, runs: Sequence[Run], won: Collection[str], now: datetime) -> None:
+        """Of `runs` that waited, those of `won` were still there, and begin."""
+        for run in runs:
+            if run.run_id in won:
+                self.progress.begin(run)
+            else:
+                self.progress.leave(run)
+                self._agenda.look_again(run.job_id, now, failed=False)
+        self._orders.start([run for run in runs if run.run_id in won and not run.is_offered], now)
+
+    # ---- the end of runs ----------------------------------------------------------------------------
+
+    def recorded(self, outcomes: Sequence[Outcome], now: datetime) -> None:
+        """The outcomes are written: free their slots, and look at what follows."""
+        for outcome in outcomes:
+            run, move = outcome.run, outcome.watermark
+            self.progress.leave(run)
+            if outcome.retry is not None:
+                self.progress.wait(outcome.retry)
+            job = self._rows.job(run.job_id)
+            # A watermark that somebody set meanwhile counts: the database refused the move, too.
+            if job is not None and move is not None and self._agenda.watermark(job) == move.old:
+                self._agenda.watermarks.move(run.job_id, move.old, move.new)
+            failed = outcome.state is not RunState.SUCCESS and outcome.retry is None
+            self._agenda.look_again(run.job_id, now, failed=failed)
+
+    def left(self, ends: Mapping[str, RunState | None], now: datetime) -> None:
+        """Runs have ended without this replica, as the database says; None: their rows are deleted."""
+        for run in self.progress.let_go(ends):
+            state, job = ends[run.run_id], self._rows.job(run.job_id)
+            moved = job is not None and state is RunState.SUCCESS and run.follows_watermark
+            if moved and job and run.window and self._agenda.watermark(job) == run.window.start:
+                self._agenda.watermarks.move(run.job_id, run.window.start, run.window.end)
+            failed = state not in (None, RunState.SUCCESS, RunState.SKIPPED)
+            self._agenda.look_again(run.job_id, now, failed=failed and not self.progress.busy(run.job_id))
+
+    def awaits_end(self, *, without: Collection[str]) -> bool:
+        """Whether something waits for the end of a run on another replica, but for those of `without`.
+
+        The next window of a backlog does, or the next due time of its job.
+        """
+        waiting = {run.job_id for run in self.progress.waiting.values()}
+        runs = (self.progress.find(run_id) for run_id in self.progress.remote.difference(without))
+        return any(
+            run is not None and (run.trigger_type is TriggerType.CATCH_UP or run.job_id in waiting)
+            for run in runs
+        )
+
+
+def _limit(job: Job) -> float:
+    """How many runs of a job may be in progress before what waits goes on waiting."""
+    if job.definition.stateful:
+        return 1
+    return float("inf") if job.overlap_policy is OverlapPolicy.ALLOW else job.row.max_instances

@@ -1,0 +1,44 @@
+"""The effects of one step, while it is being decided."""
+
+from __future__ import annotations
+
+from piko.decisions.effects import AdoptAgain, Effect, Level, ReadAgain, Tell
+from piko.decisions.series import JobSeries
+
+
+class Outbox:
+    """Collects what the parts of a leader decide. `take` gives it out and begins afresh."""
+
+    def __init__(self) -> None:
+        self.series = JobSeries()
+        self._effects: list[Effect] = []
+        self._adopt_again: set[str] = set()
+        self._read_again: set[str] = set()
+
+    def put(self, effect: Effect) -> None:
+        """Carried out in the order in which they were put."""
+        self._effects.append(effect)
+
+    def tell(self, level: Level, event: str, **facts: object) -> None:
+        """A fact for the log."""
+        self._effects.append(Tell(level=level, event=event, facts=facts))
+
+    def adopt_again(self, job_id: str) -> None:
+        self._adopt_again.add(job_id)
+
+    def read_again(self, job_id: str) -> None:
+        self._read_again.add(job_id)
+
+    def take(self) -> list[Effect]:
+        """The effects of the step: first what others are to know, then what was put."""
+        first: list[Effect] = []
+        if (export := self.series.take()) is not None:
+            first.append(export)
+        if self._read_again:
+            first.append(ReadAgain(job_ids=frozenset(self._read_again)))
+            self._read_again.clear()
+        if self._adopt_again:
+            first.append(AdoptAgain(job_ids=frozenset(self._adopt_again)))
+            self._adopt_again.clear()
+        effects, self._effects = self._effects, []
+        return first + effects

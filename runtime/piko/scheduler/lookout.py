@@ -1,0 +1,90 @@
+"""Looks, each in its own time, at runs that are not in this replica's hands: what waits, ends, or is lost."""
+
+from __future__ import annotations
+
+from piko.clock import Clock
+from piko.decisions.events import RemoteRunsRead
+from piko.execution.executor import Executor
+from piko.execution.ledger import Ledger
+from piko.scheduler.driver import Driver
+from piko.scheduler.insistence import Insistence
+from piko.scheduler.orphans import Orphans
+from piko.store.runs import RunStore
+
+_REMOTE_S, _CHAIN_S = 0.2, 0.02
+"""How often it is looked for ends that other replicas record; and where the next window waits for one."""
+_REST = 4
+"""Where looking takes long, as the machine or the database is busy, it is left alone for so much longer."""
+
+
+class Lookout:
+    """For one term: reads what the leader is to know, and feeds it."""
+
+    def __init__(
+        self,
+        *,
+        driver: Driver,
+        insist: Insistence,
+        runs: RunStore,
+        orphans: Orphans,
+        executor: Executor,
+        ledger: Ledger,
+        clock: Clock,
+        heartbeat_interval_s: float,
+        poll_interval_s: float,
+    ) -> None:
+        self._driver = driver
+        self._insist = insist
+        self._runs = runs
+        self._orphans = orphans
+        self._executor = executor
+        self._ledger = ledger
+        self._clock = clock
+        self._heartbeat_interval_s = heartbeat_interval_s
+        self._poll_interval_s = poll_interval_s
+        self._term_began = clock.monotonic()
+        self._took_s = 0.0
+        self._at_queue = self._at_orphans = self._at_remote = float("-inf")
+
+    async def look(self) -> None:
+        """Look at what is due to be looked at. Raises `FencedError`."""
+        moment = self._clock.monotonic()
+        if moment - self._at_orphans >= self._heartbeat_interval_s:
+            await self._look_for_orphans()
+            self._at_orphans = moment
+        if moment - self._at_remote >= self._remote_every_s():
+            await self._look_at_remote_runs()
+            self._at_remote = self._clock.monotonic()
+            self._took_s = self._at_remote - moment
+        if moment - self._at_queue >= self._poll_interval_s:
+            queue = await self._driver.queue.read(asked=self._driver.leader.runs.waiting_ids)
+            await self._driver.feed(queue)
+            self._driver.rows.try_again()
+            self._at_queue = moment
+
+    def rests_s(self) -> float:
+        """How long nothing is to be looked at, at most."""
+        if not self._driver.leader.runs.remote_ids:
+            return self._poll_interval_s
+        return min(self._poll_interval_s, self._remote_every_s())
+
+    def _remote_every_s(self) -> float:
+        if not self._driver.leader.awaits_remote_end(without=self._executor.run_ids):
+            return _REMOTE_S
+        return min(max(_CHAIN_S, _REST * self._took_s), _REMOTE_S)
+
+    async def _look_at_remote_runs(self) -> None:
+        asked = self._driver.leader.runs.remote_ids
+        if asked:
+            found = await self._insist(lambda: self._runs.progress(asked))
+            await self._driver.feed(RemoteRunsRead(asked=asked, found=found))
+
+    async def _look_for_orphans(self) -> None:
+        found = await self._insist(
+            lambda: self._orphans.look(
+                epoch=self._driver.fence.epoch,
+                leads_for_s=self._clock.monotonic() - self._term_began,
+                known=lambda: self._executor.run_ids | self._ledger.run_ids,
+            )
+        )
+        await self._driver.feed(found)

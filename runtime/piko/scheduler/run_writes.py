@@ -1,0 +1,128 @@
+"""Effects on runs: claims, starts and backfills."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+from datetime import timedelta
+
+from piko.clock import Clock
+from piko.core.types import RunState
+from piko.decisions.effects import Claim, ClaimWindows, ExplainBackfills, StartQueued
+from piko.decisions.events import BackfillsExplained, Claimed, QueuedStarted, WindowsClaimed
+from piko.execution.held_jobs import HeldJobs
+from piko.model.fences import Fence
+from piko.model.runs import Run
+from piko.scheduler.isolated_writes import IsolatedWrites, of_jobs
+from piko.scheduler.row_writes import RowWrites
+from piko.store.backfills import BackfillStore
+from piko.store.runs import RunStore
+
+
+class RunWrites:
+    """Writes runs in one term; everything raises `FencedError`.
+
+    `offers`: runs that may start are offered to every replica. `offered` is set when there may be something
+    to fetch, and `claiming` holds the runs whose claim is under way and that start here when it is through.
+    """
+
+    def __init__(
+        self,
+        *,
+        fence: Fence,
+        writes: IsolatedWrites,
+        rows: RowWrites,
+        runs: RunStore,
+        backfills: BackfillStore,
+        held: HeldJobs,
+        clock: Clock,
+        offers: bool,
+        offered: asyncio.Event,
+        claiming: set[str],
+    ) -> None:
+        self._fence = fence
+        self._writes = writes
+        self._rows = rows
+        self._runs = runs
+        self._backfills = backfills
+        self._held = held
+        self._clock = clock
+        self._offers = offers
+        self._offered = offered
+        self._claiming = claiming
+
+    async def claim(self, claim: Claim) -> Claimed:
+        """Claim what is due, but for jobs whose part cannot be written."""
+        batch = claim.batch
+        await self._rows.record_revisions()  # what is offered names its revision
+        self._claiming.update(run.run_id for run in batch.runs if run.state is RunState.RUNNING)
+        try:
+            # The same token until the outcome is known: a COMMIT that was cut off may have worked.
+            written = await self._writes.write(
+                "a claim",
+                lambda jobs: self._runs.claim(
+                    batch if jobs is None else batch.only(jobs), self._fence, now=claim.now
+                ),
+                jobs=lambda: batch.jobs,
+                runs=batch.runs,
+                others=[item.run_id for item in batch.passed_over],
+            )
+        finally:
+            self._claiming.clear()
+        self._offered.set()
+        won: dict[str, Run] = {}
+        for part in written.results:
+            won.update(part)
+        now = self._clock.now()
+        again_at = claim.now + timedelta(seconds=self._held.again_in_s()) if written.held else None
+        return Claimed(
+            claim=claim, won=won, now=now, left_out=written.left_out, held=written.held, again_at=again_at
+        )
+
+    async def start_queued(self, effect: StartQueued) -> QueuedStarted:
+        """Let queued runs start, here or on any replica."""
+        runs = effect.runs
+        if self._offers:
+            await self._rows.record_revisions()
+        written = await self._writes.write(
+            "the start of a run",
+            lambda jobs: self._start(of_jobs(runs, jobs), effect),
+            jobs=lambda: [run.job_id for run in runs],
+            runs=runs,
+        )
+        if self._offers:
+            self._offered.set()
+        tried = [run for run in runs if run.job_id not in written.left_out]
+        return QueuedStarted(runs=tried, won=set().union(*written.results), now=self._clock.now())
+
+    async def _start(self, runs: Sequence[Run], effect: StartQueued) -> set[str]:
+        if self._offers:
+            return await self._runs.offer(runs, self._fence)
+        return await self._runs.start(runs, self._fence, now=effect.now)
+
+    async def claim_windows(self, effect: ClaimWindows) -> WindowsClaimed:
+        """Claim the next windows of backfills."""
+        steps = effect.steps
+        written = await self._writes.write(
+            "a claim of a backfill",
+            lambda jobs: self._backfills.claim(of_jobs(steps, jobs), self._fence, now=effect.now),
+            jobs=lambda: [step.job_id for step in steps],
+            others=[run.run_id for step in steps for run in step.runs],
+        )
+        tried = [step for step in steps if step.job_id not in written.left_out]
+        won = {run_id: run for part in written.results for run_id, run in part.items()}
+        return WindowsClaimed(steps=tried, won=won, now=self._clock.now())
+
+    async def explain(self, effect: ExplainBackfills) -> BackfillsExplained:
+        """Write why backfills wait."""
+
+        def of(jobs: Collection[str] | None) -> dict[str, str | None]:
+            messages = effect.messages.items()
+            return {key: text for key, text in messages if jobs is None or effect.jobs[key] in jobs}
+
+        written = await self._writes.write(
+            "the message of a backfill",
+            lambda jobs: self._backfills.explain(of(jobs), self._fence),
+            jobs=effect.jobs.values,
+        )
+        return BackfillsExplained(messages=of(set(effect.jobs.values()) - written.left_out))

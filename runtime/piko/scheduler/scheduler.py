@@ -1,0 +1,211 @@
+"""Due work to claimed runs: the loop that feeds a `Leader` with what happens, while this replica leads.
+
+The loop sleeps until the next moment, and then takes a turn: everything that is due by then is claimed in one
+transaction, and what was won is started. It is woken by edits of rows, ends of runs and the end of its
+leadership. What is decided, `piko.decisions.leader` says; here it is carried out. Each write is made
+under the fence; where it is refused, the term is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+from piko.catalog.catalog import Catalog
+from piko.catalog.configs import ConfigBook
+from piko.clock import Clock
+from piko.core.identity import Ids
+from piko.decisions.events import Recorded, RowsAccepted, RowsRefused, RunEnded, Tick
+from piko.decisions.placement import Anywhere, Here
+from piko.errors import FencedError
+from piko.execution.executor import Executor
+from piko.execution.held_jobs import HeldJobs
+from piko.execution.ledger import Ledger
+from piko.execution.outcome import Ending, conclude
+from piko.leadership.elector import Elector
+from piko.model.fences import Fence, OutcomeFence
+from piko.model.instances import Instance
+from piko.model.runs import Outcome
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.scheduler.orphans import Orphans
+from piko.scheduler.parts import SchedulerLimits, SchedulerParts, SchedulerStores
+from piko.scheduler.term import LeadershipTerm, adopt, begin_term
+from piko.spool.outcomes import OutcomeSpool
+
+_FULL_S = 0.5
+"""How soon it is looked again whether one more end of a run could be kept."""
+_OUTCOME = "the end of a run"
+
+log = get_logger(__name__)
+
+
+class Scheduler:
+    """Claims what is due, and starts it or offers it to the replicas, while this replica leads."""
+
+    name = "scheduler"
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        configs: ConfigBook,
+        stores: SchedulerStores,
+        elector: Elector,
+        instance: Instance,
+        spool: OutcomeSpool,
+        limits: SchedulerLimits,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._catalog = catalog
+        self._elector = elector
+        self._clock = clock
+        self._metrics = metrics
+        self._new_id = Ids(clock).new
+        self._turn = asyncio.Lock()
+        self._claiming: set[str] = set()
+        self._held = HeldJobs(writer="claims", clock=clock, metrics=metrics)
+        self._term: LeadershipTerm | None = None
+        self.offered = asyncio.Event()
+        """Set when there may be something for this replica to fetch."""
+        self.executor = Executor(
+            app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
+        )
+        self.ledger = Ledger(
+            runs=stores.runs,
+            spool=spool,
+            metrics=metrics,
+            recorded=self._recorded,
+            refused=self._refused,
+            settled=self._settled,
+            held=HeldJobs(writer="outcomes", clock=clock, metrics=metrics),
+        )
+        here = Here(instance_id=instance.instance_id)
+        anywhere = Anywhere(
+            rows=catalog.assessed_rows,
+            revision=configs.revision_in_force,
+            here=here,
+            idle=lambda: not len(self.executor) and not self.ledger.full,
+        )
+        self._parts = SchedulerParts(
+            name=self.name,
+            instance_id=instance.instance_id,
+            stores=stores,
+            limits=limits,
+            catalog=catalog,
+            configs=configs,
+            elector=elector,
+            executor=self.executor,
+            ledger=self.ledger,
+            orphans=Orphans(
+                runs=stores.runs,
+                instances=stores.instances,
+                instance_id=instance.instance_id,
+                contact=catalog.contact,
+                clock=clock,
+                heartbeat_interval_s=limits.heartbeat_interval_s,
+                lease_s=limits.lease_s,
+                fetches=limits.offers,
+            ),
+            held=self._held,
+            placement=anywhere if limits.offers else here,
+            new_id=self._new_id,
+            offered=self.offered,
+            claiming=self._claiming,
+            clock=clock,
+            metrics=metrics,
+        )
+
+    @property
+    def claiming(self) -> set[str]:
+        """Runs whose claim is under way, which start here when it is through."""
+        return set(self._claiming)
+
+    async def run(self) -> None:
+        """Lead whenever leadership comes, until cancelled."""
+        while True:
+            self._end_term_that_is_over()
+            fence = self._elector.acting
+            if fence is None:
+                await self._elector.news()
+                continue
+            try:
+                await self._lead(fence)
+            except FencedError as error:
+                log.error("fenced", epoch=fence.epoch, error=str(error))
+                self._elector.deposed(fence)
+
+    async def stop_claiming(self) -> None:
+        """Return when the turn in progress is over and its runs are started; there will be no other."""
+        await self._turn.acquire()
+
+    async def _lead(self, fence: Fence) -> None:
+        if self._term is None or self._term.fence != fence:
+            self._term = await begin_term(fence, self._parts)
+        term = self._term
+        while self._elector.acting == fence:
+            if self._catalog.changed:
+                await adopt(term.driver, self._catalog.take_changed(), self._parts)
+            await term.driver.rows.record_revisions()
+            await term.lookout.look()
+            if self.ledger.full:  # how more runs end could not be kept
+                await self._catalog.wait(within_s=_FULL_S)
+                continue
+            await self._take_turn(term)
+            self._metrics.runs_queued.set(len(term.leader.runs.live.waiting))
+            await self._rest(term)
+
+    async def _take_turn(self, term: LeadershipTerm) -> None:
+        async with self._turn:
+            for stage in term.leader.stages:
+                left_out = self._held.left_out() if self._held else ()
+                await term.driver.feed(Tick(stage=stage, now=self._clock.now(), left_out=left_out))
+
+    async def _rest(self, term: LeadershipTerm) -> None:
+        """Sleep until there is something to do, or news of rows or runs."""
+        now = self._clock.now()
+        until, moment = now + timedelta(seconds=term.lookout.rests_s()), term.leader.next_moment(now)
+        delay_s = ((until if moment is None else min(until, moment)) - now).total_seconds()
+        if delay_s > 0:
+            await self._catalog.wait(within_s=delay_s)
+        else:
+            await asyncio.sleep(0)
+
+    def _end_term_that_is_over(self) -> None:
+        """Where this replica has been deposed, what it still runs can no longer be recorded."""
+        if self._term is None or self._term.fence == self._elector.fence:
+            return
+        for run_id in self._term.leader.runs.running_ids:
+            self.executor.cancel(run_id, reason="another replica leads now")
+        self._metrics.forget_jobs()
+        self._term = None
+
+    # ---- ends of runs -------------------------------------------------------------------------------
+
+    def _ended(self, ending: Ending) -> None:
+        outcome = conclude(ending, new_id=self._new_id)
+        if self._term is not None:
+            self._term.driver.acts.feed(RunEnded(run=ending.run))
+        self.ledger.put(outcome, ending.fence)
+        self.offered.set()  # there is a slot for one more
+
+    def _recorded(self, outcomes: list[Outcome]) -> None:
+        if self._term is not None:
+            self._term.driver.acts.feed(Recorded(outcomes=outcomes, now=self._clock.now()))
+        self._catalog.news.set()
+
+    def _settled(self, taken: set[str], refused: dict[str, str]) -> None:
+        """The database takes outcomes of jobs again that it had refused, or refuses some."""
+        if self._term is not None:
+            now, acts = self._clock.now(), self._term.driver.acts
+            acts.feed(RowsAccepted(what=_OUTCOME, job_ids=taken, now=now))
+            acts.feed(RowsRefused(what=_OUTCOME, why=refused, now=now))
+            return
+        for job_id, why in refused.items():
+            log.error("database_refuses", job_id=job_id, what=_OUTCOME, why=why)
+
+    def _refused(self, _outcomes: list[Outcome], fence: OutcomeFence) -> None:
+        ours = self._elector.fence
+        if ours is not None and ours.epoch <= fence.epoch:
+            self._elector.deposed(ours)

@@ -1,0 +1,185 @@
+"""One leader after the other over a model of the database; see the package."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from piko.catalog.assessed_rows import AssessedRows
+from piko.catalog.jobs import Job
+from piko.core.types import RunState
+from piko.decisions import effects, events
+from piko.decisions.leader import Leader
+from piko.decisions.placement import Here
+from piko.decisions.replica_configs import ReplicaConfigs
+from piko.execution.outcome import Ending, conclude
+from piko.model.fences import InstanceFence
+from piko.model.runs import Outcome, Run
+from piko.simulation.database import ModelDatabase
+
+_INSTANCE = "simulation"
+_MOST_TURNS = 10_000
+_STEPS_ON = (effects.Claim, effects.StartQueued, effects.ClaimWindows)
+"""What a further turn may follow from."""
+
+
+class Simulation:
+    """Rows, a leader, and a database; a handler ends when the caller says so.
+
+    `now` stands still but for `until` and `away`, or set it. `observe` is shown each effect before it is
+    carried out.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: AssessedRows,
+        configs: ReplicaConfigs,
+        now: datetime,
+        max_concurrent_runs: int = 1000,
+        observe: Callable[[effects.Effect], None] = lambda _: None,
+    ) -> None:
+        self.now = now
+        self.rows = rows
+        self.database = ModelDatabase(rows=rows)
+        self.changed: set[str] = set()
+        """Jobs whose rows the leader is to adopt."""
+        self.doubted: set[str] = set()
+        """Jobs whose rows are to be read again."""
+        self.cancelled: dict[str, str] = {}
+        """Runs whose handlers were asked to end, each with the reason."""
+        self._configs = configs
+        self._max_concurrent_runs = max_concurrent_runs
+        self._observe = observe
+        self._numbers = itertools.count(1)
+        self._jobs: dict[str, Job] = {}
+        self._starting: list[Run] = []
+        self._steps_on = 0
+        self.leader = self._new_leader()
+
+    # ---- terms and rows -------------------------------------------------------------------------------
+
+    def take_over(self) -> None:
+        """Another replica leads from here: it knows what was written, and nothing else."""
+        self.leader = self._new_leader()
+        began = events.TermBegan(
+            states=self.database.states,
+            in_progress=self.database.in_state(RunState.RUNNING),
+            queued=self.database.in_state(RunState.QUEUED),
+            backfills=list(self.database.backfills.values()),
+        )
+        self.feed(began)
+        self.look({*self.rows, *self.database.states})
+
+    def look(self, job_ids: Iterable[str] = ()) -> None:
+        """The leader adopts the rows of `job_ids`, and those that have changed."""
+        changed, self.changed = sorted({*self.changed, *job_ids}), set()
+        self.feed(events.RowsChanged(job_ids=changed, now=self.now))
+
+    def _new_leader(self) -> Leader:
+        return Leader(
+            rows=self.rows,
+            configs=self._configs,
+            placement=Here(instance_id=_INSTANCE),
+            new_id=self.new_id,
+            max_concurrent_runs=self._max_concurrent_runs,
+        )
+
+    def new_id(self) -> str:
+        return f"run-{next(self._numbers)}"
+
+    # ---- time -----------------------------------------------------------------------------------------
+
+    def turn(self) -> list[Run]:
+        """One turn of the leader's loop; the runs that start."""
+        self._starting = []
+        for stage in self.leader.stages:
+            self.feed(events.Tick(stage=stage, now=self.now))
+        return self._starting
+
+    def work(self) -> None:
+        """One turn after the other, until nothing more is to be done now."""
+        for _ in range(_MOST_TURNS):
+            if self.changed:
+                self.look()
+            before = self._steps_on
+            self.turn()
+            if self._steps_on == before:
+                return
+        raise AssertionError("the leader finds no end")
+
+    def until(self, moment: datetime) -> None:
+        """Let time pass; whatever comes due is claimed and started at its own moment."""
+        for _ in range(_MOST_TURNS):
+            self.work()
+            following = self.leader.next_moment(self.now)
+            if following is None or following > moment:
+                self.now = max(self.now, moment)
+                return
+            if following <= self.now:
+                raise AssertionError("the leader would never rest")
+            self.now = following
+        raise AssertionError("the leader finds no end")
+
+    def away(self, duration: timedelta) -> None:
+        """Nobody leads for a while."""
+        self.now += duration
+        self.take_over()
+
+    # ---- the ends of runs -----------------------------------------------------------------------------
+
+    def finish(self, run: Run, state: RunState = RunState.SUCCESS) -> Outcome:
+        """The handler of `run` ends so, and it is recorded."""
+        ending = Ending(
+            run=run,
+            job=self._jobs[run.run_id],
+            state=state,
+            fence=InstanceFence(instance_id=_INSTANCE, epoch=1),
+            started_at=self.now,
+            finished_at=self.now,
+            duration_s=0.0,
+        )
+        outcome = conclude(ending, new_id=self.new_id)
+        self.record(outcome)
+        return outcome
+
+    def record(self, outcome: Outcome) -> None:
+        """A handler has ended with this outcome, and it is recorded."""
+        self.feed(events.RunEnded(run=outcome.run))
+        self._record(outcome)
+
+    def _record(self, outcome: Outcome) -> None:
+        self.database.record(outcome)
+        self.feed(events.Recorded(outcomes=[outcome], now=self.now))
+
+    # ---- events and effects ---------------------------------------------------------------------------
+
+    def feed(self, event: events.Event) -> None:
+        """Step with `event`, carry the effects out, and step with each answer in its turn."""
+        for effect in self.leader.step(event):
+            self._observe(effect)
+            self._carry_out(effect)
+
+    def _carry_out(self, effect: effects.Effect) -> None:
+        match effect:
+            case effects.Start(runs=runs):
+                self._starting.extend(run for run, _ in runs)
+                self._jobs.update({run.run_id: job for run, job in runs})
+            case effects.Cancel(run_id=run_id, reason=reason):
+                self.cancelled[run_id] = reason
+            case effects.Conclude(outcome=outcome):
+                self._steps_on += 1
+                self._record(outcome)
+            case effects.AdoptAgain(job_ids=job_ids):
+                self.changed |= set(job_ids)
+            case effects.ReadAgain(job_ids=job_ids):
+                self.doubted |= set(job_ids)
+            case effects.Export() | effects.Tell():
+                pass
+            case _:
+                self._steps_on += isinstance(
+                    effect, effects.Claim | effects.StartQueued | effects.ClaimWindows
+                )
+                if (answer := self.database.carry_out(effect, self.now)) is not None:
+                    self.feed(answer)

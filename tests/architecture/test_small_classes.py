@@ -1,0 +1,48 @@
+"""Where the leader decides, and where that is carried out, nothing grows into a thing that does it all."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.architecture.sources import ROOT
+
+_METHODS, _LINES, _MODULE_LINES = 15, 200, 300
+_MODULES = [
+    path
+    for package in ("decisions", "scheduler")
+    for path in sorted((ROOT / "runtime" / "piko" / package).rglob("*.py"))
+]
+
+
+def methods(node: ast.ClassDef) -> list[str]:
+    return [item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def lines(node: ast.ClassDef) -> int:
+    return (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+def too_large(source: str) -> list[str]:
+    classes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)]
+    return [
+        f"{node.name}: {len(methods(node))} methods, {lines(node)} lines"
+        for node in classes
+        if len(methods(node)) > _METHODS or lines(node) > _LINES
+    ]
+
+
+@pytest.mark.parametrize("path", _MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_class_and_no_module_is_large(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert too_large(source) == []
+    assert len(source.splitlines()) <= _MODULE_LINES
+
+
+def test_what_is_too_large_is_named() -> None:
+    source = "class Everything:\n" + "".join(f"    def f{number}(self): ...\n" for number in range(16))
+    assert too_large(source) == ["Everything: 16 methods, 17 lines"]
+    source = "class Long:\n    x = 0\n" + "\n" * 199 + "    y = 0\n"
+    assert too_large(source) == ["Long: 0 methods, 202 lines"]

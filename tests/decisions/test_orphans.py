@@ -1,0 +1,47 @@
+"""Which runs in progress nobody will end, as a leader judges it from where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from piko.core.types import RunState
+from piko.decisions.orphans import Vantage, orphans
+from tests.store.making import make_run
+
+VANTAGE = Vantage(
+    instance_id="here", epoch=5, leads_for_s=60.0, lease_s=15.0, may_judge_silence=True, fetches=False
+)
+LIVING = {"here": 0, "there": 3}
+
+
+@pytest.mark.parametrize(
+    ("instance_id", "epoch", "changes", "why"),
+    [
+        ("dead", 4, {}, "its instance dead is gone"),
+        ("dead", 4, {"may_judge_silence": False}, None),
+        ("there", 4, {}, None),
+        ("there", 3, {}, "its instance there lost leadership and can no longer record it"),
+        ("there", 3, {"leads_for_s": 1.0}, None),
+        ("here", 5, {}, None),
+        ("here", 4, {}, "its instance began it under another leadership, and does not run it"),
+        ("here", 4, {"fetches": True}, None),
+    ],
+)
+def test_a_run_is_given_up_where_nobody_is_left_to_end_it(
+    instance_id: str, epoch: int, changes: dict[str, object], why: str | None
+) -> None:
+    run = make_run(state=RunState.RUNNING, instance_id=instance_id, epoch=epoch)
+    vantage = replace(VANTAGE, **changes)  # type: ignore[arg-type]
+
+    found = orphans([run], living=LIVING, seen_before=(), vantage=vantage)
+
+    assert found == ([] if why is None else [(run, why)])
+
+
+def test_a_run_of_this_replica_that_it_does_not_know_is_given_up_when_it_is_seen_twice() -> None:
+    run = make_run(state=RunState.RUNNING, instance_id="here", epoch=5)
+
+    assert orphans([run], living=LIVING, seen_before=(), vantage=VANTAGE) == []
+    assert len(orphans([run], living=LIVING, seen_before={run.run_id}, vantage=VANTAGE)) == 1
