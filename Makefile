@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 INSTALLED := $(VENV)/.installed
 BENCH := $(VENV)/.bench
+AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test soak bench-startup bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ $(BENCH): $(INSTALLED)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test,bench]'
 	@touch $@
 
+$(AUDIT): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit]'
+	@touch $@
+
 servers: setup ## finds, builds or installs the servers of the tests
 	$(BIN)/python -m tests.harness.prepare
 
@@ -57,6 +62,17 @@ unit: setup ## the quick tier, which needs no server: as often as you like
 test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
 	$(BIN)/pytest -n 3 --dist=worksteal
 
+coverage: servers ## the whole suite, and which lines and branches it has not run; MARKS=unit for a part of it
+	rm -f .coverage .coverage.*
+	$(BIN)/pytest -n 3 --dist=worksteal $(if $(MARKS),-m '$(MARKS)') --cov --cov-report=term
+
+audit: $(AUDIT) ## known vulnerabilities of what constraints.txt pins; asks a service on the network
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
+
+hooks: setup ## has git run `make lint` before each commit, by way of pre-commit
+	@command -v pre-commit >/dev/null || { echo "make hooks needs pre-commit on PATH; or run make lint before each commit" >&2; exit 1; }
+	pre-commit install
+
 soak: setup ## three replicas under failures at random, 10 minutes; SECONDS=… SEED=… REPLICAS=… EXECUTOR=replicas
 	$(BIN)/python -m tests.soak --seconds $(or $(SECONDS),600) --replicas $(or $(REPLICAS),3) \
 	  --executor $(or $(EXECUTOR),leader) $(if $(SEED),--seed $(SEED))
@@ -74,7 +90,7 @@ bench-runs: $(BENCH) ## starts under load, runs per second beside peers, changes
 	$(BIN)/python -m benchmarks.capacity
 	$(BIN)/python -m benchmarks.chains
 
-constraints: $(BENCH) ## writes constraints.txt from what is installed
+constraints: $(BENCH) $(AUDIT) ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.new && mv constraints.txt.new constraints.txt
 
@@ -111,5 +127,5 @@ kind-down: kind-tools ## removes that cluster
 	kind delete cluster --name $(KIND_CLUSTER)
 
 clean: ## removes the environment and what tools leave; the cache of servers stays
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
