@@ -1,4 +1,4 @@
-"""A PostgreSQL of a measurement's own: its own folder and port, loopback only, durable, and gone afterwards.
+"""A PostgreSQL for one measurement: its own folder and port, loopback only, durable, and deleted afterwards.
 
 It promises what the MariaDB beside it promises: a commit has reached the disk before it is answered
 (`fsync`, `synchronous_commit`), and pages are guarded against torn writes exactly when MariaDB's are

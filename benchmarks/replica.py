@@ -37,7 +37,7 @@ class Start:
 
 
 def make_app(notes: Path, *, jobs: int, takes_s: float) -> PikoApp:
-    """`jobs` jobs that wait for `takes_s` seconds, as for an answer from elsewhere."""
+    """`jobs` jobs that wait for `takes_s` seconds, as for an answer of another service."""
     app = PikoApp(name="benchmark")
     file = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 

@@ -1,8 +1,8 @@
 """Which revision of a config is in force, and what is kept of the others.
 
-The first is the rule that the runtime follows and the operator tells. A config may hold secrets; those of a
-revision that will not be in force again have no use, so they are blanked. Its number, hash and plain part
-stay, for the runs that name it and for people who want to go back to it.
+The runtime follows the first rule, and the operator reports it. A config may hold secrets; those of a
+revision that will not be in force again are not needed, so they are blanked. Its number, hash and plain part
+are kept, for the runs that name it and for people who want to roll back to it.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class RevisionMark:
 def stale_revisions(
     revisions: Sequence[RevisionMark], *, has_row: bool, now: datetime, max_age: timedelta
 ) -> Stale:
-    """What of the `revisions` of a job, oldest first, nobody needs.
+    """The parts of the `revisions` of a job, oldest first, that are no longer needed.
 
     The one in force and all later ones are needed, whether they are valid or not: each may take effect yet.
     Of a job without a row none is in force, and what is older than `max_age` goes too.

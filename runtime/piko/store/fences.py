@@ -1,7 +1,8 @@
-"""Holding a fence: from then on until the transaction ends, nobody can take away the right to write.
+"""Holding a fence: until the transaction ends, the right to write cannot be taken away.
 
-A fence is a row that is read with a shared lock before anything is written. Who takes a leadership over
-updates that row, and so waits for the writes in flight; every later write under the old epoch is refused.
+A fence is a row that is read with a shared lock before anything is written. A replica that takes over the
+leadership updates that row, and so waits for the writes in flight; every later write under the old epoch is
+refused.
 """
 
 from __future__ import annotations

@@ -48,8 +48,8 @@ class Written(Generic[R]):
         return self.held.union(self.refused)
 
 
-async def nobody_knows(_job_ids: Collection[str]) -> set[str]:
-    """Whose rows are held, where that cannot be asked."""
+async def no_holders_known(_job_ids: Collection[str]) -> set[str]:
+    """The default of `whose`: no information on held rows."""
     return set()
 
 
@@ -59,15 +59,18 @@ async def write_isolated(
     jobs: Callable[[], Iterable[str]],
     suspects: Collection[str] = (),
     held: Collection[str] = (),
-    whose: Callable[[Collection[str]], Awaitable[set[str]]] = nobody_knows,
+    whose: Callable[[Collection[str]], Awaitable[set[str]]] = no_holders_known,
 ) -> Written[R]:
-    """Call `write`, in one piece if that works; else for as many jobs together as do.
+    """Call `write` once for all jobs if that works, otherwise for the largest groups of jobs that work.
 
-    `write` makes one transaction of what concerns the jobs that it is given; None: all of them. `jobs` tells
-    which there are. `suspects`, of which something was refused before, are tried each alone, so that they
-    cost the others nothing. Of `held` rows were held by others, and had to be searched for: `whose`, which
-    waits for nobody, says of which they still are, and they are left out, as is whose rows a transaction runs
-    into. Raises what `write` raises and is neither; what was written before stays.
+    - `write`: writes everything about the given jobs in one transaction; None: all jobs.
+    - `jobs`: the jobs that there are.
+    - `suspects`: jobs of which something was refused before; each is tried alone, so that the others succeed.
+    - `held`: jobs whose rows were held by other transactions, and had to be searched for.
+    - `whose`: returns which of the given jobs are still held, without waiting. Held jobs are left out, also
+      those whose rows the write itself finds locked.
+
+    Raises the other errors of `write`; what was written before stays written.
     """
     written: Written[R] = Written()
     pending: list[Collection[str] | None] = [None]

@@ -128,7 +128,7 @@ class LeaseStore:
 
 
 async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, LeaseRow] | None:
-    """The database's time and the lease, which nobody else changes until the transaction ends."""
+    """The database's time and the lease, locked until the transaction ends."""
     statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
     row = (await connection.execute(statement.with_for_update())).first()
     return None if row is None else (row.now, _lease(row))

@@ -72,7 +72,7 @@ class ManagedTable(Generic[R]):
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}
 
     async def apply(self, changes: Sequence[Change[R]]) -> dict[str, WriteResult | RefusedChange]:
-        """Write `changes` (at most one per job) in one transaction; what became of each, by job.
+        """Write `changes` (at most one per job) in one transaction; returns the result of each, by job.
 
         A change that the database refuses does not take the others with it. Raises
         `DatabaseUnavailableError`.

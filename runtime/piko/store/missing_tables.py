@@ -1,4 +1,4 @@
-"""Reading a database that nobody has migrated yet: the operator may be there first, and waits for it."""
+"""Reading a database that was not migrated yet: the operator may start first, and waits for the tables."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def passed_over_row(item: PassedOver, fence: Fence, *, now: datetime) -> dict[st
 
 
 def outcome_row(outcome: Outcome) -> dict[str, object]:
-    """What is written of a run that has ended, and what tells it from others where its row was deleted."""
+    """The columns that are written for an ended run, and those that identify it if its row was deleted."""
     run = outcome.run
     return {
         "run_id": run.run_id,

@@ -1,7 +1,8 @@
-"""A table of the user's, which results are written into.
+"""A user's table that results are written into.
 
-Whose fault a failure is, the table can often tell: a column that it lacks, a value that it does not take.
-Such a row will never be written, which a `PayloadError` says; what may work later is another error.
+The table often shows the cause of a failure: a missing column, or a value that it does not accept. Such a row
+can never be written, so the error is a `PayloadError`; errors that may resolve themselves are of another
+type.
 """
 
 from __future__ import annotations

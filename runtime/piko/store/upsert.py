@@ -76,10 +76,10 @@ async def write_rows(
 
 
 async def insert_once(database: Database, table: Table, row: Row) -> None:
-    """Insert one row under a key that nobody else has, in a transaction of its own.
+    """Insert one row with a unique key, in its own transaction.
 
-    Where a COMMIT was cut off, the same insert waits for its end, whenever that comes, and changes nothing if
-    it worked. Raises `DatabaseUnavailableError` where that is not known after some tries.
+    After a COMMIT that was cut off, the same insert waits for its end, and changes nothing if it succeeded.
+    Raises `DatabaseUnavailableError` if that is still unknown after some tries.
     """
     statement = upsert(database, table, update=())
     for left in reversed(range(_TRIES)):
