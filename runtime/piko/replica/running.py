@@ -13,7 +13,11 @@ from piko.replica.readiness import Readiness
 
 
 class RunningReplica(Protocol):
-    """A replica from its start to its end. Its properties may be read from any thread."""
+    """A replica from its start to its end.
+
+    Probes read `readiness`, `liveness` and `metrics` from a thread of their own. Everything else belongs to
+    the event loop on which the replica runs.
+    """
 
     @property
     def instance(self) -> Instance:
@@ -40,7 +44,7 @@ class RunningReplica(Protocol):
 
     @property
     def assessed_rows(self) -> Mapping[str, AssessedRow]:
-        """Each row of `scheduled_job` as it was understood last, by job."""
+        """Each row of `scheduled_job` as it was understood last, by job: a view that changes with the rows."""
         ...
 
     @property
