@@ -1,0 +1,61 @@
+"""What a page names is there: metrics, commands, environment variables, targets of make."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import typer
+from prometheus_client import CollectorRegistry
+
+from piko.cli import program
+from piko.observability.metrics import Metrics
+from piko.settings import Settings
+from piko_operator.metrics import OperatorMetrics
+from piko_operator.settings import PREFIX, OperatorSettings
+from tests.docs.pages import ROOT, pages
+
+_PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *pages()]
+_SUFFIXES = {"counter": "_total", "info": "_info"}
+_NO_METRICS = {"piko_operator", "piko_process", "piko_schema_version"}
+_OTHER_VARIABLES = {"PIKO_SETTINGS_PATH", "PIKO_TIMEZONE"}
+
+_each_page = pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+@_each_page
+def test_a_metric_that_a_page_names_exists(page: Path) -> None:
+    registries: Iterable[CollectorRegistry] = (Metrics().registry, OperatorMetrics().registry)
+    known = {
+        family.name + _SUFFIXES.get(family.type, "")
+        for registry in registries
+        for family in registry.collect()
+    }
+    named = set(re.findall(r"\bpiko_[a-z_]+[a-z]\b(?![_…(])", page.read_text("utf-8")))
+    assert named - known - _NO_METRICS == set()
+
+
+@_each_page
+def test_a_command_that_a_page_shows_exists(page: Path) -> None:
+    known = set(typer.main.get_command(program()).commands)  # type: ignore[attr-defined]
+    shown = re.findall(r"(?:^\$ |`)piko ([a-z]+)\b", page.read_text("utf-8"), flags=re.MULTILINE)
+    assert set(shown) - known == set()
+
+
+@_each_page
+def test_a_variable_that_a_page_names_exists(page: Path) -> None:
+    known = {f"PIKO_{name.upper()}" for name in Settings.model_fields}
+    known |= {PREFIX + name.upper() for name in OperatorSettings.model_fields}
+    named = set(re.findall(r"\bPIKO_[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
+    named = {name for name in named if not name.startswith("PIKO_TEST_")}
+    assert named - known - _OTHER_VARIABLES == set()
+
+
+@_each_page
+def test_a_target_of_make_that_a_page_names_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    known = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
+    named = re.findall(r"(?:^\$ |`)make ([a-z-]+)", page.read_text("utf-8"), flags=re.MULTILINE)
+    assert set(named) - known == set()
