@@ -44,7 +44,7 @@ class RunningReplica(Protocol):
 
     @property
     def assessed_rows(self) -> Mapping[str, AssessedRow]:
-        """Each row of `scheduled_job` as it was understood last, by job: a view that changes with the rows."""
+        """Each row of `scheduled_job` by job, as it was understood last. The view changes with the rows."""
         ...
 
     @property
