@@ -242,7 +242,7 @@ def crds(control_plane: ControlPlane) -> ControlPlane:
 
 @pytest.fixture
 def namespace(control_plane: ControlPlane) -> Iterator[str]:
-    """A fresh namespace; afterwards Piko's resources in it are gone, finalizers or not."""
+    """A fresh namespace; afterwards Piko's resources in it are deleted, finalizers or not."""
     name = control_plane.create_namespace()
     yield name
     control_plane.remove_namespace(name)

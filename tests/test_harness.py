@@ -238,7 +238,7 @@ def test_a_killed_run_leaves_neither_processes_nor_folders(
     try:
         wait_until(
             lambda: not any(_members(group) for group in groups) and not Path(folder).exists(),
-            what=f"process groups {groups} and {folder} to be gone",
+            what=f"process groups {groups} and {folder} to be deleted",
         )
     finally:
         for pid in [pid for group in groups for pid in _members(group)]:

@@ -44,7 +44,7 @@ def test_no_value_is_part_of_what_is_said() -> None:
         ({"a": 10**5000}, "a is a number of more than 300 digits"),
     ],
 )
-def test_values_that_were_read_elsewhere_are_held_to_the_same(value: object, said: str) -> None:
+def test_values_that_were_read_otherwise_are_held_to_the_same(value: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         check_json(value)
 

@@ -225,7 +225,7 @@ def test_a_bad_value_is_named_with_its_setting_its_place_and_what_was_expected(
     assert expected in message
 
 
-def test_all_bad_settings_are_told_at_once(load: Load) -> None:
+def test_all_bad_settings_are_reported_at_once(load: Load) -> None:
     message = refusal(load, with_dsn(PIKO_HTTP_PORT="x", PIKO_DEBUG="perhaps", PIKO_NOPE="z"))
 
     assert len(message.splitlines()) == 3

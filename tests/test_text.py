@@ -1,4 +1,4 @@
-"""Whatever is told fits, and telling it never fails."""
+"""Whatever is reported fits, and telling it never fails."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from piko.text import LIMIT, error_text, excerpt, listed
 
 @given(st.text(st.characters(exclude_categories=()), max_size=400), st.integers(60, 400))
 def test_an_excerpt_fits_and_can_be_stored(text: str, limit: int) -> None:
-    told = excerpt(text, limit=limit)
-    assert len(told.encode()) <= limit
-    assert "\0" not in told
+    reported = excerpt(text, limit=limit)
+    assert len(reported.encode()) <= limit
+    assert "\0" not in reported
 
 
 @given(st.text(max_size=60).filter(lambda text: "\0" not in text))
@@ -22,11 +22,11 @@ def test_a_short_text_stays_as_it_is(text: str) -> None:
 
 
 def test_of_a_long_text_beginning_and_end_are_kept() -> None:
-    told = excerpt("begins " + "x" * 1_000_000 + " ends")
-    assert told.startswith("begins xx")
-    assert told.endswith("xx ends")
-    assert f"… {1_000_012 - LIMIT} bytes …" in told
-    assert "\n" not in told
+    reported = excerpt("begins " + "x" * 1_000_000 + " ends")
+    assert reported.startswith("begins xx")
+    assert reported.endswith("xx ends")
+    assert f"… {1_000_012 - LIMIT} bytes …" in reported
+    assert "\n" not in reported
     assert "\n… " in excerpt("x\n" * 10_000)
 
 
@@ -50,7 +50,7 @@ class Unspeakable(Exception):
         (Unspeakable(), "Unspeakable: (no text: __str__ raised KeyboardInterrupt)"),
     ],
 )
-def test_an_error_is_told_with_its_type(error: BaseException, text: str) -> None:
+def test_an_error_is_reported_with_its_type(error: BaseException, text: str) -> None:
     assert error_text(error) == text
 
 

@@ -94,27 +94,27 @@ async def test_what_arrives_during_a_round_causes_another_one() -> None:
         assert len(seen) == 2
 
 
-async def test_what_is_transient_is_told_and_the_loop_goes_on() -> None:
-    told: list[str] = []
+async def test_what_is_transient_is_reported_and_the_loop_goes_on() -> None:
+    reported: list[str] = []
     rounds = Rounds([OSError("one"), OSError("two")])
     away = Transient(
-        errors=(OSError,), report=lambda error: told.append(str(error)), backoff=Backoff.steady(0.001)
+        errors=(OSError,), report=lambda error: reported.append(str(error)), backoff=Backoff.steady(0.001)
     )
     async with running(rounds, pause_s=0.001, transient=[away]):
         await rounds.reach(4)
-    assert told == ["one", "two"]
+    assert reported == ["one", "two"]
 
 
-async def test_each_error_is_told_by_who_expects_it_first() -> None:
-    told: list[str] = []
+async def test_each_error_is_reported_by_who_expects_it_first() -> None:
+    reported: list[str] = []
     rounds = Rounds([TimeoutError(), ValueError(), ConnectionError()])
     transient = [
-        Transient(errors=(ConnectionError, TimeoutError), report=lambda _: told.append("network")),
-        Transient(errors=(OSError, ValueError), report=lambda _: told.append("other")),
+        Transient(errors=(ConnectionError, TimeoutError), report=lambda _: reported.append("network")),
+        Transient(errors=(OSError, ValueError), report=lambda _: reported.append("other")),
     ]
     async with running(rounds, pause_s=0.001, transient=transient):
         await rounds.reach(4)
-    assert told == ["network", "other", "network"]
+    assert reported == ["network", "other", "network"]
 
 
 async def test_no_event_cuts_the_pause_after_a_failure_short() -> None:
@@ -187,7 +187,7 @@ def test_pauses_never_shrink_and_keep_their_bounds(first: float, factor: float, 
     assert Backoff.steady(first).pause_s(failures) == first
 
 
-async def test_what_happens_in_time_is_told_from_what_does_not() -> None:
+async def test_what_happens_in_time_is_distinguished_from_what_does_not() -> None:
     event = asyncio.Event()
     assert not await happens(event.wait(), within_s=0.001)
     event.set()

@@ -182,9 +182,9 @@ async def test_an_error_that_says_everything_is_logged_without_a_traceback(keep:
         keep(Part(fails(ValueError("a defect")), for_ever, name="unknown"))
         await wait_until_async(lambda: len(logged) == 2, what="two log records")
 
-    told = {item["part"]: item["exc_info"] for item in logged}
-    assert told["known"] is None
-    assert isinstance(told["unknown"], ValueError)
+    reported = {item["part"]: item["exc_info"] for item in logged}
+    assert reported["known"] is None
+    assert isinstance(reported["unknown"], ValueError)
 
 
 # ---- parts that it starts and stops -----------------------------------------------------------------

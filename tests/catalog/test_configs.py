@@ -307,7 +307,7 @@ def test_a_config_of_a_job_that_nobody_has_says_so_until_somebody_has_it() -> No
     assert [item.warning for item in other.unrecorded()] == [None]
 
 
-def test_a_first_config_that_is_invalid_is_told_to_a_job_that_needs_one() -> None:
+def test_a_first_config_that_is_invalid_is_reported_to_a_job_that_needs_one() -> None:
     job = Configured(Strict)
     job.write(config({"limit": "x", "url": "y"}))
     with pytest.raises(
@@ -409,7 +409,7 @@ def test_a_revision_that_changes_while_it_is_recorded_is_recorded_again() -> Non
     ],
     ids=["too long", "another type", "a text of the validator", "no JSON"],
 )
-def test_a_secret_that_is_refused_is_not_told(schema: type[BaseModel], secret: Any) -> None:
+def test_a_secret_that_is_refused_is_not_shown(schema: type[BaseModel], secret: Any) -> None:
     job = Configured(schema)
     job.write(config({}, secret=secret))
     (revision,) = job.database

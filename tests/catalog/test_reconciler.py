@@ -224,7 +224,7 @@ async def test_an_edit_that_puts_its_stamp_back_is_found_in_turn(
     assert replica.status("a") is JobStatus.DISABLED
 
 
-async def test_a_row_that_is_doubted_is_told_of_again(replica: Replica, sql: Sql) -> None:
+async def test_a_row_that_is_doubted_is_logged_again(replica: Replica, sql: Sql) -> None:
     await insert(sql, "a", "b")
     await replica.compare()
     replica.catalog.doubted |= {"a", "gone"}

@@ -80,7 +80,7 @@ def warning(schema: type[BaseModel], document: Any) -> str | None:
         (Strict, {"nonsense": 5}, "Strict: nonsense: the model has no such key"),
     ],
 )
-def test_a_config_that_does_not_fit_is_told_with_field_value_and_what_was_expected(
+def test_a_config_that_does_not_fit_is_reported_with_field_value_and_what_was_expected(
     schema: type[BaseModel], document: Any, said: str
 ) -> None:
     assert said in refusal(schema, document)
@@ -148,13 +148,13 @@ def test_a_model_that_may_know_a_key_by_itself_is_believed(schema: type[BaseMode
         "whole model",
     ],
 )
-def test_a_value_that_may_be_secret_is_not_told(document: Any, secret: Any) -> None:
+def test_a_value_that_may_be_secret_is_not_shown(document: Any, secret: Any) -> None:
     said = refusal(Login, document, secret)
     assert "the config does not fit Login: " in said
     assert SECRET not in said
 
 
-def test_a_value_beside_a_secret_is_told() -> None:
+def test_a_value_beside_a_secret_is_reported() -> None:
     assert 'user = "long"' in refusal(Login, {"user": "long"}, {"pin": SECRET})
 
 

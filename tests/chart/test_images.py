@@ -34,7 +34,7 @@ def test_an_image_ends_as_a_user_by_number(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["runtime", "operator", "base"])
-def test_an_image_gets_what_was_built_elsewhere(name: str) -> None:
+def test_an_image_gets_what_was_built_outside(name: str) -> None:
     commands = [rest for instruction, rest in stage(name) if instruction == "RUN"]
     assert not [command for command in commands if "pip" in command or "apt" in command]
 

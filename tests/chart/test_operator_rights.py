@@ -99,7 +99,7 @@ def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
 
 
 @pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
-def test_the_operator_of_a_namespace_may_do_nothing_elsewhere(installed: Installed, namespace: str) -> None:
+def test_the_operator_of_a_namespace_may_do_nothing_in_others(installed: Installed, namespace: str) -> None:
     assert installed.rights(namespace) == EXPECTED
     assert installed.rights("default") == {IDENTITY}
 

@@ -137,7 +137,7 @@ def test_nothing_is_uninstalled_while_resources_are_left(
     assert outcome.returncode == 0, outcome.stderr + said
     wait_until(
         lambda: own_control_plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
-        what="the definitions to be gone",
+        what="the definitions to be deleted",
     )
     assert (
         "uninstall-check"

@@ -305,7 +305,7 @@ async def _retries(desk: Desk, most: int) -> None:
     await wait_until_async(seen, what="the leader to see the edit")
 
 
-async def test_a_trigger_waits_for_the_last_attempt_and_tells_each_before_it(desk: Desk) -> None:
+async def test_a_trigger_waits_for_the_last_attempt_and_prints_each_before_it(desk: Desk) -> None:
     await _retries(desk, 3)
     answer = await desk("trigger", "flaky", "--wait", "60")
     first, second, last = answer.out.splitlines()

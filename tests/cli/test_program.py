@@ -42,7 +42,7 @@ def test_a_shell_can_complete_it(tmp_path: Path, shell: str) -> None:
     assert (answer.code, "complete" in answer.out) == (OK, True)
 
 
-def test_a_misspelt_command_is_told_with_what_was_meant(tmp_path: Path) -> None:
+def test_a_misspelt_command_is_reported_with_what_was_meant(tmp_path: Path) -> None:
     answer = piko_here("jbs", cwd=tmp_path, COLUMNS="200")
     assert (answer.code, "Did you mean 'jobs'?" in answer.err) == (CANNOT, True)
 

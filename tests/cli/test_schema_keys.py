@@ -37,5 +37,5 @@ class Sweep(BaseModel):
         ({"main": None, "concurrency": 1}, None),
     ],
 )
-def test_a_key_that_the_schema_lacks_is_told(document: Any, said: str | None) -> None:
+def test_a_key_that_the_schema_lacks_is_reported(document: Any, said: str | None) -> None:
     assert key_warning(Sweep.model_json_schema(), document) == said

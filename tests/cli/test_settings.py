@@ -15,17 +15,17 @@ pytestmark = pytest.mark.usefixtures("programs")
 _DSN = "mysql+asyncmy://ada:open-sesame@db:3306/piko?charset=utf8mb4"
 
 
-def test_each_value_is_told_with_its_origin_and_the_environment_wins(tmp_path: Path) -> None:
+def test_each_value_is_reported_with_its_origin_and_the_environment_wins(tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("[default]\nleader_lease_s = 60\npoll_interval_s = 2\n")
     (tmp_path / ".secrets.toml").write_text(f'[default]\nmysql_dsn = "{_DSN}"\n')
     answer = piko("settings", "-o", "json", cwd=tmp_path, PIKO_POLL_INTERVAL_S="3")
     assert answer.code == 0
-    told = json.loads(answer.out)
-    assert set(told) == set(Settings.model_fields)
-    assert told["poll_interval_s"] == {"value": 3.0, "from": "the environment as PIKO_POLL_INTERVAL_S"}
-    assert told["leader_lease_s"] == {"value": 60.0, "from": str(tmp_path / "settings.toml")}
-    assert told["mysql_dsn"]["from"] == str(tmp_path / ".secrets.toml")
-    assert told["timezone"] == {"value": "UTC", "from": "default"}
+    reported = json.loads(answer.out)
+    assert set(reported) == set(Settings.model_fields)
+    assert reported["poll_interval_s"] == {"value": 3.0, "from": "the environment as PIKO_POLL_INTERVAL_S"}
+    assert reported["leader_lease_s"] == {"value": 60.0, "from": str(tmp_path / "settings.toml")}
+    assert reported["mysql_dsn"]["from"] == str(tmp_path / ".secrets.toml")
+    assert reported["timezone"] == {"value": "UTC", "from": "default"}
 
 
 def test_no_secret_is_printed(tmp_path: Path) -> None:

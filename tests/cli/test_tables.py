@@ -44,7 +44,7 @@ def test_no_name_is_cut_and_no_line_but_a_name_is_too_long(rows: list[tuple[str,
         assert last in " ".join(lines)
     names = {name for name, *_ in rows}
     assert [line for line in lines if len(line) > width and line not in names] == []
-    assert words.count("job_config") == 2 * len(rows), "what repairs a matter is told whole"
+    assert words.count("job_config") == 2 * len(rows), "what repairs a matter is reported whole"
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -32,13 +32,13 @@ async def test_a_result_comes_back(manager: CpuManager) -> None:
 
 
 async def test_results_keep_the_order_of_the_items(manager: CpuManager) -> None:
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     results = await manager.map_reduce(
-        map_fn=functions.slow_at_first, items=range(500), progress=lambda *of: told.append(of)
+        map_fn=functions.slow_at_first, items=range(500), progress=lambda *of: reported.append(of)
     )
     assert results == list(range(500))
-    assert told[-1] == (500, 500)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert reported[-1] == (500, 500)
+    assert [done for done, _ in reported] == sorted(done for done, _ in reported)
     assert await manager.map_reduce(functions.square, []) == []
     assert await manager.map_reduce(functions.square, range(7), chunk_size=2) == [0, 1, 4, 9, 16, 25, 36]
 

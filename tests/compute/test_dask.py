@@ -15,7 +15,7 @@ def _computed(manager: CpuManager) -> float:
     return manager._metrics.registry.get_sample_value("piko_cpu_items_total", {"outcome": "ok"}) or 0.0
 
 
-async def test_the_chunks_of_a_machine_that_is_lost_are_computed_elsewhere(
+async def test_the_chunks_of_a_machine_that_is_lost_are_computed_by_another(
     make_manager: MakeManager, piko_process: PikoProcessFactory
 ) -> None:
     address, workers = start_dask(piko_process)

@@ -38,7 +38,7 @@ def test_a_job_without_an_id_is_called_as_its_function() -> None:
     assert asyncio.iscoroutinefunction(bare), "the function stays what it was"
 
 
-def test_what_is_wrong_with_a_bare_job_is_told_like_anything_else() -> None:
+def test_what_is_wrong_with_a_bare_job_is_reported_like_anything_else() -> None:
     app = PikoApp("trial")
     with pytest.raises(RegistrationError, match="the handler is not async"):
 

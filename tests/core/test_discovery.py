@@ -98,7 +98,7 @@ def test_a_job_that_is_refused_keeps_its_own_message(write: Write) -> None:
     assert isinstance(caught.value.__cause__, RegistrationError)
 
 
-def test_a_package_without_jobs_is_told_where_they_were_looked_for(write: Write, tmp_path: Path) -> None:
+def test_a_package_without_jobs_is_reported_with_the_places_searched(write: Write, tmp_path: Path) -> None:
     write(shop__other="")
 
     with pytest.raises(DiscoveryError) as caught:

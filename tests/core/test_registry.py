@@ -81,7 +81,7 @@ def test_ids_that_the_database_would_refuse_are_refused(job_id: object) -> None:
     assert "1 to 128 characters of A-Z a-z 0-9 _ . : -" in message
 
 
-def test_two_jobs_with_one_id_are_told_where_both_are() -> None:
+def test_two_jobs_with_one_id_are_reported_with_both_places() -> None:
     registry = register()
     message = refusal(
         lambda: registry.register(JobDefinition(job_id="orders", handler=with_db, resources={"db": Database}))
@@ -92,7 +92,7 @@ def test_two_jobs_with_one_id_are_told_where_both_are() -> None:
     assert "give one of the two another job_id" in message
 
 
-def test_a_handler_that_is_not_async_is_told_how_to_become_it() -> None:
+def test_a_handler_that_is_not_async_is_reported_with_the_remedy() -> None:
     message = refusal(lambda: register(blocking))
 
     assert f"{__file__}:{blocking.__code__.co_firstlineno}" in message

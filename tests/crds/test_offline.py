@@ -64,7 +64,7 @@ def test_an_unquoted_instant_is_read_as_its_text() -> None:
     assert resource.spec.schedule.date.run_date == "2026-01-08 10:00:00"
 
 
-def test_a_misspelt_field_or_kind_is_told_with_what_was_meant() -> None:
+def test_a_misspelt_field_or_kind_is_reported_with_what_was_meant() -> None:
     spec = {"jobID": "a", "schedule": {"cron": {"minuet": 5}}, "overlap": {"polcy": "Skip"}, "zzz": 1}
     contents = read_manifests(manifest("PikoSchedule", spec).encode(), "x.yaml")
     said = [problem.message for problem in contents.problems]
@@ -95,7 +95,7 @@ def test_a_list_is_unfolded_as_kubectl_writes_it() -> None:
     assert (problem.name, text.splitlines()[(problem.line or 0) - 1].strip()) == ("job1", '"cron": "often"')
 
 
-def test_of_many_problems_the_first_are_told() -> None:
+def test_of_many_problems_the_first_are_reported() -> None:
     spec = {"jobId": "a", "schedule": {"cron": "@daily"}, **{f"x{number}": 1 for number in range(5000)}}
     contents = read_manifests(manifest("PikoSchedule", spec).encode(), "x.yaml")
     assert len(contents.problems) == 21
@@ -138,7 +138,7 @@ def test_a_problem_is_short_whatever_it_names() -> None:
         assert max(len(str(problem)) for problem in problems) < 800
 
 
-def test_of_a_file_of_problems_the_first_are_told() -> None:
+def test_of_a_file_of_problems_the_first_are_reported() -> None:
     contents = read_manifests(b"kind: PikoSchedule\n---\n" * 5000, "x.yaml")
     assert len(contents.problems) == 201
     assert "x.yaml: too many problems; the rest of the file is not checked" in map(str, contents.problems)

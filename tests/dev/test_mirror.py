@@ -1,4 +1,4 @@
-"""The folder into rows: who owns them, and what becomes of them."""
+"""The folder into rows: who owns them, and what happens to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is saved in the folder of `piko dev`: it is told, with its line, and the session goes on."""
+"""Whatever is saved in the folder of `piko dev`: it is reported, with its line, and the session goes on."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _OTHER_IN_YAML = ("NaN", "NaN in a list", "infinity", "YAML", "a raw line break 
 """What is no JSON, but good YAML: a text, an object, a float."""
 
 
-def test_whatever_is_saved_is_told_and_the_session_goes_on(
+def test_whatever_is_saved_is_reported_and_the_session_goes_on(
     piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
     folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "200ms"))

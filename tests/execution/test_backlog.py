@@ -145,7 +145,7 @@ async def test_a_file_with_a_living_owner_is_left_alone(tmp_path: Path) -> None:
     assert await left_behind(tmp_path) == []
     await living.close()
     (spool,) = await left_behind(tmp_path)
-    assert await left_behind(tmp_path) == [], "whoever recovers it owns it"
+    assert await left_behind(tmp_path) == [], "the process that replays it owns it"
     await spool.close()
 
 
@@ -255,7 +255,7 @@ async def test_what_follows_from_an_outcome_follows_when_it_is_recovered(
         assert str(rows[0][0])[:19] == f"{minute(1):%Y-%m-%d %H:%M:%S}"
 
 
-async def test_files_that_cannot_be_read_are_told_of_and_keep_nobody_from_starting(
+async def test_files_that_cannot_be_read_are_logged_and_keep_nobody_from_starting(
     sqlite: TestDatabase, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "spool"

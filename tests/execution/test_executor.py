@@ -113,7 +113,7 @@ async def test_a_handler_knows_its_run_and_succeeds(bench: Bench) -> None:
     }
 
 
-async def test_a_failure_is_told_by_its_message_and_its_traceback(bench: Bench) -> None:
+async def test_a_failure_is_reported_by_its_message_and_its_traceback(bench: Bench) -> None:
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
         raise ValueError("no such table")
 
@@ -176,7 +176,7 @@ class Unshowable(Exception):
     ],
     ids=lambda error: type(error).__name__,
 )
-async def test_whatever_a_handler_raises_its_end_is_told_and_can_be_stored(
+async def test_whatever_a_handler_raises_its_end_is_reported_and_can_be_stored(
     error: BaseException, bench: Bench
 ) -> None:
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
@@ -267,7 +267,7 @@ async def test_a_model_that_breaks_is_its_jobs_failure(bench: Bench) -> None:
 # ---- ends by the clock ----------------------------------------------------------------------------
 
 
-async def test_a_handler_that_runs_too_long_is_ended_and_the_place_is_told(bench: Bench) -> None:
+async def test_a_handler_that_runs_too_long_is_ended_and_the_place_is_reported(bench: Bench) -> None:
     ending = await bench.end_of(forever, timeout_s=0.05)
     assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
     assert ending.error is not None
@@ -368,7 +368,7 @@ async def test_a_cancelled_run_says_why(bench: Bench) -> None:
     bench.executor.cancel(run_id, reason="it is over")
 
 
-async def test_a_run_that_is_cancelled_before_its_first_step_tells_its_end(bench: Bench) -> None:
+async def test_a_run_that_is_cancelled_before_its_first_step_reports_its_end(bench: Bench) -> None:
     called = False
 
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
@@ -442,7 +442,7 @@ async def test_draining_nothing_takes_no_time(bench: Bench) -> None:
 
 
 class Trace:
-    """A resource that tells what is done with it."""
+    """A resource that records what is done with it."""
 
     def __init__(self) -> None:
         self.recorded: list[str] = []

@@ -63,7 +63,7 @@ def test_without_secrets_nothing_changes(text: str) -> None:
     assert hide(text, ()) == text
 
 
-def test_the_chain_of_causes_is_told_without_secrets_too() -> None:
+def test_the_chain_of_causes_is_reported_without_secrets_too() -> None:
     try:
         try:
             raise KeyError("token-123")

@@ -134,7 +134,7 @@ def test_a_run_without_a_window_moves_no_watermark() -> None:
     assert conclude(make_ending(SUCCESS), new_id=lambda: "next").watermark is None
 
 
-def test_a_record_holds_what_the_handlers_end_told() -> None:
+def test_a_record_holds_what_the_handlers_end_reported() -> None:
     ending = make_ending(FAILED, config_revision=4, error_type="ValueError", error="no")
     outcome = conclude(ending, new_id=lambda: "next")
     for name in (

@@ -224,5 +224,5 @@ async def kill_connections(stage: Stage) -> None:
         "SELECT id FROM information_schema.processlist WHERE user = 'piko' AND id != CONNECTION_ID()"
     )
     for (number,) in rows:
-        with suppress(DBAPIError):  # it has gone by itself
+        with suppress(DBAPIError):  # it has ended by itself
             await stage.database.execute(f"KILL {number}")

@@ -111,7 +111,7 @@ async def test_a_disk_that_has_room_again_takes_what_was_in_memory(
         for replica in (leader, follower):
             replica.process.kill()
         await asyncio.to_thread(stage.server.start)
-        leader.start()  # alone: another would give up the runs of a process that is gone
+        leader.start()  # alone: another would give up the runs of a process that has ended
         await until_leads(stage, leader)
         assert "outcomes_replayed" in leader.process.output
         assert await ended_and_lost(stage) == set()

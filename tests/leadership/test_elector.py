@@ -250,7 +250,7 @@ async def test_nobody_acts_beyond_the_deadline_even_if_nobody_noticed(
     fence = await until_acting(elector)
     clock.ahead_s += 60  # a process that was stopped, or an event loop that was blocked
     assert elector.acting is None
-    assert elector.standing is Standing.LEADER, "it has not been told yet"
+    assert elector.standing is Standing.LEADER, "it has not been reported yet"
     assert await until_acting(elector) == fence, "nobody took over, so the next renewal resumes it"
 
 

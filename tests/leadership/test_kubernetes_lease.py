@@ -253,10 +253,10 @@ async def test_a_follower_that_cannot_see_the_lease_says_that_it_could_not_take_
         assert (one.trouble, two.trouble) == (None, None)
         another.status = 500
 
-        def told() -> bool:
+        def reported() -> bool:
             return two.trouble is not None and "it could not take over" in two.trouble
 
-        await wait_until_async(told, what="the follower to say so")
+        await wait_until_async(reported, what="the follower to say so")
         assert one.trouble is None
         another.status = None
         await wait_until_async(lambda: two.trouble is None, what="the follower to see it again")

@@ -78,7 +78,7 @@ def test_every_leader_name_has_a_valid_name_of_its_own(one: str, other: str) -> 
 
 
 class Server:
-    """The one record, changed by whoever knows its version."""
+    """The one record, changed by a caller that knows its version."""
 
     def __init__(self) -> None:
         self.record: LeaseRecord | None = None

@@ -79,7 +79,7 @@ def fail_with(secret: str) -> None:
 
 
 @pytest.mark.parametrize("stream", [io.StringIO(), Terminal()], ids=["JSON", "terminal"])
-def test_an_exception_is_told_without_the_values_of_variables(stream: io.StringIO) -> None:
+def test_an_exception_is_reported_without_the_values_of_variables(stream: io.StringIO) -> None:
     configure_logging(stream=stream)
     try:
         fail_with("".join(["hun", "ter", "2"]))
@@ -209,7 +209,7 @@ class Unshowable(Exception):
         raise RuntimeError("its notes fail")
 
 
-def test_an_exception_that_cannot_be_shown_does_not_fail_whoever_logs_it() -> None:
+def test_an_exception_that_cannot_be_shown_does_not_fail_its_caller() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)
     get_logger("piko.trial").error("part_failed", exc_info=Unshowable("said"))
@@ -241,7 +241,7 @@ def test_debug_shows_the_details() -> None:
     assert events(stream)[0]["level"] == "debug"
 
 
-def test_configured_twice_an_event_is_told_once() -> None:
+def test_configured_twice_an_event_is_reported_once() -> None:
     stream = io.StringIO()
     configure_logging(stream=stream)
     configure_logging(stream=stream)

@@ -141,7 +141,7 @@ def test_two_apps_of_one_process_count_for_themselves() -> None:
     )
 
 
-def test_the_build_is_told() -> None:
+def test_the_build_is_reported() -> None:
     (sample,) = [
         sample
         for family in Metrics().registry.collect()
@@ -219,8 +219,8 @@ def of_the_words(name: str) -> Iterator[str]:
 
 
 def test_the_rules_of_prometheus_are_kept(families: list[Metric]) -> None:
-    told = {family.name: list(complaints(family)) for family in families}
-    assert {name: found for name, found in told.items() if found} == {}
+    reported = {family.name: list(complaints(family)) for family in families}
+    assert {name: found for name, found in reported.items() if found} == {}
 
 
 @pytest.mark.parametrize(
@@ -263,10 +263,10 @@ def test_a_job_of_an_awkward_id_is_one_label_value() -> None:
     assert family.samples[0].labels["job_id"] == 'a"b\\c\n'
 
 
-# ---- jobs that are gone -----------------------------------------------------------------------------
+# ---- deleted jobs -----------------------------------------------------------------------------
 
 
-def test_nothing_is_said_any_more_of_a_job_whose_row_is_gone() -> None:
+def test_nothing_is_said_any_more_of_a_job_whose_row_was_deleted() -> None:
     metrics = used()
     metrics.job_next_run.set("other", datetime.fromtimestamp(1, UTC))
     metrics.forget_job("job")

@@ -1,4 +1,4 @@
-"""What code prints is an event where logs are JSON, and stays as it is elsewhere."""
+"""What code prints is an event where logs are JSON, and stays as it is otherwise."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def test_a_line_that_one_run_begins_is_not_finished_by_another(
         print("begun", end="", file=printed)
     with of_run(job_id="b", run_id="r2", attempt=1):
         print("whole", file=printed)
-    told = [(event["event"], event["job_id"]) for event in events(beneath)]
-    assert told == [("begun", "a"), ("whole", "b")]
+    reported = [(event["event"], event["job_id"]) for event in events(beneath)]
+    assert reported == [("begun", "a"), ("whole", "b")]
 
 
 def test_threads_print_side_by_side(beneath: io.StringIO, printed: PrintedLines) -> None:
@@ -80,7 +80,9 @@ def test_threads_print_side_by_side(beneath: io.StringIO, printed: PrintedLines)
     ]
 
 
-def test_what_has_no_end_is_told_at_the_end_and_bounded(beneath: io.StringIO, printed: PrintedLines) -> None:
+def test_what_has_no_end_is_reported_at_the_end_and_bounded(
+    beneath: io.StringIO, printed: PrintedLines
+) -> None:
     printed.write("x" * 100_000)
     printed.write("rest")
     assert len(events(beneath)) == 1
@@ -96,9 +98,9 @@ def test_a_printed_traceback_stays_within_the_stream_of_json(
         raise KeyError("customer_id")
     except KeyError:
         traceback.print_exc(file=printed)
-    told = [event["event"] for event in events(beneath)]
-    assert told[0].startswith("Traceback")
-    assert told[-1] == "KeyError: 'customer_id'"
+    reported = [event["event"] for event in events(beneath)]
+    assert reported[0].startswith("Traceback")
+    assert reported[-1] == "KeyError: 'customer_id'"
 
 
 def test_streams_are_taken_and_given_back(capsys: pytest.CaptureFixture[str]) -> None:

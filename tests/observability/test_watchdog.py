@@ -54,7 +54,7 @@ async def test_a_loop_that_turns_is_left_alone() -> None:
     assert blocked(metrics, "job") is None
 
 
-async def test_what_blocks_outside_of_a_run_is_told_apart() -> None:
+async def test_what_blocks_outside_of_a_run_is_distinguished() -> None:
     metrics = Metrics()
     with make_watchdog(metrics):
         time.sleep(0.5)  # noqa: ASYNC251

@@ -50,7 +50,7 @@ def resource(kind: str, name: str, **spec: Any) -> dict[str, Any]:
 
 @contextmanager
 def team_of(control_plane: ControlPlane) -> Iterator[Team]:
-    """A namespace, and a user who may do everything in it that a team needs, and nothing elsewhere."""
+    """A namespace, and a user who may do everything in it that a team needs, and nothing in others."""
     namespace = control_plane.create_namespace()
     try:
         kubeconfig = control_plane.service_account_kubeconfig(namespace, "team")

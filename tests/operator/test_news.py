@@ -62,7 +62,7 @@ def _given_up(status: str, message: str = "") -> dict[str, Any]:
         (_SUCCESS, _SUCCESS, []),
     ],
 )
-def test_a_change_of_state_is_told_once(
+def test_a_change_of_state_is_reported_once(
     before: dict[str, Any], after: dict[str, Any], events: list[str]
 ) -> None:
     assert [f"{notice.type} {notice.reason}" for notice in news_of(before, after)] == events

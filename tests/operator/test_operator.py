@@ -126,10 +126,10 @@ async def test_the_runtimes_summary_becomes_status(world: World) -> None:
     await world.database.execute(
         "UPDATE job_state SET given_up_from = '2030-01-01', given_up_to = '2030-01-01 04:00:00'"
     )
-    told = await world.until_condition("psch", "s", "DataGivenUp", reason="BeyondBound")
+    reported = await world.until_condition("psch", "s", "DataGivenUp", reason="BeyondBound")
     line = "piko backfill job --from 2030-01-01T00:00:00Z --to 2030-01-01T04:00:00Z"
-    assert told["message"].endswith(line)
-    wait_until(lambda: world.events("DataGivenUp") == [told["message"]], what="an event, once")
+    assert reported["message"].endswith(line)
+    wait_until(lambda: world.events("DataGivenUp") == [reported["message"]], what="an event, once")
 
 
 async def test_a_row_of_sql_is_left_alone_until_adoption_is_asked_for(world: World) -> None:

@@ -24,7 +24,7 @@ def test_a_tenth_or_a_twentieth_may_go_unless_leave_says_otherwise(
 
 
 def _vanish(world: World, *names: str) -> None:
-    """Without a word: no finalizer, and no operator that would see it."""
+    """Vanished: no finalizer, and no operator that would see it."""
     for name in names:
         world.kubectl("patch", "psch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
         world.kubectl("delete", "psch", name, PATIENTLY)
@@ -97,7 +97,7 @@ async def test_a_row_whose_resource_vanished_is_disabled_and_removed_later(world
     world.apply("PikoSchedule", "comes-back", jobId="comes-back", schedule=_HOURLY)
     await world.until_row(off, [("stays-away",)])
     watermarks = "SELECT DISTINCT last_data_time FROM scheduled_job"
-    assert len(await world.database.execute(watermarks)) == 1, "none was made anew"
+    assert len(await world.database.execute(watermarks)) == 1, "none was made again"
     assert running.terminate() == 0
 
     world.start(PIKO_OPERATOR_ORPHAN_GRACE_S="1")

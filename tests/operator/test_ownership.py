@@ -105,7 +105,7 @@ def test_a_changed_secret_is_written_without_a_word_of_it() -> None:
 
 
 @pytest.mark.parametrize("drift", ["Enforce", "Observe"])
-def test_what_a_config_holds_is_told_to_nobody(drift: str) -> None:
+def test_what_a_config_holds_is_shown_to_nobody(drift: str) -> None:
     held = replace(_WANTED, config_json='{"dsn":"hunter2"}', schema_version=7)
     decision = _decide(held, settled=True, drift=drift)
     adopted = _decide(replace(held, managed_by=None, secret_json='{"p":"hunter2"}'), adoption="Adopt")

@@ -70,7 +70,7 @@ def test_a_bad_setting_is_named(environment: dict[str, str], message: str) -> No
     assert "s3cret" not in str(caught.value)
 
 
-def test_all_bad_settings_are_told_at_once() -> None:
+def test_all_bad_settings_are_reported_at_once() -> None:
     environment = _DSN | {
         "PIKO_OPERATOR_HTTP_PORT": "x",
         "PIKO_OPERATOR_DEBUG": "perhaps",

@@ -83,7 +83,7 @@ async def test_twenty_bad_records_in_a_row_hold_up_nothing_behind_them(
     assert sorted(map(int, dead_keys(tmp_path))) == list(range(20))
 
 
-async def test_twenty_bad_records_and_one_good_one_are_told_apart(tmp_path: Path) -> None:
+async def test_twenty_bad_records_and_one_good_one_are_distinguished(tmp_path: Path) -> None:
     sink = Remembering()
     sink.refuses = {str(number) for number in range(20)}
     async with running(sink, folder=tmp_path) as (writer, _):
@@ -149,7 +149,7 @@ async def test_a_long_stretch_of_bad_records_is_buried_with_a_few_good_ones(tmp_
     assert sorted(map(int, dead_keys(tmp_path))) == list(range(120))
 
 
-async def test_what_cannot_be_judged_is_told_again_and_again(
+async def test_what_cannot_be_judged_is_tried_again_and_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sink = Remembering()

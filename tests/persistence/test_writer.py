@@ -77,7 +77,7 @@ async def test_a_backlog_larger_than_the_queue_is_read_from_disk_once_and_in_ord
     sink.down = True
     numbers = range(200)
     async with running(sink, folder=tmp_path) as (writer, _):
-        for number in numbers:  # some have to be read again, some are at hand
+        for number in numbers:  # some have to be read again, some are cached
             await writer.enqueue(intent(number, {"n": [number] if number % 9 == 0 else number}))
         assert len(writer) == 200
         sink.down = False

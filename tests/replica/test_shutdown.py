@@ -1,4 +1,4 @@
-"""The table of steps with which a replica stops, and what becomes of a step that fails or hangs."""
+"""The table of steps with which a replica stops, and what happens to a step that fails or hangs."""
 
 from __future__ import annotations
 

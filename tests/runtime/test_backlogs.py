@@ -1,4 +1,4 @@
-"""Backlogs of windows on a real server: all of it runs, or what a bound drops is told in every place."""
+"""Backlogs of windows on a real server: all of it runs, or what a bound drops is reported in every place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 HALF = '{"seconds": 0.5}'
 
 
-async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_told(
+async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_reported(
     replicas: Replicas, migrated_mariadb: TestDatabase, tmp_path: Path
 ) -> None:
     database = migrated_mariadb
@@ -56,8 +56,8 @@ async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_told(
         assert count == (through - first) // timedelta(seconds=0.5) + 1
         assert f"piko backfill {job_id} --from " in error
     assert min(row[3] for row in rows if row[1].year == 1970) > 2**31
-    told = await until_told(database, "bounded")
-    assert "was given up by max_lookback_s or backfill_max_windows" in told
+    reported = await until_reported(database, "bounded")
+    assert "was given up by max_lookback_s or backfill_max_windows" in reported
     replica.process.wait_for_line("data_given_up")
     answer = piko_here("jobs", "bounded", cwd=tmp_path, dsn=database.dsn)
     assert "piko backfill bounded --from 1970-01-01T00:00:00Z --to " in answer.out
@@ -78,7 +78,7 @@ async def windows_that_ran(database: TestDatabase, job_id: str, since: datetime)
     return len(rows)
 
 
-async def until_told(database: TestDatabase, job_id: str) -> str:
+async def until_reported(database: TestDatabase, job_id: str) -> str:
     async def message() -> str | None:
         rows = await database.execute(f"SELECT message FROM job_state WHERE job_id = '{job_id}'")
         return rows[0][0] if rows and rows[0][0] else None

@@ -51,12 +51,12 @@ async def test_a_config_that_does_not_fit_is_said_wherever_one_looks(
     assert "revision 1 stays in force" in event["why"]
     assert REFUSED in event["why"]
     assert "password: string_too_long" in event["why"]
-    told = piko("jobs", dsn=database.dsn, cwd=replicas.folder)
-    assert "revision 2 of its config was refused, revision 1 stays in force" in told.out
+    reported = piko("jobs", dsn=database.dsn, cwd=replicas.folder)
+    assert "revision 2 of its config was refused, revision 1 stays in force" in reported.out
     assert "piko_invalid_configs 1.0" in replica.get("/metrics")[1]
     [(error,)] = await database.execute("SELECT error FROM job_config_revision WHERE revision = 2")
     assert error.startswith(REFUSED)
-    assert "hunter2" not in replica.process.output + told.out + error
+    assert "hunter2" not in replica.process.output + reported.out + error
     before = len(await until_runs(database, "sweep", 1))
     await until_runs(database, "sweep", before + 2)
     assert "sweeps with 500" not in replica.process.output

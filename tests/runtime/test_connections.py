@@ -65,8 +65,8 @@ async def test_half_open_connections_take_neither_the_jobs_files_nor_the_probes(
     assert replica.get("/healthz") == (200, "ok\n")
 
     assert await runs(mariadb, "files", "FAILED") == []
-    told = [line for line in replica.process.output.splitlines()[before:] if "run_" not in line]
-    assert len(told) <= 10, told[:20]
-    assert 'why": "full"' in "\n".join(told)
+    reported = [line for line in replica.process.output.splitlines()[before:] if "run_" not in line]
+    assert len(reported) <= 10, reported[:20]
+    assert 'why": "full"' in "\n".join(reported)
     assert 'piko_http_connections_dropped_total{why="full"}' in replica.get("/metrics")[1]
     assert replica.process.terminate() == 0

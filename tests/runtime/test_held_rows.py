@@ -45,14 +45,14 @@ async def test_a_row_that_is_held_delays_its_job_alone(
     person = create_async_engine(database.dsn, poolclass=NullPool)
     try:
         for held, edit in EDITS:
-            told = len(replica.process.output)
+            reported = len(replica.process.output)
             async with person.connect() as connection:
                 await connection.execute(text(edit))
                 for job_id in {"quick", "windows", "slow"} - {held}:
                     done = len(await runs(database, job_id, "SUCCESS"))
                     await until_runs(database, job_id, done + 3)
                 if "job_config" not in edit:  # which nobody but its reader needs
-                    await until_said(replica, "rows_held", held, told)
+                    await until_said(replica, "rows_held", held, reported)
                 await connection.rollback()
             done = len(await runs(database, held, "SUCCESS"))
             await until_runs(database, held, done + 2)

@@ -39,13 +39,13 @@ if __name__ == "__main__":
 
 
 def test_the_package_itself_loads_next_to_nothing() -> None:
-    told = subprocess.run(
+    reported = subprocess.run(
         [sys.executable, "-c", "import sys, piko; print(*sys.modules)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert NEVER_BY_THE_PACKAGE.isdisjoint(told.stdout.split())
+    assert NEVER_BY_THE_PACKAGE.isdisjoint(reported.stdout.split())
 
 
 async def _loaded(

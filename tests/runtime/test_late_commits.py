@@ -1,4 +1,4 @@
-"""A row whose COMMIT comes late fires nothing from before it, whoever leads by then."""
+"""A row whose COMMIT comes late fires nothing from before it, under any leader."""
 
 from __future__ import annotations
 

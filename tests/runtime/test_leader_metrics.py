@@ -1,4 +1,4 @@
-"""What only the leader knows of jobs: it alone tells it, from what the database knows on."""
+"""What only the leader knows of jobs: it alone exports it, from what the database knows on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Trial:
 
     async def _sync(self, ctx: Any, scheduled_time: datetime) -> None: ...
 
-    def told(self) -> dict[str, float]:
+    def reported(self) -> dict[str, float]:
         """By name, without the job's next instant."""
         found = {
             what: self.app.metrics.registry.get_sample_value(f"piko_job_{what}_timestamp_seconds", LABELS)
@@ -35,14 +35,14 @@ class Trial:
         }
         return {what: value for what, value in found.items() if value is not None}
 
-    async def until_told(self, count: int = 3) -> dict[str, float]:
+    async def until_reported(self, count: int = 3) -> dict[str, float]:
         return await wait_until_async(
-            lambda: self.told() if len(self.told()) == count else None, what=f"{count} to be told"
+            lambda: self.reported() if len(self.reported()) == count else None, what=f"{count} to be reported"
         )
 
 
 @pytest.mark.parametrize("executor", ["leader", "replicas"])
-async def test_a_new_leader_tells_what_the_database_knows_and_the_old_one_falls_silent(
+async def test_a_new_leader_exports_what_the_database_knows_and_the_old_one_falls_silent(
     executor: str, sqlite: TestDatabase, tmp_path: Path
 ) -> None:
     await upgrade(sqlite.dsn)
@@ -56,18 +56,18 @@ async def test_a_new_leader_tells_what_the_database_knows_and_the_old_one_falls_
         )  # fmt: skip
 
     async with first.app.running(settings("first")):
-        await first.until_told()
+        await first.until_reported()
         async with second.app.running(settings("second")) as standby:
             await wait_until_async(lambda: standby.readiness.ready, what="a standby")
-            assert second.told() == {}, "a standby knows nothing of jobs, even where it runs some"
-    assert first.told() == {}
+            assert second.reported() == {}, "a standby knows nothing of jobs, even where it runs some"
+    assert first.reported() == {}
     await sqlite.execute("UPDATE scheduled_job SET enabled = 0, version = version + 1")
     [(success, began, watermark)] = await sqlite.execute(
         "SELECT last_success_at, last_started_at, last_data_time "
         "FROM job_state JOIN scheduled_job USING (job_id)"
     )
     async with second.app.running(settings("second")):
-        found = await second.until_told()
+        found = await second.until_reported()
     expected = {"last_success": success, "last_run": began, "watermark": watermark}
     assert found == {
         what: datetime.fromisoformat(str(value)).replace(tzinfo=UTC).timestamp()

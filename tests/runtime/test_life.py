@@ -123,7 +123,7 @@ async def test_a_database_that_is_down_at_start_is_waited_for(
     assert replica.process.terminate() == 0
 
 
-async def test_missing_tables_are_waited_for_and_the_remedy_is_told(
+async def test_missing_tables_are_waited_for_and_the_remedy_is_reported(
     replicas: Replicas, database: TestDatabase
 ) -> None:
     replica = replicas.start(database.dsn)
@@ -135,7 +135,7 @@ async def test_missing_tables_are_waited_for_and_the_remedy_is_told(
     assert replica.process.terminate() == 0
 
 
-async def test_a_refused_login_is_told_without_the_password(
+async def test_a_refused_login_is_reported_without_the_password(
     replicas: Replicas, migrated_mariadb: TestDatabase
 ) -> None:
     replica = replicas.start(migrated_mariadb.dsn.replace("piko:piko@", "piko:hunter2@"))

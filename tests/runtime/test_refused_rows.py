@@ -1,4 +1,4 @@
-"""What the database refuses of one job's rows is that job's trouble: it is told, and the others go on."""
+"""What the database refuses of one job's rows is that job's trouble: it is reported, and the others go on."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ async def test_a_row_that_the_database_refuses_stops_its_job_alone(
 
 
 async def until_message(database: TestDatabase, beginning: str | None) -> None:
-    async def told() -> bool:
+    async def reported() -> bool:
         ((message,),) = await database.execute("SELECT message FROM job_state WHERE job_id = 'bad'")
         return message is None if beginning is None else (message or "").startswith(beginning)
 
-    await wait_until_async(told, what=f"job_state to say {beginning!r}")
+    await wait_until_async(reported, what=f"job_state to say {beginning!r}")
 
 
 async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(

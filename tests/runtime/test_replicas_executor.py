@@ -143,7 +143,7 @@ async def test_a_run_that_is_cancelled_by_sql_ends_on_whichever_replica_it_runs(
     await wait_until_async(begun, what="the places to be taken by newer due times")
 
 
-async def test_windows_follow_each_other_without_a_gap_whoever_runs_them(
+async def test_windows_follow_each_other_without_a_gap_on_any_replica(
     replicas: Replicas, migrated_mariadb: TestDatabase
 ) -> None:
     database = migrated_mariadb

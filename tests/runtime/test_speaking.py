@@ -77,9 +77,9 @@ async def test_each_line_is_json_and_carries_its_run(
         (run_id, attempt) for run_id, attempt in await database.execute("SELECT run_id, attempt FROM job_run")
     }
     for text in SAID:
-        told = [event for event in events if event["event"] == text]
-        assert told, text
-        for event in told:
+        reported = [event for event in events if event["event"] == text]
+        assert reported, text
+        for event in reported:
             assert event["job_id"] == "talks"
             assert (event["run_id"], event["attempt"]) in runs
     (opened,) = [event for event in events if event["event"] == "shared opens"]

@@ -114,10 +114,10 @@ async def _replica(replicas: Replicas, database: TestDatabase) -> Replica:
 
 
 async def _until_status(database: TestDatabase, job_id: str, status: str, message: str | None) -> None:
-    async def told() -> bool:
+    async def reported() -> bool:
         rows = await database.execute(f"SELECT status, message FROM job_state WHERE job_id = '{job_id}'")
         return [
             (found, said) for found, said in rows if found == status and (message is None or message in said)
         ] != []
 
-    await wait_until_async(told, what=f"{job_id} to be {status}")
+    await wait_until_async(reported, what=f"{job_id} to be {status}")

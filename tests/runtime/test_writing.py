@@ -63,12 +63,12 @@ async def test_a_run_whose_records_were_refused_says_so_and_stays_a_success(
                     )
                 )
 
-    async def told() -> Any:
+    async def reported() -> Any:
         rows = await database.execute("SELECT run_id, state, error FROM job_run WHERE error IS NOT NULL")
         return [tuple(row) for row in rows if "2 by" in row[2]]
 
     async with app.running(quick_settings(database, tmp_path)):
-        ((run_id, state, error), *_) = await wait_until_async(told, what="a run that says so")
+        ((run_id, state, error), *_) = await wait_until_async(reported, what="a run that says so")
     assert state == "SUCCESS"
     assert error == f"records refused: 2 by sink picky; piko spool list --run {run_id}"
 

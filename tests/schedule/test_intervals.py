@@ -65,7 +65,7 @@ def test_the_grid_laws(seconds: int, start: datetime, anchor: datetime | None) -
     assert instants[1] - instants[0] == instants[2] - instants[1] == period
     assert start < instants[0] <= max(start + period, origin)
     assert instants[0] >= origin
-    # whoever asks, from wherever, gets the same instants
+    # every caller, with any start, gets the same instants
     assert grid.next_after(instants[1] - MICROSECOND) == instants[1]
     assert grid.latest_at(instants[1] + MICROSECOND) == instants[1]
     assert grid.latest_at(instants[1]) == instants[1]

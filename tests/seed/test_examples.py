@@ -42,9 +42,9 @@ async def test_example_1_a_minimal_job_and_its_schedule(
     replica = replicas.start(migrated_mariadb.dsn, "-m", "uvicorn", "app:api_app", "--port", "{port}")
     await migrated_mariadb.execute(printed("example_01.sql"))
     line = replica.process.wait_for_line("^run_id= ")
-    told = re.fullmatch(r"run_id= \S+ scheduled_time= (\S+ \S+) config= \{\}", line)
-    assert told is not None, line
-    assert datetime.fromisoformat(told[1]).second % 5 == 0
+    reported = re.fullmatch(r"run_id= \S+ scheduled_time= (\S+ \S+) config= \{\}", line)
+    assert reported is not None, line
+    assert datetime.fromisoformat(reported[1]).second % 5 == 0
     await until_runs(migrated_mariadb, "mini_job", 1)
     await replica.until_ready()
     replica.process.terminate()

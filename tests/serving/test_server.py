@@ -121,8 +121,8 @@ async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
                     continue  # it was closed before it had sent everything
                 await wait_until_async(lambda: is_closed(client), what="a refusal")
     assert await served.ask() == (200, "ok\n")
-    told = [record for record in caplog.records if "Invalid HTTP" in record.getMessage()]
-    assert len(told) == 1
+    reported = [record for record in caplog.records if "Invalid HTTP" in record.getMessage()]
+    assert len(reported) == 1
 
 
 async def test_probes_answer_head_as_get_without_a_body_and_refuse_the_rest(served: Served) -> None:

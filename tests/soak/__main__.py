@@ -165,7 +165,7 @@ class Soak:
             if number != own:
                 try:
                     await self._stage.database.execute(f"KILL {number}")
-                except DBAPIError as error:  # it has gone by itself
+                except DBAPIError as error:  # it has ended by itself
                     print("          ", type(error).__name__)
 
     async def block_a_loop(self) -> None:

@@ -35,7 +35,7 @@ def _note(ctx: Any, what: str) -> None:
     os.write(_notes, (json.dumps(line) + "\n").encode())
 
 
-def _block_if_told() -> None:
+def _block_if_asked() -> None:
     """Keep the event loop for as many seconds as the file `block` says; of all replicas one finds it."""
     order = _path.with_name(f"blocked-by-{os.getpid()}")
     with suppress(FileNotFoundError):
@@ -43,7 +43,7 @@ def _block_if_told() -> None:
         time.sleep(float(order.read_text()))
 
 
-async def _linger_if_told(ctx: Any) -> None:
+async def _linger_if_asked(ctx: Any) -> None:
     """Take as many seconds as the file `linger-PID` says; of all runs here the first one does."""
     order = _path.with_name(f"linger-{os.getpid()}")
     with suppress(FileNotFoundError):
@@ -59,9 +59,9 @@ def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 
     @app.job(job_id=job_id, **options)
     async def handler(ctx: Any, scheduled_time: Any) -> None:
         _note(ctx, "begin")
-        _block_if_told()
+        _block_if_asked()
         try:
-            await _linger_if_told(ctx)
+            await _linger_if_asked(ctx)
             await asyncio.sleep(random.uniform(*takes))
             if _producer is not None:
                 await _producer.write(ctx, scheduled_time)

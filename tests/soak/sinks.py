@@ -232,7 +232,7 @@ async def assessed(folder: Path, *, ports: Sequence[Callable[[], int | None]]) -
     except AssertionError:
         print("not all intents have ended")  # the judge says of each what is wrong
     found = await asyncio.to_thread(evidence, folder)
-    print(told(found))
+    print(reported(found))
     return [*lost(found), *misjudged(found)]
 
 
@@ -246,7 +246,7 @@ async def _show_that_sinks_work(ports: Sequence[Callable[[], int | None]]) -> No
                         print(f"port {at} took no good record: {answer.status} {await answer.text()}")
 
 
-def told(found: Evidence) -> str:
+def reported(found: Evidence) -> str:
     arrived = _count(found, found.written)
     return f"intents: taken {len(found.taken)}, delivered {arrived}, dead letters {_count(found, found.dead)}"
 

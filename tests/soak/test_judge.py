@@ -87,9 +87,9 @@ EARLY = window_note(2, at=1.2, ended_at=9.0)
         ([row(0, "FAILED"), *ROWS[1:]], NOTES, "succeeded and is recorded as FAILED"),
     ],
 )
-def test_each_violation_is_told(rows: list[Row], notes: list[Begun], what: str) -> None:
-    told = violations(RULES, rows, notes)
-    assert any(what in text for text in told), told
+def test_each_violation_is_reported(rows: list[Row], notes: list[Begun], what: str) -> None:
+    reported = violations(RULES, rows, notes)
+    assert any(what in text for text in reported), reported
 
 
 def test_a_watermark_that_was_set_back_lets_windows_run_again() -> None:
@@ -110,7 +110,9 @@ def test_a_watermark_that_was_set_back_lets_windows_run_again() -> None:
 def test_history_begins_with_the_rows_of_schedules_and_goes_on_to_the_end(
     span: tuple[float, float], what: str | None
 ) -> None:
-    told = violations(
+    reported = violations(
         {"job": RULES["job"]}, ROWS[:3], NOTES[:3], span=(T0 + span[0] * SECOND, T0 + span[1] * SECOND)
     )
-    assert [what is not None and what in text for text in told] == ([] if what is None else [True]), told
+    assert [what is not None and what in text for text in reported] == ([] if what is None else [True]), (
+        reported
+    )

@@ -1,4 +1,4 @@
-"""The judge of held rows tells who waited for another's job, and nothing else."""
+"""The judge of held rows reports who waited for another's job, and nothing else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.soak.witness import Said
 HELD = Holding("held", 10.0, 20.0)
 
 
-def told(*answers: str) -> list[Said]:
+def reported(*answers: str) -> list[Said]:
     """An answer of one replica each second."""
     return [
         Said("one", 9.5 + number, 9.6 + number, 200 if text else 503, text)
@@ -19,7 +19,7 @@ def told(*answers: str) -> list[Said]:
     ]
 
 
-LEADS = told(*["leader"] * 12)
+LEADS = reported(*["leader"] * 12)
 OTHERS = [note(number) for number in range(30)]
 ITS_OWN = [note(number, job_id="held") for number in range(30)]
 
@@ -31,11 +31,11 @@ ITS_OWN = [note(number, job_id="held") for number in range(30)]
         ([*OTHERS[:12], *OTHERS[16:]], LEADS, False),
         (ITS_OWN, LEADS, True),
         ([*OTHERS[:12], *OTHERS[19:], *ITS_OWN], LEADS, True),
-        (ITS_OWN, told(*["leader"] * 5, "", *["leader"] * 5), False),
-        (ITS_OWN, told(*["standby"] * 11), False),
+        (ITS_OWN, reported(*["leader"] * 5, "", *["leader"] * 5), False),
+        (ITS_OWN, reported(*["standby"] * 11), False),
     ],
 )
-def test_others_that_wait_are_told_where_one_led_all_the_while(
+def test_others_that_wait_are_reported_where_one_led_all_the_while(
     begun: list[object], said: list[Said], violated: bool
 ) -> None:
     assert bool(list(waited_for_another([HELD], begun, said))) == violated  # type: ignore[arg-type]
