@@ -121,7 +121,7 @@ async def test_it_can_be_paused_resumed_and_cancelled(
     await _polls(database)
     assert await runs(database, "windows", "SUCCESS") == before
     again = piko("backfill", "pause", backfill, cwd=folder, dsn=database.dsn)
-    assert (again.code, "is PAUSED; only one that is ACTIVE" in again.err) == (2, True)
+    assert (again.code, "is PAUSED; only a backfill that is ACTIVE" in again.err) == (2, True)
     piko("backfill", "resume", backfill, cwd=folder, dsn=database.dsn)
     await until_runs(database, "windows", len(before) + 5)
     hold.touch()

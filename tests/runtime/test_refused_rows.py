@@ -85,7 +85,7 @@ async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(
     await replica.until_ready()
     await until_runs(database, "bad", 1)
     async with refusing(database, "UPDATE", "job_run", also="NEW.state = 'RUNNING'"):
-        replica.process.wait_for_line("taking an offered run")
+        replica.process.wait_for_line("fetching an available run")
         before = len(await until_runs(database, "good", 1))
         await until_runs(database, "good", before + 3)
         assert "part_failed" not in replica.process.output
