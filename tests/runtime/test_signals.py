@@ -142,7 +142,7 @@ async def test_piko_dev_does_not_wait_for_a_handler_that_ignores_ctrl_c(
     program.wait_for_line("Ctrl-C again ends them at once")
     if presses == 1:
         assert program.wait() == 0
-        assert "handlers that went on all the same: 1" in program.output
+        assert "handlers that ignored their cancellation: 1" in program.output
         return
 
     _signal_until_it_ends(program, signal.SIGINT)
