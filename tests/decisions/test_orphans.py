@@ -19,7 +19,7 @@ LIVING = {"here": 0, "there": 3}
 @pytest.mark.parametrize(
     ("instance_id", "epoch", "changes", "why"),
     [
-        ("dead", 4, {}, "its instance dead is gone"),
+        ("dead", 4, {}, "its instance dead has ended"),
         ("dead", 4, {"may_judge_silence": False}, None),
         ("there", 4, {}, None),
         ("there", 3, {}, "its instance there lost leadership and can no longer record it"),

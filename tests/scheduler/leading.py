@@ -61,7 +61,7 @@ class Leader(Simulation):
         """What each turn has claimed; `NOTHING`, where it was nothing."""
         self.messages: Mapping[str, str | None] = {}
         self.written: list[JobState] = []
-        self.gone: list[str] = []
+        self.deleted: list[str] = []
         self.restored: list[WatermarkMove] = []
         self.missed: Counter[tuple[str, str]] = Counter()
         self.writes = 0
@@ -85,8 +85,8 @@ class Leader(Simulation):
                 self.written.extend(states)
             case effects.RestoreWatermarks(moves=moves):
                 self.restored.extend(moves)
-            case effects.MarkGone(job_ids=job_ids):
-                self.gone.extend(job_ids)
+            case effects.MarkDeleted(job_ids=job_ids):
+                self.deleted.extend(job_ids)
             case effects.Export(missed=missed):
                 self.missed.update(missed)
             case effects.Conclude(outcome=outcome):
@@ -132,7 +132,7 @@ class Leader(Simulation):
 
     def adopt(self, job_ids: Collection[str], now: datetime) -> None:
         """The leader sees these rows at `now`."""
-        self.now, self.written, self.gone = now, [], []
+        self.now, self.written, self.deleted = now, [], []
         self.look(job_ids)
 
     def delete(self, job_id: str = "job", now: datetime | None = None, *, look: bool = True) -> None:

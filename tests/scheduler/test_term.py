@@ -130,7 +130,7 @@ def test_a_deleted_row_fires_no_more_and_its_state_is_kept() -> None:
     leader = Leader(row())
     leader.delete("job", at("12:00:05"))
 
-    assert leader.gone == ["job"]
+    assert leader.deleted == ["job"]
     assert leader.leader.agenda.states == {}
     assert leader.tick(at("12:01:00")) == []
 
@@ -138,8 +138,8 @@ def test_a_deleted_row_fires_no_more_and_its_state_is_kept() -> None:
 def test_a_row_that_went_away_between_leaders_is_marked_once() -> None:
     state = Leader(row()).state()
 
-    assert Leader(states={"ghost": state}).gone == ["ghost"]
-    assert Leader(states={"ghost": replace(state, row_gone_at=at("12:00:05"))}).gone == []
+    assert Leader(states={"ghost": state}).deleted == ["ghost"]
+    assert Leader(states={"ghost": replace(state, row_gone_at=at("12:00:05"))}).deleted == []
 
 
 def test_only_states_that_differ_are_written() -> None:

@@ -165,7 +165,7 @@ async def test_a_state_whose_row_went_is_kept_and_says_so(
     (line,) = (await kept.without_row(["windows", "other"])).values()
     assert (line.data_through, line.cursor_at, line.row_gone_at) == (minute(9), minute(9), None)
     for later in (0, 5):  # the first word counts
-        await kept.mark_gone(["windows"], fence, now=NOW + timedelta(seconds=later))
+        await kept.mark_deleted(["windows"], fence, now=NOW + timedelta(seconds=later))
     found = (await states.read_all())["windows"]
     assert (found.data_through, found.cursor_at, found.next_run_at) == (minute(9), minute(9), None)
     assert (found.row_gone_at, found.row_created_at, found.status) == (NOW, None, JobStatus.DISABLED)
@@ -210,7 +210,7 @@ async def test_a_deposed_leader_gives_copies_and_drops_nothing(
     calls = [
         kept.restore([move(None, minute(1))], old),
         kept.copy(["windows"], old),
-        kept.mark_gone(["windows"], old, now=NOW),
+        kept.mark_deleted(["windows"], old, now=NOW),
         kept.prune(NOW, old, limit=9),
     ]
     for call in calls:

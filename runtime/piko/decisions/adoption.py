@@ -22,7 +22,7 @@ from piko.decisions.beginning import beginning
 from piko.decisions.effects import (
     CopyWatermarks,
     Level,
-    MarkGone,
+    MarkDeleted,
     ReadStates,
     RestoreWatermarks,
     WriteStates,
@@ -90,14 +90,14 @@ class Adoption:
     def _adopt(self, job_ids: Iterable[str], now: datetime) -> None:
         agenda = self._agenda
         write: dict[str, JobState] = {}
-        gone, resumed = [], []
+        deleted, resumed = [], []
         agenda.backlogs.begin(now)
         for job_id in job_ids:
             assessed, old = self._rows.get(job_id), agenda.states.get(job_id)
             if assessed is None:
                 agenda.forget(job_id)
                 if old is not None and old.row_gone_at is None:
-                    gone.append(job_id)
+                    deleted.append(job_id)
                 continue
             agenda.states[job_id] = new = self._judge(assessed, old or JobState(job_id=job_id), now)
             if old is not None and old.is_of_another_row(assessed.row.created_at) and _goes_on(old, new):
@@ -106,10 +106,10 @@ class Adoption:
                 write[job_id] = new
             agenda.unwritten.discard(job_id)
         self._slots.rows_changed()
-        self._ask(write, gone, resumed, now)
+        self._ask(write, deleted, resumed, now)
 
     def _ask(
-        self, write: dict[str, JobState], gone: Sequence[str], resumed: Iterable[str], now: datetime
+        self, write: dict[str, JobState], deleted: Sequence[str], resumed: Iterable[str], now: datetime
     ) -> None:
         """Ask for what comes of an adoption to be written, the watermarks of new rows first."""
         restore = self._agenda.watermarks.take_to_restore()
@@ -117,8 +117,8 @@ class Adoption:
         if restore:
             self._outbox.put(RestoreWatermarks(moves=restore))
         self._write([state for state in write.values() if state.job_id not in restoring])
-        if gone:
-            self._outbox.put(MarkGone(job_ids=gone, now=now))
+        if deleted:
+            self._outbox.put(MarkDeleted(job_ids=deleted, now=now))
         if copy := self._agenda.watermarks.take_to_copy():
             self._outbox.put(CopyWatermarks(job_ids=copy))
         for job_id in resumed:
@@ -131,11 +131,11 @@ class Adoption:
         self._outbox.put(WriteStates(states=states))
         for state in states:
             if state.status == JobStatus.WAITING_FOR_CONFIG:
-                self._outbox.tell(Level.WARNING, "job_waits", job_id=state.job_id, why=state.message)
+                self._outbox.log(Level.WARNING, "job_waits", job_id=state.job_id, why=state.message)
 
     def _tell_of_progress(self, job_id: str, state: JobState | None, watermark: datetime | None) -> None:
         cursor = None if state is None else state.cursor_at
-        self._outbox.tell(
+        self._outbox.log(
             Level.INFO,
             "progress_restored",
             job_id=job_id,

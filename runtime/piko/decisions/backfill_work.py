@@ -190,7 +190,7 @@ class BackfillWork:
                 for run in ours:
                     self.progress.begin(run)
                 starting.extend(run for run in ours if not run.is_offered)
-            else:  # paused, cancelled or moved meanwhile: the next look tells
+            else:  # paused, cancelled or moved meanwhile: the next read shows it
                 self._open.pop(step.backfill_id, None)
         self._orders.start(starting, event.now)
 

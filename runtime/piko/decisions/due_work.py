@@ -78,7 +78,7 @@ class DueWork:
         self._take_over(claim, event.won)
         self._orders.start([run for run in event.won.values() if self._takes_up(run)], now)
         for item in claim.given_up:
-            self._outbox.tell(Level.ERROR, "data_given_up", **item.facts)
+            self._outbox.log(Level.ERROR, "data_given_up", **item.facts)
 
     def _take_over(self, claim: Claim, won: Mapping[str, Run]) -> None:
         """What was claimed counts now, but for windows that the database refused."""

@@ -86,8 +86,8 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tell:
-    """A fact for the log."""
+class Log:
+    """An event for the log."""
 
     level: Level
     event: str
@@ -124,7 +124,7 @@ class WriteStates:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MarkGone:
+class MarkDeleted:
     """Jobs whose rows were deleted: their states are kept for the next row."""
 
     job_ids: Sequence[str]
@@ -193,13 +193,13 @@ class ExplainBackfills:
     """The job of each."""
 
 
-Act = Start | Cancel | Conclude | AdoptAgain | ReadAgain | Export | Tell
+Act = Start | Cancel | Conclude | AdoptAgain | ReadAgain | Export | Log
 Write = (
     ReadStates
     | ReadQueue
     | RestoreWatermarks
     | WriteStates
-    | MarkGone
+    | MarkDeleted
     | CopyWatermarks
     | Claim
     | StartQueued

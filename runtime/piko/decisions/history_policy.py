@@ -1,30 +1,29 @@
 """Which runs and locks of a job are kept: pure rules.
 
-**Runs.** `history_successful` runs that succeeded and `history_failed` that ended otherwise are kept, those
-that ended last. The runs of a backfill are counted by themselves, so that a range of old windows and the live
-runs do not push each other out. Besides these numbers, the following stays:
+**Runs.** The latest `history_successful` runs that succeeded and `history_failed` runs that ended otherwise
+are kept. The runs of a backfill are counted separately, so that a range of old windows and the scheduled runs
+do not displace each other. In addition, the following are kept:
 
-- what has not ended, and the run that `job_state` names as the last one;
-- what ended within the last ten minutes: an outcome whose COMMIT was cut off is written a second time, and
-  has to find its first try;
+- runs that have not ended, and the run that `job_state` names as the last one;
+- runs that ended within the last ten minutes: an outcome whose COMMIT was cut off is written a second time,
+  and has to find its first write;
 - the runs of a backfill that is active or paused;
-- a run that holds a window which the watermark has not passed: the next attempt counts on from it.
+- a run that holds a window that the watermark has not passed: the next attempt continues its count.
 
-Of a job whose row is gone, and of a backfill that is over, no row says how long they matter: their runs also
-go when they are older than `history_max_age_s`.
+If a job's row was deleted, or a backfill has ended, no row states how long the runs matter: they are also
+deleted when they are older than `history_max_age_s`.
 
-**Locks.** A lock keeps its due time from being claimed a second time, whether its run is kept or not. It can
-go once nothing would claim that due time again:
+**Locks.** A lock keeps its due time from being claimed a second time, whether or not its run is kept. It is
+deleted once the due time cannot be claimed again:
 
-- A stateless job claims instants after its cursor, which never goes back, and none that is later than
-  `misfire_grace_s` (and `jitter_s`). A lock goes when both have left its due time behind by an hour, for the
-  sake of replicas whose clocks differ.
-- A stateful job claims the windows after its watermark. A lock goes when that, too, has left it behind by an
-  hour. People may set the watermark back; then the windows are replayed, and a lock whose run is over counts
-  for nothing.
-- No lock goes whose run waits or runs, whatever its due time: a replay must not run at the same time.
-- Where the row is gone, locks go by age: none sooner than what is kept for the next row (see
-  `piko.store.progress`).
+- A stateless job claims due times after its cursor, which never moves back, and none that is later than
+  `misfire_grace_s` (and `jitter_s`). A lock is deleted when both have passed its due time by an hour, because
+  the clocks of replicas may differ.
+- A stateful job claims the windows after its watermark. A lock is deleted when the watermark, too, has passed
+  it by an hour. People may set the watermark back; then the windows are replayed, and the lock of an ended
+  run is ignored.
+- A lock whose run is waiting or in progress is never deleted: a replay must not run at the same time.
+- If the row was deleted, locks are deleted by age, not before the kept progress (see `piko.store.progress`).
 """
 
 from __future__ import annotations
@@ -38,18 +37,18 @@ from piko.model.retention import EndedRow, JobFacts
 SETTLED = timedelta(minutes=10)
 MARGIN = timedelta(hours=1)
 KEPT_WITHOUT_ROW = 100
-"""Of each kind, of a job whose row is gone: as of a row that says nothing else."""
+"""Runs of each kind that are kept for a job whose row was deleted: the default of a row."""
 COUNTED = 100_000
-"""More than so many runs of a kind are not counted: a job that asks for more keeps all."""
+"""The most runs of a kind that are counted; a job that wants more keeps all."""
 
 _LONGEST_S = 3_155_760_000.0
 """A century: a longer duration would leave the calendar."""
 
 
 class HistoryPolicy:
-    """Tells of one job's ended runs, shown to it in any order, which are to be pruned.
+    """Decides which of one job's ended runs are pruned. Runs may be passed in any order.
 
-    It holds those that it may still have to keep, and no more.
+    It holds only those that may still have to be kept.
     """
 
     def __init__(self, job: JobFacts, *, now: datetime, max_age_s: float) -> None:

@@ -11,7 +11,7 @@ nothing counts before it is written, and a decision that was refused is simply n
 A term of leadership is one `Leader`:
 
     TermBegan          what the database holds                    (once)
-    RowsChanged        -> ReadStates, RestoreWatermarks, WriteStates, MarkGone, CopyWatermarks
+    RowsChanged        -> ReadStates, RestoreWatermarks, WriteStates, MarkDeleted, CopyWatermarks
     Tick(stage=...)    -> Claim, StartQueued, ClaimWindows, ExplainBackfills      (each stage of each turn)
     Claimed ...        -> Start, Cancel, Conclude                 (the answers to these)
     RunEnded, Recorded                                            (whenever a run ends)
@@ -178,7 +178,7 @@ class Leader:
         for job_id, why in event.why.items():
             refusal = self.agenda.refusals.note(job_id, event.what, why, event.now)
             self._outbox.series.refused(event.what)
-            self._outbox.tell(
+            self._outbox.log(
                 Level.ERROR,
                 "database_refuses",
                 job_id=job_id,
@@ -192,5 +192,5 @@ class Leader:
 
     def _accepted(self, event: events.RowsAccepted) -> None:
         for job_id in self.agenda.refusals.accepted(event.job_ids, event.what):
-            self._outbox.tell(Level.INFO, "database_takes_it_again", job_id=job_id, what=event.what)
+            self._outbox.log(Level.INFO, "database_takes_it_again", job_id=job_id, what=event.what)
             self.agenda.reconsider(job_id, event.now)

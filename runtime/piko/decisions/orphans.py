@@ -43,7 +43,7 @@ def orphans(
 def _why(run: Run, living: Mapping[str, int], seen_before: Collection[str], vantage: Vantage) -> str | None:
     instance_id, begun_under = run.instance_id or "", run.epoch or 0
     if instance_id not in living:
-        return f"its instance {instance_id} is gone" if vantage.may_judge_silence else None
+        return f"its instance {instance_id} has ended" if vantage.may_judge_silence else None
     taken_away = begun_under <= living[instance_id]
     if instance_id == vantage.instance_id:
         unknown = not vantage.fetches and (begun_under < vantage.epoch or run.run_id in seen_before)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from piko.decisions.effects import AdoptAgain, Effect, Level, ReadAgain, Tell
+from piko.decisions.effects import AdoptAgain, Effect, Level, Log, ReadAgain
 from piko.decisions.series import JobSeries
 
 
 class Outbox:
-    """Collects what the parts of a leader decide. `take` gives it out and begins afresh."""
+    """Collects the effects that the parts of a leader decide. `take` returns them and empties the outbox."""
 
     def __init__(self) -> None:
         self.series = JobSeries()
@@ -16,12 +16,12 @@ class Outbox:
         self._read_again: set[str] = set()
 
     def put(self, effect: Effect) -> None:
-        """Carried out in the order in which they were put."""
+        """Add an effect; effects are carried out in this order."""
         self._effects.append(effect)
 
-    def tell(self, level: Level, event: str, **facts: object) -> None:
-        """A fact for the log."""
-        self._effects.append(Tell(level=level, event=event, facts=facts))
+    def log(self, level: Level, event: str, **facts: object) -> None:
+        """Add an event for the log."""
+        self._effects.append(Log(level=level, event=event, facts=facts))
 
     def adopt_again(self, job_id: str) -> None:
         self._adopt_again.add(job_id)
@@ -30,7 +30,7 @@ class Outbox:
         self._read_again.add(job_id)
 
     def take(self) -> list[Effect]:
-        """The effects of the step: first what others are to know, then what was put."""
+        """The effects of the step: first those that inform other parts, then those that were put."""
         first: list[Effect] = []
         if (export := self.series.take()) is not None:
             first.append(export)

@@ -113,7 +113,7 @@ class Progress:
     def next_start(self, now: datetime) -> datetime | None:
         """When the next waiting run may start by its own clock.
 
-        What may start already waits for a slot, not for a moment: the end of a run tells when there is one.
+        Runs that may already start wait for a slot, not for an instant; the end of a run frees one.
         """
         moments = (run.not_before for run in self.waiting.values())
         return min((moment for moment in moments if moment is not None and moment > now), default=None)

@@ -49,7 +49,7 @@ class RunOrders:
         """Record the end of a run that no handler here will end."""
         job = self._rows.job(run.job_id)
         retry = None if job is None else next_attempt(run, job, state=state, now=now, new_id=self._new_id)
-        self._outbox.tell(
+        self._outbox.log(
             Level.ERROR if state in FAILED_STATES else Level.WARNING,
             "run_ended_without_handler",
             job_id=run.job_id,

@@ -68,12 +68,12 @@ class Acts:
                 self._catalog.doubted.update(job_ids)
             case effects.Export():
                 show(self._metrics, act)
-            case effects.Tell():
-                _tell(act)
+            case effects.Log():
+                _log(act)
         return None
 
 
-def _tell(fact: effects.Tell) -> None:
+def _log(fact: effects.Log) -> None:
     match fact.level:
         case Level.INFO:
             log.info(fact.event, **fact.facts)

@@ -50,8 +50,8 @@ class Driver:
                 return await rows.write_states(effect.states)
             case effects.RestoreWatermarks():
                 return await rows.restore(effect.moves)
-            case effects.MarkGone():
-                await rows.mark_gone(effect.job_ids)
+            case effects.MarkDeleted():
+                await rows.mark_deleted(effect.job_ids)
             case effects.CopyWatermarks():
                 await rows.copy_watermarks(effect.job_ids)
             case effects.ReadQueue():

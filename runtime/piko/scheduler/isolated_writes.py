@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class IsolatedWrites:
-    """The writes of one term. `tell`: the leader hears of what the database refuses, and takes again."""
+    """The writes of one term. `feed` passes to the leader what the database refuses, and accepts again."""
 
     def __init__(
         self,
@@ -36,14 +36,14 @@ class IsolatedWrites:
         runs: RunStore,
         held: HeldJobs,
         refusals: Refusals,
-        tell: Callable[[RowsAccepted | RowsRefused], None],
+        feed: Callable[[RowsAccepted | RowsRefused], None],
         clock: Clock,
     ) -> None:
         self._insist = insist
         self._runs = runs
         self._held = held
         self._refusals = refusals
-        self._tell = tell
+        self._feed = feed
         self._clock = clock
 
     async def write(
@@ -72,9 +72,9 @@ class IsolatedWrites:
             self._held.free(job_id for job_id in jobs() if job_id not in written.left_out)
         if self._refusals:
             accepted = [job_id for job_id in jobs() if job_id not in written.left_out]
-            self._tell(RowsAccepted(what=what, job_ids=accepted, now=self._clock.now()))
+            self._feed(RowsAccepted(what=what, job_ids=accepted, now=self._clock.now()))
         if written.refused:
-            self._tell(RowsRefused(what=what, why=written.refused, now=self._clock.now()))
+            self._feed(RowsRefused(what=what, why=written.refused, now=self._clock.now()))
         return written
 
     async def _insistently(

@@ -140,7 +140,7 @@ class Retention:
         now = self._clock.now()
         known, has_row = await self._store.revisions(job_id)
         if has_row is not self._configs.has_row(job_id):
-            return  # the row came or went just now: the next round tells
+            return  # the row was just created or deleted: the next round sees it
         max_age = seconds(self._max_age_s)
         stale = stale_revisions(known, has_row=has_row, now=now, max_age=max_age)
         if stale.blank or stale.prune:

@@ -81,12 +81,12 @@ class RowWrites:
             found.update(part)
         return WatermarksRestored(moves=moves, found=found)
 
-    async def mark_gone(self, job_ids: Sequence[str]) -> None:
+    async def mark_deleted(self, job_ids: Sequence[str]) -> None:
         """Keep the states of jobs whose rows were deleted for the next ones."""
         now = self._clock.now()
         await self._writes.write(
             "its row of job_state",
-            lambda jobs: self._progress.mark_gone(job_ids if jobs is None else jobs, self._fence, now=now),
+            lambda jobs: self._progress.mark_deleted(job_ids if jobs is None else jobs, self._fence, now=now),
             jobs=lambda: job_ids,
         )
 

@@ -101,7 +101,7 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
     )
     refusals = leader.agenda.refusals
     writes = IsolatedWrites(
-        insist=insist, runs=stores.runs, held=parts.held, refusals=refusals, tell=acts.feed, clock=clock
+        insist=insist, runs=stores.runs, held=parts.held, refusals=refusals, feed=acts.feed, clock=clock
     )
     rows = RowWrites(
         fence=fence,

@@ -72,7 +72,7 @@ class ModelDatabase:
             case effects.WriteStates(states=states):
                 self._store(states)
                 return events.StatesWritten(held=())
-            case effects.MarkGone(job_ids=job_ids):
+            case effects.MarkDeleted(job_ids=job_ids):
                 for job_id in job_ids:
                     self.states[job_id] = replace(self.states[job_id], row_created_at=None, row_gone_at=now)
                 return None

@@ -175,7 +175,7 @@ class Simulation:
                 self.changed |= set(job_ids)
             case effects.ReadAgain(job_ids=job_ids):
                 self.doubted |= set(job_ids)
-            case effects.Export() | effects.Tell():
+            case effects.Export() | effects.Log():
                 pass
             case _:
                 self._steps_on += isinstance(

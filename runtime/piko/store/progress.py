@@ -104,7 +104,7 @@ class ProgressStore:
                     .values(data_through=new)
                 )
 
-    async def mark_gone(self, job_ids: Collection[str], fence: Fence, *, now: datetime) -> None:
+    async def mark_deleted(self, job_ids: Collection[str], fence: Fence, *, now: datetime) -> None:
         """Keep the states of jobs whose rows were deleted for the next ones. Raises `FencedError`."""
         columns = job_state.c
         async with self._database.transaction() as connection:
