@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.harness import locate, tiers
+from tests.harness import leftovers, locate, tiers
 from tests.harness.control_plane import ControlPlane, OwnControlPlane
 from tests.harness.database_servers import DatabaseServer, ServerKind
 from tests.harness.databases import (
@@ -27,6 +27,7 @@ from tests.harness.servers import Servers, database_kinds
 _ROOT = Path(__file__).parent.parent
 _SERVERS = pytest.StashKey[Servers]()
 _SERVER_OF_MARK = {"apiserver": "control_plane", "mariadb": "mariadb", "mysql": "mysql"}
+_FAILED = pytest.StashKey[bool]()
 _PROGRAMS = pytest.StashKey[PikoProcessFactory]()
 
 
@@ -77,7 +78,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     with tiers.running(item):
-        return (yield)
+        outcome = yield
+    if item.stash.get(_FAILED, False):
+        leftovers.collect()
+    return outcome
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,6 +90,7 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows the logs of the programs that it started."""
     report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
     if report.failed and _PROGRAMS in item.stash:
         for program in item.stash[_PROGRAMS].started:
             report.sections.append((f"{program.name} (returncode {program.returncode})", program.tail()))

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -243,6 +244,35 @@ def test_a_killed_run_leaves_neither_processes_nor_folders(
     finally:
         for pid in [pid for group in groups for pid in _members(group)]:
             os.kill(pid, signal.SIGKILL)
+
+
+_FAILS_AND_LEAVES = """
+import asyncio, gc
+
+async def test_fails():
+    _, writer = await asyncio.open_connection("127.0.0.1", PORT)
+    cycle = [writer]
+    cycle.append(cycle)
+    assert False
+
+def test_passes():
+    gc.collect()
+"""
+
+
+def test_what_a_failed_test_leaves_open_fails_no_other(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = str(listening.getsockname()[1])
+        (tmp_path / "test_inner.py").write_text(_FAILS_AND_LEAVES.replace("PORT", port), encoding="utf-8")
+        run = piko_process(
+            *("-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "--rootdir", tmp_path),
+            *("-W", "error", "-c", _ROOT / "pyproject.toml", tmp_path / "test_inner.py"),
+            cwd=_ROOT,
+        )
+        assert run.wait() == 1
+    assert "1 failed, 1 passed" in run.output
 
 
 def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
