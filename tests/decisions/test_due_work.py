@@ -1,3 +1,5 @@
+"""What a leader claims and starts of what comes due, and what follows when runs end."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
