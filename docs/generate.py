@@ -24,7 +24,9 @@ from sqlalchemy import CheckConstraint, Table
 from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.elements import TextClause
 
+import piko.errors as errors_module
 from piko.cli import program
+from piko.errors import PikoError
 from piko.observability.metrics import Metrics
 from piko.settings import Settings
 from piko.store.schema.column_types import Now, NowOnWrite
@@ -233,6 +235,23 @@ def _value(item: Any) -> str:
     return str(item.metavar or ("N" if {int, float}.intersection(kinds) else "TEXT"))
 
 
+# ---- Python -----------------------------------------------------------------------------------------
+
+
+def errors() -> str:
+    """Every public exception, each below the one that it is a kind of."""
+    lines = ["| exception | meaning |", "|---|---|", *_error(PikoError, depth=0)]
+    return "\n".join(lines) + "\n"
+
+
+def _error(kind: type[PikoError], *, depth: int) -> Iterator[str]:
+    meaning = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+    yield f"| {'&emsp;' * depth}`{kind.__name__}` | {meaning} |"
+    public = (each for each in kind.__subclasses__() if each.__name__ in errors_module.__all__)
+    for each in sorted(public, key=lambda found: found.__name__):
+        yield from _error(each, depth=depth + 1)
+
+
 # ---- pages ------------------------------------------------------------------------------------------
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
@@ -242,6 +261,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "operator-metrics": operator_metrics,
     "commands": commands,
+    "errors": errors,
 }
 
 

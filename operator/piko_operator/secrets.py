@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from piko.errors import PikoError
+from piko.errors import InputError, PikoError
 from piko.json_object import BYTES, read_object
 from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.config_spec import to_json
 from piko_operator.resources import PikoJobConfig
 
 
-class SecretUnavailableError(PikoError):
+class SecretUnavailableError(InputError):
     """A Secret that `configFrom` names cannot be used."""
 
 

@@ -41,6 +41,8 @@ from piko.unrun import remind_at_exit
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+__all__ = ["PikoApp"]
+
 _THREADS_S = 5.0
 _NO_JOBS = (
     "declare jobs with @app.job, and import their modules before the start, with autodiscover for instance"

@@ -10,6 +10,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+__all__ = ["Clock", "DatabaseClock", "Slices", "SystemClock"]
+
 
 class Clock(Protocol):
     """Where a part of Piko reads time."""

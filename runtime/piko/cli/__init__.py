@@ -15,9 +15,7 @@ from typing import Annotated
 import typer
 
 from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate
-from piko.errors import MigrationError, PikoError, SchemaVersionError
-
-_NEEDS_ACTION = (MigrationError, SchemaVersionError)
+from piko.errors import PikoError, SchemaError
 
 
 def main() -> None:
@@ -26,7 +24,7 @@ def main() -> None:
         program()()
     except PikoError as error:
         typer.echo(f"piko: {error}", err=True)
-        raise SystemExit(1 if isinstance(error, _NEEDS_ACTION) else 2) from None
+        raise SystemExit(1 if isinstance(error, SchemaError) else 2) from None
 
 
 def _show_version(requested: bool) -> None:

@@ -24,6 +24,8 @@ from piko.errors import ComputeError, WorkerLostError
 from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
 
+__all__ = ["CpuManager"]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")

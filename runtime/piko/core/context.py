@@ -5,14 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from piko.core.types import DataInterval, TriggerType
 
+__all__ = ["JobContext"]
+
+ConfigT = TypeVar("ConfigT", default=Any)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class JobContext(Mapping[str, Any]):
+class JobContext(Mapping[str, Any], Generic[ConfigT]):
     """A mapping that also has attributes: `ctx["run_id"]` and `ctx.run_id` are the same.
+
+    A type checker knows the attributes. `JobContext[SweepConfig]` is the context of a job whose `schema` is
+    the model `SweepConfig`, which is then the type of its `ctx.config`.
 
     `data_interval` exists only for stateful jobs, `backfill_id` only in a backfill. `idempotency_key` is the
     same for every attempt at one due time, so that a handler can make its external effects happen once. A
@@ -21,7 +30,7 @@ class JobContext(Mapping[str, Any]):
 
     run_id: str
     job_id: str
-    config: Any = field(repr=False)
+    config: ConfigT = field(repr=False)
     scheduled_time: datetime
     attempt: int
     trigger_type: TriggerType

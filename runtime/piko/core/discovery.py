@@ -11,6 +11,8 @@ from types import ModuleType
 
 from piko.errors import DiscoveryError
 
+__all__ = ["autodiscover"]
+
 
 def autodiscover(package: str, module_name: str = "jobs") -> list[str]:
     """Import every module named `module_name` in `package`, at any depth; returns their full names.

@@ -23,6 +23,8 @@ from piko.errors import RegistrationError
 if TYPE_CHECKING:
     from piko.core.context import JobContext
 
+__all__ = ["AppContext", "Resource", "ResourceFunction", "ResourceSource", "Scope", "resource"]
+
 T_co = TypeVar("T_co", covariant=True)
 
 Scope = Literal["run", "app"]

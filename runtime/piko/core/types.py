@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+__all__ = [
+    "FAILED_STATES",
+    "FINAL_STATES",
+    "BackfillPolicy",
+    "BackfillState",
+    "DataInterval",
+    "JobStatus",
+    "OverlapPolicy",
+    "RunState",
+    "TriggerType",
+]
+
 
 class BackfillPolicy(StrEnum):
     """What a stateful job does about missed windows."""

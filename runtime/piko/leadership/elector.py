@@ -14,7 +14,7 @@ import random
 from piko.background.periodic import repeat
 from piko.background.waiting import happens
 from piko.clock import Clock
-from piko.errors import DatabaseUnavailableError, LeaseUnavailableError, RowsLockedError
+from piko.errors import LeaseUnavailableError, RowsLockedError, TransientError
 from piko.leadership.candidacy import Candidacy, Standing
 from piko.leadership.lease import Lease
 from piko.leadership.timekeeper import Timekeeper
@@ -140,7 +140,7 @@ class Elector:
             self._candidacy.heard(self._clock.monotonic())
             log.warning("lease_locked", error=str(error), lease=self._lease_name)
             return
-        except (DatabaseUnavailableError, LeaseUnavailableError, TimeoutError) as error:
+        except (TransientError, TimeoutError) as error:
             self._count(error)
             if self._candidacy.unheard(asked_at=asked_at):
                 log.warning("lease_not_read", error=str(error) or "no answer in time", lease=self._lease_name)
@@ -164,7 +164,7 @@ class Elector:
         try:
             async with asyncio.timeout(self._candidacy.patience(asked_at)):
                 kept = await self._lease.renew(fence)
-        except (DatabaseUnavailableError, LeaseUnavailableError, TimeoutError) as error:
+        except (TransientError, TimeoutError) as error:
             self._count(error)
             log.warning("lease_not_renewed", error=str(error) or "no answer in time", epoch=fence.epoch)
             if self.fence == fence:
@@ -198,7 +198,7 @@ class Elector:
         try:
             async with asyncio.timeout(self._candidacy.patience(self._clock.monotonic())):
                 await self._measure()
-        except (DatabaseUnavailableError, TimeoutError) as error:
+        except (TransientError, TimeoutError) as error:
             self._count(error)
 
     def _lose(self, reason: str) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+__all__ = ["WriteIntent"]
+
 
 @dataclass(slots=True, kw_only=True)
 class WriteIntent:

@@ -16,6 +16,8 @@ from piko.errors import PayloadError, RegistrationError
 from piko.persistence.codec import model_name
 from piko.persistence.intent import WriteIntent
 
+__all__ = ["Durability", "ResultSink", "TypedSink", "on"]
+
 Durability = Literal["memory", "spooled"]
 Route = Callable[[Any, list[Any]], Awaitable[None]]
 R = TypeVar("R", bound=Route)

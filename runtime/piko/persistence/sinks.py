@@ -17,6 +17,8 @@ from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.store.target import TargetTable
 
+__all__ = ["JsonLinesSink", "SqlTableSink"]
+
 
 class JsonLinesSink(ResultSink):
     """Appends one JSON object per intent to a file: `key`, `job_id`, `run_id`, `scheduled_time`, `payload`.

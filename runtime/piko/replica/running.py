@@ -11,6 +11,8 @@ from piko.catalog.jobs import AssessedRow
 from piko.model.instances import Instance
 from piko.replica.readiness import Readiness
 
+__all__ = ["RunningReplica"]
+
 
 class RunningReplica(Protocol):
     """A replica from its start to its end.
