@@ -181,7 +181,7 @@ async def test_what_was_taken_unheard_is_found_when_its_commit_has_come(cut: Cut
     await runs.offer([replace(queued, offered_at=NOW)], fence)
 
     async def take() -> None:
-        await runs.take("one", lease=LEASE, limit=5, now=NOW, knows=lambda _: True)
+        await runs.fetch("one", lease=LEASE, limit=5, now=NOW, knows=lambda _: True)
 
     await cut.commit_of(take)
 

@@ -178,7 +178,7 @@ async def test_who_takes_runs_waits_for_no_schedule_and_no_lease(
     await runs.offer([replace(run, offered_at=NOW) for run in queued], fence)
     lease = f"UPDATE leader_lease SET renewed_at = NULL WHERE name = '{LEASE}'"  # as a renewal in flight
     async with holding(emptied_database, EDITS["its schedule"]), holding(emptied_database, lease):
-        taken, left = await runs.take("one", lease=LEASE, limit=5, now=NOW, knows=lambda _: True)
+        taken, left = await runs.fetch("one", lease=LEASE, limit=5, now=NOW, knows=lambda _: True)
     assert {run.job_id for run in taken} == set(JOBS)
     assert {run.epoch for run in taken} == {fence.epoch}
     assert left == []

@@ -169,7 +169,7 @@ class Fetcher:
 
     async def _fetch_some(self, limit: int, *, leaving: Collection[str]) -> None:
         """Fetch up to `limit` runs, none of the jobs in `leaving`."""
-        fetched, left = await self._runs.take(
+        fetched, left = await self._runs.fetch(
             self._instance.instance_id,
             lease=self._lease_name,
             limit=limit,

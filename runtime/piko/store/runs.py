@@ -2,7 +2,7 @@
 
 Batches are the unit: one statement for many rows. A COMMIT that is cut off has an unknown outcome; every
 write can therefore be made again as it was, and finds what its first try wrote. Each kind of write is
-a module: `claims`, `starts`, `takes`, `outcomes`.
+a module: `claims`, `starts`, `fetches`, `outcomes`.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from piko.model.runs import Outcome, Run, RunProgress
 from piko.store.chunks import chunks
 from piko.store.claims import claim
 from piko.store.engine import Database
+from piko.store.fetches import fetch, offered_now
 from piko.store.held_rows import held_jobs, wait_for
 from piko.store.outcomes import finish
 from piko.store.run_rows import RUN_COLUMNS, run_of, run_row
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
 from piko.store.starts import offer, start
-from piko.store.takes import offered_now, take
 from piko.store.upsert import insert_once
 
 _CHUNK = 500
@@ -63,7 +63,7 @@ class RunStore:
         """
         return await offer(self._database, runs, fence)
 
-    async def take(
+    async def fetch(
         self,
         instance_id: str,
         *,
@@ -73,13 +73,13 @@ class RunStore:
         knows: Callable[[str], bool],
         leaving: Collection[str] = (),
     ) -> tuple[list[Run], list[Run]]:
-        """Take up to `limit` runs that are offered, in their order, of jobs that the replica `knows`.
+        """Fetch up to `limit` offered runs, in their order, of jobs that the replica `knows`.
 
-        What was taken is RUNNING on `instance_id` now; the second list is what was found of jobs that it does
-        not know, and left. Jobs of `leaving` are not looked at. Replicas that take at the same time take
+        The fetched runs are RUNNING on `instance_id` from now on. The second list has the runs of unknown
+        jobs, which were left. Jobs of `leaving` are not considered. Replicas that fetch at the same time get
         different runs. A window that the watermark has left meanwhile is SKIPPED instead.
         """
-        return await take(
+        return await fetch(
             self._database, instance_id, lease=lease, limit=limit, now=now, knows=knows, leaving=leaving
         )
 

@@ -1,4 +1,4 @@
-"""How queued runs begin: on the instance that the leader names, or on the replica that takes them."""
+"""How queued runs begin: on the instance that the leader names, or on the replica that fetches them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from piko.model.runs import Run
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
 from piko.store.fences import hold
+from piko.store.fetches import skip_overtaken
 from piko.store.run_rows import lock_runs
 from piko.store.schema.tables.runs import job_run
-from piko.store.takes import skip_overtaken
 from piko.store.watermarks import lock_watermarks
 
 

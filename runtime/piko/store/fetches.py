@@ -1,7 +1,7 @@
-"""How a replica takes runs that the leader offers: as many as it has room for, and none that another takes.
+"""How a replica fetches runs that the leader offers: as many as it has free slots, each only once.
 
-Replicas that take at the same time skip each other's rows. Each round trip is time that the next window of a
-chain waits for: so one question has everything in its answer that is needed.
+Replicas that fetch at the same time skip each other's rows. The next window of a chain waits for each round
+trip, so one query returns everything that is needed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from piko.store.schema.tables.schedules import scheduled_job
 
 
 def offered_now() -> tuple[ColumnElement[bool], ...]:
-    """What waits for a replica to take it."""
+    """The condition of runs that wait for a replica to fetch them."""
     return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
 
 
-async def take(
+async def fetch(
     database: Database,
     instance_id: str,
     *,
@@ -39,7 +39,7 @@ async def take(
     knows: Callable[[str], bool],
     leaving: Collection[str],
 ) -> tuple[list[Run], list[Run]]:
-    """What was taken, and what was found and left, see `RunStore.take`."""
+    """The fetched runs, and those found and left; see `RunStore.fetch`."""
     async with database.transaction() as connection:
         # The epoch of now: what was begun under one that this instance has lost would be refused.
         epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == lease).scalar_subquery()
@@ -64,7 +64,7 @@ async def take(
         overtaken = [run.run_id for run in offered if not is_to_do(run, watermarks)]
         if overtaken:
             await skip_overtaken(connection, overtaken, now=now)
-        taken = [
+        fetched = [
             replace(
                 run,
                 state=RunState.RUNNING,
@@ -75,10 +75,10 @@ async def take(
             for run in offered
             if run.run_id not in overtaken
         ]
-        for number in {run.epoch for run in taken}:
+        for number in {run.epoch for run in fetched}:
             await connection.execute(
                 update(job_run)
-                .where(job_run.c.run_id.in_(sorted(run.run_id for run in taken if run.epoch == number)))
+                .where(job_run.c.run_id.in_(sorted(run.run_id for run in fetched if run.epoch == number)))
                 .values(
                     state=RunState.RUNNING,
                     instance_id=instance_id,
@@ -87,7 +87,7 @@ async def take(
                     started_at=now,
                 )
             )
-    return taken, left
+    return fetched, left
 
 
 async def skip_overtaken(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:
