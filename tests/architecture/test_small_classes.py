@@ -17,6 +17,13 @@ _MODULES = [
 ]
 
 
+_SHORT = [
+    path
+    for package in ("model", "spool", "store")
+    for path in sorted((ROOT / "runtime" / "piko" / package).rglob("*.py"))
+]
+
+
 def methods(node: ast.ClassDef) -> list[str]:
     return [item.name for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef)]
 
@@ -39,6 +46,11 @@ def test_no_class_and_no_module_is_large(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert too_large(source) == []
     assert len(source.splitlines()) <= _MODULE_LINES
+
+
+def test_no_module_of_values_files_or_sql_is_long() -> None:
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in _SHORT}
+    assert {path: length for path, length in lengths.items() if length > _MODULE_LINES} == {}
 
 
 def test_what_is_too_large_is_named() -> None:
