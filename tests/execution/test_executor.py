@@ -330,7 +330,7 @@ async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run
     bench, handler = Bench(abandon_after_s=0.1), Stubborn()
     ending = await bench.end_of(handler, timeout_s=0.05)
     assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
-    assert "goes on although it was cancelled" in (ending.error or "")
+    assert "continues although it was cancelled" in (ending.error or "")
     assert "in __call__" in (ending.error or ""), "it says where"
     assert len(bench.executor) == 0, "its place is free"
     assert bench.executor.abandoned == 1
@@ -349,7 +349,7 @@ async def test_a_cancelled_handler_that_goes_on_is_abandoned() -> None:
     ending = await bench.end()
     assert ending.state is RunState.CANCELLED
     assert (ending.error or "").startswith("somebody said so")
-    assert "goes on although it was cancelled" in (ending.error or "")
+    assert "continues although it was cancelled" in (ending.error or "")
     handler.released = True
     await handler.ended.wait()
 
