@@ -26,6 +26,13 @@ _DEFINITIONS = ("crd/pikoschedules.piko.dev", "crd/pikojobconfigs.piko.dev")
 pytestmark = pytest.mark.usefixtures("helm")
 
 
+@pytest.fixture
+def plane(own_control_plane: OwnControlPlane) -> OwnControlPlane:
+    """An API server whose definitions no other test needs, with the namespace of the release."""
+    own_control_plane.kubectl("create", "namespace", NAMESPACE)
+    return own_control_plane
+
+
 def _helm(
     plane: OwnControlPlane, *arguments: str, values: dict[str, Any] | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -101,56 +108,48 @@ def _uninstall(
 
 
 def test_nothing_is_uninstalled_while_resources_are_left(
-    own_control_plane: OwnControlPlane, piko_process: PikoProcessFactory
+    plane: OwnControlPlane, piko_process: PikoProcessFactory
 ) -> None:
-    installed = _install(own_control_plane)
+    installed = _install(plane)
     assert installed.returncode == 0, installed.stderr
-    own_control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *_DEFINITIONS)
+    plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *_DEFINITIONS)
     schedule = {
         "apiVersion": "piko.dev/v1",
         "kind": "PikoSchedule",
         "metadata": {"name": "left", "finalizers": ["piko.dev/finalizer"]},
         "spec": {"jobId": "a", "schedule": {"cron": "@daily"}},
     }
-    own_control_plane.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(schedule))
+    plane.kubectl("-n", "default", "apply", "-f", "-", input=json.dumps(schedule))
 
-    outcome, said = _uninstall(own_control_plane, piko_process)
+    outcome, said = _uninstall(plane, piko_process)
     assert outcome.returncode != 0
     assert _JOB in outcome.stderr
     assert "resources remain, so nothing was uninstalled: PikoSchedule default/left. Delete" in said
     assert "kubectl delete psch,pjc --all --all-namespaces" in said
     for definition in _DEFINITIONS:
-        assert (
-            own_control_plane.kubectl(
-                "get", definition, "-o", "jsonpath={.metadata.deletionTimestamp}"
-            ).stdout
-            == ""
-        )
-    assert _read(own_control_plane, "deployment", f"{RELEASE}-operator") is not None, (
-        "it can still release them"
-    )
+        assert plane.kubectl("get", definition, "-o", "jsonpath={.metadata.deletionTimestamp}").stdout == ""
+    assert _read(plane, "deployment", f"{RELEASE}-operator") is not None, "it can still release them"
 
     without = '{"metadata":{"finalizers":null}}'
-    own_control_plane.kubectl("-n", "default", "patch", "psch", "left", "--type=merge", "-p", without)
-    own_control_plane.kubectl("-n", "default", "delete", "psch", "left")
-    outcome, said = _uninstall(own_control_plane, piko_process)
+    plane.kubectl("-n", "default", "patch", "psch", "left", "--type=merge", "-p", without)
+    plane.kubectl("-n", "default", "delete", "psch", "left")
+    outcome, said = _uninstall(plane, piko_process)
     assert outcome.returncode == 0, outcome.stderr + said
     wait_until(
-        lambda: own_control_plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
+        lambda: plane.kubectl("get", *_DEFINITIONS, check=False).returncode != 0,
         what="the definitions to be deleted",
     )
     assert (
-        "uninstall-check"
-        not in own_control_plane.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout
+        "uninstall-check" not in plane.kubectl("get", "clusterrole,clusterrolebinding", "-o", "name").stdout
     )
 
 
-def test_nothing_is_installed_into_a_definition_that_is_going(own_control_plane: OwnControlPlane) -> None:
-    own_control_plane.install_crds(ROOT / "crds")
+def test_nothing_is_installed_into_a_definition_that_is_going(plane: OwnControlPlane) -> None:
+    plane.install_crds(ROOT / "crds")
     kept = {"metadata": {"finalizers": ["example.com/keep"]}}
-    own_control_plane.kubectl("patch", _DEFINITIONS[0], "--type=merge", "-p", json.dumps(kept))
-    own_control_plane.kubectl("delete", _DEFINITIONS[0], "--wait=false")
-    outcome = _install(own_control_plane)
+    plane.kubectl("patch", _DEFINITIONS[0], "--type=merge", "-p", json.dumps(kept))
+    plane.kubectl("delete", _DEFINITIONS[0], "--wait=false")
+    outcome = _install(plane)
     assert outcome.returncode != 0
     assert "the definition pikoschedules.piko.dev is being deleted" in outcome.stderr
     assert "take off the finalizer" in outcome.stderr

@@ -27,7 +27,10 @@ _SAVED = {
     "not a number": (f"{_HEAD}  config: {{a: .nan}}\n", "line 6: '.nan' is not a finite number"),
     "a surrogate": (f'{_HEAD}  config: {{a: "\\ud800"}}\n', "line 6: not YAML: found invalid Unicode"),
     "5,000 digits": (f"{_HEAD}  config:\n    a: {'9' * 5000}\n", "line 7: .* a number of 5000 characters"),
-    "a deep list": (f"{_HEAD}  config: {{a: {'[' * 3000}{']' * 3000}}}\n", "line 6: .*more than 64 deep"),
+    "a deep list": (
+        f"{_HEAD}  config: {{a: {'[' * 3000}{']' * 3000}}}\n",
+        "line 6: .*more than 64 levels deep",
+    ),
     "a bomb of aliases": (f"{_HEAD}  config:\n  a0: &a0 [x]\n{_BOMB}", "values, aliases expanded"),
     "another job's schedule": (schedule("tick", "1h", name="second"), "belongs to PikoSchedule"),
     "a cron that never fires": (
@@ -82,7 +85,7 @@ _FILES: dict[str, tuple[Callable[[Path], object], str | None]] = {
     "UTF-16": (lambda path: path.write_text("# PikoSchedule piko.dev\na: 1", encoding="utf-16"), None),
     "huge": (
         lambda path: path.write_bytes(b"# piko.dev\n" + b"#" * LARGEST_FILE),
-        "larger than 4 MiB, and not read",
+        "larger than 4 MiB, so it is not read",
     ),
     "a link to itself": (_loop, "cannot be read: Too many levels of symbolic links"),
     "a link to nothing": (lambda path: path.symlink_to("nowhere"), None),

@@ -166,7 +166,7 @@ async def test_a_row_that_a_transaction_holds_open_delays_no_other(
                 lambda: c if (c := _synced(a, "pikoschedules"))["held"]["reason"] == "RowBusy" else None,
                 what="the condition of the held row",
             )
-            assert "commit or roll back what is open" in busy["held"]["message"]
+            assert "commit or roll back the transaction" in busy["held"]["message"]
     finally:
         await database.close()
     await served.until_row(
