@@ -63,6 +63,7 @@ def test_a_unit_test_can_ask_the_run_for_no_server(name: str, monkeypatch: pytes
         servers.close()
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize(
     ("marks", "expected"),
     [
@@ -81,6 +82,7 @@ def test_marks_follow_from_what_a_test_asks_for(marks: str, expected: set[str], 
     assert found == expected
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_fixture_that_opens_a_server_has_to_say_which(tmp_path: Path) -> None:
     outcome = _collected(tmp_path, "def test_for_any(servers): ...")
     assert outcome.returncode != 0

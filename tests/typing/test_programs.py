@@ -14,6 +14,8 @@ import pytest
 from tests.docs.pages import ROOT, pages
 from tests.typing.checkers import Finding, mypy, pyright, pyright_is_here
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 _PYTHON = re.compile(r"^ *```python\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _AWAITS = re.compile(r"^(?:\w+ = )?await |^async (?:for|with) ", re.MULTILINE)
 _FEWEST_EXAMPLES = 8
