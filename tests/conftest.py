@@ -262,6 +262,11 @@ def programs() -> None:
 
 
 @pytest.fixture
+def slow() -> None:
+    """Marks a test that takes seconds."""
+
+
+@pytest.fixture
 def piko_process(
     request: pytest.FixtureRequest, reaper: Reaper, tmp_path: Path
 ) -> Iterator[PikoProcessFactory]:

@@ -52,6 +52,7 @@ class Closers:
 KINDS = st.lists(st.sampled_from([*FAILURES, "hangs", "closes"]), max_size=5)
 
 
+@pytest.mark.usefixtures("slow")
 @settings(max_examples=15)
 @given(kinds=KINDS, together=st.booleans())
 def test_each_is_closed_once_whatever_the_others_do(kinds: list[str], together: bool) -> None:

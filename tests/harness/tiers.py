@@ -2,7 +2,8 @@
 
 A test says what it needs by the fixtures that it asks for; from these its marks follow, so that none is set
 by hand. A property says by its settings that it takes long: one that is tried on more examples than
-Hypothesis' default gets `many_examples`. A test without any of these marks gets `unit`. While a unit test
+Hypothesis' default gets `many_examples`. What takes seconds asks for the fixture `slow`, or its parameter has
+an attribute of that name. A test without any of these marks gets `unit`. While a unit test
 runs, this process starts no server and no foreign tool: a test that reaches for one past the fixtures fails
 and names the fixture to ask for.
 """
@@ -27,6 +28,7 @@ MARKS = {
     "mariadb": "stands on MariaDB",
     "mysql": "stands on MySQL",
     "programs": "starts replicas, workers, commands or other programs and waits for what they do",
+    "slow": "takes seconds: works on a very large value, or sees a bound on time reached",
     "sqlite": "stands on SQLite, which needs no server",
     UNIT: "stands on nothing but Python and is quick: `make unit`",
 }
@@ -41,6 +43,7 @@ _BY_FIXTURE = {
     "own_mariadb": {"mariadb"},
     "piko_process": {"programs"},
     "programs": {"programs"},
+    "slow": {"slow"},
     "sqlite": {"sqlite"},
     "two_replicas": {"mariadb", "programs"},
 }
@@ -89,6 +92,8 @@ def marks_of(item: pytest.Item) -> set[str]:
         )
     if _examples_of(item) > _DEFAULT_EXAMPLES:
         marks.add("many_examples")
+    if any(getattr(value, "slow", False) for value in parameters.values()):
+        marks.add("slow")
     return marks or {UNIT}
 
 

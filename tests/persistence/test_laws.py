@@ -175,6 +175,7 @@ ACTS: dict[str, Callable[[World, int], object]] = {
 }
 
 
+@pytest.mark.usefixtures("slow")
 # Not shrunk: each example is a second of real time.
 @settings(max_examples=40, phases=[Phase.generate])
 @given(

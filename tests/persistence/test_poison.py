@@ -18,6 +18,8 @@ from piko.spool.intents import DeadLetter, look
 from tests.harness.waiting import wait_until_async
 from tests.persistence.writing import Remembering, intent, running, sample
 
+pytestmark = pytest.mark.usefixtures("slow")  # many retries and burials, each by a real writer
+
 DURABILITIES = pytest.mark.parametrize("durability", ["memory", "spooled"])
 ACCEPTED, DELIVERED = "accepted", "delivered"
 

@@ -63,6 +63,7 @@ async def served() -> AsyncIterator[Served]:
         yield each
 
 
+@pytest.mark.usefixtures("slow")
 async def test_a_probe_comes_through_while_others_occupy_every_place(served: Served) -> None:
     with ExitStack() as stack:
         occupied = [stack.enter_context(connect(served.port, HEAD)) for _ in range(5 * MOST)]
@@ -87,6 +88,7 @@ SLOW = {
 }
 
 
+@pytest.mark.usefixtures("slow")
 @pytest.mark.parametrize("sends", SLOW.values(), ids=SLOW)
 async def test_a_connection_that_stands_still_is_closed(sends: bytes, served: Served) -> None:
     with connect(served.port, sends) as slow:
@@ -94,6 +96,7 @@ async def test_a_connection_that_stands_still_is_closed(sends: bytes, served: Se
     assert await served.ask() == (200, "ok\n")
 
 
+@pytest.mark.usefixtures("slow")
 async def test_a_head_that_comes_by_drops_has_no_more_time(served: Served) -> None:
     with connect(served.port) as slow:
 
@@ -108,6 +111,7 @@ async def test_a_head_that_comes_by_drops_has_no_more_time(served: Served) -> No
         await wait_until_async(sends_a_byte, what="it to be closed", interval=0.3)
 
 
+@pytest.mark.usefixtures("slow")
 async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
