@@ -29,6 +29,7 @@ __all__ = [
     "LeaseUnavailableError",
     "ManifestError",
     "MigrationError",
+    "NotFoundError",
     "PayloadError",
     "PikoError",
     "ReadOnlyError",
@@ -121,6 +122,10 @@ class PayloadError(InputError):
 
 class RefusedError(InputError):
     """What was asked for cannot be done as things are; nothing was changed."""
+
+
+class NotFoundError(RefusedError):
+    """What was named is not there."""
 
 
 class RegistrationError(InputError):

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate
+from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate, web
 from piko.errors import PikoError, SchemaError
 
 
@@ -49,6 +49,7 @@ def program() -> typer.Typer:
     commands.add_typer(spool.commands, name="spool")
     commands.command()(run.run)
     commands.command()(dev.dev)
+    commands.command()(web.web)
     commands.command()(settings.settings)
     commands.command()(jobs.jobs)
     commands.command()(jobs.runs)

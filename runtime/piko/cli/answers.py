@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from piko.errors import RefusedError, did_you_mean
+from piko.errors import RefusedError
 from piko.tables import Row, table_lines
 
 if TYPE_CHECKING:
@@ -153,14 +153,9 @@ def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
 
 async def unknown_job(database: Database, job_id: str) -> RefusedError:
     """The error for an unknown job, with the job that was probably meant."""
-    from piko.store.reports.overview import Overview
+    from piko.store.reports import overview
 
-    names = await Overview(database=database).job_ids()
-    meant = did_you_mean(job_id, names)
-    listed = f"; known jobs: {', '.join(names[:10])}" + (" …" if len(names) > 10 else "")
-    return RefusedError(
-        f"no job {job_id!r} in scheduled_job{meant or (listed if names else '; there are no jobs yet')}"
-    )
+    return await overview.unknown_job(database, job_id)
 
 
 def author() -> str:

@@ -51,7 +51,7 @@ def jobs(
 
     found = with_database(dsn, read)
     if output is Output.JSON:
-        show_json([_without_schema(line) for line in found])
+        show_json(found)
         return
     now = SystemClock().now()
     columns, shorten = ["JOB", "STATUS", "LAST", "NEXT", "SCHEDULE"], ["SCHEDULE"]
@@ -212,7 +212,3 @@ def _states(given: Sequence[str]) -> list[RunState]:
             meant = did_you_mean(name.strip().lower(), known) or f"; expected {', '.join(known)}"
             raise RefusedError(f"--state = {name.strip()!r}: is not a state{meant}") from None
     return states
-
-
-def _without_schema(line: JobReport) -> dict[str, object]:
-    return {name: getattr(line, name) for name in line.__dataclass_fields__ if name != "config_schema"}

@@ -13,10 +13,11 @@ _BACKLOG = 128
 _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
 
 
-def listen(host: str, port: int, *, prefix: str = "PIKO_") -> socket.socket:
+def listen(host: str, port: int, *, prefix: str = "PIKO_", setting: str = "http") -> socket.socket:
     """A listening socket. At `::` it accepts IPv4 too, or only IPv4 if this host has no IPv6.
 
-    Raises `SettingsError` if the address cannot be used; it names the settings with their `prefix`.
+    Raises `SettingsError` if the address cannot be used; it names the settings, `setting`_host and
+    `setting`_port, with their `prefix`.
     """
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -26,8 +27,8 @@ def listen(host: str, port: int, *, prefix: str = "PIKO_") -> socket.socket:
     except (OSError, ValueError) as error:  # ValueError, such as UnicodeError: not a valid host name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SettingsError(
-            f"setting `http_host` = {host!r}, `http_port` = {port}: cannot listen there: {reason}; "
-            f"set {prefix}HTTP_HOST or {prefix}HTTP_PORT to an address that is free"
+            f"setting `{setting}_host` = {host!r}, `{setting}_port` = {port}: cannot listen there: {reason}; "
+            f"set {prefix}{setting.upper()}_HOST or {prefix}{setting.upper()}_PORT to an address that is free"
         ) from None
 
 

@@ -28,16 +28,27 @@ log = get_logger(__name__)
 
 
 class HttpServer:
-    """Serves `app` in its own thread until `stop`; `dropped` counts dropped connections by `why`."""
+    """Serves `app` in its own thread until `stop`; `dropped` counts dropped connections by `why`.
 
-    def __init__(self, app: AsgiApp, *, clock: Clock, dropped: Counter, most: int | None = None) -> None:
+    With `lifespan` the application starts and stops with it, on that thread's event loop.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        *,
+        clock: Clock,
+        dropped: Counter,
+        most: int | None = None,
+        lifespan: bool = False,
+    ) -> None:
         # The process itself configures logging and handles its life cycle and signals.
         config = uvicorn.Config(
             app,
             interface="asgi3",
             http="h11",
             ws="none",
-            lifespan="off",
+            lifespan="on" if lifespan else "off",
             log_config=None,
             access_log=False,
             server_header=False,

@@ -98,6 +98,16 @@ class Settings(ProgramSettings):
         "127.0.0.1", description="address of probes and metrics; `::`: every address, of IPv6 and IPv4"
     )
     http_port: int = Field(8080, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
+    web_enabled: bool = Field(
+        False, description="true: the replica serves the API and the page, too, in a thread of their own"
+    )
+    web_host: str = Field(
+        "127.0.0.1", description="address of the API and the page; `::`: every address, of IPv6 and IPv4"
+    )
+    web_port: int = Field(8090, ge=0, le=65535, description="port of the API and the page; 0: any free one")
+    web_access: Literal["read", "token", "header", "kubernetes"] = Field(
+        "read", description="who may read and act through the API and the page"
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )

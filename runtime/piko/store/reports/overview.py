@@ -1,4 +1,4 @@
-"""Jobs and runs as they are shown to people on the command line."""
+"""Jobs and runs as they are shown to people."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from piko.errors import NotFoundError, did_you_mean
 from piko.store.engine import Database
 from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.replicas import job_definition
@@ -41,7 +42,8 @@ class JobReport:
     consecutive_failures: int | None
     app: str | None
     stateful: bool | None
-    config_schema: str | None
+    version: int
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +72,17 @@ class RunReport:
 
 
 _JOB_TABLES = (scheduled_job, job_state, job_definition)
-_JOB_COLUMNS = [
+JOB_COLUMNS = [
     next(table.c[field.name] for table in _JOB_TABLES if field.name in table.c) for field in fields(JobReport)
 ]
-_RUN_COLUMNS = [job_run.c[field.name] for field in fields(RunReport)]
+JOBS_JOINED = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id).outerjoin(
+    job_definition, job_definition.c.job_id == scheduled_job.c.job_id
+)
+"""Where `JOB_COLUMNS` come from."""
+RUN_COLUMNS_SHOWN = [job_run.c[field.name] for field in fields(RunReport)]
+
+
+_ALIKE, _FIRST = 500, 11
 
 
 class Overview:
@@ -84,10 +93,7 @@ class Overview:
 
     async def jobs(self, job_ids: Collection[str] = ()) -> list[JobReport]:
         """The rows of `job_ids`, or all, by job id."""
-        joined = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id).outerjoin(
-            job_definition, job_definition.c.job_id == scheduled_job.c.job_id
-        )
-        statement = select(*_JOB_COLUMNS).select_from(joined).order_by(scheduled_job.c.job_id)
+        statement = select(*JOB_COLUMNS).select_from(JOBS_JOINED).order_by(scheduled_job.c.job_id)
         if job_ids:
             statement = statement.where(scheduled_job.c.job_id.in_(sorted(job_ids)))
         async with self._database.statements() as connection:
@@ -98,6 +104,17 @@ class Overview:
         statement = select(scheduled_job.c.job_id).order_by(scheduled_job.c.job_id)
         async with self._database.statements() as connection:
             return list((await connection.execute(statement)).scalars())
+
+    async def near(self, job_id: str) -> tuple[list[str], list[str]]:
+        """Ids that begin as `job_id` does, and the first of all; some hundred at most."""
+        ids = scheduled_job.c.job_id
+        statement = select(ids).order_by(ids)
+        async with self._database.statements() as connection:
+            alike = await connection.execute(
+                statement.where(ids.startswith(job_id[:1], autoescape=True)).limit(_ALIKE)
+            )
+            first = await connection.execute(statement.limit(_FIRST))
+            return list(alike.scalars()), list(first.scalars())
 
     async def job(self, job_id: str) -> JobReport | None:
         found = await self.jobs([job_id])
@@ -127,7 +144,7 @@ class Overview:
     async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunReport]:
         """Every run for one due time, in the order in which they were queued."""
         statement = (
-            select(*_RUN_COLUMNS)
+            select(*RUN_COLUMNS_SHOWN)
             .where(job_run.c.job_id == job_id, job_run.c.scheduled_time == scheduled_time)
             .order_by(job_run.c.run_id)
         )
@@ -142,10 +159,20 @@ class Overview:
             return {row.job_id: row.config_schema for row in rows}
 
 
+async def unknown_job(database: Database, job_id: str) -> NotFoundError:
+    """The error for a job that has no row, with the job that was probably meant."""
+    alike, first = await Overview(database=database).near(job_id)
+    meant = did_you_mean(job_id, sorted({*alike, *first}))
+    listed = f"; known jobs: {', '.join(first[:10])}" + (" …" if len(first) > 10 else "")
+    return NotFoundError(
+        f"no job {job_id!r} in scheduled_job{meant or (listed if first else '; there are no jobs yet')}"
+    )
+
+
 async def _newest(
     connection: AsyncConnection, filters: Sequence[ColumnElement[bool]], limit: int
 ) -> list[RunReport]:
-    statement = select(*_RUN_COLUMNS).where(*filters)
+    statement = select(*RUN_COLUMNS_SHOWN).where(*filters)
     newest_first = statement.order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
     rows = await connection.execute(newest_first.limit(limit))
     return [RunReport(**row._mapping) for row in rows]

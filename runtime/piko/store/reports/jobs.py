@@ -1,0 +1,184 @@
+"""Jobs for people, a page at a time, and how many of them need someone.
+
+Each statement reads rows of the jobs, of which there are thousands; none reads the runs, of which there are
+millions. Which job is late or failing is decided here once, for lists, counters and the front page alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+
+from piko.core.types import FAILED_STATES, JobStatus
+from piko.store.engine import Database
+from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, JobReport
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
+
+LATE_S = 30.0
+"""A job is late if its next due time passed longer ago than that, in seconds, and nothing has claimed it."""
+
+JobKey = tuple[datetime | int | None, str]
+"""Where a job stands in a list: what the list is sorted by, and its id."""
+
+
+class JobOrder(StrEnum):
+    """The order of a list of jobs."""
+
+    JOB_ID = "job_id"
+    NEXT = "next"
+    """The next due time first; last those that have none."""
+    FAILURES = "failures"
+    """The most failures in a row first."""
+
+
+class RowOwner(StrEnum):
+    """Who owns the row of a job."""
+
+    SQL = "sql"
+    RESOURCE = "resource"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list has: those that pass every part that is given.
+
+    `text` is part of the id; `states` are words of `job_state.status`; `late` and `failing` as the module
+    says; `namespace` is that of the resource which owns the row.
+    """
+
+    text: str | None = None
+    states: tuple[str, ...] = ()
+    late: bool | None = None
+    failing: bool | None = None
+    enabled: bool | None = None
+    owner: RowOwner | None = None
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobCounts:
+    """How many jobs there are, and how many of them need someone."""
+
+    jobs: int
+    late: int
+    failing: int
+    waiting: int
+    invalid: int
+    unregistered: int
+    disabled: int
+
+
+class JobList:
+    """Reads lists of jobs."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def page(
+        self, wanted: JobFilter, *, now: datetime, order: JobOrder, after: JobKey | None, limit: int
+    ) -> list[JobReport]:
+        """At most `limit` jobs that pass `wanted`, after the key `after`, see `key_of`."""
+        statement = _filtered(select(*JOB_COLUMNS).select_from(JOBS_JOINED), wanted, now)
+        if after is not None:
+            statement = statement.where(_beyond(order, after))
+        statement = statement.order_by(*_places(order))
+        async with self._database.statements() as connection:
+            return [JobReport(**row._mapping) for row in await connection.execute(statement.limit(limit))]
+
+    async def count(self, wanted: JobFilter, *, now: datetime) -> int:
+        """How many jobs pass `wanted`."""
+        statement = _filtered(select(func.count()).select_from(JOBS_JOINED), wanted, now)
+        async with self._database.statements() as connection:
+            return int((await connection.execute(statement)).scalar_one())
+
+    async def counts(self, *, now: datetime) -> JobCounts:
+        """The counters of the front page, in one statement."""
+        status = job_state.c.status
+        counted: dict[str, ColumnElement[bool]] = {
+            "late": _late(now),
+            "failing": _failing(),
+            "waiting": status == JobStatus.WAITING_FOR_CONFIG,
+            "invalid": status == JobStatus.INVALID,
+            "unregistered": status == JobStatus.UNREGISTERED,
+            "disabled": scheduled_job.c.enabled.is_(False),
+        }
+        columns = [
+            func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
+            for name, condition in counted.items()
+        ]
+        statement = select(func.count().label("jobs"), *columns).select_from(JOBS_JOINED)
+        async with self._database.statements() as connection:
+            row = (await connection.execute(statement)).one()
+        return JobCounts(**{name: int(value) for name, value in row._mapping.items()})
+
+
+def key_of(job: JobReport, order: JobOrder) -> JobKey:
+    """Where `job` stands in `order`."""
+    if order is JobOrder.NEXT:
+        return job.next_run_at, job.job_id
+    return (job.consecutive_failures or 0) if order is JobOrder.FAILURES else None, job.job_id
+
+
+_failures = func.coalesce(job_state.c.consecutive_failures, 0)
+
+
+def _places(order: JobOrder) -> list[ColumnElement[Any]]:
+    if order is JobOrder.NEXT:
+        return [job_state.c.next_run_at.is_(None), job_state.c.next_run_at, scheduled_job.c.job_id]
+    return [*([_failures.desc()] if order is JobOrder.FAILURES else []), scheduled_job.c.job_id]
+
+
+def _beyond(order: JobOrder, after: JobKey) -> ColumnElement[bool]:
+    value, job_id = after
+    later_id = scheduled_job.c.job_id > job_id
+    if order is JobOrder.JOB_ID:
+        return later_id
+    if order is JobOrder.FAILURES:
+        return or_(_failures < value, and_(_failures == value, later_id))
+    next_run_at = job_state.c.next_run_at
+    if value is None:
+        return and_(next_run_at.is_(None), later_id)
+    return or_(next_run_at.is_(None), next_run_at > value, and_(next_run_at == value, later_id))
+
+
+def _filtered(statement: Select[Any], wanted: JobFilter, now: datetime) -> Select[Any]:
+    return statement.where(*_conditions(wanted, now))
+
+
+def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
+    columns = scheduled_job.c
+    found: list[ColumnElement[bool]] = []
+    if wanted.text:
+        found.append(columns.job_id.contains(wanted.text, autoescape=True))
+    if wanted.states:
+        found.append(job_state.c.status.in_(sorted(wanted.states)))
+    if wanted.late is not None:
+        found.append(_late(now) if wanted.late else func.coalesce(~_late(now), True))
+    if wanted.failing is not None:
+        found.append(_failing() if wanted.failing else func.coalesce(~_failing(), True))
+    if wanted.enabled is not None:
+        found.append(columns.enabled.is_(wanted.enabled))
+    if wanted.owner is RowOwner.SQL:
+        found.append(columns.managed_by.is_(None))
+    if wanted.owner is RowOwner.RESOURCE:
+        found.append(columns.managed_by.is_not(None))
+    if wanted.namespace is not None:
+        found.append(columns.managed_by.contains(f"/{wanted.namespace}/", autoescape=True))
+    return found
+
+
+def _late(now: datetime) -> ColumnElement[bool]:
+    return and_(
+        scheduled_job.c.enabled.is_(True),
+        job_state.c.status == JobStatus.SCHEDULED,
+        job_state.c.next_run_at < now - timedelta(seconds=LATE_S),
+    )
+
+
+def _failing() -> ColumnElement[bool]:
+    return and_(job_state.c.consecutive_failures > 0, job_state.c.last_state.in_(sorted(FAILED_STATES)))

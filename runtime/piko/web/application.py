@@ -1,0 +1,86 @@
+"""Builds the ASGI application, and gives each request what it needs.
+
+`create_web` opens nothing. The pool of connections is opened when the application starts (`lifespan`) and
+closed when it stops, on the event loop that answers requests: an application that is mounted in a replica
+shares neither a loop nor a connection with its jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from fastapi import Depends, FastAPI, Request
+
+from piko.clock import Clock
+from piko.errors import did_you_mean
+from piko.settings.web import WebSettings
+from piko.store.engine import open_database
+from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
+from piko.web.routes import jobs, runs
+
+API = "/api/v1"
+POOL = 4
+"""Connections of each of the two engines: what one person looks at takes one or two at a time."""
+
+_PROBLEMS: dict[int | str, dict[str, object]] = {
+    "4XX": {
+        "model": ProblemAnswer,
+        "description": "The request cannot be answered; `detail` says what is right.",
+    },
+    "503": {"model": ProblemAnswer, "description": "The database cannot be used now."},
+}
+
+
+def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
+    """The application; the server that serves it has to run its `lifespan`."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        database = open_database(settings.dsn.get_secret_value(), pool_size=POOL)
+        app.state.database = database
+        try:
+            yield
+        finally:
+            await database.close()
+
+    app = FastAPI(
+        title="Piko",
+        version="1",
+        description="Jobs, runs, and what people do to them.",
+        lifespan=lifespan,
+        openapi_url=f"{API}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        dependencies=[Depends(only_known_filters)],
+        responses=_PROBLEMS,
+    )
+    app.state.clock = clock
+    app.state.timezone = settings.timezone
+    answer_problems(app)
+    for noun in (jobs, runs):
+        app.include_router(noun.router, prefix=API)
+    return app
+
+
+async def only_known_filters(request: Request) -> None:
+    """Refuse a query that names a filter which the route does not have: it would be ignored silently."""
+    known = _filters_of(request)
+    for name in request.query_params:
+        if known is not None and name not in known:
+            raise ProblemError(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"filter {name[:80]!r}: is not known here{did_you_mean(name, known)}; "
+                f"expected {', '.join(sorted(known)) or 'no filter'}",
+            )
+
+
+def _filters_of(request: Request) -> set[str] | None:
+    """The filters that the route has by the description of the API; None: it is not part of the API."""
+    paths = request.app.openapi()["paths"]
+    # A route that a router has brought names its path without the router's prefix.
+    operation = paths.get(API + request.scope["route"].path, {}).get(request.method.lower())
+    if operation is None:
+        return None
+    return {item["name"] for item in operation.get("parameters", ()) if item["in"] == "query"}

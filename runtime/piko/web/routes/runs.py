@@ -1,0 +1,80 @@
+"""`/runs`: attempts at due times."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from piko.core.types import RunState
+from piko.errors import NotFoundError
+from piko.store.reports.overview import Overview, RunReport, unknown_job
+from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList, key_of
+from piko.web import paging
+from piko.web.paging import Cursor, Limit, Page
+from piko.web.request import AtClock, OnDatabase, RunId
+
+router = APIRouter(tags=["runs"])
+
+_LATELY = timedelta(days=1)
+
+
+class RunListQuery(BaseModel):
+    """A page of runs. Filters that are given all apply."""
+
+    job: str | None = Field(None, max_length=128, description="Runs of this job.")
+    state: list[RunState] = Field([], max_length=9, description="Runs in one of these states.")
+    backfill: str | None = Field(None, max_length=64, description="Runs of this backfill.")
+    since: AwareDatetime | None = Field(None, description="Due at this instant or later.")
+    until: AwareDatetime | None = Field(None, description="Due before this instant.")
+    cursor: Cursor = None
+    limit: Limit = 50
+
+    def filter(self) -> RunFilter:
+        """What the store is asked for."""
+        return RunFilter(
+            job_id=self.job,
+            states=tuple(self.state),
+            backfill_id=self.backfill,
+            since=self.since,
+            until=self.until,
+        )
+
+
+@router.get("/runs")
+async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabase) -> Page[RunReport]:
+    """Runs, the newest due time first, a page at a time."""
+    wanted = query.filter()
+    after = paging.key_of(query.cursor, filters=wanted, read=_read_key)
+    found = await RunList(database=database).page(wanted, after=after, limit=query.limit + 1)
+    if not found and query.job is not None and await Overview(database=database).job(query.job) is None:
+        raise await unknown_job(database, query.job)
+    return paging.page_of(found, query.limit, key=lambda run: paging.plain(key_of(run)), filters=wanted)
+
+
+@router.get("/runs:counts")
+async def count_runs(database: OnDatabase, clock: AtClock) -> RunCounts:
+    """Runs that have not ended, and records of due times that were missed within a day."""
+    return await RunList(database=database).counts(since=clock.now() - _LATELY)
+
+
+@router.get("/runs/{run_id}")
+async def one_run(run_id: RunId, database: OnDatabase) -> RunReport:
+    """One run."""
+    found = await RunList(database=database).one(run_id)
+    if found is None:
+        raise NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")
+    return found
+
+
+@router.get("/runs/{run_id}/attempts")
+async def attempts(run_id: RunId, database: OnDatabase) -> list[RunReport]:
+    """Every run for the due time of this one, in the order in which they were queued."""
+    found = await one_run(run_id, database)
+    return await Overview(database=database).attempts(found.job_id, found.scheduled_time)
+
+
+def _read_key(key: paging.Key) -> RunKey:
+    return paging.moment(key[0]), str(key[1])
