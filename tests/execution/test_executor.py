@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from structlog.contextvars import get_contextvars
 from structlog.testing import capture_logs
 
 from piko.catalog.configs import ConfigBook
@@ -22,6 +21,7 @@ from piko.core.types import RunState, TriggerType
 from piko.execution.executor import Executor
 from piko.execution.outcome import Ending
 from piko.model.fences import InstanceFence
+from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.scheduler.making import planned
@@ -221,7 +221,7 @@ async def test_what_a_handler_logs_carries_its_run(bench: Bench) -> None:
     seen: list[Any] = []
 
     def note() -> None:
-        seen.append(dict(get_contextvars()))
+        seen.append(dict(current_run()))
 
     async def handler(ctx: JobContext, scheduled_time: object) -> None:
         note()
@@ -231,7 +231,7 @@ async def test_what_a_handler_logs_carries_its_run(bench: Bench) -> None:
     run = make_run(attempt=3)
     await bench.end_of(handler, run=run)
     assert seen == [{"job_id": "job", "run_id": run.run_id, "attempt": 3}] * 3
-    assert not get_contextvars()
+    assert not current_run()
 
 
 async def test_a_cancellation_of_something_the_handler_waits_for_is_its_failure(bench: Bench) -> None:

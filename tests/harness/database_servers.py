@@ -92,6 +92,12 @@ class DatabaseServer:
         return f"mysql+asyncmy://{USER}:{PASSWORD}@127.0.0.1:{self.port}/?charset=utf8mb4"
 
     @property
+    def pid(self) -> int:
+        """The server's process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> Path:
         return self._folder / "server.log"
 

@@ -81,16 +81,17 @@ LABELS = {
 def used() -> Metrics:
     """Metrics of which each has a series."""
     metrics = Metrics()
-    metrics.job_runs.labels("job", "SUCCESS").inc()
-    metrics.job_missed.labels("job", "misfire").inc(3)
+    metrics.job_runs.inc("job", "SUCCESS")
+    metrics.job_missed.inc("job", "misfire", 3)
     metrics.rows_refused.labels("a claim").inc()
     metrics.reconciles.labels("ok").inc()
     metrics.leader.labels("here").set(1)
     metrics.db_errors.labels("ledger").inc()
     metrics.outcomes_recovered.labels("recorded").inc()
     metrics.part_restarts.labels("ledger").inc()
-    metrics.job_duration.labels("job").observe(0.2, {"run_id": "run-1"})
-    metrics.job_start_delay.labels("job").observe(0.2)
+    ended_at = datetime.fromtimestamp(1_800_000_000, UTC)
+    metrics.job_duration.observe("job", 0.2, run_id="run-1", at=ended_at)
+    metrics.job_start_delay.observe("job", 0.2)
     for gauge in (
         metrics.job_last_success,
         metrics.job_last_run,
@@ -135,7 +136,7 @@ def test_labels_are_those_that_are_promised_and_never_a_run(own: list[Metric]) -
 
 def test_two_apps_of_one_process_count_for_themselves() -> None:
     one, other = Metrics(), Metrics()
-    one.job_runs.labels("job", "SUCCESS").inc()
+    one.job_runs.inc("job", "SUCCESS")
     assert (
         other.registry.get_sample_value("piko_job_run_total", {"job_id": "job", "status": "SUCCESS"}) is None
     )
@@ -256,7 +257,7 @@ def test_openmetrics_parses_and_names_the_run_behind_a_duration() -> None:
 
 def test_a_job_of_an_awkward_id_is_one_label_value() -> None:
     metrics = Metrics()
-    metrics.job_runs.labels('a"b\\c\n', "SUCCESS").inc()
+    metrics.job_runs.inc('a"b\\c\n', "SUCCESS")
     (family,) = [
         item for item in parse_text(generate_latest(metrics.registry).decode()) if item.name == "piko_job_run"
     ]

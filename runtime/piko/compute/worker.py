@@ -70,14 +70,13 @@ def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
         yield lambda _: contextlib.nullcontext()
         return
     # Imported only if needed: it takes a quarter of the start of a process.
-    from structlog.contextvars import bound_contextvars
-
+    from piko.observability.bindings import bound
     from piko.observability.logs import configure_logging
     from piko.observability.printed import prints_as_events
 
     logging = configure_logging(log_format="json" if log["as_json"] else "text", debug=log["debug"])
     with prints_as_events(logging):
-        yield lambda run: bound_contextvars(**run)
+        yield bound
 
 
 class LatestFunctions:

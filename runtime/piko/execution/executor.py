@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 
 from piko.catalog.configs import ConfigBook, ConfigInForce
 from piko.catalog.jobs import Job
@@ -23,6 +21,7 @@ from piko.model.runs import Run
 from piko.observability.bindings import of_run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.run_log import RunLog
 from piko.observability.watchdog import run_name
 
 ABANDON_S = 60.0
@@ -30,8 +29,6 @@ ABANDON_S = 60.0
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
-ends_log = get_logger(f"{__name__}.ends")
-"""Logs only the ends of runs, so that a program that shows them in another way can silence it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,6 +85,7 @@ class Executor:
         self._metrics = metrics
         self._ended = ended
         self._abandon_after_s = abandon_after_s
+        self._log = RunLog(__name__)
         self._active: dict[str, _Active] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
         metrics.jobs_running.set_function(lambda: len(self._active))
@@ -125,8 +123,6 @@ class Executor:
         - `fence`: the fence under which the outcome may be recorded.
         - `config`: provides the config; by default, the one in force when the handler starts.
         """
-        if config is None:
-            config = partial(self._configs.in_force, job.definition, self._clock.now())
         active = self._active[run.run_id] = _Active(run=run, job=job, fence=fence)
         name = run_name(run.job_id, run.run_id)
         active.task = asyncio.create_task(self._run(active, config), name=name)
@@ -162,7 +158,7 @@ class Executor:
         """Close the shared resources. Call when only abandoned handlers may still run."""
         await self._shared.close()
 
-    async def _run(self, active: _Active, config: Callable[[], ConfigInForce]) -> None:
+    async def _run(self, active: _Active, config: Callable[[], ConfigInForce] | None) -> None:
         run, job = active.run, active.job
         active.started_at, active.began = self._clock.now(), self._clock.monotonic()
         end = _HandlerEnd(RunState.CANCELLED)
@@ -190,10 +186,12 @@ class Executor:
             active.alarm.cancel()
         finished_at = self._clock.now()
         duration_s = self._clock.monotonic() - active.began
-        self._metrics.job_duration.labels(run.job_id).observe(duration_s, {"run_id": run.run_id})
-        text, kind = describe(
-            end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
-        )
+        self._metrics.job_duration.observe(run.job_id, duration_s, run_id=run.run_id, at=finished_at)
+        text = kind = None
+        if end.state is not RunState.SUCCESS:
+            text, kind = describe(
+                end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
+            )
         ending = Ending(
             run=run,
             job=job,
@@ -207,7 +205,7 @@ class Executor:
             error=text,
             by_shutdown=active.by_shutdown,
         )
-        _log_end(ending)
+        self._log_end(ending)
         self._ended(ending)
 
     def _set_alarm(self, active: _Active, *, after_s: float = 0.0) -> None:
@@ -239,31 +237,52 @@ class Executor:
 
     def _announce(self, run: Run, started_at: datetime) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, not late
-            self._metrics.job_start_delay.labels(run.job_id).observe(
-                max((started_at - run.scheduled_time).total_seconds(), 0.0)
-            )
-        log.info(
-            "run_started",
-            job_id=run.job_id,
-            run_id=run.run_id,
-            attempt=run.attempt,
-            scheduled_time=run.scheduled_time.isoformat(),
+            delay_s = (started_at - run.scheduled_time).total_seconds()
+            self._metrics.job_start_delay.observe(run.job_id, max(delay_s, 0.0))
+        self._log.started(
+            job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, scheduled_time=run.scheduled_time
         )
 
-    async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce]) -> _HandlerEnd:
+    def _log_end(self, ending: Ending) -> None:
+        """Log the end of a run; a failure at error level, with its type, message and traceback."""
+        run, state, duration_s = ending.run, ending.state.value, ending.duration_s
+        if ending.error is None and ending.state not in FAILED_STATES:
+            self._log.ended(
+                job_id=run.job_id, run_id=run.run_id, state=state, attempt=run.attempt, duration_s=duration_s
+            )
+            return
+        self._log.failed(
+            job_id=run.job_id,
+            run_id=run.run_id,
+            state=state,
+            attempt=run.attempt,
+            duration_s=duration_s,
+            error=ending.error,
+            as_error=ending.state in FAILED_STATES,
+        )
+
+    async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce] | None) -> _HandlerEnd:
         """Call the handler. Never raises: exceptions become the outcome."""
         run, job = active.run, active.job
         revision, secrets = None, frozenset[str]()
-        limit = None if job.timeout_s is None else asyncio.timeout(job.timeout_s)
+        limit: asyncio.Timeout | None = None
         try:
             with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt):
-                config = give()
+                if give is None:
+                    now = active.started_at or self._clock.now()
+                    config = self._configs.in_force(job.definition, now)
+                else:
+                    config = give()
                 revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
                 context = _context(run, config)
-                # The limit covers the run. Closing its resources comes after that, with limits of its own.
-                async with RunResources(shared=self._shared) as resources, limit or nullcontext():
-                    acquired = await resources.acquire(job.definition.resources, context)
-                    await job.definition.handler(context, run.scheduled_time, **acquired)
+                if job.timeout_s is None and not job.definition.resources:
+                    await job.definition.handler(context, run.scheduled_time)
+                else:
+                    limit = asyncio.timeout(job.timeout_s)
+                    # It covers the run. Closing its resources comes after that, with limits of its own.
+                    async with RunResources(shared=self._shared) as resources, limit:
+                        acquired = await resources.acquire(job.definition.resources, context)
+                        await job.definition.handler(context, run.scheduled_time, **acquired)
         except asyncio.CancelledError as error:
             # Otherwise something that the handler awaited was cancelled, not this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
@@ -275,24 +294,6 @@ class Executor:
         return _HandlerEnd(
             RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision
         )
-
-
-def _log_end(ending: Ending) -> None:
-    """Log the end of a run; a failure at error level, with its type, message and traceback."""
-    error, _, details = (ending.error or "").partition("\n")
-    facts = {"error": error} if error else {}
-    if details:
-        facts["exception"] = details.rstrip()
-    emit = ends_log.error if ending.state in FAILED_STATES else ends_log.info
-    emit(
-        "run_finished",
-        job_id=ending.run.job_id,
-        run_id=ending.run.run_id,
-        state=ending.state.value,
-        attempt=ending.run.attempt,
-        duration_s=round(ending.duration_s, 3),
-        **facts,
-    )
 
 
 def _context(run: Run, config: ConfigInForce) -> JobContext:

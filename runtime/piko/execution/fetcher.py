@@ -235,7 +235,7 @@ class Fetcher:
             self._ledger.put(without_row(run, self._clock.now()), fence)
             return
         if (why := too_late(run, job, self._clock.now())) is not None:
-            self._metrics.job_missed.labels(run.job_id, "misfire").inc()
+            self._metrics.job_missed.inc(run.job_id, "misfire")
             log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
             self._ledger.put(missed(run, self._clock.now(), why=why), fence)
             return

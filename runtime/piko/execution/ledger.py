@@ -186,7 +186,7 @@ class Ledger:
 
 def count_end(metrics: Metrics, outcome: Outcome) -> None:
     """Count the end of a run in the metrics."""
-    metrics.job_runs.labels(outcome.run.job_id, outcome.state.value).inc()
+    metrics.job_runs.inc(outcome.run.job_id, outcome.state.value)
     if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
         metrics.job_last_success.advance(outcome.run.job_id, outcome.finished_at)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any, Literal, TextIO
@@ -20,7 +21,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from piko.clock import SystemClock
-from piko.observability.bindings import RUN
+from piko.observability.bindings import RUN, merge_run
 from piko.text import LIMIT, excerpt, repr_text, traceback_text
 
 LogFormat = Literal["auto", "json", "text"]
@@ -42,7 +43,7 @@ class Logging:
 
 def logging_in_use() -> Logging | None:
     """What `configure_logging` has chosen; None if this process does not use Piko's logging."""
-    return next((item.chosen for item in logging.getLogger().handlers if isinstance(item, _Handler)), None)
+    return next((item.chosen for item in logging.getLogger().handlers if isinstance(item, LineHandler)), None)
 
 
 def configure_logging(
@@ -58,6 +59,7 @@ def configure_logging(
     as_json = log_format == "json" or (log_format == "auto" and not out.isatty())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        merge_run,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -81,7 +83,7 @@ def configure_logging(
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
-    handler = _Handler(out, Logging(as_json=as_json, debug=debug))
+    handler = LineHandler(out, Logging(as_json=as_json, debug=debug), renderer=last[-1])
     handler.setFormatter(
         _Formatter(
             foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
@@ -89,7 +91,7 @@ def configure_logging(
         )
     )
     root = logging.getLogger()
-    for earlier in [item for item in root.handlers if isinstance(item, _Handler)]:
+    for earlier in [item for item in root.handlers if isinstance(item, LineHandler)]:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(level)
@@ -98,17 +100,62 @@ def configure_logging(
     return handler.chosen
 
 
-class _Handler(logging.StreamHandler[TextIO]):
-    """The handler that `configure_logging` adds."""
+class LineHandler(logging.StreamHandler[TextIO]):
+    """The handler that `configure_logging` adds.
 
-    def __init__(self, stream: TextIO, chosen: Logging) -> None:
+    `lines` are rendered already, each with its end; they are written before the next record, or by
+    `write_lines`.
+    """
+
+    def __init__(self, stream: TextIO, chosen: Logging, *, renderer: Processor) -> None:
         super().__init__(stream)
         self.chosen = chosen
+        self.renderer = renderer
+        self.lines: deque[str] = deque()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.write_lines()
+        super().emit(record)
+
+    def flush(self) -> None:
+        """Write what was put into `lines`, as at the end of the process."""
+        self.write_lines()
+        super().flush()
+
+    def write_lines(self) -> None:
+        if not self.lines:
+            return
+        with self.lock or nullcontext():
+            taken = []
+            while self.lines:  # one by one: a line that is added meanwhile is not lost
+                taken.append(self.lines.popleft())
+            with suppress(Exception):  # as in `handleError`
+                self.stream.write("".join(taken))
+                super().flush()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is the library's
         """Ignore a line that cannot be written: the stream may be closed, or its disk full."""
         with suppress(Exception):
             super().handleError(record)
+
+
+def only_handler(logger: logging.Logger, level: int) -> LineHandler | None:
+    """The handler that alone gets what `logger` logs, as JSON, so that it can be given lines directly.
+
+    None if there are others, or a filter, or if they are not JSON.
+    """
+    if not logger.isEnabledFor(level) or logger.filters:
+        return None
+    handlers = list(logger.handlers)
+    while logger.propagate and logger.parent is not None:
+        logger = logger.parent
+        handlers += logger.handlers
+    if len(handlers) != 1 or not isinstance(handlers[0], LineHandler):
+        return None
+    handler = handlers[0]
+    processors = structlog.get_config()["processors"]
+    plain = handler.chosen.as_json and handler.level <= level and not handler.filters
+    return handler if plain and processors and processors[-1] is handler.renderer else None
 
 
 def real_stream(stream: TextIO) -> TextIO:

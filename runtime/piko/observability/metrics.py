@@ -7,56 +7,16 @@ test run) do not share counters. Timestamps rather than ages, base units, never 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable
 from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+
+from piko.observability.job_metrics import JobCounter, JobHistogram, JobInstants
 
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-
-
-class JobInstants(Collector):
-    """A gauge of one instant per job, exported only while `leads` returns True.
-
-    The client's own gauges keep an object with a lock, about a kilobyte, for each job and gauge; that is too
-    much for 10,000 jobs.
-    """
-
-    def __init__(
-        self, name: str, text: str, *, leads: Callable[[], bool], registry: CollectorRegistry
-    ) -> None:
-        self._name = name
-        self._leads = leads
-        self._text = text
-        self._seconds: dict[str, float] = {}
-        registry.register(self)
-
-    def set(self, job_id: str, instant: datetime) -> None:
-        self._seconds[job_id] = instant.timestamp()
-
-    def advance(self, job_id: str, instant: datetime) -> None:
-        """As `set`, but never to an earlier instant."""
-        self._seconds[job_id] = max(instant.timestamp(), self._seconds.get(job_id, float("-inf")))
-
-    def remove(self, job_id: str) -> None:
-        self._seconds.pop(job_id, None)
-
-    def clear(self) -> None:
-        self._seconds.clear()
-
-    def describe(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(self._name, self._text, labels=["job_id"])]
-
-    def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
-        for job_id, seconds in list(self._seconds.items()) if self._leads() else []:
-            family.add_metric([job_id], seconds)
-        return [family]
 
 
 class Metrics:
@@ -66,21 +26,21 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.leads: Callable[[], bool] = lambda: True
         """Whether this replica leads; metrics that only the leader knows are exported only then."""
-        self.job_runs = Counter("piko_job_run", "Finished runs.", ["job_id", "status"], registry=registry)
-        self.job_duration = Histogram(
-            "piko_job_duration_seconds", "From start to end of a handler.", ["job_id"],
+        self.job_runs = JobCounter("piko_job_run", "Finished runs.", label="status", registry=registry)
+        self.job_duration = JobHistogram(
+            "piko_job_duration_seconds", "From start to end of a handler.",
             buckets=_DURATIONS, registry=registry,
         )  # fmt: skip
-        self.job_start_delay = Histogram(
-            "piko_job_start_delay_seconds", "From the due time to the start of the handler.", ["job_id"],
+        self.job_start_delay = JobHistogram(
+            "piko_job_start_delay_seconds", "From the due time to the start of the handler.",
             buckets=_DELAYS, registry=registry,
         )  # fmt: skip
         self.job_last_success = self._job_instant("last_success", "When the last successful run ended.")
         self.job_last_run = self._job_instant("last_run", "When the last run started.")
         self.job_next_run = self._job_instant("next_run", "When the job is due next.")
         self.job_watermark = self._job_instant("watermark", "Watermark of a stateful job.")
-        self.job_missed = Counter(
-            "piko_job_missed", "Due times that did not run.", ["job_id", "reason"], registry=registry
+        self.job_missed = JobCounter(
+            "piko_job_missed", "Due times that did not run.", label="reason", registry=registry
         )
         self.rows_refused = Counter(
             "piko_rows_refused", "Writes for a job that the database refused; the job is held back.",
