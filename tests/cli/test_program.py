@@ -36,6 +36,25 @@ def test_it_says_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("programs")
+def test_a_start_imports_no_other_subcommand(tmp_path: Path) -> None:
+    ask = (
+        "import sys, contextlib; from piko.cli import main; sys.argv = ['piko', 'run', '--help']\n"
+        "with contextlib.suppress(SystemExit): main()\n"
+        "print(*sorted(name for name in sys.modules if name.startswith('piko.cli.')), file=sys.stderr)"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", ask],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert asked.stderr.split() == ["piko.cli.run"]
+    assert "Usage: " in asked.stdout
+
+
+@pytest.mark.usefixtures("programs")
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_shell_can_complete_it(tmp_path: Path, shell: str) -> None:
     answer = piko("--show-completion", shell, cwd=tmp_path)

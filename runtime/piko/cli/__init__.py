@@ -1,8 +1,8 @@
 """The `piko` command, also found by kubectl as `kubectl piko`.
 
-Each group of subcommands is a module of this package. It imports heavy modules inside its functions, so that
-the command starts quickly, and raises a `PikoError` for a problem that a person has to act on; `main` prints
-it.
+Each group of subcommands is a module of this package, imported when one of its subcommands is asked for: the
+start of a replica does not pay for the others. It imports heavy modules inside its functions, so that the
+command starts quickly, and raises a `PikoError` for a problem that a person has to act on; `main` prints it.
 
 Exit codes: 0, success; 1, action is needed; 2, the command could not be carried out because its arguments are
 wrong, a setting is wrong, or the database cannot be reached.
@@ -10,21 +10,51 @@ wrong, a setting is wrong, or the database cannot be reached.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
-from piko.cli import act, backfill, config, db, dev, jobs, run, settings, spool, upcoming, validate, web
 from piko.errors import PikoError, SchemaError
+
+_SUBCOMMANDS = MappingProxyType(
+    {
+        "db": "db.commands",
+        "spool": "spool.commands",
+        "run": "run.run",
+        "dev": "dev.dev",
+        "web": "web.web",
+        "settings": "settings.settings",
+        "jobs": "jobs.jobs",
+        "runs": "jobs.runs",
+        "next": "upcoming.next_instants",
+        "trigger": "act.trigger",
+        "pause": "act.pause",
+        "resume": "act.resume",
+        "forget": "act.forget",
+        "backfill": "backfill.commands",
+        "config": "config.commands",
+        "validate": "validate.validate",
+    }
+)
+"""In the order of the help: the name of each, with its module and its function or group there."""
 
 
 def main() -> None:
     """Run the command line."""
     try:
-        program()()
+        program(_named(sys.argv[1:]))()
     except PikoError as error:
         typer.echo(f"piko: {error}", err=True)
         raise SystemExit(1 if isinstance(error, SchemaError) else 2) from None
+
+
+def _named(arguments: Sequence[str]) -> Sequence[str]:
+    """The subcommand that the first argument names; every one where it names none, such as for the help."""
+    return arguments[:1] if arguments and arguments[0] in _SUBCOMMANDS else tuple(_SUBCOMMANDS)
 
 
 def _show_version(requested: bool) -> None:
@@ -35,8 +65,8 @@ def _show_version(requested: bool) -> None:
         raise typer.Exit
 
 
-def program() -> typer.Typer:
-    """The command line with every subcommand."""
+def program(names: Sequence[str] = tuple(_SUBCOMMANDS)) -> typer.Typer:
+    """The command line with the subcommands `names`, by default all; no module of another is imported."""
     commands = typer.Typer(
         name="piko",
         help="Async Python data jobs, scheduled with kubectl or SQL.",
@@ -45,23 +75,19 @@ def program() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     commands.callback()(_program)
-    commands.add_typer(db.commands, name="db")
-    commands.add_typer(spool.commands, name="spool")
-    commands.command()(run.run)
-    commands.command()(dev.dev)
-    commands.command()(web.web)
-    commands.command()(settings.settings)
-    commands.command()(jobs.jobs)
-    commands.command()(jobs.runs)
-    commands.command("next")(upcoming.next_instants)
-    commands.command()(act.trigger)
-    commands.command()(act.pause)
-    commands.command()(act.resume)
-    commands.command()(act.forget)
-    commands.add_typer(backfill.commands, name="backfill")
-    commands.add_typer(config.commands, name="config")
-    commands.command()(validate.validate)
+    for name in names:
+        subcommand = _imported(_SUBCOMMANDS[name])
+        if isinstance(subcommand, typer.Typer):
+            commands.add_typer(subcommand, name=name)
+        else:
+            commands.command(name)(subcommand)
     return commands
+
+
+def _imported(path: str) -> typer.Typer | Callable[..., None]:
+    module, _, attribute = path.partition(".")
+    found: typer.Typer | Callable[..., None] = getattr(import_module(f"piko.cli.{module}"), attribute)
+    return found
 
 
 def _program(
