@@ -11,6 +11,7 @@ from piko.clock import Clock
 
 _CHANCE = 20
 _BLOCK = 128
+_SAME_MOMENT_S = 0.001
 _LONGEST_HOST_NAME = 255
 
 
@@ -24,14 +25,19 @@ class Ids:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._chance: list[str] = []
+        self._prefix = ""
+        self._read_at = float("-inf")
 
     def new(self) -> str:
         """A new unique id."""
         if not self._chance:
             digits = secrets.token_hex(_BLOCK * _CHANCE // 2)
             self._chance = [digits[at : at + _CHANCE] for at in range(0, len(digits), _CHANCE)]
-        milliseconds = int(self._clock.now().timestamp() * 1000)
-        return f"{milliseconds:012x}{self._chance.pop()}"
+        moment = self._clock.monotonic()
+        if not 0 <= moment - self._read_at < _SAME_MOMENT_S:
+            self._prefix = f"{int(self._clock.now().timestamp() * 1000):012x}"
+            self._read_at = moment
+        return self._prefix + self._chance.pop()
 
 
 def content_hash(*parts: str | None) -> str:

@@ -100,10 +100,21 @@ class Agenda:
         else:
             offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
             self.timetable.put(job.job_id, following + offset)
+        return self._scheduled(job, state, cursor, following)
+
+    def advance(self, job: Job, state: JobState, *, cursor: datetime, following: datetime) -> JobState:
+        """As `schedule`, for a stateless job without jitter that nothing holds back; its next is known."""
+        self.timetable.put(job.job_id, following)
+        return self._scheduled(job, state, cursor, following)
+
+    def _scheduled(self, job: Job, state: JobState, cursor: datetime, following: datetime) -> JobState:
         self._outbox.series.due(job.job_id, following)
-        scheduled = JobStatus.SCHEDULED.value
-        new = replace(state, cursor_at=cursor, next_run_at=following, status=scheduled)
-        return replace(new, message=self.message(job, new))
+        return state.moved_on(
+            cursor_at=cursor,
+            next_run_at=following,
+            status=JobStatus.SCHEDULED.value,
+            message=self.message(job, state),
+        )
 
     def _following(self, job: Job, cursor: datetime) -> datetime | None:
         watermark = self.watermark(job)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import RunState, TriggerType
 from piko.decisions.agenda import Agenda
 from piko.decisions.claim_plan import ClaimPlan
-from piko.decisions.due import decide
+from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of
 from piko.decisions.due_window import decide_window
 from piko.decisions.given_up import given_up, noted
 from piko.decisions.placement import Placement
@@ -25,6 +25,7 @@ _JOBS_AT_ONCE = 500
 """Jobs in one batch of claims: large enough for the database, small enough for the event loop."""
 _RUNS_AT_ONCE = 1000
 """Where jobs have many instants due, a batch takes no further job beyond so many runs."""
+_SURELY_IN_TIME = timedelta(seconds=SHORTEST_GRACE_S)
 
 
 class DuePlanner:
@@ -81,8 +82,36 @@ class DuePlanner:
             agenda.note(job_id, agenda.schedule(job, state, now))
         elif job.definition.stateful:
             self._add_window(plan, job, state, slots, now)
-        else:
+        elif not self._add_plain(plan, job, state, slots, now):
             self._add_instants(plan, job, state, slots, now)
+
+    def _add_plain(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> bool:
+        """The short way of a job with one instant due, in time, and nothing to judge; else False.
+
+        Nothing of it is in progress or left from before, and nothing moves its start or holds it back. It
+        comes to what `_add_instants` comes to, in a third of the time; nearly every run goes this way.
+        """
+        assert state.cursor_at is not None
+        agenda, job_id = self._agenda, job.job_id
+        if (
+            job.row.jitter_s
+            or self._progress.busy(job_id)
+            or job_id in agenda.unseen
+            or job_id in agenda.backlogs
+            or agenda.refusals.held(job_id, now) is not None
+            or not slots.has_slot(job)
+        ):
+            return False
+        instants = job.schedule.next_two_after(state.cursor_at)
+        if instants is None or not instants[0] <= now < instants[1]:
+            return False
+        instant, following = instants
+        if now - instant > _SURELY_IN_TIME and now - instant > grace_of(job):
+            return False
+        slots.take(job)
+        plan.add(job, instant, waits=False)
+        plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
+        return True
 
     def _add_instants(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
         assert state.cursor_at is not None

@@ -39,6 +39,33 @@ class JobState:
     row_created_at: datetime | None = None
     row_gone_at: datetime | None = None
 
+    def moved_on(
+        self, *, cursor_at: datetime, next_run_at: datetime, status: str, message: str | None
+    ) -> JobState:
+        """This state with these four values. As `dataclasses.replace`, in a third of its time."""
+        return JobState(
+            job_id=self.job_id,
+            status=status,
+            message=message,
+            schedule_hash=self.schedule_hash,
+            observed_version=self.observed_version,
+            cursor_at=cursor_at,
+            next_run_at=next_run_at,
+            last_run_id=self.last_run_id,
+            last_state=self.last_state,
+            last_scheduled_time=self.last_scheduled_time,
+            last_started_at=self.last_started_at,
+            last_duration_s=self.last_duration_s,
+            last_error=self.last_error,
+            last_success_at=self.last_success_at,
+            consecutive_failures=self.consecutive_failures,
+            given_up_from=self.given_up_from,
+            given_up_to=self.given_up_to,
+            data_through=self.data_through,
+            row_created_at=self.row_created_at,
+            row_gone_at=self.row_gone_at,
+        )
+
     def is_of_another_row(self, created_at: datetime) -> bool:
         """Whether this describes an earlier row than the one that was created at `created_at`."""
         if self.row_created_at is None:

@@ -12,6 +12,7 @@ from piko.schedule.refusal import refusal
 from piko.schedule.schedule import Schedule
 
 LONGEST_JITTER_S = 86_400.0
+_NONE = timedelta()
 _SAMPLED = 60
 _MOST_MIXED = 1_000
 
@@ -30,8 +31,10 @@ def start_offset(*, job_id: str, scheduled_time: datetime, jitter_s: float) -> t
             value=jitter_s,
             expected=f"seconds from 0 to {LONGEST_JITTER_S:.0f}",
         )
+    if not jitter_s:
+        return _NONE
     salt = f"jitter\0{job_id}\0{to_microseconds(scheduled_time)}"
-    return timedelta(microseconds=hashed_below(round(jitter_s * SECOND), salt=salt) if jitter_s else 0)
+    return timedelta(microseconds=hashed_below(round(jitter_s * SECOND), salt=salt))
 
 
 def jitter_warning(schedule: Schedule, *, jitter_s: float, coalesce: bool, since: datetime) -> str | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FINAL_STATES, RunState
@@ -22,6 +22,7 @@ from piko.model.watermarks import Watermarks
 from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
 from piko.store.fences import hold
+from piko.store.keyed import execute_keyed
 from piko.store.locks import Handover, hand_over, lock_due_times
 from piko.store.run_rows import OUTCOME_COLUMNS, keep_known, lock_runs, outcome_row, run_row
 from piko.store.schema.tables.runs import job_run
@@ -57,14 +58,32 @@ async def _all_open(connection: AsyncConnection, outcomes: Sequence[Outcome], fe
     """
     if any(outcome.started_at is None for outcome in outcomes):
         return False
+    if not outcomes:
+        return True
     ids = sorted({outcome.run.run_id for outcome in outcomes})
-    is_open: ColumnElement[bool] = job_run.c.state.in_([RunState.QUEUED, RunState.RUNNING])
     if isinstance(fence, InstanceFence):
-        is_open = and_(is_open, job_run.c.instance_id == fence.instance_id)
+        found = await execute_keyed(connection, _open_of_instance, ids, before=[fence.instance_id])
+    else:
+        found = await execute_keyed(connection, _open, ids)
+    return bool(found.scalar_one() == len(outcomes))
+
+
+def _open(run_ids: Sequence[str]) -> Select[Any]:
+    return _count(_IS_OPEN, run_ids)
+
+
+def _open_of_instance(run_ids: Sequence[str]) -> Select[Any]:
+    return _count(and_(job_run.c.instance_id == bindparam("instance_id", ""), _IS_OPEN), run_ids)
+
+
+_OPEN_STATES = (RunState.QUEUED, RunState.RUNNING)
+_IS_OPEN = job_run.c.state.in_([literal_column(f"'{state.value}'") for state in _OPEN_STATES])
+
+
+def _count(condition: ColumnElement[bool], run_ids: Sequence[str]) -> Select[Any]:
     # Asked of the rows, not for them: a server that looked by state would wait for claims in flight.
-    count = select(func.count(case((is_open, 1)))).where(job_run.c.run_id.in_(ids))
-    found = (await connection.execute(count.with_for_update(skip_locked=True))).scalar_one()
-    return bool(found == len(outcomes))
+    count = select(func.count(case((condition, literal_column("1"))))).where(job_run.c.run_id.in_(run_ids))
+    return count.with_for_update(skip_locked=True)
 
 
 async def _write(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import FAILED_STATES, JobStatus, RunState
@@ -20,7 +21,8 @@ from piko.model.watermarks import Watermarks
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.fences import hold
-from piko.store.held_rows import held_keys, lock_free, rows_locked
+from piko.store.held_rows import held_keys, rows_locked
+from piko.store.keyed import execute_keyed
 from piko.store.progress import watermarks_to_keep
 from piko.store.schema.tables.states import job_state
 from piko.store.upsert import write_rows
@@ -73,14 +75,24 @@ async def lock_states(connection: AsyncConnection, job_ids: Collection[str]) -> 
     """
     if not job_ids:
         return {}
-    columns = job_state.c
-    rows = await lock_free(
-        connection, [columns.job_id, columns.data_through], columns.job_id.in_(sorted(job_ids))
-    )
-    found: Watermarks = {row.job_id: row.data_through for row in rows}
-    if held := await held_keys(connection, columns.job_id, set(job_ids) - found.keys()):
+    dialect = connection.dialect
+    instant = job_state.c.data_through.type.dialect_impl(dialect).result_processor(dialect, None)
+    rows = await execute_keyed(connection, _free_rows, sorted(job_ids))
+    found: Watermarks = {
+        row.job_id: row.data_through if instant is None else instant(row.data_through) for row in rows
+    }
+    if len(found) < len(job_ids) and (
+        held := await held_keys(connection, job_state.c.job_id, set(job_ids) - found.keys())
+    ):
         raise rows_locked(held)
     return found
+
+
+def _free_rows(job_ids: Sequence[str]) -> Select[Any]:
+    """The rows that nobody holds, locked; see `lock_free`."""
+    columns = job_state.c
+    named = select(columns.job_id, columns.data_through).where(columns.job_id.in_(job_ids))
+    return named.order_by(columns.job_id).with_for_update(skip_locked=True)
 
 
 def summarised(outcomes: Iterable[Outcome]) -> set[str]:
@@ -160,10 +172,6 @@ def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
     }
 
 
-def _stored(value: object) -> object:
-    return excerpt(value) if isinstance(value, str) else value
-
-
 async def write_states(
     connection: AsyncConnection,
     database: Database,
@@ -175,9 +183,12 @@ async def write_states(
     """Write the columns `update` of `states` within a transaction that holds `fence`."""
     if states:
         ordered = sorted(states, key=lambda state: state.job_id)  # one order everywhere, against deadlocks
-        columns = sorted({"job_id", "status", *update} - {"epoch"})
-        rows = [
-            {**{name: _stored(getattr(state, name)) for name in columns}, "epoch": fence.epoch}
-            for state in ordered
-        ]
+        columns = sorted({"job_id", "status", *update} - {"epoch", "message"})
+        values, epoch = attrgetter(*columns), fence.epoch
+        rows = []
+        for state in ordered:
+            row = dict(zip(columns, values(state), strict=True))
+            row["epoch"] = epoch
+            row["message"] = None if state.message is None else excerpt(state.message)
+            rows.append(row)
         await write_rows(connection, database, job_state, rows, update=update)

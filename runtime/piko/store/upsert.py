@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from functools import lru_cache
 from typing import Any
 
@@ -16,9 +17,11 @@ from sqlalchemy import ColumnElement, Dialect, Table, insert
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
+from sqlalchemy.types import TypeEngine
 
 from piko.errors import DatabaseUnavailableError
 from piko.store.engine import Database
+from piko.store.schema.column_types import MYSQL_FAMILY, Instant
 
 _IN_ONE_PACKET = 500
 """Rows; each may hold an error of 8 kB, and MariaDB takes packets of 16 MB."""
@@ -26,6 +29,7 @@ _TRIES = 3
 _AGAIN_S = 0.5
 
 Row = Mapping[str, object]
+_BindColumn = Callable[[list[Any]], list[Any]]
 Merge = Callable[[Any], Mapping[str, ColumnElement[Any]]]
 """From the columns of the row that would have been inserted, what the one that is there gets."""
 
@@ -112,13 +116,13 @@ class _Prepared:
     """A statement as the driver takes it, and how the values of each column are handed over."""
 
     sql: str
-    columns: Sequence[tuple[str, Callable[[Any], Any] | None]]
+    columns: Sequence[tuple[str, _BindColumn | None]]
 
     def bound(self, rows: Sequence[Row]) -> list[tuple[object, ...]]:
-        values = [
-            [row[name] for row in rows] if bind is None else [bind(row[name]) for row in rows]
-            for name, bind in self.columns
-        ]
+        values = []
+        for name, bind in self.columns:
+            column = [row[name] for row in rows]
+            values.append(column if bind is None else bind(column))
         return list(zip(*values, strict=True))
 
 
@@ -126,8 +130,24 @@ class _Prepared:
 def _prepare(statement: Insert, names: tuple[str, ...], dialect: Dialect) -> _Prepared:
     compiled: Any = statement.compile(dialect=dialect, column_keys=names)
     columns = statement.table.c
-    binds = [(name, columns[name].type.dialect_impl(dialect)) for name in compiled.positiontup]
-    return _Prepared(str(compiled), [(name, kind.bind_processor(dialect)) for name, kind in binds])
+    binds = [(name, _bind_of(columns[name].type, dialect)) for name in compiled.positiontup]
+    return _Prepared(str(compiled), binds)
+
+
+def _bind_of(kind: TypeEngine[Any], dialect: Dialect) -> _BindColumn | None:
+    """How the values of a column are handed over; None: as they are."""
+    bind = kind.dialect_impl(dialect).bind_processor(dialect)
+    if bind is None:
+        return None
+    if isinstance(kind, Instant) and dialect.name in MYSQL_FAMILY:
+
+        def instants(values: list[Any]) -> list[Any]:
+            if all(value is None or value.tzinfo is UTC for value in values):
+                return values  # the driver takes them as they are, see `Instant`
+            return [bind(value) for value in values]
+
+        return instants
+    return lambda values: [bind(value) for value in values]
 
 
 @lru_cache(maxsize=64)
