@@ -14,6 +14,7 @@ import pytest
 from piko.observability.bindings import of_run
 from piko.observability.logs import LINE, Logging
 from piko.observability.printed import PrintedLines, prints_as_events
+from piko.observability.run_log import RunLog
 
 JSON = Logging(as_json=True, debug=False)
 
@@ -116,12 +117,27 @@ def test_streams_are_taken_and_given_back(capsys: pytest.CaptureFixture[str]) ->
     assert (event["event"], event["level"], event["logger"]) == ("to stderr", "warning", "stderr")
 
 
-def test_where_logs_are_text_nothing_is_changed(capsys: pytest.CaptureFixture[str]) -> None:
-    before = sys.stdout
+def test_where_logs_are_text_what_is_printed_appears_unchanged(capsys: pytest.CaptureFixture[str]) -> None:
     with prints_as_events(Logging(as_json=False, debug=False)):
-        assert sys.stdout is before
         print("as it is")
-    assert capsys.readouterr().out == "as it is\n"
+        print("has no end", end="")
+    assert capsys.readouterr().out == "as it is\nhas no end"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_a_run_prints_is_in_its_log(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    kept = RunLog(job_id="sync", run_id="r1", changed=lambda _: None)
+    with prints_as_events(Logging(as_json=as_json, debug=False)):
+        print("before")
+        with of_run(job_id="sync", run_id="r1", attempt=1, log=kept):
+            print("in", "parts", end="")
+            print(" and whole")
+        print("after")
+    lines = kept.settle()
+    assert lines is not None
+    assert lines.head.endswith("print    in parts and whole")
+    assert lines.lines == 1
+    assert "before" in capsys.readouterr().out
 
 
 def test_it_is_a_text_stream_like_another(capfd: pytest.CaptureFixture[str]) -> None:

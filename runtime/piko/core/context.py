@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any, Generic
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Generic
 
 from typing_extensions import TypeVar
 
 from piko.core.types import DataInterval, TriggerType
+from piko.text import excerpt
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 __all__ = ["JobContext"]
+
+LOGGER = "job"
+"""The name of the logger behind `ctx.log`."""
+_LONGEST_TEXT = 255
 
 ConfigT = TypeVar("ConfigT", default=Any)
 
@@ -37,6 +46,34 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
     data_interval: DataInterval | None = None
     config_revision: int | None = None
     backfill_id: str | None = None
+    _advance: Callable[[float, float | None, str | None], None] | None = field(default=None, repr=False)
+
+    @property
+    def log(self) -> FilteringBoundLogger:
+        """A logger whose methods take an event name and its facts: `ctx.log.info("rows_read", rows=10)`.
+
+        Its lines carry the run, as those of every other logger do, and are kept in the log of the run.
+        """
+        # Imported here, because whoever tests a handler with a context of their own needs no logging.
+        from piko.observability.logs import get_logger
+
+        return get_logger(LOGGER)
+
+    def progress(self, done: float, total: float | None = None, text: str | None = None) -> None:
+        """Say how far the run is, as often as you like: about once a second the latest is stored and shown.
+
+        - `done`: how much is done, in any unit.
+        - `total`: how much there is to do; None: unknown.
+        - `text`: what is being done, at most 255 characters; the rest is cut.
+
+        Raises `ValueError` if a number is not finite.
+        """
+        for name, number in (("done", done), ("total", total)):
+            if number is not None and not isfinite(number):
+                raise ValueError(f"progress: {name} = {number!r}: expected a finite number")
+        if self._advance is not None:
+            shown = None if text is None else excerpt(str(text), limit=_LONGEST_TEXT)
+            self._advance(float(done), None if total is None else float(total), shown)
 
     @property
     def idempotency_key(self) -> str:
@@ -55,7 +92,7 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
         return len(self._keys())
 
     def _keys(self) -> list[str]:
-        names = [item.name for item in fields(self)]
+        names = [item.name for item in fields(self) if not item.name.startswith("_")]
         for name in ("data_interval", "backfill_id"):
             if getattr(self, name) is None:
                 names.remove(name)

@@ -22,7 +22,8 @@ from piko.dev.place import DevDatabase, check_folder, hold_place
 from piko.dev.wall import WallClock
 from piko.errors import DatabaseUnavailableError
 from piko.event_loop import run_to_end
-from piko.observability.logs import configure_logging
+from piko.observability.logs import Logging, configure_logging
+from piko.observability.printed import prints_as_events
 from piko.replica.running import RunningReplica
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
@@ -87,9 +88,8 @@ class _Session:
         await migrate.upgrade(self._place.dsn)
         database = open_database(self._place.dsn)
         since = self._clock.now()
-        with self._board:
+        with self._board, prints_as_events(self._configure_logging()):
             self._greet()
-            self._configure_logging()
             mirror = FolderMirror(database=database)
             try:
                 await self._mirror(mirror, reading)
@@ -181,9 +181,10 @@ class _Session:
             "changes to the YAML files take effect while this runs; Ctrl-C stops"
         )
 
-    def _configure_logging(self) -> None:
-        configure_logging(log_format="text", debug=self._settings.debug)
+    def _configure_logging(self) -> Logging:
+        chosen = configure_logging(log_format="text", debug=self._settings.debug)
         if not self._settings.debug:
             # The board shows what the runtime does; the log shows the output of jobs, and errors.
             logging.getLogger("piko").setLevel(logging.ERROR)
             logging.getLogger("piko.execution.executor.ends").setLevel(logging.CRITICAL)
+        return chosen

@@ -16,11 +16,14 @@ from piko.errors import HandlerGoesOnError
 from piko.execution.failure import describe, standing
 from piko.execution.outcome import Ending
 from piko.execution.resources import RELEASE_S, AppResources, RunResources
+from piko.execution.results import kept_result
+from piko.execution.run_logs import RunLogs
 from piko.model.fences import InstanceFence
 from piko.model.runs import Run
 from piko.observability.bindings import of_run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.run_lines import RunLines
 from piko.observability.run_log import RunLog
 from piko.observability.watchdog import run_name
 
@@ -44,6 +47,8 @@ class _Active:
     began: float = 0.0
     config_revision: int | None = None
     secrets: frozenset[str] = frozenset()
+    log: RunLog | None = None
+    """None where nobody keeps what runs say."""
     reason: str | None = None
     """Why it was cancelled."""
     by_shutdown: bool = False
@@ -59,6 +64,7 @@ class _HandlerEnd:
     failure: BaseException | None = None
     config_revision: int | None = None
     secrets: frozenset[str] = frozenset()
+    result: str | None = None
 
 
 class Executor:
@@ -66,7 +72,7 @@ class Executor:
 
     A handler is ended by cancelling it. A handler that ignores that is abandoned `abandon_after_s` seconds
     later: its run is recorded as ended, and its further results do not count. `ended` is called at the end of
-    each run.
+    each run. `logs` keeps what runs log and how far they are; None: nobody does.
     """
 
     def __init__(
@@ -77,6 +83,7 @@ class Executor:
         clock: Clock,
         metrics: Metrics,
         ended: Callable[[Ending], None],
+        logs: RunLogs | None = None,
         abandon_after_s: float = ABANDON_S,
     ) -> None:
         self._shared = AppResources(app_name=app_name)
@@ -84,8 +91,9 @@ class Executor:
         self._clock = clock
         self._metrics = metrics
         self._ended = ended
+        self._logs = logs
         self._abandon_after_s = abandon_after_s
-        self._log = RunLog(__name__)
+        self._lines = RunLines(__name__)
         self._active: dict[str, _Active] = {}
         self._abandoned: set[asyncio.Task[None]] = set()
         metrics.jobs_running.set_function(lambda: len(self._active))
@@ -124,6 +132,8 @@ class Executor:
         - `config`: provides the config; by default, the one in force when the handler starts.
         """
         active = self._active[run.run_id] = _Active(run=run, job=job, fence=fence)
+        if self._logs is not None:
+            active.log = self._logs.open(job_id=run.job_id, run_id=run.run_id)
         name = run_name(run.job_id, run.run_id)
         active.task = asyncio.create_task(self._run(active, config), name=name)
 
@@ -204,7 +214,10 @@ class Executor:
             error_type=kind,
             error=text,
             by_shutdown=active.by_shutdown,
+            result=end.result,
         )
+        if self._logs is not None and active.log is not None:
+            self._logs.end(active.log, end.state)
         self._log_end(ending)
         self._ended(ending)
 
@@ -239,7 +252,7 @@ class Executor:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, not late
             delay_s = (started_at - run.scheduled_time).total_seconds()
             self._metrics.job_start_delay.observe(run.job_id, max(delay_s, 0.0))
-        self._log.started(
+        self._lines.started(
             job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, scheduled_time=run.scheduled_time
         )
 
@@ -247,11 +260,11 @@ class Executor:
         """Log the end of a run; a failure at error level, with its type, message and traceback."""
         run, state, duration_s = ending.run, ending.state.value, ending.duration_s
         if ending.error is None and ending.state not in FAILED_STATES:
-            self._log.ended(
+            self._lines.ended(
                 job_id=run.job_id, run_id=run.run_id, state=state, attempt=run.attempt, duration_s=duration_s
             )
             return
-        self._log.failed(
+        self._lines.failed(
             job_id=run.job_id,
             run_id=run.run_id,
             state=state,
@@ -264,25 +277,30 @@ class Executor:
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce] | None) -> _HandlerEnd:
         """Call the handler. Never raises: exceptions become the outcome."""
         run, job = active.run, active.job
-        revision, secrets = None, frozenset[str]()
+        revision, secrets, result = None, frozenset[str](), None
+        lines = active.log if self._logs is not None and self._logs.keeps_lines else None
         limit: asyncio.Timeout | None = None
         try:
-            with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt):
+            with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, log=lines):
                 if give is None:
                     now = active.started_at or self._clock.now()
                     config = self._configs.in_force(job.definition, now)
                 else:
                     config = give()
                 revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
-                context = _context(run, config)
+                if active.log is not None:
+                    active.log.secrets = secrets
+                context = _context(run, config, active.log)
                 if job.timeout_s is None and not job.definition.resources:
-                    await job.definition.handler(context, run.scheduled_time)
+                    returned = await job.definition.handler(context, run.scheduled_time)
                 else:
                     limit = asyncio.timeout(job.timeout_s)
                     # It covers the run. Closing its resources comes after that, with limits of its own.
                     async with RunResources(shared=self._shared) as resources, limit:
                         acquired = await resources.acquire(job.definition.resources, context)
-                        await job.definition.handler(context, run.scheduled_time, **acquired)
+                        returned = await job.definition.handler(context, run.scheduled_time, **acquired)
+                if returned is not None:
+                    result = kept_result(returned, job_id=run.job_id, run_id=run.run_id, secrets=secrets)
         except asyncio.CancelledError as error:
             # Otherwise something that the handler awaited was cancelled, not this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
@@ -292,11 +310,11 @@ class Executor:
             return _HandlerEnd(state, error, revision, secrets)
         # A handler that swallows its cancellation and returns has timed out too.
         return _HandlerEnd(
-            RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision
+            RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision, result=result
         )
 
 
-def _context(run: Run, config: ConfigInForce) -> JobContext:
+def _context(run: Run, config: ConfigInForce, log: RunLog | None) -> JobContext:
     return JobContext(
         run_id=run.run_id,
         job_id=run.job_id,
@@ -307,6 +325,7 @@ def _context(run: Run, config: ConfigInForce) -> JobContext:
         data_interval=run.window,
         config_revision=config.revision,
         backfill_id=run.backfill_id,
+        _advance=None if log is None else log.advance,
     )
 
 

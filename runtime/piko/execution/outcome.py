@@ -29,6 +29,8 @@ class Ending:
     error_type: str | None = None
     error: str | None = None
     by_shutdown: bool = False
+    result: str | None = None
+    """What its handler returned, as JSON."""
 
 
 def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
@@ -57,4 +59,5 @@ def conclude(ending: Ending, *, new_id: Callable[[], str]) -> Outcome:
         error=ending.error,
         watermark=watermark,
         retry=retry,
+        result=ending.result,
     )

@@ -71,7 +71,11 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a run ended. `watermark` is the move that it earned, `retry` the next attempt, which is queued."""
+    """How a run ended.
+
+    `watermark` is the move that it earned, `retry` the next attempt, which is queued, and `result` what its
+    handler returned, as JSON.
+    """
 
     run: Run
     state: RunState
@@ -83,6 +87,7 @@ class Outcome:
     error: str | None = None
     watermark: WatermarkMove | None = None
     retry: Run | None = None
+    result: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,30 +10,40 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import AbstractContextManager, suppress
 from contextvars import Context, ContextVar, Token, copy_context
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from piko.observability.run_log import RunLog
 
 RUN = ("job_id", "run_id", "attempt")
 
-_NO_RUN: Mapping[str, object] = MappingProxyType({})
-_run: ContextVar[Mapping[str, object]] = ContextVar("piko_run", default=_NO_RUN)
+_Bound = tuple[Mapping[str, object], "RunLog | None"]
+"""What the lines of a run carry, and where they are kept."""
+_NO_RUN: _Bound = (MappingProxyType({}), None)
+_run: ContextVar[_Bound] = ContextVar("piko_run", default=_NO_RUN)
 
 
-def of_run(*, job_id: str, run_id: str, attempt: int) -> AbstractContextManager[None]:
-    """Within this block, everything logged in this context carries the three values."""
-    return bound({"job_id": job_id, "run_id": run_id, "attempt": attempt})
+def of_run(
+    *, job_id: str, run_id: str, attempt: int, log: RunLog | None = None
+) -> AbstractContextManager[None]:
+    """Within this block, everything logged in this context carries the three values.
+
+    `log` gets each line; None: nobody keeps them.
+    """
+    return bound({"job_id": job_id, "run_id": run_id, "attempt": attempt}, log)
 
 
-def bound(run: Mapping[str, object]) -> AbstractContextManager[None]:
+def bound(run: Mapping[str, object], log: RunLog | None = None) -> AbstractContextManager[None]:
     """As `of_run`, with what `current_run` has answered in another context or process."""
-    return _Binding(run)
+    return _Binding((run, log))
 
 
 class _Binding(AbstractContextManager[None]):
     __slots__ = ("_before", "_run")
 
-    def __init__(self, run: Mapping[str, object]) -> None:
+    def __init__(self, run: _Bound) -> None:
         self._run = run
-        self._before: Token[Mapping[str, object]] | None = None
+        self._before: Token[_Bound] | None = None
 
     def __enter__(self) -> None:
         self._before = _run.set(self._run)
@@ -46,14 +56,19 @@ class _Binding(AbstractContextManager[None]):
                 _run.reset(self._before)
 
 
+def current_log() -> RunLog | None:
+    """The log that the lines of this context go to as well; None outside a run."""
+    return _run.get()[1]
+
+
 def current_run() -> Mapping[str, object]:
     """What `of_run` has bound in this context; empty outside a run."""
-    return _run.get()
+    return _run.get()[0]
 
 
 def merge_run(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """A processor of structlog: the event with the values of the run that it belongs to."""
-    run = _run.get()
+    run = _run.get()[0]
     return {**run, **event} if run else event
 
 

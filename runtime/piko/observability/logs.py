@@ -21,7 +21,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from piko.clock import SystemClock
-from piko.observability.bindings import RUN, merge_run
+from piko.observability.bindings import RUN, current_log, merge_run
 from piko.text import LIMIT, excerpt, repr_text, traceback_text
 
 LogFormat = Literal["auto", "json", "text"]
@@ -67,7 +67,7 @@ def configure_logging(
     # Not the renderer that shows local variables, because those include configs and connections.
     last: list[Processor] = [
         structlog.processors.ExceptionRenderer(_traceback),
-        structlog.processors.JSONRenderer(_as_json) if as_json else _fitting,
+        *((_JsonLine(),) if as_json else (_keep_event, _fitting)),
     ]
     if not as_json:
         last.append(
@@ -178,11 +178,6 @@ _OWN = ("event", "level", "logger", "timestamp", "exception", *RUN)
 """Fields of an event that are always written, however little of it fits."""
 
 
-def _as_json(event: object, **_: object) -> str:
-    assert isinstance(event, dict)
-    return event_line(event)
-
-
 def event_line(event: Mapping[Any, object]) -> str:
     """The event as one line of JSON, at most `LINE` bytes, whatever it holds."""
     try:
@@ -208,6 +203,38 @@ def _short(value: object, budget: int) -> object:
     if value is None or isinstance(value, bool) or (isinstance(value, int) and abs(value) < 2**63):
         return value
     return excerpt(value if isinstance(value, str) else repr_text(value), limit=budget)
+
+
+class _JsonLine:
+    """Renders an event as one line of JSON, and gives it to the log of its run."""
+
+    def __call__(self, logger: Any, level: str, event: EventDict) -> str:
+        line = event_line(event)
+        log = current_log()
+        if log is not None and _is_kept(logger, level):
+            log.add(line)
+        return line
+
+
+def _keep_event(logger: Any, level: str, event: EventDict) -> EventDict:
+    """Give an event to the log of its run, where the process writes its log as text."""
+    log = current_log()
+    if log is not None and _is_kept(logger, level):
+        log.add(event_line(event))
+    return event
+
+
+def _is_kept(logger: Any, level: str) -> bool:
+    """Whether an event belongs to the log of a run: at INFO or above, and its logger is not silenced.
+
+    Records of the standard library's loggers arrive after their loggers have let them pass.
+    """
+    if level in _BELOW_INFO:
+        return False
+    return not isinstance(logger, _EventLogger) or logger.writes(level)
+
+
+_BELOW_INFO = ("debug", "notset")
 
 
 def _fitting(_logger: object, _name: str, event: EventDict) -> EventDict:
@@ -270,6 +297,10 @@ class _EventLogger:
 
     def critical(self, text: str) -> None:
         self._emit(logging.CRITICAL, text)
+
+    def writes(self, level: str) -> bool:
+        """Whether an event of the level of this name is written."""
+        return self._logger.isEnabledFor(logging.getLevelNamesMapping().get(level.upper(), logging.INFO))
 
     def _emit(self, level: int, text: str) -> None:
         if self._logger.isEnabledFor(level):

@@ -38,6 +38,11 @@ def hide(text: str, secrets: Collection[str]) -> str:
         text = hidden  # removing a secret may form another one; the text gets shorter each time
 
 
+def longest_form(secrets: Collection[str]) -> int:
+    """The length of the longest form in which one of `secrets` may be written."""
+    return max((len(form) for secret in secrets for form in _forms(secret)), default=0)
+
+
 def _texts(value: object) -> Iterator[str]:
     if isinstance(value, dict):
         for item in value.values():

@@ -16,6 +16,7 @@ from piko.core.registry import JobRegistry
 from piko.execution.cancellation import CancellationWatcher
 from piko.execution.fetcher import Fetcher
 from piko.execution.outcome_replay import OutcomeReplay
+from piko.execution.run_logs import RunLogs
 from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
 from piko.leadership.kubernetes_lease import KubernetesLease
@@ -39,6 +40,7 @@ from piko.store.definitions import DefinitionStore
 from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
+from piko.store.run_logs import RunLogStore
 from piko.store.run_notes import RunNotes
 from piko.store.schedules import ScheduleStore
 from piko.store.schema import migrate
@@ -48,6 +50,7 @@ _SILENT_S = 5.0
 _CLOSE_S = 60.0
 """For all of a kind together: each has a bound of its own."""
 _TO_DISK_S = 20.0
+_LAST_LINES_S = 5.0
 
 
 def compose(
@@ -70,7 +73,9 @@ def compose(
     closing.push("database", ground.database.close)
     elector = _elector(ground)
     closing.push("lease", elector.close)
-    scheduler = _scheduler(ground, elector)
+    run_logs = _run_logs(ground)
+    closing.push("logs of runs", run_logs.write, within_s=_LAST_LINES_S)
+    scheduler = _scheduler(ground, elector, run_logs)
     closing.push("resources of the app", scheduler.executor.close, within_s=_CLOSE_S)
     closing.push("sinks", writer.close, within_s=_CLOSE_S)
     closing.push("ends of runs", scheduler.ledger.close, within_s=_TO_DISK_S)
@@ -114,6 +119,7 @@ def compose(
             elector,
             _reconciler(ground),
             scheduler.ledger,
+            run_logs,
             refusals,
             writer,
             _cancellation(ground, scheduler),
@@ -167,7 +173,16 @@ def _lease(ground: Ground) -> Lease:
     )
 
 
-def _scheduler(ground: Ground, elector: Elector) -> Scheduler:
+def _run_logs(ground: Ground) -> RunLogs:
+    return RunLogs(
+        store=RunLogStore(database=ground.database),
+        clock=ground.clock,
+        metrics=ground.metrics,
+        capture=ground.settings.log_capture,
+    )
+
+
+def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs) -> Scheduler:
     settings, database = ground.settings, ground.database
     return Scheduler(
         catalog=ground.catalog,
@@ -192,6 +207,7 @@ def _scheduler(ground: Ground, elector: Elector) -> Scheduler:
             lease_s=settings.leader_lease_s,
             poll_interval_s=settings.poll_interval_s,
         ),
+        logs=run_logs,
         clock=ground.clock,
         metrics=ground.metrics,
     )

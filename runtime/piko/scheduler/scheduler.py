@@ -22,6 +22,7 @@ from piko.execution.executor import Executor
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
+from piko.execution.run_logs import RunLogs
 from piko.leadership.elector import Elector
 from piko.model.fences import Fence, OutcomeFence
 from piko.model.instances import Instance
@@ -55,6 +56,7 @@ class Scheduler:
         instance: Instance,
         spool: OutcomeSpool,
         limits: SchedulerLimits,
+        logs: RunLogs,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -70,7 +72,12 @@ class Scheduler:
         self.offered = asyncio.Event()
         """Set when there may be something for this replica to fetch."""
         self.executor = Executor(
-            app_name=instance.app, configs=configs, clock=clock, metrics=metrics, ended=self._ended
+            app_name=instance.app,
+            configs=configs,
+            clock=clock,
+            metrics=metrics,
+            ended=self._ended,
+            logs=logs,
         )
         self.ledger = Ledger(
             runs=stores.runs,

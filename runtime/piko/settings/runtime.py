@@ -111,6 +111,11 @@ class Settings(ProgramSettings):
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )
+    log_capture: Literal["all", "errors", "off"] = Field(
+        "all",
+        description="whose log lines are kept in the database: of all runs, of those that do not succeed, "
+        "or none",
+    )
 
     @field_validator("timezone")
     @classmethod

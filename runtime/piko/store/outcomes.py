@@ -24,6 +24,7 @@ from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.keyed import execute_keyed
 from piko.store.locks import Handover, hand_over, lock_due_times
+from piko.store.run_logs import write_results
 from piko.store.run_rows import OUTCOME_COLUMNS, keep_known, lock_runs, outcome_row, run_row
 from piko.store.schema.tables.runs import job_run
 from piko.store.states import lock_states, summarise, summarised
@@ -104,6 +105,7 @@ async def _write(
     await write_rows(connection, database, job_run, rows, update=OUTCOME_COLUMNS, merge=keep_known)
     queued = [run_row(retry, fence, now=None) for _, retry in retries]
     await write_rows(connection, database, job_run, queued)
+    await write_results(connection, database, outcomes)
 
 
 class _Ending(NamedTuple):

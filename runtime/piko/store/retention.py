@@ -1,5 +1,7 @@
 """What is forgotten: old rows of `job_run`, `job_lock` and `job_config_revision`, in small transactions.
 
+The log of a run goes with its row.
+
 Reading takes no locks. Writing deletes by primary key, so that a transaction locks the rows that it deletes
 and nothing else: neither a gap in which a claim would insert, nor a row that an outcome changes. Each
 is made under the fence, so that one replica alone prunes.
@@ -25,6 +27,7 @@ from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.revisions import job_config_revision
+from piko.store.schema.tables.run_logs import run_log
 from piko.store.schema.tables.runs import job_lock, job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
@@ -141,6 +144,7 @@ class RetentionStore:
             doomed = sorted(run.run_id for run in runs if run.run_id not in holding)
             if not doomed:
                 return 0
+            await connection.execute(delete(run_log).where(run_log.c.run_id.in_(doomed)))
             deleted = await connection.execute(
                 delete(job_run).where(job_run.c.run_id.in_(doomed), job_run.c.state.in_(_FINAL))
             )

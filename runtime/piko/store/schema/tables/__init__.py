@@ -19,6 +19,7 @@ from piko.store.schema.tables.metadata import metadata
 from piko.store.schema.tables.operators import operator_cluster, orphaned_row
 from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance
 from piko.store.schema.tables.revisions import job_config_revision
+from piko.store.schema.tables.run_logs import run_log
 from piko.store.schema.tables.runs import job_lock, job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
@@ -31,6 +32,7 @@ TABLES = (
     job_run,
     backfill,
     job_lock,
+    run_log,
     job_state,
     job_config_revision,
     job_definition,

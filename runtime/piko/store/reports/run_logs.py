@@ -1,0 +1,66 @@
+"""`run_log` for people: what a run says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+
+from sqlalchemy import select
+
+from piko.store.engine import Database
+from piko.store.schema.tables.run_logs import run_log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLogReport:
+    """One row of `run_log`. `head` and `tail` are None if the run logged nothing; `result` is JSON."""
+
+    run_id: str
+    job_id: str
+    head: str | None
+    tail: str | None
+    line_count: int
+    left_out: int
+    progress_done: float | None
+    progress_total: float | None
+    progress_text: str | None
+    result: str | None
+    written_at: datetime | None
+
+    def lines(self, *, after: int = 0) -> list[str]:
+        """The lines behind the first `after`, with one that says how many are missing where some are."""
+        first, last = _whole_lines(self.head), _whole_lines(self.tail)
+        begin_of_last = self.line_count - len(last)
+        shown = first[after:]
+        missing = begin_of_last - max(after, len(first))
+        if missing > 0:
+            shown.append(f"… {missing} lines were left out …")
+        return shown + last[max(after - begin_of_last, 0) :]
+
+
+_COLUMNS = [run_log.c[field.name] for field in fields(RunLogReport)]
+
+
+class RunLogs:
+    """Reads what runs said."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def of_run(self, run_id: str) -> RunLogReport | None:
+        """What a run said so far; None: nothing."""
+        statement = select(*_COLUMNS).where(run_log.c.run_id == run_id)
+        async with self._database.statements() as connection:
+            row = (await connection.execute(statement)).first()
+            return None if row is None else RunLogReport(**row._mapping)
+
+
+def _whole_lines(text: str | None) -> list[str]:
+    """The lines of a log, each with the indented ones that continue it."""
+    found: list[str] = []
+    for line in (text or "").split("\n") if text else ():
+        if found and line.startswith("  "):
+            found[-1] += f"\n{line}"
+        else:
+            found.append(line)
+    return found
