@@ -6,21 +6,39 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic, Protocol
 
 from typing_extensions import TypeVar
 
 from piko.core.types import DataInterval, TriggerType
 from piko.text import excerpt
 
-if TYPE_CHECKING:
-    from structlog.typing import FilteringBoundLogger
+__all__ = ["EventLogger", "JobContext"]
 
-__all__ = ["JobContext"]
-
-LOGGER = "job"
-"""The name of the logger behind `ctx.log`."""
 _LONGEST_TEXT = 255
+
+
+class EventLogger(Protocol):
+    """What writes an event: its name, and its facts as keywords."""
+
+    def debug(self, event: str, **facts: Any) -> Any: ...
+    def info(self, event: str, **facts: Any) -> Any: ...
+    def warning(self, event: str, **facts: Any) -> Any: ...
+    def error(self, event: str, **facts: Any) -> Any: ...
+    def exception(self, event: str, **facts: Any) -> Any: ...
+    def critical(self, event: str, **facts: Any) -> Any: ...
+
+
+class _Silent:
+    """Writes nothing."""
+
+    def _nothing(self, event: str, **facts: Any) -> None:
+        pass
+
+    debug = info = warning = error = exception = critical = _nothing
+
+
+_SILENT: EventLogger = _Silent()
 
 ConfigT = TypeVar("ConfigT", default=Any)
 
@@ -46,18 +64,17 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
     data_interval: DataInterval | None = None
     config_revision: int | None = None
     backfill_id: str | None = None
+    _log: EventLogger = field(default=_SILENT, repr=False)
     _advance: Callable[[float, float | None, str | None], None] | None = field(default=None, repr=False)
 
     @property
-    def log(self) -> FilteringBoundLogger:
+    def log(self) -> EventLogger:
         """A logger whose methods take an event name and its facts: `ctx.log.info("rows_read", rows=10)`.
 
-        Its lines carry the run, as those of every other logger do, and are kept in the log of the run.
+        Its lines carry the run, as those of every other logger do, and are kept in the log of the run. In a
+        context that you make yourself, such as in a test, it writes nothing.
         """
-        # Imported here, because whoever tests a handler with a context of their own needs no logging.
-        from piko.observability.logs import get_logger
-
-        return get_logger(LOGGER)
+        return self._log
 
     def progress(self, done: float, total: float | None = None, text: str | None = None) -> None:
         """Say how far the run is, as often as you like: about once a second the latest is stored and shown.

@@ -32,6 +32,8 @@ ABANDON_S = 60.0
 _CLEAN_UP_S = 5.0
 
 log = get_logger(__name__)
+_JOB_LOG = get_logger("job")
+"""The logger of `ctx.log`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -325,6 +327,7 @@ def _context(run: Run, config: ConfigInForce, log: RunLog | None) -> JobContext:
         data_interval=run.window,
         config_revision=config.revision,
         backfill_id=run.backfill_id,
+        _log=_JOB_LOG,
         _advance=None if log is None else log.advance,
     )
 
