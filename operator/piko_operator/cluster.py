@@ -27,7 +27,10 @@ _REASON_LIMIT = 1_000
 _PAGE = 100
 """Resources in one answer; each may have more than a megabyte."""
 _AT_ONCE = 16
-_MERGE_PATCH = "application/merge-patch+json"
+MANAGER = "piko-operator"
+"""The field manager and the user agent of every request."""
+_MERGE_PATCH, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
+_FINALIZERS = "/metadata/finalizers"
 
 
 class ClusterError(PikoError):
@@ -54,7 +57,9 @@ async def connect() -> ApiClient:
                 f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
                 "run it in a cluster, or set KUBECONFIG to a kubeconfig file"
             ) from None
-    return ApiClient(configuration)
+    client = ApiClient(configuration)
+    client.user_agent = MANAGER
+    return client
 
 
 class Cluster:
@@ -104,12 +109,17 @@ class Cluster:
 
     async def hold(self, seen: Seen) -> Seen:
         """Add Piko's finalizer to the object."""
-        return await self._set_finalizers(seen, [*seen.finalizers, FINALIZER])
+        where, value = (f"{_FINALIZERS}/-", FINALIZER) if seen.finalizers else (_FINALIZERS, [FINALIZER])
+        # If another finalizer was added meanwhile, the test fails instead of replacing it.
+        first = [] if seen.finalizers else [{"op": "test", "path": _FINALIZERS, "value": None}]
+        return await self._patch_metadata(seen, [*first, {"op": "add", "path": where, "value": value}])
 
     async def let_go(self, seen: Seen) -> None:
         """Remove Piko's finalizer; succeeds if the object is already deleted."""
+        where = f"{_FINALIZERS}/{seen.finalizers.index(FINALIZER)}"
+        test = {"op": "test", "path": where, "value": FINALIZER}
         try:
-            await self._set_finalizers(seen, [name for name in seen.finalizers if name != FINALIZER])
+            await self._patch_metadata(seen, [test, {"op": "remove", "path": where}])
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -148,18 +158,18 @@ class Cluster:
             "type": notice.type,
             "reason": notice.reason,
             "message": excerpt(notice.message, limit=_EVENT_LIMIT),
-            "source": {"component": "piko-operator"},
+            "source": {"component": MANAGER},
             "firstTimestamp": now[:19] + "Z",
             "lastTimestamp": now[:19] + "Z",
             "count": 1,
         }
         await self._call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
 
-    async def _set_finalizers(self, seen: Seen, finalizers: Sequence[str]) -> Seen:
-        # With the resource version, a finalizer that was added meanwhile causes a conflict and is not lost.
-        metadata = {"finalizers": list(finalizers), "resourceVersion": seen.resource_version, "uid": seen.uid}
+    async def _patch_metadata(self, seen: Seen, steps: Sequence[Mapping[str, Any]]) -> Seen:
+        # The uid makes the server refuse the patch for a later object of the same name.
+        body = [{"op": "test", "path": "/metadata/uid", "value": seen.uid}, *steps]
         path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
-        return seen_from(await self._call("PATCH", path, body={"metadata": metadata}), kind=seen.kind)
+        return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
 
     async def _call(
         self,
@@ -167,12 +177,14 @@ class Cluster:
         path: str,
         *,
         query: Sequence[tuple[str, str]] = (),
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     ) -> Any:
-        headers = {
-            "Accept": "application/json",
-            "Content-Type": _MERGE_PATCH if method == "PATCH" else "application/json",
-        }
+        content = "application/json"
+        if method == "PATCH":
+            content = _MERGE_PATCH if isinstance(body, Mapping) else _JSON_PATCH
+        if method != "GET":
+            query = [*query, ("fieldManager", MANAGER)]
+        headers = {"Accept": "application/json", "Content-Type": content}
         try:
             async with self._turn:
                 response = await self._client.call_api(

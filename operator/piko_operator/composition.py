@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,18 +12,24 @@ from piko.store.engine import Database
 from piko.store.managed import ManagedTable, managed_configs, managed_schedules
 from piko.store.orphaned_rows import OrphanStore
 from piko.store.reports.summaries import Summaries
+from piko.store.row_changes import config_changes, schedule_changes, state_changes
+from piko_operator.changes import Changes
 from piko_operator.cluster import Cluster
 from piko_operator.events import Events
+from piko_operator.finalizers import Finalizers
 from piko_operator.identity import Identity
-from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
+from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
 from piko_operator.orphans import OrphanCleaner
+from piko_operator.pacing import Pacing
 from piko_operator.probes import Pulse
 from piko_operator.records import SyncRecords
 from piko_operator.settings import OperatorSettings
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
+from piko_operator.tally import ConditionTally
 from piko_operator.watch import Watch
 
 
@@ -32,7 +37,9 @@ from piko_operator.watch import Watch
 class OperatorParts:
     """The parts of one operator, built and not started."""
 
+    changes: Changes
     events: Events
+    finalizers: Finalizers
     identity: Identity
     mirror: Mirror
     pulse: Pulse
@@ -43,7 +50,16 @@ class OperatorParts:
     @property
     def in_order(self) -> tuple[Part, ...]:
         """The background parts, in the order in which they start."""
-        return self.events, self.mirror, self.status, self.sweep, self.watch, self.pulse
+        return (
+            self.events,
+            self.finalizers,
+            self.mirror,
+            self.changes,
+            self.status,
+            self.sweep,
+            self.watch,
+            self.pulse,
+        )
 
 
 def compose(
@@ -55,25 +71,53 @@ def compose(
     metrics: OperatorMetrics,
 ) -> OperatorParts:
     """Build the parts; nothing is started or opened."""
-    news, inventory = asyncio.Event(), Inventory()
+    inventory = Inventory()
     tables: dict[str, ManagedTable[Any]] = {
         SCHEDULE: managed_schedules(database),
         JOB_CONFIG: managed_configs(database),
     }
+
+    def owner(seen: Seen) -> str:
+        return owner_of(cluster=settings.cluster, namespace=seen.namespace, name=seen.name, uid=seen.uid)
+
     events = Events(cluster=cluster, clock=clock)
     records = SyncRecords(clock=clock, inventory=inventory)
     identity = Identity(cluster=cluster, clusters=Clusters(database=database), name=settings.cluster)
+    status = StatusWriter(
+        cluster=cluster,
+        clock=clock,
+        events=events,
+        inventory=inventory,
+        owner=owner,
+        pacing=Pacing(writes_per_s=settings.status_writes_per_s),
+        records=records,
+        summaries=Summaries(database=database),
+        tally=ConditionTally(metrics=metrics),
+        interval_s=settings.status_interval_s,
+    )
+    finalizers = Finalizers(
+        clock=clock, cluster=cluster, inventory=inventory, records=records, news=status.look
+    )
     mirror = Mirror(
         cluster=cluster,
         clock=clock,
         inventory=inventory,
         metrics=metrics,
         tables=tables,
-        cluster_name=settings.cluster,
+        owner=owner,
         events=events,
         identity=identity,
-        news=news,
+        finalizers=finalizers,
+        look=status.look,
         records=records,
+    )
+    changes = Changes(
+        inventory=inventory,
+        schedules=schedule_changes(database),
+        configs=config_changes(database),
+        states=state_changes(database),
+        look=status.look,
+        interval_s=settings.status_interval_s,
     )
     orphans = OrphanCleaner(
         clock=clock,
@@ -95,18 +139,6 @@ def compose(
         orphans=orphans,
         interval_s=settings.sweep_interval_s,
     )
-    status = StatusWriter(
-        cluster=cluster,
-        clock=clock,
-        events=events,
-        inventory=inventory,
-        metrics=metrics,
-        owner=mirror.owner,
-        records=records,
-        summaries=Summaries(database=database),
-        interval_s=settings.status_interval_s,
-        news=news,
-    )
     watch = Watch(
         clock=clock,
         inventory=inventory,
@@ -115,7 +147,9 @@ def compose(
         namespaces=settings.namespaces,
     )
     return OperatorParts(
+        changes=changes,
         events=events,
+        finalizers=finalizers,
         identity=identity,
         mirror=mirror,
         pulse=Pulse(clock=clock),

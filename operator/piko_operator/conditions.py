@@ -36,7 +36,7 @@ _DEFAULT_MESSAGES = {
 
 def ready(synced: Condition, job: JobSummary | None) -> Condition:
     """Whether a replica has the job and the schedule is valid; True too if it is suspended or finished."""
-    if synced.reason == "DatabaseUnavailable":
+    if synced.status == "Unknown":
         return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
     if synced.status != "True" and synced.reason != "Drifted":
         return _unsynced("Ready", "False")
@@ -59,7 +59,7 @@ def ready(synced: Condition, job: JobSummary | None) -> Condition:
 
 def config_ready(synced: Condition, valid: Condition, effective: Condition) -> Condition:
     """Whether runs use the config, or will from its effective time on."""
-    if synced.reason == "DatabaseUnavailable":
+    if synced.status == "Unknown":
         return Condition(type="Ready", status="Unknown", reason=synced.reason, message=synced.message)
     if synced.status != "True" and synced.reason != "Drifted":
         return _unsynced("Ready", "False")
@@ -120,7 +120,7 @@ def revision_conditions(
     synced: Condition, row: ConfigSummary | None, revisions: Sequence[RevisionSummary], now: datetime
 ) -> list[Condition]:
     """The conditions `Valid` and `Effective` of the config in the row."""
-    if synced.reason == "DatabaseUnavailable" or (synced.status != "True" and synced.reason != "Drifted"):
+    if synced.status != "True" and synced.reason != "Drifted":
         return [_unsynced("Valid", "Unknown"), _unsynced("Effective", "Unknown")]
     current = [item for item in revisions if row is not None and item.row_version == row.version]
     if not current:

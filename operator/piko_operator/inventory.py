@@ -2,6 +2,9 @@
 
 The watch is only a hint. A listing replaces what is known, except for what the watch has shown since the
 listing began, so a deletion that the watch missed is noticed by the next listing.
+
+Every question is answered by an index, because ten thousand resources may be deleted one after another: none
+of these methods looks at all resources, except for a listing.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ JOB_CONFIG = "PikoJobConfig"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """One resource as the API server showed it."""
+    """One resource as the API server showed it.
+
+    `deleted` is True once the API server has deleted it without Piko's finalizer.
+    """
 
     kind: str
     namespace: str
@@ -30,8 +36,10 @@ class Seen:
     resource_version: str
     deleting: bool
     finalizers: tuple[str, ...]
+    created_at: str
     body: Mapping[str, Any] = field(repr=False)
     order: int = 0
+    deleted: bool = False
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -54,6 +62,7 @@ class Seen:
 
 
 def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
+    """`body` as the operator keeps it: without the rest of its metadata, which is often the larger part."""
     metadata = body["metadata"]
     return Seen(
         kind=kind,
@@ -64,7 +73,8 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         resource_version=metadata.get("resourceVersion", ""),
         deleting="deletionTimestamp" in metadata,
         finalizers=tuple(metadata.get("finalizers", ())),
-        body=body,
+        created_at=str(metadata.get("creationTimestamp", "")),
+        body={name: body[name] for name in ("spec", "status") if name in body},
     )
 
 
@@ -73,13 +83,17 @@ class Inventory:
 
     def __init__(self) -> None:
         self._seen: dict[str, Seen] = {}
-        self._dirty: set[str] = set()
         self._order = 0
-        self.marked = asyncio.Event()
-        """Set when a resource has to be reconciled."""
         self._listed: set[str] = set()
         self._names: Counter[tuple[str, str, str]] = Counter()
+        self._by_kind: dict[str, dict[str, None]] = {}
+        self._by_job: dict[tuple[str, str], dict[str, None]] = {}
         self._vacated: dict[tuple[str, str], str] = {}
+        self._changed: dict[str, None] = {}
+        self._compared: dict[str, None] = {}
+        self._touched: dict[str, None] = {}
+        self.marked = asyncio.Event()
+        """Set when a resource has to be reconciled."""
 
     @property
     def is_complete(self) -> bool:
@@ -100,7 +114,11 @@ class Inventory:
 
     def heirs(self, kind: str, job_id: str) -> list[Seen]:
         """The resources that declare the job and are not being deleted."""
-        return [seen for seen in self.all(kind) if seen.job_id == job_id and not seen.deleting]
+        return [seen for seen in self.of_job(kind, job_id) if not seen.deleting]
+
+    def of_job(self, kind: str, job_id: str) -> list[Seen]:
+        """The resources that declare the job."""
+        return [self._seen[uid] for uid in self._by_job.get((kind, job_id), ())]
 
     def vacate(self, kind: str, job_id: str, owner: str) -> None:
         """Note that the owner of the job's row was deleted, so that another resource may take the row."""
@@ -118,7 +136,7 @@ class Inventory:
         return owner
 
     def all(self, kind: str) -> list[Seen]:
-        return [seen for seen in self._seen.values() if seen.kind == kind]
+        return [self._seen[uid] for uid in self._by_kind.get(kind, ())]
 
     def get(self, uid: str) -> Seen | None:
         return self._seen.get(uid)
@@ -126,51 +144,117 @@ class Inventory:
     def observe(self, seen: Seen) -> None:
         """Note a resource that the watch or a write has shown."""
         known = self._seen.get(seen.uid)
-        if known is not None and _is_older(seen, known):
+        if known is not None and (_is_older(seen, known) or known.deleted):
             return
         self._order += 1
-        if known is None:
-            self._names[_name(seen)] += 1
+        if known is None or known.job_id != seen.job_id:
+            self._index(seen, known)
         self._seen[seen.uid] = replace(seen, order=self._order)
+        if known is None or known.status != seen.status:
+            self._touched[seen.uid] = None
         if (
             known is None
             or known.generation != seen.generation
             or known.deleting != seen.deleting
-            or known.is_held != seen.is_held
+            or (known.is_held and not seen.is_held)
         ):
             self.mark(seen.uid)
 
+    def deleted(self, uid: str) -> None:
+        """Note that the watch has shown the end of an object.
+
+        An object that ends without Piko's finalizer was deleted before that could be set. Its row, if it was
+        written already, still has to be released, so such an object is kept until the mirror forgets it.
+        """
+        known = self._seen.get(uid)
+        if known is None or known.is_held:
+            self.forget(uid)
+            return
+        self._order += 1
+        self._names -= Counter([_name(known)])
+        self._seen[uid] = replace(known, deleting=True, deleted=True, order=self._order)
+        self.mark(uid)
+
     def forget(self, uid: str) -> None:
         """Remove a deleted object, and mark others that declare its job."""
-        deleted = self._seen.pop(uid, None)
-        if deleted is not None:
-            self._order += 1
-            self._names -= Counter([_name(deleted)])
-            self.mark(*(seen.uid for seen in self.all(deleted.kind) if seen.job_id == deleted.job_id))
+        known = self._seen.pop(uid, None)
+        if known is None:
+            return
+        self._order += 1
+        self._touched[uid] = None
+        if not known.deleted:
+            self._names -= Counter([_name(known)])
+        self._by_kind[known.kind].pop(uid, None)
+        self._unindex_job(known)
 
     def listed(self, kind: str, found: Iterable[Seen], *, since: int) -> None:
-        """Apply a complete listing of `kind` that began when `order` was `since`, and mark all of it."""
+        """Apply a complete listing of `kind` that began when `order` was `since`.
+
+        The first listing of a kind marks all of it; a later one marks only what differs.
+        """
         present = {seen.uid: seen for seen in found}
         for seen in present.values():
             known = self._seen.get(seen.uid)
             if known is None or known.order <= since:
                 self.observe(seen)
         for known in self.all(kind):
-            if known.uid not in present and known.order <= since:
+            if known.uid not in present and known.order <= since and not known.deleted:
                 self.forget(known.uid)
+        if kind not in self._listed:
+            self.compare(*present)
         self._listed.add(kind)
-        self.mark(*present)
 
     def mark(self, *uids: str) -> None:
-        """Mark resources to be reconciled."""
-        self._dirty.update(uids)
-        if self._dirty:
+        """Mark resources that have changed, or whose row has: they are reconciled next."""
+        self._changed |= dict.fromkeys(uids)
+        if self._changed:
             self.marked.set()
 
-    def take_marked(self) -> list[Seen]:
-        """The marked resources; they are no longer marked afterwards."""
-        uids, self._dirty = self._dirty, set()
-        return [self._seen[uid] for uid in uids if uid in self._seen]
+    def compare(self, *uids: str) -> None:
+        """Mark resources that are only compared again: they wait for those that have changed."""
+        self._compared |= dict.fromkeys(uids)
+        if self._compared:
+            self.marked.set()
+
+    def take_marked(self, most: int) -> list[Seen]:
+        """At most `most` marked resources, which are no longer marked afterwards.
+
+        Those that have changed come first, in the order in which they were marked.
+        """
+        taken: dict[str, None] = {}
+        for queue in (self._changed, self._compared):
+            while queue and len(taken) < most:
+                uid = next(iter(queue))
+                del queue[uid]
+                taken[uid] = None
+        if self._changed or self._compared:
+            self.marked.set()
+        return [self._seen[uid] for uid in taken if uid in self._seen]
+
+    def waiting(self) -> list[Seen]:
+        """The marked resources, which remain marked."""
+        return [self._seen[uid] for uid in {**self._changed, **self._compared} if uid in self._seen]
+
+    def take_touched(self) -> list[str]:
+        """The uids whose status has changed, or which were deleted, since the last call."""
+        touched, self._touched = self._touched, {}
+        return list(touched)
+
+    def _index(self, seen: Seen, known: Seen | None) -> None:
+        if known is None:
+            self._names[_name(seen)] += 1
+            self._by_kind.setdefault(seen.kind, {})[seen.uid] = None
+        else:
+            self._unindex_job(known)
+        self._by_job.setdefault((seen.kind, seen.job_id), {})[seen.uid] = None
+
+    def _unindex_job(self, seen: Seen) -> None:
+        of_job = self._by_job[seen.kind, seen.job_id]
+        of_job.pop(seen.uid, None)
+        if of_job:
+            self.mark(*of_job)
+        else:
+            del self._by_job[seen.kind, seen.job_id]
 
 
 def _name(seen: Seen) -> tuple[str, str, str]:

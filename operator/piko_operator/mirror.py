@@ -1,7 +1,9 @@
 """Mirrors resources into rows.
 
-One round takes all marked resources, reads the rows of all their jobs, decides (`ownership`), and writes the
-changes in one batch of statements per table. Failed resources are marked again after a growing pause.
+One round takes a bounded number of marked resources, reads the rows of all their jobs, decides (`ownership`),
+and writes the changes in one batch of statements per table. It sends no request to the API server: finalizers
+follow in the background. Failed resources are marked again after a growing pause. While the database is away,
+the mirror as a whole pauses and no resource counts as failed.
 
 An error of one resource does not affect the others: a batch that fails is split in halves until the cause is
 alone, and any remaining exception becomes the record of its resource.
@@ -9,26 +11,30 @@ alone, and any remaining exception becomes the record of its resource.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from piko.background.periodic import repeat
+from piko.background.backoff import Backoff
+from piko.background.periodic import Transient, repeat
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.model.managed import Change, Held, R, RefusedChange, Verb, WriteResult
 from piko.observability.logs import get_logger
 from piko.store.managed import ManagedTable
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
 from piko_operator.events import Events
+from piko_operator.finalizers import Finalizers
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory, Seen
-from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
 
+_ROUND = 250
+"""Resources in one round; the next one takes what has arrived meanwhile."""
+_BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
+"""The pause of the whole mirror while the database is away."""
 _BUSY = 4
 """Conflicts in a row after which a resource gets the condition RowBusy."""
 _BUSY_MESSAGE = (
@@ -53,81 +59,90 @@ class Mirror:
         inventory: Inventory,
         metrics: OperatorMetrics,
         tables: Mapping[str, ManagedTable[Any]],
-        cluster_name: str,
+        owner: Callable[[Seen], str],
         events: Events,
         identity: Identity,
-        news: asyncio.Event,
+        finalizers: Finalizers,
+        look: Callable[..., None],
         records: SyncRecords,
     ) -> None:
-        self._cluster = cluster
         self._clock = clock
         self._inventory = inventory
         self._metrics = metrics
         self._tables = tables
-        self._cluster_name = cluster_name
         self._events = events
         self._identity = identity
-        self._news = news
+        self._finalizers = finalizers
+        self._look = look
         self._records = records
-        self._planner = Planner(cluster=cluster, inventory=inventory, owner=self.owner, records=records)
-        self._settled: dict[str, int] = {}
-        self._database_away = False
-
-    def owner(self, seen: Seen) -> str:
-        return owner_of(cluster=self._cluster_name, namespace=seen.namespace, name=seen.name, uid=seen.uid)
+        self._planner = Planner(cluster=cluster, inventory=inventory, owner=owner, records=records)
+        self.database_error: str | None = None
 
     async def run(self) -> None:
         """Reconcile marked resources until cancelled."""
         try:
-            await repeat(self._round, pause_s=lambda: None, wake=self._inventory.marked)
+            await repeat(
+                self._round,
+                pause_s=lambda: None,
+                wake=self._inventory.marked,
+                transient=[
+                    Transient(errors=(DatabaseUnavailableError,), report=self._away, backoff=_BACKOFF),
+                    # Already reported, in the log and by `/readyz`.
+                    Transient(errors=(IdentityError,), report=lambda _: None, backoff=_BACKOFF),
+                ],
+            )
         finally:
             await self._planner.close()
 
     async def _round(self) -> None:
-        marked, done = self._inventory.take_marked(), False
+        marked, done = self._inventory.take_marked(_ROUND), False
         try:
             await self.reconcile(marked)
             done = True
+        except DatabaseUnavailableError as error:
+            self._put_off("DatabaseUnavailable", f"{error}; this is retried until it succeeds", marked)
+            raise
+        except IdentityError as error:
+            self._put_off(error.reason, str(error), marked)
+            raise
         finally:
-            if not done:  # keep the work for the restart of this part
+            if not done:  # keep the work for the next round, or for the restart of this part
                 self._inventory.mark(*(seen.uid for seen in marked))
-        self._news.set()
+        if marked and self.database_error is not None:
+            log.info("database_available_again")
+            self.database_error = None
+        self._look(*(seen.uid for seen in marked))
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:
-        """Run one round over `marked`."""
+        """Run one round over `marked`. Raises `DatabaseUnavailableError` and `IdentityError`."""
         started = self._clock.monotonic()
         for kind, table in self._tables.items():
             chosen = {seen.uid: seen for seen in marked if seen.kind == kind}
             for leaving in [seen for seen in chosen.values() if seen.deleting]:
                 chosen |= {seen.uid: seen for seen in self._inventory.heirs(kind, leaving.job_id)}
             if chosen:
-                await self._reconcile_kind(sorted(chosen.values(), key=_age), table)
-        self._forget_deleted()
+                await self._identity.confirm()
+                plans = await self._planner.plans(sorted(chosen.values(), key=_age))
+                await self._settle([plan for plan in plans if not self._is_replaced(plan)], table)
         self._metrics.latency.observe(self._clock.monotonic() - started)
 
-    async def _reconcile_kind(self, chosen: Sequence[Seen], table: ManagedTable[R]) -> None:
-        plans: Sequence[Plan[Any]] = ()
-        try:
-            await self._identity.confirm()
-            plans = await self._planner.plans(chosen)
-            await self._settle(plans, table)
-        except IdentityError as error:
-            self._put_off(chosen, error.reason, str(error))
-        except DatabaseUnavailableError as error:
-            if not self._database_away:
-                log.warning("database_unavailable", error=str(error))
-            self._database_away = True
-            affected = [plan.seen for plan in plans] or chosen
-            self._put_off(affected, "DatabaseUnavailable", f"{error}; this is retried until it succeeds")
-        else:
-            if self._database_away and plans:
-                log.info("database_available_again")
-                self._database_away = False
+    def _is_replaced(self, plan: Plan[Any]) -> bool:
+        """Whether another object has the name of a deleted one, and so owns its row."""
+        seen = plan.seen
+        if not seen.deleted or not self._inventory.has(seen.kind, namespace=seen.namespace, name=seen.name):
+            return False
+        self._inventory.forget(seen.uid)
+        return True
 
-    def _put_off(self, affected: Sequence[Seen], reason: str, message: str) -> None:
-        for seen in affected:
-            self._records.fail(seen, reason, message)
-            self._records.try_again(seen)
+    def _away(self, error: Exception) -> None:
+        if self.database_error is None:
+            log.warning("database_unavailable", error=str(error))
+        self.database_error = str(error)
+
+    def _put_off(self, reason: str, message: str, marked: Sequence[Seen]) -> None:
+        """Say once of each resource with something to write that this has to wait."""
+        waiting = {seen.uid: seen for seen in (*marked, *self._inventory.waiting())}
+        self._look(*(uid for uid, seen in waiting.items() if self._records.unknown(seen, reason, message)))
 
     async def _settle(self, plans: Sequence[Plan[R]], table: ManagedTable[R]) -> None:
         """Write `plans`; a failing batch is split in halves. Raises `DatabaseUnavailableError`."""
@@ -136,10 +151,13 @@ class Mirror:
             await self._write(plans, held, table)
         except DatabaseUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 any other error belongs to one resource
+        except Exception as error:
             if len(plans) == 1:
                 self._records.fault(plans[0].seen, error)
+                self._records.try_again(plans[0].seen)
                 return
+            if not plans:
+                raise
             middle = len(plans) // 2
             await self._settle(plans[:middle], table)
             await self._settle(plans[middle:], table)
@@ -177,15 +195,12 @@ class Mirror:
             and (change := _release(plan, held.get(plan.seen.job_id))) is not None
         ]
         released_alone = await table.apply(alone)
-        released = []
         for plan, decision in decisions:
             mine = decision.change if decision is not None else _release(plan, held.get(plan.seen.job_id))
             result = results[plan.seen.job_id] if mine is not None else WriteResult.DONE
             if decision is None:
                 result = released_alone.get(plan.seen.job_id, result)
-            if self._conclude(plan, decision, result, table):
-                released.append(plan.seen)
-        await asyncio.gather(*map(self._let_go, released))
+            self._conclude(plan, decision, result, table)
 
     def _decide(
         self, plan: Plan[R], held: Held[R] | None, table: str, vacated: str | None
@@ -198,7 +213,7 @@ class Mirror:
             table=table,
             adoption_policy=plan.adoption_policy,
             drift_policy=plan.drift_policy,
-            settled=self._is_settled(plan.seen),
+            settled=self._records.is_settled(plan.seen),
             vacated=vacated or self._inventory.vacated(plan.seen.kind, plan.seen.job_id),
         )
 
@@ -208,8 +223,8 @@ class Mirror:
         decision: Decision[R] | None,
         result: WriteResult | RefusedChange,
         table: ManagedTable[R],
-    ) -> bool:
-        """Record the result for the resource; returns whether its finalizer may be removed."""
+    ) -> None:
+        """Record the result for the resource, and have its finalizer set or removed."""
         seen = plan.seen
         if isinstance(result, RefusedChange):
             message = f"{table.name} does not accept the row of job {seen.job_id!r}: {result.why}"
@@ -220,11 +235,11 @@ class Mirror:
                 message = f"the row of job {seen.job_id!r} in {table.name} {_BUSY_MESSAGE}"
                 self._records.fail(seen, "RowBusy", message)
             self._records.try_again(seen)
-        elif decision is None:
-            return True
         else:
-            self._succeed(plan, decision, table)
-        return False
+            if decision is not None:
+                self._succeed(plan, decision, table)
+            if seen.deleting or not seen.is_held:
+                self._finalizers.want(seen)
 
     def _succeed(self, plan: Plan[R], decision: Decision[R], table: ManagedTable[R]) -> None:
         seen = plan.seen
@@ -234,46 +249,14 @@ class Mirror:
             drifted=decision.drifted,
             schedule=plan.schedule,
         )
-        self._records.succeed(seen, record)
-        if decision.drifted.status == "Unknown":
-            self._settled.pop(seen.uid, None)
-        else:
-            self._settled[seen.uid] = seen.generation
+        if not self._finalizers.is_refused(seen):
+            self._records.succeed(seen, record)
         if decision.corrects_drift:
             self._metrics.drift.labels(table=table.name).inc()
         if decision.change is not None:
             log.info("row_written", table=table.name, job_id=seen.job_id, verb=decision.change.verb.value)
         if decision.notice is not None:
             self._events.post(seen, decision.notice)
-
-    async def _let_go(self, seen: Seen) -> None:
-        try:
-            await self._cluster.let_go(seen)
-        except ClusterError as error:
-            self._records.refused(seen, error)
-        except Exception as error:  # noqa: BLE001 any error belongs to this resource
-            self._records.fault(seen, error)
-        else:
-            log.info("resource_released", kind=seen.kind, namespace=seen.namespace, name=seen.name)
-            self._inventory.forget(seen.uid)
-
-    def _is_settled(self, seen: Seen) -> bool:
-        """Whether this generation was written before, by this process or by one before it."""
-        if seen.uid in self._settled:
-            return self._settled[seen.uid] == seen.generation
-        conditions = seen.status.get("conditions") or []
-        return any(
-            item.get("type") == "Drifted"
-            and item.get("status") != "Unknown"
-            and item.get("observedGeneration") == seen.generation
-            for item in conditions
-        )
-
-    def _forget_deleted(self) -> None:
-        self._records.forget_deleted()
-        self._planner.forget_deleted()
-        for uid in [uid for uid in self._settled if uid not in self._inventory]:
-            del self._settled[uid]
 
 
 def _release(plan: Plan[R], held: Held[R] | None) -> Change[R] | None:
@@ -299,4 +282,4 @@ def _vacated(plans: Sequence[Plan[R]], held: Mapping[str, Held[R]]) -> dict[str,
 
 def _age(seen: Seen) -> tuple[str, str]:
     # The older resource comes first, so that of two new ones for one job the first applied gets the row.
-    return str(seen.body.get("metadata", {}).get("creationTimestamp", "")), seen.uid
+    return seen.created_at, seen.uid

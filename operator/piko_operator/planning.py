@@ -1,13 +1,13 @@
 """Turns a resource into a plan: what it wants of its row, or why that is unknown.
 
-This is where a resource may take time, because Secrets are read and finalizers set. Each resource is prepared
-in its own task, and the caller waits only briefly, so that one that hangs holds up no other.
+A resource that names Secrets may take time. It is prepared in its own task, and the caller waits only
+briefly, so that one that hangs holds up no other. Any other resource is planned at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -20,7 +20,7 @@ from piko_operator.inventory import Inventory, Seen
 from piko_operator.manifests import explain
 from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.records import SyncRecords
-from piko_operator.resources import API_VERSION, MODELS, PikoSchedule
+from piko_operator.resources import API_VERSION, MODELS, Manifest, PikoJobConfig, PikoSchedule
 from piko_operator.secrets import SecretUnavailableError, read_secrets
 
 _PATIENCE_S = 0.5
@@ -58,15 +58,11 @@ class Planner:
 
     async def plans(self, chosen: Sequence[Seen]) -> list[Plan[Any]]:
         """The plans that are ready soon; a later one marks its resource again when it is ready."""
-        for seen in chosen:
-            known = self._tasks.get(seen.uid)
-            if known is None or (known[1].done() and known[0].resource_version != seen.resource_version):
-                task = asyncio.create_task(self._prepare(seen))
-                self._tasks[seen.uid] = (seen, task)
-        tasks = {seen.uid: self._tasks[seen.uid][1] for seen in chosen}
+        at_once = [self._prepared(seen) for seen in chosen if not _takes_time(seen)]
+        ready = [plan for plan in at_once if plan is not None]
+        tasks = {seen.uid: self._task(seen) for seen in chosen if _takes_time(seen)}
         if tasks:
             await asyncio.wait(tasks.values(), timeout=_PATIENCE_S)
-        ready = []
         for uid, task in tasks.items():
             if not task.done():
                 task.add_done_callback(self._marking(uid))
@@ -84,32 +80,53 @@ class Planner:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def forget_deleted(self) -> None:
-        for uid, (_, task) in list(self._tasks.items()):
-            if task.done() and uid not in self._inventory:
-                del self._tasks[uid]
+    def _task(self, seen: Seen) -> asyncio.Task[Plan[Any] | None]:
+        known = self._tasks.get(seen.uid)
+        if known is None or (known[1].done() and known[0].resource_version != seen.resource_version):
+            self._tasks[seen.uid] = (seen, asyncio.create_task(self._prepare(seen)))
+        return self._tasks[seen.uid][1]
 
     def _marking(self, uid: str) -> Callable[[object], None]:
-        return lambda _: self._inventory.mark(uid)
+        def mark(_: object) -> None:
+            if uid in self._inventory:
+                self._inventory.mark(uid)
+            else:
+                self._tasks.pop(uid, None)
 
-    async def _prepare(self, seen: Seen) -> Plan[Any] | None:
-        owner = self._owner(seen)
+        return mark
+
+    def _prepared(self, seen: Seen) -> Plan[Any] | None:
+        """The plan of a resource that names no Secret."""
         if seen.deleting:
-            return Plan(seen=seen, owner=owner) if seen.is_held else None
+            return Plan(seen=seen, owner=self._owner(seen)) if seen.is_held or seen.deleted else None
         try:
-            plan = await self._plan(seen, owner)
-            if plan is not None and not seen.is_held:
-                self._inventory.observe(await self._cluster.hold(seen))
-        except ClusterError as error:
-            if error.status != 404:
-                self._records.refused(seen, error)
-            return None
+            resource = self._resource(seen)
+            return None if resource is None else self._plan_of(seen, resource, secret=None)
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._records.fault(seen, error)
+            self._records.try_again(seen)
             return None
-        return plan
 
-    async def _plan(self, seen: Seen, owner: str) -> Plan[Any] | None:
+    async def _prepare(self, seen: Seen) -> Plan[Any] | None:
+        """The plan of a resource that names Secrets."""
+        try:
+            resource = self._resource(seen)
+            if not isinstance(resource, PikoJobConfig):
+                return None
+            secret = await read_secrets(resource, cluster=self._cluster)
+            return self._plan_of(seen, resource, secret=secret)
+        except SecretUnavailableError as error:
+            self._records.fail(seen, "SecretUnavailable", f"{error}; the row is unchanged")
+        except ClusterError as error:
+            self._records.refused(seen, error)
+            self._records.try_again(seen)
+        except Exception as error:  # noqa: BLE001 any error belongs to this resource
+            self._records.fault(seen, error)
+            self._records.try_again(seen)
+        return None
+
+    def _resource(self, seen: Seen) -> Manifest | None:
+        """The resource as a typed model; None, and a record, if its spec is refused."""
         document = {
             "apiVersion": API_VERSION,
             "kind": seen.kind,
@@ -117,11 +134,14 @@ class Planner:
             "spec": seen.spec,
         }
         try:
-            resource = MODELS[seen.kind].model_validate(document)
+            return MODELS[seen.kind].model_validate(document)
         except ValidationError as error:
             problems = listed(explain(error), separator="; ")
             self._records.fail(seen, "InvalidSpec", f"{problems}; the row is unchanged")
             return None
+
+    def _plan_of(self, seen: Seen, resource: Manifest, *, secret: Mapping[str, Any] | None) -> Plan[Any]:
+        owner = self._owner(seen)
         policies = {
             "adoption_policy": resource.spec.adoption_policy,
             "drift_policy": resource.spec.drift_policy,
@@ -130,11 +150,14 @@ class Planner:
             row = schedule_row(resource, owner=owner)
             line = describe(resource.spec.schedule)
             return Plan(seen=seen, owner=owner, wanted=row, schedule=line, **policies)
-        try:
-            secret = await read_secrets(resource, cluster=self._cluster)
-        except SecretUnavailableError as error:
-            self._records.fail(seen, "SecretUnavailable", f"{error}; the row is unchanged")
-            return None
-        return Plan(
-            seen=seen, owner=owner, wanted=config_row(resource, owner=owner, secret=secret), **policies
-        )
+        wanted = config_row(resource, owner=owner, secret=secret)
+        return Plan(seen=seen, owner=owner, wanted=wanted, **policies)
+
+
+def _takes_time(seen: Seen) -> bool:
+    return not seen.deleting and names_secrets(seen)
+
+
+def names_secrets(seen: Seen) -> bool:
+    """Whether the row of a resource holds content of Secrets."""
+    return bool(seen.spec.get("configFrom"))

@@ -100,7 +100,12 @@ def _reasons(parts: OperatorParts, supervisor: Supervisor) -> list[str]:
     elif not parts.sweep.listed.is_set():
         reasons.append("the resources have not been listed yet")
     reasons += [
-        trouble for trouble in (parts.identity.trouble, parts.status.database_error) if trouble is not None
+        trouble
+        for trouble in (
+            parts.identity.trouble,
+            parts.mirror.database_error or parts.status.database_error,
+        )
+        if trouble is not None
     ]
     return reasons
 

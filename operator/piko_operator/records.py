@@ -36,11 +36,12 @@ class SyncRecord:
 
 
 class SyncRecords:
-    """The record of each resource by uid. For use on one event loop."""
+    """The record of each resource by uid, and which generation was written. For use on one event loop."""
 
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
         self._records: dict[str, SyncRecord] = {}
+        self._settled: dict[str, int] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
 
     def get(self, uid: str) -> SyncRecord | None:
@@ -53,6 +54,21 @@ class SyncRecords:
     def succeed(self, seen: Seen, record: SyncRecord) -> None:
         self._backoff.succeeded(seen.uid)
         self._records[seen.uid] = record
+        if record.drifted is None or record.drifted.status == "Unknown":
+            self._settled.pop(seen.uid, None)
+        else:
+            self._settled[seen.uid] = seen.generation
+
+    def is_settled(self, seen: Seen) -> bool:
+        """Whether this generation was written before, by this process or by one before it."""
+        if seen.uid in self._settled:
+            return self._settled[seen.uid] == seen.generation
+        return any(
+            item.get("type") == "Drifted"
+            and item.get("status") != "Unknown"
+            and item.get("observedGeneration") == seen.generation
+            for item in seen.status.get("conditions") or []
+        )
 
     def fail(self, seen: Seen, reason: str, message: str) -> None:
         """Record that the row does not match the resource."""
@@ -65,13 +81,29 @@ class SyncRecords:
             schedule=known.schedule if known else None,
         )
 
+    def unknown(self, seen: Seen, reason: str, message: str) -> bool:
+        """Record that nothing is known of the row of a resource that has something to write.
+
+        Returns whether that is new. The first message stays, so that an outage is reported once.
+        """
+        known = self._records.get(seen.uid)
+        if known is not None and known.generation == seen.generation:
+            return False
+        if known is None and _was_synced(seen):
+            return False
+        self._records[seen.uid] = SyncRecord(
+            generation=seen.generation,
+            synced=synced("Unknown", reason, message),
+            schedule=known.schedule if known else None,
+        )
+        return True
+
     def refused(self, seen: Seen, error: ClusterError) -> None:
         """Record a failed call; an unavailable API server is not the resource's fault."""
         if 400 <= error.status < 500 and error.status not in _NOT_ITS_FAULT:
             self.fail(seen, "ApiRefused", f"{error}; this is retried")
         else:
             log.warning("cluster_call_failed", kind=seen.kind, name=seen.name, error=str(error))
-        self.try_again(seen)
 
     def fault(self, seen: Seen, error: Exception) -> None:
         """Record an unexpected exception. Its text may contain anything, so it goes only to the log."""
@@ -81,16 +113,24 @@ class SyncRecords:
             )
         message = f"{type_name(error)}: the log of the operator has the traceback; this is retried"
         self.fail(seen, "Failed", message)
-        self.try_again(seen)
 
     def try_again(self, seen: Seen) -> None:
         """Mark the resource again after its own pause."""
-        pause = self._backoff.failed(seen.uid)
-        asyncio.get_running_loop().call_later(pause, self._inventory.mark, seen.uid)
+        pause_s = self._backoff.failed(seen.uid)
+        asyncio.get_running_loop().call_later(pause_s, self._inventory.compare, seen.uid)
 
-    def forget_deleted(self) -> None:
-        for uid in [uid for uid in self._records if uid not in self._inventory]:
-            del self._records[uid]
-        for uid in self._backoff.uids():
-            if uid not in self._inventory:
-                self._backoff.succeeded(uid)
+    def forget(self, uid: str) -> None:
+        """Drop what is recorded of a deleted resource."""
+        self._records.pop(uid, None)
+        self._settled.pop(uid, None)
+        self._backoff.succeeded(uid)
+
+
+def _was_synced(seen: Seen) -> bool:
+    """Whether the status says that this generation was written."""
+    return any(
+        item.get("type") == "Synced"
+        and item.get("status") == "True"
+        and item.get("observedGeneration") == seen.generation
+        for item in seen.status.get("conditions") or []
+    )

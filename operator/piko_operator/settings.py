@@ -25,9 +25,17 @@ class OperatorSettings(ProgramSettings):
     namespaces: tuple[str, ...] = Field((), description="comma list; empty: all")
     http_host: str = Field("127.0.0.1", description="address of probes and metrics")
     http_port: int = Field(8081, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
-    status_interval_s: float = Field(1.0, gt=0, le=600, description="how often status is brought up to date")
+    status_interval_s: float = Field(
+        1.0, gt=0, le=600, description="how often changed rows and states are read"
+    )
+    status_writes_per_s: float = Field(
+        100.0,
+        ge=1,
+        le=10_000,
+        description="writes of status per second, of which the progress of runs takes a fifth at most",
+    )
     sweep_interval_s: float = Field(
-        30.0, gt=0, le=3600, description="how often all resources and rows are compared"
+        120.0, gt=0, le=3600, description="how often all resources are listed, and Secrets read again"
     )
     orphan_limit: int | None = Field(
         None,

@@ -1,63 +1,62 @@
 """Writes the state of rows and runs into the status of resources.
 
 This is the only writer of status: conditions are a list, and two writers of a list would overwrite each
-other. The wanted status is computed from the mirror's record and the runtime's summary, and only the
-difference from the current status is patched. A patch that fails for one resource affects no other, and is
-retried after its own pause.
+other. It looks only at resources of which something has changed: the mirror, the feed of changed rows and the
+watch name them. The wanted status is computed from the mirror's record and the runtime's summary, and only
+the difference from the current status is patched, when `pacing` says so. A patch that fails for one resource
+affects no other, and is retried after its own pause.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from piko.background.backoff import Backoff
-from piko.background.periodic import repeat
+from piko.background.periodic import Transient, repeat
+from piko.background.waiting import happens
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
-from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.observability.logs import get_logger
 from piko.store.reports.summaries import Summaries
-from piko.text import error_text, excerpt
+from piko.text import error_text
 from piko_operator.apart import apart
 from piko_operator.cluster import Cluster, ClusterError
-from piko_operator.conditions import (
-    MESSAGE_LIMIT,
-    config_ready,
-    effective_revision,
-    given_up,
-    merge_conditions,
-    merge_patch,
-    outlook,
-    ready,
-    revision_conditions,
-)
+from piko_operator.conditions import merge_patch
 from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
-from piko_operator.metrics import OperatorMetrics
 from piko_operator.news import news_of
-from piko_operator.ownership import Condition, is_same_owner
+from piko_operator.pacing import Pacing, is_urgent
 from piko_operator.records import SyncRecord, SyncRecords
+from piko_operator.reporting import config_status, schedule_status, true_conditions, unknown_status
 from piko_operator.resource_backoff import ResourceBackoff
-from piko_operator.shapes import duration_text, instant_text
+from piko_operator.tally import ConditionTally
 
 _BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
-_PATIENCE_S = 1.0
-"""Seconds that a round waits for its patches; a slower patch continues in the background."""
-_EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
-_CONDITIONS = {
-    SCHEDULE: (*_EVERY_KIND, "DataGivenUp"),
-    JOB_CONFIG: (*_EVERY_KIND, "Valid", "Effective"),
-}
+_ROUND = 500
+"""Resources whose rows are read in one round."""
+_AT_ONCE = 6
+_UNSETTLED = Backoff(first_s=1.0, longest_s=60.0)
+"""When a resource that is not ready is looked at again: some conditions change with time alone."""
 
 log = get_logger(__name__)
 
+StatusOf = Callable[[Mapping[str, Any], SyncRecord], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """A status that waits for its turn, and the resource that it was computed for."""
+
+    seen: Seen
+    status: Mapping[str, Any]
+
 
 class StatusWriter:
-    """Updates status periodically, and sooner when the mirror has news."""
+    """Computes the status of resources that something has changed for, and writes it."""
 
     name = "status"
 
@@ -68,158 +67,165 @@ class StatusWriter:
         clock: Clock,
         events: Events,
         inventory: Inventory,
-        metrics: OperatorMetrics,
         owner: Callable[[Seen], str],
+        pacing: Pacing,
         records: SyncRecords,
         summaries: Summaries,
+        tally: ConditionTally,
         interval_s: float,
-        news: asyncio.Event,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
         self._events = events
         self._inventory = inventory
-        self._metrics = metrics
         self._owner = owner
+        self._pacing = pacing
         self._records = records
         self._summaries = summaries
+        self._tally = tally
         self._interval_s = interval_s
-        self._news = news
-        self._digests: dict[str, tuple[object, ...]] = {}
+        self._changed: dict[str, None] = {}
+        self._wake, self._wanting = asyncio.Event(), asyncio.Event()
+        self._wanted: dict[str, _Wanted] = {}
+        self._writing: set[str] = set()
+        self._written: dict[str, str] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
-        self._patches: dict[str, asyncio.Task[None]] = {}
+        self._unsettled = ResourceBackoff(clock=clock, backoff=_UNSETTLED)
         self.database_error: str | None = None
 
+    def look(self, *uids: str) -> None:
+        """Have the status of resources computed again."""
+        self._changed |= dict.fromkeys(uids)
+        if self._changed:
+            self._wake.set()
+
     async def run(self) -> None:
-        """Update until cancelled."""
-        try:
-            await repeat(self.update, pause_s=self._interval_s, wake=self._news)
-        finally:
-            for task in self._patches.values():
-                task.cancel()
+        """Compute and write until cancelled."""
+        away = Transient(errors=(DatabaseUnavailableError,), report=self._without_database)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(self._write_each())
+            await repeat(self.update, pause_s=self._interval_s, wake=self._wake, transient=[away])
 
     async def update(self) -> None:
-        """Run one round over all resources."""
-        now = self._clock.now()
-        schedules, configs = self._inventory.all(SCHEDULE), self._inventory.all(JOB_CONFIG)
+        """Compute the status of resources that have changed. Raises `DatabaseUnavailableError`."""
+        self._note_touched()
+        uids = list(self._changed)[:_ROUND]
+        for uid in uids:
+            del self._changed[uid]
+        chosen = [seen for uid in uids if (seen := self._inventory.get(uid)) is not None]
         try:
-            ids = [seen.job_id for seen in schedules]
-            jobs = await apart(self._summaries.jobs, ids, blame=self._unread)
-            ids = [seen.job_id for seen in configs]
-            rows = await apart(self._summaries.configs, ids, blame=self._unread)
-            revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
-        except DatabaseUnavailableError as error:
-            self.database_error = str(error)
-            for seen in (*schedules, *configs):
-                self._bring(seen, partial(self._without_database, now=now))
-        else:
+            await self._compute(chosen)
+        except DatabaseUnavailableError:
+            self._changed |= dict.fromkeys(uids)
+            raise
+        if chosen:
             self.database_error = None
-            for seen in schedules:
-                job = jobs.get(seen.job_id)
-                self._look_for_drift(seen, job, ignored=(job.last_data_time, job.completed_at) if job else ())
-                self._bring(seen, partial(self._schedule_status, job=job, now=now))
-            for seen in configs:
-                row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
-                self._look_for_drift(seen, row, ignored=())
-                self._bring(seen, partial(self._config_status, row=row, revisions=held, now=now))
-        if self._patches:
-            await asyncio.wait(self._patches.values(), timeout=_PATIENCE_S)
-        self._count()
+        if self._changed:
+            self._wake.set()
 
-    def _bring(self, seen: Seen, status_of: Callable[[Seen, SyncRecord], dict[str, Any]]) -> None:
-        """Patch the status if it differs and no other patch of the resource is in progress."""
+    async def _compute(self, chosen: Sequence[Seen]) -> None:
+        now = self._clock.now()
+        schedules = [seen for seen in chosen if seen.kind == SCHEDULE]
+        configs = [seen for seen in chosen if seen.kind == JOB_CONFIG]
+        jobs = await apart(self._summaries.jobs, [seen.job_id for seen in schedules], blame=self._unread)
+        ids = [seen.job_id for seen in configs]
+        rows = await apart(self._summaries.configs, ids, blame=self._unread)
+        revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
+        for seen in schedules:
+            job = jobs.get(seen.job_id)
+            self._want(seen, partial(schedule_status, job=job, owner=self._owner(seen), now=now))
+        for seen in configs:
+            row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
+            owner = self._owner(seen)
+            self._want(seen, partial(config_status, row=row, revisions=held, owner=owner, now=now))
+
+    def _without_database(self, error: Exception) -> None:
+        """Say of resources with something to write that nothing is known of their rows."""
+        self.database_error = str(error)
+        now = self._clock.now()
+        for uid in list(self._changed):
+            seen, record = self._inventory.get(uid), self._records.get(uid)
+            if seen is not None and record is not None and record.synced.status == "Unknown":
+                self._want(seen, partial(unknown_status, now=now))
+
+    def _note_touched(self) -> None:
+        for uid in self._inventory.take_touched():
+            seen = self._inventory.get(uid)
+            if seen is None:
+                self._forget(uid)
+                continue
+            self._tally.note(uid, seen.kind, true_conditions(seen.status))
+            if self._written.get(uid) != seen.resource_version:
+                self._changed[uid] = None
+
+    def _want(self, seen: Seen, status_of: StatusOf) -> None:
+        """Have the status written if it differs."""
         record = self._records.get(seen.uid)
-        if record is None or seen.uid in self._patches or self._backoff.is_waiting(seen.uid):
+        if record is None or seen.uid not in self._inventory:
             return
         try:
-            status = status_of(seen, record)
-            patch = merge_patch(seen.status, status)
+            status = status_of(seen.status, record)
+            differs = bool(merge_patch(seen.status, status))
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._failed(seen, error)
             return
-        if patch:
-            task = asyncio.create_task(self._patch(seen, status, patch))
-            self._patches[seen.uid] = task
-            task.add_done_callback(lambda _: self._patches.pop(seen.uid))
-
-    def _own(self, seen: Seen, job: JobSummary | None) -> JobSummary | None:
-        """`job` if this resource owns its row, otherwise None."""
-        return job if job is not None and is_same_owner(job.managed_by, self._owner(seen)) else None
-
-    def _schedule_status(
-        self, seen: Seen, record: SyncRecord, *, job: JobSummary | None, now: datetime
-    ) -> dict[str, Any]:
-        own = self._own(seen, job)
-        status: dict[str, Any] = {
-            "observedGeneration": record.generation,
-            "schedule": record.schedule,
-            "conditions": _conditions(seen, record, ready(record.synced, own), [given_up(own)], now),
-            "row": _row(job),
-        }
-        if own is not None:
-            status |= {
-                "nextRunTime": _instant(own.next_run_at) if own.status == "Scheduled" else None,
-                "lastScheduledTime": _instant(own.last_scheduled_time),
-                "lastSuccessTime": _instant(own.last_success_at),
-                "dataWatermark": _instant(own.last_data_time),
-                "lastRun": _last_run(own),
-            }
-        return _present(status)
-
-    def _config_status(
-        self,
-        seen: Seen,
-        record: SyncRecord,
-        *,
-        row: ConfigSummary | None,
-        revisions: Sequence[RevisionSummary],
-        now: datetime,
-    ) -> dict[str, Any]:
-        own = row if row is not None and is_same_owner(row.managed_by, self._owner(seen)) else None
-        current = [item for item in revisions if own is not None and item.row_version == own.version]
-        valid, effective = revision_conditions(record.synced, own, revisions, now)
-        is_ready = config_ready(record.synced, valid, effective)
-        return _present(
-            {
-                "observedGeneration": record.generation,
-                "conditions": _conditions(seen, record, is_ready, [valid, effective], now),
-                "row": _row(row),
-                "revision": current[-1].revision if current else None,
-                "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
-            }
-        )
-
-    def _without_database(self, seen: Seen, record: SyncRecord, *, now: datetime) -> dict[str, Any]:
-        """The previous status, with conditions that state that it may be outdated."""
-        previous = seen.status.get("conditions")
-        if record.synced.reason == "DatabaseUnavailable":
-            conditions = _conditions(seen, record, ready(record.synced, None), [], now)
-        else:
-            conditions = merge_conditions(previous, [record.synced], record.generation, now)
-        return {**seen.status, "observedGeneration": record.generation, "conditions": conditions}
-
-    def _look_for_drift(
-        self, seen: Seen, row: JobSummary | ConfigSummary | None, *, ignored: tuple[object, ...]
-    ) -> None:
-        """Mark the resource when its row was edited; changes of the runtime's own columns do not count."""
-        digest: tuple[object, ...] = (row.version, row.managed_by, row.updated_at, ignored) if row else ()
-        before = self._digests.get(seen.uid)
-        self._digests[seen.uid] = digest
-        if before is None or before == digest:
+        self._look_again_unless_settled(seen, status)
+        if not differs:
+            self._wanted.pop(seen.uid, None)
+            self._pacing.drop(seen.uid)
             return
-        by_runtime = bool(before) and bool(digest) and before[:2] == digest[:2] and before[3] != digest[3]
-        if not by_runtime:
-            self._inventory.mark(seen.uid)
+        self._wanted[seen.uid] = _Wanted(seen=seen, status=status)
+        if not self._backoff.is_waiting(seen.uid):
+            self._offer(seen.uid, urgent=is_urgent(seen.status, status))
 
-    async def _patch(self, seen: Seen, status: Mapping[str, Any], patch: Mapping[str, Any]) -> None:
+    def _offer(self, uid: str, *, urgent: bool) -> None:
+        self._pacing.want(uid, urgent=urgent, now=self._clock.monotonic())
+        self._wanting.set()
+
+    def _look_again_unless_settled(self, seen: Seen, status: Mapping[str, Any]) -> None:
+        if {"Ready"} <= true_conditions(status) and "Effective" not in _false(status):
+            self._unsettled.succeeded(seen.uid)
+        elif not self._unsettled.is_waiting(seen.uid):
+            pause_s = self._unsettled.failed(seen.uid)
+            asyncio.get_running_loop().call_later(pause_s, self.look, seen.uid)
+
+    async def _write_each(self) -> None:
+        while True:
+            uid, wait_s = self._pacing.next(self._clock.monotonic())
+            if uid is None:
+                self._wanting.clear()
+                await happens(self._wanting.wait(), within_s=wait_s)
+                continue
+            wanted = self._wanted.pop(uid, None)
+            if wanted is None:
+                continue
+            if uid in self._writing:  # the answer of the previous patch is what this one differs from
+                self.look(uid)
+                continue
+            self._writing.add(uid)
+            try:
+                await self._write(wanted)
+            finally:
+                self._writing.discard(uid)
+
+    async def _write(self, wanted: _Wanted) -> None:
+        seen = self._inventory.get(wanted.seen.uid)
+        if seen is None:
+            return
         try:
-            self._inventory.observe(await self._cluster.patch_status(seen, patch))
+            patched = await self._cluster.patch_status(seen, merge_patch(seen.status, wanted.status))
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             if not (isinstance(error, ClusterError) and error.status in (404, 409)):
                 self._failed(seen, error)
+            elif error.status == 409:
+                self.look(seen.uid)
             return
         self._backoff.succeeded(seen.uid)
-        for notice in news_of(seen.status, status):
+        self._written[seen.uid] = patched.resource_version
+        self._inventory.observe(patched)
+        self._tally.note(seen.uid, seen.kind, true_conditions(patched.status))
+        for notice in news_of(seen.status, wanted.status):
             self._events.post(seen, notice)
 
     def _unread(self, job_id: str, error: Exception) -> None:
@@ -228,65 +234,28 @@ class StatusWriter:
             log.warning("row_not_read", job_id=job_id, error=error_text(error))
 
     def _failed(self, seen: Seen, error: Exception) -> None:
-        pause = self._backoff.failed(seen.uid)
+        pause_s = self._backoff.failed(seen.uid)
+        asyncio.get_running_loop().call_later(pause_s, self.look, seen.uid)
         log.warning(
             "status_not_written",
             kind=seen.kind,
             namespace=seen.namespace,
             name=seen.name,
             error=error_text(error),
-            again_in_s=pause,
+            again_in_s=pause_s,
         )
 
-    def _count(self) -> None:
-        for kind, types in _CONDITIONS.items():
-            resources = self._inventory.all(kind)
-            self._metrics.resources.labels(kind=kind, condition="All").set(len(resources))
-            for name in types:
-                true = sum(_is_true(seen, name) for seen in resources)
-                self._metrics.resources.labels(kind=kind, condition=name).set(true)
-        for uid in [uid for uid in self._digests if uid not in self._inventory]:
-            del self._digests[uid]
-            self._backoff.succeeded(uid)
+    def _forget(self, uid: str) -> None:
+        self._records.forget(uid)
+        self._tally.forget(uid)
+        self._pacing.forget(uid)
+        self._backoff.succeeded(uid)
+        self._unsettled.succeeded(uid)
+        self._wanted.pop(uid, None)
+        self._written.pop(uid, None)
 
 
-def _conditions(
-    seen: Seen, record: SyncRecord, is_ready: Condition, further: Sequence[Condition], now: datetime
-) -> list[dict[str, Any]]:
-    previous = seen.status.get("conditions")
-    stalled, reconciling = outlook(record.synced, is_ready, previous=previous, now=now)
-    drifted = [record.drifted] if record.drifted else []
-    found = [record.synced, is_ready, stalled, reconciling, *further, *drifted]
-    return merge_conditions(previous, found, record.generation, now)
-
-
-def _row(row: JobSummary | ConfigSummary | None) -> dict[str, Any] | None:
-    return None if row is None else _present({"version": row.version, "managedBy": row.managed_by})
-
-
-def _last_run(job: JobSummary) -> dict[str, Any] | None:
-    if job.last_run_id is None and job.last_state is None:
-        return None
-    return _present(
-        {
-            "runId": job.last_run_id,
-            "state": job.last_state,
-            "scheduledTime": _instant(job.last_scheduled_time),
-            "startTime": _instant(job.last_started_at),
-            "duration": None if job.last_duration_s is None else duration_text(job.last_duration_s),
-            "message": None if job.last_error is None else excerpt(job.last_error, limit=MESSAGE_LIMIT),
-        }
+def _false(status: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(
+        str(item.get("type")) for item in status.get("conditions") or [] if item.get("status") == "False"
     )
-
-
-def _instant(moment: datetime | None) -> str | None:
-    return None if moment is None else instant_text(moment)
-
-
-def _present(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _is_true(seen: Seen, condition: str) -> bool:
-    conditions = seen.status.get("conditions") or []
-    return any(item.get("type") == condition and item.get("status") == "True" for item in conditions)

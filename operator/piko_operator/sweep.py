@@ -1,7 +1,8 @@
 """The periodic full comparison, because the watch is only a hint.
 
-Each sweep lists and marks every resource, and then looks for rows of this cluster whose resource no longer
-exists (`orphans`), once it is certain that the rows belong to this cluster (`identity`).
+Each sweep lists every resource and marks those that differ from what is known, and those whose row holds the
+content of Secrets, which change without a word. Then it looks for rows of this cluster whose resource no
+longer exists (`orphans`), once it is certain that the rows belong to this cluster (`identity`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.orphans import OrphanCleaner
+from piko_operator.planning import names_secrets
 
 _AGAIN_S = 1.0
 
@@ -72,6 +74,7 @@ class Sweep:
         for kind in self._kinds:
             since = self._inventory.order
             self._inventory.listed(kind, await self._cluster.list(kind), since=since)
+            self._inventory.compare(*(seen.uid for seen in self._inventory.all(kind) if names_secrets(seen)))
         self.cluster_error = None
         self.listed.set()
         await self._identity.compare()

@@ -90,7 +90,7 @@ class Watch:
         self._metrics.last_event.set(self._clock.now().timestamp())
         seen = seen_from(body, kind=body["kind"])
         if deleted:
-            self._inventory.forget(seen.uid)
+            self._inventory.deleted(seen.uid)
         else:
             self._inventory.observe(seen)
 

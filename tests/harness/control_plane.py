@@ -12,6 +12,7 @@ import json
 import secrets
 import ssl
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,36 @@ from tests.harness.waiting import ANSWER_S, PATIENCE_S, PATIENTLY, wait_until
 _TOKEN_DURATION = "24h"
 _PIKO_RESOURCES = "pikoschedules.piko.dev,pikojobconfigs.piko.dev"
 
+_AUDIT_POLICY: dict[str, Any] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived", "ResponseStarted"],
+    "rules": [
+        {
+            "level": "Metadata",
+            "verbs": ["create", "update", "patch", "delete"],
+            "resources": [
+                {"group": "piko.dev"},
+                {"group": "coordination.k8s.io"},
+                {"group": "", "resources": ["events"]},
+            ],
+        },
+        {"level": "None"},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedWrite:
+    """One write of an object that the API server was asked for."""
+
+    verb: str
+    resource: str
+    name: str
+    user: str
+    agent: str
+    status: int
+
 
 class ControlPlane:
     """A reachable API server and the credentials of its administrator."""
@@ -37,6 +68,8 @@ class ControlPlane:
         self.ca_file = ca_file
         self.admin_kubeconfig = admin_kubeconfig
         self._folder = folder
+        self.audit_log: Path | None = None
+        """What was asked of the API server, one JSON object a line; None: it is not to be seen."""
 
     @classmethod
     def named_by(cls, kubeconfig: Path, *, folder: Path) -> ControlPlane:
@@ -108,6 +141,28 @@ class ControlPlane:
         self.kubectl("create", "namespace", name)
         return name
 
+    def writes(self, namespace: str) -> list[AuditedWrite]:
+        """The writes in a namespace, oldest first. Raises `AssertionError` without an audit log."""
+        assert self.audit_log is not None, "this API server shows no audit log"
+        found = []
+        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            where = entry.get("objectRef", {})
+            if where.get("namespace") != namespace:
+                continue
+            resource = "/".join(filter(None, (where["resource"], where.get("subresource"))))
+            found.append(
+                AuditedWrite(
+                    verb=entry["verb"],
+                    resource=resource,
+                    name=where.get("name", ""),
+                    user=entry["user"]["username"],
+                    agent=entry.get("userAgent", ""),
+                    status=entry["responseStatus"]["code"],
+                )
+            )
+        return found
+
     def remove_namespace(self, namespace: str) -> None:
         """Deletes the namespace and, whether or not an operator still runs, Piko's resources in it."""
         listed = self.kubectl("-n", namespace, "get", _PIKO_RESOURCES, "-o", "name", check=False)
@@ -168,6 +223,9 @@ class OwnControlPlane(ControlPlane):
         key = self._folder / "service-account.key"
         key.write_bytes(_private_key())
         tokens = self._folder / "tokens.csv"
+        policy = self._folder / "audit-policy.json"
+        policy.write_text(json.dumps(_AUDIT_POLICY), encoding="utf-8")
+        self.audit_log = self._folder / "audit.log"
         tokens.write_text(f'{self._admin_token},admin,admin,"system:masters"\n', encoding="utf-8")
         process = self._launch(
             "kube-apiserver",
@@ -181,6 +239,8 @@ class OwnControlPlane(ControlPlane):
             "--service-cluster-ip-range=10.0.0.0/24",
             f"--token-auth-file={tokens}",
             "--authorization-mode=RBAC",
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={self.audit_log}",
             "--disable-admission-plugins=ServiceAccount",
         )
 

@@ -70,7 +70,7 @@ def _revision(number: int, **values: Any) -> RevisionSummary:
         (_SYNCED, replace(_JOB, status="Completed"), "True", "Completed"),
         (synced("False", "Drifted", "edited"), _JOB, "True", "Scheduled"),
         (synced("False", "Conflict", "other"), None, "False", "NotSynced"),
-        (synced("False", "DatabaseUnavailable", "away"), None, "Unknown", "DatabaseUnavailable"),
+        (synced("Unknown", "DatabaseUnavailable", "away"), None, "Unknown", "DatabaseUnavailable"),
     ],
 )
 def test_ready_follows_the_runtimes_verdict(
@@ -187,7 +187,7 @@ def _condition(status: str, reason: str) -> Condition:
         (synced("False", "SecretUnavailable", "x"), _condition("False", "NotSynced"), 9, "stalled"),
         (_SYNCED, _condition("Unknown", "Pending"), 600, "reconciling"),
         (
-            synced("False", "DatabaseUnavailable", "x"),
+            synced("Unknown", "DatabaseUnavailable", "x"),
             _condition("Unknown", "DatabaseUnavailable"),
             600,
             "reconciling",
@@ -217,7 +217,7 @@ def test_stalled_is_what_needs_a_person_and_reconciling_what_does_not(
         ),
         (_SYNCED, [], "Unknown Pending no replica"),
         (synced("False", "Conflict", "other"), [_revision(2)], "False NotSynced see the condition Synced"),
-        (synced("False", "DatabaseUnavailable", "away"), [], "Unknown DatabaseUnavailable away"),
+        (synced("Unknown", "DatabaseUnavailable", "away"), [], "Unknown DatabaseUnavailable away"),
     ],
 )
 def test_a_config_is_ready_when_the_job_takes_it(

@@ -19,7 +19,7 @@ def _status(*conditions: dict[str, Any], **fields: Any) -> dict[str, Any]:
 
 _GOOD = _status(_condition("Synced", "True", "Synced"))
 _CONFLICT = _status(_condition("Synced", "False", "Conflict"))
-_AWAY = _status(_condition("Synced", "False", "DatabaseUnavailable"))
+_AWAY = _status(_condition("Synced", "Unknown", "DatabaseUnavailable"))
 _RUN = {"runId": "r", "scheduledTime": "2026-01-01T00:00:00Z", "message": "it broke\nTraceback …"}
 _FAILED = {"lastRun": {**_RUN, "state": "FAILED"}}
 _LOST = {"lastRun": {"runId": "q", "state": "LOST"}}

@@ -1,0 +1,79 @@
+"""Follows the rows: what SQL has edited goes to the mirror, what the runtime has written to the status.
+
+This is a loop of its own, so that drift is seen although many statuses wait to be written. It reads only what
+has changed since the last look, and compares all rows from time to time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from piko.background.periodic import Transient, repeat
+from piko.errors import DatabaseUnavailableError
+from piko.observability.logs import get_logger
+from piko.store.row_changes import RowChange, RowChanges
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+
+_COMPLETE_EVERY_S = 60.0
+
+log = get_logger(__name__)
+
+
+class Changes:
+    """Marks the resources whose rows have changed."""
+
+    name = "changes"
+
+    def __init__(
+        self,
+        *,
+        inventory: Inventory,
+        schedules: RowChanges,
+        configs: RowChanges,
+        states: RowChanges,
+        look: Callable[..., None],
+        interval_s: float,
+    ) -> None:
+        self._inventory = inventory
+        self._schedules = schedules
+        self._configs = configs
+        self._states = states
+        self._look = look
+        self._interval_s = interval_s
+        self._rounds = 0
+
+    async def run(self) -> None:
+        """Follow the rows until cancelled."""
+        away = Transient(
+            errors=(DatabaseUnavailableError,),
+            report=lambda error: log.info("changes_without_database", error=str(error)),
+        )
+        await repeat(self.update, pause_s=self._interval_s, transient=[away])
+
+    async def update(self) -> None:
+        """Look once. Raises `DatabaseUnavailableError`."""
+        complete = self._rounds % max(1, round(_COMPLETE_EVERY_S / self._interval_s)) == 0
+        schedules = await self._schedules.look(completely=complete)
+        configs = await self._configs.look(completely=complete)
+        states = await self._states.look(completely=complete)
+        self._mark(SCHEDULE, schedules)
+        self._mark(JOB_CONFIG, configs)
+        self._look_at(SCHEDULE, (change.job_id for change in (*schedules, *states)))
+        self._look_at(JOB_CONFIG, (change.job_id for change in configs))
+        if complete:  # a revision may change although its config does not
+            self._look(*(seen.uid for seen in self._inventory.all(JOB_CONFIG)))
+        self._rounds += 1
+
+    def _mark(self, kind: str, changes: Iterable[RowChange]) -> None:
+        for change in changes:
+            if not is_by_runtime(change):
+                self._inventory.mark(*(seen.uid for seen in self._inventory.of_job(kind, change.job_id)))
+
+    def _look_at(self, kind: str, job_ids: Iterable[str]) -> None:
+        self._look(*(seen.uid for job_id in job_ids for seen in self._inventory.of_job(kind, job_id)))
+
+
+def is_by_runtime(change: RowChange) -> bool:
+    """Whether only the runtime's own values of a row have changed: watermark and completion."""
+    (_, *before), (_, *after) = change.before or (None,), change.after or (None,)
+    return bool(before) and bool(after) and before[:2] == after[:2] and before[2:] != after[2:]

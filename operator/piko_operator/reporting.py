@@ -1,0 +1,140 @@
+"""The status of a resource: pure, from the record of the mirror and the summaries of the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
+from piko.text import excerpt
+from piko_operator.conditions import (
+    MESSAGE_LIMIT,
+    config_ready,
+    effective_revision,
+    given_up,
+    merge_conditions,
+    outlook,
+    ready,
+    revision_conditions,
+)
+from piko_operator.ownership import Condition, is_same_owner
+from piko_operator.records import SyncRecord
+from piko_operator.shapes import duration_text, instant_text
+
+
+def schedule_status(
+    previous: Mapping[str, Any], record: SyncRecord, *, job: JobSummary | None, owner: str, now: datetime
+) -> dict[str, Any]:
+    """The status of a PikoSchedule.
+
+    - `previous`: its status as it is.
+    - `record`: what the mirror came to.
+    - `job`: what the runtime says of the job, if it has a row.
+    - `owner`: the owner that the resource is for its row.
+    - `now`: the time of transitions.
+    """
+    own = job if job is not None and is_same_owner(job.managed_by, owner) else None
+    conditions = _conditions(previous, record, ready(record.synced, own), [given_up(own)], now)
+    status: dict[str, Any] = {
+        "observedGeneration": record.generation,
+        "schedule": record.schedule,
+        "conditions": conditions,
+        "row": _row(job),
+    }
+    if own is not None:
+        status |= {
+            "nextRunTime": _instant(own.next_run_at) if own.status == "Scheduled" else None,
+            "lastScheduledTime": _instant(own.last_scheduled_time),
+            "lastSuccessTime": _instant(own.last_success_at),
+            "dataWatermark": _instant(own.last_data_time),
+            "lastRun": _last_run(own),
+        }
+    return _present(status)
+
+
+def config_status(
+    previous: Mapping[str, Any],
+    record: SyncRecord,
+    *,
+    row: ConfigSummary | None,
+    revisions: Sequence[RevisionSummary],
+    owner: str,
+    now: datetime,
+) -> dict[str, Any]:
+    """The status of a PikoJobConfig.
+
+    - `previous`: its status as it is.
+    - `record`: what the mirror came to.
+    - `row`: the row of the job's config, if there is one.
+    - `revisions`: the revisions of the job's config, oldest first.
+    - `owner`: the owner that the resource is for its row.
+    - `now`: the time of transitions, and what is in force.
+    """
+    own = row if row is not None and is_same_owner(row.managed_by, owner) else None
+    current = [item for item in revisions if own is not None and item.row_version == own.version]
+    valid, effective = revision_conditions(record.synced, own, revisions, now)
+    is_ready = config_ready(record.synced, valid, effective)
+    return _present(
+        {
+            "observedGeneration": record.generation,
+            "conditions": _conditions(previous, record, is_ready, [valid, effective], now),
+            "row": _row(row),
+            "revision": current[-1].revision if current else None,
+            "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
+        }
+    )
+
+
+def unknown_status(previous: Mapping[str, Any], record: SyncRecord, *, now: datetime) -> dict[str, Any]:
+    """The status while nothing can be read: the previous one, with conditions that say so."""
+    conditions = _conditions(previous, record, ready(record.synced, None), [], now)
+    return {**previous, "observedGeneration": record.generation, "conditions": conditions}
+
+
+def true_conditions(status: Mapping[str, Any]) -> frozenset[str]:
+    """The types of the conditions that are True."""
+    return frozenset(
+        str(item.get("type")) for item in status.get("conditions") or [] if item.get("status") == "True"
+    )
+
+
+def _conditions(
+    previous: Mapping[str, Any],
+    record: SyncRecord,
+    is_ready: Condition,
+    further: Sequence[Condition],
+    now: datetime,
+) -> list[dict[str, Any]]:
+    before = previous.get("conditions")
+    stalled, reconciling = outlook(record.synced, is_ready, previous=before, now=now)
+    drifted = [record.drifted] if record.drifted else []
+    found = [record.synced, is_ready, stalled, reconciling, *further, *drifted]
+    return merge_conditions(before, found, record.generation, now)
+
+
+def _row(row: JobSummary | ConfigSummary | None) -> dict[str, Any] | None:
+    return None if row is None else _present({"version": row.version, "managedBy": row.managed_by})
+
+
+def _last_run(job: JobSummary) -> dict[str, Any] | None:
+    if job.last_run_id is None and job.last_state is None:
+        return None
+    return _present(
+        {
+            "runId": job.last_run_id,
+            "state": job.last_state,
+            "scheduledTime": _instant(job.last_scheduled_time),
+            "startTime": _instant(job.last_started_at),
+            "duration": None if job.last_duration_s is None else duration_text(job.last_duration_s),
+            "message": None if job.last_error is None else excerpt(job.last_error, limit=MESSAGE_LIMIT),
+        }
+    )
+
+
+def _instant(moment: datetime | None) -> str | None:
+    return None if moment is None else instant_text(moment)
+
+
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

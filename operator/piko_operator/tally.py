@@ -1,0 +1,43 @@
+"""Counts conditions for the metrics, one resource at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE
+from piko_operator.metrics import OperatorMetrics
+
+_EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
+_CONDITIONS: Mapping[str, tuple[str, ...]] = {
+    SCHEDULE: (*_EVERY_KIND, "DataGivenUp"),
+    JOB_CONFIG: (*_EVERY_KIND, "Valid", "Effective"),
+}
+
+
+class ConditionTally:
+    """How many resources have each condition; the sums are never counted over all of them."""
+
+    def __init__(self, *, metrics: OperatorMetrics) -> None:
+        self._metrics = metrics
+        self._counted: dict[str, tuple[str, frozenset[str]]] = {}
+        for kind, types in _CONDITIONS.items():
+            for name in ("All", *types):
+                metrics.resources.labels(kind=kind, condition=name).set(0)
+
+    def note(self, uid: str, kind: str, conditions: frozenset[str]) -> None:
+        """Count the resource `uid` under `conditions`, and no longer under those before."""
+        after = conditions.intersection(_CONDITIONS[kind]) | {"All"}
+        _, before = self._counted.get(uid, (kind, frozenset[str]()))
+        self._counted[uid] = (kind, after)
+        self._move(kind, before, after)
+
+    def forget(self, uid: str) -> None:
+        """No longer count a deleted resource."""
+        kind, before = self._counted.pop(uid, ("", frozenset[str]()))
+        self._move(kind, before, frozenset())
+
+    def _move(self, kind: str, before: frozenset[str], after: frozenset[str]) -> None:
+        for name in before - after:
+            self._metrics.resources.labels(kind=kind, condition=name).dec()
+        for name in after - before:
+            self._metrics.resources.labels(kind=kind, condition=name).inc()

@@ -1,0 +1,72 @@
+"""The feed of changed rows, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from piko.store.engine import Database, open_database
+from piko.store.row_changes import RowChanges, schedule_changes, state_changes
+from tests.harness.databases import TestDatabase
+
+_INSERT = (
+    "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) VALUES ('{}', 'cron', '\"@daily\"')"
+)
+
+
+@pytest.fixture
+async def opened(migrated_database: TestDatabase) -> AsyncIterator[Database]:
+    handle = open_database(migrated_database.dsn)
+    yield handle
+    await handle.close()
+
+
+async def _changed(feed: RowChanges, *, completely: bool = False) -> list[str]:
+    return sorted(change.job_id for change in await feed.look(completely=completely))
+
+
+async def test_a_look_shows_what_was_written_and_deleted_since_the_last_one_and_only_once(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = schedule_changes(opened)
+    for name in ("a", "b", "c"):
+        await migrated_database.execute(_INSERT.format(name))
+    assert await _changed(feed) == [], "the first look is where it begins"
+    assert await _changed(feed) == []
+
+    await migrated_database.execute("UPDATE scheduled_job SET priority = 5 WHERE job_id = 'a'")
+    (change,) = await feed.look()
+    assert change.job_id == "a"
+    assert change.before[1:] == change.after[1:], "nothing but the time tells of an edit without a version"
+    assert await _changed(feed) == []
+
+    await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'b'")
+    await migrated_database.execute(_INSERT.format("d"))
+    changes = {change.job_id: (bool(change.before), bool(change.after)) for change in await feed.look()}
+    assert changes == {"b": (True, False), "d": (False, True)}
+    assert await _changed(feed) == []
+
+
+async def test_a_complete_look_finds_what_was_dated_before_the_overlap(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = schedule_changes(opened)
+    await migrated_database.execute(_INSERT.format("a"))
+    await feed.look()
+    await migrated_database.execute(
+        "UPDATE scheduled_job SET priority = 5, updated_at = '2026-01-08 10:00:00.000001'"
+    )
+    assert await _changed(feed) == []
+    assert await _changed(feed, completely=True) == ["a"]
+
+
+async def test_the_runtimes_states_are_followed_too(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = state_changes(opened)
+    await feed.look()
+    await migrated_database.execute("INSERT INTO job_state (job_id, status) VALUES ('a', 'Scheduled')")
+    assert await _changed(feed) == ["a"]
+    await migrated_database.execute("UPDATE job_state SET status = 'Disabled'")
+    assert await _changed(feed) == ["a"]
