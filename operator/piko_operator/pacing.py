@@ -20,7 +20,7 @@ _SHARE = 0.2
 _BURST_S = 1.0
 
 
-class Budget:
+class WriteBudget:
     """A bucket of tokens: `rate` each second, and at most one second's worth of them."""
 
     def __init__(self, rate: float) -> None:
@@ -44,8 +44,8 @@ class Pacing:
     """Which object is written next."""
 
     def __init__(self, *, writes_per_s: float) -> None:
-        self._all = Budget(writes_per_s)
-        self._routine = Budget(writes_per_s * _SHARE)
+        self._all = WriteBudget(writes_per_s)
+        self._routine = WriteBudget(writes_per_s * _SHARE)
         self._urgent: dict[str, None] = {}
         self._due: list[tuple[float, str]] = []
         self._due_at: dict[str, float] = {}

@@ -1,7 +1,7 @@
 """The periodic full comparison, because the watch is only a hint.
 
 Each sweep lists every resource and marks those that differ from what is known, and those whose row holds the
-content of Secrets, which change without a word. Then it looks for rows of this cluster whose resource no
+content of Secrets, whose changes are not watched. Then it looks for rows of this cluster whose resource no
 longer exists (`orphans`), once it is certain that the rows belong to this cluster (`identity`).
 """
 
