@@ -83,8 +83,9 @@ bench-startup: setup ## processor time until a replica is ready, by either lease
 bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady passes, memory; beside APScheduler 3
 	$(BIN)/python -m benchmarks.schedules
 
-bench-runs: $(BENCH) ## starts under load, runs per second beside peers, changes of leader, capacity: 20 minutes
+bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, changes of leader, capacity: 20 minutes
 	$(BIN)/python -m benchmarks.load
+	$(BIN)/python -m benchmarks.run_cost
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.failover
 	$(BIN)/python -m benchmarks.capacity

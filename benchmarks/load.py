@@ -23,7 +23,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from benchmarks.database import durable_mariadb
+from tests.harness.database_servers import ServerKind
+
+from benchmarks.database import durable_server
 
 _RAMP_S = 3.0
 
@@ -168,9 +170,16 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
     )
 
 
-async def measured(jobs: int, *, seconds: float, spread: bool, profile: str | None = None) -> Load:
+async def measured(
+    jobs: int,
+    *,
+    seconds: float,
+    spread: bool,
+    profile: str | None = None,
+    kind: ServerKind = "mariadb",
+) -> Load:
     """One measurement, in a process and on a server of its own."""
-    async with durable_mariadb() as server:
+    async with durable_server(kind) as server:
         dsn = (await server.create_database()).dsn
         await insert(dsn, jobs, spread=spread)
         command = [sys.executable, "-m", "benchmarks.load", "--measure", dsn]

@@ -52,10 +52,15 @@ _ENQUEUED_TOGETHER = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Runs per second, jobs stored per second before it, and how much ran of what was due."""
+    """Runs per second, jobs stored per second before it, the worker's processor time, and what ran of all.
+
+    `processor_us` is microseconds of the worker's process for each run; `landing_share` is how much ran of
+    what was due.
+    """
 
     runs_per_s: float
     stored_per_s: float
+    processor_us: float
     landing_share: float = 1.0
 
 
@@ -91,12 +96,13 @@ async def pgqueuer(dsn: str, jobs: int) -> Figures:
         async def noop(_job: Job) -> None:
             pass
 
-        started = await _settle(producer)
+        started, processor_s = await _settle(producer), time.process_time()
         await worker.run(batch_size=PGQUEUER_BATCH, mode=QueueExecutionMode.drain)
+        processor_s = time.process_time() - processor_s
         recorded, last = await producer.fetchrow(
             "SELECT count(*), max(created) FROM pgqueuer_log WHERE status = 'successful'"
         )
-    return Figures(_rate(jobs, recorded, started, last), stored_per_s)
+    return Figures(_rate(jobs, recorded, started, last), stored_per_s, processor_s / jobs * 1e6)
 
 
 # ---- Procrastinate --------------------------------------------------------------------------------
@@ -115,7 +121,7 @@ async def procrastinate(dsn: str, jobs: int) -> Figures:
         for size in _parts(jobs):
             await task.batch_defer_async(*[{}] * size)
         stored_per_s = jobs / (time.perf_counter() - begun)
-        started = await _settle(watcher)
+        started, processor_s = await _settle(watcher), time.process_time()
         await asyncio.gather(
             *(
                 app.run_worker_async(
@@ -127,10 +133,11 @@ async def procrastinate(dsn: str, jobs: int) -> Figures:
                 for number in range(PROCRASTINATE_WORKERS)
             )
         )
+        processor_s = time.process_time() - processor_s
         recorded, last = await watcher.fetchrow(
             "SELECT count(*), max(at) FROM procrastinate_events WHERE type = 'succeeded'"
         )
-    return Figures(_rate(jobs, recorded, started, last), stored_per_s)
+    return Figures(_rate(jobs, recorded, started, last), stored_per_s, processor_s / jobs * 1e6)
 
 
 async def noop() -> None:
@@ -172,11 +179,13 @@ async def apscheduler(dsn: str) -> Figures:
     for number in range(APSCHEDULER_SCHEDULES):
         scheduler.add_job(f"{__name__}:_ROUNDS.run", grid, id=f"job-{number}")
     stored_per_s = APSCHEDULER_SCHEDULES / (time.perf_counter() - begun)
+    processor_s = time.process_time()
     scheduler.resume()
     await asyncio.sleep(APSCHEDULER_SECONDS)
     scheduler.pause()
     await asyncio.sleep(1)  # what a pass has submitted may end
     scheduler.shutdown(wait=False)
+    processor_s = time.process_time() - processor_s
     # A pass starts all its runs at its end, so that whole passes are counted, from the end of the first one.
     first, later = _ROUNDS.started[:APSCHEDULER_SCHEDULES], _ROUNDS.started[APSCHEDULER_SCHEDULES:]
     if not later:
@@ -185,7 +194,8 @@ async def apscheduler(dsn: str) -> Figures:
             f"{APSCHEDULER_SECONDS} s, and a rate needs two passes over them"
         )
     runs_per_s = len(later) / (later[-1] - first[-1])
-    return Figures(runs_per_s, stored_per_s, min(1.0, runs_per_s / APSCHEDULER_SCHEDULES))
+    processor_us = processor_s / len(_ROUNDS.started) * 1e6
+    return Figures(runs_per_s, stored_per_s, processor_us, min(1.0, runs_per_s / APSCHEDULER_SCHEDULES))
 
 
 # ---- PostgreSQL's clock ---------------------------------------------------------------------------

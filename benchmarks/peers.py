@@ -20,9 +20,10 @@ import signal
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,48 +52,68 @@ _MEASUREMENT_TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A peer's completed runs per second, durably recorded, by one worker process; the median."""
+    """A peer's completed runs per second, durably recorded, and processor time by one worker; medians."""
 
     name: str
     version: str
     runs_per_s: float
+    processor_us: float
     note: str
+
+
+class MeasurementError(RuntimeError):
+    """A peer could not be measured."""
 
 
 def measure_peers(*, mariadb_dsn: str, jobs: int, repeats: int) -> list[Peer]:
     """Measures each peer `repeats` times with `jobs` queued jobs, in about 35 s for each repeat.
 
-    `mariadb_dsn` is that of a user who may create databases; MariaDB must have
-    `innodb_flush_log_at_trx_commit=1`, else `ValueError`. PostgreSQL is started here and ended again. Raises
-    `MissingToolError` where something has to be installed first. It blocks: call it outside an event loop.
+    One that cannot be measured is left out, and stderr says why. `mariadb_dsn` is that of a user who may
+    create databases; MariaDB must have `innodb_flush_log_at_trx_commit=1`, else `ValueError`. PostgreSQL is
+    started here and ended again. Raises `MissingToolError` where something has to be installed first. It
+    blocks: call it outside an event loop.
     """
     if jobs < 1 or repeats < 1:
         raise ValueError(f"measure_peers(jobs={jobs}, repeats={repeats}): expected at least 1 of each")
     _require_modules()
     doublewrite = _durable_mariadb(mariadb_dsn)
     measured: dict[str, list[Figures]] = {name: [] for name in _PEERS}
+
+    def measure(name: str, one: Callable[[], Figures]) -> None:
+        try:
+            measured[name].append(one())
+        except MeasurementError as error:  # its own trouble: the others are measured all the same
+            print(f"{_NAMES[name]}: {error}", file=sys.stderr, flush=True)
+
     with _place() as place, _postgresql(place, full_page_writes=doublewrite) as server:
         version = server.version()
         for repeat in range(repeats):
             for name in ("pgqueuer", "procrastinate"):
                 dsn = server.create_database(f"{name}_{repeat}")
-                measured[name].append(_child(name, dsn=dsn, jobs=_queued(name, jobs), place=place))
-            measured["apscheduler"].append(_apscheduler(mariadb_dsn, place=place))
+                measure(name, partial(_child, name, dsn=dsn, jobs=_queued(name, jobs), place=place))
+            measure("apscheduler", partial(_apscheduler, mariadb_dsn, place=place))
     return [
         Peer(
             name=_NAMES[name],
             version=importlib.metadata.version(name),
             runs_per_s=statistics.median(one.runs_per_s for one in figures),
+            processor_us=statistics.median(one.processor_us for one in figures),
             note=_note(name, figures, jobs=_queued(name, jobs), postgresql=version),
         )
         for name, figures in measured.items()
+        if figures
     ]
 
 
 def print_peers(peers: list[Peer]) -> None:
     """One line for each peer."""
     for peer in peers:
-        print(f"{peer.name + ' ' + peer.version:<22}{peer.runs_per_s:>8,.0f} runs/s   {peer.note}")
+        print_line(f"{peer.name} {peer.version}", peer.runs_per_s, peer.processor_us, peer.note)
+
+
+def print_line(name: str, runs_per_s: float, processor_us: float, note: str) -> None:
+    """One line: a name, runs per second, and microseconds of the worker's processor for each run."""
+    print(f"{name:<22}{runs_per_s:>8,.0f} runs/s  {processor_us:>7,.0f} µs a run   {note}", flush=True)
 
 
 def _queued(name: str, jobs: int) -> int:
@@ -223,7 +244,7 @@ def _child(peer: str, *, dsn: str, jobs: int, place: _Place) -> Figures:
         if child.running:
             child.kill()
     if code != 0:
-        raise AssertionError(f"the measurement of {peer} ended with {code}:\n{child.tail()}")
+        raise MeasurementError(f"its measurement ended with {code}:\n{child.tail()}")
     figures = [line for line in child.output.splitlines() if line.startswith("{")]
     answer: dict[str, float] = json.loads(figures[-1])
     return Figures(**answer)

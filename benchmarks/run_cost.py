@@ -34,7 +34,7 @@ from benchmarks.database import durable_mariadb
 
 _ROOT = Path(__file__).parents[1]
 _TICKS = os.sysconf("SC_CLK_TCK")
-_PERIOD_S = 15
+_PERIOD_S = 20
 _BEFORE_S = 0.3
 _IDLE_S = 1.5
 _LOOK_S = 0.2

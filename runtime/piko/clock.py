@@ -57,8 +57,9 @@ class DatabaseClock:
         if self._anchor is None:
             return self._machine.now()
         moment, measured_at = self._anchor
-        carried = moment + timedelta(seconds=self._machine.monotonic() - measured_at)
-        return min(self._machine.now() - self._ahead, carried)
+        carried = moment + timedelta(0, self._machine.monotonic() - measured_at)
+        corrected = self._machine.now() - self._ahead
+        return min(carried, corrected)
 
     def monotonic(self) -> float:
         return self._machine.monotonic()

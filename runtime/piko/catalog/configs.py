@@ -137,7 +137,7 @@ class ConfigBook:
         refuses the one in force.
         """
         revisions = self._current(definition)
-        newest = revision_in_force(revisions, now)
+        newest = revision_in_force(revisions, now) if revisions else None
         return _defaults(definition, revisions) if newest is None else config_of(definition, newest)
 
     def revision_in_force(self, definition: JobDefinition, now: datetime) -> int | None:
