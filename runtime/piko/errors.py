@@ -43,6 +43,7 @@ __all__ = [
     "SchemaVersionError",
     "SettingsError",
     "SpoolError",
+    "StaleError",
     "TransientError",
     "WorkerLostError",
 ]
@@ -130,6 +131,10 @@ class NotFoundError(RefusedError):
 
 class RegistrationError(InputError):
     """A job was declared in a way that cannot run."""
+
+
+class StaleError(RefusedError):
+    """What was to be changed is not as the caller saw it; nothing was changed."""
 
 
 class ScheduleError(InputError):

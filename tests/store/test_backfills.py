@@ -11,6 +11,7 @@ import pytest
 from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.errors import FencedError
 from piko.model.backfills import Backfill, BackfillStep
+from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
 from piko.store.backfills import BackfillStore
@@ -22,6 +23,7 @@ from tests.harness.databases import TestDatabase
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
+_SOMEBODY = Actor(who="somebody", via="cli")
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ async def _requested(store: Database, windows: int = 3) -> Backfill:
         next_start=START,
         windows_total=windows,
     )
-    await BackfillStore(database=store).create(request)
+    await BackfillStore(database=store).create(request, actor=_SOMEBODY)
     return request
 
 
@@ -107,9 +109,13 @@ async def test_nothing_is_taken_of_what_is_not_active(
 ) -> None:
     await _requested(store)
     backfills = BackfillStore(database=store)
-    assert await backfills.change_state("b1", to=state, of=[BackfillState.ACTIVE], now=NOW)
+    assert await backfills.change_state(
+        await _now(store), to=state, of=[BackfillState.ACTIVE], now=NOW, actor=_SOMEBODY
+    )
     assert await backfills.claim([_step(0)], fence, now=NOW) == {}
-    assert not await backfills.change_state("b1", to=state, of=[BackfillState.ACTIVE], now=NOW)
+    assert not await backfills.change_state(
+        await _now(store), to=state, of=[BackfillState.ACTIVE], now=NOW, actor=_SOMEBODY
+    )
 
 
 async def test_ends_are_counted_once_and_the_last_one_ends_it(store: Database, fence: Fence) -> None:
@@ -140,7 +146,9 @@ async def test_a_window_that_ends_after_the_cancellation_leaves_it_cancelled(
     await _requested(store, windows=1)
     backfills, runs = BackfillStore(database=store), RunStore(database=store)
     await backfills.claim([_step(0)], fence, now=NOW)
-    await backfills.change_state("b1", to=BackfillState.CANCELLED, of=[BackfillState.ACTIVE], now=NOW)
+    await backfills.change_state(
+        await _now(store), to=BackfillState.CANCELLED, of=[BackfillState.ACTIVE], now=NOW, actor=_SOMEBODY
+    )
     await runs.finish([_outcome(_step(0), RunState.CANCELLED)], fence)
     assert (await _now(store)).state is BackfillState.CANCELLED
     assert await backfills.open() == []

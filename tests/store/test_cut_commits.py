@@ -11,12 +11,14 @@ import pytest
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError
 from piko.model.backfills import Backfill
+from piko.model.changes import Actor
 from piko.model.watermarks import WatermarkMove
 from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.leases import LeaseStore
-from piko.store.runs import RunStore, insert_queued
+from piko.store.run_acts import RunActs
+from piko.store.runs import RunStore
 from piko.store.states import StateStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -43,6 +45,8 @@ from tests.store.making import (
 T = TypeVar("T")
 
 _LATE_S = 1.5
+
+_SOMEBODY = Actor(who="somebody", via="cli")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +148,10 @@ async def test_a_request_that_is_made_again_is_made_once(cut: Cut) -> None:
     queued = make_run(state=RunState.QUEUED, trigger_type=TriggerType.MANUAL)
 
     async def ask_for_a_run() -> None:
-        await insert_queued(cut.database, queued)
+        await RunActs(database=cut.database).queue(queued, actor=_SOMEBODY, what="trigger")
 
     async def ask_for_a_backfill() -> None:
-        await requests.create(request)
+        await requests.create(request, actor=_SOMEBODY)
 
     request = Backfill(
         backfill_id="one",

@@ -10,6 +10,7 @@ import pytest
 
 from piko.core.types import FINAL_STATES, RunState, TriggerType
 from piko.errors import FencedError
+from piko.model.changes import Actor
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.runs import Run
 from piko.model.watermarks import WatermarkMove
@@ -17,8 +18,9 @@ from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
+from piko.store.run_acts import RunActs
 from piko.store.run_rows import OUTCOME_COLUMNS
-from piko.store.runs import RunStore, insert_queued
+from piko.store.runs import RunStore
 from piko.store.states import FIELDS, LAST, PLAN, StateStore
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
@@ -107,7 +109,7 @@ async def test_a_run_from_outside_waits_without_lock_and_fence(
     store: Database, runs: RunStore, emptied_database: TestDatabase
 ) -> None:
     run = make_run(state=RunState.QUEUED, trigger_type=TriggerType.MANUAL)
-    await insert_queued(store, run)
+    await RunActs(database=store).queue(run, actor=Actor(who="somebody", via="cli"), what="trigger")
     assert await runs.queued() == [run]
     assert await count(emptied_database, "job_lock") == 0
 

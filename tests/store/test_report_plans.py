@@ -14,8 +14,11 @@ from sqlalchemy import event
 
 from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
+from piko.store.reports.changes import ChangeList
 from piko.store.reports.history import RunHistory
+from piko.store.reports.jobs import JobFilter, JobList, JobOrder
 from piko.store.reports.overview import Overview
+from piko.store.reports.runs import RunFilter, RunList
 from piko.store.reports.summaries import Summaries
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
@@ -41,6 +44,7 @@ SELECT concat('job-', seq), 'cron', '"@hourly"' FROM seq_0_to_{_JOBS - 1}
 
 _numbers = itertools.count()
 _LATELY = _LAST - timedelta(hours=1)
+_PLACE = (_LATELY, "run-00000001")
 _JOB_IDS = ["job-1", "job-2"]
 _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "the newest runs": lambda database: Overview(database=database).runs(),
@@ -64,6 +68,31 @@ _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "states of jobs": lambda database: Summaries(database=database).jobs(_JOB_IDS),
     "configs": lambda database: Summaries(database=database).configs(_JOB_IDS),
     "revisions": lambda database: Summaries(database=database).revisions(_JOB_IDS),
+    "a page of all runs": lambda database: RunList(database=database).page(
+        RunFilter(), after=_PLACE, limit=50
+    ),
+    "a page of the runs that failed or were lost": lambda database: RunList(database=database).page(
+        RunFilter(states=("FAILED", "LOST")), after=_PLACE, limit=50
+    ),
+    "a page of the runs of a job": lambda database: RunList(database=database).page(
+        RunFilter(job_id="job-1", states=("FAILED",)), after=_PLACE, limit=50
+    ),
+    "a page of the runs of a backfill": lambda database: RunList(database=database).page(
+        RunFilter(backfill_id="backfill"), after=_PLACE, limit=50
+    ),
+    "a page of the runs since a moment": lambda database: RunList(database=database).page(
+        RunFilter(since=_LATELY), after=None, limit=50
+    ),
+    "one run": lambda database: RunList(database=database).one("run-00000001"),
+    "counters of runs": lambda database: RunList(database=database).counts(since=_LATELY),
+    "a page of jobs": lambda database: JobList(database=database).page(
+        JobFilter(text="1", late=True), now=_LAST, order=JobOrder.NEXT, after=None, limit=50
+    ),
+    "counters of jobs": lambda database: JobList(database=database).counts(now=_LAST),
+    "changes": lambda database: ChangeList(database=database).page(after="1", limit=50),
+    "changes of a job": lambda database: ChangeList(database=database).page(
+        job_id="job-1", after=None, limit=50
+    ),
     "backfills": lambda database: BackfillStore(database=database).newest(),
 }
 

@@ -24,6 +24,7 @@ from piko.model.fences import Fence
 from piko.model.revisions import Stale
 from piko.observability.metrics import Metrics
 from piko.scheduler.retention import Retention
+from piko.store.changes import ChangeStore
 from piko.store.configs import ConfigStore
 from piko.store.engine import Database
 from piko.store.leases import LeaseStore
@@ -128,6 +129,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
         retention = Retention(
             store=RetentionStore(database=database),
             kept=ProgressStore(database=database),
+            changes=ChangeStore(database=database),
             configs=configs_of_rows(*values.pop("configured", ())),
             elector=elector,
             clock=clock,

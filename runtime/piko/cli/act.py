@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Job, Output, first_line, show_json, stamp, unknown_job, with_database
-from piko.core.types import FINAL_STATES, RunState, TriggerType
+from piko.cli.answers import (
+    Dsn,
+    Form,
+    Job,
+    Output,
+    Reason,
+    first_line,
+    person,
+    show_json,
+    stamp,
+    with_database,
+)
+from piko.core.types import FINAL_STATES, RunState
 from piko.errors import RefusedError
 from piko.tables import ago
 
@@ -34,13 +44,17 @@ def trigger(
             show_default=False,
         ),
     ] = None,
+    reason: Reason = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
     """Run a job once, now, in addition to its schedule. A paused job runs too."""
 
     async def ask(database: Database) -> tuple[Run, RunReport | None]:
-        run = await _queue(database, job)
+        from piko.clock import SystemClock
+        from piko.steering import runs
+
+        run = await runs.trigger(database, job, clock=SystemClock(), actor=person(reason))
         if wait is None:
             return run, None
         return run, await _last_attempt(database, run, wait, print_retries=output is not Output.JSON)
@@ -64,17 +78,17 @@ def trigger(
         raise typer.Exit(1)
 
 
-def pause(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def pause(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Pause a schedule (`enabled = 0`).
 
     Current runs continue; due times that pass meanwhile are not made up.
     """
-    _set_enabled(job, dsn, output, enabled=False)
+    _set_enabled(job, dsn, output, enabled=False, reason=reason)
 
 
-def resume(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def resume(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Resume a paused schedule (`enabled = 1`). Due times that passed meanwhile do not fire."""
-    _set_enabled(job, dsn, output, enabled=True)
+    _set_enabled(job, dsn, output, enabled=True, reason=reason)
 
 
 def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
@@ -106,54 +120,6 @@ def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         f"{what} up to {stamp(moment)}" for what, moment in moments.items() if moment is not None
     )
     typer.echo(f"{job}: progress deleted{f' ({extent})' if extent else ''}; a new row starts from scratch")
-
-
-def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: dict[str, object]) -> RefusedError:
-    """The error for a row that a resource manages, with the command to use instead."""
-    cluster, namespace, name, _ = owner.split("/", 3)
-    if cluster == "dev":
-        return RefusedError(
-            f"{job_id}: its row is managed by the {kind} {name} of `piko dev`; edit its resource file instead"
-        )
-    command = f"kubectl patch {kind.lower()} {name} -n {namespace} --type merge -p '{json.dumps(patch)}'"
-    return RefusedError(
-        f"{job_id}: its row is managed by the {kind} {namespace}/{name} of cluster {cluster}, whose operator "
-        f"would undo the change; run instead:\n  {command}"
-    )
-
-
-async def _queue(database: Database, job_id: str) -> Run:
-    from piko.clock import SystemClock
-    from piko.core.identity import Ids
-    from piko.model.runs import Run
-    from piko.store.reports.overview import Overview
-    from piko.store.runs import insert_queued
-
-    overview = Overview(database=database)
-    line = await overview.job(job_id)
-    if line is None:
-        raise await unknown_job(database, job_id)
-    if line.stateful is None:
-        raise RefusedError(
-            f"{job_id}: no replica has registered it, so nothing would run it; start a replica that has the "
-            "job"
-        )
-    if line.stateful:
-        raise RefusedError(
-            f"{job_id}: a stateful job runs windows of data, and this command names none; "
-            f"run `piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to "
-            "replay the windows after it"
-        )
-    clock = SystemClock()
-    run = Run(
-        run_id=Ids(clock).new(),
-        job_id=job_id,
-        scheduled_time=clock.now(),
-        state=RunState.QUEUED,
-        trigger_type=TriggerType.MANUAL,
-    )
-    await insert_queued(database, run)
-    return run
 
 
 async def _last_attempt(
@@ -196,19 +162,13 @@ def _ending(run: Run, end: RunReport | None, patience_s: float) -> str:
     return f"{which} is {end.state}" + (f": {end.error}" if end.error else "")
 
 
-def _set_enabled(job: str, dsn: str | None, output: Output, *, enabled: bool) -> None:
-    from piko.store.edits import Edits
+def _set_enabled(job: str, dsn: str | None, output: Output, *, enabled: bool, reason: str | None) -> None:
+    from piko.steering import schedules
 
-    async def write(database: Database) -> bool:
-        edit = await Edits(database=database).set_enabled(job, enabled=enabled)
-        if not edit.found:
-            raise await unknown_job(database, job)
-        if edit.owner is not None:
-            patch: dict[str, object] = {"spec": {"suspend": not enabled}}
-            raise owned_by_resource(job, edit.owner, kind="PikoSchedule", patch=patch)
-        return edit.changed
-
-    changed = with_database(dsn, write)
+    changed = with_database(
+        dsn,
+        lambda database: schedules.set_enabled(database, job, enabled=enabled, actor=person(reason)),
+    )
     if output is Output.JSON:
         show_json({"job_id": job, "enabled": enabled, "changed": changed})
     else:

@@ -19,6 +19,7 @@ from piko.errors import RefusedError
 from piko.tables import Row, table_lines
 
 if TYPE_CHECKING:
+    from piko.model.changes import Actor
     from piko.store.engine import Database
 
 T = TypeVar("T")
@@ -46,6 +47,10 @@ Dsn = Annotated[
 ]
 Form = Annotated[Output, typer.Option("--output", "-o", help="Output format.")]
 Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_default=False)]
+
+Reason = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Why; kept in change_log.", show_default=False)
+]
 
 
 def dsn_in_force(given: str | None) -> str:
@@ -166,6 +171,13 @@ def author() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a random user id in a pod has no name
         return "unknown"
+
+
+def person(reason: str | None = None) -> Actor:
+    """The user who runs the command, as `change_log` names them."""
+    from piko.model.changes import Actor
+
+    return Actor(who=author(), via="cli", reason=reason)
 
 
 def first_line(text: str | None, *, length: int = 80) -> str:

@@ -12,8 +12,8 @@ from piko.cli.answers import (
     Form,
     Job,
     Output,
-    author,
     instant,
+    person,
     show_json,
     show_table,
     stamp,
@@ -22,14 +22,12 @@ from piko.cli.answers import (
     zone_in_force,
 )
 from piko.core.types import BackfillState
-from piko.errors import RefusedError
 from piko.tables import Row
 
 if TYPE_CHECKING:
     from piko.decisions.backfill_range import PlannedRange
     from piko.model.backfills import Backfill
     from piko.store.engine import Database
-    from piko.store.reports.overview import JobReport
 
 _SHOWN = 20
 
@@ -73,25 +71,21 @@ def start(
 
     async def ask(database: Database) -> tuple[PlannedRange, Backfill | None]:
         from piko.clock import SystemClock
-        from piko.decisions.backfill_range import plan_range
-        from piko.decisions.backfill_windows import schedule_of
-        from piko.store.backfills import BackfillStore
+        from piko.steering import backfills
+        from piko.steering.schedules import stateful_job
 
-        line = await _stateful_job(database, job)
-        clock = SystemClock()
-        name = line.timezone or zone
-        request = _request(line, name, parallel, clock)
-        planned = plan_range(
-            schedule_of(request),
-            start=instant(frm, option="--from", zone=name),
+        name = (await stateful_job(database, job)).timezone or zone
+        return await backfills.start(
+            database,
+            job,
+            begin=instant(frm, option="--from", zone=name),
             end=instant(to, option="--to", zone=name),
-            now=clock.now(),
+            parallel=parallel,
+            zone=zone,
+            clock=SystemClock(),
+            actor=person(),
+            dry_run=dry_run,
         )
-        if dry_run:
-            return planned, None
-        request = _bounded(request, planned)
-        await BackfillStore(database=database).create(request)
-        return planned, request
 
     planned, request = with_database(dsn, ask)
     if output is Output.JSON:
@@ -136,6 +130,7 @@ def status(
     """Show the progress of backfills. Exit 1 if the given backfill has failed windows."""
 
     async def read(database: Database) -> list[Backfill]:
+        from piko.steering.backfills import find
         from piko.store.backfills import BackfillStore
         from piko.store.reports.overview import Overview
 
@@ -145,7 +140,7 @@ def status(
             if not found and job is not None and await Overview(database=database).job(job) is None:
                 raise await unknown_job(database, job)
             return found
-        return [await _one(store, backfill)]
+        return [await find(database, backfill)]
 
     found = with_database(dsn, read)
     if output is Output.JSON:
@@ -159,102 +154,31 @@ def status(
 @commands.command()
 def pause(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Pause a backfill: start no further windows. Running windows continue."""
-    _change(backfill, dsn, output, to=BackfillState.PAUSED, of=[BackfillState.ACTIVE])
+    _change(backfill, dsn, output, to=BackfillState.PAUSED)
 
 
 @commands.command()
 def resume(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Resume a paused backfill."""
-    _change(backfill, dsn, output, to=BackfillState.ACTIVE, of=[BackfillState.PAUSED])
+    _change(backfill, dsn, output, to=BackfillState.ACTIVE)
 
 
 @commands.command()
 def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Cancel a backfill and its runs. It cannot be resumed."""
-    _change(
-        backfill, dsn, output, to=BackfillState.CANCELLED, of=[BackfillState.ACTIVE, BackfillState.PAUSED]
+    _change(backfill, dsn, output, to=BackfillState.CANCELLED)
+
+
+def _change(backfill: str, dsn: str | None, output: Output, *, to: BackfillState) -> None:
+    from piko.clock import SystemClock
+    from piko.steering import backfills
+
+    changed = with_database(
+        dsn,
+        lambda database: backfills.change_state(
+            database, backfill, to=to, clock=SystemClock(), actor=person()
+        ),
     )
-
-
-async def _stateful_job(database: Database, job_id: str) -> JobReport:
-    from piko.store.reports.overview import Overview
-
-    line = await Overview(database=database).job(job_id)
-    if line is None:
-        raise await unknown_job(database, job_id)
-    if line.stateful is None:
-        raise RefusedError(
-            f"{job_id}: no replica has registered it, so it is not known whether it has windows; "
-            "start a replica that has the job"
-        )
-    if not line.stateful:
-        raise RefusedError(
-            f"{job_id}: it is stateless, so it has no windows to run; declare it with stateful=True, "
-            f"or run it once with `piko trigger {job_id}`"
-        )
-    return line
-
-
-def _request(line: JobReport, zone: str, parallel: int, clock: Any) -> Backfill:
-    from piko.core.identity import Ids
-    from piko.model.backfills import Backfill
-
-    now = clock.now()
-    return Backfill(
-        backfill_id=Ids(clock).new(),
-        job_id=line.job_id,
-        range_start=now,
-        range_end=now,
-        schedule_type=line.schedule_type,
-        schedule_expr=line.schedule_expr,
-        timezone=zone,
-        parallelism=parallel,
-        next_start=now,
-        windows_total=0,
-        requested_by=author(),
-    )
-
-
-def _bounded(request: Backfill, planned: PlannedRange) -> Backfill:
-    from dataclasses import replace
-
-    return replace(
-        request,
-        range_start=planned.start,
-        range_end=planned.end,
-        next_start=planned.start,
-        windows_total=planned.count,
-    )
-
-
-async def _one(store: Any, backfill_id: str) -> Backfill:
-    found: list[Backfill] = await store.matching(backfill_id)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        ids = ", ".join(item.backfill_id for item in found)
-        raise RefusedError(f"backfill {backfill_id!r} is ambiguous: {ids}; give more of the id")
-    raise RefusedError(f"no backfill {backfill_id!r}; `piko backfill status` lists them")
-
-
-def _change(
-    backfill: str, dsn: str | None, output: Output, *, to: BackfillState, of: list[BackfillState]
-) -> None:
-    async def write(database: Database) -> Backfill:
-        from piko.clock import SystemClock
-        from piko.store.backfills import BackfillStore
-
-        store = BackfillStore(database=database)
-        found = await _one(store, backfill)
-        if not await store.change_state(found.backfill_id, to=to, of=of, now=SystemClock().now()):
-            states = " or ".join(state.value for state in of)
-            raise RefusedError(
-                f"backfill {found.backfill_id} is {found.state.value}; only a backfill that is {states} can "
-                f"become {to.value}"
-            )
-        return await _one(store, found.backfill_id)
-
-    changed = with_database(dsn, write)
     if output is Output.JSON:
         show_json(changed)
     else:

@@ -7,26 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.act import owned_by_resource
 from piko.cli.answers import (
     Dsn,
     Form,
     Job,
     Output,
-    author,
     first_line,
+    person,
     show_json,
     show_table,
     stamp,
-    unknown_job,
     with_database,
 )
-from piko.errors import RefusedError
 from piko.tables import Row
 
 if TYPE_CHECKING:
     from piko.model.configs import ConfigRevision
-    from piko.store.engine import Database
 
 commands = typer.Typer(
     help="Show the config history of a job and roll back to a revision.", no_args_is_help=True
@@ -36,7 +32,9 @@ commands = typer.Typer(
 @commands.command()
 def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """List the revisions of a job's config, newest first. Secrets are not shown."""
-    found = with_database(dsn, lambda database: _revisions(database, job))
+    from piko.steering import configs
+
+    found = with_database(dsn, lambda database: configs.revisions(database, job))
     if output is Output.JSON:
         show_json([_shown(item) for item in found])
         return
@@ -76,45 +74,16 @@ def rollback(
 ) -> None:
     """Write a revision's content to `job_config` again, effective at once. It becomes a new revision."""
 
-    async def write(database: Database) -> ConfigRevision:
-        from piko.store.edits import Edits
+    from piko.steering import configs
 
-        found = {item.revision: item for item in await _revisions(database, job)}
-        revision = found.get(to)
-        if revision is None:
-            known = ", ".join(map(str, sorted(found))) or "none"
-            raise RefusedError(f"{job}: its config has no revision {to}; known revisions: {known}")
-        if revision.secret_blanked_at is not None and not keep_secret:
-            raise RefusedError(
-                f"{job}: revision {to} held a secret part, which was removed at "
-                f"{stamp(revision.secret_blanked_at)} because it was no longer in force; only its config is "
-                "left. Roll back to that with --keep-secret, which keeps the row's current secret_json"
-            )
-        if revision.error is not None:
-            raise RefusedError(f"{job}: revision {to} never took effect: {revision.error}")
-        edit = await Edits(database=database).restore_config(
-            revision, author=f"{author()} (rollback to {to})", keep_secret=keep_secret
-        )
-        if edit.owner is not None:
-            patch: dict[str, object] = {"spec": {"config": json.loads(revision.config_json)}}
-            raise owned_by_resource(job, edit.owner, kind="PikoJobConfig", patch=patch)
-        return revision
-
-    revision = with_database(dsn, write)
+    revision = with_database(
+        dsn,
+        lambda database: configs.rollback(database, job, to, actor=person(), keep_secret=keep_secret),
+    )
     if output is Output.JSON:
         show_json(_shown(revision))
     else:
         typer.echo(f"{job}: rolled back to the config of revision {to}: {first_line(revision.config_json)}")
-
-
-async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
-    from piko.store.configs import ConfigStore
-    from piko.store.reports.overview import Overview
-
-    found = (await ConfigStore(database=database).revisions([job_id]))[::-1]
-    if not found and await Overview(database=database).job(job_id) is None:
-        raise await unknown_job(database, job_id)
-    return found
 
 
 def _secret_part(item: ConfigRevision) -> str:

@@ -36,6 +36,7 @@ from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
+from piko.store.changes import ChangeStore
 from piko.store.definitions import DefinitionStore
 from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
@@ -268,6 +269,7 @@ def _retention(ground: Ground, elector: Elector) -> Retention:
     return Retention(
         store=RetentionStore(database=ground.database),
         kept=ProgressStore(database=ground.database),
+        changes=ChangeStore(database=ground.database),
         configs=ground.configs,
         elector=elector,
         clock=ground.clock,

@@ -23,6 +23,7 @@ from piko.model.retention import EndedRow, JobFacts
 from piko.model.revisions import stale_revisions
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.store.changes import ChangeStore
 from piko.store.isolation import REFUSALS, refusal_text
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
@@ -49,6 +50,7 @@ class Retention:
         *,
         store: RetentionStore,
         kept: ProgressStore,
+        changes: ChangeStore,
         configs: ConfigBook,
         elector: Elector,
         clock: Clock,
@@ -60,6 +62,7 @@ class Retention:
     ) -> None:
         self._store = store
         self._kept = kept
+        self._changes = changes
         self._configs = configs
         self._elector = elector
         self._clock = clock
@@ -98,6 +101,7 @@ class Retention:
         """Look at every job once, from where the last round was left. Raises `FencedError`."""
         if not self._at:
             await self._prune_kept(fence)
+            await self._prune_changes(fence)
             await self._prune_revisions(fence)
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
@@ -122,6 +126,14 @@ class Retention:
             pruned = await self._kept.prune(before, fence, limit=self._batch)
             if pruned:
                 log.info("kept_progress_pruned", jobs=pruned)
+            await self._rest(began)
+
+    async def _prune_changes(self, fence: Fence) -> None:
+        """Drop what change_log says of changes that were made too long ago."""
+        before, pruned = self._clock.now() - seconds(self._max_age_s), self._batch
+        while pruned == self._batch and self._elector.acting == fence:
+            began = self._clock.monotonic()
+            pruned = await self._changes.prune(before, fence, limit=self._batch)
             await self._rest(began)
 
     async def _prune_revisions(self, fence: Fence) -> None:

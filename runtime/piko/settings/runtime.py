@@ -98,15 +98,33 @@ class Settings(ProgramSettings):
         "127.0.0.1", description="address of probes and metrics; `::`: every address, of IPv6 and IPv4"
     )
     http_port: int = Field(8080, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
-    web_enabled: bool = Field(
-        False, description="true: the replica serves the API and the page, too, in a thread of their own"
-    )
     web_host: str = Field(
         "127.0.0.1", description="address of the API and the page; `::`: every address, of IPv6 and IPv4"
     )
     web_port: int = Field(8090, ge=0, le=65535, description="port of the API and the page; 0: any free one")
     web_access: Literal["read", "token", "header", "kubernetes"] = Field(
-        "read", description="who may read and act through the API and the page"
+        "read",
+        description="who may read and act: everyone reads and nobody acts (read), or those whom tokens of "
+        "Piko's own, headers of a proxy, or tokens of the cluster name",
+    )
+    web_tokens_dir: Path | None = Field(
+        None, description="token: folder with the files `viewer` and `operator`, a name and a SHA-256 a line"
+    )
+    web_user_header: str = Field(
+        "X-Forwarded-User", min_length=1, description="header: where the proxy names the user"
+    )
+    web_groups_header: str = Field(
+        "X-Forwarded-Groups", min_length=1, description="header: where it names groups, separated by commas"
+    )
+    web_operators: str = Field("", description="header: users and groups that may act, separated by commas")
+    web_trusted_proxies: str = Field(
+        "127.0.0.1/32,::1/128",
+        description="header: addresses or networks whose headers count, separated by commas",
+    )
+    web_namespace: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="kubernetes: where callers need rights to Piko's kinds; none: the namespace of the pod",
     )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"

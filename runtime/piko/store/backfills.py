@@ -18,17 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import BackfillState, RunState
 from piko.model.backfills import OPEN_STATES, Backfill, BackfillStep
+from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
+from piko.store.changes import insert_logged, log_change
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.run_rows import run_row
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.runs import job_run
-from piko.store.upsert import insert_once, write_rows
+from piko.store.upsert import write_rows
 
 _NAMES = tuple(field.name for field in fields(Backfill))
+_LOGGED = ("backfill_id", "range_start", "range_end", "parallelism", "windows_total")
 _COLUMNS = [backfill.c[name] for name in _NAMES]
 
 
@@ -40,10 +43,11 @@ class BackfillStore:
 
     # ---- people -----------------------------------------------------------------------------------
 
-    async def create(self, request: Backfill) -> None:
+    async def create(self, request: Backfill, *, actor: Actor) -> None:
         """Ask for `request`; the leader begins within a poll."""
         values = {name: getattr(request, name) for name in _NAMES if name != "created_at"}
-        await insert_once(self._database, backfill, values)
+        logged = {name: values[name] for name in _LOGGED}
+        await insert_logged(self._database, backfill, values, actor, "backfill", logged=logged)
 
     async def matching(self, beginning: str) -> list[Backfill]:
         """The requests whose id begins so, at most ten."""
@@ -58,7 +62,13 @@ class BackfillStore:
         return await self._select(statement)
 
     async def change_state(
-        self, backfill_id: str, *, to: BackfillState, of: Collection[BackfillState], now: datetime
+        self,
+        request: Backfill,
+        *,
+        to: BackfillState,
+        of: Collection[BackfillState],
+        now: datetime,
+        actor: Actor,
     ) -> bool:
         """Pause, resume or cancel; False where its state is none of `of`."""
         values: dict[str, object] = {"state": to, "message": None}
@@ -67,10 +77,21 @@ class BackfillStore:
         async with self._database.transaction() as connection:
             changed = await connection.execute(
                 update(backfill)
-                .where(backfill.c.backfill_id == backfill_id, backfill.c.state.in_(sorted(of)))
+                .where(backfill.c.backfill_id == request.backfill_id, backfill.c.state.in_(sorted(of)))
                 .values(values)
             )
-            return changed.rowcount == 1
+            if changed.rowcount != 1:
+                return False
+            of_it = {"backfill_id": request.backfill_id}
+            await log_change(
+                connection,
+                actor,
+                "change_backfill",
+                job_id=request.job_id,
+                before={**of_it, "state": request.state},
+                after={**of_it, "state": to},
+            )
+            return True
 
     # ---- the leader -------------------------------------------------------------------------------
 

@@ -1,12 +1,19 @@
-"""What the command line changes in rows that SQL owns. A row that a resource owns is left alone."""
+"""What people change in rows that SQL owns. A row that a resource owns is left alone.
+
+Each edit and its line in `change_log` are one transaction.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import insert, select, update
 
+from piko.model.changes import Actor
 from piko.model.configs import ConfigRevision
+from piko.model.digests import Digest
+from piko.store.changes import log_change
 from piko.store.engine import Database
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.schedules import scheduled_job
@@ -14,40 +21,97 @@ from piko.store.schema.tables.schedules import scheduled_job
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """What was found and done. `owner` is the resource that owns the row; then nothing was changed."""
+    """What was found and done. `owner` is the resource that owns the row; then nothing was changed.
+
+    `stale`: the row is not in the state that the caller named; then nothing was changed either.
+    """
 
     found: bool
     changed: bool = False
     owner: str | None = None
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatermarkEdit:
+    """What an edit of a watermark found: the one `before`, and whether the row is `stale`."""
+
+    before: datetime | None
+    stale: bool = False
 
 
 class Edits:
-    """Writes as a person would at a SQL prompt."""
+    """Writes as a person would at a SQL prompt, and logs who did it."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def set_enabled(self, job_id: str, *, enabled: bool) -> Edit:
-        """Pause or resume a schedule."""
+    async def set_enabled(
+        self, job_id: str, *, enabled: bool, actor: Actor, seen: Digest | None = None, dry_run: bool = False
+    ) -> Edit:
+        """Pause or resume a schedule; `dry_run` says what would happen.
+
+        `seen` is the state of the row that the caller decided on; None: whatever it is.
+        """
         columns = scheduled_job.c
         async with self._database.transaction() as connection:
-            statement = select(columns.enabled, columns.managed_by).where(columns.job_id == job_id)
-            row = (await connection.execute(statement.with_for_update())).first()
+            statement = select(columns.enabled, columns.managed_by, columns.version, columns.updated_at)
+            row = (
+                await connection.execute(statement.where(columns.job_id == job_id).with_for_update())
+            ).first()
             if row is None or row.managed_by is not None:
                 return Edit(found=row is not None, owner=None if row is None else row.managed_by)
+            if seen is not None and seen != (row.version, row.updated_at):
+                return Edit(found=True, stale=True)
             if bool(row.enabled) is enabled:
                 return Edit(found=True)
-            await connection.execute(
-                update(scheduled_job)
-                .where(columns.job_id == job_id)
-                .values(enabled=enabled, version=columns.version + 1)
-            )
+            if not dry_run:
+                await connection.execute(
+                    update(scheduled_job)
+                    .where(columns.job_id == job_id)
+                    .values(enabled=enabled, version=columns.version + 1)
+                )
+                await log_change(
+                    connection,
+                    actor,
+                    "resume" if enabled else "pause",
+                    job_id=job_id,
+                    before={"enabled": not enabled},
+                    after={"enabled": enabled},
+                )
             return Edit(found=True, changed=True)
 
+    async def set_watermark(
+        self, job_id: str, moment: datetime | None, *, actor: Actor, seen: Digest | None = None
+    ) -> WatermarkEdit | None:
+        """Move the watermark, which belongs to no resource; None: the job has no row."""
+        columns = scheduled_job.c
+        async with self._database.transaction() as connection:
+            statement = select(columns.last_data_time, columns.version, columns.updated_at)
+            row = (
+                await connection.execute(statement.where(columns.job_id == job_id).with_for_update())
+            ).first()
+            if row is None:
+                return None
+            if seen is not None and seen != (row.version, row.updated_at):
+                return WatermarkEdit(before=row.last_data_time, stale=True)
+            await connection.execute(
+                update(scheduled_job).where(columns.job_id == job_id).values(last_data_time=moment)
+            )
+            await log_change(
+                connection,
+                actor,
+                "set_watermark",
+                job_id=job_id,
+                before={"last_data_time": row.last_data_time},
+                after={"last_data_time": moment},
+            )
+            return WatermarkEdit(before=row.last_data_time)
+
     async def restore_config(
-        self, revision: ConfigRevision, *, author: str, keep_secret: bool = False
+        self, revision: ConfigRevision, *, actor: Actor, author: str, keep_secret: bool = False
     ) -> Edit:
-        """Write the content of `revision` to the job's config, from now on.
+        """Write the content of `revision` to the job's config, from now on, as written by `author`.
 
         `keep_secret` leaves the row's present secret part as it is.
         """
@@ -60,16 +124,24 @@ class Edits:
             **({} if keep_secret else {"secret_json": revision.secret_json}),
         }
         async with self._database.transaction() as connection:
-            statement = select(columns.managed_by).where(columns.job_id == revision.job_id)
+            statement = select(columns.managed_by, columns.version).where(columns.job_id == revision.job_id)
             row = (await connection.execute(statement.with_for_update())).first()
+            if row is not None and row.managed_by is not None:
+                return Edit(found=True, owner=row.managed_by)
             if row is None:
                 await connection.execute(insert(job_config), [{"job_id": revision.job_id, **values}])
-            elif row.managed_by is not None:
-                return Edit(found=True, owner=row.managed_by)
             else:
                 await connection.execute(
                     update(job_config)
                     .where(columns.job_id == revision.job_id)
                     .values(version=columns.version + 1, **values)
                 )
+            await log_change(
+                connection,
+                actor,
+                "rollback_config",
+                job_id=revision.job_id,
+                before=None if row is None else {"version": row.version},
+                after={"revision": revision.revision, "keep_secret": keep_secret},
+            )
             return Edit(found=row is not None, changed=True)

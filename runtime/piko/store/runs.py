@@ -23,11 +23,10 @@ from piko.store.engine import Database
 from piko.store.fetches import fetch, offered_now
 from piko.store.held_rows import held_jobs, wait_for
 from piko.store.outcomes import finish
-from piko.store.run_rows import RUN_COLUMNS, run_of, run_row
+from piko.store.run_rows import RUN_COLUMNS, run_of
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
 from piko.store.starts import offer, start
-from piko.store.upsert import insert_once
 
 _CHUNK = 500
 
@@ -181,9 +180,3 @@ class RunStore:
     async def _runs(self, statement: Select[Any]) -> list[Run]:
         async with self._database.statements() as connection:
             return [run_of(row._mapping) for row in await connection.execute(statement)]
-
-
-async def insert_queued(database: Database, run: Run) -> None:
-    """Queue a run from outside the leader: a manual trigger. It needs no lock and no fence."""
-    row = run_row(run, Fence(name="", epoch=0), now=None)
-    await insert_once(database, job_run, {**row, "epoch": None})

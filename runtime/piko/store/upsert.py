@@ -6,7 +6,6 @@ one takes no column that is NULL in every row; such a column is left out, and is
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -19,14 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import Insert
 from sqlalchemy.types import TypeEngine
 
-from piko.errors import DatabaseUnavailableError
 from piko.store.engine import Database
 from piko.store.schema.column_types import MYSQL_FAMILY, Instant
 
 _IN_ONE_PACKET = 500
 """Rows; each may hold an error of 8 kB, and MariaDB takes packets of 16 MB."""
-_TRIES = 3
-_AGAIN_S = 0.5
 
 Row = Mapping[str, object]
 _BindColumn = Callable[[list[Any]], list[Any]]
@@ -77,25 +73,6 @@ async def write_rows(
 ) -> None:
     """Insert `rows`, of one shape; where its key is there already, do with a row what `upsert` says."""
     await _execute(connection, upsert(database, table, update=update, merge=merge), rows)
-
-
-async def insert_once(database: Database, table: Table, row: Row) -> None:
-    """Insert one row with a unique key, in its own transaction.
-
-    After a COMMIT that was cut off, the same insert waits for its end, and changes nothing if it succeeded.
-    Raises `DatabaseUnavailableError` if that is still unknown after some tries.
-    """
-    statement = upsert(database, table, update=())
-    for left in reversed(range(_TRIES)):
-        try:
-            async with database.transaction() as connection:
-                await connection.execute(statement, [row])
-        except DatabaseUnavailableError:
-            if not left:
-                raise
-            await asyncio.sleep(_AGAIN_S)
-        else:
-            return
 
 
 async def _execute(connection: AsyncConnection, statement: Insert, rows: Sequence[Row]) -> None:

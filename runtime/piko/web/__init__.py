@@ -1,7 +1,6 @@
 """The API and the page: one ASGI application over the database alone.
 
-It knows nothing of a leader's or a replica's insides. `piko web` serves it as a program of its own; a replica
-serves it beside its probes if `web_enabled` says so, and `piko dev` always does.
+It knows nothing of a leader's or a replica's insides. `piko web` serves it as a program of its own.
 
 - `application` builds it; `lifespan` opens and closes its small pool of connections.
 - `routes/` has one module per noun. A route reads `store/reports`, acts through `steering`, and has no rule

@@ -15,10 +15,12 @@ from fastapi import Depends, FastAPI, Request
 
 from piko.clock import Clock
 from piko.errors import did_you_mean
-from piko.settings.web import WebSettings
 from piko.store.engine import open_database
+from piko.web.access.ways import access_of
+from piko.web.guard import Guard
+from piko.web.options import WebSettings
 from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
-from piko.web.routes import jobs, runs
+from piko.web.routes import backfills, changes, job_acts, jobs, run_acts, runs
 
 API = "/api/v1"
 POOL = 4
@@ -34,7 +36,8 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
 
 
 def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
-    """The application; the server that serves it has to run its `lifespan`."""
+    """The application; the server that serves it has to run its `lifespan`. Raises `SettingsError`."""
+    access = access_of(settings, clock=clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -43,6 +46,7 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
         try:
             yield
         finally:
+            await access.close()
             await database.close()
 
     app = FastAPI(
@@ -59,7 +63,8 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
     app.state.clock = clock
     app.state.timezone = settings.timezone
     answer_problems(app)
-    for noun in (jobs, runs):
+    app.add_middleware(Guard, access=access, clock=clock)
+    for noun in (jobs, job_acts, runs, run_acts, backfills, changes):
         app.include_router(noun.router, prefix=API)
     return app
 

@@ -12,7 +12,15 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from piko.errors import InputError, NotFoundError, PikoError, RefusedError, SchemaError, TransientError
+from piko.errors import (
+    InputError,
+    NotFoundError,
+    PikoError,
+    RefusedError,
+    SchemaError,
+    StaleError,
+    TransientError,
+)
 from piko.observability.logs import get_logger
 from piko.text import excerpt
 
@@ -47,6 +55,7 @@ class ProblemError(Exception):
 
 _STATUS_OF: Sequence[tuple[type[PikoError], HTTPStatus]] = (
     (NotFoundError, HTTPStatus.NOT_FOUND),
+    (StaleError, HTTPStatus.PRECONDITION_FAILED),
     (RefusedError, HTTPStatus.CONFLICT),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (TransientError, HTTPStatus.SERVICE_UNAVAILABLE),

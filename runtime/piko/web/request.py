@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Annotated, cast
 
-from fastapi import Depends, Path, Request
+from fastapi import Depends, Header, Path, Request
 
 from piko.clock import Clock
+from piko.model.digests import Digest
 from piko.store.engine import Database
+from piko.web.access.roles import Caller
+from piko.web.problems import ProblemError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TAG = re.compile(r'(?:W/)?"([0-9]{1,19})-([0-9a-f]{1,14})"')
 
 
 def _database(request: Request) -> Database:
@@ -21,6 +30,37 @@ def _clock(request: Request) -> Clock:
 def _timezone(request: Request) -> str:
     return cast(str, request.app.state.timezone)
 
+
+def _caller(request: Request) -> Caller:
+    return cast(Caller, request.scope["caller"])
+
+
+def row_tag(version: int, updated_at: datetime) -> str:
+    """The entity tag of a row: it differs between any two edits."""
+    return f'"{version}-{_microseconds(updated_at):x}"'
+
+
+def _seen(if_match: Annotated[str | None, Header(max_length=100)] = None) -> Digest | None:
+    """The state of a row that `If-Match` names. Raises `ProblemError`."""
+    if if_match is None or if_match.strip() == "*":
+        return None
+    match = _TAG.fullmatch(if_match.strip())
+    if match is None:
+        raise ProblemError(
+            HTTPStatus.BAD_REQUEST, 'header If-Match: expected the ETag of the job, or "*", or no such header'
+        )
+    return int(match[1]), _EPOCH + timedelta(microseconds=int(match[2], 16))
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+ByCaller = Annotated[Caller, Depends(_caller)]
+"""Who asks."""
+
+Seen = Annotated[Digest | None, Depends(_seen)]
+"""The state of the row that the caller decided on."""
 
 OnDatabase = Annotated[Database, Depends(_database)]
 """The database, over the application's own small pool."""

@@ -8,8 +8,8 @@ from starlette.routing import Route
 from piko.clock import Clock
 from piko.serving.probes import PATHS, ProbeResult, Probes
 from piko.serving.server import HttpServer
-from piko.settings.web import WebSettings
 from piko.web.application import create_web
+from piko.web.options import WebSettings
 
 
 def web_server(settings: WebSettings, *, clock: Clock, registry: CollectorRegistry) -> HttpServer:

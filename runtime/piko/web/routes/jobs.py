@@ -13,7 +13,7 @@ from piko.store.reports.jobs import JobCounts, JobFilter, JobList, JobOrder, Row
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
-from piko.web.request import AtClock, JobId, OnDatabase
+from piko.web.request import AtClock, JobId, OnDatabase, row_tag
 
 router = APIRouter(tags=["jobs"])
 
@@ -83,11 +83,6 @@ async def one_job(job_id: JobId, database: OnDatabase, response: Response) -> Jo
         raise await unknown_job(database, job_id)
     response.headers["ETag"] = row_tag(found.version, found.updated_at)
     return found
-
-
-def row_tag(version: int, updated_at: datetime) -> str:
-    """The entity tag of a row: it differs between any two edits."""
-    return f'"{version}-{int(updated_at.timestamp() * 1_000_000):x}"'
 
 
 def _value(order: JobOrder, part: paging.Part) -> datetime | int | None:

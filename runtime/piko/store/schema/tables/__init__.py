@@ -14,6 +14,7 @@ One module per family. Importing any of them imports all, so that `metadata` is 
 from __future__ import annotations
 
 from piko.store.schema.tables.backfills import backfill
+from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.metadata import metadata
 from piko.store.schema.tables.operators import operator_cluster, orphaned_row
@@ -40,5 +41,6 @@ TABLES = (
     leader_lease,
     operator_cluster,
     orphaned_row,
+    change_log,
 )
 """All of them: first what people write, then what the runtime and the operator do."""

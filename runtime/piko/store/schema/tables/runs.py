@@ -59,6 +59,8 @@ job_run = Table(
 )
 Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
 Index("ix_job_run_state", job_run.c.state, job_run.c.not_before)
+Index("ix_job_run_state_time", job_run.c.state, job_run.c.scheduled_time)
+Index("ix_job_run_time", job_run.c.scheduled_time, job_run.c.run_id)
 Index("ix_job_run_finished", job_run.c.finished_at)
 Index("ix_job_run_backfill", job_run.c.backfill_id, job_run.c.scheduled_time)
 Index("ix_job_run_offered", job_run.c.offered_at)

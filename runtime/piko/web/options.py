@@ -1,13 +1,12 @@
-"""The part of a program's settings that the API and the page are served with."""
+"""What the application is served with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pydantic import SecretStr
-
-from piko.settings.runtime import Settings
 
 WebAccess = Literal["read", "token", "header", "kubernetes"]
 
@@ -17,14 +16,15 @@ class WebSettings:
     """What the application has to know.
 
     `dsn` is the database's URL, `timezone` the zone of schedules that name none, `access` who may read
-    and who may act.
+    and act; the other fields are the settings of that name with `web_` in front.
     """
 
     dsn: SecretStr
     timezone: str
     access: WebAccess = "read"
-
-
-def web_settings(settings: Settings) -> WebSettings:
-    """What the application takes of `settings`."""
-    return WebSettings(dsn=settings.mysql_dsn, timezone=settings.timezone, access=settings.web_access)
+    tokens_dir: Path | None = None
+    user_header: str = "X-Forwarded-User"
+    groups_header: str = "X-Forwarded-Groups"
+    operators: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    namespace: str | None = None

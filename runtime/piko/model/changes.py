@@ -1,0 +1,30 @@
+"""Changes that people and programs make to jobs and runs, as `change_log` keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who changes something, by which way (`cli`, `api`, `page`), and why, by their own account."""
+
+    who: str
+    via: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedChange:
+    """One row of `change_log`; `before` and `after` are JSON, without secrets."""
+
+    change_id: str
+    at: datetime
+    who: str
+    via: str
+    what: str
+    job_id: str | None
+    before: str | None
+    after: str | None
+    reason: str | None

@@ -1,0 +1,166 @@
+"""Running a job once, running one window, cancelling a run, and running one again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from piko.clock import Clock
+from piko.core.identity import Ids
+from piko.core.types import FAILED_STATES, FINAL_STATES, DataInterval, RunState, TriggerType
+from piko.errors import NotFoundError, RefusedError
+from piko.model.changes import Actor
+from piko.model.runs import Run
+from piko.schedule.windows import without_bounds
+from piko.steering.schedules import schedule_of_job, stateful_job
+from piko.store.engine import Database
+from piko.store.reports.overview import JobReport, Overview, unknown_job
+from piko.store.run_acts import RunActs
+
+_AGAIN = FAILED_STATES | {RunState.CANCELLED}
+
+
+async def trigger(
+    database: Database, job_id: str, *, clock: Clock, actor: Actor, dry_run: bool = False
+) -> Run:
+    """Queue a run of a stateless job, now, in addition to its schedule. A paused job runs, too.
+
+    Raises `NotFoundError`, and `RefusedError` if nothing would run it or the job runs windows.
+    """
+    job = await Overview(database=database).job(job_id)
+    if job is None:
+        raise await unknown_job(database, job_id)
+    _registered(job)
+    if job.stateful:
+        raise RefusedError(
+            f"{job_id}: a stateful job runs windows of data, and this command names none; "
+            f"run `piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to "
+            "replay the windows after it"
+        )
+    run = Run(
+        run_id=Ids(clock).new(),
+        job_id=job_id,
+        scheduled_time=clock.now(),
+        state=RunState.QUEUED,
+        trigger_type=TriggerType.MANUAL,
+    )
+    if not dry_run:
+        await RunActs(database=database).queue(run, actor=actor, what="trigger")
+    return run
+
+
+async def run_window(
+    database: Database,
+    job_id: str,
+    start: datetime,
+    *,
+    zone: str,
+    clock: Clock,
+    actor: Actor,
+    dry_run: bool = False,
+) -> Run:
+    """Queue a run of the window of a stateful job that begins at `start`. The watermark does not move.
+
+    - `zone`: the zone of schedules that name none.
+
+    Raises `NotFoundError`, and `RefusedError` if no whole window that has passed begins then.
+    """
+    job = await stateful_job(database, job_id)
+    schedule, now = without_bounds(schedule_of_job(job, zone)), clock.now()
+    start = start.astimezone(UTC)
+    end = schedule.next_after(start)
+    if end is None or schedule.latest_at(start) != start:
+        before = schedule.latest_at(start)
+        known = "" if before is None else f"; the one that holds it begins at {_shown(before)}"
+        raise RefusedError(f"{job_id}: no window begins at {_shown(start)}{known}")
+    if end > now:
+        raise RefusedError(
+            f"{job_id}: the window from {_shown(start)} ends at {_shown(end)}, so its data is incomplete"
+        )
+    run = Run(
+        run_id=Ids(clock).new(),
+        job_id=job_id,
+        scheduled_time=end,
+        state=RunState.QUEUED,
+        trigger_type=TriggerType.MANUAL,
+        window=DataInterval(start=start, end=end),
+    )
+    if not dry_run:
+        attempt = await RunActs(database=database).last_attempt(run) + 1
+        run = replace(run, attempt=attempt)
+        await RunActs(database=database).queue(run, actor=actor, what="run_window")
+    return run
+
+
+async def cancel(
+    database: Database, run_id: str, *, clock: Clock, actor: Actor, dry_run: bool = False
+) -> Run:
+    """End a run that waits or runs, as CANCELLED; its handler is cancelled within a poll.
+
+    Raises `NotFoundError`, and `RefusedError` if it has ended.
+    """
+    acts = RunActs(database=database)
+    run = await _run(acts, run_id)
+    state: RunState | None = run.state
+    if not dry_run and run.state not in FINAL_STATES:
+        why = f": {actor.reason}" if actor.reason else ""
+        error = f"cancelled by {actor.who}{why}"
+        state = await acts.cancel(run, error=error, actor=actor, now=clock.now())
+    if state is None:
+        raise _no_run(run_id)
+    if state in FINAL_STATES:
+        raise RefusedError(f"run {run_id} of {run.job_id} has ended as {state}; there is nothing to cancel")
+    return run if dry_run else replace(run, state=RunState.CANCELLED)
+
+
+async def retry(database: Database, run_id: str, *, clock: Clock, actor: Actor, dry_run: bool = False) -> Run:
+    """Queue a run again that did not succeed: the same due time and window, as the next attempt.
+
+    Raises `NotFoundError`, and `RefusedError` if it succeeded, has not ended, or stands for due times that
+    did not run.
+    """
+    acts = RunActs(database=database)
+    run = await _run(acts, run_id)
+    if run.state not in _AGAIN:
+        expected = ", ".join(sorted(_AGAIN))
+        raise RefusedError(f"run {run_id} of {run.job_id} is {run.state}; expected one that is {expected}")
+    job = await Overview(database=database).job(run.job_id)
+    if job is None:
+        raise await unknown_job(database, run.job_id)
+    _registered(job)
+    again = Run(
+        run_id=Ids(clock).new(),
+        job_id=run.job_id,
+        scheduled_time=run.scheduled_time,
+        state=RunState.QUEUED,
+        attempt=await acts.last_attempt(run) + 1,
+        trigger_type=TriggerType.MANUAL,
+        priority=run.priority,
+        window=run.window,
+    )
+    if not dry_run:
+        await acts.queue(again, actor=actor, what="retry")
+    return again
+
+
+def _registered(job: JobReport) -> None:
+    if job.stateful is None:
+        raise RefusedError(
+            f"{job.job_id}: no replica has registered it, so nothing would run it; start a replica that has "
+            "the job"
+        )
+
+
+async def _run(acts: RunActs, run_id: str) -> Run:
+    run = await acts.read(run_id)
+    if run is None:
+        raise _no_run(run_id)
+    return run
+
+
+def _no_run(run_id: str) -> NotFoundError:
+    return NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

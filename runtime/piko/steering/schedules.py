@@ -1,0 +1,144 @@
+"""Pausing and resuming a schedule, and moving a watermark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from piko.errors import RefusedError, StaleError
+from piko.model.changes import Actor
+from piko.model.digests import Digest
+from piko.schedule import Schedule, parse_schedule
+from piko.schedule.windows import missing_windows
+from piko.steering.owners import owned_by_resource
+from piko.store.edits import Edits
+from piko.store.engine import Database
+from piko.store.reports.overview import JobReport, Overview, unknown_job
+
+_MOST_REPLAYED = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatermarkChange:
+    """A watermark that was moved, or would be: windows from `watermark` on run, `windows` of them by now."""
+
+    job_id: str
+    before: datetime | None
+    watermark: datetime | None
+    windows: int
+    first_window_start: datetime | None
+    last_window_end: datetime | None
+    changed: bool
+
+
+async def set_enabled(
+    database: Database,
+    job_id: str,
+    *,
+    enabled: bool,
+    actor: Actor,
+    seen: Digest | None = None,
+    dry_run: bool = False,
+) -> bool:
+    """Pause or resume a schedule; False if it was so already.
+
+    - `seen`: the state of the row that the caller decided on; None: whatever it is.
+
+    Raises `NotFoundError`, `StaleError`, and `RefusedError` if a resource owns the row.
+    """
+    edit = await Edits(database=database).set_enabled(
+        job_id, enabled=enabled, actor=actor, seen=seen, dry_run=dry_run
+    )
+    if not edit.found:
+        raise await unknown_job(database, job_id)
+    if edit.owner is not None:
+        patch = {"spec": {"suspend": not enabled}}
+        raise owned_by_resource(job_id, edit.owner, kind="PikoSchedule", patch=patch)
+    if edit.stale:
+        raise stale_row(job_id)
+    return edit.changed
+
+
+async def set_watermark(
+    database: Database,
+    job_id: str,
+    moment: datetime | None,
+    *,
+    zone: str,
+    now: datetime,
+    actor: Actor,
+    seen: Digest | None = None,
+    dry_run: bool = False,
+) -> WatermarkChange:
+    """Move the watermark of a stateful job; None: begin again with the last full window.
+
+    - `zone`: the zone of schedules that name none.
+    - `seen`: the state of the row that the caller decided on; None: whatever it is.
+
+    Raises `NotFoundError`, `StaleError`, and `RefusedError` if the job is not stateful.
+    """
+    job = await stateful_job(database, job_id)
+    if moment is not None and moment > now:
+        raise RefusedError(
+            f"{job_id}: the watermark cannot lie in the future: no data up to then is complete; "
+            "expected an instant that has passed"
+        )
+    before = job.last_data_time
+    if not dry_run:
+        edit = await Edits(database=database).set_watermark(job_id, moment, actor=actor, seen=seen)
+        if edit is None:
+            raise await unknown_job(database, job_id)
+        if edit.stale:
+            raise stale_row(job_id)
+        before = edit.before
+    count, first, last = 0, None, None
+    if moment is not None:
+        for window in missing_windows(schedule_of_job(job, zone), watermark=moment, now=now):
+            count += 1
+            first, last = first or window.start, window.end
+            if count == _MOST_REPLAYED:
+                break
+    return WatermarkChange(
+        job_id=job_id,
+        before=before,
+        watermark=moment,
+        windows=count,
+        first_window_start=first,
+        last_window_end=last,
+        changed=not dry_run,
+    )
+
+
+async def stateful_job(database: Database, job_id: str) -> JobReport:
+    """The job, which has windows. Raises `NotFoundError`, and `RefusedError` if it has none."""
+    job = await Overview(database=database).job(job_id)
+    if job is None:
+        raise await unknown_job(database, job_id)
+    if job.stateful is None:
+        raise RefusedError(
+            f"{job_id}: no replica has registered it, so it is not known whether it has windows; "
+            "start a replica that has the job"
+        )
+    if not job.stateful:
+        raise RefusedError(
+            f"{job_id}: it is stateless, so it has no windows to run; declare it with stateful=True, "
+            f"or run it once with `piko trigger {job_id}`"
+        )
+    return job
+
+
+def schedule_of_job(job: JobReport, zone: str) -> Schedule:
+    """The schedule of a row; `zone` is that of schedules that name none. Raises `ScheduleError`."""
+    return parse_schedule(
+        job_id=job.job_id,
+        schedule_type=job.schedule_type,
+        schedule_expr=job.schedule_expr,
+        timezone=job.timezone or zone,
+        start_at=job.start_at,
+        end_at=job.end_at,
+    )
+
+
+def stale_row(job_id: str) -> StaleError:
+    """The error for a row that was edited since the caller read it."""
+    return StaleError(f"{job_id}: its row was edited since it was read; read it again and decide again")

@@ -1,0 +1,148 @@
+"""What every request and answer passes: bounds, headers, who asks, and whether they may.
+
+A body has at most 64 KB, and a caller sends at most 120 acts a minute. A browser has to send an act from a
+page of this server: one whose `Origin` or `Sec-Fetch-Site` says another site is refused, so no other page can
+use a person's rights. Every answer forbids the browser what the page does not need.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+
+from piko.clock import Clock
+from piko.errors import LeaseUnavailableError, TransientError
+from piko.serving.probes import PATHS, AsgiApp, Message, Receive, Scope, Send
+from piko.web.access.roles import Access, Role
+from piko.web.problems import problem
+
+MOST_BYTES = 65_536
+_ACTS, _PER_S = 120, 60.0
+_CALLERS = 1000
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Guard:
+    """Lets through to `app` what may pass; `scope["caller"]` says who asks."""
+
+    def __init__(self, app: AsgiApp, *, access: Access, clock: Clock) -> None:
+        self._app = app
+        self._access = access
+        self._clock = clock
+        self._acts: dict[str, deque[float]] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in PATHS:
+            await self._app(scope, receive, send)
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        headers = Headers(scope=scope)
+        refusal = await self._refusal(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, guarded)
+            return
+        body, too_large = await _body(receive) if scope["method"] not in _SAFE else (b"", False)
+        if too_large:
+            await _too_large(scope)(scope, receive, guarded)
+            return
+        await self._app(scope, receive if scope["method"] in _SAFE else _replay(body, receive), guarded)
+
+    async def _refusal(self, scope: Scope, headers: Headers) -> Any:
+        path, acts = scope["path"], scope["method"] not in _SAFE
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MOST_BYTES:
+            return _too_large(scope)
+        if acts and not same_origin(headers):
+            detail = "this act comes from a page of another site; open the page of this server and act there"
+            return problem(HTTPStatus.FORBIDDEN, detail, path=path)
+        client = scope.get("client") or ("", 0)
+        try:
+            caller = await self._access.caller(headers, str(client[0]))
+        except (TransientError, LeaseUnavailableError) as error:
+            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), path=path)
+        scope["caller"] = caller
+        if caller.role is Role.NOBODY:
+            extra = {"WWW-Authenticate": "Bearer"}
+            return problem(
+                HTTPStatus.UNAUTHORIZED, f"who asks is not known: {caller.why_not}", path=path, headers=extra
+            )
+        if acts and caller.role < Role.OPERATOR:
+            return problem(HTTPStatus.FORBIDDEN, f"{caller.who} may not act: {caller.why_not}", path=path)
+        if acts and not self._in_time(caller.who):
+            detail = f"{caller.who} sent {_ACTS} acts within a minute; wait, or act on many jobs by a filter"
+            extra = {"Retry-After": "60"}
+            return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, path=path, headers=extra)
+        return None
+
+    def _in_time(self, who: str) -> bool:
+        now = self._clock.monotonic()
+        if who not in self._acts and len(self._acts) >= _CALLERS:
+            self._acts.clear()
+        acts = self._acts.setdefault(who, deque(maxlen=_ACTS))
+        if len(acts) == _ACTS and now - acts[0] < _PER_S:
+            return False
+        acts.append(now)
+        return True
+
+
+def same_origin(headers: Headers) -> bool:
+    """Whether a request comes from a page of this server, or from no page at all."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None and site not in ("same-origin", "none"):
+        return False
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _too_large(scope: Scope) -> Any:
+    detail = f"the body is larger than {MOST_BYTES:,} bytes; nothing that Piko takes needs more"
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, path=scope["path"])
+
+
+async def _body(receive: Receive) -> tuple[bytes, bool]:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return b"", False
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > MOST_BYTES:
+            return b"", True
+        if not message.get("more_body", False):
+            return b"".join(parts), False
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    sent = False
+
+    async def replayed() -> Message:
+        nonlocal sent
+        if sent:
+            return await receive()
+        sent = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,32 @@
+"""Clients of the application, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from piko.clock import Clock, SystemClock
+from piko.web.application import create_web
+from piko.web.options import WebSettings
+from tests.harness.databases import TestDatabase
+
+
+@asynccontextmanager
+async def serving(
+    database: TestDatabase, *, clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application with `settings`, over `database`."""
+    app = create_web(
+        settings=WebSettings(dsn=SecretStr(database.dsn), timezone="UTC", **settings),
+        clock=clock or SystemClock(),
+    )
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://piko.test") as client,
+    ):
+        yield client
