@@ -61,6 +61,15 @@ def test_a_plain_job_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> Non
     assert leader.state().next_run_at == at("12:00:20")
 
 
+def test_a_plain_job_that_is_overtaken_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(DuePlanner, "_add_instants", lambda *_: pytest.fail("the long way"))
+    leader = Leader(row())
+    assert [run.scheduled_time for run in leader.tick(at("12:00:45"))] == [at("12:00:40")]
+    passed = [(item.first, item.through, item.count) for item, _ in leader.skipped]
+    assert passed == [(at("12:00:10"), at("12:00:30"), 3)]
+    assert leader.state().next_run_at == at("12:00:50")
+
+
 @given(
     state=st.builds(JobState, job_id=st.text(), message=st.none() | st.text(), row_gone_at=st.datetimes()),
     moment=st.datetimes(),

@@ -19,6 +19,7 @@ SHORTEST_GRACE_S = 1.0
 AT_ONCE = 1_000
 """Instants of one job that are decided together where each of them runs; the rest follows at once."""
 
+_COALESCED = "coalesced into a later instant"
 _INSTANT = timedelta(microseconds=1)
 _LONGEST = timedelta(days=36_500)
 
@@ -63,7 +64,7 @@ def decide(job: Job, *, cursor: datetime, now: datetime) -> Due:
     if row.coalesce:
         latest = _latest_to_start(job, too_late, now)
         before = None if latest is None else schedule.latest_at(latest - _INSTANT)
-        left_out = span_of(schedule, "coalesced into a later instant", after=too_late, through=before)
+        left_out = span_of(schedule, _COALESCED, after=too_late, through=before)
         newest = () if latest is None else (latest,)
         return Due(run=newest, missed=missed, coalesced=left_out, through=latest or _through(missed))
     run = tuple(
@@ -72,6 +73,21 @@ def decide(job: Job, *, cursor: datetime, now: datetime) -> Due:
         )
     )
     return Due(run=run, missed=missed, through=run[-1] if run else _through(missed))
+
+
+def overtaken(
+    schedule: Schedule, *, cursor: datetime, first: datetime, now: datetime
+) -> tuple[Span, datetime]:
+    """Of several instants that are due from `first` on, the latest, and before it the span of the others.
+
+    As `decide` has it, where there is no jitter, none is too late, and the job coalesces.
+    """
+    latest = schedule.latest_at(now)
+    before = None if latest is None else schedule.latest_at(latest - _INSTANT)
+    assert latest is not None
+    assert before is not None
+    count = count_instants(schedule, after=cursor, through=before)
+    return Span(first=first, through=before, count=count, reason=_COALESCED), latest
 
 
 def grace_of(job: Job) -> timedelta:

@@ -11,7 +11,7 @@ from piko.catalog.jobs import Job
 from piko.core.types import RunState, TriggerType
 from piko.decisions.agenda import Agenda
 from piko.decisions.claim_plan import ClaimPlan
-from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of
+from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken
 from piko.decisions.due_window import decide_window
 from piko.decisions.given_up import given_up, noted
 from piko.decisions.placement import Placement
@@ -86,7 +86,7 @@ class DuePlanner:
             self._add_instants(plan, job, state, slots, now)
 
     def _add_plain(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> bool:
-        """The short way of a job with one instant due, in time, and nothing to judge; else False.
+        """The short way of a job with an instant due, in time, and nothing to judge; else False.
 
         Nothing of it is in progress or left from before, and nothing moves its start or holds it back. It
         comes to what `_add_instants` comes to, in a third of the time; nearly every run goes this way.
@@ -103,11 +103,20 @@ class DuePlanner:
         ):
             return False
         instants = job.schedule.next_two_after(state.cursor_at)
-        if instants is None or not instants[0] <= now < instants[1]:
+        if instants is None or instants[0] > now:
             return False
         instant, following = instants
         if now - instant > _SURELY_IN_TIME and now - instant > grace_of(job):
             return False
+        if following <= now:
+            if not job.row.coalesce:
+                return False
+            others, instant = overtaken(job.schedule, cursor=state.cursor_at, first=instant, now=now)
+            next_one = job.schedule.next_after(instant)
+            if next_one is None:
+                return False
+            following = next_one
+            plan.pass_over(job, RunState.SKIPPED, others, "coalesced")
         slots.take(job)
         plan.add(job, instant, waits=False)
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
