@@ -141,6 +141,26 @@ class Overview:
                 return await _newest_of_all_jobs(connection, since, limit)
             return await _newest(connection, filters, limit)
 
+    async def run(self, run_id: str) -> RunReport | None:
+        """The run of that id."""
+        statement = select(*RUN_COLUMNS_SHOWN).where(job_run.c.run_id == run_id)
+        async with self._database.statements() as connection:
+            row = (await connection.execute(statement)).first()
+            return None if row is None else RunReport(**row._mapping)
+
+    async def runs_at(self, job_id: str, moment: datetime) -> list[RunReport]:
+        """Runs for the due time `moment`, and the row of due times left out that covers it."""
+        columns = job_run.c
+        latest = (
+            select(*RUN_COLUMNS_SHOWN)
+            .where(columns.job_id == job_id, columns.scheduled_time <= moment)
+            .order_by(columns.scheduled_time.desc(), columns.run_id.desc())
+            .limit(100)
+        )
+        async with self._database.statements() as connection:
+            rows = [RunReport(**row._mapping) for row in await connection.execute(latest)]
+        return [row for row in rows if row.scheduled_time == moment or _covers(row, moment)]
+
     async def attempts(self, job_id: str, scheduled_time: datetime) -> list[RunReport]:
         """Every run for one due time, in the order in which they were queued."""
         statement = (
@@ -167,6 +187,10 @@ async def unknown_job(database: Database, job_id: str) -> NotFoundError:
     return NotFoundError(
         f"no job {job_id!r} in scheduled_job{meant or (listed if first else '; there are no jobs yet')}"
     )
+
+
+def _covers(row: RunReport, moment: datetime) -> bool:
+    return row.missed_through is not None and row.scheduled_time <= moment <= row.missed_through
 
 
 async def _newest(

@@ -27,6 +27,14 @@ class RunLogReport:
     result: str | None
     written_at: datetime | None
 
+    @property
+    def progress(self) -> str:
+        """How far the run said that it is: `3 of 10, reading`; empty if it did not say."""
+        if self.progress_done is None:
+            return ""
+        total = "" if self.progress_total is None else f" of {self.progress_total:g}"
+        return f"{self.progress_done:g}{total}{f', {self.progress_text}' if self.progress_text else ''}"
+
     def lines(self, *, after: int = 0) -> list[str]:
         """The lines behind the first `after`, with one that says how many are missing where some are."""
         first, last = _whole_lines(self.head), _whole_lines(self.tail)

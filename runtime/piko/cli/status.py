@@ -1,0 +1,158 @@
+"""`piko status`: one screen that says whether all is well, and what to do if it is not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_json, show_table, with_database
+from piko.errors import DatabaseUnavailableError, PikoError
+from piko.tables import Row, ago
+
+if TYPE_CHECKING:
+    from piko.store.engine import Database
+    from piko.store.reports.attention import Facts, Finding
+    from piko.store.schema.status import SchemaStatus
+
+_SHOWN = 40
+_MOMENT_S = 1.0
+
+
+def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+    """Say on one screen whether all is well. Exit 1 if something needs a person, with what to do.
+
+    Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
+    """
+    from piko.settings import load_settings
+    from piko.store.reports.attention import Finding
+
+    settings = load_settings(mysql_dsn=dsn_in_force(dsn))
+    schema, facts, found = _look(dsn, settings.timezone)
+    found += [
+        Finding(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
+        for kind, sink, text in _of_spool(settings.spool_dir)
+    ]
+    if output is Output.JSON:
+        show_json(_as_document(schema, facts, found))
+    else:
+        _show(schema, facts, found)
+    if found:
+        raise typer.Exit(1)
+
+
+def _look(dsn: str | None, timezone: str) -> tuple[SchemaStatus | None, Facts | None, list[Finding]]:
+    """The schema, the facts and what is wrong; None where the database does not say."""
+    import asyncio
+
+    from piko.store.reports.attention import Finding, findings, read_facts
+    from piko.store.schema import migrate
+
+    try:
+        schema = asyncio.run(migrate.check(dsn_in_force(dsn)))
+    except DatabaseUnavailableError as error:
+        text = str(error)
+        return None, None, [Finding(kind="database", subject="database", text=text, remedy="see its server")]
+    found = []
+    if schema.state not in ("current", "ahead"):
+        remedy = "piko db check" if schema.usable else "piko db upgrade"
+        found.append(Finding(kind="schema", subject="database", text=schema.message, remedy=remedy))
+    if not schema.usable:
+        return schema, None, found
+
+    async def read(database: Database) -> Facts:
+        return await read_facts(database)
+
+    facts = with_database(dsn, read)
+    return schema, facts, found + findings(facts, timezone=timezone)
+
+
+def _of_spool(folder: Path) -> list[tuple[str, str, str]]:
+    """What the spool of this machine holds that it should not, by sink.
+
+    Intents on disk are on their way; if there are as many a moment later, their sink takes none.
+    """
+    import time
+
+    if not folder.is_dir():
+        return []
+    try:
+        waiting, dead = _look_into(folder)
+        if waiting:
+            time.sleep(_MOMENT_S)
+            later, dead = _look_into(folder)
+            waiting = Counter({sink: later[sink] for sink, count in waiting.items() if later[sink] >= count})
+    except PikoError as error:
+        return [("spool", str(folder), str(error))]
+    return [
+        *(("sink_stuck", sink, f"{count} intents wait on disk for it") for sink, count in waiting.items()),
+        *(("dead_letters", sink, f"it refused {count} records") for sink, count in dead.items()),
+    ]
+
+
+def _look_into(folder: Path) -> tuple[Counter[str], Counter[str]]:
+    """Intents that wait and dead letters, by sink."""
+    from piko.spool.intents import look
+
+    waiting: Counter[str] = Counter()
+    dead: Counter[str] = Counter()
+    for path in sorted(folder.glob("*.spool")):
+        counts, letters = look(path)
+        waiting.update(counts)
+        dead.update(letter.sink for letter in letters)
+    return waiting, dead
+
+
+def _as_document(
+    schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Finding]
+) -> dict[str, object]:
+    return {
+        "well": not found,
+        "database": None if schema is None else {"where": schema.where, "schema": schema.state},
+        "leaders": [] if facts is None else list(facts.leaders),
+        "replicas": [] if facts is None else list(facts.replicas),
+        "jobs": 0 if facts is None else len(facts.jobs),
+        "running": None if facts is None else facts.running,
+        "queued": None if facts is None else facts.queued,
+        "findings": list(found),
+    }
+
+
+def _show(schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Finding]) -> None:
+    if schema is not None:
+        typer.echo(f"database  {schema.where}, schema {schema.state} at {schema.revision or 'none'}")
+    if facts is not None:
+        for lease in facts.leaders:
+            holder = lease.holder_host or "nobody"
+            since = f", since {ago(lease.acquired_at, facts.now)}" if lease.acquired_at else ""
+            typer.echo(f"leader    {holder}{since}, epoch {lease.epoch}")
+        versions = ", ".join(sorted({f"{item.app} {item.version}" for item in facts.replicas}))
+        typer.echo(f"replicas  {len(facts.replicas)}{f': {versions}' if versions else ''}")
+        enabled = sum(job.enabled for job in facts.jobs)
+        typer.echo(f"jobs      {len(facts.jobs)}, {len(facts.jobs) - enabled} of them paused")
+        typer.echo(f"runs      {facts.running} in progress, {facts.queued} queued")
+    if not found:
+        coming = [] if facts is None else [job for job in facts.jobs if job.enabled and job.next_run_at]
+        soonest = min(coming, key=lambda job: str(job.next_run_at), default=None)
+        typer.echo("\nnothing is wrong")
+        if soonest is not None and facts is not None:
+            typer.echo(f"next: {soonest.job_id} {ago(soonest.next_run_at, facts.now)}")
+        return
+    typer.echo("\nneeds attention")
+    rows = [
+        Row(
+            cells=[
+                item.subject,
+                item.kind.replace("_", " "),
+                "" if facts is None else ago(item.since, facts.now),
+            ],
+            notes=[item.text, f"> {item.remedy}"],
+        )
+        for item in found[:_SHOWN]
+    ]
+    show_table(["WHAT", "TROUBLE", "SINCE"], rows, otherwise="")
+    if len(found) > _SHOWN:
+        typer.echo(f"and {len(found) - _SHOWN} more; `piko status -o json` shows all")
