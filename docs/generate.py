@@ -10,6 +10,7 @@ What comes between them is one of `BLOCKS`. A test finds each on one page, and c
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
@@ -18,7 +19,7 @@ from typing import Any, get_args
 
 import typer
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 from pydantic.alias_generators import to_camel
 from sqlalchemy import CheckConstraint, Table
 from sqlalchemy.dialects import mysql
@@ -26,11 +27,14 @@ from sqlalchemy.sql.elements import TextClause
 
 import piko.errors as errors_module
 from piko.cli import program
+from piko.clock import SystemClock
 from piko.errors import PikoError
 from piko.observability.metrics import Metrics
 from piko.settings import Settings
 from piko.store.schema.column_types import Now, NowOnWrite
 from piko.store.schema.tables import TABLES
+from piko.web.application import create_web
+from piko.web.options import WebSettings
 from piko_operator.config_spec import JobConfigSpec
 from piko_operator.field_types import Column, SpecPart
 from piko_operator.metrics import OperatorMetrics
@@ -280,5 +284,14 @@ def write() -> None:
         page.write_text(new, encoding="utf-8")
 
 
+def write_description() -> None:
+    """Write the description of the API to `openapi.json`."""
+    settings = WebSettings(dsn=SecretStr("sqlite+aiosqlite://"), timezone="UTC")
+    described = create_web(settings=settings, clock=SystemClock()).openapi()
+    text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
+    (DOCS / "openapi.json").write_text(text, encoding="utf-8")
+
+
 if __name__ == "__main__":
     write()
+    write_description()

@@ -18,6 +18,7 @@ from piko.store.reports.changes import ChangeList
 from piko.store.reports.history import RunHistory
 from piko.store.reports.jobs import JobFilter, JobList, JobOrder
 from piko.store.reports.overview import Overview
+from piko.store.reports.replicas import ReplicaList
 from piko.store.reports.runs import RunFilter, RunList
 from piko.store.reports.summaries import Summaries
 from piko.store.schema.migrate import upgrade
@@ -89,6 +90,9 @@ _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
         JobFilter(text="1", late=True), now=_LAST, order=JobOrder.NEXT, after=None, limit=50
     ),
     "counters of jobs": lambda database: JobList(database=database).counts(now=_LAST),
+    "replicas": lambda database: ReplicaList(database=database).replicas(),
+    "leaders": lambda database: ReplicaList(database=database).leaders(),
+    "definitions": lambda database: ReplicaList(database=database).definitions(after="job-1", limit=50),
     "changes": lambda database: ChangeList(database=database).page(after="1", limit=50),
     "changes of a job": lambda database: ChangeList(database=database).page(
         job_id="job-1", after=None, limit=50

@@ -20,7 +20,7 @@ from piko.web.access.ways import access_of
 from piko.web.guard import Guard
 from piko.web.options import WebSettings
 from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
-from piko.web.routes import backfills, changes, job_acts, jobs, run_acts, runs
+from piko.web.routes import backfills, changes, job_acts, job_details, jobs, replicas, run_acts, runs
 
 API = "/api/v1"
 POOL = 4
@@ -64,7 +64,7 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
     app.state.timezone = settings.timezone
     answer_problems(app)
     app.add_middleware(Guard, access=access, clock=clock)
-    for noun in (jobs, job_acts, runs, run_acts, backfills, changes):
+    for noun in (jobs, job_details, job_acts, runs, run_acts, backfills, changes, replicas):
         app.include_router(noun.router, prefix=API)
     return app
 

@@ -1,0 +1,100 @@
+"""What one job means: its schedule in words, its next due times, and the history of its config."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from piko.schedule import explain
+from piko.steering import configs
+from piko.steering.schedules import schedule_of_job
+from piko.store.reports.overview import Overview, unknown_job
+from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
+
+router = APIRouter(tags=["jobs"])
+
+_MOST_REVISIONS = 100
+
+
+class DueTime(BaseModel):
+    """A due time, in UTC and as the clock in the schedule's zone shows it."""
+
+    instant: datetime
+    local: str
+
+
+class ScheduleInWords(BaseModel):
+    """A schedule explained; the names of `piko next -o json`."""
+
+    job_id: str
+    schedule_type: str
+    schedule_expr: Any = Field(description="The expression, parsed.")
+    timezone: str
+    sentence: str
+    instants: list[DueTime]
+    remarks: list[str] = Field(description="What may surprise about it.")
+
+
+class ConfigRevisionShown(BaseModel):
+    """A revision of a config, without its secret part; the names of `piko config history -o json`."""
+
+    job_id: str
+    revision: int
+    schema_version: int
+    config: dict[str, Any]
+    has_secret: bool
+    secret_blanked_at: datetime | None
+    effective_from: datetime | None
+    author: str | None
+    source: str | None
+    error: str | None
+
+
+@router.get("/jobs/{job_id}/next")
+async def next_due_times(
+    job_id: JobId,
+    database: OnDatabase,
+    clock: AtClock,
+    zone: DefaultZone,
+    count: Annotated[int, Query(ge=1, le=100, description="How many due times.")] = 5,
+) -> ScheduleInWords:
+    """The schedule in words, and its next due times. 422 if the row's schedule cannot be used."""
+    job = await Overview(database=database).job(job_id)
+    if job is None:
+        raise await unknown_job(database, job_id)
+    schedule = schedule_of_job(job, zone)
+    explained = explain(schedule, now=clock.now(), count=count)
+    return ScheduleInWords(
+        job_id=job_id,
+        schedule_type=schedule.kind,
+        schedule_expr=schedule.expression,
+        timezone=schedule.zone.key,
+        sentence=explained.sentence,
+        instants=[DueTime(instant=item.instant, local=item.local.isoformat()) for item in explained.instants],
+        remarks=list(explained.remarks),
+    )
+
+
+@router.get("/jobs/{job_id}/config")
+async def config_history(job_id: JobId, database: OnDatabase) -> list[ConfigRevisionShown]:
+    """The newest hundred revisions of the job's config. Secrets are not shown."""
+    found = (await configs.revisions(database, job_id))[:_MOST_REVISIONS]
+    return [
+        ConfigRevisionShown(
+            job_id=item.job_id,
+            revision=item.revision,
+            schema_version=item.schema_version,
+            config=json.loads(item.config_json),
+            has_secret=item.secret_json is not None,
+            secret_blanked_at=item.secret_blanked_at,
+            effective_from=item.effective_from,
+            author=item.author,
+            source=item.source,
+            error=item.error,
+        )
+        for item in found
+    ]
