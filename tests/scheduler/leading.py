@@ -33,7 +33,8 @@ class Leader(Simulation):
     """Rows that are written and read at once, and what the leader does about them.
 
     `definitions`: the registered jobs; without them one of each row, `stateful` or not, or of `registered`
-    alone. `states`: what the leader before has left in the database.
+    alone. `states`: what the leader before has left in the database. `ahead`: the horizon of claims, in
+    seconds.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Leader(Simulation):
         states: Mapping[str, JobState] | None = None,
         places: int = 1000,
         now: datetime = NOON,
+        ahead: float = 0.0,
     ) -> None:
         ids = {item.job_id for item in rows} or {"job"} if registered is None else registered
         known = list(definitions) or [definition(job_id, stateful=job_id in stateful) for job_id in ids]
@@ -55,6 +57,7 @@ class Leader(Simulation):
             configs=self.configs,
             now=now,
             max_concurrent_runs=places,
+            ahead=seconds(ahead),
             observe=self._see,
         )
         self.claims: list[effects.Claim] = []
@@ -243,7 +246,8 @@ class Leader(Simulation):
         return self.database.history
 
     def running(self) -> list[Run]:
-        return list(self.progress.running.values())
+        """Runs in progress whose handlers have begun."""
+        return [run for run in self.progress.running.values() if run.run_id not in self.upcoming]
 
     def waiting(self) -> list[Run]:
         return list(self.progress.waiting.values())

@@ -51,6 +51,7 @@ def instants(leader: Leader) -> list[datetime]:
     jitter=0.0,
     grace=15.0,
     places=1,
+    ahead=0.0,
     events=[*[("pass", 1)] * 6, ("pass", 4), ("away", 30)],
 )
 @given(
@@ -60,6 +61,7 @@ def instants(leader: Leader) -> list[datetime]:
     jitter=st.sampled_from([0.0, 3.0, 25.0]),
     grace=st.sampled_from([0.0, 15.0, 300.0]),
     places=st.sampled_from([1, 2, 1000]),
+    ahead=st.sampled_from([0.0, 2.0, 30.0]),
     events=st.lists(st.one_of(PASSES, AWAY, ENDS), min_size=3, max_size=25),
 )
 def test_every_instant_runs_or_is_recorded_once(
@@ -69,9 +71,10 @@ def test_every_instant_runs_or_is_recorded_once(
     jitter: float,
     grace: float,
     places: int,
+    ahead: float,
     events: list[tuple[str, object]],
 ) -> None:
-    leader = Leader(places=places)
+    leader = Leader(places=places, ahead=ahead)
     leader.write(
         coalesce=coalesce,
         overlap_policy=policy,

@@ -19,17 +19,20 @@ from piko.catalog.jobs import AssessedRow, Job
 from piko.core.types import JobStatus
 from piko.decisions.agenda import Agenda
 from piko.decisions.beginning import beginning
+from piko.decisions.claims_ahead import ClaimsAhead
 from piko.decisions.effects import (
     CopyWatermarks,
     Level,
     MarkDeleted,
     ReadStates,
     RestoreWatermarks,
+    Withdraw,
     WriteStates,
 )
-from piko.decisions.events import RowsChanged, StatesRead, StatesWritten, WatermarksRestored
+from piko.decisions.events import RowsChanged, StatesRead, StatesWritten, WatermarksRestored, Withdrawn
 from piko.decisions.given_up import answered
 from piko.decisions.outbox import Outbox
+from piko.decisions.progress import Progress
 from piko.decisions.slots import SlotTable
 from piko.model.states import JobState
 
@@ -37,18 +40,55 @@ from piko.model.states import JobState
 class Adoption:
     """Takes over rows, and asks for what comes of them to be written."""
 
-    def __init__(self, *, rows: AssessedRows, agenda: Agenda, slots: SlotTable, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        *,
+        rows: AssessedRows,
+        agenda: Agenda,
+        progress: Progress,
+        ahead: ClaimsAhead,
+        slots: SlotTable,
+        outbox: Outbox,
+    ) -> None:
         self._rows = rows
         self._agenda = agenda
+        self._progress = progress
+        self._ahead = ahead
         self._slots = slots
         self._outbox = outbox
 
     def rows_changed(self, event: RowsChanged) -> None:
-        """Adopt rows; those that the leader has not met, once their states are read."""
-        unmet = {job_id for job_id in event.job_ids if self._is_unmet(job_id)}
+        """Adopt rows; those that the leader has not met, once their states are read.
+
+        Where a due time was claimed ahead by what the row said before, once that claim is taken back.
+        """
+        outdated = self._ahead.outdated(event.job_ids, self._rows, event.now)
+        if outdated:
+            self._outbox.put(Withdraw(withdrawals=outdated, now=event.now))
+        later = {item.job_id for item in outdated}
+        unmet = {job_id for job_id in event.job_ids if job_id not in later and self._is_unmet(job_id)}
         if unmet:
             self._outbox.put(ReadStates(job_ids=sorted(unmet)))
-        self._adopt([job_id for job_id in event.job_ids if job_id not in unmet], event.now)
+        later |= unmet
+        self._adopt([job_id for job_id in event.job_ids if job_id not in later], event.now)
+
+    def withdrawn(self, event: Withdrawn) -> None:
+        """Adopt the rows by which claims were taken back, from before these claims."""
+        adopted = []
+        for item in event.withdrawals:
+            if item.job_id in event.left_out:
+                continue
+            adopted.append(item.job_id)
+            self._ahead.forget(item.job_id)
+            if item.run.run_id in event.begun:
+                continue
+            self._progress.leave(item.run)
+            if item.run.run_id in event.won:
+                self._agenda.states[item.job_id] = item.state
+                self._outbox.log(
+                    Level.INFO, "claim_taken_back", job_id=item.job_id, run_id=item.run.run_id, why=item.why
+                )
+        self.rows_changed(RowsChanged(job_ids=adopted, now=event.now))
 
     def states_read(self, event: StatesRead) -> None:
         """Adopt the rows whose states were read; a job that has none begins afresh."""

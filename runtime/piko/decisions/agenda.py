@@ -99,12 +99,14 @@ class Agenda:
             self.timetable.put(job.job_id, None)  # looked at again when its run is recorded
         else:
             offset = start_offset(job_id=job.job_id, scheduled_time=following, jitter_s=job.row.jitter_s)
-            self.timetable.put(job.job_id, following + offset)
+            # Of stateful jobs the watermark decides, which moves until then; a `date` completes its row.
+            early = not (job.definition.stateful or job.schedule.fires_once)
+            self.timetable.put(job.job_id, following + offset, early=early)
         return self._scheduled(job, state, cursor, following)
 
     def advance(self, job: Job, state: JobState, *, cursor: datetime, following: datetime) -> JobState:
         """As `schedule`, for a stateless job without jitter that nothing holds back; its next is known."""
-        self.timetable.put(job.job_id, following)
+        self.timetable.put(job.job_id, following, early=True)
         return self._scheduled(job, state, cursor, following)
 
     def _scheduled(self, job: Job, state: JobState, cursor: datetime, following: datetime) -> JobState:
@@ -166,6 +168,8 @@ class Agenda:
         if job is None or state is None or state.cursor_at is None:
             return
         if not job.definition.stateful:
+            if not job.schedule.fires_once:
+                self.timetable.may_be_early(job_id)
             if job_id in self.backlogs:
                 self.schedule(job, state, now)
             return

@@ -22,7 +22,7 @@ from piko.core.types import BackfillState, DataInterval, RunState, TriggerType
 from piko.decisions.agenda import Agenda
 from piko.decisions.backfill_windows import schedule_of, windows_within
 from piko.decisions.effects import ClaimWindows, ExplainBackfills, StartQueued
-from piko.decisions.events import BackfillsExplained, WindowsClaimed
+from piko.decisions.events import BackfillsExplained, Tick, WindowsClaimed
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
 from piko.decisions.progress import Progress
@@ -98,7 +98,8 @@ class BackfillWork:
 
     # ---- what next ----------------------------------------------------------------------------------
 
-    def _advance(self, now: datetime, left_out: Collection[str]) -> None:  # noqa: ARG002 - it is left out when it is written
+    def _advance(self, tick: Tick) -> None:
+        now = tick.now
         if not self._open:
             return
         for request in self._open.values():

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from piko.catalog.jobs import Job
 from piko.core.types import DataInterval, RunState, TriggerType
+from piko.decisions.claims_ahead import ClaimedAhead, Upcoming
 from piko.decisions.due import Due, Span
 from piko.decisions.effects import Claim
 from piko.decisions.given_up import GivenUp
@@ -40,6 +41,8 @@ class ClaimPlan:
     """Running runs that a newer instant replaces."""
     superseded: list[Run] = field(default_factory=list)
     """Queued runs that a newer instant replaces."""
+    ahead: dict[str, ClaimedAhead] = field(default_factory=dict)
+    """By run id, what runs were decided by that start later."""
 
     def add(
         self,
@@ -67,6 +70,12 @@ class ClaimPlan:
             **where,
         )
         self.runs.append(run)
+
+    def add_ahead(self, job: Job, due: Upcoming, before: JobState) -> None:
+        """A run of `job` that starts later."""
+        self.add(job, due.instant, waits=False)
+        self.runs[-1] = run = replace(self.runs[-1], starts_at=due.starts_at)
+        self.ahead[run.run_id] = ClaimedAhead(row=job.row, before=before)
 
     def add_turn(self, job: Job, due: Due, admission: Admission) -> None:
         """What was decided of the instants of a stateless job."""
@@ -117,4 +126,5 @@ class ClaimPlan:
             given_up=self.given_up,
             replaced=self.replaced,
             superseded=self.superseded,
+            ahead=self.ahead,
         )

@@ -62,14 +62,14 @@ def decide(job: Job, *, cursor: datetime, now: datetime) -> Due:
         through=schedule.latest_at(too_late),
     )
     if row.coalesce:
-        latest = _latest_to_start(job, too_late, now)
+        latest = _latest_tostart_of(job, too_late, now)
         before = None if latest is None else schedule.latest_at(latest - _INSTANT)
         left_out = span_of(schedule, _COALESCED, after=too_late, through=before)
         newest = () if latest is None else (latest,)
         return Due(run=newest, missed=missed, coalesced=left_out, through=latest or _through(missed))
     run = tuple(
         takewhile(
-            lambda instant: _start(job, instant) <= now, islice(schedule.between(too_late, now), AT_ONCE)
+            lambda instant: start_of(job, instant) <= now, islice(schedule.between(too_late, now), AT_ONCE)
         )
     )
     return Due(run=run, missed=missed, through=run[-1] if run else _through(missed))
@@ -98,23 +98,24 @@ def grace_of(job: Job) -> timedelta:
 def _alone(job: Job, cursor: datetime, now: datetime) -> datetime | None:
     """The one instant that is due, where it is just one, as it nearly always is."""
     instant = job.schedule.next_after(cursor)
-    if instant is None or _start(job, instant) > now:
+    if instant is None or start_of(job, instant) > now:
         return None
     following = job.schedule.next_after(instant)
     return instant if following is None or following > now else None
 
 
-def _latest_to_start(job: Job, after: datetime, now: datetime) -> datetime | None:
+def _latest_tostart_of(job: Job, after: datetime, now: datetime) -> datetime | None:
     """The last instant after `after` whose time to start has come."""
     instant = job.schedule.latest_at(now)
     while instant is not None and instant > after:
-        if _start(job, instant) <= now:
+        if start_of(job, instant) <= now:
             return instant
         instant = job.schedule.latest_at(instant - _INSTANT)
     return None
 
 
-def _start(job: Job, instant: datetime) -> datetime:
+def start_of(job: Job, instant: datetime) -> datetime:
+    """When the run of `instant` is to start: with the job's jitter."""
     return instant + start_offset(job_id=job.job_id, scheduled_time=instant, jitter_s=job.row.jitter_s)
 
 

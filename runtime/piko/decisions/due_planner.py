@@ -11,7 +11,8 @@ from piko.catalog.jobs import Job
 from piko.core.types import RunState, TriggerType
 from piko.decisions.agenda import Agenda
 from piko.decisions.claim_plan import ClaimPlan
-from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken
+from piko.decisions.claims_ahead import upcoming
+from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken, start_of
 from piko.decisions.due_window import decide_window
 from piko.decisions.given_up import given_up, noted
 from piko.decisions.placement import Placement
@@ -48,14 +49,18 @@ class DuePlanner:
         self._placement = placement
         self._new_id = new_id
 
-    def plan(self, now: datetime, *, first: Iterable[Run]) -> ClaimPlan:
+    def plan(self, now: datetime, *, first: Iterable[Run], ahead: timedelta) -> ClaimPlan:
         """What to claim now, up to a good number of jobs. Nothing of it counts before it is claimed.
 
-        The runs of `first` wait already: where slots are short, they are taken for these.
+        - `first`: runs that wait already; where slots are short, they are taken for these.
+        - `ahead`: what comes due within so much is claimed already, where that is possible.
         """
-        due = self._agenda.timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
+        timetable = self._agenda.timetable
+        due = timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
+        most = _JOBS_AT_ONCE - len(due)
+        early = timetable.take_early(now + ahead, most=most, priority=self._priority) if ahead else ()
         plan = ClaimPlan(new_id=self._new_id, placement=self._placement, now=now)
-        if not due:
+        if not due and not early:
             return plan
         slots = self._slots.for_live()
         for run in first:
@@ -65,6 +70,8 @@ class DuePlanner:
                 self._agenda.timetable.put(job_id, now)
             else:
                 self._add(plan, job_id, slots, now)
+        for job_id in early:
+            self._add_early(plan, job_id, slots, now, ahead)
         return plan
 
     def _priority(self, job_id: str) -> int:
@@ -121,6 +128,36 @@ class DuePlanner:
         plan.add(job, instant, waits=False)
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
         return True
+
+    def _add_early(self, plan: ClaimPlan, job_id: str, slots: Slots, now: datetime, ahead: timedelta) -> None:
+        """Claim the next due time of a job before it comes; or look at the job when it has come."""
+        agenda = self._agenda
+        job, state = self._rows.scheduled(job_id), agenda.states.get(job_id)
+        if job is None or state is None or state.cursor_at is None:
+            return
+        if state.schedule_hash != job.schedule.fingerprint:
+            return  # as in `_add`
+        due = None
+        if self._is_decided(job, slots) and agenda.holds_back(job, now) is None:
+            due = upcoming(job, cursor=state.cursor_at, now=now, within=ahead)
+        if due is not None:
+            slots.take(job)
+            plan.add_ahead(job, due, state)
+            plan.states[job_id] = agenda.schedule(job, state, now, cursor=due.instant)
+        elif (instant := job.schedule.next_after(state.cursor_at)) is not None:
+            agenda.timetable.put(job_id, start_of(job, instant))
+
+    def _is_decided(self, job: Job, slots: Slots) -> bool:
+        """Whether nothing but an edit can change what happens to the job's next due time."""
+        job_id, agenda = job.job_id, self._agenda
+        return (
+            job.row.concurrency_group is None
+            and slots.has_slot(job)
+            and not self._progress.waiting
+            and self._progress.idle(job_id)
+            and job_id not in agenda.unseen
+            and job_id not in agenda.backlogs
+        )
 
     def _add_instants(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
         assert state.cursor_at is not None

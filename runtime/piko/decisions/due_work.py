@@ -9,9 +9,10 @@ from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import OverlapPolicy, RunState, TriggerType
 from piko.decisions.agenda import Agenda
+from piko.decisions.claims_ahead import ClaimsAhead, before_claim
 from piko.decisions.due_planner import DuePlanner
 from piko.decisions.effects import Claim, Level, StartQueued
-from piko.decisions.events import Claimed
+from piko.decisions.events import Claimed, Requeued, Tick
 from piko.decisions.lateness import overdue
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
@@ -31,6 +32,7 @@ class DueWork:
         rows: AssessedRows,
         agenda: Agenda,
         progress: Progress,
+        ahead: ClaimsAhead,
         slots: SlotTable,
         placement: Placement,
         orders: RunOrders,
@@ -40,6 +42,7 @@ class DueWork:
         self.progress = progress
         self._rows = rows
         self._agenda = agenda
+        self._ahead = ahead
         self._slots = slots
         self._placement = placement
         self._orders = orders
@@ -55,12 +58,16 @@ class DueWork:
 
     # ---- what is due --------------------------------------------------------------------------------
 
-    def _claim_due(self, now: datetime, left_out: Collection[str]) -> None:  # noqa: ARG002 - it is put off
+    def _claim_due(self, tick: Tick) -> None:
+        """Of jobs that are left out too: their claims are put off."""
+        now = tick.now
+        for run in self._ahead.take_begun(now):
+            self._outbox.series.ran(run.job_id, run.starts_at)
         for run, why in overdue(self.progress.waiting.values(), self._rows, now):
             self._outbox.series.missed(run.job_id, "misfire", 1)
             self._orders.conclude(run, RunState.MISSED, why, now)
         self._agenda.look_for_configs(now)
-        plan = self._planner.plan(now, first=self._startable(now))
+        plan = self._planner.plan(now, first=self._startable(now), ahead=tick.ahead)
         if plan.states:
             self._outbox.put(plan.claim())
 
@@ -76,6 +83,9 @@ class DueWork:
             why = "superseded by a newer due time (overlap_policy = queue)"
             self._orders.conclude(run, RunState.SKIPPED, why, now)
         self._take_over(claim, event.won)
+        for run_id, decided_by in claim.ahead.items():
+            if run_id in event.won:
+                self._ahead.note(event.won[run_id], decided_by)
         self._orders.start([run for run in event.won.values() if self._takes_up(run)], now)
         for item in claim.given_up:
             self._outbox.log(Level.ERROR, "data_given_up", **item.facts)
@@ -108,10 +118,29 @@ class DueWork:
             self.progress.begin(run)
         return run.state is RunState.RUNNING
 
+    def requeued(self, event: Requeued) -> None:
+        """Runs that nobody has begun wait for their time, and may be taken back until then as before.
+
+        One that could not be had has ended otherwise.
+        """
+        agenda = self._agenda
+        for run in event.runs:
+            self.progress.leave(run)
+            if run.run_id not in event.won:
+                continue
+            self.progress.wait(run.queued_for_its_time())
+            why = f"its instance {run.instance_id} ended before it was to start"
+            self._outbox.log(Level.WARNING, "run_requeued", job_id=run.job_id, run_id=run.run_id, why=why)
+            job, state = self._rows.job(run.job_id), agenda.states.get(run.job_id)
+            if job is not None and state is not None and state.cursor_at == run.scheduled_time:
+                self._ahead.note(run, before_claim(run, job, state))
+                self._outbox.adopt_again(run.job_id)  # its row may have changed meanwhile
+
     # ---- what waits ---------------------------------------------------------------------------------
 
-    def _start_waiting(self, now: datetime, left_out: Collection[str]) -> None:
-        if chosen := self._startable(now, without=left_out):
+    def _start_waiting(self, tick: Tick) -> None:
+        now = tick.now
+        if chosen := self._startable(now, without=tick.left_out):
             runs = [self._placement.place(run, now) for run in chosen]
             self._outbox.put(StartQueued(runs=runs, now=now))
 

@@ -8,14 +8,15 @@ the event that says what the database made of it; nothing that it asks for count
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from piko.catalog.jobs import Job
+from piko.decisions.claims_ahead import ClaimedAhead
 from piko.decisions.given_up import GivenUp
 from piko.model.backfills import BackfillStep
-from piko.model.claims import ClaimBatch
+from piko.model.claims import ClaimBatch, Withdrawal
 from piko.model.runs import Outcome, Run
 from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove
@@ -25,7 +26,7 @@ from piko.model.watermarks import WatermarkMove
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Runs that are this replica's: their handlers begin."""
+    """Runs that are this replica's: their handlers begin, at their `starts_at` where they have one."""
 
     runs: Sequence[tuple[Run, Job]]
 
@@ -152,6 +153,8 @@ class Claim:
     """Runs in progress that a newer instant replaces."""
     superseded: Sequence[Run]
     """Queued runs that a newer instant replaces."""
+    ahead: Mapping[str, ClaimedAhead] = field(default_factory=dict)
+    """By run id, what each run was decided by that starts later."""
 
     def without(self, jobs: Collection[str]) -> Claim:
         """What is left where nothing of `jobs` could be written."""
@@ -166,6 +169,22 @@ class Claim:
             replaced=[run for run in self.replaced if run.job_id not in jobs],
             superseded=[run for run in self.superseded if run.job_id not in jobs],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdraw:
+    """Claims that were made ahead are taken back, of runs that have not begun. Answered with `Withdrawn`."""
+
+    withdrawals: Sequence[Withdrawal]
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeue:
+    """Runs that were claimed ahead, and that their instances have not begun and never will, wait again, as
+    the same attempts. Answered with `Requeued`."""
+
+    runs: Sequence[Run]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,6 +221,8 @@ Write = (
     | MarkDeleted
     | CopyWatermarks
     | Claim
+    | Withdraw
+    | Requeue
     | StartQueued
     | ClaimWindows
     | ExplainBackfills

@@ -44,7 +44,9 @@ def next_attempt(
     if state not in FAILED_STATES or run.attempt >= most:
         return None
     delay = 0.0 if state is RunState.LOST else job.retry_delay_s(run.attempt)
-    return queued_again(run, new_id(), attempt=run.attempt + 1, not_before=now + timedelta(seconds=delay))
+    # A run that was claimed ahead may be lost before its time; no attempt begins before that.
+    begin = now if run.starts_at is None else max(now, run.starts_at)
+    return queued_again(run, new_id(), attempt=run.attempt + 1, not_before=begin + timedelta(seconds=delay))
 
 
 def queued_again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -> Run:
@@ -59,4 +61,5 @@ def queued_again(run: Run, run_id: str, *, attempt: int, not_before: datetime) -
         epoch=None,
         offered_at=None,
         config_revision=None,
+        starts_at=None,
     )

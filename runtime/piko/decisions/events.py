@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from piko.decisions.effects import Claim
 from piko.model.backfills import Backfill, BackfillStep
+from piko.model.claims import Withdrawal
 from piko.model.runs import Outcome, Run, RunProgress
 from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove
@@ -65,12 +66,14 @@ class StatesWritten:
 class Tick:
     """A stage of a turn begins, see `Leader.stages`: what is due, or may start, by `now`?
 
-    `left_out`: jobs of which somebody holds rows just now.
+    `left_out`: jobs of which somebody holds rows just now. `ahead`: the horizon; what comes due within it may
+    be claimed already, see `claims_ahead`.
     """
 
     stage: int
     now: datetime
     left_out: Collection[str] = ()
+    ahead: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,30 @@ class Claimed:
     left_out: Collection[str] = ()
     held: Collection[str] = ()
     again_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawn:
+    """Of `withdrawals`, the runs of `won` will never begin, and their due times are free.
+
+    Those of `begun` have begun. Nothing could be written yet of the jobs that were `left_out`; their runs do
+    not begin either, and it is tried again when their rows are adopted again. All others have ended
+    otherwise.
+    """
+
+    withdrawals: Sequence[Withdrawal]
+    won: Collection[str]
+    begun: Collection[str]
+    now: datetime
+    left_out: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requeued:
+    """Runs that could be written; of these, `won` wait in the queue now."""
+
+    runs: Sequence[Run]
+    won: Collection[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,11 +192,15 @@ class RemoteRunsRead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownRunsFound:
-    """Runs in progress that this replica does not run; the `lost` ones nobody will end, each for a reason."""
+    """Runs in progress that this replica does not run; the `lost` ones nobody will end, each for a reason.
+
+    `unbegun`: those that were claimed ahead, and that nobody has begun or will begin.
+    """
 
     runs: Sequence[Run]
     lost: Sequence[tuple[Run, str]]
     now: datetime
+    unbegun: Sequence[Run] = ()
 
 
 # ---- what the database says no to ---------------------------------------------------------------------
@@ -201,6 +232,8 @@ Event = (
     | StatesWritten
     | Tick
     | Claimed
+    | Withdrawn
+    | Requeued
     | QueuedStarted
     | WindowsClaimed
     | BackfillsExplained

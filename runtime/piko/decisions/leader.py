@@ -11,17 +11,20 @@ nothing counts before it is written, and a decision that was refused is simply n
 A term of leadership is one `Leader`:
 
     TermBegan          what the database holds                    (once)
-    RowsChanged        -> ReadStates, RestoreWatermarks, WriteStates, MarkDeleted, CopyWatermarks
+    RowsChanged        -> ReadStates, Withdraw, RestoreWatermarks, WriteStates, MarkDeleted, CopyWatermarks
     Tick(stage=...)    -> Claim, StartQueued, ClaimWindows, ExplainBackfills      (each stage of each turn)
     Claimed ...        -> Start, Cancel, Conclude                 (the answers to these)
+    Withdrawn          -> what RowsChanged does                   (a claim that was made ahead is taken back)
     RunEnded, Recorded                                            (whenever a run ends)
-    QueueRead, RemoteRunsRead, UnknownRunsFound -> Conclude, ReadQueue   (now and then)
+    QueueRead, RemoteRunsRead, UnknownRunsFound -> Conclude, ReadQueue, Requeue   (now and then)
     RowsRefused, RowsAccepted                                     (where the database says no, and yes again)
 
 A run of a due time lives through these events; each arrow is one step:
 
     due --Claim--> RUNNING --Start--> handler --RunEnded--> ending --Recorded--> left
      `---Claim--> QUEUED --StartQueued--> RUNNING ...        Recorded with a retry --> QUEUED
+    due soon --Claim--> RUNNING with starts_at --Start--> handler at its time ...
+                          `--Withdraw--> CANCELLED, due again      `--Requeue--> QUEUED (its instance died)
                   QUEUED --(too late, superseded)--Conclude--> ending ...
 
 Rows and configs are read through the mappings that the leader is given: they are what this replica knows at
@@ -31,7 +34,7 @@ the moment of the step, and change between steps alone. `new_id` gives ids for r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from piko.catalog.assessed_rows import AssessedRows
@@ -39,6 +42,7 @@ from piko.decisions import events
 from piko.decisions.adoption import Adoption
 from piko.decisions.agenda import Agenda
 from piko.decisions.backfill_work import BackfillWork
+from piko.decisions.claims_ahead import ClaimsAhead
 from piko.decisions.due_work import DueWork
 from piko.decisions.effects import Effect, Level
 from piko.decisions.events import Event
@@ -70,11 +74,15 @@ class Leader:
         self.agenda = Agenda(rows=rows, configs=configs, progress=self.runs.live, outbox=outbox)
         orders = RunOrders(rows=rows, runs=self.runs, outbox=outbox, new_id=new_id)
         slots = SlotTable(rows=rows, runs=self.runs, total=max_concurrent_runs)
-        self._adoption = Adoption(rows=rows, agenda=self.agenda, slots=slots, outbox=outbox)
+        ahead = ClaimsAhead()
+        self._adoption = Adoption(
+            rows=rows, agenda=self.agenda, progress=self.runs.live, ahead=ahead, slots=slots, outbox=outbox
+        )
         self._due = DueWork(
             rows=rows,
             agenda=self.agenda,
             progress=self.runs.live,
+            ahead=ahead,
             slots=slots,
             placement=placement,
             orders=orders,
@@ -108,6 +116,8 @@ class Leader:
             events.StatesWritten: adoption.states_written,
             events.Tick: self._tick,
             events.Claimed: self._due.claimed,
+            events.Withdrawn: adoption.withdrawn,
+            events.Requeued: self._due.requeued,
             events.QueuedStarted: self._started,
             events.WindowsClaimed: self._backfills.claimed,
             events.BackfillsExplained: self._backfills.explained,
@@ -136,10 +146,10 @@ class Leader:
         """
         return range(len(self._stages))
 
-    def next_moment(self, now: datetime) -> datetime | None:
-        """When the next turn is needed, if no event comes before."""
+    def next_moment(self, now: datetime, *, ahead: timedelta = timedelta(0)) -> datetime | None:
+        """When the next turn is needed with the horizon `ahead`, if no event comes before."""
         moments = (
-            self.agenda.timetable.earliest(),
+            self.agenda.timetable.earliest(ahead),
             *(source.progress.next_start(now) for source in self._sources),
         )
         return min((moment for moment in moments if moment is not None), default=None)
@@ -159,7 +169,7 @@ class Leader:
         self._backfills.observe(event.backfills)
 
     def _tick(self, event: events.Tick) -> None:
-        self._stages[event.stage](event.now, event.left_out)
+        self._stages[event.stage](event)
 
     def _ended(self, event: events.RunEnded) -> None:
         self.runs.of(event.run).end(event.run.run_id)

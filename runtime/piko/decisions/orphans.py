@@ -3,6 +3,10 @@
 Silence is judged only by a leader who was in touch with the database himself all the while. What this replica
 is said to run and does not was begun under a leadership that it has lost, or by a COMMIT whose answer never
 came: seen twice it is nobody's. (With `executor = "replicas"` the fetcher starts it instead.)
+
+Of what was claimed ahead, a run is lost only where its instance may have begun it. Where the instance's start
+mark says that it has not, and its leadership is over, so that the mark stays as it is, the run waits for its
+time again, as the same attempt.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from piko.model.instances import StartMark
 from piko.model.runs import Run
 
 
@@ -26,6 +31,15 @@ class Vantage:
     """Whether every instance that lives has had the time to be heard of."""
     fetches: bool
     """Whether what is said to be this replica's is started by its fetcher."""
+
+
+def unbegun(runs: Iterable[Run], marks: Mapping[str, StartMark]) -> list[Run]:
+    """Those of `runs` that were claimed ahead, and that their instances have not begun and cannot begin.
+
+    `marks`: the start marks of their instances.
+    """
+    found = ((run, marks.get(run.instance_id or "")) for run in runs)
+    return [run for run, mark in found if mark is not None and mark.excludes(run)]
 
 
 def orphans(

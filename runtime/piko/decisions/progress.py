@@ -36,6 +36,11 @@ class Progress:
     def running_of(self, job_id: str) -> list[Run]:
         return [self.running[run_id] for run_id in self._of_job.get(job_id, ()) if run_id in self.running]
 
+    def idle(self, job_id: str) -> bool:
+        """Whether no run of the job is in progress or waits; an end may still have to be recorded."""
+        of_job = self._of_job.get(job_id, ())
+        return not any(run_id in self.running or run_id in self.waiting for run_id in of_job)
+
     def due_waiting_of(self, job_id: str) -> list[Run]:
         """Due times of the job that found no slot yet; retries and manual triggers are something else."""
         waiting = (self.waiting.get(run_id) for run_id in self._of_job.get(job_id, ()))

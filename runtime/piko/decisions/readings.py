@@ -5,8 +5,13 @@ from __future__ import annotations
 from piko.core.types import FINAL_STATES, RunState
 from piko.decisions.backfill_work import BackfillWork
 from piko.decisions.due_work import DueWork
-from piko.decisions.effects import ReadQueue
-from piko.decisions.events import NotRunningHere, QueueRead, RemoteRunsRead, UnknownRunsFound
+from piko.decisions.effects import ReadQueue, Requeue
+from piko.decisions.events import (
+    NotRunningHere,
+    QueueRead,
+    RemoteRunsRead,
+    UnknownRunsFound,
+)
 from piko.decisions.outbox import Outbox
 from piko.decisions.run_orders import RunOrders
 from piko.decisions.runs import Runs
@@ -64,6 +69,8 @@ class Readings:
             self._runs.of(run).hold([run])
         for run, why in event.lost:
             self._orders.conclude(run, RunState.LOST, why, event.now)
+        if event.unbegun:
+            self._outbox.put(Requeue(runs=event.unbegun))
 
     def not_running_here(self, event: NotRunningHere) -> None:
         """A run that is to be cancelled is ended in the database: the replica that runs it sees that."""

@@ -33,7 +33,7 @@ class RunOrders:
                 self._conclude(without_row(run, now))
                 continue
             starting.append((run, job))
-            if run.trigger_type is not TriggerType.BACKFILL:
+            if run.trigger_type is not TriggerType.BACKFILL and run.starts_at is None:
                 self._outbox.series.ran(run.job_id, now)
         if starting:
             self._outbox.put(Start(runs=starting))

@@ -3,39 +3,77 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Collection
+from datetime import datetime, timedelta
 
 _SLACK = 64
+_AT_ONCE = timedelta(0)
 
 
 class Timetable:
-    """One instant per job; the earliest is found at once. A newer entry replaces the older one."""
+    """One instant per job; the earliest is found at once. A newer entry replaces the older one.
+
+    What may be decided on before its instant is *early*: it is found as soon as its instant comes within a
+    horizon.
+    """
 
     def __init__(self) -> None:
         self._heap: list[tuple[datetime, str]] = []
         self._come: list[tuple[int, datetime, str]] = []
         """What has come and was not taken yet: by falling priority, then by instant."""
         self._at: dict[str, datetime] = {}
+        self._early: set[str] = set()
+        self._early_heap: list[tuple[datetime, str]] = []
+        """The early ones once more."""
 
-    def put(self, job_id: str, at: datetime | None) -> None:
-        """Look at `job_id` at `at`; None: not at all."""
+    def put(self, job_id: str, at: datetime | None, *, early: bool = False) -> None:
+        """Look at `job_id` at `at`, or `early` before that; None: not at all."""
         if at is None:
             self._at.pop(job_id, None)
         elif self._at.get(job_id) != at:
             self._at[job_id] = at
             heapq.heappush(self._heap, (at, job_id))
-            if len(self._heap) > 2 * len(self._at) + _SLACK:
-                self._heap = [(at, job_id) for job_id, at in self._at.items()]
-                heapq.heapify(self._heap)
+            self._heap = self._without_slack(self._heap, self._at)
+        self._early.discard(job_id)
+        if early:
+            self.may_be_early(job_id)
 
-    def earliest(self) -> datetime | None:
-        """The earliest instant; while something that has come was not taken, one that has come."""
+    def may_be_early(self, job_id: str) -> None:
+        """What kept the job from being decided on before its instant is over."""
+        at = self._at.get(job_id)
+        if at is not None and job_id not in self._early:
+            self._early.add(job_id)
+            heapq.heappush(self._early_heap, (at, job_id))
+            self._early_heap = self._without_slack(self._early_heap, self._early)
+
+    def earliest(self, ahead: timedelta = _AT_ONCE) -> datetime | None:
+        """When something is to be taken next, with early ones `ahead` of their instants.
+
+        While something that has come was not taken, an instant that has come.
+        """
         self._drop_replaced()
         first = [self._come[0][1]] if self._come else []
         if self._heap:
             first.append(self._heap[0][0])
+        if self._early_heap:
+            first.append(self._early_heap[0][0] - ahead)
         return min(first, default=None)
+
+    def take_early(self, before: datetime, *, most: int, priority: Callable[[str], int]) -> list[str]:
+        """Up to `most` early jobs whose instant comes by `before`; they leave the timetable.
+
+        The earliest instant comes first, and of one instant the highest priority.
+        """
+        found: list[tuple[datetime, int, str]] = []
+        while len(found) < most:
+            self._drop_replaced()
+            if not self._early_heap or self._early_heap[0][0] > before:
+                break
+            at, job_id = heapq.heappop(self._early_heap)
+            self._early.discard(job_id)
+            del self._at[job_id]
+            found.append((at, -priority(job_id), job_id))
+        return [job_id for _, _, job_id in sorted(found)]
 
     def take_due(self, now: datetime, *, most: int, priority: Callable[[str], int]) -> list[str]:
         """Up to `most` jobs whose instant has come; they leave the timetable.
@@ -51,6 +89,7 @@ class Timetable:
             _, at, job_id = heapq.heappop(self._come)
             if self._at.get(job_id) == at:
                 del self._at[job_id]
+                self._early.discard(job_id)
                 taken.append(job_id)
         return taken
 
@@ -62,3 +101,18 @@ class Timetable:
             heapq.heappop(self._heap)
         while self._come and self._at.get(self._come[0][2]) != self._come[0][1]:
             heapq.heappop(self._come)
+        while self._early_heap and not self._is_early(*self._early_heap[0]):
+            heapq.heappop(self._early_heap)
+
+    def _is_early(self, at: datetime, job_id: str) -> bool:
+        return job_id in self._early and self._at.get(job_id) == at
+
+    def _without_slack(
+        self, heap: list[tuple[datetime, str]], job_ids: Collection[str]
+    ) -> list[tuple[datetime, str]]:
+        """`heap`, without what was replaced if that is most of it: the instants of `job_ids`."""
+        if len(heap) <= 2 * len(job_ids) + _SLACK:
+            return heap
+        heap = [(self._at[job_id], job_id) for job_id in job_ids if job_id in self._at]
+        heapq.heapify(heap)
+        return heap

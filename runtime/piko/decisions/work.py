@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Protocol
 
 from piko.core.types import RunState
+from piko.decisions.events import Tick
 from piko.decisions.progress import Progress
 from piko.model.runs import Outcome, Run
 
-Stage = Callable[[datetime, Collection[str]], None]
-"""Part of a turn: decides what to claim or to start by `now`, of all but the jobs that are left out."""
+Stage = Callable[[Tick], None]
+"""Part of a turn: decides what to claim or to start by then, of all but the jobs that are left out."""
 
 
 class WorkSource(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.execution.executor import Executor
+from piko.execution.upcoming import UpcomingRuns
 from piko.model.instances import Instance
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -27,12 +28,14 @@ class CancellationWatcher:
         *,
         runs: RunStore,
         executor: Executor,
+        upcoming: UpcomingRuns,
         instance: Instance,
         metrics: Metrics,
         poll_interval_s: float,
     ) -> None:
         self._runs = runs
         self._executor = executor
+        self._upcoming = upcoming
         self._instance = instance
         self._metrics = metrics
         self._poll_interval_s = poll_interval_s
@@ -46,13 +49,12 @@ class CancellationWatcher:
         self._metrics.db_errors.labels(self.name).inc()  # the parts that must write say so
 
     async def _compare(self) -> None:
-        ours = (
-            self._executor.run_ids
-        )  # read first, so that a run that begins meanwhile is not mistaken for an ended one
+        # Read first, so that a run that begins meanwhile is not mistaken for an ended one.
+        ours = self._executor.run_ids | self._upcoming.held_ids
         if not ours:
             return
         ended = ours - await self._runs.running_on(self._instance.instance_id)
-        ended &= self._executor.run_ids  # the others have ended in the meantime
+        ended &= self._executor.run_ids | self._upcoming.held_ids  # the others have ended in the meantime
         if not ended:
             return
         states = await self._runs.states(ended)
@@ -60,4 +62,5 @@ class CancellationWatcher:
             state = states.get(run_id)
             what = "was deleted" if state is None else f"says {state.value}"
             log.warning("run_cancelled_by_row", run_id=run_id, row=what)
+            self._upcoming.hand_over(run_id)
             self._executor.cancel(run_id, reason=f"its row in job_run {what}")

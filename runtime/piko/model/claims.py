@@ -49,3 +49,21 @@ class ClaimBatch:
             completed=[job_id for job_id in self.completed if job_id in jobs],
             watermarks=[item for item in self.watermarks if item.job_id in jobs],
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Withdrawal:
+    """A run that was claimed ahead and is not to start, and `why`.
+
+    `state` is the job's state as it was before the claim, with the cursor before the due time of the run:
+    whether it runs is decided again. `queued`: the run waits in the queue, and no instance has it.
+    """
+
+    run: Run
+    state: JobState
+    why: str
+    queued: bool = False
+
+    @property
+    def job_id(self) -> str:
+        return self.run.job_id

@@ -6,7 +6,7 @@ Instants are aware. A run's `state` and `trigger_type` say how far it is and why
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from piko.core.types import DataInterval, RunState, TriggerType
@@ -22,7 +22,8 @@ class Run:
 
     `attempt` counts from 1. A queued run does not start before `not_before`; once it has `offered_at`, any
     replica may take it. `window` is the data that a run of a stateful job covers. `instance_id` runs it,
-    under the leadership of `epoch`, with the config of `config_revision`, once these are decided.
+    under the leadership of `epoch`, with the config of `config_revision`, once these are decided. A run that
+    was claimed ahead has `starts_at`: its handler does not begin before that.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Run:
     backfill_id: str | None = None
     offered_at: datetime | None = None
     config_revision: int | None = None
+    starts_at: datetime | None = None
 
     @property
     def is_offered(self) -> bool:
@@ -47,6 +49,12 @@ class Run:
     @property
     def due_time(self) -> DueTime:
         return self.job_id, self.scheduled_time
+
+    def queued_for_its_time(self) -> Run:
+        """The same attempt, waiting in the queue for its `starts_at`."""
+        return replace(
+            self, state=RunState.QUEUED, instance_id=None, not_before=self.starts_at, starts_at=None
+        )
 
     @property
     def follows_watermark(self) -> bool:

@@ -50,6 +50,9 @@ class Metrics:
         self.runs_queued = Gauge(
             "piko_runs_queued", "Runs that wait for a slot or for their time.", registry=registry
         )
+        self.claim_horizon = Gauge(
+            "piko_claim_horizon_seconds", "How long before its due time a run is claimed.", registry=registry
+        )
         self.loop_blocked = Counter(
             "piko_event_loop_blocked", "Times that a handler blocked the event loop.", ["job_id"],
             registry=registry,

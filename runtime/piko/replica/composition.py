@@ -121,6 +121,7 @@ def compose(
             _reconciler(ground),
             scheduler.ledger,
             run_logs,
+            scheduler.punctuality.start_marks,
             refusals,
             writer,
             _cancellation(ground, scheduler),
@@ -239,6 +240,7 @@ def _cancellation(ground: Ground, scheduler: Scheduler) -> CancellationWatcher:
     return CancellationWatcher(
         runs=ground.runs,
         executor=scheduler.executor,
+        upcoming=scheduler.punctuality.upcoming,
         instance=ground.instance,
         metrics=ground.metrics,
         poll_interval_s=ground.settings.poll_interval_s,

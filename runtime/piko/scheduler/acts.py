@@ -10,6 +10,7 @@ from piko.decisions.events import Event, NotRunningHere
 from piko.decisions.leader import Leader
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
+from piko.execution.upcoming import UpcomingRuns
 from piko.model.fences import Fence, InstanceFence
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -28,6 +29,7 @@ class Acts:
         fence: Fence,
         instance_id: str,
         executor: Executor,
+        upcoming: UpcomingRuns,
         ledger: Ledger,
         catalog: Catalog,
         metrics: Metrics,
@@ -37,6 +39,7 @@ class Acts:
         self._fence = fence
         self._handlers_fence = InstanceFence(instance_id=instance_id, epoch=fence.epoch)
         self._executor = executor
+        self._upcoming = upcoming
         self._ledger = ledger
         self._catalog = catalog
         self._metrics = metrics
@@ -55,11 +58,10 @@ class Acts:
         match act:
             case effects.Start(runs=runs):
                 for run, job in runs:
-                    self._executor.start(run, job, self._handlers_fence)
+                    begin = self._executor.start if run.starts_at is None else self._upcoming.hold
+                    begin(run, job, self._handlers_fence)
             case effects.Cancel(run_id=run_id, reason=reason):
-                if run_id not in self._executor:
-                    return NotRunningHere(run_id=run_id, reason=reason, now=self._clock.now())
-                self._executor.cancel(run_id, reason=reason)
+                return self._cancel(run_id, reason)
             case effects.Conclude(outcome=outcome):
                 self._ledger.put(outcome, self._fence)
             case effects.AdoptAgain(job_ids=job_ids):
@@ -70,6 +72,14 @@ class Acts:
                 show(self._metrics, act)
             case effects.Log():
                 _log(act)
+        return None
+
+    def _cancel(self, run_id: str, reason: str) -> NotRunningHere | None:
+        if self._upcoming.withdraw(run_id):
+            self._upcoming.forget({run_id})
+        if run_id not in self._executor:
+            return NotRunningHere(run_id=run_id, reason=reason, now=self._clock.now())
+        self._executor.cancel(run_id, reason=reason)
         return None
 
 

@@ -38,6 +38,10 @@ class Driver:
         match effect:
             case effects.Claim():
                 return await runs.claim(effect)
+            case effects.Withdraw():
+                return await runs.withdraw(effect)
+            case effects.Requeue():
+                return await runs.requeue(effect)
             case effects.StartQueued():
                 return await runs.start_queued(effect)
             case effects.ClaimWindows():

@@ -6,6 +6,7 @@ from piko.clock import Clock
 from piko.decisions.events import RemoteRunsRead
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
+from piko.execution.upcoming import UpcomingRuns
 from piko.scheduler.driver import Driver
 from piko.scheduler.insistence import Insistence
 from piko.scheduler.orphans import Orphans
@@ -28,6 +29,7 @@ class Lookout:
         runs: RunStore,
         orphans: Orphans,
         executor: Executor,
+        upcoming: UpcomingRuns,
         ledger: Ledger,
         clock: Clock,
         heartbeat_interval_s: float,
@@ -38,6 +40,7 @@ class Lookout:
         self._runs = runs
         self._orphans = orphans
         self._executor = executor
+        self._upcoming = upcoming
         self._ledger = ledger
         self._clock = clock
         self._heartbeat_interval_s = heartbeat_interval_s
@@ -84,7 +87,7 @@ class Lookout:
             lambda: self._orphans.look(
                 epoch=self._driver.fence.epoch,
                 leads_for_s=self._clock.monotonic() - self._term_began,
-                known=lambda: self._executor.run_ids | self._ledger.run_ids,
+                known=lambda: self._executor.run_ids | self._upcoming.run_ids | self._ledger.run_ids,
             )
         )
         await self._driver.feed(found)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from piko.clock import Clock
 from piko.decisions.events import UnknownRunsFound
-from piko.decisions.orphans import Vantage, orphans
+from piko.decisions.orphans import Vantage, orphans, unbegun
 from piko.leadership.contact import Contact
+from piko.model.runs import Run
 from piko.store.instances import HEARTBEATS, InstanceStore
 from piko.store.runs import RunStore
 
@@ -64,5 +65,14 @@ class Orphans:
             may_judge_silence=self._contact.unbroken_for(self._clock.monotonic()) >= one_beat_s,
             fetches=self._fetches,
         )
-        lost = orphans(unknown, living=living, seen_before=before, vantage=vantage)
-        return UnknownRunsFound(runs=unknown, lost=lost, now=self._clock.now())
+        waiting = await self._unbegun(unknown)
+        begun = [run for run in unknown if run not in waiting]
+        lost = orphans(begun, living=living, seen_before=before, vantage=vantage)
+        return UnknownRunsFound(runs=unknown, lost=lost, unbegun=waiting, now=self._clock.now())
+
+    async def _unbegun(self, runs: Sequence[Run]) -> list[Run]:
+        """Those of `runs` that were claimed ahead and will never begin where they are."""
+        ahead = [run for run in runs if run.starts_at is not None]
+        if not ahead:
+            return []
+        return unbegun(ahead, await self._instances.start_marks({run.instance_id or "" for run in ahead}))

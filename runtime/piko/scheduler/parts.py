@@ -13,6 +13,7 @@ from piko.decisions.placement import Placement
 from piko.execution.executor import Executor
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
+from piko.execution.upcoming import UpcomingRuns
 from piko.leadership.elector import Elector
 from piko.observability.metrics import Metrics
 from piko.scheduler.orphans import Orphans
@@ -61,6 +62,7 @@ class SchedulerParts:
     configs: ConfigBook
     elector: Elector
     executor: Executor
+    upcoming: UpcomingRuns
     ledger: Ledger
     orphans: Orphans
     held: HeldJobs

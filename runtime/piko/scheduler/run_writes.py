@@ -8,10 +8,25 @@ from datetime import timedelta
 
 from piko.clock import Clock
 from piko.core.types import RunState
-from piko.decisions.effects import Claim, ClaimWindows, ExplainBackfills, StartQueued
-from piko.decisions.events import BackfillsExplained, Claimed, QueuedStarted, WindowsClaimed
+from piko.decisions.effects import (
+    Claim,
+    ClaimWindows,
+    ExplainBackfills,
+    Requeue,
+    StartQueued,
+    Withdraw,
+)
+from piko.decisions.events import (
+    BackfillsExplained,
+    Claimed,
+    QueuedStarted,
+    Requeued,
+    WindowsClaimed,
+    Withdrawn,
+)
 from piko.execution.held_jobs import HeldJobs
-from piko.model.fences import Fence
+from piko.execution.upcoming import UpcomingRuns
+from piko.model.fences import Fence, InstanceFence
 from piko.model.runs import Run
 from piko.scheduler.isolated_writes import IsolatedWrites, of_jobs
 from piko.scheduler.row_writes import RowWrites
@@ -30,22 +45,26 @@ class RunWrites:
         self,
         *,
         fence: Fence,
+        instance_id: str,
         writes: IsolatedWrites,
         rows: RowWrites,
         runs: RunStore,
         backfills: BackfillStore,
         held: HeldJobs,
+        upcoming: UpcomingRuns,
         clock: Clock,
         offers: bool,
         offered: asyncio.Event,
         claiming: set[str],
     ) -> None:
         self._fence = fence
+        self._handlers_fence = InstanceFence(instance_id=instance_id, epoch=fence.epoch)
         self._writes = writes
         self._rows = rows
         self._runs = runs
         self._backfills = backfills
         self._held = held
+        self._upcoming = upcoming
         self._clock = clock
         self._offers = offers
         self._offered = offered
@@ -56,6 +75,9 @@ class RunWrites:
         batch = claim.batch
         await self._rows.record_revisions()  # what is offered names its revision
         self._claiming.update(run.run_id for run in batch.runs if run.state is RunState.RUNNING)
+        if claim.ahead:
+            first = min(run.starts_at for run in batch.runs if run.starts_at is not None)
+            self._upcoming.expect(first, self._handlers_fence)
         try:
             # The same token until the outcome is known: a COMMIT that was cut off may have worked.
             written = await self._writes.write(
@@ -78,6 +100,42 @@ class RunWrites:
         return Claimed(
             claim=claim, won=won, now=now, left_out=written.left_out, held=written.held, again_at=again_at
         )
+
+    async def withdraw(self, effect: Withdraw) -> Withdrawn:
+        """Have runs never start that were claimed ahead, and take the claims back."""
+        begun = {
+            item.run.run_id
+            for item in effect.withdrawals
+            if not item.queued and not self._upcoming.withdraw(item.run.run_id)
+        }
+        unbegun = [item for item in effect.withdrawals if item.run.run_id not in begun]
+        written = await self._writes.write(
+            "the end of a claim that was made ahead",
+            lambda jobs: self._runs.withdraw(of_jobs(unbegun, jobs), self._fence, now=effect.now),
+            jobs=lambda: [item.job_id for item in unbegun],
+            runs=[item.run for item in unbegun],
+        )
+        self._upcoming.forget({item.run.run_id for item in unbegun if item.job_id not in written.left_out})
+        self._rows.adopt_later(written.left_out)
+        return Withdrawn(
+            withdrawals=effect.withdrawals,
+            won=set().union(*written.results),
+            begun=begun,
+            now=self._clock.now(),
+            left_out=written.left_out,
+        )
+
+    async def requeue(self, effect: Requeue) -> Requeued:
+        """Let runs wait again that their instances have not begun."""
+        runs = effect.runs
+        written = await self._writes.write(
+            "the return of a run to the queue",
+            lambda jobs: self._runs.requeue(of_jobs(runs, jobs), self._fence),
+            jobs=lambda: [run.job_id for run in runs],
+            runs=runs,
+        )
+        tried = [run for run in runs if run.job_id not in written.left_out]
+        return Requeued(runs=tried, won=set().union(*written.results))
 
     async def start_queued(self, effect: StartQueued) -> QueuedStarted:
         """Let queued runs start, here or on any replica."""

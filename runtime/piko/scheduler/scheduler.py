@@ -24,13 +24,14 @@ from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
 from piko.execution.run_logs import RunLogs
 from piko.leadership.elector import Elector
-from piko.model.fences import Fence, OutcomeFence
+from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.instances import Instance
 from piko.model.runs import Outcome
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.orphans import Orphans
 from piko.scheduler.parts import SchedulerLimits, SchedulerParts, SchedulerStores
+from piko.scheduler.punctuality import Punctuality
 from piko.scheduler.term import LeadershipTerm, adopt, begin_term
 from piko.spool.outcomes import OutcomeSpool
 
@@ -79,6 +80,16 @@ class Scheduler:
             ended=self._ended,
             logs=logs,
         )
+        self.punctuality = Punctuality(
+            stores=stores,
+            limits=limits,
+            elector=elector,
+            executor=self.executor,
+            instance=instance,
+            give_up=self._given_up,
+            clock=clock,
+            metrics=metrics,
+        )
         self.ledger = Ledger(
             runs=stores.runs,
             spool=spool,
@@ -104,6 +115,7 @@ class Scheduler:
             configs=configs,
             elector=elector,
             executor=self.executor,
+            upcoming=self.punctuality.upcoming,
             ledger=self.ledger,
             orphans=Orphans(
                 runs=stores.runs,
@@ -144,8 +156,9 @@ class Scheduler:
                 self._elector.deposed(fence)
 
     async def stop_claiming(self) -> None:
-        """Return when the turn in progress is over and its runs are started; there will be no other."""
+        """Return when the last turn is over: what has not begun by then waits for the next leader."""
         await self._turn.acquire()
+        await self.punctuality.leave_unbegun()
 
     async def _lead(self, fence: Fence) -> None:
         if self._term is None or self._term.fence != fence:
@@ -155,11 +168,13 @@ class Scheduler:
             if self._catalog.changed:
                 await adopt(term.driver, self._catalog.take_changed(), self._parts)
             await term.driver.rows.record_revisions()
+            began = self._clock.monotonic()
             await term.lookout.look()
             if self.ledger.full:  # how more runs end could not be kept
                 await self._catalog.wait(within_s=_FULL_S)
                 continue
             await self._take_turn(term)
+            self.punctuality.took(self._clock.monotonic() - began)
             self._metrics.runs_queued.set(len(term.leader.runs.live.waiting))
             await self._rest(term)
 
@@ -167,12 +182,15 @@ class Scheduler:
         async with self._turn:
             for stage in term.leader.stages:
                 left_out = self._held.left_out() if self._held else ()
-                await term.driver.feed(Tick(stage=stage, now=self._clock.now(), left_out=left_out))
+                now, ahead = self._clock.now(), self.punctuality.ahead
+                tick = Tick(stage=stage, now=now, left_out=left_out, ahead=ahead)
+                await term.driver.feed(tick)
 
     async def _rest(self, term: LeadershipTerm) -> None:
         """Sleep until there is something to do, or news of rows or runs."""
         now = self._clock.now()
-        until, moment = now + timedelta(seconds=term.lookout.rests_s()), term.leader.next_moment(now)
+        until = now + timedelta(seconds=term.lookout.rests_s())
+        moment = term.leader.next_moment(now, ahead=self.punctuality.ahead)
         delay_s = ((until if moment is None else min(until, moment)) - now).total_seconds()
         if delay_s > 0:
             await self._catalog.wait(within_s=delay_s)
@@ -185,6 +203,7 @@ class Scheduler:
             return
         for run_id in self._term.leader.runs.running_ids:
             self.executor.cancel(run_id, reason="another replica leads now")
+        self.punctuality.upcoming.drop()
         self._metrics.forget_jobs()
         self._term = None
 
@@ -196,6 +215,11 @@ class Scheduler:
             self._term.driver.acts.feed(RunEnded(run=ending.run))
         self.ledger.put(outcome, ending.fence)
         self.offered.set()  # there is a slot for one more
+
+    def _given_up(self, outcome: Outcome, fence: InstanceFence) -> None:
+        if self._term is not None:
+            self._term.driver.acts.feed(RunEnded(run=outcome.run))
+        self.ledger.put(outcome, fence)
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:

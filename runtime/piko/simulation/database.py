@@ -2,12 +2,12 @@
 
 It holds the promises of the store that decisions rest on: a due time is won once, a window only at the
 watermark, a watermark moves by compare-and-set, a queued run starts once, and a step of a backfill is taken
-from where the request stands.
+from where the request stands. A claim that is taken back leaves its due time free, and the cursor before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
@@ -88,6 +88,10 @@ class ModelDatabase:
         match effect:
             case effects.Claim():
                 return events.Claimed(claim=effect, won=self._claim(effect), now=now)
+            case effects.Requeue(runs=runs):
+                there = [run for run in runs if self._is(run, RunState.RUNNING)]
+                self._note(run.queued_for_its_time() for run in there)
+                return events.Requeued(runs=runs, won={run.run_id for run in there})
             case effects.StartQueued(runs=runs):
                 won = [run for run in runs if self._is(run, RunState.QUEUED)]
                 self._note(won)
@@ -104,6 +108,21 @@ class ModelDatabase:
                 return self.queue(asked=(), now=now)
             case _:
                 raise TypeError(f"no such write: {effect!r}")
+
+    def withdraw(
+        self, effect: effects.Withdraw, *, begun: Collection[str], now: datetime
+    ) -> events.Withdrawn:
+        """Take claims back, but for the runs of `begun`."""
+        open_ = [item for item in effect.withdrawals if item.run.run_id not in begun]
+        mine = [
+            item for item in open_ if self._is(item.run, RunState.QUEUED if item.queued else RunState.RUNNING)
+        ]
+        self._note(replace(item.run, state=RunState.CANCELLED) for item in mine)
+        self._store(item.state for item in mine)
+        for item in mine:
+            self._locks.pop(item.run.due_time, None)
+        won = {item.run.run_id for item in mine}
+        return events.Withdrawn(withdrawals=effect.withdrawals, won=won, begun=begun, now=now)
 
     def queue(self, *, asked: Iterable[str], now: datetime) -> events.QueueRead:
         """What waits, and which backfills are open; `asked`: what the leader knew to wait."""

@@ -27,8 +27,8 @@ _STEPS_ON = (effects.Claim, effects.StartQueued, effects.ClaimWindows)
 class Simulation:
     """Rows, a leader, and a database; a handler ends when the caller says so.
 
-    `now` stands still but for `until` and `away`, or set it. `observe` is shown each effect before it is
-    carried out.
+    `now` stands still but for `until` and `away`, or set it. `ahead` is the horizon of claims. `observe` is
+    shown each effect before it is carried out.
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Simulation:
         configs: ReplicaConfigs,
         now: datetime,
         max_concurrent_runs: int = 1000,
+        ahead: timedelta = timedelta(0),
         observe: Callable[[effects.Effect], None] = lambda _: None,
     ) -> None:
         self.now = now
@@ -55,14 +56,23 @@ class Simulation:
         self._numbers = itertools.count(1)
         self._jobs: dict[str, Job] = {}
         self._starting: list[Run] = []
+        self.ahead = ahead
+        self.upcoming: dict[str, Run] = {}
+        """Runs that were claimed ahead and have not begun, by id."""
+        self.begun: list[tuple[datetime, Run]] = []
+        """Each run whose handler was called, and when."""
         self._steps_on = 0
         self.leader = self._new_leader()
 
     # ---- terms and rows -------------------------------------------------------------------------------
 
     def take_over(self) -> None:
-        """Another replica leads from here: it knows what was written, and nothing else."""
+        """Another replica leads from here: it knows what was written, and nothing else.
+
+        What the one before had claimed ahead and not begun, it can begin no more.
+        """
         self.leader = self._new_leader()
+        unbegun, self.upcoming = list(self.upcoming.values()), {}
         began = events.TermBegan(
             states=self.database.states,
             in_progress=self.database.in_state(RunState.RUNNING),
@@ -71,6 +81,8 @@ class Simulation:
         )
         self.feed(began)
         self.look({*self.rows, *self.database.states})
+        if unbegun:
+            self.feed(events.UnknownRunsFound(runs=(), lost=(), unbegun=unbegun, now=self.now))
 
     def look(self, job_ids: Iterable[str] = ()) -> None:
         """The leader adopts the rows of `job_ids`, and those that have changed."""
@@ -92,10 +104,11 @@ class Simulation:
     # ---- time -----------------------------------------------------------------------------------------
 
     def turn(self) -> list[Run]:
-        """One turn of the leader's loop; the runs that start."""
+        """One turn of the leader's loop; the runs whose handlers begin."""
         self._starting = []
+        self._begin_upcoming()
         for stage in self.leader.stages:
-            self.feed(events.Tick(stage=stage, now=self.now))
+            self.feed(events.Tick(stage=stage, now=self.now, ahead=self.ahead))
         return self._starting
 
     def work(self) -> None:
@@ -113,7 +126,9 @@ class Simulation:
         """Let time pass; whatever comes due is claimed and started at its own moment."""
         for _ in range(_MOST_TURNS):
             self.work()
-            following = self.leader.next_moment(self.now)
+            moments = [run.starts_at for run in self.upcoming.values()]
+            moments.append(self.leader.next_moment(self.now, ahead=self.ahead))
+            following = min((moment for moment in moments if moment is not None), default=None)
             if following is None or following > moment:
                 self.now = max(self.now, moment)
                 return
@@ -126,6 +141,18 @@ class Simulation:
         """Nobody leads for a while."""
         self.now += duration
         self.take_over()
+
+    def _begin(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self._starting.append(run)
+            self.begun.append((self.now, run))
+
+    def _begin_upcoming(self) -> None:
+        """The handlers of what was claimed ahead begin, each at its time."""
+        come = [run for run in self.upcoming.values() if run.starts_at and run.starts_at <= self.now]
+        for run in come:
+            del self.upcoming[run.run_id]
+        self._begin(come)
 
     # ---- the ends of runs -----------------------------------------------------------------------------
 
@@ -164,8 +191,13 @@ class Simulation:
     def _carry_out(self, effect: effects.Effect) -> None:
         match effect:
             case effects.Start(runs=runs):
-                self._starting.extend(run for run, _ in runs)
                 self._jobs.update({run.run_id: job for run, job in runs})
+                self.upcoming.update({run.run_id: run for run, _ in runs if run.starts_at is not None})
+                self._begin([run for run, _ in runs if run.starts_at is None])
+            case effects.Withdraw(withdrawals=withdrawals):
+                ids = {item.run.run_id for item in withdrawals if not item.queued}
+                begun = {run_id for run_id in ids if self.upcoming.pop(run_id, None) is None}
+                self.feed(self.database.withdraw(effect, begun=begun, now=self.now))
             case effects.Cancel(run_id=run_id, reason=reason):
                 self.cancelled[run_id] = reason
             case effects.Conclude(outcome=outcome):

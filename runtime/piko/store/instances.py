@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.model.instances import Instance
+from piko.model.instances import Instance, StartMark
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.replicas import runtime_instance
@@ -66,6 +67,36 @@ class InstanceStore:
                 )
             )
             return {row.instance_id: row.fenced_epoch or 0 for row in rows}
+
+    async def mark_starts(self, instance_id: str, *, epoch: int, until: datetime) -> bool:
+        """Say that the instance may start runs claimed ahead under `epoch` up to `until`.
+
+        False where it may not: they were taken from it, or it has no row any more.
+        """
+        fenced = runtime_instance.c.fenced_epoch
+        statement = (
+            update(runtime_instance)
+            .where(runtime_instance.c.instance_id == instance_id, or_(fenced.is_(None), fenced < epoch))
+            .values(starts_until=until)
+        )
+        async with self._database.statements() as connection:
+            return (await connection.execute(statement)).rowcount > 0
+
+    async def start_marks(self, instance_ids: Collection[str]) -> dict[str, StartMark]:
+        """The start mark of each of `instance_ids` that has a row, whether it lives or not."""
+        columns = runtime_instance.c
+        statement = select(
+            columns.instance_id, columns.starts_until, columns.fenced_epoch, columns.stopped_at
+        ).where(columns.instance_id.in_(sorted(instance_ids)))
+        async with self._database.statements() as connection:
+            return {
+                row.instance_id: StartMark(
+                    starts_until=row.starts_until,
+                    fenced_epoch=row.fenced_epoch,
+                    stopped=row.stopped_at is not None,
+                )
+                for row in await connection.execute(statement)
+            }
 
     async def prune(self, *, older_than_s: float) -> None:
         """Forget instances that have been silent for long."""

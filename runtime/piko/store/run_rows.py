@@ -20,6 +20,7 @@ RUN_COLUMNS = [
     for name in (
         "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
         "window_start", "window_end", "instance_id", "epoch", "backfill_id", "offered_at", "config_revision",
+        "starts_at",
     )
 ]  # fmt: skip
 
@@ -54,10 +55,11 @@ def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str,
         "epoch": fence.epoch,
         "instance_id": run.instance_id if running else None,
         "claimed_at": now,
-        "started_at": now if running else None,
+        "started_at": (run.starts_at or now) if running else None,
         "backfill_id": run.backfill_id,
         "offered_at": run.offered_at,
         "config_revision": run.config_revision,
+        "starts_at": run.starts_at,
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 
 from piko.core.types import RunState
-from piko.model.claims import ClaimBatch
+from piko.model.claims import ClaimBatch, Withdrawal
 from piko.model.fences import Fence, OutcomeFence
 from piko.model.runs import Outcome, Run, RunProgress
 from piko.store.chunks import chunks
@@ -27,6 +27,7 @@ from piko.store.run_rows import RUN_COLUMNS, run_of
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
 from piko.store.starts import offer, start
+from piko.store.withdrawals import requeue, withdraw
 
 _CHUNK = 500
 
@@ -46,6 +47,21 @@ class RunStore:
     async def claim(self, batch: ClaimBatch, fence: Fence, *, now: datetime) -> dict[str, Run]:
         """Claim the batch, see `claim`; the runs that are ours, by id. Raises `FencedError`."""
         return await claim(self._database, batch, fence, now=now)
+
+    async def withdraw(self, withdrawals: Sequence[Withdrawal], fence: Fence, *, now: datetime) -> set[str]:
+        """Take claims back of runs that have not begun; the ids of those that had not ended otherwise.
+
+        They are CANCELLED, their due times are free to be claimed again, and their jobs' cursors stand before
+        them. Raises `FencedError`, and `RowsLockedError` where somebody holds rows of these runs or jobs.
+        """
+        return await withdraw(self._database, withdrawals, fence, now=now)
+
+    async def requeue(self, runs: Sequence[Run], fence: Fence) -> set[str]:
+        """Let runs that have not begun wait in the queue for their time, as the same attempts.
+
+        The ids of those that do. Raises `FencedError`, and `RowsLockedError` where somebody holds one.
+        """
+        return await requeue(self._database, runs, fence)
 
     async def start(self, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
         """Move queued runs to RUNNING for `run.instance_id`; the run ids that were still queued.

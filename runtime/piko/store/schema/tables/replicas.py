@@ -49,6 +49,11 @@ runtime_instance = Table(
         BigInteger,
         comment="runs that it began under this epoch or an earlier one are no longer its own",
     ),
+    Column(
+        "starts_until",
+        INSTANT,
+        comment="of runs claimed ahead it has started none with a later starts_at",
+    ),
     **ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)

@@ -1,0 +1,284 @@
+"""Due times that are claimed before they come: the same runs, at the same moments, whatever happens."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from piko.core.types import RunState
+from piko.decisions.effects import Withdraw
+from piko.decisions.events import RowsChanged, Tick, Withdrawn
+from piko.simulation.simulation import Simulation
+from tests.scheduler.leading import Leader
+from tests.scheduler.making import NOON, at, row, seconds
+
+TEN = NOON + seconds(10)
+
+
+def claimed_ahead(**columns: object) -> Leader:
+    """A leader that has claimed 12:00:10 two seconds before."""
+    leader = Leader(row(**columns), ahead=2)  # type: ignore[arg-type]
+    leader.until(NOON + seconds(8))
+    assert [run.starts_at for run in leader.upcoming.values()] == [TEN]
+    return leader
+
+
+def begun(leader: Simulation) -> list[tuple[str, datetime, datetime]]:
+    return [(run.job_id, run.scheduled_time, moment) for moment, run in leader.begun]
+
+
+# ---- laws -------------------------------------------------------------------------------------------
+
+JOBS = ("one", "two", "three")
+ENDS = (RunState.SUCCESS, RunState.FAILED)
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("pass"), st.sampled_from(JOBS), st.sampled_from([0.5, 1, 3, 8, 9.5, 10, 27])),
+        st.tuples(st.just("end"), st.sampled_from(JOBS), st.sampled_from(ENDS)),
+        st.tuples(st.just("pause"), st.sampled_from(JOBS), st.none()),
+        st.tuples(st.just("resume"), st.sampled_from(JOBS), st.none()),
+        st.tuples(st.just("every"), st.sampled_from(JOBS), st.sampled_from([2, 5, 10])),
+        st.tuples(st.just("jitter"), st.sampled_from(JOBS), st.sampled_from([0.0, 3.0, 25.0])),
+        st.tuples(st.just("timeout"), st.sampled_from(JOBS), st.sampled_from([5.0, 7.0])),
+        st.tuples(st.just("delete"), st.sampled_from(JOBS), st.none()),
+        st.tuples(st.just("take over"), st.sampled_from(JOBS), st.none()),
+    ),
+    min_size=3,
+    max_size=25,
+)
+
+
+def live(leader: Leader, what: str, job_id: str, value: object) -> None:
+    there = job_id in leader.rows
+    match what:
+        case "pass":
+            leader.until(leader.now + seconds(float(str(value))))
+        case "end":
+            mine = [run for run in leader.running() if run.job_id == job_id]
+            if mine:
+                assert isinstance(value, RunState)
+                leader.finish(min(mine, key=lambda run: run.scheduled_time), value)
+        case "pause" | "resume" if there:
+            leader.edit(job_id, enabled=what == "resume")
+        case "every":
+            leader.write(job_id, {"seconds": value})
+        case "jitter" | "timeout" if there:
+            leader.edit(job_id, **{f"{what}_s": value})  # type: ignore[arg-type]
+        case "delete" if there:
+            leader.delete(job_id)
+        case "take over":
+            leader.take_over()
+        case _:
+            pass
+    leader.work()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    ahead=st.sampled_from([0.4, 2.0, 60.0]),
+    policy=st.sampled_from(["skip", "queue", "queue_all", "replace", "allow"]),
+    coalesce=st.booleans(),
+    instances=st.integers(1, 2),
+    events=EVENTS,
+)
+def test_claims_ahead_change_nothing_that_a_handler_sees(
+    ahead: float,
+    policy: str,
+    coalesce: bool,
+    instances: int,
+    events: list[tuple[str, str, object]],
+) -> None:
+    """What begins, when, and what is passed over, is the same as if each claim were made when it is due.
+
+    While slots are free: a run that is claimed ahead has its slot from then on.
+    """
+
+    def lived(horizon: float) -> tuple[list[tuple[str, datetime, datetime]], list[tuple[object, ...]]]:
+        leader = Leader(registered=JOBS, ahead=horizon)
+        for job_id in JOBS:
+            leader.write(
+                job_id, coalesce=coalesce, overlap_policy=policy, max_instances=instances, misfire_grace_s=15
+            )
+        for event in events:
+            live(leader, *event)
+            assert all(moment >= run.scheduled_time for moment, run in leader.begun)
+        passed = [(job_id, *item) for job_id in JOBS for item in leader.recorded(job_id)]
+        return sorted(begun(leader)), sorted(passed, key=str)
+
+    assert lived(ahead) == lived(0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(ahead=st.sampled_from([0.4, 2.0, 60.0]), events=EVENTS)
+def test_a_due_time_is_held_by_one_run_and_no_run_that_was_taken_back_begins(
+    ahead: float, events: list[tuple[str, str, object]]
+) -> None:
+    leader = Leader(registered=JOBS, ahead=ahead)
+    for job_id in JOBS:
+        leader.write(job_id)
+    for event in events:
+        live(leader, *event)
+        waiting = list(leader.upcoming.values())
+        assert len({run.job_id for run in waiting}) == len(waiting), "at most one of a job"
+        assert all(run.starts_at and run.starts_at > leader.now for run in waiting)
+    taken_back = {run.run_id for run in leader.ends("CANCELLED")}
+    assert taken_back.isdisjoint(run.run_id for _, run in leader.begun)
+    assert len({(job_id, due) for job_id, due, _ in begun(leader)}) == len(leader.begun)
+
+
+# ---- one by one -------------------------------------------------------------------------------------
+
+
+def test_what_is_due_within_the_horizon_is_claimed_and_begins_at_its_instant() -> None:
+    leader = claimed_ahead()
+    (run,) = leader.history
+    assert (run.state, run.scheduled_time, run.starts_at) == (RunState.RUNNING, TEN, TEN)
+    assert leader.stored().cursor_at == TEN
+    leader.until(TEN)
+    assert begun(leader) == [("job", TEN, TEN)]
+
+
+def test_jitter_moves_the_start_of_what_is_claimed_ahead() -> None:
+    leader = Leader(row(expression={"minutes": 1}, jitter_s=20), ahead=60)
+    leader.until(NOON + seconds(85))
+    ((_, due, moment),) = begun(leader)
+    assert due == at("12:01:00")
+    assert due < moment < due + seconds(20)
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"enabled": False}, "its schedule was paused"),
+        ({"timeout_s": 5.0}, "its row was changed"),
+        ({"schedule_expr": '{"seconds": 7}'}, "its row was changed"),
+    ],
+)
+def test_an_edit_takes_an_unstarted_claim_back(columns: dict[str, object], why: str) -> None:
+    effects: list[object] = []
+    leader = claimed_ahead()
+    leader._observe = effects.append
+    leader.edit(**columns)  # type: ignore[arg-type]
+    ((item,),) = [each.withdrawals for each in effects if isinstance(each, Withdraw)]
+    assert why in item.why
+    assert [run.scheduled_time for run in leader.ends("CANCELLED")] == [TEN]
+    assert not leader.upcoming
+    assert leader.stored().cursor_at in (NOON, leader.now), "a changed schedule begins at its edit"
+
+
+def test_a_due_time_that_was_taken_back_runs_under_the_new_row() -> None:
+    leader = claimed_ahead()
+    leader.edit(timeout_s=5.0)
+    leader.until(TEN)
+    assert begun(leader) == [("job", TEN, TEN)]
+    (run,) = leader.running()
+    job = leader._jobs[run.run_id]
+    assert (job.timeout_s, run.attempt) == (5.0, 1)
+
+
+def test_a_paused_job_starts_nothing_that_was_claimed_ahead() -> None:
+    leader = claimed_ahead()
+    leader.edit(enabled=False)
+    leader.until(NOON + seconds(60))
+    assert leader.begun == []
+
+
+def test_a_deleted_job_starts_nothing_and_a_new_row_goes_on_before_the_claim() -> None:
+    leader = claimed_ahead()
+    leader.delete()
+    assert [run.scheduled_time for run in leader.ends("CANCELLED")] == [TEN]
+    leader.write(created_at=leader.now)
+    leader.until(TEN)
+    assert begun(leader) == [("job", TEN, TEN)]
+
+
+def test_an_edit_after_the_start_takes_nothing_back() -> None:
+    leader = claimed_ahead()
+    leader.until(TEN)
+    leader.edit(timeout_s=5.0)
+    assert leader.ends("CANCELLED") == []
+    assert [run.scheduled_time for run in leader.running()] == [TEN]
+
+
+def test_a_row_that_is_read_again_unchanged_takes_nothing_back() -> None:
+    leader = claimed_ahead()
+    leader.adopt({"job"}, leader.now)
+    assert len(leader.upcoming) == 1
+
+
+def test_the_next_leader_starts_what_had_not_begun_under_the_same_attempt() -> None:
+    leader = claimed_ahead()
+    ((run_id, _),) = leader.upcoming.items()
+    leader.take_over()
+    leader.until(TEN)
+    ((moment, run),) = leader.begun
+    assert (moment, run.run_id, run.attempt, run.scheduled_time) == (TEN, run_id, 1, TEN)
+
+
+def test_a_claim_that_cannot_be_taken_back_yet_starts_nothing_and_is_tried_again() -> None:
+    leader = claimed_ahead()
+    (run,) = leader.upcoming.values()
+    leader.edit(enabled=False, look=False)
+    (effect,) = leader.leader.step(RowsChanged(job_ids=["job"], now=leader.now))
+    assert isinstance(effect, Withdraw)
+    held = Withdrawn(
+        withdrawals=effect.withdrawals, won=(), begun=(), left_out={"job"}, now=leader.now
+    )  # somebody holds its rows
+    assert leader.leader.step(held) == []
+    leader.edit(enabled=True, look=False)  # as it was before, but the run does not start any more
+    again = leader.leader.step(RowsChanged(job_ids=["job"], now=TEN + seconds(5)))
+    assert [item.run for each in again if isinstance(each, Withdraw) for item in each.withdrawals] == [run]
+
+
+def test_a_horizon_longer_than_the_interval_claims_one_due_time_at_a_time() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=60)
+    for _ in range(5):
+        leader.until(leader.now + seconds(1))
+        assert len(leader.upcoming) <= 1
+        leader.end_next()
+        leader.work()
+    assert [moment - due for _, due, moment in begun(leader)] == [seconds(0)] * 5
+
+
+@pytest.mark.parametrize(
+    "columns", [{"concurrency_group": "g", "concurrency_limit": 5}, {"end_at": NOON + seconds(15)}]
+)
+def test_what_may_still_be_decided_otherwise_is_claimed_when_it_is_due(columns: dict[str, object]) -> None:
+    leader = Leader(row(**columns), ahead=5)  # type: ignore[arg-type]
+    leader.until(NOON + seconds(9.9))
+    assert leader.history == []
+    leader.until(TEN)
+    assert begun(leader) == [("job", TEN, TEN)]
+
+
+def test_windows_are_claimed_when_they_are_due() -> None:
+    leader = Leader(row(), stateful=["job"], ahead=5)
+    leader.until(NOON + seconds(9.9))
+    assert leader.history == []
+
+
+def test_a_job_in_progress_is_judged_when_its_next_instant_comes() -> None:
+    leader = Leader(row(), ahead=5)
+    leader.until(NOON + seconds(19.9))
+    assert len(leader.history) == 1
+    leader.end_next()  # now nothing can overlap any more
+    leader.work()
+    assert [run.starts_at for run in leader.upcoming.values()] == [NOON + seconds(20)]
+
+
+def test_without_a_free_slot_nothing_is_claimed_ahead() -> None:
+    leader = Leader(row("one"), row("two"), places=1, ahead=5)
+    leader.until(NOON + seconds(9))
+    assert len(leader.upcoming) == 1
+    assert len(leader.history) == 1
+
+
+def test_the_next_turn_comes_before_the_instant_by_the_horizon() -> None:
+    leader = Leader(row(), now=NOON)
+    assert leader.leader.next_moment(NOON, ahead=seconds(3)) == NOON + seconds(7)
+    leader.leader.step(Tick(stage=0, now=NOON + seconds(7), ahead=seconds(3)))
+    moment = leader.leader.next_moment(NOON + seconds(7), ahead=seconds(3))
+    assert moment is None or moment > NOON + seconds(7), "a leader that finds nothing to do rests"
