@@ -52,7 +52,10 @@ def _children_of(pid: int) -> list[int]:
 
 
 def _runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() and "Z (" not in Path(f"/proc/{pid}/stat").read_text()
+    try:
+        return "Z (" not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between opening and reading
+        return False
 
 
 def _oom_score(pid: int) -> int:

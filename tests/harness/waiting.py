@@ -15,7 +15,7 @@ from typing import Any, Required, TypedDict, TypeVar, Unpack, overload
 
 T = TypeVar("T")
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """For what a quiet machine does within moments, and one that runs much else beside the tests does later."""
 PATIENTLY = f"--timeout={PATIENCE_S:g}s"
 """The same, for a kubectl that waits."""

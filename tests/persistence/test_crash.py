@@ -67,13 +67,13 @@ async def test_nothing_acknowledged_is_lost_however_often_the_process_is_killed(
     def missing() -> set[str]:
         return promised - set(evidence.read_text().split()) - set(survivor.keys)
 
-    async with running(survivor, folder=spool, owner="last", budget_s=10) as (writer, _):
+    async with running(survivor, folder=spool, owner="last", budget_s=PATIENCE_S) as (writer, _):
         await wait_until_async(lambda: not missing(), what="everything that was acknowledged")
         # What the dead had delivered already is recovered too, if only to be cleared away.
         await wait_until_async(
             lambda: not list(spool.glob("life*")), what="the end of the dead processes' spools"
         )
-        await asyncio.wait_for(writer.drain(10), PATIENCE_S)
+        await writer.drain(PATIENCE_S)
     assert missing() == set()
     assert list(spool.glob("*")) == []
 

@@ -67,13 +67,14 @@ async def test_a_config_for_later_is_waited_for_and_no_window_is_lost(
     database = migrated_mariadb
     await database.execute(
         "INSERT INTO job_config (job_id, schema_version, config_json, effective_from) VALUES "
-        """('windows', 1, '{"table": "t"}', UTC_TIMESTAMP(6) + INTERVAL 5 SECOND)"""
+        """('windows', 1, '{"table": "t"}', UTC_TIMESTAMP(6) + INTERVAL 1 HOUR)"""
     )
-    [(effective,)] = await database.execute("SELECT effective_from FROM job_config")
     began = datetime.now(UTC).replace(microsecond=0) - timedelta(seconds=2)
     await schedule(database, "windows", last_data_time=began.replace(tzinfo=None).isoformat(sep=" "))
     await _replica(replicas, database)
     await _until_status(database, "windows", "WaitingForConfig", "the row takes effect at")
+    await database.execute("UPDATE job_config SET effective_from = UTC_TIMESTAMP(6) + INTERVAL 3 SECOND")
+    [(effective,)] = await database.execute("SELECT effective_from FROM job_config")
     await until_runs(database, "windows", 8)
     done = await database.execute(
         "SELECT window_start, window_end, started_at, state FROM job_run "

@@ -20,6 +20,7 @@ _PYTHON = re.compile(r"^ *```python\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _AWAITS = re.compile(r"^(?:\w+ = )?await |^async (?:for|with) ", re.MULTILINE)
 _FEWEST_EXAMPLES = 8
 PROGRAMS = Path(__file__).parent / "programs"
+EXAMPLES = sorted({path.parent for path in (ROOT / "examples").rglob("*.py")})
 CHECKERS = [
     pytest.param(lambda folder: mypy(folder, "--strict"), id="mypy"),
     pytest.param(
@@ -47,6 +48,17 @@ def test_annotated_programs_pass_and_each_mistake_is_found(
     found = check(folder)
 
     assert {(file, line) for file, line, _ in found} == marked, sorted(found)
+
+
+@pytest.mark.parametrize("check", CHECKERS)
+def test_the_programs_of_the_repository_that_users_start_from_pass(
+    check: Callable[[Path], set[Finding]], tmp_path: Path
+) -> None:
+    assert EXAMPLES
+    for example in EXAMPLES:  # each is a program of its own, with a module `app`
+        folder = tmp_path / example.name
+        shutil.copytree(example, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        assert check(folder) == set(), example.name
 
 
 def test_the_examples_of_readme_and_documentation_use_piko_as_it_is(tmp_path: Path) -> None:
