@@ -60,6 +60,7 @@ class World:
             "KUBECONFIG": str(self.control_plane.admin_kubeconfig),
             "PIKO_MYSQL_DSN": self.database.dsn,
             "PIKO_OPERATOR_NAMESPACES": self.namespace,
+            "PIKO_OPERATOR_LEASE_NAMESPACE": self.namespace,
             "PIKO_OPERATOR_HTTP_PORT": str(self.port),
         }
         process = self.programs("-m", "piko_operator", env=environment, name="operator")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -66,12 +66,19 @@ class Cluster:
     """Listings, status, finalizers, secrets and events. Raises only `ClusterError`."""
 
     def __init__(
-        self, *, client: ApiClient, clock: Clock, namespaces: Sequence[str] = (), timeout_s: float = 10.0
+        self,
+        *,
+        client: ApiClient,
+        clock: Clock,
+        namespaces: Sequence[str] = (),
+        timeout_s: float = 10.0,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._clock = clock
         self._namespaces = tuple(namespaces)
         self._timeout_s = timeout_s
+        self._may_write = may_write
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def list(self, kind: str) -> list[Seen]:
@@ -187,6 +194,8 @@ class Cluster:
         headers = {"Accept": "application/json", "Content-Type": content}
         try:
             async with self._turn:
+                if method != "GET" and not self._may_write():
+                    raise ClusterError(f"{method} {path}: another replica may act by now", status=0)
                 response = await self._client.call_api(
                     path,
                     method,

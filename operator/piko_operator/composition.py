@@ -24,7 +24,6 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
 from piko_operator.orphans import OrphanCleaner
 from piko_operator.pacing import Pacing
-from piko_operator.probes import Pulse
 from piko_operator.records import SyncRecords
 from piko_operator.settings import OperatorSettings
 from piko_operator.status import StatusWriter
@@ -42,24 +41,25 @@ class OperatorParts:
     finalizers: Finalizers
     identity: Identity
     mirror: Mirror
-    pulse: Pulse
     status: StatusWriter
     sweep: Sweep
     watch: Watch
 
     @property
-    def in_order(self) -> tuple[Part, ...]:
-        """The background parts, in the order in which they start."""
-        return (
-            self.events,
-            self.finalizers,
-            self.mirror,
-            self.changes,
-            self.status,
-            self.sweep,
-            self.watch,
-            self.pulse,
-        )
+    def writers(self) -> tuple[Part, ...]:
+        """The background parts except for the watch, in the order in which they start."""
+        return self.events, self.finalizers, self.mirror, self.changes, self.status, self.sweep
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why they cannot work now; empty if they can. May be read from any thread."""
+        reasons = []
+        if self.sweep.cluster_error is not None:
+            reasons.append(self.sweep.cluster_error)
+        elif not self.sweep.listed.is_set():
+            reasons.append("the resources have not been listed yet")
+        troubles = (self.identity.trouble, self.mirror.database_error or self.status.database_error)
+        return reasons + [trouble for trouble in troubles if trouble is not None]
 
 
 def compose(
@@ -152,7 +152,6 @@ def compose(
         finalizers=finalizers,
         identity=identity,
         mirror=mirror,
-        pulse=Pulse(clock=clock),
         status=status,
         sweep=sweep,
         watch=watch,

@@ -13,14 +13,18 @@ from typing import Any
 import aiohttp
 import kopf
 
+from piko_operator.cluster import MANAGER
 from piko_operator.nesting import ShallowResponse
 from piko_operator.resources import GROUP, VERSION
 
 Observer = Callable[[Mapping[str, Any], bool], None]
 
 
-def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
-    """Handlers that pass every object to `observe`, with whether it was deleted."""
+def watch_registry(*, observe: Observer, asked: Callable[[str], None]) -> kopf.OperatorRegistry:
+    """Handlers that pass every object to `observe`, with whether it was deleted.
+
+    `asked` is called with the path of each request to the API server.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.startup(registry=registry)
@@ -32,15 +36,15 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.watching.chunk_size = 100
-        settings.watching.server_timeout = 300
-        settings.watching.client_timeout = 310
+        settings.watching.server_timeout = 30  # each watch asks again that often, which shows that it moves
+        settings.watching.client_timeout = 40
         settings.networking.request_timeout = 10
         settings.queueing.worker_limit = None  # a limit below the number of objects blocks the start forever
 
     @kopf.on.login(registry=registry)
     async def log_in(**arguments: Any) -> kopf.AiohttpSession | None:
         found = await kopf.login_via_async_client(**arguments)
-        return None if found is None else _session(found)
+        return None if found is None else _session(found, asked)
 
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
@@ -50,14 +54,21 @@ def watch_registry(*, observe: Observer) -> kopf.OperatorRegistry:
     return registry
 
 
-def _session(found: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+def _session(found: kopf.ConnectionInfo, asked: Callable[[str], None]) -> kopf.AiohttpSession:
     """kopf's session, with responses that truncate deeply nested resources; kopf closes it."""
+    trace = aiohttp.TraceConfig()
+
+    async def note(_session: object, _context: object, request: aiohttp.TraceRequestStartParams) -> None:
+        asked(request.url.path)
+
+    trace.on_request_start.append(note)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
-        headers=found.as_http_headers(),
+        headers={**(found.as_http_headers() or {}), "User-Agent": MANAGER},
         proxy=found.proxy_url,
         trust_env=found.trust_env,
         response_class=ShallowResponse,
+        trace_configs=[trace],
     )
     return kopf.AiohttpSession(
         server=found.server,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -42,6 +44,27 @@ class OperatorMetrics:
         self.last_event = Gauge(
             "piko_operator_watch_last_event_timestamp_seconds",
             "When the watch last delivered an event.",
+            registry=registry,
+        )
+        self.leads: Callable[[], bool] = lambda: False
+        self.leader = Gauge(
+            "piko_operator_leader_status",
+            "Whether this replica acts: 1, or 0 on standby.",
+            ["host"],
+            registry=registry,
+        )
+        self.leader_transitions = Counter(
+            "piko_operator_leader_transitions",
+            "Changes of this replica's standing: standby, leader or suspended.",
+            registry=registry,
+        )
+        self.lease_errors = Counter(
+            "piko_operator_lease_errors", "Failed calls to the Kubernetes Lease.", registry=registry
+        )
+        self.db_errors = Counter(
+            "piko_operator_db_errors",
+            "Rounds that found the database unavailable.",
+            ["part"],
             registry=registry,
         )
         self.part_restarts = Counter(

@@ -135,6 +135,7 @@ class Mirror:
         return True
 
     def _away(self, error: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()
         if self.database_error is None:
             log.warning("database_unavailable", error=str(error))
         self.database_error = str(error)

@@ -14,7 +14,7 @@ _DEAD_AFTER_S = 60.0
 
 
 class Pulse:
-    """Shows whether the event loop turns; liveness depends only on that and on ended parts."""
+    """Shows whether the event loop turns; liveness depends on that, on the watch and on ended parts."""
 
     name = "pulse"
 
@@ -37,11 +37,19 @@ class Pulse:
 def operator_probes(
     *,
     pulse: Pulse,
+    watch_still_for_s: Callable[[], float],
     ended: Callable[[], list[str]],
     unready: Callable[[], list[str]],
     metrics: OperatorMetrics,
 ) -> Probes:
-    """`/healthz`, `/readyz`, `/metrics`: healthy while no part has `ended`, ready if `unready` is empty."""
+    """`/healthz`, `/readyz` and `/metrics`.
+
+    - `pulse`: shows whether the event loop turns.
+    - `watch_still_for_s`: for how long the watch has asked the API server for nothing.
+    - `ended`: parts that ended although nobody stopped them.
+    - `unready`: why the operator cannot work; it is ready if this is empty.
+    - `metrics`: what is scraped.
+    """
 
     def health() -> ProbeResult:
         if parts := ended():
@@ -49,6 +57,9 @@ def operator_probes(
         still_for_s = pulse.still_for_s
         if still_for_s > _DEAD_AFTER_S:
             return ProbeResult(False, (f"the event loop has been blocked for {still_for_s:.0f} s",))
+        still_for_s = watch_still_for_s()
+        if still_for_s > _DEAD_AFTER_S:
+            return ProbeResult(False, (f"the watch has stood still for {still_for_s:.0f} s",))
         return ProbeResult(True, ("ok",))
 
     def readiness() -> ProbeResult:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from piko.background.closing import ClosingStack
 from piko.background.supervisor import Supervisor
 from piko.clock import Clock, SystemClock
+from piko.errors import LeaseUnavailableError
+from piko.leadership.elector import Elector
 from piko.observability.logs import get_logger
 from piko.serving.listening import listen
 from piko.serving.probes import Probes
@@ -14,10 +17,14 @@ from piko.serving.server import HttpServer
 from piko.signals import StopSignals
 from piko.store.engine import open_database
 from piko_operator.cluster import Cluster, connect
-from piko_operator.composition import OperatorParts, compose
+from piko_operator.composition import compose
+from piko_operator.duty import Duty
+from piko_operator.election import elector_of
 from piko_operator.metrics import OperatorMetrics
-from piko_operator.probes import operator_probes
+from piko_operator.probes import Pulse, operator_probes
 from piko_operator.settings import PREFIX, OperatorSettings
+
+_RELEASE_S = 5.0
 
 log = get_logger(__name__)
 
@@ -39,40 +46,68 @@ class Operator:
         closing = ClosingStack()
         with StopSignals(last_words=_cut_short) as signals:
             try:
-                parts = await self._composed(closing)
-                await self._run_parts(parts, closing, signals)
+                await self._run(closing, signals)
             finally:
                 await closing.close()
         log.info("operator_stopped")
 
-    async def _composed(self, closing: ClosingStack) -> OperatorParts:
+    async def _run(self, closing: ClosingStack, signals: StopSignals) -> None:
         database = open_database(self._settings.mysql_dsn.get_secret_value())
         closing.push("database", database.close)
         client = await connect()
         closing.push("client of the API server", client.close)
-        return compose(
+        elector = elector_of(
+            clock=self._clock,
+            metrics=self._metrics,
+            name=self._settings.lease_name,
+            namespace=self._settings.lease_namespace,
+        )
+        closing.push("lease", elector.close)
+        cluster = Cluster(
+            client=client,
+            clock=self._clock,
+            namespaces=self._settings.namespaces,
+            may_write=lambda: elector.acting is not None,
+        )
+        build = partial(
+            compose,
             self._settings,
-            cluster=Cluster(client=client, clock=self._clock, namespaces=self._settings.namespaces),
+            cluster=cluster,
             database=database,
             clock=self._clock,
             metrics=self._metrics,
         )
-
-    async def _run_parts(self, parts: OperatorParts, closing: ClosingStack, signals: StopSignals) -> None:
+        duty, pulse = (
+            Duty(elector=elector, compose=build, metrics=self._metrics),
+            Pulse(clock=self._clock),
+        )
         probes = operator_probes(
-            pulse=parts.pulse,
-            ended=lambda: self._supervisor.ended,
-            unready=lambda: _reasons(parts, self._supervisor),
+            pulse=pulse,
+            watch_still_for_s=lambda: duty.watch_still_for_s,
+            ended=lambda: self._supervisor.ended + duty.ended,
+            unready=lambda: _failing(self._supervisor) + duty.reasons,
             metrics=self._metrics,
         )
         address = self._serve(probes, closing)
         log.info("operator_started", cluster=self._settings.cluster, http=address)
         try:
-            for part in parts.in_order:
+            for part in (elector, duty, pulse):
                 self._supervisor.start(part)
             await signals.wait()
         finally:
-            await self._supervisor.stop_all()
+            await self._hand_over(elector, duty)
+
+    async def _hand_over(self, elector: Elector, duty: Duty) -> None:
+        """Stop writing, let another replica act, and then end the rest."""
+        await self._supervisor.stop(duty.name)
+        await self._supervisor.stop(elector.name)
+        try:
+            async with asyncio.timeout(_RELEASE_S):
+                await elector.release()
+        except (LeaseUnavailableError, TimeoutError) as error:
+            log.warning("lease_not_released", error=str(error) or "no answer in time")
+        await duty.stop_watching()
+        await self._supervisor.stop_all()
 
     def _serve(self, probes: Probes, closing: ClosingStack) -> str:
         """Start the HTTP server, which stops when `closing` closes; returns its address."""
@@ -92,22 +127,8 @@ class Operator:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _reasons(parts: OperatorParts, supervisor: Supervisor) -> list[str]:
-    """Why the operator cannot work now; empty if it can. May be called from any thread."""
-    reasons = [f"{name} fails: {error}" for name, error in list(supervisor.failing.items())]
-    if parts.sweep.cluster_error is not None:
-        reasons.append(parts.sweep.cluster_error)
-    elif not parts.sweep.listed.is_set():
-        reasons.append("the resources have not been listed yet")
-    reasons += [
-        trouble
-        for trouble in (
-            parts.identity.trouble,
-            parts.mirror.database_error or parts.status.database_error,
-        )
-        if trouble is not None
-    ]
-    return reasons
+def _failing(supervisor: Supervisor) -> list[str]:
+    return [f"{name} fails: {error}" for name, error in list(supervisor.failing.items())]
 
 
 def _cut_short() -> str:

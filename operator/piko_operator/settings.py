@@ -23,6 +23,15 @@ class OperatorSettings(ProgramSettings):
     mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://…")
     cluster: str = Field("default", description="this cluster's name in managed_by, unique per database")
     namespaces: tuple[str, ...] = Field((), description="comma list; empty: all")
+    lease_name: str = Field(
+        "operator",
+        min_length=1,
+        max_length=63,
+        description="replicas with the same name and namespace compete for the Lease piko-NAME; one acts",
+    )
+    lease_namespace: str | None = Field(
+        None, min_length=1, description="namespace of the Lease; none: that of the pod"
+    )
     http_host: str = Field("127.0.0.1", description="address of probes and metrics")
     http_port: int = Field(8081, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
     status_interval_s: float = Field(

@@ -17,6 +17,7 @@ import kopf
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
+from piko_operator.cluster import PLURALS
 from piko_operator.handlers import watch_registry
 from piko_operator.inventory import Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
@@ -45,6 +46,20 @@ class Watch:
         self._listed = listed
         self._metrics = metrics
         self._namespaces = tuple(namespaces)
+        self._asked_at: dict[str, float] = {}
+
+    @property
+    def still_for_s(self) -> float:
+        """Seconds since the watch that has been still the longest asked the API server for anything.
+
+        May be read from any thread.
+        """
+        now = self._clock.monotonic()
+        return max((now - at for at in list(self._asked_at.values())), default=0.0)
+
+    def _note_request(self, path: str) -> None:
+        if path.endswith(tuple(PLURALS.values())):
+            self._asked_at[path] = self._clock.monotonic()
 
     async def run(self) -> None:
         """Watch until cancelled. Raises the error that stopped kopf, if it stops by itself."""
@@ -60,7 +75,7 @@ class Watch:
         def main() -> None:
             failure: BaseException | None = None
             try:
-                asyncio.run(self._operate(stop, watch_registry(observe=observe)))
+                asyncio.run(self._operate(stop, watch_registry(observe=observe, asked=self._note_request)))
             except BaseException as error:  # noqa: BLE001 raised again in the waiting task
                 failure = error
             if not loop.is_closed():
@@ -70,6 +85,7 @@ class Watch:
         thread.start()
         try:
             await asyncio.shield(ended)
+            self._asked_at.clear()
         except asyncio.CancelledError:
             stop.set()
             await asyncio.wait([ended], timeout=_STOP_S)

@@ -65,6 +65,7 @@ class Installation:
         environment = {
             **self._environment("Deployment", "operator"),
             "KUBECONFIG": str(kubeconfig),
+            "PIKO_OPERATOR_LEASE_NAMESPACE": self.namespace,
             "PIKO_OPERATOR_HTTP_PORT": str(free_port()),
         }
         return self.start_process("-m", "piko_operator", env=environment, name="operator")

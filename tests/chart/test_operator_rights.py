@@ -28,6 +28,13 @@ EXPECTED: frozenset[Right] = frozenset(
         ("", "events", "create"),
     }
 )
+LEASE: frozenset[Right] = frozenset(
+    {
+        *(("coordination.k8s.io", "leases ['piko-piko-operator']", verb) for verb in ("get", "update")),
+        ("coordination.k8s.io", "leases", "create"),
+    }
+)
+"""In the namespace of the release alone."""
 _RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -94,19 +101,19 @@ def installed(
 def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
     installed: Installed, namespace: str
 ) -> None:
-    assert installed.rights(namespace) == EXPECTED
+    assert installed.rights(namespace) == EXPECTED | LEASE
     assert installed.rights("default") == EXPECTED
 
 
 @pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
 def test_the_operator_of_a_namespace_may_do_nothing_in_others(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED
+    assert installed.rights(namespace) == EXPECTED | LEASE
     assert installed.rights("default") == {IDENTITY}
 
 
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
 def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}
+    assert installed.rights(namespace) == EXPECTED | LEASE | {("", "secrets", "get")}
 
 
 @pytest.mark.parametrize(
@@ -116,5 +123,5 @@ def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, names
     ids=["secrets of a namespace"],
 )
 def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | {("", "secrets", "get")}
+    assert installed.rights(namespace) == EXPECTED | LEASE | {("", "secrets", "get")}
     assert installed.rights("default") == {IDENTITY}

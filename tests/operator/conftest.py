@@ -30,6 +30,11 @@ RULES: list[dict[str, Any]] = [
         "verbs": ["patch"],
     },
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    {
+        "apiGroups": ["coordination.k8s.io"],
+        "resources": ["leases"],
+        "verbs": ["get", "create", "update"],
+    },
 ]
 
 
@@ -141,6 +146,7 @@ def make_world(
                 "PIKO_MYSQL_DSN": database.dsn,
                 "PIKO_OPERATOR_CLUSTER": "test",
                 "PIKO_OPERATOR_NAMESPACES": namespace,
+                "PIKO_OPERATOR_LEASE_NAMESPACE": namespace,
                 "PIKO_OPERATOR_HTTP_PORT": str(port),
                 "PIKO_OPERATOR_STATUS_INTERVAL_S": "0.2",
                 "PIKO_OPERATOR_SWEEP_INTERVAL_S": "2",

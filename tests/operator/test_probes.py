@@ -75,13 +75,19 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
     assert "operator_stopped" in process.output
 
 
-async def test_a_part_that_returned_turns_health_red() -> None:
+async def test_a_watch_that_stands_still_and_a_part_that_returned_turn_health_red() -> None:
     ended: list[str] = []
-    metrics = OperatorMetrics()
+    still_for_s = 0.0
     probes = operator_probes(
-        pulse=Pulse(clock=SystemClock()), ended=lambda: ended, unready=list, metrics=metrics
+        pulse=Pulse(clock=SystemClock()),
+        watch_still_for_s=lambda: still_for_s,
+        ended=lambda: ended,
+        unready=list,
+        metrics=OperatorMetrics(),
     )
     assert await _health(probes) == (200, "ok\n")
+    still_for_s = 61.0
+    assert await _health(probes) == (503, "the watch has stood still for 61 s\n")
     ended.append("watch")
     assert await _health(probes) == (503, "parts that ended unexpectedly: watch\n")
 

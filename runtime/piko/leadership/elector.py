@@ -10,6 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from typing import Protocol
+
+from prometheus_client import Counter, Gauge
 
 from piko.background.periodic import repeat
 from piko.background.waiting import happens
@@ -21,12 +25,21 @@ from piko.leadership.timekeeper import Timekeeper
 from piko.model.fences import Fence
 from piko.model.instances import Instance
 from piko.observability.logs import get_logger
-from piko.observability.metrics import Metrics
 
 _LOOK_S = 0.5
 _JITTER = 0.2
 
 log = get_logger(__name__)
+
+
+class ElectionMetrics(Protocol):
+    """What an elector counts and shows: the metrics of the runtime, or of the operator."""
+
+    leader: Gauge
+    leader_transitions: Counter
+    lease_errors: Counter
+    db_errors: Counter
+    leads: Callable[[], bool]
 
 
 class Elector:
@@ -41,7 +54,7 @@ class Elector:
         lease_name: str,
         instance: Instance,
         clock: Clock,
-        metrics: Metrics,
+        metrics: ElectionMetrics,
         timekeeper: Timekeeper | None = None,
         compete: bool = True,
     ) -> None:
@@ -55,6 +68,8 @@ class Elector:
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
         self._unsure = False
+        self.has_looked = False
+        """Whether the lease has been read since the start."""
         # Computed at each scrape: a replica that is kept from renewing cannot reset a stored gauge.
         metrics.leader.labels(instance.host).set_function(lambda: 0 if self.acting is None else 1)
         metrics.leads = lambda: self.acting is not None
@@ -145,7 +160,7 @@ class Elector:
             if self._candidacy.unheard(asked_at=asked_at):
                 log.warning("lease_not_read", error=str(error) or "no answer in time", lease=self._lease_name)
             return
-        self._unsure = False
+        self._unsure, self.has_looked = False, True
         if self._candidacy.heard(self._clock.monotonic()):
             log.info("lease_read_again", lease=self._lease_name)
         if epoch is None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from piko.api_path import api_path
 from piko.clock import Clock
@@ -22,7 +22,7 @@ from piko.leadership.lease import Terms
 from piko.leadership.record import LeaseRecord, Observation, held_by, object_name, record_of, released
 from piko.model.fences import Fence
 from piko.model.instances import Instance
-from piko.store.leases import LeaseStore
+from piko.model.leases import LeaseRow
 from piko.text import excerpt
 
 _API = ("apis", "coordination.k8s.io", "v1")
@@ -36,13 +36,27 @@ _EXPECTED = {"GET": (_MISSING,), "PUT": (_MISSING, _CONFLICT), "POST": (_CONFLIC
 """Statuses that are answers about the Lease, not errors."""
 
 
+class LeaseRows(Protocol):
+    """Where the epochs are created: `LeaseStore`, or something simpler for a program without a fence."""
+
+    async def read(self, name: str) -> LeaseRow | None: ...
+
+    async def acquire(
+        self, name: str, *, holder: str, host: str, lease_s: float, force: bool
+    ) -> int | None: ...
+
+    async def renew(self, fence: Fence, *, holder: str, lease_s: float) -> bool: ...
+
+    async def release(self, name: str, *, holder: str) -> None: ...
+
+
 class KubernetesLease:
     """A lease that is acquired, renewed and released by client-go's rules; see `record`."""
 
     def __init__(
         self,
         *,
-        rows: LeaseStore,
+        rows: LeaseRows,
         name: str,
         instance: Instance,
         clock: Clock,
