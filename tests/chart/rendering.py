@@ -38,6 +38,7 @@ VARIANTS: dict[str, Values] = {
     "without disruption budget": {
         **EXISTING_SECRET,
         "runtime": {"podDisruptionBudget": {"enabled": False}},
+        "operator": {"podDisruptionBudget": {"enabled": False}},
     },
     "without operator": {**EXISTING_SECRET, "operator": {"enabled": False}},
     "without migration": {**EXISTING_SECRET, "migration": {"enabled": False}},

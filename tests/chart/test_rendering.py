@@ -267,9 +267,12 @@ def test_replicas_prefer_different_nodes_unless_placed(rendering: Rendering) -> 
     assert "topologySpreadConstraints" not in pod_of(render(VARIANTS["placed and annotated"]), "runtime")
 
 
-def test_one_operator_at_a_time(rendering: Rendering) -> None:
-    spec = rendering.one("Deployment", "operator")["spec"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+def test_an_operator_is_replaced_only_when_the_next_one_is_ready() -> None:
+    (spec,) = (
+        item["spec"] for item in render(EXISTING_SECRET).all("Deployment") if component_of(item) == "operator"
+    )
+    assert spec["replicas"] == 2
+    assert spec["strategy"] == {"rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
 
 
 def test_every_image_comes_from_the_registry_that_is_named() -> None:
