@@ -22,17 +22,19 @@ from piko.execution.executor import Executor
 from piko.execution.outcome import Ending
 from piko.execution.run_logs import RunLogs
 from piko.model.fences import InstanceFence
+from piko.model.retention import EndedRow, JobFacts
 from piko.observability.logs import configure_logging
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
 from piko.store.reports.run_logs import RunLogReport
 from piko.store.reports.run_logs import RunLogs as Reports
+from piko.store.retention import RetentionStore
 from piko.store.run_logs import RunLogStore
 from piko.store.runs import RunStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import PATIENCE_S
 from tests.scheduler.making import planned
-from tests.store.making import count, lead, make_batch, make_run, opened
+from tests.store.making import count, lead, make_batch, make_outcome, make_run, opened
 
 
 class Bench:
@@ -221,3 +223,34 @@ def test_lines_behind_those_that_were_shown_say_what_is_missing() -> None:
     assert report.lines(after=8) == ["nine", "ten"]
     assert report.lines(after=9) == ["ten"]
     assert report.lines(after=10) == []
+
+
+async def test_the_log_of_a_run_is_pruned_with_its_row(
+    store: Database, migrated_database: TestDatabase
+) -> None:
+    moment = SystemClock().now()
+    for run_id in ("old", "new"):
+        await migrated_database.execute(
+            "INSERT INTO job_run (run_id, job_id, scheduled_time, state) "
+            f"VALUES ('{run_id}', 'sync', '2026-01-01', 'SUCCESS')"
+        )
+        await migrated_database.execute(f"INSERT INTO run_log (run_id, job_id) VALUES ('{run_id}', 'sync')")
+    ended = EndedRow(run_id="old", scheduled_time=moment, succeeded=True, ended_at=moment)
+    fence = await lead(store)
+    assert (
+        await RetentionStore(database=store).prune_runs(
+            JobFacts(job_id="sync", schedule=None), [ended], fence
+        )
+        == 1
+    )
+    assert [tuple(row) for row in await migrated_database.execute("SELECT run_id FROM run_log")] == [("new",)]
+
+
+async def test_a_result_is_written_with_its_outcome(store: Database) -> None:
+    run, fence = make_run(1, job_id="sync"), await lead(store)
+    runs = RunStore(database=store)
+    await runs.claim(make_batch(run), fence, now=SystemClock().now())
+    await runs.finish([make_outcome(run, result='{"rows": 3}')], fence)
+    report = await Reports(database=store).of_run(run.run_id)
+    assert report is not None
+    assert (report.result, report.line_count, report.lines()) == ('{"rows": 3}', 0, [])
