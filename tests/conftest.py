@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -23,6 +24,9 @@ from tests.harness.databases import (
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper
 from tests.harness.servers import Servers, database_kinds
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 _ROOT = Path(__file__).parent.parent
 _SERVERS = pytest.StashKey[Servers]()
@@ -251,6 +255,18 @@ def namespace(control_plane: ControlPlane) -> Iterator[str]:
     name = control_plane.create_namespace()
     yield name
     control_plane.remove_namespace(name)
+
+
+# ---- browser --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A real browser of this test: while one runs, its event loop keeps others from running here."""
+    from tests.harness.browser import running_browser
+
+    with running_browser() as running:
+        yield running
 
 
 # ---- programs -------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Installs MariaDB, MySQL and PostgreSQL with Debian's own tools, never starting a system service."""
+"""Installs MariaDB, MySQL, PostgreSQL and Chromium with Debian's own tools; no system service is started."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tests.harness.locate import (
     MYSQL_VARIABLE,
     MissingToolError,
     cache_folder,
+    find_chromium,
     find_mariadb,
     find_postgresql,
     mysql_tree,
@@ -35,6 +36,15 @@ def install_mariadb(*, say: Callable[[str], None]) -> Path:
     remedy = "install MariaDB 10.6 or newer (package mariadb-server) by hand"
     _install_server("mariadb-server", log=_log("mariadb"), remedy=remedy, say=say)
     return find_mariadb()
+
+
+def install_chromium(*, say: Callable[[str], None]) -> Path:
+    """Installs Debian's chromium and returns the program. Raises `MissingToolError`."""
+    if not _can_install():
+        return find_chromium()
+    remedy = "install Chromium (package chromium) by hand, or name one in PIKO_TEST_CHROMIUM"
+    _install_server("chromium", log=_log("chromium"), remedy=remedy, say=say)
+    return find_chromium()
 
 
 def install_postgresql(*, say: Callable[[str], None]) -> Path:

@@ -19,9 +19,11 @@ KUBECONFIG_VARIABLE = "PIKO_TEST_KUBECONFIG"
 MARIADB_DSN_VARIABLE = "PIKO_TEST_MARIADB_DSN"
 MYSQL_DSN_VARIABLE = "PIKO_TEST_MYSQL_DSN"
 MYSQL_VARIABLE = "PIKO_TEST_MYSQL"
+CHROMIUM_VARIABLE = "PIKO_TEST_CHROMIUM"
 
 # Debian keeps servers out of the PATH of ordinary users.
 _SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
+_CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 _POSTGRESQL = Path("/usr/lib/postgresql")
 
 
@@ -102,6 +104,18 @@ def find_mariadb() -> Path:
             f"mariadbd was not found on PATH or in {', '.join(_SERVER_FOLDERS)}: run `make servers` "
             f"as root on Debian or Ubuntu, or install MariaDB 10.6 or newer (package mariadb-server), "
             f"or name a server in {MARIADB_DSN_VARIABLE}"
+        )
+    return found
+
+
+def find_chromium() -> Path:
+    """The browser that tests of the page drive. Raises `MissingToolError`."""
+    named = os.environ.get(CHROMIUM_VARIABLE)
+    found = Path(named) if named else next(filter(None, map(_on_path, _CHROMIUMS)), None)
+    if found is None or not os.access(found, os.X_OK):
+        raise MissingToolError(
+            f"no Chromium was found in ${CHROMIUM_VARIABLE} or on PATH ({', '.join(_CHROMIUMS)}): run "
+            f"`make servers` as root on Debian, or install Chromium and name it in {CHROMIUM_VARIABLE}"
         )
     return found
 

@@ -34,6 +34,7 @@ def _wanted() -> Iterator[tuple[str, Callable[[], Path | None], Callable[[], Pat
         yield "mariadbd", _found(locate.find_mariadb), functools.partial(debian.install_mariadb, say=_say)
     if locate.mysql_is_wanted() and not os.environ.get(locate.MYSQL_DSN_VARIABLE):
         yield "mysqld", _found_mysql, functools.partial(debian.install_mysql, say=_say)
+    yield "chromium", _found(locate.find_chromium), functools.partial(debian.install_chromium, say=_say)
     programs = list(gobuild.RECIPES)
     if os.environ.get(locate.KUBECONFIG_VARIABLE):
         programs = [name for name in programs if name not in ("etcd", "kube-apiserver")]

@@ -22,6 +22,7 @@ from hypothesis import is_hypothesis_test, settings
 UNIT = "unit"
 MARKS = {
     "apiserver": "stands on a Kubernetes API server",
+    "browser": "drives a real browser",
     "dask": "starts a Dask scheduler and workers",
     "helm": "runs helm",
     "many_examples": "tries a property on more examples than is Hypothesis' default",
@@ -34,6 +35,7 @@ MARKS = {
 }
 
 _BY_FIXTURE = {
+    "browser": {"browser"},
     "control_plane": {"apiserver"},
     "dask_address": {"dask"},
     "helm": {"helm"},
@@ -53,6 +55,7 @@ _WITH_SERVER = {"apiserver", "mariadb", "mysql"}
 _DEFAULT_EXAMPLES = 100
 
 _PROGRAMS = {
+    "chromium": "browser",
     "etcd": "control_plane",
     "helm": "helm",
     "kube-apiserver": "control_plane",
