@@ -7,5 +7,6 @@ It knows nothing of a leader's or a replica's insides. `piko web` serves it as a
   of its own.
 - `problems` turns every error into an RFC 9457 answer, with the message that the command line prints.
 - `paging` is how lists are cut: by key, never by OFFSET.
-- `templates/` is where the page's templates belong.
+- `page` adds the pages to the application; `pages/` has one module per page, `views/` says what each shows,
+  as values, and `templates/` places it. `rendering` brings them together, and serves `static/`.
 """

@@ -19,6 +19,7 @@ from piko.store.engine import open_database
 from piko.web.access.ways import access_of
 from piko.web.guard import Guard
 from piko.web.options import WebSettings
+from piko.web.page import add_pages
 from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
 from piko.web.routes import backfills, changes, job_acts, job_details, jobs, replicas, run_acts, runs
 
@@ -66,6 +67,7 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
     app.add_middleware(Guard, access=access, clock=clock)
     for noun in (jobs, job_details, job_acts, runs, run_acts, backfills, changes, replicas):
         app.include_router(noun.router, prefix=API)
+    add_pages(app)
     return app
 
 

@@ -100,8 +100,8 @@ class JobList:
         """The counters of the front page, in one statement."""
         status = job_state.c.status
         counted: dict[str, ColumnElement[bool]] = {
-            "late": _late(now),
-            "failing": _failing(),
+            "late": is_late(now),
+            "failing": is_failing(),
             "waiting": status == JobStatus.WAITING_FOR_CONFIG,
             "invalid": status == JobStatus.INVALID,
             "unregistered": status == JobStatus.UNREGISTERED,
@@ -158,9 +158,9 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
     if wanted.states:
         found.append(job_state.c.status.in_(sorted(wanted.states)))
     if wanted.late is not None:
-        found.append(_late(now) if wanted.late else func.coalesce(~_late(now), True))
+        found.append(is_late(now) if wanted.late else func.coalesce(~is_late(now), True))
     if wanted.failing is not None:
-        found.append(_failing() if wanted.failing else func.coalesce(~_failing(), True))
+        found.append(is_failing() if wanted.failing else func.coalesce(~is_failing(), True))
     if wanted.enabled is not None:
         found.append(columns.enabled.is_(wanted.enabled))
     if wanted.owner is RowOwner.SQL:
@@ -172,7 +172,7 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
     return found
 
 
-def _late(now: datetime) -> ColumnElement[bool]:
+def is_late(now: datetime) -> ColumnElement[bool]:
     return and_(
         scheduled_job.c.enabled.is_(True),
         job_state.c.status == JobStatus.SCHEDULED,
@@ -180,5 +180,5 @@ def _late(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def _failing() -> ColumnElement[bool]:
+def is_failing() -> ColumnElement[bool]:
     return and_(job_state.c.consecutive_failures > 0, job_state.c.last_state.in_(sorted(FAILED_STATES)))

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from piko.core.types import JobStatus
-from piko.store.reports.jobs import JobCounts, JobFilter, JobList, JobOrder, RowOwner, key_of
+from piko.store.reports.jobs import JobCounts, JobFilter, JobKey, JobList, JobOrder, RowOwner, key_of
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
@@ -57,9 +57,7 @@ async def list_jobs(
 ) -> Page[JobReport]:
     """Jobs, a page at a time."""
     wanted, now, reads, order = query.filter(), clock.now(), JobList(database=database), query.sort
-    after = paging.key_of(
-        query.cursor, filters=(wanted, order), read=lambda key: (_value(order, key[0]), str(key[1]))
-    )
+    after = paging.key_of(query.cursor, filters=(wanted, order), read=lambda key: read_key(order, key))
     found = await reads.page(wanted, now=now, order=order, after=after, limit=query.limit + 1)
     page = paging.page_of(
         found, query.limit, key=lambda job: paging.plain(key_of(job, order)), filters=(wanted, order)
@@ -83,6 +81,11 @@ async def one_job(job_id: JobId, database: OnDatabase, response: Response) -> Jo
         raise await unknown_job(database, job_id)
     response.headers["ETag"] = row_tag(found.version, found.updated_at)
     return found
+
+
+def read_key(order: JobOrder, key: paging.Key) -> JobKey:
+    """Where in a list of `order` the job of a cursor's `key` stands."""
+    return _value(order, key[0]), str(key[1])
 
 
 def _value(order: JobOrder, part: paging.Part) -> datetime | int | None:

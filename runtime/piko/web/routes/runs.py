@@ -47,7 +47,7 @@ class RunListQuery(BaseModel):
 async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabase) -> Page[RunReport]:
     """Runs, the newest due time first, a page at a time."""
     wanted = query.filter()
-    after = paging.key_of(query.cursor, filters=wanted, read=_read_key)
+    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
     found = await RunList(database=database).page(wanted, after=after, limit=query.limit + 1)
     if not found and query.job is not None and await Overview(database=database).job(query.job) is None:
         raise await unknown_job(database, query.job)
@@ -76,5 +76,6 @@ async def attempts(run_id: RunId, database: OnDatabase) -> list[RunReport]:
     return await Overview(database=database).attempts(found.job_id, found.scheduled_time)
 
 
-def _read_key(key: paging.Key) -> RunKey:
+def read_key(key: paging.Key) -> RunKey:
+    """Where in a list the run of a cursor's `key` stands."""
     return paging.moment(key[0]), str(key[1])

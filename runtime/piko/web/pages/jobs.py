@@ -1,0 +1,95 @@
+"""`/jobs` and `/jobs/{job_id}`: the list of jobs, and one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from piko.core.types import JobStatus
+from piko.store.reports.config_history import revisions_of
+from piko.store.reports.jobs import JobList, JobOrder, RowOwner, key_of
+from piko.store.reports.overview import Overview, unknown_job
+from piko.store.reports.runs import RunFilter, RunList
+from piko.store.reports.standing import standing_of
+from piko.store.schedules import ScheduleStore
+from piko.web import paging
+from piko.web.pages.query import Form
+from piko.web.rendering import render
+from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
+from piko.web.routes.jobs import JobListQuery, read_key
+from piko.web.views import job as job_view
+from piko.web.views import links
+from piko.web.views.configs import history
+from piko.web.views.jobs import job_line, mark_of
+from piko.web.views.runs import bars, run_line
+from piko.web.views.standing import stages
+from piko.web.views.words import first_line, owner
+
+router = APIRouter(include_in_schema=False)
+
+_RUNS = 50
+_LISTED = 10
+
+
+@router.get("/jobs")
+async def list_jobs(
+    request: Request, query: Annotated[JobListQuery, Query()], database: OnDatabase, clock: AtClock
+) -> Response:
+    """Jobs, a page at a time; filters, order and place are in the address."""
+    wanted, now, order = query.filter(), clock.now(), query.sort
+    after = paging.key_of(query.cursor, filters=(wanted, order), read=lambda key: read_key(order, key))
+    reads = JobList(database=database)
+    found = await reads.page(wanted, now=now, order=order, after=after, limit=query.limit + 1)
+    total = await reads.count(wanted, now=now)
+    page = paging.page_of(
+        found, query.limit, key=lambda job: paging.plain(key_of(job, order)), filters=(wanted, order)
+    )
+    form = Form.of(query)
+    return render(
+        request,
+        "jobs.html",
+        lines=[job_line(job, now) for job in page.items],
+        total=total,
+        query=query,
+        filtered=form.filtered,
+        next=page.next and form.link("jobs", cursor=page.next),
+        first=form.link("jobs") if query.cursor else None,
+        statuses=list(JobStatus),
+        orders=list(JobOrder),
+        owners=list(RowOwner),
+    )
+
+
+@router.get("/jobs/{job_id}")
+async def one_job(
+    request: Request, job_id: JobId, database: OnDatabase, clock: AtClock, timezone: DefaultZone
+) -> Response:
+    """One job: its schedule, its progress, its runs, its config."""
+    now = clock.now()
+    job = await Overview(database=database).job(job_id)
+    standing = await standing_of(database, job_id)
+    rows = await ScheduleStore(database=database).read([job_id])
+    if job is None or standing is None or not rows:
+        raise await unknown_job(database, job_id)
+    runs = await RunList(database=database).page(RunFilter(job_id=job_id), after=None, limit=_RUNS)
+    revisions = await revisions_of(database, job_id)
+    return render(
+        request,
+        "job.html",
+        job=job,
+        mark=mark_of(job, now),
+        owner=owner(job.managed_by),
+        schedule=job_view.schedule_view(rows[0], timezone=timezone, now=now),
+        options=job_view.options(rows[0]),
+        progress=job_view.progress(job, now),
+        bars=bars(runs),
+        lines=[run_line(run, now) for run in runs[:_LISTED]],
+        all_runs=links.with_query("runs", [("job", job_id)]),
+        stages=stages(standing, revisions, now),
+        standing=standing,
+        history=history(revisions, now),
+        message=first_line(job.message) if job.message else "",
+        failed_run=next((links.run(run.run_id) for run in runs if run.error), None),
+    )

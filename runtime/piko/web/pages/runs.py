@@ -1,0 +1,62 @@
+"""`/runs` and `/runs/{run_id}`: the list of runs, and one of them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from piko.core.types import RunState
+from piko.store.reports.overview import Overview
+from piko.store.reports.runs import RunList, key_of
+from piko.web import paging
+from piko.web.pages.query import Form
+from piko.web.rendering import render
+from piko.web.request import AtClock, OnDatabase, RunId
+from piko.web.routes.runs import RunListQuery, read_key
+from piko.web.routes.runs import one_run as find_run
+from piko.web.views import links
+from piko.web.views import runs as runs_view
+from piko.web.views.words import first_line, run_mark
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/runs")
+async def list_runs(
+    request: Request, query: Annotated[RunListQuery, Query()], database: OnDatabase, clock: AtClock
+) -> Response:
+    """Runs, the newest due time first; filters and place are in the address."""
+    wanted, now, form = query.filter(), clock.now(), Form.of(query)
+    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
+    found = await RunList(database=database).page(wanted, after=after, limit=query.limit + 1)
+    page = paging.page_of(found, query.limit, key=lambda run: paging.plain(key_of(run)), filters=wanted)
+    return render(
+        request,
+        "runs.html",
+        lines=[runs_view.run_line(run, now) for run in page.items],
+        query=query,
+        filtered=form.filtered,
+        next=page.next and form.link("runs", cursor=page.next),
+        first=form.link("runs") if query.cursor else None,
+        states=list(RunState),
+    )
+
+
+@router.get("/runs/{run_id}")
+async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: AtClock) -> Response:
+    """One run, its error, and the other attempts at its due time."""
+    now = clock.now()
+    run = await find_run(run_id, database)
+    attempts = await Overview(database=database).attempts(run.job_id, run.scheduled_time)
+    return render(
+        request,
+        "run.html",
+        run=run,
+        mark=run_mark(run.state, count=run.missed_count),
+        job=links.job(run.job_id),
+        facts=runs_view.facts(run, now),
+        headline=first_line(run.error),
+        attempts=[runs_view.run_line(item, now) for item in attempts],
+    )

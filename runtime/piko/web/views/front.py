@@ -1,0 +1,208 @@
+"""The first sight: what the person on call has to know before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from piko.core.types import FAILED_STATES, JobStatus
+from piko.store.reports.installation import LeadershipReport, ReplicaOverview, ServerReport
+from piko.store.reports.jobs import LATE_S, JobCounts
+from piko.store.reports.overview import JobReport
+from piko.store.reports.runs import RunCounts
+from piko.text import span
+from piko.web.views import links
+from piko.web.views.words import Mark, Moment, Tone, counted, first_line, job_mark, moment, owner
+
+SILENT_S = 60.0
+"""A replica that was not heard of for so long is shown as silent."""
+_CLOCKS_S = 5.0
+_PRODUCTS = {"sqlite": "SQLite", "mysql": "MySQL"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A part of the installation: its name, how it is, and what else is known of it."""
+
+    name: str
+    mark: Mark
+    detail: str = ""
+    since: Moment | None = None
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counter:
+    """A number, with the list that it counts."""
+
+    name: str
+    count: str
+    tone: Tone
+    link: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """A job that needs someone: one sentence, since when, and what it said last."""
+
+    job_id: str
+    link: str
+    owner: str
+    mark: Mark
+    sentence: str
+    since: Moment | None
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coming:
+    """A job that is due next."""
+
+    job_id: str
+    link: str
+    due: Moment | None
+
+
+def leader_parts(leaders: Sequence[LeadershipReport], now: datetime) -> list[Tile]:
+    """The leader, or each of them if several groups of replicas share the database."""
+    if not leaders:
+        return [
+            Tile(
+                name="Leader",
+                mark=Mark(text="none yet", tone=Tone.BAD),
+                detail="No replica has led: nothing is scheduled. Start one.",
+            )
+        ]
+    return [_leader(leader, now, alone=len(leaders) == 1) for leader in leaders]
+
+
+def _leader(leader: LeadershipReport, now: datetime, *, alone: bool) -> Tile:
+    name = "Leader" if alone else f"Leader {leader.name}"
+    if leader.valid:
+        return Tile(
+            name=name,
+            mark=Mark(text=leader.host or leader.holder or "", tone=Tone.GOOD),
+            detail=f"epoch {leader.epoch}",
+            since=moment(leader.acquired_at, now),
+        )
+    why = (
+        "The last leader released its lease"
+        if leader.holder is None
+        else f"{leader.host or leader.holder} went silent"
+    )
+    return Tile(
+        name=name,
+        mark=Mark(text="none", tone=Tone.BAD),
+        detail=f"{why} (epoch {leader.epoch}): nothing is scheduled until a replica leads.",
+        since=moment(leader.renewed_at, now),
+    )
+
+
+def replica_part(replicas: Sequence[ReplicaOverview]) -> Tile:
+    """The replicas in one line: how many live, their releases, and which are silent."""
+    living = [item for item in replicas if item.stopped_at is None and item.silent_s <= SILENT_S]
+    silent = [item for item in replicas if item.stopped_at is None and item.silent_s > SILENT_S]
+    releases = sorted({item.version for item in living})
+    detail = ", ".join(releases)
+    if silent:
+        detail += f"{'; ' if detail else ''}silent: {', '.join(sorted({item.host for item in silent})[:3])}"
+    if not living:
+        mark = Mark(text="none alive", tone=Tone.BAD)
+    else:
+        tone = Tone.WARN if silent or len(releases) > 1 else Tone.GOOD
+        mark = Mark(text=f"{len(living)} alive", tone=tone)
+    return Tile(name="Replicas", mark=mark, detail=detail, link="replicas")
+
+
+def server_parts(server: ServerReport, now: datetime) -> list[Tile]:
+    """The database, and the operators that write to it."""
+    apart = abs((server.now - now).total_seconds())
+    number = server.release.split("-")[0]
+    product = "MariaDB" if "mariadb" in server.release.lower() else _PRODUCTS.get(server.kind, server.kind)
+    database = Tile(
+        name="Database",
+        mark=Mark(text="answers", tone=Tone.GOOD if apart < _CLOCKS_S else Tone.WARN),
+        detail=f"{product} {number}"
+        + ("" if apart < _CLOCKS_S else f"; its clock is {span(apart)} apart from ours"),
+    )
+    if not server.clusters:
+        return [database, Tile(name="Operator", mark=Mark(text="none", tone=Tone.QUIET), detail="SQL only")]
+    mark = Mark(text=counted(len(server.clusters), "cluster"), tone=Tone.GOOD)
+    return [database, Tile(name="Operator", mark=mark, detail=", ".join(server.clusters))]
+
+
+def counters(jobs: JobCounts, runs: RunCounts) -> list[Counter]:
+    """The counters, the gravest first."""
+    return [
+        _counter("Late", jobs.late, Tone.BAD, "jobs?late=true", "due, and not started"),
+        _counter("Failing", jobs.failing, Tone.BAD, "jobs?failing=true", "the last run did not succeed"),
+        _counter("Invalid", jobs.invalid, Tone.BAD, "jobs?state=Invalid", "the row cannot be understood"),
+        _counter(
+            "Waiting", jobs.waiting, Tone.WARN, "jobs?state=WaitingForConfig", "no valid config is in force"
+        ),
+        _counter(
+            "Unregistered", jobs.unregistered, Tone.WARN, "jobs?state=Unregistered", "no replica has the code"
+        ),
+        _counter("Missed", runs.missed, Tone.WARN, "runs?state=MISSED", "due times of the last 24 hours"),
+        _counter("Running", runs.running, Tone.BUSY, "runs?state=RUNNING", "runs in progress"),
+        _counter("Queued", runs.queued, Tone.QUIET, "runs?state=QUEUED", "runs that wait to start"),
+        _counter("Paused", jobs.disabled, Tone.QUIET, "jobs?enabled=false", "schedules that are off"),
+        _counter("Jobs", jobs.jobs, Tone.QUIET, "jobs", "all of them"),
+    ]
+
+
+def _counter(name: str, count: int, tone: Tone, link: str, title: str) -> Counter:
+    shown = "1,000+" if link.startswith("runs") and count >= 1000 else f"{count:,}"
+    return Counter(name=name, count=shown, tone=tone if count else Tone.QUIET, link=link, title=title)
+
+
+def needs_someone(counts: JobCounts) -> int:
+    """How many jobs may be in the list of those that need someone; one that is in two states counts twice."""
+    return counts.late + counts.failing + counts.invalid + counts.waiting + counts.unregistered
+
+
+def need(job: JobReport, now: datetime) -> Need:
+    """What is wrong with `job`, in one sentence."""
+    mark, sentence, since = _trouble(job, now)
+    failed = bool(job.consecutive_failures)
+    return Need(
+        job_id=job.job_id,
+        link=links.job(job.job_id),
+        owner=owner(job.managed_by),
+        mark=mark,
+        sentence=sentence,
+        since=moment(since, now),
+        error=first_line(job.last_error) if failed else "",
+    )
+
+
+def _trouble(job: JobReport, now: datetime) -> tuple[Mark, str, datetime | None]:
+    if job.status in (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG):
+        return job_mark(job.status), first_line(job.message) or "It cannot run.", job.updated_at
+    failures = job.consecutive_failures or 0
+    late = is_late(job, now)
+    if job.last_state in FAILED_STATES and failures:
+        times = "The last run failed" if failures == 1 else f"{failures} runs in a row failed"
+        never = "; it has never succeeded" if job.last_success_at is None else ""
+        sentence = f"{times}{never}{', and the next one is late' if late else ''}."
+        return Mark(text="Failing", tone=Tone.BAD), sentence, job.last_success_at
+    due = "" if job.next_run_at is None else span((now - job.next_run_at).total_seconds())
+    return Mark(text="Late", tone=Tone.BAD), f"It was due {due} ago and has not started.", job.next_run_at
+
+
+def is_late(job: JobReport, now: datetime) -> bool:
+    """The rule of the lists, for one job."""
+    due = job.next_run_at
+    return (
+        job.enabled
+        and job.status == JobStatus.SCHEDULED
+        and due is not None
+        and (now - due).total_seconds() > LATE_S
+    )
+
+
+def coming(job: JobReport, now: datetime) -> Coming:
+    """When `job` is due."""
+    return Coming(job_id=job.job_id, link=links.job(job.job_id), due=moment(job.next_run_at, now))

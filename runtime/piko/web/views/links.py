@@ -1,0 +1,34 @@
+"""Links between pages: relative, so that they hold behind any prefix, that of a proxy for example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote, urlencode
+
+Query = Iterable[tuple[str, str]]
+
+
+def root_of(path: str) -> str:
+    """What leads from the page at `path` to where the pages begin; it ends with a slash."""
+    return "./" + "../" * path.lstrip("/").count("/")
+
+
+def with_query(path: str, query: Query) -> str:
+    """`path` with `query`; empty values are left out."""
+    written = urlencode([(name, value) for name, value in query if value])
+    return f"{path}?{written}" if written else path
+
+
+def job(job_id: str) -> str:
+    """The page of a job, from where the pages begin."""
+    return f"jobs/{quote(job_id, safe='')}"
+
+
+def run(run_id: str) -> str:
+    """The page of a run, from where the pages begin."""
+    return f"runs/{quote(run_id, safe='')}"
+
+
+def backfill(backfill_id: str) -> str:
+    """The page of a backfill, from where the pages begin."""
+    return f"backfills/{quote(backfill_id, safe='')}"
