@@ -3,12 +3,14 @@ from __future__ import annotations
 import io
 import json
 import logging
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from piko.observability.bindings import current_run, of_run
 from piko.observability.logs import LINE, configure_logging, get_logger
 
 
@@ -263,6 +265,13 @@ def test_what_a_run_binds_is_in_its_events() -> None:
     with structlog.contextvars.bound_contextvars(run_id="run-1"):
         logging.getLogger("somebody.else").warning("slow")
     assert events(stream)[0]["run_id"] == "run-1"
+
+
+def test_what_is_bound_can_travel_to_another_process() -> None:
+    assert pickle.loads(pickle.dumps(current_run())) == {}
+    with of_run(job_id="sync", run_id="r1", attempt=2):
+        travelled = pickle.loads(pickle.dumps(current_run()))
+    assert travelled == {"job_id": "sync", "run_id": "r1", "attempt": 2}
 
 
 def test_logs_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,8 +62,8 @@ def current_log() -> RunLog | None:
 
 
 def current_run() -> Mapping[str, object]:
-    """What `of_run` has bound in this context; empty outside a run."""
-    return _run.get()[0]
+    """What `of_run` has bound in this context; empty outside a run. It can travel to another process."""
+    return dict(_run.get()[0])
 
 
 def merge_run(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
