@@ -87,7 +87,7 @@ class Guard:
         if caller.role is Role.NOBODY:
             extra = {"WWW-Authenticate": "Bearer"}
             return problem(
-                HTTPStatus.UNAUTHORIZED, f"who asks is not known: {caller.why_not}", path=path, headers=extra
+                HTTPStatus.UNAUTHORIZED, f"not admitted: {caller.why_not}", path=path, headers=extra
             )
         if acts and caller.role < Role.OPERATOR:
             return problem(HTTPStatus.FORBIDDEN, f"{caller.who} may not act: {caller.why_not}", path=path)
