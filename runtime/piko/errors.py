@@ -94,6 +94,10 @@ class LeaseUnavailableError(TransientError):
     """The lease cannot be read or written now, where it is not the database that keeps it."""
 
 
+class SessionLockError(TransientError):
+    """The database server does not keep a lock for a session of this replica."""
+
+
 class SpoolError(TransientError):
     """The spool on disk cannot be used now."""
 

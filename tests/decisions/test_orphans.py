@@ -13,6 +13,7 @@ from tests.store.making import make_run
 VANTAGE = Vantage(
     instance_id="here", epoch=5, leads_for_s=60.0, lease_s=15.0, may_judge_silence=True, fetches=False
 )
+FELL = "its session lock fell, and it gave no sign of life"
 LIVING = {"here": 0, "there": 3}
 
 
@@ -22,6 +23,14 @@ LIVING = {"here": 0, "there": 3}
         ("dead", 4, {}, "its instance dead has ended"),
         ("dead", 4, {"may_judge_silence": False}, None),
         ("there", 4, {}, None),
+        ("there", 4, {"dead": {"there"}}, f"its instance there has crashed: {FELL}"),
+        (
+            "there",
+            4,
+            {"dead": {"there"}, "may_judge_silence": False},
+            f"its instance there has crashed: {FELL}",
+        ),
+        ("here", 5, {"dead": {"there"}}, None),
         ("there", 3, {}, "its instance there lost leadership and can no longer record it"),
         ("there", 3, {"leads_for_s": 1.0}, None),
         ("here", 5, {}, None),

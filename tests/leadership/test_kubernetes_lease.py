@@ -181,6 +181,28 @@ async def test_one_leads_renews_and_hands_over_at_once(
     assert lease_spec(control_plane, candidates.namespace)["leaseTransitions"] == 1
 
 
+async def test_the_lease_of_a_holder_presumed_dead_is_taken_before_it_expires(
+    candidates: Candidates, database: Database, control_plane: ControlPlane
+) -> None:
+    long_lease_s = 10 * PATIENCE_S
+    one = await candidates.start(database, "one", lease_s=long_lease_s)
+    await until_acting(one)
+    await candidates.vanish(one)
+    row = await LeaseStore(database=database).read(LEASE)
+    assert row is not None
+    assert row.renewed_at is not None
+    lease = candidates.make(database, "two", lease_s=long_lease_s)._lease
+    try:
+        assert await lease.acquire(force=False, dead={"three": row.renewed_at}) is None, "another is dead"
+        before = row.renewed_at - timedelta(microseconds=1)
+        assert await lease.acquire(force=False, dead={"one": before}) is None, "it has renewed since"
+        assert await lease.acquire(force=False, dead={"one": row.renewed_at}) == 2
+    finally:
+        await lease.close()
+    spec = lease_spec(control_plane, candidates.namespace)
+    assert (spec["holderIdentity"], spec["leaseTransitions"]) == ("two", 1)
+
+
 async def test_a_clean_release_leaves_the_runs_alone_and_a_takeover_fences_them(
     candidates: Candidates, database: Database, mariadb: TestDatabase
 ) -> None:

@@ -62,6 +62,8 @@ class CuttableWay:
         self._lost: _AtCommit | None = None
         self._questions_vanish = False
         self._answers_vanish = False
+        self.keeps_sessions = False
+        """Whether the server's end stays open when a client's connection ends, as behind a pooling proxy."""
         self.delay_s = 0.0
         """How long each question is held up."""
         self.cuts = 0
@@ -159,7 +161,8 @@ class CuttableWay:
                     continue
                 writer.write(data)
                 await writer.drain()
-        writer.transport.abort()
+        if not self.keeps_sessions:
+            writer.transport.abort()
 
     async def _back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: _Link) -> None:
         with suppress(ConnectionError):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -145,3 +147,20 @@ async def test_writes_of_one_leader_hold_the_fence_side_by_side(store: Database)
     async with store.transaction() as first, store.transaction() as second, asyncio.timeout(PATIENCE_S):
         await hold(first, fence)
         await hold(second, fence)
+
+
+async def test_the_lease_of_an_instance_presumed_dead_is_taken_before_it_expires(leases: LeaseStore) -> None:
+    await take(leases, "one")
+    lease = await leases.read(LEASE)
+    assert lease is not None
+    assert lease.renewed_at is not None
+    fell_at = lease.renewed_at + timedelta(seconds=1)
+
+    async def try_to_take(dead: Mapping[str, datetime]) -> int | None:
+        return await leases.acquire(LEASE, holder="two", host="host-two", lease_s=60, dead=dead)
+
+    assert await try_to_take({"three": fell_at}) is None, "another one is dead"
+    before = lease.renewed_at - timedelta(microseconds=1)
+    assert await try_to_take({"one": before}) is None, "it has renewed since"
+    assert await try_to_take({"one": fell_at}) == 2
+    assert not await leases.renew(Fence(name=LEASE, epoch=1), holder="one", lease_s=60)

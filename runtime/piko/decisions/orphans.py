@@ -1,6 +1,7 @@
 """Runs in progress that nobody will end: their instance is dead, or they are its own no longer. Pure.
 
-Silence is judged only by a leader who was in touch with the database himself all the while. What this replica
+Silence is judged only by a leader that was in touch with the database itself all the while. An instance whose
+session lock fell is no longer waited for, however recent its heartbeat. What this replica
 is said to run and does not was begun under a leadership that it has lost, or by a COMMIT whose answer never
 came: seen twice it is nobody's. (With `executor = "replicas"` the fetcher starts it instead.)
 
@@ -31,6 +32,8 @@ class Vantage:
     """Whether every instance that lives has had the time to be heard of."""
     fetches: bool
     """Whether what is said to be this replica's is started by its fetcher."""
+    dead: Collection[str] = ()
+    """Instances that are presumed dead because their session lock fell."""
 
 
 def unbegun(runs: Iterable[Run], marks: Mapping[str, StartMark]) -> list[Run]:
@@ -56,6 +59,8 @@ def orphans(
 
 def _why(run: Run, living: Mapping[str, int], seen_before: Collection[str], vantage: Vantage) -> str | None:
     instance_id, begun_under = run.instance_id or "", run.epoch or 0
+    if instance_id in vantage.dead:
+        return f"its instance {instance_id} has crashed: its session lock fell, and it gave no sign of life"
     if instance_id not in living:
         return f"its instance {instance_id} has ended" if vantage.may_judge_silence else None
     taken_away = begun_under <= living[instance_id]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
+
 from piko.leadership.lease import Terms
 from piko.model.fences import Fence
 from piko.model.instances import Instance
+from piko.model.leases import NOBODY
 from piko.store.leases import LeaseStore
 
 _LOOK_S = 0.3
@@ -23,7 +27,9 @@ class DatabaseLease:
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s, renew_every_s=renew_interval_s, look_every_s=look_s)
 
-    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
+    async def acquire(
+        self, *, force: bool, patient: bool = False, dead: Mapping[str, datetime] = NOBODY
+    ) -> int | None:
         return await self._rows.acquire(
             self._name,
             holder=self._instance.instance_id,
@@ -31,6 +37,7 @@ class DatabaseLease:
             lease_s=self._lease_s,
             force=force,
             patient=patient,
+            dead=dead,
         )
 
     async def renew(self, fence: Fence) -> bool:

@@ -20,10 +20,12 @@ from piko.background.waiting import happens
 from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, RowsLockedError, TransientError
 from piko.leadership.candidacy import Candidacy, Standing
+from piko.leadership.failure_detector import FailureDetector
 from piko.leadership.lease import Lease
 from piko.leadership.timekeeper import Timekeeper
 from piko.model.fences import Fence
 from piko.model.instances import Instance
+from piko.model.leases import NOBODY
 from piko.observability.logs import get_logger
 
 _LOOK_S = 0.5
@@ -56,6 +58,7 @@ class Elector:
         clock: Clock,
         metrics: ElectionMetrics,
         timekeeper: Timekeeper | None = None,
+        detector: FailureDetector | None = None,
         compete: bool = True,
     ) -> None:
         self._lease = lease
@@ -64,7 +67,9 @@ class Elector:
         self._clock = clock
         self._metrics = metrics
         self._timekeeper = timekeeper
+        self._detector = detector
         self._acquire_by_force = not compete
+        self._sooner = asyncio.Event()
         self._candidacy = Candidacy(lease.terms)
         self._changed = asyncio.Event()
         self._unsure = False
@@ -110,7 +115,12 @@ class Elector:
 
     async def run(self) -> None:
         """Compete for the lease and renew it, until cancelled."""
-        await repeat(self._act, pause_s=self._pause_s)
+        await repeat(self._act, pause_s=self._pause_s, wake=self._sooner)
+
+    def look_sooner(self) -> None:
+        """Look at the lease now instead of after the pause, unless this replica holds it."""
+        if self.fence is None:
+            self._sooner.set()
 
     async def release(self) -> None:
         """Step down and let another replica take over at once. Call after `run` has ended."""
@@ -149,7 +159,8 @@ class Elector:
             async with asyncio.timeout(self._candidacy.patience(asked_at)):
                 await self._measure()  # before leading, because due times follow the database's clock
                 patient = self._candidacy.patient(asked_at)
-                epoch = await self._lease.acquire(force=self._acquire_by_force, patient=patient)
+                dead = NOBODY if patient or self._detector is None else self._detector.presumed_dead
+                epoch = await self._lease.acquire(force=self._acquire_by_force, patient=patient, dead=dead)
         except RowsLockedError as error:  # it was read; a transaction of the previous leader is still open
             self._count(error)
             self._candidacy.heard(self._clock.monotonic())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from piko.leadership.lease import Terms
 from piko.leadership.record import LeaseRecord, Observation, held_by, object_name, record_of, released
 from piko.model.fences import Fence
 from piko.model.instances import Instance
-from piko.model.leases import LeaseRow
+from piko.model.leases import NOBODY, LeaseRow
 from piko.text import excerpt
 
 _API = ("apis", "coordination.k8s.io", "v1")
@@ -80,9 +81,13 @@ class KubernetesLease:
         look_s = min(_LOOK_S, renew_interval_s)
         self.terms = Terms(valid_s=lease_s * _DEADLINE, renew_every_s=renew_interval_s, look_every_s=look_s)
 
-    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
-        await self._rows.read(self._name)  # a replica that cannot reach the database does not compete
-        if not await self._hold(force=force, patient=patient):
+    async def acquire(
+        self, *, force: bool, patient: bool = False, dead: Mapping[str, datetime] = NOBODY
+    ) -> int | None:
+        row = await self._rows.read(self._name)  # a replica that cannot reach the database does not compete
+        # A renewal prolongs the row first, so the row says whether the holder has renewed since.
+        left_by = row.holder if row is not None and row.is_left_by(dead) else None
+        if not await self._hold(force=force, patient=patient, left_by=left_by):
             return None
         return await self._rows.acquire(
             self._name,
@@ -117,13 +122,17 @@ class KubernetesLease:
     def _what(self) -> str:
         return f"Lease {self._namespace}/{self._object}"
 
-    async def _hold(self, *, force: bool, patient: bool = False) -> bool | None:
-        """Make this instance the holder if that is allowed; None if the record was changed concurrently."""
+    async def _hold(self, *, force: bool, patient: bool = False, left_by: str | None = None) -> bool | None:
+        """Make this instance the holder if that is allowed; None if the record was changed concurrently.
+
+        A record of the holder `left_by` may be taken before it expires.
+        """
         me = self._instance.instance_id
         record = await self._read()
         self._observation.see(record, at=self._clock.monotonic())
         at = None if patient else self._clock.monotonic()
-        if not force and not self._observation.may_be_taken(by=me, at=at):
+        left = record is not None and left_by is not None and record.holder == left_by
+        if not (force or left or self._observation.may_be_taken(by=me, at=at)):
             return False
         spec = held_by(me, record, lease_s=self._lease_s, now=self._clock.now())
         return True if await self._write(record, spec) else None

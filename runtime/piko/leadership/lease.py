@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from piko.model.fences import Fence
+from piko.model.leases import NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +33,15 @@ class Lease(Protocol):
     @property
     def terms(self) -> Terms: ...
 
-    async def acquire(self, *, force: bool, patient: bool = False) -> int | None:
-        """Acquire the lease if it is free, or with `force` in any case; returns the new epoch, or None.
+    async def acquire(
+        self, *, force: bool, patient: bool = False, dead: Mapping[str, datetime] = NOBODY
+    ) -> int | None:
+        """Acquire the lease if it is free; returns the new epoch, or None.
 
-        With `patient`, a released lease is acquired and an expired one is not.
+        - `force`: in any case.
+        - `patient`: a released lease is acquired and an expired one is not.
+        - `dead`: instances that are presumed dead, see `FailureDetector`: the lease of one of them is
+          acquired before it expires, unless it was renewed after the given instant of the database.
         """
         ...
 

@@ -131,6 +131,16 @@ class Metrics:
             "Times that this replica became leader or stopped leading.",
             registry=registry,
         )
+        self.session_lock_held = Gauge(
+            "piko_session_lock_held",
+            "1 if this replica holds its session lock, so that its crash would be seen at once; else 0.",
+            registry=registry,
+        )
+        self.crashes_seen = Counter(
+            "piko_crashes_seen",
+            "Replicas that this one presumed dead because their session lock fell.",
+            registry=registry,
+        )
         self.persistence_queue = Gauge(
             "piko_persistence_queue_size", "Write intents that are neither delivered nor dead yet.", ["sink"],
             registry=registry,

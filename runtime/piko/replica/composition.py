@@ -17,15 +17,12 @@ from piko.execution.cancellation import CancellationWatcher
 from piko.execution.fetcher import Fetcher
 from piko.execution.outcome_replay import OutcomeReplay
 from piko.execution.run_logs import RunLogs
-from piko.leadership.database_lease import DatabaseLease
 from piko.leadership.elector import Elector
-from piko.leadership.kubernetes_lease import KubernetesLease
-from piko.leadership.lease import Lease
-from piko.leadership.timekeeper import Timekeeper
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
+from piko.replica.election import crash_watch_of, elector_of
 from piko.replica.ground import Ground, lay_ground
 from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
@@ -38,7 +35,6 @@ from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
 from piko.store.changes import ChangeStore
 from piko.store.definitions import DefinitionStore
-from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 from piko.store.run_logs import RunLogStore
@@ -72,7 +68,7 @@ def compose(
     closing = ClosingStack()
     ground = lay_ground(app_name=app_name, registry=registry, settings=settings, clock=clock, metrics=metrics)
     closing.push("database", ground.database.close)
-    elector = _elector(ground)
+    elector = elector_of(ground)
     closing.push("lease", elector.close)
     run_logs = _run_logs(ground)
     closing.push("logs of runs", run_logs.write, within_s=_LAST_LINES_S)
@@ -87,6 +83,7 @@ def compose(
         metrics=metrics,
         interval_s=settings.heartbeat_interval_s,
     )
+    crash_watch = crash_watch_of(ground, elector)
     fetcher = _fetcher(ground, scheduler) if settings.executor == "replicas" else None
     refusals = RefusedRecords(notes=RunNotes(database=ground.database))
     writer.prepare(
@@ -100,6 +97,7 @@ def compose(
         clock=ground.clock,
         closing=closing,
         configs=ground.configs,
+        crash_watch=crash_watch,
         database=ground.database,
         elector=elector,
         executor=scheduler.executor,
@@ -117,6 +115,7 @@ def compose(
         refusals=refusals,
         running=(
             heartbeat,
+            *(() if crash_watch is None else (crash_watch,)),
             elector,
             _reconciler(ground),
             scheduler.ledger,
@@ -133,45 +132,6 @@ def compose(
         startup=_startup(ground, elector),
         watchdog=Watchdog(clock=ground.clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s),
         writer=writer,
-    )
-
-
-def _elector(ground: Ground) -> Elector:
-    settings = ground.settings
-    return Elector(
-        lease=_lease(ground),
-        lease_name=settings.leader_name,
-        instance=ground.instance,
-        clock=ground.clock,
-        metrics=ground.metrics,
-        timekeeper=Timekeeper(
-            leases=LeaseStore(database=ground.database),
-            clock=ground.clock,
-            metrics=ground.metrics,
-            every_s=settings.leader_renew_interval_s,
-        ),
-        compete=settings.leader_enabled,
-    )
-
-
-def _lease(ground: Ground) -> Lease:
-    settings, rows = ground.settings, LeaseStore(database=ground.database)
-    if settings.leader_backend == "database":
-        return DatabaseLease(
-            rows=rows,
-            name=settings.leader_name,
-            instance=ground.instance,
-            lease_s=settings.leader_lease_s,
-            renew_interval_s=settings.leader_renew_interval_s,
-        )
-    return KubernetesLease(
-        rows=rows,
-        name=settings.leader_name,
-        instance=ground.instance,
-        clock=ground.clock,
-        lease_s=settings.leader_lease_s,
-        renew_interval_s=settings.leader_renew_interval_s,
-        namespace=settings.leader_namespace,
     )
 
 
@@ -199,6 +159,7 @@ def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs) -> Scheduler
         ),
         elector=elector,
         instance=ground.instance,
+        detector=ground.detector,
         spool=OutcomeSpool.of_instance(
             settings.spool_dir, ground.instance.instance_id, fsync=settings.spool_fsync
         ),

@@ -12,6 +12,7 @@ from piko.clock import Clock, DatabaseClock
 from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
 from piko.leadership.contact import Contact
+from piko.leadership.failure_detector import FailureDetector
 from piko.model.instances import Instance
 from piko.observability.metrics import Metrics
 from piko.settings import Settings
@@ -42,6 +43,7 @@ class Ground:
     config_rows: ConfigStore
     instances: InstanceStore
     runs: RunStore
+    detector: FailureDetector
 
 
 def lay_ground(
@@ -52,22 +54,20 @@ def lay_ground(
         lease_s=settings.leader_lease_s,
         lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
     )
+    instance = Instance(
+        instance_id=Ids(clock).new(), app=app_name, host=host_name(), pid=os.getpid(), version=version("piko")
+    )
     return Ground(
         settings=settings,
         clock=DatabaseClock(clock),
         metrics=metrics,
         registry=registry,
-        instance=Instance(
-            instance_id=Ids(clock).new(),
-            app=app_name,
-            host=host_name(),
-            pid=os.getpid(),
-            version=version("piko"),
-        ),
+        instance=instance,
         database=database,
         catalog=Catalog(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1))),
         configs=ConfigBook(registry=registry),
         config_rows=ConfigStore(database=database),
         instances=InstanceStore(database=database),
         runs=RunStore(database=database),
+        detector=FailureDetector(instance_id=instance.instance_id, grace_s=settings.crash_grace_s),
     )

@@ -12,6 +12,7 @@ from piko.clock import Clock
 from piko.execution.executor import Executor
 from piko.execution.fetcher import Fetcher
 from piko.execution.ledger import Ledger
+from piko.leadership.crash_watch import CrashWatch
 from piko.leadership.elector import Elector
 from piko.model.instances import Instance
 from piko.observability.metrics import Metrics
@@ -45,6 +46,8 @@ class Parts:
     clock: Clock
     closing: ClosingStack
     configs: ConfigBook
+    crash_watch: CrashWatch | None
+    """None where the database keeps no session locks."""
     database: Database
     elector: Elector
     executor: Executor

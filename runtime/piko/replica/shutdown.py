@@ -51,7 +51,7 @@ def steps(parts: Parts, *, supervisor: Supervisor) -> tuple[StopStep, ...]:
         *_stop_fetching(parts, supervisor),
         _end(supervisor, parts.elector.name),
         _step("record outcomes first", ledger.flushed, _SETTLE_S, "outcomes_follow_later"),
-        _step("hand leadership over", parts.elector.release, _HAND_OVER_S, "not_handed_over"),
+        _step("hand leadership over", partial(_hand_over, parts), _HAND_OVER_S, "not_handed_over"),
         _step("drain handlers", partial(parts.executor.drain, parts.limits.drain_s)),
         _step("drain sinks", partial(parts.writer.drain, _WRITER_S)),
         _end(supervisor, parts.writer.name),
@@ -94,7 +94,16 @@ def _stop_fetching(parts: Parts, supervisor: Supervisor) -> tuple[StopStep, ...]
     )
 
 
+async def _hand_over(parts: Parts) -> None:
+    await parts.elector.release()
+    if parts.crash_watch is not None:  # a standby that waits for the lock looks at the lease at once
+        parts.crash_watch.replace_lock()
+
+
 async def _sign_off(parts: Parts, supervisor: Supervisor) -> None:
     await supervisor.stop(parts.heartbeat.name)
+    if parts.crash_watch is not None:  # this is no crash: what is on disk waits for the next process
+        await supervisor.stop(parts.crash_watch.name)
+        await parts.crash_watch.withdraw()
     if not len(parts.ledger):  # else a leader would give up runs whose ends are on disk
         await parts.instances.stop(parts.instance)

@@ -52,7 +52,7 @@ class Lookout:
     async def look(self) -> None:
         """Look at what is due to be looked at. Raises `FencedError`."""
         moment = self._clock.monotonic()
-        if moment - self._at_orphans >= self._heartbeat_interval_s:
+        if self._orphans.has_news or moment - self._at_orphans >= self._heartbeat_interval_s:
             await self._look_for_orphans()
             self._at_orphans = moment
         if moment - self._at_remote >= self._remote_every_s():

@@ -8,6 +8,7 @@ from piko.clock import Clock
 from piko.decisions.events import UnknownRunsFound
 from piko.decisions.orphans import Vantage, orphans, unbegun
 from piko.leadership.contact import Contact
+from piko.leadership.failure_detector import FailureDetector
 from piko.model.runs import Run
 from piko.store.instances import HEARTBEATS, InstanceStore
 from piko.store.runs import RunStore
@@ -29,6 +30,7 @@ class Orphans:
         heartbeat_interval_s: float,
         lease_s: float,
         fetches: bool,
+        detector: FailureDetector,
     ) -> None:
         self._runs = runs
         self._instances = instances
@@ -38,7 +40,14 @@ class Orphans:
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lease_s = lease_s
         self._fetches = fetches
+        self._detector = detector
+        self._dead: frozenset[str] = frozenset()
         self._seen: set[str] = set()
+
+    @property
+    def has_news(self) -> bool:
+        """Whether an instance is presumed dead that was not at the last look."""
+        return not self._dead.issuperset(self._detector.presumed_dead)
 
     async def look(
         self, *, epoch: int, leads_for_s: float, known: Callable[[], set[str]]
@@ -47,6 +56,7 @@ class Orphans:
 
         `leads_for_s`: how long this replica has led under `epoch`. Raises `DatabaseUnavailableError`.
         """
+        self._dead = frozenset(self._detector.presumed_dead)
         ours = known()  # first: what ends meanwhile is not unknown
         running = await self._runs.running()
         ours |= known()
@@ -64,6 +74,7 @@ class Orphans:
             lease_s=self._lease_s,
             may_judge_silence=self._contact.unbroken_for(self._clock.monotonic()) >= one_beat_s,
             fetches=self._fetches,
+            dead=self._dead,
         )
         waiting = await self._unbegun(unknown)
         begun = [run for run in unknown if run not in waiting]

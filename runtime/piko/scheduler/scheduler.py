@@ -24,6 +24,7 @@ from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
 from piko.execution.run_logs import RunLogs
 from piko.leadership.elector import Elector
+from piko.leadership.failure_detector import FailureDetector
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.instances import Instance
 from piko.model.runs import Outcome
@@ -55,6 +56,7 @@ class Scheduler:
         stores: SchedulerStores,
         elector: Elector,
         instance: Instance,
+        detector: FailureDetector,
         spool: OutcomeSpool,
         limits: SchedulerLimits,
         logs: RunLogs,
@@ -126,6 +128,7 @@ class Scheduler:
                 heartbeat_interval_s=limits.heartbeat_interval_s,
                 lease_s=limits.lease_s,
                 fetches=limits.offers,
+                detector=detector,
             ),
             held=self._held,
             placement=anywhere if limits.offers else here,

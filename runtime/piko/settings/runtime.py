@@ -39,6 +39,14 @@ class Settings(ProgramSettings):
     leader_lease_s: float = Field(30.0, gt=0, le=3600, description="how long a silent leader keeps the lease")
     leader_renew_interval_s: float = Field(10.0, gt=0, description="how often the leader renews")
 
+    crash_grace_s: float = Field(
+        0.3,
+        gt=0,
+        le=600,
+        description="how long to wait for another sign of life of a replica whose session lock fell, "
+        "before its lease and its runs are taken over",
+    )
+
     poll_interval_s: float = Field(1.0, gt=0, le=60, description="how often rows are compared")
     heartbeat_interval_s: float = Field(
         10.0, gt=0, le=600, description="how often a replica writes its heartbeat"

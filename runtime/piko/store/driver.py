@@ -59,6 +59,14 @@ async def connect(*arguments: Any, **options: Any) -> Any:
         raise
 
 
+def ended(connection: Any) -> asyncio.Future[None]:
+    """Is done when `connection` of the driver has ended, even if nothing is being asked on it.
+
+    The driver notes that, and has no public way to wait for it.
+    """
+    return connection._proto._closed_waiter  # type: ignore[no-any-return]
+
+
 class _Secured:
     """Connects over TLS. Certificates that were renewed on disk hold from the next connection on."""
 

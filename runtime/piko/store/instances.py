@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.instances import Instance, StartMark
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
-from piko.store.schema.tables.replicas import runtime_instance
+from piko.store.schema.tables.replicas import runtime_instance, session_lock
 
 HEARTBEATS = 3
 """An instance that missed that many heartbeats is considered dead."""
@@ -102,11 +102,13 @@ class InstanceStore:
         """Forget instances that have been silent for long."""
         async with self._database.transaction() as connection:
             now = await _now(connection)
+            silent = runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
             await connection.execute(
-                runtime_instance.delete().where(
-                    runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
+                delete(session_lock).where(
+                    session_lock.c.instance_id.in_(select(runtime_instance.c.instance_id).where(silent))
                 )
             )
+            await connection.execute(delete(runtime_instance).where(silent))
 
 
 async def _now(connection: AsyncConnection) -> datetime:

@@ -12,7 +12,7 @@ is taken from its holder takes the runs as well: the same transaction writes tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.fences import Fence
-from piko.model.leases import LeaseRow
+from piko.model.leases import NOBODY, LeaseRow
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.replicas import leader_lease, runtime_instance
@@ -54,13 +54,19 @@ class LeaseStore:
         lease_s: float,
         force: bool = False,
         patient: bool = False,
+        dead: Mapping[str, datetime] = NOBODY,
     ) -> int | None:
-        """Take the lease if it is free or expired (or by `force`); the new epoch, or None.
+        """Take the lease if it is free or expired; the new epoch, or None.
 
-        A lease of `holder` itself counts as free: its earlier try was cut off and worked. The `patient` leave
-        one alone that has expired.
+        A lease of `holder` itself counts as free: its earlier try was cut off and worked.
+
+        - `name`, `lease_s`: which lease, and for how long.
+        - `holder`, `host`: the instance that takes it.
+        - `force`: in any case.
+        - `patient`: leave one alone that has expired.
+        - `dead`: instances whose lease counts as free, unless it was renewed after the given instant.
         """
-        if not force and not await self._looks_free(name, holder, patient=patient):
+        if not force and not await self._looks_free(name, holder, patient=patient, dead=dead):
             return None
         async with self._database.transaction() as connection:
             # Made if it is not there yet; and locked, so that only one candidate at a time reads on.
@@ -71,7 +77,7 @@ class LeaseStore:
             if locked is None:  # deleted by hand in this very moment
                 return None
             now, lease = locked
-            if not (force or lease.may_be_taken(now, by=holder, patient=patient)):
+            if not (force or lease.may_be_taken(now, by=holder, patient=patient, dead=dead)):
                 return None
             epoch = lease.epoch + 1
             if lease.holder not in (None, holder):
@@ -119,12 +125,14 @@ class LeaseStore:
                 .values(holder=None, holder_host=None, expires_at=Now())
             )
 
-    async def _looks_free(self, name: str, holder: str, *, patient: bool) -> bool:
+    async def _looks_free(
+        self, name: str, holder: str, *, patient: bool, dead: Mapping[str, datetime]
+    ) -> bool:
         # Without locks: candidates that wait must not queue up behind the leader's own writes.
         async with self._database.statements() as connection:
             statement = select(leader_lease, Now().label("now")).where(leader_lease.c.name == name)
             row = (await connection.execute(statement)).first()
-        return row is None or _lease(row).may_be_taken(row.now, by=holder, patient=patient)
+        return row is None or _lease(row).may_be_taken(row.now, by=holder, patient=patient, dead=dead)
 
 
 async def _locked(connection: AsyncConnection, name: str) -> tuple[datetime, LeaseRow] | None:
@@ -141,4 +149,5 @@ def _lease(row: Row[Any]) -> LeaseRow:
         holder=row.holder,
         holder_host=row.holder_host,
         expires_at=row.expires_at,
+        renewed_at=row.renewed_at,
     )

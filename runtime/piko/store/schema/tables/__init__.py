@@ -18,7 +18,7 @@ from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.metadata import metadata
 from piko.store.schema.tables.operators import operator_cluster, orphaned_row
-from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance
+from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance, session_lock
 from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.schema.tables.run_logs import run_log
 from piko.store.schema.tables.runs import job_lock, job_run
@@ -39,6 +39,7 @@ TABLES = (
     job_definition,
     runtime_instance,
     leader_lease,
+    session_lock,
     operator_cluster,
     orphaned_row,
     change_log,

@@ -70,3 +70,14 @@ leader_lease = Table(
     Column("expires_at", INSTANT, comment="by the database's clock"),
     **ON_MYSQL,
 )
+
+session_lock = Table(
+    "session_lock",
+    metadata,
+    Column("instance_id", KEY, primary_key=True, comment="runtime_instance that holds it"),
+    Column("lock_name", KEY, nullable=False, comment="new for each session"),
+    Column("server", KEY, nullable=False, comment="identity of the database server on which it is held"),
+    Column("session_id", BigInteger, nullable=False, comment="CONNECTION_ID() of the session that holds it"),
+    Column("taken_at", INSTANT, nullable=False, comment="by the database's clock"),
+    **ON_MYSQL,
+)
