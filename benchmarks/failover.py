@@ -1,7 +1,7 @@
 """A change of leader: how long nothing starts, and how late what was due meanwhile.
 
-    python -m benchmarks.failover                       # kill -9 and SIGTERM, five times each
-    python -m benchmarks.failover --lease 30 --renew 10 # with the settings' defaults
+    python -m benchmarks.failover                       # kill -9 and SIGTERM, five times each, at defaults
+    python -m benchmarks.failover --lease 5 --renew 1   # where a short lease matters, too
 
 Two replicas, 100 jobs of one second whose due times are spread over it in tenths, on a MariaDB that flushes
 each COMMIT. The leader ends in the middle; what counts is when handlers say that they started.
@@ -128,8 +128,8 @@ def _line(how: str, lease_s: float, found: list[Failover]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--lease", type=float, default=5)
-    parser.add_argument("--renew", type=float, default=1)
+    parser.add_argument("--lease", type=float, default=30)
+    parser.add_argument("--renew", type=float, default=10)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     asyncio.run(report(lease_s=options.lease, renew_s=options.renew, repeats=options.repeats))
