@@ -35,6 +35,7 @@ NAMES = {
     "piko_job_run_total": "counter",
     "piko_job_start_delay_seconds": "histogram",
     "piko_job_watermark_timestamp_seconds": "gauge",
+    "piko_claim_horizon_seconds": "gauge",
     "piko_clock_offset_seconds": "gauge",
     "piko_jobs_held": "gauge",
     "piko_jobs_running": "gauge",
