@@ -18,6 +18,7 @@ NAMES = {
     "piko_cpu_workers": "gauge",
     "piko_cpu_workers_busy": "gauge",
     "piko_cpu_workers_lost_total": "counter",
+    "piko_crashes_seen_total": "counter",
     "piko_db_errors_total": "counter",
     "piko_lease_errors_total": "counter",
     "piko_event_loop_blocked_total": "counter",
@@ -59,6 +60,7 @@ NAMES = {
     "piko_rows_refused_total": "counter",
     "piko_runs_pruned_total": "counter",
     "piko_runs_queued": "gauge",
+    "piko_session_lock_held": "gauge",
 }
 """What dashboards and alerts are written against."""
 
