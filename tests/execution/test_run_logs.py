@@ -26,8 +26,7 @@ from piko.model.retention import EndedRow, JobFacts
 from piko.observability.logs import configure_logging
 from piko.observability.metrics import Metrics
 from piko.store.engine import Database
-from piko.store.reports.run_logs import RunLogReport
-from piko.store.reports.run_logs import RunLogs as Reports
+from piko.store.reports.run_logs import RunLogReader, RunLogReport
 from piko.store.retention import RetentionStore
 from piko.store.run_logs import RunLogStore
 from piko.store.runs import RunStore
@@ -75,7 +74,7 @@ class Bench:
             return await self.endings.get()
 
     async def told(self, run_id: str) -> RunLogReport | None:
-        return await Reports(database=self.database).of_run(run_id)
+        return await RunLogReader(database=self.database).of_run(run_id)
 
 
 @pytest.fixture
@@ -251,6 +250,6 @@ async def test_a_result_is_written_with_its_outcome(store: Database) -> None:
     runs = RunStore(database=store)
     await runs.claim(make_batch(run), fence, now=SystemClock().now())
     await runs.finish([make_outcome(run, result='{"rows": 3}')], fence)
-    report = await Reports(database=store).of_run(run.run_id)
+    report = await RunLogReader(database=store).of_run(run.run_id)
     assert report is not None
     assert (report.result, report.line_count, report.lines()) == ('{"rows": 3}', 0, [])

@@ -39,11 +39,11 @@ def logs(
         raise RefusedError("-o json shows one document, and -f a stream; leave one of them out")
 
     async def read(database: Database) -> None:
-        from piko.store.reports.run_logs import RunLogs
+        from piko.store.reports.run_logs import RunLogReader
 
         run = await _run(database, what)
         if output is Output.JSON:
-            show_json({"run": run, "log": await RunLogs(database=database).of_run(run.run_id)})
+            show_json({"run": run, "log": await RunLogReader(database=database).of_run(run.run_id)})
             return
         typer.echo(f"# {run.job_id}, run {run.run_id}, due {stamp(run.scheduled_time)}: {run.state}")
         await _show(database, run, follow=follow)
@@ -71,9 +71,9 @@ async def _run(database: Database, what: str) -> RunReport:
 
 async def _show(database: Database, run: RunReport, *, follow: bool) -> None:
     from piko.store.reports.overview import Overview
-    from piko.store.reports.run_logs import RunLogs
+    from piko.store.reports.run_logs import RunLogReader
 
-    logs, overview = RunLogs(database=database), Overview(database=database)
+    logs, overview = RunLogReader(database=database), Overview(database=database)
     printed, progress, looks = 0, "", _LAST_LOOKS if follow else 1
     while looks:
         now = await overview.run(run.run_id) if follow else run

@@ -15,7 +15,7 @@ from piko.tables import Row, ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.attention import Facts, Finding
+    from piko.store.reports.attention import Concern, Facts
     from piko.store.schema.status import SchemaStatus
 
 _SHOWN = 40
@@ -28,12 +28,12 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
     from piko.settings import load_settings
-    from piko.store.reports.attention import Finding
+    from piko.store.reports.attention import Concern
 
     settings = load_settings(mysql_dsn=dsn_in_force(dsn))
     schema, facts, found = _look(dsn, settings.timezone)
     found += [
-        Finding(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
+        Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
         for kind, sink, text in _of_spool(settings.spool_dir)
     ]
     if output is Output.JSON:
@@ -44,22 +44,22 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         raise typer.Exit(1)
 
 
-def _look(dsn: str | None, timezone: str) -> tuple[SchemaStatus | None, Facts | None, list[Finding]]:
+def _look(dsn: str | None, timezone: str) -> tuple[SchemaStatus | None, Facts | None, list[Concern]]:
     """The schema, the facts and what is wrong; None where the database does not say."""
     import asyncio
 
-    from piko.store.reports.attention import Finding, findings, read_facts
+    from piko.store.reports.attention import Concern, findings, read_facts
     from piko.store.schema import migrate
 
     try:
         schema = asyncio.run(migrate.check(dsn_in_force(dsn)))
     except DatabaseUnavailableError as error:
         text = str(error)
-        return None, None, [Finding(kind="database", subject="database", text=text, remedy="see its server")]
+        return None, None, [Concern(kind="database", subject="database", text=text, remedy="see its server")]
     found = []
     if schema.state not in ("current", "ahead"):
         remedy = "piko db check" if schema.usable else "piko db upgrade"
-        found.append(Finding(kind="schema", subject="database", text=schema.message, remedy=remedy))
+        found.append(Concern(kind="schema", subject="database", text=schema.message, remedy=remedy))
     if not schema.usable:
         return schema, None, found
 
@@ -107,7 +107,7 @@ def _look_into(folder: Path) -> tuple[Counter[str], Counter[str]]:
 
 
 def _as_document(
-    schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Finding]
+    schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Concern]
 ) -> dict[str, object]:
     return {
         "well": not found,
@@ -121,7 +121,7 @@ def _as_document(
     }
 
 
-def _show(schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Finding]) -> None:
+def _show(schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Concern]) -> None:
     if schema is not None:
         typer.echo(f"database  {schema.where}, schema {schema.state} at {schema.revision or 'none'}")
     if facts is not None:

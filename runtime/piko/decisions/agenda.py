@@ -19,10 +19,9 @@ from datetime import datetime
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
-from piko.core.types import DataInterval, JobStatus
+from piko.core.types import JobStatus
 from piko.decisions.beginning import Beginning
 from piko.decisions.failed_windows import FailedWindows
-from piko.decisions.given_up import answered
 from piko.decisions.notes import standing
 from piko.decisions.outbox import Outbox
 from piko.decisions.progress import Progress
@@ -102,14 +101,10 @@ class Agenda:
             # Of stateful jobs the watermark decides, which moves until then; a `date` completes its row.
             early = not (job.definition.stateful or job.schedule.fires_once)
             self.timetable.put(job.job_id, following + offset, early=early)
-        return self._scheduled(job, state, cursor, following)
+        return self.advance(job, state, cursor=cursor, following=following)
 
     def advance(self, job: Job, state: JobState, *, cursor: datetime, following: datetime) -> JobState:
-        """As `schedule`, for a stateless job without jitter that nothing holds back; its next is known."""
-        self.timetable.put(job.job_id, following, early=True)
-        return self._scheduled(job, state, cursor, following)
-
-    def _scheduled(self, job: Job, state: JobState, cursor: datetime, following: datetime) -> JobState:
+        """The state of a job whose next instant is `following` and has been entered into the timetable."""
         self._outbox.series.due(job.job_id, following)
         return state.moved_on(
             cursor_at=cursor,
@@ -182,12 +177,6 @@ class Agenda:
         job, state = self._rows.scheduled(job_id), self.states.get(job_id)
         if job is not None and state is not None:
             self.note(job_id, self.schedule(job, state, now))
-
-    def made_up(self, job_id: str, data: DataInterval) -> None:
-        """A backfill of `data` is under way: what a bound has dropped of it is given up no longer."""
-        job, state = self._rows.scheduled(job_id), self.states.get(job_id)
-        if job is not None and state is not None and (new := answered(state, by=data)) != state:
-            self.note(job_id, replace(new, message=self.message(job, new)))
 
     def note(self, job_id: str, new: JobState) -> None:
         """Keep a state that came to be outside of a claim; it is written when its row is adopted next."""

@@ -23,6 +23,7 @@ from piko.decisions.agenda import Agenda
 from piko.decisions.backfill_windows import schedule_of, windows_within
 from piko.decisions.effects import ClaimWindows, ExplainBackfills, StartQueued
 from piko.decisions.events import BackfillsExplained, Tick, WindowsClaimed
+from piko.decisions.given_up import answered
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
 from piko.decisions.progress import Progress
@@ -104,7 +105,7 @@ class BackfillWork:
             return
         for request in self._open.values():
             data = DataInterval(start=request.range_start, end=request.range_end)
-            self._agenda.made_up(request.job_id, data)
+            self._make_up(request.job_id, data)
         batch, messages = _Batch(slots=self._slots.for_backfills()), {}
         for request in self._open.values():
             if request.state is not BackfillState.ACTIVE:
@@ -122,6 +123,12 @@ class BackfillWork:
         if messages:
             jobs = {backfill_id: self._open[backfill_id].job_id for backfill_id in messages}
             self._outbox.put(ExplainBackfills(messages=messages, jobs=jobs))
+
+    def _make_up(self, job_id: str, data: DataInterval) -> None:
+        """What a bound has dropped of `data` is given up no longer."""
+        job, state = self._rows.scheduled(job_id), self._agenda.states.get(job_id)
+        if job is not None and state is not None and (new := answered(state, by=data)) != state:
+            self._agenda.note(job_id, replace(new, message=self._agenda.message(job, new)))
 
     def _fill(self, request: Backfill, batch: _Batch, now: datetime) -> str | None:
         """Add what of `request` may start; the reason where something has to wait."""

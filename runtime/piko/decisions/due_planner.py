@@ -126,6 +126,9 @@ class DuePlanner:
             plan.pass_over(job, RunState.SKIPPED, others, "coalesced")
         slots.take(job)
         plan.add(job, instant, waits=False)
+        agenda.timetable.put(
+            job_id, following, early=True
+        )  # nothing holds the job back, and it has no jitter
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
         return True
 

@@ -41,7 +41,7 @@ class Aside(NamedTuple):
     last: tuple[str, ...]
 
 
-class RunProgress(NamedTuple):
+class ReportedProgress(NamedTuple):
     """How far a run says that it is: `done` of `total` (None: unknown), in its own words."""
 
     done: float
@@ -76,7 +76,7 @@ class RunLog:
         self.job_id = job_id
         self.run_id = run_id
         self.secrets: Collection[str] = ()
-        self.progress: RunProgress | None = None
+        self.progress: ReportedProgress | None = None
         self._changed = changed
         self._closed = self._dirty = False
         self._lock = threading.Lock()
@@ -101,8 +101,8 @@ class RunLog:
             if self._first is None:
                 self._begin()
             self._put(line)
-            told, self._dirty = self._dirty, True
-        if not told:
+            announced, self._dirty = self._dirty, True
+        if not announced:
             self._changed(self)
 
     def absorb(self, aside: Aside) -> None:
@@ -122,9 +122,9 @@ class RunLog:
         with self._lock:
             if self._closed:
                 return
-            self.progress = RunProgress(done, total, text)
-            told, self._dirty = self._dirty, True
-        if not told:
+            self.progress = ReportedProgress(done, total, text)
+            announced, self._dirty = self._dirty, True
+        if not announced:
             self._changed(self)
 
     def take(self) -> Aside | None:

@@ -74,7 +74,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Concern:
     """One trouble: of which kind, whose, in one sentence, since when, and what to do."""
 
     kind: str
@@ -144,13 +144,13 @@ async def _orphaned(connection: AsyncConnection) -> list[tuple[str, str]]:
 # ---- what they mean -------------------------------------------------------------------------------
 
 
-def findings(facts: Facts, *, timezone: str) -> list[Finding]:
-    """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
+def findings(facts: Facts, *, timezone: str) -> list[Concern]:
+    """Every trouble, what findings all jobs first. `timezone`: of schedules that name none."""
     found = [*_of_leaders(facts), *_of_replicas(facts)]
     for job in facts.jobs:
         found += _of_job(job, facts.now, timezone)
     found += [
-        Finding(
+        Concern(
             kind="data_dropped",
             subject=job_id,
             text="a bound of its backlog has dropped data",
@@ -159,11 +159,11 @@ def findings(facts: Facts, *, timezone: str) -> list[Finding]:
         for job_id in facts.given_up
     ]
     found += [
-        Finding(kind="records_refused", subject=job_id, text=text, remedy=f"piko spool list --run {run_id}")
+        Concern(kind="records_refused", subject=job_id, text=text, remedy=f"piko spool list --run {run_id}")
         for job_id, run_id, text in facts.refused
     ]
     found += [
-        Finding(
+        Concern(
             kind="resource_missing",
             subject=job_id,
             text=f"its row belongs to the resource {owner}, which no longer exists",
@@ -174,10 +174,10 @@ def findings(facts: Facts, *, timezone: str) -> list[Finding]:
     return found
 
 
-def _of_leaders(facts: Facts) -> list[Finding]:
+def _of_leaders(facts: Facts) -> list[Concern]:
     remedy = "start a replica (`piko run`), or see /readyz and the log of those that run"
     if not facts.leaders:
-        return [Finding(kind="no_leader", subject="leader", text="there has never been one", remedy=remedy)]
+        return [Concern(kind="no_leader", subject="leader", text="there has never been one", remedy=remedy)]
     found = []
     for lease in facts.leaders:
         if lease.holder_host is None:
@@ -187,13 +187,13 @@ def _of_leaders(facts: Facts) -> list[Finding]:
         else:
             continue
         subject = f"leader {lease.name!r}"
-        found.append(Finding(kind="no_leader", subject=subject, text=text, remedy=remedy, since=since))
+        found.append(Concern(kind="no_leader", subject=subject, text=text, remedy=remedy, since=since))
     return found
 
 
-def _of_replicas(facts: Facts) -> list[Finding]:
+def _of_replicas(facts: Facts) -> list[Concern]:
     return [
-        Finding(
+        Concern(
             kind="silent_replica",
             subject=f"replica {replica.host}",
             text="it sends no heartbeats: it was killed, cannot reach the database, or a handler blocks its "
@@ -213,7 +213,7 @@ _STATUSES = {
 }
 
 
-def _of_job(job: JobReport, now: datetime, timezone: str) -> list[Finding]:
+def _of_job(job: JobReport, now: datetime, timezone: str) -> list[Concern]:
     if not job.enabled:
         return []
     found = []
@@ -221,11 +221,11 @@ def _of_job(job: JobReport, now: datetime, timezone: str) -> list[Finding]:
         kind, remedy = trouble
         text = (job.message or job.status).partition("\n")[0]
         remedy = f"{remedy}; piko why {job.job_id}"
-        return [Finding(kind=kind, subject=job.job_id, text=text, remedy=remedy)]
+        return [Concern(kind=kind, subject=job.job_id, text=text, remedy=remedy)]
     if job.consecutive_failures:
         error = (job.last_error or "no error was recorded").partition("\n")[0]
         found.append(
-            Finding(
+            Concern(
                 kind="failing",
                 subject=job.job_id,
                 text=f"{job.consecutive_failures} failed in a row: {error}",
@@ -235,7 +235,7 @@ def _of_job(job: JobReport, now: datetime, timezone: str) -> list[Finding]:
         )
     if job.stateful and (behind := _windows_behind(job, now, timezone)) is not None:
         found.append(
-            Finding(
+            Concern(
                 kind="late_data",
                 subject=job.job_id,
                 text="its data is more than one window behind",
@@ -247,7 +247,7 @@ def _of_job(job: JobReport, now: datetime, timezone: str) -> list[Finding]:
         text = "it is due and has not been claimed"
         remedy = f"piko why {job.job_id}"
         found.append(
-            Finding(kind="late", subject=job.job_id, text=text, remedy=remedy, since=job.next_run_at)
+            Concern(kind="late", subject=job.job_id, text=text, remedy=remedy, since=job.next_run_at)
         )
     return found
 

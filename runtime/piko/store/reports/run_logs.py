@@ -49,7 +49,7 @@ class RunLogReport:
 _COLUMNS = [run_log.c[field.name] for field in fields(RunLogReport)]
 
 
-class RunLogs:
+class RunLogReader:
     """Reads what runs said."""
 
     def __init__(self, *, database: Database) -> None:
