@@ -48,7 +48,9 @@ def upgrade(steps: Steps) -> None:
             Column("epoch", BigInteger, comment="leadership under which it was claimed"),
             Column("instance_id", KEY, comment="runtime_instance that runs it"),
             Column("claimed_at", INSTANT, comment="when a leader claimed it"),
-            Column("started_at", INSTANT, comment="when the handler was called"),
+            Column(
+                "started_at", INSTANT, comment="when the handler was called; claimed ahead: when it is to be"
+            ),
             Column("finished_at", INSTANT, comment="when it ended"),
             Column("duration_s", Double, comment="how long the handler ran"),
             Column("error_type", String(255), comment="class of the exception"),
