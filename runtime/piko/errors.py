@@ -41,6 +41,7 @@ __all__ = [
     "ScheduleError",
     "SchemaError",
     "SchemaVersionError",
+    "SessionLockError",
     "SettingsError",
     "SpoolError",
     "StaleError",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from structlog.testing import capture_logs
 
 from piko.clock import SystemClock
 from piko.leadership.crash_watch import CrashWatch
@@ -191,7 +192,7 @@ async def test_a_row_that_somebody_deleted_is_written_again(store: Database, ser
 
 
 async def test_a_replica_without_the_right_to_a_further_session_says_so_until_it_has_it(
-    own_mariadb: DatabaseServer, capsys: pytest.CaptureFixture[str]
+    own_mariadb: DatabaseServer,
 ) -> None:
     database = await own_mariadb.create_database()
     await upgrade(database.dsn)
@@ -199,18 +200,18 @@ async def test_a_replica_without_the_right_to_a_further_session_says_so_until_it
     async with opened(database) as store:
         one = Watcher("one", store, database)
         await InstanceStore(database=store).beat(make_instance("one"))
-        async with store.statements() as connection:  # these two stay, and no other is admitted
-            await connection.exec_driver_sql(limit + "1")
-            async with one.running():
-                await wait_until_async(lambda: one.refused(), what="the session to be refused")
-                assert (await connection.exec_driver_sql("SELECT * FROM session_lock")).all() == []
-                assert one.metrics.registry.get_sample_value("piko_session_lock_held") == 0
-                said = capsys.readouterr().out
-                assert "session_lock_not_held" in said
-                assert "max_user_connections" in said
-                await connection.exec_driver_sql(limit + "0")
-                await until_published(database, "one")
-        assert "session_lock_taken" in capsys.readouterr().out
+        with capture_logs() as logged:
+            async with store.statements() as connection:  # these two stay, and no other is admitted
+                await connection.exec_driver_sql(limit + "1")
+                async with one.running():
+                    await wait_until_async(lambda: one.refused(), what="the session to be refused")
+                    assert (await connection.exec_driver_sql("SELECT * FROM session_lock")).all() == []
+                    assert one.metrics.registry.get_sample_value("piko_session_lock_held") == 0
+                    (said, *_) = [item for item in logged if item["event"] == "session_lock_not_held"]
+                    assert "max_user_connections" in str(said)
+                    await connection.exec_driver_sql(limit + "0")
+                    await until_published(database, "one")
+        assert "session_lock_taken" in [item["event"] for item in logged]
 
 
 async def test_a_replica_that_is_cut_off_for_longer_than_the_grace_is_presumed_dead_until_it_is_back(

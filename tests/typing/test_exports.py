@@ -19,7 +19,7 @@ EXPORTED = MappingProxyType(
         "piko.app": "PikoApp",
         "piko.clock": "Clock DatabaseClock Slices SystemClock",
         "piko.compute.cpu": "CpuManager",
-        "piko.core.context": "JobContext",
+        "piko.core.context": "EventLogger JobContext",
         "piko.core.discovery": "autodiscover",
         "piko.core.resource": "AppContext Resource ResourceFunction ResourceSource Scope resource",
         "piko.core.types": """
@@ -29,9 +29,10 @@ EXPORTED = MappingProxyType(
         "piko.errors": """
             ComputeError ConfigError DatabaseRefusedError DatabaseUnavailableError DeadlockError
             DiscoveryError FencedError HandlerGoesOnError InputError ItemError LeaseUnavailableError
-            ManifestError MigrationError PayloadError PikoError ReadOnlyError RefusedError
+            ManifestError MigrationError NotFoundError PayloadError PikoError ReadOnlyError RefusedError
             RegistrationError ResourceError RowsLockedError RunError ScheduleError SchemaError
-            SchemaVersionError SettingsError SpoolError TransientError WorkerLostError
+            SchemaVersionError SessionLockError SettingsError SpoolError StaleError TransientError
+            WorkerLostError
         """,
         "piko.persistence.intent": "WriteIntent",
         "piko.persistence.sink_base": "Durability ResultSink TypedSink on",

@@ -116,9 +116,13 @@ def upcoming(job: Job, *, cursor: datetime, now: datetime, within: timedelta) ->
     return Upcoming(instant=instant, starts_at=starts_at)
 
 
-def before_claim(run: Run, job: Job, state: JobState) -> ClaimedAhead:
-    """What the claim of `run` by another leader was decided by, as far as that is known."""
-    before = replace(state, cursor_at=run.scheduled_time - _INSTANT, next_run_at=run.scheduled_time)
+def before_claim(run: Run, job: Job, state: JobState, now: datetime) -> ClaimedAhead:
+    """What the claim of `run` by another leader was decided by, as far as that is known at `now`.
+
+    Between the claim and its due time the job had no other, so that up to `now` nothing else was due.
+    """
+    cursor = min(run.scheduled_time - _INSTANT, now)  # an edit may bring due times before that of the run
+    before = replace(state, cursor_at=cursor, next_run_at=run.scheduled_time)
     return ClaimedAhead(row=job.row, before=before, queued=True)
 
 

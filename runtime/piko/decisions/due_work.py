@@ -133,7 +133,7 @@ class DueWork:
             self._outbox.log(Level.WARNING, "run_requeued", job_id=run.job_id, run_id=run.run_id, why=why)
             job, state = self._rows.job(run.job_id), agenda.states.get(run.job_id)
             if job is not None and state is not None and state.cursor_at == run.scheduled_time:
-                self._ahead.note(run, before_claim(run, job, state))
+                self._ahead.note(run, before_claim(run, job, state, event.now))
                 self._outbox.adopt_again(run.job_id)  # its row may have changed meanwhile
 
     # ---- what waits ---------------------------------------------------------------------------------

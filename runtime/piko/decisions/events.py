@@ -113,6 +113,7 @@ class Requeued:
 
     runs: Sequence[Run]
     won: Collection[str]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,7 @@ class RunWrites:
             runs=runs,
         )
         tried = [run for run in runs if run.job_id not in written.left_out]
-        return Requeued(runs=tried, won=set().union(*written.results))
+        return Requeued(runs=tried, won=set().union(*written.results), now=self._clock.now())
 
     async def start_queued(self, effect: StartQueued) -> QueuedStarted:
         """Let queued runs start, here or on any replica."""

@@ -91,7 +91,7 @@ class ModelDatabase:
             case effects.Requeue(runs=runs):
                 there = [run for run in runs if self._is(run, RunState.RUNNING)]
                 self._note(run.queued_for_its_time() for run in there)
-                return events.Requeued(runs=runs, won={run.run_id for run in there})
+                return events.Requeued(runs=runs, won={run.run_id for run in there}, now=now)
             case effects.StartQueued(runs=runs):
                 won = [run for run in runs if self._is(run, RunState.QUEUED)]
                 self._note(won)
