@@ -145,7 +145,7 @@ async def _orphaned(connection: AsyncConnection) -> list[tuple[str, str]]:
 
 
 def findings(facts: Facts, *, timezone: str) -> list[Concern]:
-    """Every trouble, what findings all jobs first. `timezone`: of schedules that name none."""
+    """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
     found = [*_of_leaders(facts), *_of_replicas(facts)]
     for job in facts.jobs:
         found += _of_job(job, facts.now, timezone)
