@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from tests.harness import leftovers, locate, tiers
+from tests.harness import leftovers, locate, logging_state, tiers
 from tests.harness.control_plane import ControlPlane, OwnControlPlane
 from tests.harness.database_servers import DatabaseServer, ServerKind
 from tests.harness.databases import (
@@ -105,6 +105,13 @@ def _servers(config: pytest.Config) -> Servers:
     if _SERVERS not in config.stash:
         config.stash[_SERVERS] = Servers.of_this_run()
     return config.stash[_SERVERS]
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """What a test configures of logging ends with it."""
+    with logging_state.restored():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,10 @@ import asyncio
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from piko.observability.logs import configure_logging, get_logger
@@ -19,17 +17,6 @@ from piko.observability.run_lines import RunLines
 
 NAME = "piko.trial.runs"
 DUE = datetime(2026, 1, 8, 2, 30, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.getLogger(f"{NAME}.ends").setLevel(logging.NOTSET)
-    structlog.reset_defaults()
 
 
 class Stream(io.StringIO):

@@ -45,6 +45,7 @@ EVENTS = st.lists(
         st.tuples(st.just("timeout"), st.sampled_from(JOBS), st.sampled_from([5.0, 7.0])),
         st.tuples(st.just("delete"), st.sampled_from(JOBS), st.none()),
         st.tuples(st.just("take over"), st.sampled_from(JOBS), st.none()),
+        st.tuples(st.just("edit while nobody leads"), st.sampled_from(JOBS), st.sampled_from([2, 5])),
     ),
     min_size=3,
     max_size=25,
@@ -70,6 +71,9 @@ def live(leader: Leader, what: str, job_id: str, value: object) -> None:
         case "delete" if there:
             leader.delete(job_id)
         case "take over":
+            leader.take_over()
+        case "edit while nobody leads":
+            leader.write(job_id, {"seconds": value}, look=False)
             leader.take_over()
         case _:
             pass
@@ -216,6 +220,27 @@ def test_the_next_leader_starts_what_had_not_begun_under_the_same_attempt() -> N
     leader.until(TEN)
     ((moment, run),) = leader.begun
     assert (moment, run.run_id, run.attempt, run.scheduled_time) == (TEN, run_id, 1, TEN)
+
+
+@pytest.mark.parametrize("terms", [1, 2, 3])
+def test_an_edit_takes_back_what_a_leader_before_has_claimed_ahead(terms: int) -> None:
+    leader = claimed_ahead()
+    for _ in range(terms):
+        leader.take_over()
+    leader.write(expression={"seconds": 1})
+    leader.until(TEN)
+    assert [moment for _, _, moment in begun(leader)] == [TEN - seconds(1)], "it still runs at ten"
+
+
+@pytest.mark.parametrize("terms", [1, 2])
+def test_an_edit_while_nobody_leads_takes_back_what_was_claimed_ahead(terms: int) -> None:
+    leader = claimed_ahead()
+    leader.take_over()
+    leader.write(expression={"seconds": 1}, look=False)
+    for _ in range(terms):
+        leader.take_over()
+    leader.until(TEN)
+    assert [moment for _, _, moment in begun(leader)] == [TEN - seconds(1)], "it still runs at ten"
 
 
 def test_a_claim_that_cannot_be_taken_back_yet_starts_nothing_and_is_tried_again() -> None:

@@ -400,7 +400,8 @@ def _create_statement(table: str) -> str:
 
 async def _is_waited_for(database: TestDatabase, table: str) -> bool:
     rows = await database.execute(
-        "SELECT info FROM information_schema.processlist WHERE state LIKE 'Waiting for table metadata lock%'"
+        "SELECT info FROM information_schema.processlist"
+        " WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock%'"
     )
     return any(table in (info or "") for (info,) in rows)
 

@@ -13,7 +13,8 @@ All others are decided when they are due.
 
 An edit of the row is the one thing that changes the decision all the same. Then the claim is taken back, if
 its run has not begun: the run ends as CANCELLED with the reason, its due time is free, and the cursor stands
-before it, so that it is decided again by what the row says now.
+before it, so that it is decided again by what the row says now. That holds through any number of leaders: a
+term inherits the claims whose due times are the cursors of their jobs.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from piko.catalog.jobs import AssessedRow, Job
-from piko.core.types import JobStatus
+from piko.core.types import JobStatus, RunState, TriggerType
 from piko.decisions.due import start_of
 from piko.model.claims import Withdrawal
 from piko.model.runs import Run
@@ -44,9 +45,12 @@ class Upcoming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedAhead:
-    """What a claim was decided by: the row, and the job's state before it."""
+    """What a claim was decided by: the row, and the job's state before it.
 
-    row: ScheduleRow
+    `row` is None where another leader made the claim, and the row has changed since.
+    """
+
+    row: ScheduleRow | None
     before: JobState
     queued: bool = False
     """Whether the run waits in the queue: the leader that claimed it has died."""
@@ -59,6 +63,8 @@ class ClaimsAhead:
         self._of_job: dict[str, tuple[Run, ClaimedAhead]] = {}
         self._taking_back: dict[str, str] = {}
         """Jobs whose claims are being taken back, each with the reason; that goes on until it is written."""
+        self._inherited: dict[str, JobState] = {}
+        """By run id, the state that the leader before has left of the job of a claim in progress."""
 
     def __len__(self) -> int:
         return len(self._of_job)
@@ -66,6 +72,42 @@ class ClaimsAhead:
     def note(self, run: Run, decided_by: ClaimedAhead) -> None:
         """`run` is claimed, and begins at its `starts_at`."""
         self._of_job[run.job_id] = run, decided_by
+
+    def inherit(
+        self,
+        runs: Iterable[Run],
+        states: Mapping[str, JobState],
+        rows: Mapping[str, AssessedRow],
+        now: datetime,
+    ) -> None:
+        """Take in, of `runs` in progress or waiting, what leaders before have claimed ahead.
+
+        What is in progress may have begun; what is not is passed to `return_to_queue`.
+        """
+        for run in runs:
+            state = states.get(run.job_id)
+            starts_at = run.not_before if run.state is RunState.QUEUED else run.starts_at
+            first_claim = run.trigger_type is TriggerType.SCHEDULE and run.window is None
+            if not first_claim or state is None or state.cursor_at != run.scheduled_time or not starts_at:
+                continue
+            if run.state is RunState.QUEUED:
+                waits = replace(run, starts_at=starts_at)
+                self.note(waits, _decided_before(waits, state, rows.get(run.job_id), now))
+            else:
+                self._inherited[run.run_id] = state
+
+    def return_to_queue(
+        self, run: Run, state: JobState | None, rows: Mapping[str, AssessedRow], now: datetime
+    ) -> bool:
+        """`run` waits in the queue since its instance died; whether it is still the last claim of its job.
+
+        `state` is what its job has now.
+        """
+        state = self._inherited.pop(run.run_id, state)
+        if state is None or state.cursor_at != run.scheduled_time:
+            return False
+        self.note(run, _decided_before(run, state, rows.get(run.job_id), now))
+        return True
 
     def take_begun(self, now: datetime) -> list[Run]:
         """The runs whose time to start has come since this was asked last."""
@@ -116,24 +158,36 @@ def upcoming(job: Job, *, cursor: datetime, now: datetime, within: timedelta) ->
     return Upcoming(instant=instant, starts_at=starts_at)
 
 
-def before_claim(run: Run, job: Job, state: JobState, now: datetime) -> ClaimedAhead:
-    """What the claim of `run` by another leader was decided by, as far as that is known at `now`.
+def _decided_before(run: Run, state: JobState, assessed: AssessedRow | None, now: datetime) -> ClaimedAhead:
+    """What the claim of `run` by another leader was decided by, as far as `state`, which it left, tells.
 
-    Between the claim and its due time the job had no other, so that up to `now` nothing else was due.
+    Between the claim and its due time the job had no other, so that up to `now` nothing else was due. A row
+    that was edited may have brought due times from then on.
     """
-    cursor = min(run.scheduled_time - _INSTANT, now)  # an edit may bring due times before that of the run
+    row = None if assessed is None or not _is_of(state, assessed) else assessed.row
+    since = now if row is not None or assessed is None else min(now, assessed.row.updated_at)
+    cursor = min(run.scheduled_time - _INSTANT, since)
     before = replace(state, cursor_at=cursor, next_run_at=run.scheduled_time)
-    return ClaimedAhead(row=job.row, before=before, queued=True)
+    return ClaimedAhead(row=row, before=before, queued=True)
+
+
+def _is_of(state: JobState, assessed: AssessedRow) -> bool:
+    """Whether `state` was written by what the row says now."""
+    row, job = assessed.row, assessed.job
+    known = (state.row_created_at, state.observed_version, state.schedule_hash)
+    return job is not None and known == (row.created_at, row.version, job.schedule.fingerprint)
 
 
 def _has_come(run: Run, now: datetime) -> bool:
     return run.starts_at is None or run.starts_at <= now
 
 
-def _changed(assessed: AssessedRow | None, row: ScheduleRow) -> str | None:
+def _changed(assessed: AssessedRow | None, row: ScheduleRow | None) -> str | None:
     """What has happened to `row` since; None: nothing."""
     if assessed is None:
         return "row was deleted"
+    if row is None:
+        return "row was changed"
     if assessed.row.created_at != row.created_at:
         return "row was replaced"
     if row.enabled and not assessed.row.enabled:

@@ -9,7 +9,7 @@ from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import OverlapPolicy, RunState, TriggerType
 from piko.decisions.agenda import Agenda
-from piko.decisions.claims_ahead import ClaimsAhead, before_claim
+from piko.decisions.claims_ahead import ClaimsAhead
 from piko.decisions.due_planner import DuePlanner
 from piko.decisions.effects import Claim, Level, StartQueued
 from piko.decisions.events import Claimed, Requeued, Tick
@@ -131,9 +131,7 @@ class DueWork:
             self.progress.wait(run.queued_for_its_time())
             why = f"its instance {run.instance_id} ended before it was to start"
             self._outbox.log(Level.WARNING, "run_requeued", job_id=run.job_id, run_id=run.run_id, why=why)
-            job, state = self._rows.job(run.job_id), agenda.states.get(run.job_id)
-            if job is not None and state is not None and state.cursor_at == run.scheduled_time:
-                self._ahead.note(run, before_claim(run, job, state, event.now))
+            if self._ahead.return_to_queue(run, agenda.states.get(run.job_id), self._rows, event.now):
                 self._outbox.adopt_again(run.job_id)  # its row may have changed meanwhile
 
     # ---- what waits ---------------------------------------------------------------------------------

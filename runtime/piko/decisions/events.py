@@ -25,6 +25,7 @@ class TermBegan:
     queued: Sequence[Run]
     backfills: Sequence[Backfill]
     """The open ones, the oldest first."""
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,7 +74,8 @@ class Leader:
         self.agenda = Agenda(rows=rows, configs=configs, progress=self.runs.live, outbox=outbox)
         orders = RunOrders(rows=rows, runs=self.runs, outbox=outbox, new_id=new_id)
         slots = SlotTable(rows=rows, runs=self.runs, total=max_concurrent_runs)
-        ahead = ClaimsAhead()
+        self._ahead = ahead = ClaimsAhead()
+        self._rows = rows
         self._adoption = Adoption(
             rows=rows, agenda=self.agenda, progress=self.runs.live, ahead=ahead, slots=slots, outbox=outbox
         )
@@ -166,6 +167,7 @@ class Leader:
             self.runs.of(run).hold([run])
         for source in self._sources:
             source.progress.enqueue(run for run in event.queued if self.runs.of(run) is source.progress)
+        self._ahead.inherit([*event.in_progress, *event.queued], event.states, self._rows, event.now)
         self._backfills.observe(event.backfills)
 
     def _tick(self, event: events.Tick) -> None:

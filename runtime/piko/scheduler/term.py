@@ -63,6 +63,7 @@ async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
         in_progress=in_progress,
         queued=await queue.queued(),
         backfills=await queue.backfills(),
+        now=parts.clock.now(),
     )
     await term.driver.feed(began)
     await adopt(term.driver, {*catalog.assessed_rows, *states}, parts)

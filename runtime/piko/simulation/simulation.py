@@ -78,6 +78,7 @@ class Simulation:
             in_progress=self.database.in_state(RunState.RUNNING),
             queued=self.database.in_state(RunState.QUEUED),
             backfills=list(self.database.backfills.values()),
+            now=self.now,
         )
         self.feed(began)
         self.look({*self.rows, *self.database.states})
