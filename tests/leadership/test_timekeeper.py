@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -84,6 +84,40 @@ async def test_a_clock_that_is_set_between_two_measurements_makes_nothing_early(
     assert await off_by(database, clock) < SECOND
 
 
+class Replying(LeaseStore):
+    """A database whose answers take `s` seconds there and `s` back, by the machine's two clocks."""
+
+    def __init__(self, machine: Told, *, truth: timedelta) -> None:
+        self.machine, self.truth = machine, truth
+        self.there_s = self.back_s = 0.0
+
+    async def now(self, monotonic: Callable[[], float]) -> tuple[float, datetime, float]:
+        asked_at = monotonic()
+        self.machine.passes(self.there_s)
+        moment = self.machine.wall - self.truth
+        self.machine.passes(self.back_s)
+        return asked_at, moment, monotonic()
+
+
+@given(
+    off_s=st.one_of(st.just(0.0), st.floats(5, 1e5), st.floats(-1e5, -5)).map(lambda value: round(value, 3)),
+    trips=st.lists(st.tuples(st.floats(0, 2), st.floats(0, 2), st.floats(0, 60)), min_size=1, max_size=6),
+)
+async def test_a_clock_that_is_right_or_corrected_is_not_ahead_and_lags_by_a_round_trip_at_most(
+    off_s: float, trips: list[tuple[float, float, float]]
+) -> None:
+    machine = Told()
+    database, clock = Replying(machine, truth=timedelta(seconds=off_s)), DatabaseClock(machine)
+    keeper = Timekeeper(leases=database, clock=clock, metrics=Metrics(), every_s=10)
+    for at, (there_s, back_s, after_s) in enumerate(trips, start=1):
+        database.there_s, database.back_s = there_s, back_s
+        await keeper.measure()
+        machine.passes(after_s)
+        lag = (machine.wall - database.truth) - clock.now()
+        quickest = min(there + back for there, back, _ in trips[:at])
+        assert timedelta(milliseconds=-0.1) <= lag <= timedelta(seconds=quickest, milliseconds=2.1)
+
+
 class Told:
     """Clocks that say what they are told."""
 
@@ -96,6 +130,10 @@ class Told:
 
     def monotonic(self) -> float:
         return self.seconds
+
+    def passes(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.wall += timedelta(seconds=seconds)
 
 
 @given(

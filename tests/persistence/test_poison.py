@@ -218,7 +218,7 @@ async def test_every_batch_with_a_bad_record_is_sifted(tmp_path: Path) -> None:
 
 
 class ComesBack(Remembering):
-    """Comes back before a try of the oldest record: between that and one from behind, the order is not kept."""
+    """Comes back before a try of the oldest record, never between that and one from behind."""
 
     comes_back = False
 

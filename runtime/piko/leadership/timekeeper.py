@@ -1,7 +1,9 @@
-"""Corrects a replica's clock to the database's.
+"""Corrects a replica's clock to the database's, so that it is not ahead of it.
 
-The database is asked for its time, and the machine's clock is read before and after. The answer belongs to
-the middle of the round trip, give or take half of it. A difference within that uncertainty is ignored.
+The database is asked for its time, and the machine's clock is read before and after. The answer was given at
+some moment between the two, so the machine is ahead by something between two bounds. A machine's clock that
+may be right counts as right, and a correction that lies within the bounds is kept: a quicker round trip gave
+it. Otherwise the answer is taken for the present: a start may then be late by the round trip, but not early.
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ from piko.store.leases import LeaseStore
 
 WARN_ABOVE_S = 1.0
 """Seconds of difference from which a wrong clock is logged."""
+_ROUNDING_S = 5e-6
 _RESOLUTION_S = 0.002
+"""Seconds by which a correction may be late before it is made smaller: SQLite tells milliseconds."""
 
 log = get_logger(__name__)
 
@@ -40,13 +44,12 @@ class Timekeeper:
         """Ask the database what time it is. Raises `DatabaseUnavailableError`."""
         clock = self._clock
         asked_at, moment, answered_at = await self._leases.now(clock.monotonic)
-        half_s = (answered_at - asked_at) / 2
-        since = timedelta(seconds=clock.monotonic() - answered_at + half_s)
-        middle = clock.machine_now() - since
-        unchanged = abs((middle - moment).total_seconds() - clock.machine_ahead_s) <= half_s + _RESOLUTION_S
-        if unchanged:  # within the uncertainty of the round trip
-            moment = middle - timedelta(seconds=clock.machine_ahead_s)
-        clock.is_at(moment, machine=middle, monotonic=asked_at + half_s)
+        answered = clock.machine_now() - timedelta(seconds=clock.monotonic() - answered_at)
+        most_s = (answered - moment).total_seconds()
+        least_s = most_s - (answered_at - asked_at)
+        if least_s - _ROUNDING_S <= clock.machine_ahead_s <= most_s + _RESOLUTION_S:
+            moment = answered - timedelta(seconds=clock.machine_ahead_s)
+        clock.is_at(moment, machine=answered, monotonic=answered_at)
         self._measured_at = answered_at
         self._metrics.clock_offset.set(clock.machine_ahead_s)
         self._log_offset()
