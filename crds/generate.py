@@ -78,6 +78,7 @@ def custom_resource_definition(definition: Definition) -> dict[str, Any]:
         "storage": True,
         "subresources": {"status": {}},
         "additionalPrinterColumns": [_printed(column) for column in definition.columns],
+        "selectableFields": [{"jsonPath": ".spec.jobId"}],
         "schema": {"openAPIV3Schema": _resource(definition)},
     }
     names = {

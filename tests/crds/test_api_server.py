@@ -32,6 +32,14 @@ def test_a_job_id_cannot_be_changed(crds: ControlPlane, namespace: str) -> None:
     assert "jobId is immutable: delete this resource and create another" in outcome.stderr
 
 
+def test_the_resource_of_a_job_is_found_by_the_job(crds: ControlPlane, namespace: str) -> None:
+    spec = {"jobId": "a", "schedule": {"cron": "@daily"}}
+    crds.kubectl("apply", "-n", namespace, "-f", "-", input=manifest("PikoSchedule", spec))
+    select = ("get", "psch", "-n", namespace, "-o", "name", "--field-selector")
+    assert crds.kubectl(*select, "spec.jobId=a").stdout.split() == ["pikoschedule.piko.dev/example"]
+    assert crds.kubectl(*select, "spec.jobId=b").stdout == ""
+
+
 def test_a_schedule_may_change_its_kind(crds: ControlPlane, namespace: str) -> None:
     cron = manifest("PikoSchedule", {"jobId": "a", "schedule": {"cron": "@daily"}})
     crds.kubectl("apply", "-n", namespace, "-f", "-", input=cron)
