@@ -39,7 +39,18 @@ VARIANTS: dict[str, Values] = {
         **EXISTING_SECRET,
         "runtime": {"podDisruptionBudget": {"enabled": False}},
         "operator": {"podDisruptionBudget": {"enabled": False}},
+        "web": {"podDisruptionBudget": {"enabled": False}},
     },
+    "without web": {**EXISTING_SECRET, "web": {"enabled": False}},
+    "web by tokens, with its own user": {
+        **EXISTING_SECRET,
+        "web": {"access": "token", "tokensSecret": "piko-tokens", "existingSecret": "piko-reader"},
+    },
+    "web behind a proxy": {
+        **EXISTING_SECRET,
+        "web": {"access": "header", "operators": ["ann", "data"], "trustedProxies": ["10.0.0.0/8", "::1"]},
+    },
+    "web by rights of the cluster": {**EXISTING_SECRET, "web": {"access": "kubernetes"}},
     "without operator": {**EXISTING_SECRET, "operator": {"enabled": False}},
     "without migration": {**EXISTING_SECRET, "migration": {"enabled": False}},
     "placed and annotated": {

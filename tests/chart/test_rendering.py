@@ -91,6 +91,7 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
         ("existing secret", "Secret"),
         ("existing secret", "ServiceMonitor"),
         ("without operator", "ClusterRole"),
+        ("without operator", "ClusterRoleBinding"),
     ],
 )
 def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
@@ -130,7 +131,7 @@ def test_a_given_dsn_becomes_a_secret_that_all_read() -> None:
     rendering = render(VARIANTS["defaults"])
     secret = rendering.one("Secret")
     assert secret["stringData"] == {"dsn": DSN}
-    for component in ("runtime", "operator", "migration"):
+    for component in ("runtime", "operator", "web", "migration"):
         assert _dsn_source(pod_of(rendering, component)) == {
             "name": secret["metadata"]["name"],
             "key": "dsn",
@@ -159,6 +160,55 @@ def _dsn_source(pod: dict[str, Any]) -> dict[str, str]:
     [variable] = [item for item in pod["containers"][0]["env"] if item["name"] == "PIKO_MYSQL_DSN"]
     source: dict[str, str] = variable["valueFrom"]["secretKeyRef"]
     return source
+
+
+# ---- the API and the page ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "without web"])
+def test_web_accepts_its_environment(variant: str, tmp_path: Path) -> None:
+    environment = environment_of(pod_of(render(VARIANTS[variant]), "web")) | {"PIKO_MYSQL_DSN": DSN}
+    settings = load_settings(environment=environment, directory=tmp_path)
+    assert (settings.web_host, settings.web_port, settings.log_format) == ("::", 8090, "json")
+
+
+def test_nobody_acts_by_the_page_unless_a_value_says_who(rendering: Rendering) -> None:
+    assert environment_of(pod_of(rendering, "web"))["PIKO_WEB_ACCESS"] == "read"
+    assert pod_of(rendering, "web")["automountServiceAccountToken"] is False
+    bindings = [*rendering.all("RoleBinding"), *rendering.all("ClusterRoleBinding")]
+    assert "piko-web" not in {subject["name"] for binding in bindings for subject in binding["subjects"]}
+
+
+def test_the_page_may_have_a_database_user_and_tokens_of_its_own() -> None:
+    pod = pod_of(render(VARIANTS["web by tokens, with its own user"]), "web")
+    assert _dsn_source(pod) == {"name": "piko-reader", "key": "dsn"}
+    folder = environment_of(pod)["PIKO_WEB_TOKENS_DIR"]
+    [mount] = [each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == folder]
+    [volume] = [each for each in pod["volumes"] if each["name"] == mount["name"]]
+    assert (volume["secret"]["secretName"], mount["readOnly"]) == ("piko-tokens", True)
+
+
+def test_web_gets_the_lists_of_a_proxy_as_settings(tmp_path: Path) -> None:
+    environment = environment_of(pod_of(render(VARIANTS["web behind a proxy"]), "web"))
+    settings = load_settings(environment=environment | {"PIKO_MYSQL_DSN": DSN}, directory=tmp_path)
+    assert (settings.web_operators, settings.web_trusted_proxies) == ("ann,data", "10.0.0.0/8,::1")
+
+
+def test_web_may_review_tokens_and_rights_only_where_they_decide() -> None:
+    rendering = render(VARIANTS["web by rights of the cluster"])
+    [binding] = [
+        item
+        for item in rendering.all("ClusterRoleBinding")
+        if item["subjects"] == [{"kind": "ServiceAccount", "name": "piko-web", "namespace": "data"}]
+    ]
+    assert binding["roleRef"]["name"] == "system:auth-delegator"
+    assert pod_of(rendering, "web")["automountServiceAccountToken"] is True
+
+
+def test_without_web_nothing_of_it_is_left() -> None:
+    rendering = render(VARIANTS["without web"])
+    assert "web" not in {component_of(item) for item in rendering.objects}
+    assert "piko-web" not in str([spec for _, spec in rendering.pod_specs()])
 
 
 # ---- the migration --------------------------------------------------------------------------------
@@ -229,7 +279,7 @@ def test_a_pod_lives_longer_than_its_drain(drain: int) -> None:
 # ---- who finds whom -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("component", ["runtime", "operator"])
+@pytest.mark.parametrize("component", ["runtime", "operator", "web"])
 def test_a_service_finds_the_pods_of_its_component_alone(rendering: Rendering, component: str) -> None:
     selector = rendering.one("Service", component)["spec"]["selector"].items()
     found = [
@@ -240,22 +290,30 @@ def test_a_service_finds_the_pods_of_its_component_alone(rendering: Rendering, c
     assert found == [component]
 
 
-@pytest.mark.parametrize("component", ["runtime", "operator"])
-def test_probes_ask_the_port_that_the_program_listens_on(rendering: Rendering, component: str) -> None:
+@pytest.mark.parametrize(
+    ("component", "setting"),
+    [
+        ("runtime", "PIKO_HTTP_PORT"),
+        ("operator", "PIKO_OPERATOR_HTTP_PORT"),
+        ("web", "PIKO_WEB_PORT"),
+    ],
+)
+def test_probes_ask_the_port_that_the_program_listens_on(
+    rendering: Rendering, component: str, setting: str
+) -> None:
     container = pod_of(rendering, component)["containers"][0]
-    prefix = "PIKO_OPERATOR_" if component == "operator" else "PIKO_"
-    port = environment_of(pod_of(rendering, component))[f"{prefix}HTTP_PORT"]
+    port = environment_of(pod_of(rendering, component))[setting]
     assert container["ports"] == [{"name": "http", "containerPort": int(port)}]
     for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
         assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
 
 
-def test_the_monitor_finds_both_services() -> None:
+def test_the_monitor_finds_every_service() -> None:
     rendering = render(VARIANTS["service monitor"])
     monitor = rendering.one("ServiceMonitor")
     selector = monitor["spec"]["selector"]["matchLabels"].items()
     services = [item for item in rendering.all("Service") if selector <= item["metadata"]["labels"].items()]
-    assert {component_of(item) for item in services} == {"runtime", "operator"}
+    assert {component_of(item) for item in services} == {"runtime", "operator", "web"}
     ports = {port["name"] for item in services for port in item["spec"]["ports"]}
     assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} == ports
     assert monitor["metadata"]["labels"]["release"] == "p"
@@ -284,5 +342,5 @@ def test_every_image_comes_from_the_registry_that_is_named() -> None:
 
 def test_services_have_both_families_where_the_cluster_has() -> None:
     services = render(VARIANTS["existing secret"]).all("Service")
-    assert len(services) == 2
+    assert len(services) == 3
     assert all(service["spec"]["ipFamilyPolicy"] == "PreferDualStack" for service in services)

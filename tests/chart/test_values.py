@@ -34,6 +34,11 @@ pytestmark = pytest.mark.usefixtures("helm")
         ({"operator": {"namespaces": "data"}}, "'/operator/namespaces': got string, want array"),
         ({"operator": {"namespaces": ["Data"]}}, "'/operator/namespaces/0': 'Data' does not match pattern"),
         ({"operator": {"cluster": ""}}, "'/operator/cluster': '' does not match pattern"),
+        ({"web": {"access": "all"}}, "'/web/access': value must be one of 'read', 'token', 'header'"),
+        ({"web": {"access": "token"}}, "web.tokensSecret: web.access=token needs it"),
+        ({"web": {"tokensSecret": "a"}}, "web.tokensSecret: is not used with web.access=read"),
+        ({"web": {"operators": ["a,b"]}}, "'/web/operators/0': 'a,b' does not match pattern"),
+        ({"web": {"trustedProxies": ["proxy"]}}, "'/web/trustedProxies/0': 'proxy' does not match pattern"),
         ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'Always', 'IfNotPresent', 'Never'"),
         ({"serviceMonitor": {"interval": "often"}}, "'/serviceMonitor/interval': 'often' does not match"),
         ({"service": {"port": 0}}, "'/service/port': minimum: got 0, want 1"),
@@ -62,7 +67,7 @@ def test_a_wrong_dsn_is_refused_without_being_shown() -> None:
     assert "hunter2" not in said
 
 
-@pytest.mark.parametrize("component", ["runtime", "operator"])
+@pytest.mark.parametrize("component", ["runtime", "operator", "web"])
 def test_the_dsn_does_not_belong_among_plain_variables(component: str) -> None:
     said = refusal({**EXISTING_SECRET, component: {"env": {"PIKO_MYSQL_DSN": "hunter2"}}})
     assert f"{component}.env: PIKO_MYSQL_DSN is a secret and does not belong here" in said

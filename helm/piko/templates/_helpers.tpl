@@ -98,6 +98,7 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
 
 {{/* ---- what every pod shares ---- */}}
 
+{{/* `tokens`, where it is set beside Values, is a Secret with the tokens of people. */}}
 {{- define "piko.pod" -}}
 # Variables that describe every Service of the namespace are noise next to settings.
 enableServiceLinks: false
@@ -110,6 +111,10 @@ volumes:
 {{- with .Values.database.tlsSecret }}
   - name: database-tls
     # Optional, so that the process says which file is missing.
+    secret: {secretName: {{ . }}, optional: true}
+{{- end }}
+{{- with .tokens }}
+  - name: tokens
     secret: {secretName: {{ . }}, optional: true}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
@@ -131,6 +136,11 @@ volumeMounts:
 {{- with .Values.database.tlsSecret }}
   - name: database-tls
     mountPath: /etc/piko/tls
+    readOnly: true
+{{- end }}
+{{- with .tokens }}
+  - name: tokens
+    mountPath: /etc/piko/tokens
     readOnly: true
 {{- end }}
 {{- end -}}
