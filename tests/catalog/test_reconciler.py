@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import event, text
+from sqlalchemy.engine import Engine
 
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
@@ -209,6 +210,86 @@ async def test_a_slow_transaction_that_commits_late_is_seen(mariadb: TestDatabas
 
         assert stamps[0] < stamps[1], "what is committed last was written first"
         assert await replica.compare() == {"a"}
+
+
+@pytest.fixture
+async def many(mariadb: TestDatabase) -> AsyncIterator[Replica]:
+    """A replica that knows three thousand rows."""
+    await upgrade(mariadb.dsn)
+    await insert(mariadb.execute, *(f"job-{number}" for number in range(3000)))
+    async with replica_of(mariadb.dsn) as made:
+        await made.compare()
+        yield made
+
+
+@asynccontextmanager
+async def statements(replica: Replica) -> AsyncIterator[list[str]]:
+    """The statements on `scheduled_job` while the block lasts."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "scheduled_job" in statement:
+            sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def pages(sent: list[str]) -> int:
+    """How many of the statements read digests of all rows, a page each."""
+    return sum("LIMIT" in statement for statement in sent)
+
+
+async def test_a_pass_without_a_change_reads_no_digests_of_all_rows(many: Replica) -> None:
+    async with statements(many) as sent:
+        for _ in range(3):
+            assert await many.compare() == set()
+
+    assert sent
+    assert pages(sent) == 0
+
+
+async def test_edits_and_new_rows_are_found_without_the_digests_of_all_rows(
+    many: Replica, mariadb: TestDatabase
+) -> None:
+    async with statements(many) as sent:
+        await mariadb.execute("UPDATE scheduled_job SET priority = 7 WHERE job_id IN ('job-7', 'job-2000')")
+        await insert(mariadb.execute, "new")
+        assert await many.compare() == {"job-7", "job-2000", "new"}
+        assert await many.compare() == set()
+
+    assert pages(sent) == 0
+
+
+async def test_one_row_deleted_beside_one_written_shows_in_the_number_of_rows(
+    many: Replica, mariadb: TestDatabase
+) -> None:
+    async with many.database.transaction() as both:
+        await both.execute(text("DELETE FROM scheduled_job WHERE job_id = 'job-1234'"))
+        await both.execute(
+            text(
+                "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) "
+                "VALUES ('new', 'interval', '{\"seconds\" \\: 10}')"
+            )
+        )
+
+    assert await many.compare() == {"job-1234", "new"}
+    assert await many.compare() == set()
+
+
+async def test_a_time_that_was_set_far_back_shows_in_the_checksum(
+    many: Replica, mariadb: TestDatabase
+) -> None:
+    back = "priority = 7, updated_at = '2020-01-01 00:00:00'"
+    await mariadb.execute(f"UPDATE scheduled_job SET {back} WHERE job_id = 'job-3'")
+    for _ in range(61):
+        if "job-3" in await many.compare():
+            break
+
+    assert many.catalog.assessed_rows["job-3"].row.priority == 7
 
 
 async def test_an_edit_that_puts_its_stamp_back_is_found_in_turn(

@@ -1,21 +1,20 @@
 """Rows to catalog: level-triggered, on every replica.
 
-Each pass compares `(job_id, version, updated_at)` of every row with what was understood last time; if the
-server can sum up the table, one row says that nothing has changed. A difference in either direction
-counts, so one pass sees an edit without a bumped version, a delete, and a slow transaction that commits
-late. Only rows that differ are read whole. Each pass also reads some rows whole in turn, which finds an
-edit that set `updated_at` back.
+Each pass compares `(job_id, version, updated_at)` of the rows with what was understood last time, as
+`comparison.py` says. A difference in either direction counts, so an edit without a bumped version, a delete
+and a slow transaction that commits late are all seen. Only rows that differ are read whole. Each pass also
+reads some rows whole in turn, which finds an edit that set `updated_at` back.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from piko.background.periodic import Transient, repeat
 from piko.catalog.catalog import Catalog
+from piko.catalog.comparison import Comparison
 from piko.catalog.configs import ConfigBook
 from piko.catalog.jobs import AssessedRow, assess, seen
 from piko.catalog.other_replicas import OtherReplicas
@@ -30,8 +29,6 @@ from piko.store.configs import ConfigStore
 from piko.store.schedules import ScheduleStore
 from piko.text import listed
 
-_TRUST_MARK_FOR = 60
-"""Passes after which all rows are compared even if the table's mark has not changed."""
 _SETTLED = 500
 _IN_TURN = 50
 """Rows that each pass reads whole, whether they look changed or not."""
@@ -70,9 +67,9 @@ class Reconciler:
         self._timezone = timezone
         self._config_digests: dict[str, Digest] = {}
         self._in_turn: list[str] = []
-        self._mark: Mark | None = None
         self._config_mark: Mark | None = None
-        self._passes = 0
+        self._unregistered: set[str] = set()
+        self._comparison = Comparison(schedules=schedules, known=catalog.assessed_rows, clock=clock)
         self._took_s = 0.0
         self._looked_at: datetime | None = None
         """When the last pass began."""
@@ -113,10 +110,11 @@ class Reconciler:
         await self._compare_configs()
         self._catalog.contact.answered(self._clock.monotonic())
         known = self._catalog.assessed_rows
-        suspects, deleted = await self._compare_digests()
+        suspects, deleted = await self._comparison.look()
         self._catalog.contact.answered(self._clock.monotonic())
-        suspects |= self._next_in_turn(known.keys() - deleted)
-        doubted, self._catalog.doubted = self._catalog.doubted & known.keys() - deleted, set()
+        suspects |= self._next_in_turn() - deleted
+        doubted, self._catalog.doubted = self._catalog.doubted - deleted, set()
+        doubted = {job_id for job_id in doubted if job_id in known}
         suspects |= doubted
         changed: set[str] = set()
         if suspects:
@@ -137,11 +135,11 @@ class Reconciler:
                 ):
                     log.warning("row_invalid", job_id=row.job_id, error=assessed.message)
                 _warn(assessed, before)
-                known[row.job_id] = seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at)
+                self._understand(seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at))
         self._looked_at = began
+        self._comparison.done()
         for job_id in deleted:
-            del known[job_id]
-            self._metrics.forget_job(job_id)
+            self._forget(job_id)
         changed |= await self._ask_other_replicas()
         if changed or deleted:
             self._catalog.touch({*changed, *deleted})
@@ -151,35 +149,39 @@ class Reconciler:
         self._catalog.loaded = True
         self._catalog.contact.answered(self._clock.monotonic())
 
+    def _understand(self, assessed: AssessedRow) -> None:
+        job_id = assessed.row.job_id
+        self._comparison.put(job_id, assessed.row.digest)
+        self._catalog.assessed_rows[job_id] = assessed
+        if assessed.status is JobStatus.UNREGISTERED:
+            self._unregistered.add(job_id)
+        else:
+            self._unregistered.discard(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._comparison.drop(job_id)
+        self._unregistered.discard(job_id)
+        del self._catalog.assessed_rows[job_id]
+        self._metrics.forget_job(job_id)
+
     async def _ask_other_replicas(self) -> set[str]:
         """Name the replica that has a job which is not registered here; the jobs whose message changed."""
         known = self._catalog.assessed_rows
-        unregistered = [key for key, assessed in known.items() if assessed.status is JobStatus.UNREGISTERED]
-        messages = await self._other_replicas.messages(unregistered) if unregistered else {}
+        unregistered = self._unregistered
+        messages = await self._other_replicas.messages(list(unregistered)) if unregistered else {}
         new = {job_id for job_id, message in messages.items() if known[job_id].message != message}
         for job_id in new:
             known[job_id] = replace(known[job_id], message=messages[job_id])
             log.warning("job_registered_by_other_replica", job_id=job_id, why=messages[job_id])
         return new
 
-    async def _compare_digests(self) -> tuple[set[str], set[str]]:
-        """The jobs whose rows look changed, and those whose rows were deleted."""
-        before, known = self._mark, self._catalog.assessed_rows
-        mark = await self._schedules.mark()  # first: what is edited meanwhile is seen next time
-        self._passes += 1
-        if mark is not None and mark == before and self._passes % _TRUST_MARK_FOR:
-            return set(), set()
-        digests = await self._schedules.digests()
-        self._mark = mark
-        suspects = {job_id for job_id, digest in digests.items() if _differs(known.get(job_id), digest)}
-        return suspects, known.keys() - digests.keys()
-
-    def _next_in_turn(self, job_ids: Iterable[str]) -> set[str]:
+    def _next_in_turn(self) -> set[str]:
+        known = self._catalog.assessed_rows
         if not self._in_turn:
-            self._in_turn = sorted(job_ids, reverse=True)
+            self._in_turn = list(known)
         taken = self._in_turn[-_IN_TURN:]
         del self._in_turn[-_IN_TURN:]
-        return set(taken)
+        return {job_id for job_id in taken if job_id in known}
 
     async def _compare_configs(self) -> None:
         mark = await self._config_rows.mark()
@@ -213,7 +215,3 @@ def _warn(assessed: AssessedRow, before: AssessedRow | None) -> None:
     logged = None if before is None or before.job is None else before.job.warning
     if warning is not None and warning != logged:
         log.warning("row_doubtful", job_id=assessed.row.job_id, why=warning)
-
-
-def _differs(assessed: AssessedRow | None, digest: Digest) -> bool:
-    return assessed is None or assessed.row.digest != digest

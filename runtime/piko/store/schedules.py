@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import fields
+from datetime import datetime
 
 from sqlalchemy import select
 
-from piko.model.digests import Digest, Mark
+from piko.model.digests import Digest, Recent
 from piko.model.schedules import ScheduleRow
 from piko.store.chunks import chunks
-from piko.store.digests import read_digests, read_mark
+from piko.store.digests import read_digests, read_recent
 from piko.store.engine import Database
 from piko.store.schema.tables.schedules import scheduled_job
 
@@ -31,10 +32,13 @@ class ScheduleStore:
         async with self._database.statements() as connection:
             return await read_digests(connection, scheduled_job)
 
-    async def mark(self) -> Mark | None:
-        """What changes with every edit of any row; None where there is no such thing."""
+    async def recent(self, *, since: datetime, checksum: bool) -> Recent | None:
+        """What was written at or after `since`, and the tally of all rows, with a checksum if asked for.
+
+        None where the database cannot sum up a table.
+        """
         async with self._database.statements() as connection:
-            return await read_mark(connection, scheduled_job)
+            return await read_recent(connection, scheduled_job, since=since, checksum=checksum)
 
     async def read(self, job_ids: Collection[str]) -> list[ScheduleRow]:
         """The rows of `job_ids`, without those that were deleted meanwhile."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import CheckConstraint, Column, Table
+from sqlalchemy import CheckConstraint, Column, Index, Table
 
 from piko.model.schedules import ScheduleOptions
 from piko.store.schema import checks
@@ -41,6 +41,7 @@ scheduled_job = Table(
     checks.managed_by(),
     **ON_MYSQL,
 )
+Index("ix_scheduled_job_updated", scheduled_job.c.updated_at, scheduled_job.c.version)
 triggers_on_sqlite(
     scheduled_job, instants=(*declared_instants(ScheduleOptions), "last_data_time", "completed_at")
 )
