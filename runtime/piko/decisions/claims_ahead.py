@@ -159,7 +159,7 @@ def upcoming(job: Job, *, cursor: datetime, now: datetime, within: timedelta) ->
 
 
 def _decided_before(run: Run, state: JobState, assessed: AssessedRow | None, now: datetime) -> ClaimedAhead:
-    """What the claim of `run` by another leader was decided by, as far as `state`, which it left, tells.
+    """What the claim of `run` by another leader was decided by, as far as `state`, which it left, shows.
 
     Between the claim and its due time the job had no other, so that up to `now` nothing else was due. A row
     that was edited may have brought due times from then on.

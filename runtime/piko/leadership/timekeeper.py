@@ -19,7 +19,7 @@ WARN_ABOVE_S = 1.0
 """Seconds of difference from which a wrong clock is logged."""
 _ROUNDING_S = 5e-6
 _RESOLUTION_S = 0.002
-"""Seconds by which a correction may be late before it is made smaller: SQLite tells milliseconds."""
+"""Seconds by which a correction may be late before it is made smaller: SQLite gives milliseconds."""
 
 log = get_logger(__name__)
 
