@@ -20,7 +20,9 @@ _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 class OperatorSettings(ProgramSettings):
     """Durations are seconds."""
 
-    mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://…")
+    mysql_dsn: SecretStr = Field(
+        description="database URL, mysql+asyncmy://…; or file:/path, the file that holds it"
+    )
     cluster: str = Field("default", description="this cluster's name in managed_by, unique per database")
     namespaces: tuple[str, ...] = Field((), description="comma list; empty: all")
     lease_name: str = Field(

@@ -2,6 +2,9 @@
 
 The options are few and each is checked here, at the start: the driver takes a dozen more, silently ignores
 some and fails on others only when it connects. What a session needs (time zone, timeouts) Piko sets itself.
+
+`file:/path` in place of a URL names a file that holds it, such as one that a Secret mounts, so that a changed
+password needs no restart: see `piko.store.driver`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from piko.errors import SettingsError, did_you_mean
 
 SUPPORTED_DRIVERS = ("mysql+asyncmy", "sqlite+aiosqlite")
 DSN_EXAMPLE = "mysql+asyncmy://user:password@127.0.0.1:3306/piko?charset=utf8mb4"
+
+_IN_FILE = "file:"
+_MOST_BYTES = 65_536
 
 _SECRET_NAMES = ("key", "pass", "secret", "token")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
@@ -45,11 +51,14 @@ class TlsOptions:
 
 
 def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
-    """The DSN as a URL, without white space around it.
+    """The DSN as a URL, without white space around it; `file:/path` is read.
 
-    Raises `SettingsError` when it is malformed, or names a driver or an option that Piko does not support;
-    the message never holds the password.
+    Raises `SettingsError` when it is malformed, names a driver or an option that Piko does not support, or
+    names a file that cannot be read; the message never holds the password.
     """
+    path = dsn_file(dsn)
+    if path is not None:
+        dsn, source = _text_of(path, source), f"{source} in {path}"
     url = _url(dsn.strip(), source)
     shown = f"setting `{source}` = {_shown(url)}"
     if url.drivername not in SUPPORTED_DRIVERS:
@@ -63,6 +72,12 @@ def parse_dsn(dsn: str, *, source: str = "mysql_dsn") -> URL:
         _check_options(url, shown)
         _check_mysql(url, shown)
     return url
+
+
+def dsn_file(dsn: str) -> Path | None:
+    """The file that holds the URL, where `dsn` is `file:/path`; else None."""
+    text = dsn.strip()
+    return Path(text.removeprefix(_IN_FILE)) if text.startswith(_IN_FILE) else None
 
 
 def masked_dsn(dsn: str) -> str:
@@ -85,6 +100,29 @@ def tls_options(url: URL) -> TlsOptions:
 def without_tls_options(url: URL) -> URL:
     """The URL for a driver that is given its TLS context in another way."""
     return url.difference_update_query([*_TLS_FILES, "ssl_mode"])
+
+
+def _text_of(path: Path, source: str) -> str:
+    """What the file at `path` holds."""
+    wrong = f"setting `{source}` = {_IN_FILE}{path}"
+    if not path.is_absolute():
+        raise SettingsError(
+            f"{wrong}: expected a path from the root, for example file:/etc/piko/database/dsn"
+        )
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        text = content.decode()
+    except OSError as error:
+        raise SettingsError(
+            f"{wrong} cannot be read: {error.strerror}; name a file that this process may read, and that "
+            f"holds a database URL, {DSN_EXAMPLE}"
+        ) from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{wrong}: not text in UTF-8; expected a database URL, {DSN_EXAMPLE}") from None
+    if len(content) > _MOST_BYTES:
+        raise SettingsError(f"{wrong}: longer than 64 KiB; expected a database URL, {DSN_EXAMPLE}")
+    return text
 
 
 def _url(dsn: str, source: str) -> URL:

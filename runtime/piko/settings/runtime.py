@@ -20,7 +20,10 @@ from piko.settings.loader import ProgramSettings, SettingsLoader
 class Settings(ProgramSettings):
     """Settings of a runtime replica. Durations are seconds."""
 
-    mysql_dsn: SecretStr = Field(description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…")
+    mysql_dsn: SecretStr = Field(
+        description="database URL, mysql+asyncmy://… or sqlite+aiosqlite://…; or file:/path, "
+        "the file that holds it"
+    )
     timezone: str = Field("UTC", description="IANA zone of schedules without one")
     debug: bool = Field(False, description="log at debug level")
 

@@ -1,25 +1,39 @@
-"""How the MySQL driver is asked for a connection: what a DSN's options become, and TLS."""
+"""How the MySQL driver is asked for a connection: what a DSN's options become, TLS, and rotation.
+
+A password is changed in two places, the server and the Secret, in either order and up to minutes apart, since
+the kubelet takes its time to renew a mounted Secret. So a connection is first tried with the URL that last
+worked. If that fails, for any reason, the file that holds the DSN is read again, and a URL that differs is
+tried at once. No order of the two changes needs a restart, and sessions that are open stay open.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.engine import URL
 
-from piko.dsn import TlsMode, TlsOptions, tls_options, without_tls_options
+from piko.dsn import TlsMode, TlsOptions, parse_dsn, tls_options, without_tls_options
 from piko.errors import SettingsError
+from piko.observability.logs import get_logger
+
+log = get_logger(__name__)
 
 _CONNECT_S = 5
 _HANG_UP_S = 1.0
 
 
 def driver_options(
-    url: URL, *, init_command: str, read_timeout_s: float | None
+    url: URL, *, init_command: str, read_timeout_s: float | None, renewed_in: Path | None = None
 ) -> tuple[URL, dict[str, Any]]:
     """The URL and the `connect_args` with which SQLAlchemy makes an engine for a parsed DSN.
+
+    - `init_command`: the statement that a new session begins with.
+    - `read_timeout_s`: how long to wait for an answer; None: without end.
+    - `renewed_in`: the file that the DSN is from, which is read again if a connection fails.
 
     Raises `SettingsError` where certificates cannot be read.
     """
@@ -27,15 +41,24 @@ def driver_options(
         "connect_timeout": _CONNECT_S,
         "read_timeout": read_timeout_s,
         "init_command": init_command,
-        "async_creator_fn": connect,
+        "async_creator_fn": _Renewed(url, renewed_in) if renewed_in is not None else _creator_of(url),
+        **_password(url),
     }
-    if url.password is not None:  # the driver takes text for Latin-1, and fails on a letter beyond it
-        arguments["password"] = str(url.password).encode()
-    tls = tls_options(url)
-    if tls.mode is not TlsMode.DISABLED:
-        _require_usable(tls)
-        arguments["async_creator_fn"] = _Secured(tls)
     return without_tls_options(url), arguments
+
+
+def _password(url: URL) -> dict[str, Any]:
+    # The driver takes text for Latin-1, and fails on a letter beyond it.
+    return {} if url.password is None else {"password": str(url.password).encode()}
+
+
+def _creator_of(url: URL) -> Any:
+    """What connects as the options of `url` ask. Raises `SettingsError` where certificates cannot be read."""
+    tls = tls_options(url)
+    if tls.mode is TlsMode.DISABLED:
+        return connect
+    _require_usable(tls)
+    return _Secured(tls)
 
 
 async def connect(*arguments: Any, **options: Any) -> Any:
@@ -65,6 +88,46 @@ def ended(connection: Any) -> asyncio.Future[None]:
     The driver notes that, and has no public way to wait for it.
     """
     return connection._proto._closed_waiter  # type: ignore[no-any-return]
+
+
+class _Renewed:
+    """Connects with the URL that last worked, and if that fails with the one that the file holds by now."""
+
+    def __init__(self, url: URL, path: Path) -> None:
+        self._path = path
+        self._url = url
+        self._creator = _creator_of(url)
+
+    async def __call__(self, *arguments: Any, **options: Any) -> Any:
+        held = self._url
+        try:
+            return await self._connect(self._creator, held, *arguments, **options)
+        except Exception as refusal:
+            fresh = self._read_again(held)
+            if fresh is None:
+                raise
+            creator, url = fresh
+            try:
+                connection = await self._connect(creator, url, *arguments, **options)
+            except Exception as second:
+                raise second from refusal
+        self._url, self._creator = url, creator
+        log.info("database_url_renewed", path=str(self._path), url=url.render_as_string(hide_password=True))
+        return connection
+
+    async def _connect(self, creator: Any, url: URL, *arguments: Any, **options: Any) -> Any:
+        plain = without_tls_options(url)
+        _, said = plain.get_dialect()().create_connect_args(plain)
+        return await creator(*arguments, **{**options, **said, **_password(url)})
+
+    def _read_again(self, held: URL) -> tuple[Any, URL] | None:
+        """How to connect by what the file holds by now; None if that is nothing new, or cannot be used."""
+        try:
+            url = parse_dsn(f"file:{self._path}")
+            return None if url == held else (_creator_of(url), url)
+        except SettingsError as error:
+            log.error("database_url_not_renewed", path=str(self._path), error=str(error))
+            return None
 
 
 class _Secured:

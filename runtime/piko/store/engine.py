@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, exc
@@ -20,7 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from piko.clock import SystemClock
-from piko.dsn import parse_dsn
+from piko.dsn import dsn_file, parse_dsn
 from piko.errors import DatabaseUnavailableError
 from piko.store.driver import driver_options
 from piko.store.failures import ServerHealth, meaning_of
@@ -113,6 +114,8 @@ def open_database(
 ) -> Database:
     """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work.
 
+    If `dsn` is `file:/path`, the file is read again whenever a connection fails.
+
     A session that falls silent within a transaction is ended by the server before `lease_s` is over; one that
     waits for a row gives up after `lock_wait_s`.
     """
@@ -120,12 +123,17 @@ def open_database(
     if url.drivername.startswith("sqlite"):
         return _open_sqlite(url)
     return _open_mysql(
-        url, pool_size=pool_size, timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s)
+        url,
+        pool_size=pool_size,
+        timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s),
+        renewed_in=dsn_file(dsn),
     )
 
 
-def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts) -> Database:
-    url, arguments = driver_options(url, init_command=timeouts.statement, read_timeout_s=10)
+def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_in: Path | None) -> Database:
+    url, arguments = driver_options(
+        url, init_command=timeouts.statement, read_timeout_s=10, renewed_in=renewed_in
+    )
     arguments["stmt_cache_size"] = 64
     shared: dict[str, Any] = {
         "pool_recycle": 1800,

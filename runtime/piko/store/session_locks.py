@@ -30,7 +30,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from piko.dsn import parse_dsn
-from piko.errors import SessionLockError
+from piko.errors import DatabaseUnavailableError, SessionLockError, SettingsError
 from piko.model.session_locks import Look, SeenLock, SessionLock
 from piko.store.driver import driver_options, ended
 from piko.store.engine import Database, keep_cancellation, translate_errors
@@ -74,9 +74,12 @@ class SessionLockStore:
 
         Raises `DatabaseUnavailableError`, within the block too.
         """
-        url, arguments = driver_options(
-            parse_dsn(self._dsn), init_command=_session(self._idle_s), read_timeout_s=self._idle_s
-        )
+        try:
+            url, arguments = driver_options(
+                parse_dsn(self._dsn), init_command=_session(self._idle_s), read_timeout_s=self._idle_s
+            )
+        except SettingsError as error:  # it was valid at the start: a file that it names has changed since
+            raise DatabaseUnavailableError(str(error)) from error
         engine = create_async_engine(
             url,
             poolclass=NullPool,
