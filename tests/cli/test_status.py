@@ -26,13 +26,14 @@ JOB = (
 )
 STATE = "INSERT INTO job_state (job_id, status, message, next_run_at) VALUES ('orders', "
 WELL = [LEADER, JOB, STATE + "'Scheduled', NULL, '2999-01-01')"]
+FAILED = "UPDATE job_state SET consecutive_failures = 3, last_state = 'FAILED'"
 STATEFUL = (
     "INSERT INTO job_definition (job_id, app, handler, stateful, content_hash, instance_id) "
     "VALUES ('orders', 'demo', 'app:orders', 1, 'h', 'one')"
 )
 
 INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
-    "no leader": ([JOB], "no_leader", "there has never been one", "piko run"),
+    "no leader": ([JOB], "no_leader", "no replica has led yet", "piko run"),
     "an expired lease": (
         [*WELL, "UPDATE leader_lease SET expires_at = '2026-01-02'"],
         "no_leader",
@@ -40,9 +41,12 @@ INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
         "/readyz",
     ),
     "a failing job": (
-        [*WELL, "UPDATE job_state SET consecutive_failures = 3, last_error = 'KeyError: 7'"],
+        [
+            *WELL,
+            FAILED + ", last_error = 'KeyError: 7'",
+        ],
         "failing",
-        "3 failed in a row: KeyError: 7",
+        "3 runs in a row failed; it has never succeeded",
         "piko logs orders",
     ),
     "an invalid row": (
@@ -60,7 +64,7 @@ INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
     "a late job": (
         [*WELL, "UPDATE job_state SET next_run_at = '2026-01-01'"],
         "late",
-        "has not been claimed",
+        "has not started",
         "piko why orders",
     ),
     "dropped data": (
@@ -109,7 +113,7 @@ async def test_where_all_is_well_it_says_so_and_what_is_next(
     answer = await status(emptied_database, tmp_path)
     assert answer.code == OK, answer.out
     assert "leader    host-one" in answer.out
-    assert "nothing is wrong\nnext: orders in" in answer.out
+    assert "nothing is wrong" in answer.out
     document = json.loads((await status(emptied_database, tmp_path, "-o", "json")).out)
     assert document["well"] is True
     assert document["findings"] == []
@@ -170,7 +174,11 @@ async def test_dead_letters_and_a_stuck_sink_are_found_beside_the_spool(
 async def test_a_paused_job_is_no_trouble(emptied_database: TestDatabase, tmp_path: Path) -> None:
     await stage(
         emptied_database,
-        [*WELL, "UPDATE job_state SET consecutive_failures = 3", "UPDATE scheduled_job SET enabled = 0"],
+        [
+            *WELL,
+            FAILED,
+            "UPDATE scheduled_job SET enabled = 0",
+        ],
     )
     assert (await status(emptied_database, tmp_path)).code == OK
 
@@ -213,7 +221,7 @@ async def test_why_names_what_holds_a_job_back_now_and_at_an_instant(
         return answer.out
 
     standing = await why("orders")
-    assert "there has never been one" in standing
+    assert "no replica has led yet" in standing
     assert "it is paused (enabled = 0); `piko resume orders`" in standing
     assert "MISSED, attempt 1: too late" in await why("orders", "2026-01-03T03:00")
     assert "is no due time" in await why("orders", "2026-01-03T04:00")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from piko.tables import Row, ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.attention import Concern, Facts
+    from piko.store.reports.findings import Concern, InstallationReport
     from piko.store.schema.status import SchemaStatus
 
 _SHOWN = 40
@@ -28,27 +29,30 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
     from piko.settings import load_settings
-    from piko.store.reports.attention import Concern
+    from piko.store.reports.findings import Concern
 
     settings = load_settings(mysql_dsn=dsn_in_force(dsn))
-    schema, facts, found = _look(dsn, settings.timezone)
+    schema, seen, found = _look(dsn, settings.timezone)
     found += [
         Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
         for kind, sink, text in _of_spool(settings.spool_dir)
     ]
     if output is Output.JSON:
-        show_json(_as_document(schema, facts, found))
+        show_json(_as_document(schema, seen, found))
     else:
-        _show(schema, facts, found)
+        _show(schema, seen, found)
     if found:
         raise typer.Exit(1)
 
 
-def _look(dsn: str | None, timezone: str) -> tuple[SchemaStatus | None, Facts | None, list[Concern]]:
-    """The schema, the facts and what is wrong; None where the database does not say."""
+def _look(
+    dsn: str | None, timezone: str
+) -> tuple[SchemaStatus | None, InstallationReport | None, list[Concern]]:
+    """The schema, the installation and what is wrong; None where the database does not say."""
     import asyncio
 
-    from piko.store.reports.attention import Concern, findings, read_facts
+    from piko.store.reports.attention import read_behind, read_facts, read_refused
+    from piko.store.reports.findings import Concern, report
     from piko.store.schema import migrate
 
     try:
@@ -63,11 +67,13 @@ def _look(dsn: str | None, timezone: str) -> tuple[SchemaStatus | None, Facts | 
     if not schema.usable:
         return schema, None, found
 
-    async def read(database: Database) -> Facts:
-        return await read_facts(database)
+    async def read(database: Database) -> InstallationReport:
+        facts = await read_facts(database)
+        behind, refused = await read_behind(database, now=facts.now), await read_refused(database)
+        return report(replace(facts, behind=behind, refused=refused), timezone=timezone)
 
-    facts = with_database(dsn, read)
-    return schema, facts, found + findings(facts, timezone=timezone)
+    seen = with_database(dsn, read)
+    return schema, seen, [*found, *seen.findings]
 
 
 def _of_spool(folder: Path) -> list[tuple[str, str, str]]:
@@ -107,39 +113,23 @@ def _look_into(folder: Path) -> tuple[Counter[str], Counter[str]]:
 
 
 def _as_document(
-    schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Concern]
+    schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Concern]
 ) -> dict[str, object]:
     return {
         "well": not found,
         "database": None if schema is None else {"where": schema.where, "schema": schema.state},
-        "leaders": [] if facts is None else list(facts.leaders),
-        "replicas": [] if facts is None else list(facts.replicas),
-        "jobs": 0 if facts is None else len(facts.jobs),
-        "running": None if facts is None else facts.running,
-        "queued": None if facts is None else facts.queued,
+        **({} if seen is None else {field.name: getattr(seen, field.name) for field in fields(seen)[1:]}),
         "findings": list(found),
     }
 
 
-def _show(schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Concern]) -> None:
+def _show(schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Concern]) -> None:
     if schema is not None:
         typer.echo(f"database  {schema.where}, schema {schema.state} at {schema.revision or 'none'}")
-    if facts is not None:
-        for lease in facts.leaders:
-            holder = lease.holder_host or "nobody"
-            since = f", since {ago(lease.acquired_at, facts.now)}" if lease.acquired_at else ""
-            typer.echo(f"leader    {holder}{since}, epoch {lease.epoch}")
-        versions = ", ".join(sorted({f"{item.app} {item.version}" for item in facts.replicas}))
-        typer.echo(f"replicas  {len(facts.replicas)}{f': {versions}' if versions else ''}")
-        enabled = sum(job.enabled for job in facts.jobs)
-        typer.echo(f"jobs      {len(facts.jobs)}, {len(facts.jobs) - enabled} of them paused")
-        typer.echo(f"runs      {facts.running} in progress, {facts.queued} queued")
+    if seen is not None:
+        _show_parts(seen)
     if not found:
-        coming = [] if facts is None else [job for job in facts.jobs if job.enabled and job.next_run_at]
-        soonest = min(coming, key=lambda job: str(job.next_run_at), default=None)
         typer.echo("\nnothing is wrong")
-        if soonest is not None and facts is not None:
-            typer.echo(f"next: {soonest.job_id} {ago(soonest.next_run_at, facts.now)}")
         return
     typer.echo("\nneeds attention")
     rows = [
@@ -147,12 +137,24 @@ def _show(schema: SchemaStatus | None, facts: Facts | None, found: Sequence[Conc
             cells=[
                 item.subject,
                 item.kind.replace("_", " "),
-                "" if facts is None else ago(item.since, facts.now),
+                "" if seen is None else ago(item.since, seen.now),
             ],
-            notes=[item.text, f"> {item.remedy}"],
+            notes=[item.text, *([item.error] if item.error else []), f"> {item.remedy}"],
         )
         for item in found[:_SHOWN]
     ]
     show_table(["WHAT", "TROUBLE", "SINCE"], rows, otherwise="")
     if len(found) > _SHOWN:
         typer.echo(f"and {len(found) - _SHOWN} more; `piko status -o json` shows all")
+
+
+def _show_parts(seen: InstallationReport) -> None:
+    for lease in seen.leaders:
+        holder = (lease.holder_host or lease.holder) if lease.leads else "nobody"
+        since = f", since {ago(lease.acquired_at, seen.now)}" if lease.acquired_at and lease.leads else ""
+        typer.echo(f"leader    {holder}{since}, epoch {lease.epoch}")
+    living = [item for item in seen.replicas if item.stopped_at is None and not item.silent]
+    versions = ", ".join(sorted({f"{item.app} {item.version}" for item in living}))
+    typer.echo(f"replicas  {len(living)}{f': {versions}' if versions else ''}")
+    typer.echo(f"jobs      {seen.jobs.jobs}, {seen.jobs.disabled} of them paused")
+    typer.echo(f"runs      {seen.runs.running} in progress, {seen.runs.queued} queued")

@@ -72,7 +72,7 @@ def why(
 
 def _standing(line: JobReport, facts: Facts) -> list[str]:
     """What holds back every due time of the job at present."""
-    from piko.store.reports.attention import findings
+    from piko.store.reports.findings import findings
 
     reasons = [
         f"{item.subject}: {item.text}; {item.remedy}"

@@ -21,7 +21,17 @@ from piko.web.guard import Guard
 from piko.web.options import WebSettings
 from piko.web.page import add_pages
 from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
-from piko.web.routes import backfills, changes, job_acts, job_details, jobs, replicas, run_acts, runs
+from piko.web.routes import (
+    attention,
+    backfills,
+    changes,
+    job_acts,
+    job_details,
+    jobs,
+    replicas,
+    run_acts,
+    runs,
+)
 
 API = "/api/v1"
 POOL = 4
@@ -65,7 +75,7 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
     app.state.timezone = settings.timezone
     answer_problems(app)
     app.add_middleware(Guard, access=access, clock=clock)
-    for noun in (jobs, job_details, job_acts, runs, run_acts, backfills, changes, replicas):
+    for noun in (attention, jobs, job_details, job_acts, runs, run_acts, backfills, changes, replicas):
         app.include_router(noun.router, prefix=API)
     add_pages(app)
     return app

@@ -9,15 +9,43 @@ from typing import Any
 
 import pytest
 
+from piko.store.reports.attention import Facts, JobInNeed
 from piko.store.reports.config_history import RevisionReport
-from piko.store.reports.installation import LeadershipReport, ReplicaOverview, ServerReport
+from piko.store.reports.findings import findings
+from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport, RunReport
+from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
+from piko.store.reports.runs import RunCounts
 from piko.store.reports.standing import JobStanding
 from piko.web.views import configs, front, links, runs, standing, words
 from piko.web.views.words import Tone
 
 NOW = datetime(2026, 1, 8, 12, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
+
+
+_LEADER = LeaseReport(
+    name="piko",
+    epoch=7,
+    holder="one",
+    holder_host="host-0",
+    acquired_at=NOW - _HOUR,
+    renewed_at=NOW,
+    expires_at=NOW + _HOUR,
+    leads=True,
+)
+
+
+def facts(*needs: JobInNeed) -> Facts:
+    return Facts(
+        now=NOW,
+        server=ServerReport(kind="sqlite", release="3.45", now=NOW, clusters=[]),
+        leaders=[_LEADER],
+        replicas=[],
+        jobs=JobCounts(jobs=1, late=0, failing=0, waiting=0, invalid=0, unregistered=0, disabled=0),
+        runs=RunCounts(running=0, queued=0, missed=0),
+        needs=needs,
+    )
 
 
 def job(**values: Any) -> JobReport:
@@ -33,36 +61,52 @@ def run(**values: Any) -> RunReport:
 
 
 @pytest.mark.parametrize(
-    ("values", "mark", "sentence", "since"),
+    ("values", "kind", "text", "since", "error"),
     [
         (
             {"consecutive_failures": 1, "last_state": "FAILED", "last_success_at": NOW - _HOUR},
-            "Failing",
-            "The last run failed.",
+            "failing",
+            "the last run failed",
             NOW - _HOUR,
+            "no error was recorded",
         ),
         (
-            {"consecutive_failures": 3, "last_state": "LOST", "next_run_at": NOW - _HOUR},
-            "Failing",
-            "3 runs in a row failed; it has never succeeded, and the next one is late.",
+            {
+                "consecutive_failures": 3,
+                "last_state": "LOST",
+                "next_run_at": NOW - _HOUR,
+                "last_error": "KeyError: 7\nmore",
+            },
+            "failing",
+            "3 runs in a row failed; it has never succeeded, and the next one is late",
+            None,
+            "KeyError: 7",
+        ),
+        (
+            {"next_run_at": NOW - _HOUR},
+            "late",
+            "it was due 60m ago and has not started",
+            NOW - _HOUR,
             None,
         ),
-        ({"next_run_at": NOW - _HOUR}, "Late", "It was due 60m ago and has not started.", NOW - _HOUR),
-        ({"status": "Invalid", "message": "hour = 25\nmore"}, "Invalid", "hour = 25", NOW),
-        ({"status": "WaitingForConfig"}, "Waiting for config", "It cannot run.", NOW),
+        ({"status": "Invalid", "message": "hour = 25\nmore"}, "invalid", "hour = 25", NOW, None),
+        ({"status": "WaitingForConfig"}, "waits_for_config", "it cannot run", NOW, None),
     ],
 )
 def test_what_a_job_needs_is_one_sentence(
-    values: dict[str, Any], mark: str, sentence: str, since: datetime | None
+    values: dict[str, Any], kind: str, text: str, since: datetime | None, error: str | None
 ) -> None:
-    found = front.need(job(**values), NOW)
-    assert (found.mark.text, found.sentence) == (mark, sentence)
-    assert found.since == words.moment(since, NOW)
+    (found,) = findings(facts(JobInNeed(job=job(**values))), timezone="UTC")
+    assert (found.kind, found.text, found.since, found.error) == (kind, text, since, error)
+    shown = front.need(found, NOW)
+    assert (shown.link, shown.owner, shown.since) == ("jobs/a", "SQL", words.moment(since, NOW))
+    assert shown.sentence == f"{text[0].upper()}{text[1:]}."
 
 
-_LEADER = LeadershipReport(
-    name="piko", epoch=7, holder="one", host="host-0", acquired_at=NOW - _HOUR, renewed_at=NOW, valid=True
-)
+def test_a_paused_job_needs_nobody() -> None:
+    values = {"consecutive_failures": 3, "last_state": "FAILED", "next_run_at": NOW - _HOUR}
+    paused = JobInNeed(job=job(enabled=False, **values))
+    assert findings(facts(paused), timezone="UTC") == []
 
 
 @pytest.mark.parametrize(
@@ -71,19 +115,19 @@ _LEADER = LeadershipReport(
         ([], "none yet", "No replica has led: nothing is scheduled. Start one."),
         ([_LEADER], "host-0", "epoch 7"),
         (
-            [replace(_LEADER, valid=False)],
+            [replace(_LEADER, leads=False)],
             "none",
             "host-0 went silent (epoch 7): nothing is scheduled until a replica leads.",
         ),
         (
-            [replace(_LEADER, valid=False, holder=None)],
+            [replace(_LEADER, leads=False, holder=None)],
             "none",
             "The last leader released its lease (epoch 7): nothing is scheduled until a replica leads.",
         ),
     ],
 )
 def test_the_first_part_says_who_leads_or_why_nobody_does(
-    leaders: list[LeadershipReport], text: str, detail: str
+    leaders: list[LeaseReport], text: str, detail: str
 ) -> None:
     (part,) = front.leader_parts(leaders, NOW)
     assert (part.mark.text, part.detail) == (text, detail)
@@ -91,22 +135,25 @@ def test_the_first_part_says_who_leads_or_why_nobody_does(
 
 
 def test_a_silent_replica_and_a_mix_of_releases_are_warned_of() -> None:
-    one = ReplicaOverview(
+    one = ReplicaReport(
         instance_id="1",
         app="a",
         host="host-0",
+        pid=1,
         version="1.0",
         started_at=NOW,
+        heartbeat_at=NOW,
         stopped_at=None,
         silent_s=2.0,
+        silent=False,
         jobs=3,
     )
     assert front.replica_part([one]).mark == words.Mark(text="1 alive", tone=Tone.GOOD)
-    silent = front.replica_part([one, replace(one, host="host-1", silent_s=100.0)])
+    silent = front.replica_part([one, replace(one, host="host-1", silent=True)])
     assert (silent.mark.tone, silent.detail) == (Tone.WARN, "1.0; silent: host-1")
     mixed = front.replica_part([one, replace(one, version="1.1")])
     assert (mixed.mark.tone, mixed.detail) == (Tone.WARN, "1.0, 1.1")
-    assert front.replica_part([replace(one, silent_s=100.0)]).mark.tone is Tone.BAD
+    assert front.replica_part([replace(one, silent=True)]).mark.tone is Tone.BAD
 
 
 def test_a_database_whose_clock_is_apart_is_warned_of() -> None:

@@ -1,7 +1,7 @@
 """Jobs for people, a page at a time, and how many of them need someone.
 
 Each statement reads rows of the jobs, of which there are thousands; none reads the runs, of which there are
-millions. Which job is late or failing is decided here once, for lists, counters and the front page alike.
+millions. `is_late` and `is_failing` are the rules of `JobReport` as conditions, for lists and counters.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Label, Select, and_, case, func, or_, select
 
 from piko.core.types import FAILED_STATES, JobStatus
 from piko.store.engine import Database
-from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, JobReport
+from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
-
-LATE_S = 30.0
-"""A job is late if its next due time passed longer ago than that, in seconds, and nothing has claimed it."""
 
 JobKey = tuple[datetime | int | None, str]
 """Where a job stands in a list: what the list is sorted by, and its id."""
@@ -97,24 +94,31 @@ class JobList:
             return int((await connection.execute(statement)).scalar_one())
 
     async def counts(self, *, now: datetime) -> JobCounts:
-        """The counters of the front page, in one statement."""
-        status = job_state.c.status
-        counted: dict[str, ColumnElement[bool]] = {
-            "late": is_late(now),
-            "failing": is_failing(),
-            "waiting": status == JobStatus.WAITING_FOR_CONFIG,
-            "invalid": status == JobStatus.INVALID,
-            "unregistered": status == JobStatus.UNREGISTERED,
-            "disabled": scheduled_job.c.enabled.is_(False),
-        }
-        columns = [
-            func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
-            for name, condition in counted.items()
-        ]
-        statement = select(func.count().label("jobs"), *columns).select_from(JOBS_JOINED)
+        """The counters of all jobs, in one statement."""
+        statement = select(*counters(now)).select_from(JOBS_JOINED)
         async with self._database.statements() as connection:
             row = (await connection.execute(statement)).one()
         return JobCounts(**{name: int(value) for name, value in row._mapping.items()})
+
+
+def counters(now: datetime) -> list[Label[Any]]:
+    """The columns of `JobCounts`, over `JOBS_JOINED`."""
+    status = job_state.c.status
+    counted: dict[str, ColumnElement[bool]] = {
+        "late": is_late(now),
+        "failing": is_failing(),
+        "waiting": status == JobStatus.WAITING_FOR_CONFIG,
+        "invalid": status == JobStatus.INVALID,
+        "unregistered": status == JobStatus.UNREGISTERED,
+        "disabled": scheduled_job.c.enabled.is_(False),
+    }
+    return [
+        func.count().label("jobs"),
+        *(
+            func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
+            for name, condition in counted.items()
+        ),
+    ]
 
 
 def key_of(job: JobReport, order: JobOrder) -> JobKey:
@@ -173,6 +177,7 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
 
 
 def is_late(now: datetime) -> ColumnElement[bool]:
+    """`JobReport.is_late`, in SQL."""
     return and_(
         scheduled_job.c.enabled.is_(True),
         job_state.c.status == JobStatus.SCHEDULED,
@@ -181,4 +186,9 @@ def is_late(now: datetime) -> ColumnElement[bool]:
 
 
 def is_failing() -> ColumnElement[bool]:
-    return and_(job_state.c.consecutive_failures > 0, job_state.c.last_state.in_(sorted(FAILED_STATES)))
+    """`JobReport.is_failing`, in SQL."""
+    return and_(
+        scheduled_job.c.enabled.is_(True),
+        job_state.c.consecutive_failures > 0,
+        job_state.c.last_state.in_(sorted(FAILED_STATES)),
+    )

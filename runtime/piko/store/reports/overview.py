@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from piko.core.types import FAILED_STATES, JobStatus
 from piko.errors import NotFoundError, did_you_mean
 from piko.store.engine import Database
 from piko.store.schema.column_types import INSTANT
@@ -16,6 +17,9 @@ from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
+
+LATE_S = 30.0
+"""A job is late if its next due time passed longer ago than that, in seconds, and nothing has claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +48,17 @@ class JobReport:
     stateful: bool | None
     version: int
     updated_at: datetime
+
+    def is_late(self, now: datetime) -> bool:
+        """Whether its next due time passed more than `LATE_S` ago, and nothing has claimed it."""
+        due = self.next_run_at
+        scheduled = self.enabled and self.status == JobStatus.SCHEDULED
+        return scheduled and due is not None and (now - due).total_seconds() > LATE_S
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether its last run failed, and nobody has paused it since."""
+        return self.enabled and bool(self.consecutive_failures) and self.last_state in FAILED_STATES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,36 +1,31 @@
-"""Replicas, the leader and definitions, for people."""
+"""Replicas, who leads them, the database that they share, and definitions, for people.
+
+Who leads, and which replica is silent, is decided here once, by the database's clock: the API, the page and
+`piko status` show the same values.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, RowMapping, func, select
 
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
+from piko.store.schema.tables.operators import operator_cluster
 from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance
 
+SILENT_S = 60.0
+"""A replica that neither stopped nor was heard of for that long, in seconds, is silent."""
 _MOST = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplicaReport:
-    """One start of a replica's process, as it says of itself."""
-
-    instance_id: str
-    app: str
-    host: str
-    pid: int
-    version: str
-    started_at: datetime
-    heartbeat_at: datetime
-    stopped_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaderReport:
-    """Who leads under `name`: the instance `holder`, None once it was released; `leads` until it expires."""
+class LeaseReport:
+    """A lease of leadership: the instance `holder`, None once it was released, `leads` until it expires."""
 
     name: str
     epoch: int
@@ -40,6 +35,37 @@ class LeaderReport:
     renewed_at: datetime | None
     expires_at: datetime | None
     leads: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaReport:
+    """One start of a replica's process, as it says of itself.
+
+    `silent_s` is the age of its heartbeat in seconds; `silent` says that it is too old. `jobs` counts the
+    definitions that this instance published last.
+    """
+
+    instance_id: str
+    app: str
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    heartbeat_at: datetime
+    stopped_at: datetime | None
+    silent_s: float
+    silent: bool
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerReport:
+    """The database: its kind and release, its clock, and the clusters whose operators write to it."""
+
+    kind: str
+    release: str
+    now: datetime
+    clusters: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +82,10 @@ class DefinitionReport:
     updated_at: datetime
 
 
-_REPLICA = [runtime_instance.c[field.name] for field in fields(ReplicaReport)]
+_REPLICA = [
+    runtime_instance.c[field.name] for field in fields(ReplicaReport) if field.name in runtime_instance.c
+]
+_LEASE = [leader_lease.c[field.name] for field in fields(LeaseReport) if field.name in leader_lease.c]
 _DEFINITION = [job_definition.c[field.name] for field in fields(DefinitionReport)]
 
 
@@ -68,21 +97,41 @@ class ReplicaList:
 
     async def replicas(self) -> list[ReplicaReport]:
         """The replicas that were heard of last, the latest first; at most 500."""
-        statement = select(*_REPLICA).order_by(runtime_instance.c.heartbeat_at.desc()).limit(_MOST)
+        published = (
+            select(job_definition.c.instance_id, func.count().label("jobs"))
+            .group_by(job_definition.c.instance_id)
+            .subquery()
+        )
+        statement = (
+            select(*_REPLICA, func.coalesce(published.c.jobs, 0).label("jobs"), Now().label("now"))
+            .select_from(
+                runtime_instance.outerjoin(
+                    published, published.c.instance_id == runtime_instance.c.instance_id
+                )
+            )
+            .order_by(runtime_instance.c.heartbeat_at.desc())
+            .limit(_MOST)
+        )
         async with self._database.statements() as connection:
-            return [ReplicaReport(**row._mapping) for row in await connection.execute(statement)]
+            return [_replica(row._mapping) for row in await connection.execute(statement)]
 
-    async def leaders(self) -> list[LeaderReport]:
-        """Each lease by its name, by the database's clock; there is one for each group of replicas."""
-        statement = select(leader_lease, Now().label("now")).order_by(leader_lease.c.name).limit(_MOST)
+    async def leaders(self) -> tuple[list[LeaseReport], ServerReport]:
+        """Each lease by its name, one for each group of replicas, and the database that keeps them."""
+        release = func.sqlite_version() if self._database.is_sqlite else func.version()
+        clusters = select(func.group_concat(operator_cluster.c.cluster)).scalar_subquery()
+        server: list[ColumnElement[Any]] = [Now().label("now"), release.label("release")]
+        alone = select(*server, clusters.label("clusters")).subquery()
+        # Outer, so that the database answers for itself where nobody has led yet, too.
+        joined = alone.outerjoin(leader_lease, leader_lease.c.name.is_not(None))
+        statement = select(alone, *_LEASE).select_from(joined).order_by(leader_lease.c.name).limit(_MOST)
         async with self._database.statements() as connection:
-            found = []
-            for row in await connection.execute(statement):
-                values = dict(row._mapping)
-                now, expires_at = values.pop("now"), row.expires_at
-                leads = row.holder is not None and expires_at is not None and expires_at > now
-                found.append(LeaderReport(**values, leads=leads))
-            return found
+            rows = (await connection.execute(statement)).all()
+        return [_lease(row) for row in rows if row.name is not None], ServerReport(
+            kind=self._database.engine.dialect.name,
+            release=str(rows[0].release),
+            now=rows[0].now,
+            clusters=str(rows[0].clusters).split(",") if rows[0].clusters else [],
+        )
 
     async def definitions(self, *, after: str | None, limit: int) -> list[DefinitionReport]:
         """At most `limit` definitions by job id, after that id."""
@@ -91,3 +140,16 @@ class ReplicaList:
             statement = statement.where(job_definition.c.job_id > after)
         async with self._database.statements() as connection:
             return [DefinitionReport(**row._mapping) for row in await connection.execute(statement)]
+
+
+def _replica(row: RowMapping) -> ReplicaReport:
+    values = dict(row)
+    silent_s = (values.pop("now") - row["heartbeat_at"]).total_seconds()
+    silent = row["stopped_at"] is None and silent_s > SILENT_S
+    return ReplicaReport(**values, silent_s=silent_s, silent=silent)
+
+
+def _lease(row: Row[Any]) -> LeaseReport:
+    values = {column.name: row._mapping[column.name] for column in _LEASE}
+    leads = row.holder is not None and row.expires_at is not None and row.expires_at > row.now
+    return LeaseReport(**values, leads=leads)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Label, Select, and_, func, or_, select, union_all
 
 from piko.core.types import RunState
 from piko.store.engine import Database
@@ -86,22 +86,26 @@ class RunList:
 
     async def counts(self, *, since: datetime) -> RunCounts:
         """Runs that have not ended, and records of due times from `since` on that were missed."""
-        state = job_run.c.state
-        counted = {
-            "running": [state == RunState.RUNNING],
-            "queued": [state == RunState.QUEUED],
-            "missed": [state == RunState.MISSED, job_run.c.scheduled_time >= since],
-        }
-        columns = [
-            select(func.count())
-            .select_from(select(job_run.c.run_id).where(*conditions).limit(_COUNTED).subquery())
-            .scalar_subquery()
-            .label(name)
-            for name, conditions in counted.items()
-        ]
         async with self._database.statements() as connection:
-            row = (await connection.execute(select(*columns))).one()
+            row = (await connection.execute(select(*counters(since)))).one()
         return RunCounts(**row._mapping)
+
+
+def counters(since: datetime) -> list[Label[Any]]:
+    """The columns of `RunCounts`; they need no table beside them."""
+    state = job_run.c.state
+    counted = {
+        "running": [state == RunState.RUNNING],
+        "queued": [state == RunState.QUEUED],
+        "missed": [state == RunState.MISSED, job_run.c.scheduled_time >= since],
+    }
+    return [
+        select(func.count())
+        .select_from(select(job_run.c.run_id).where(*conditions).limit(_COUNTED).subquery())
+        .scalar_subquery()
+        .label(name)
+        for name, conditions in counted.items()
+    ]
 
 
 def key_of(run: RunReport) -> RunKey:

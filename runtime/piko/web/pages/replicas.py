@@ -5,20 +5,22 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from piko.store.reports.installation import Installation
+from piko.store.reports.replicas import ReplicaList
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase
 from piko.web.views import front, replicas
 
 router = APIRouter(include_in_schema=False)
 
+_LATELY_S = 3600.0
+
 
 @router.get("/replicas")
 async def list_replicas(request: Request, database: OnDatabase, clock: AtClock) -> Response:
     """The leases of leadership, and the replicas of the last hour."""
-    now, installation = clock.now(), Installation(database=database)
-    leaders, server = await installation.leaders()
-    found = await installation.replicas()
+    now, reads = clock.now(), ReplicaList(database=database)
+    leaders, server = await reads.leaders()
+    found = [item for item in await reads.replicas() if item.silent_s < _LATELY_S]
     return render(
         request,
         "replicas.html",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from piko.store.reports.replicas import DefinitionReport, LeaderReport, ReplicaList, ReplicaReport
+from piko.store.reports.replicas import DefinitionReport, LeaseReport, ReplicaList, ReplicaReport
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
 from piko.web.request import OnDatabase
@@ -19,9 +19,10 @@ async def list_replicas(database: OnDatabase) -> list[ReplicaReport]:
 
 
 @router.get("/leader")
-async def list_leaders(database: OnDatabase) -> list[LeaderReport]:
+async def list_leaders(database: OnDatabase) -> list[LeaseReport]:
     """Who leads, for each name that replicas elect a leader under."""
-    return await ReplicaList(database=database).leaders()
+    leaders, _ = await ReplicaList(database=database).leaders()
+    return leaders
 
 
 @router.get("/definitions")

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from piko.core.types import FAILED_STATES, JobStatus
-from piko.store.reports.installation import LeadershipReport, ReplicaOverview, ServerReport
-from piko.store.reports.jobs import LATE_S, JobCounts
+from piko.store.reports.findings import Concern
+from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport
+from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.text import span
 from piko.web.views import links
-from piko.web.views.words import Mark, Moment, Tone, counted, first_line, job_mark, moment, owner
+from piko.web.views.words import Mark, Moment, Tone, counted, first_line, moment, owner
 
-SILENT_S = 60.0
-"""A replica that was not heard of for so long is shown as silent."""
 _CLOCKS_S = 5.0
+_TONES = {"unregistered": Tone.WARN, "waits_for_config": Tone.WARN, "silent_replica": Tone.WARN}
 _PRODUCTS = {"sqlite": "SQLite", "mysql": "MySQL"}
 
 
@@ -45,15 +44,16 @@ class Counter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """A job that needs someone: one sentence, since when, and what it said last."""
+    """A trouble: whose, in one sentence, since when, what was said last, and what cures it."""
 
-    job_id: str
+    subject: str
     link: str
     owner: str
     mark: Mark
     sentence: str
     since: Moment | None
     error: str
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Coming:
     due: Moment | None
 
 
-def leader_parts(leaders: Sequence[LeadershipReport], now: datetime) -> list[Tile]:
+def leader_parts(leaders: Sequence[LeaseReport], now: datetime) -> list[Tile]:
     """The leader, or each of them if several groups of replicas share the database."""
     if not leaders:
         return [
@@ -78,19 +78,19 @@ def leader_parts(leaders: Sequence[LeadershipReport], now: datetime) -> list[Til
     return [_leader(leader, now, alone=len(leaders) == 1) for leader in leaders]
 
 
-def _leader(leader: LeadershipReport, now: datetime, *, alone: bool) -> Tile:
+def _leader(leader: LeaseReport, now: datetime, *, alone: bool) -> Tile:
     name = "Leader" if alone else f"Leader {leader.name}"
-    if leader.valid:
+    if leader.leads:
         return Tile(
             name=name,
-            mark=Mark(text=leader.host or leader.holder or "", tone=Tone.GOOD),
+            mark=Mark(text=leader.holder_host or leader.holder or "", tone=Tone.GOOD),
             detail=f"epoch {leader.epoch}",
             since=moment(leader.acquired_at, now),
         )
     why = (
         "The last leader released its lease"
         if leader.holder is None
-        else f"{leader.host or leader.holder} went silent"
+        else f"{leader.holder_host or leader.holder} went silent"
     )
     return Tile(
         name=name,
@@ -100,10 +100,10 @@ def _leader(leader: LeadershipReport, now: datetime, *, alone: bool) -> Tile:
     )
 
 
-def replica_part(replicas: Sequence[ReplicaOverview]) -> Tile:
+def replica_part(replicas: Sequence[ReplicaReport]) -> Tile:
     """The replicas in one line: how many live, their releases, and which are silent."""
-    living = [item for item in replicas if item.stopped_at is None and item.silent_s <= SILENT_S]
-    silent = [item for item in replicas if item.stopped_at is None and item.silent_s > SILENT_S]
+    living = [item for item in replicas if item.stopped_at is None and not item.silent]
+    silent = [item for item in replicas if item.silent]
     releases = sorted({item.version for item in living})
     detail = ", ".join(releases)
     if silent:
@@ -158,48 +158,17 @@ def _counter(name: str, count: int, tone: Tone, link: str, title: str) -> Counte
     return Counter(name=name, count=shown, tone=tone if count else Tone.QUIET, link=link, title=title)
 
 
-def needs_someone(counts: JobCounts) -> int:
-    """How many jobs may be in the list of those that need someone; one that is in two states counts twice."""
-    return counts.late + counts.failing + counts.invalid + counts.waiting + counts.unregistered
-
-
-def need(job: JobReport, now: datetime) -> Need:
-    """What is wrong with `job`, in one sentence."""
-    mark, sentence, since = _trouble(job, now)
-    failed = bool(job.consecutive_failures)
+def need(concern: Concern, now: datetime) -> Need:
+    """A trouble as a line of what needs someone."""
     return Need(
-        job_id=job.job_id,
-        link=links.job(job.job_id),
-        owner=owner(job.managed_by),
-        mark=mark,
-        sentence=sentence,
-        since=moment(since, now),
-        error=first_line(job.last_error) if failed else "",
-    )
-
-
-def _trouble(job: JobReport, now: datetime) -> tuple[Mark, str, datetime | None]:
-    if job.status in (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG):
-        return job_mark(job.status), first_line(job.message) or "It cannot run.", job.updated_at
-    failures = job.consecutive_failures or 0
-    late = is_late(job, now)
-    if job.last_state in FAILED_STATES and failures:
-        times = "The last run failed" if failures == 1 else f"{failures} runs in a row failed"
-        never = "; it has never succeeded" if job.last_success_at is None else ""
-        sentence = f"{times}{never}{', and the next one is late' if late else ''}."
-        return Mark(text="Failing", tone=Tone.BAD), sentence, job.last_success_at
-    due = "" if job.next_run_at is None else span((now - job.next_run_at).total_seconds())
-    return Mark(text="Late", tone=Tone.BAD), f"It was due {due} ago and has not started.", job.next_run_at
-
-
-def is_late(job: JobReport, now: datetime) -> bool:
-    """The rule of the lists, for one job."""
-    due = job.next_run_at
-    return (
-        job.enabled
-        and job.status == JobStatus.SCHEDULED
-        and due is not None
-        and (now - due).total_seconds() > LATE_S
+        subject=concern.subject,
+        link="replicas" if concern.job_id is None else links.job(concern.job_id),
+        owner="" if concern.job_id is None else owner(concern.managed_by),
+        mark=Mark(text=concern.kind.replace("_", " ").capitalize(), tone=_TONES.get(concern.kind, Tone.BAD)),
+        sentence=f"{concern.text[:1].upper()}{concern.text[1:]}.",
+        since=moment(concern.since, now),
+        error=first_line(concern.error),
+        remedy=concern.remedy,
     )
 
 

@@ -9,7 +9,6 @@ from datetime import datetime
 from piko.core.types import JobStatus
 from piko.store.reports.overview import JobReport
 from piko.web.views import links
-from piko.web.views.front import is_late
 from piko.web.views.words import Mark, Moment, Tone, first_line, job_mark, length, moment, owner, run_mark
 
 
@@ -49,7 +48,7 @@ def job_line(job: JobReport, now: datetime) -> ListedJob:
         last_at=moment(job.last_scheduled_time, now),
         took=length(job.last_duration_s),
         due=moment(job.next_run_at, now) if job.enabled else None,
-        late=is_late(job, now),
+        late=job.is_late(now),
         owner=owner(job.managed_by),
         problem=problem,
     )
@@ -57,9 +56,9 @@ def job_line(job: JobReport, now: datetime) -> ListedJob:
 
 def mark_of(job: JobReport, now: datetime) -> Mark:
     """How `job` is: late and failing go before what the leader says of it."""
-    if is_late(job, now):
+    if job.is_late(now):
         return Mark(text="Late", tone=Tone.BAD)
-    if job.consecutive_failures and job.enabled and job.status == JobStatus.SCHEDULED:
+    if job.is_failing and job.status == JobStatus.SCHEDULED:
         return Mark(text="Failing", tone=Tone.BAD)
     return job_mark(job.status if job.enabled or job.status is None else JobStatus.DISABLED)
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from piko.store.reports.installation import LeadershipReport, ReplicaOverview
+from piko.store.reports.replicas import LeaseReport, ReplicaReport
 from piko.text import span
-from piko.web.views.front import SILENT_S
 from piko.web.views.words import Mark, Moment, Tone, moment
 
 
@@ -27,11 +26,11 @@ class ReplicaLine:
     jobs: int
 
 
-def replica_line(item: ReplicaOverview, leaders: Sequence[LeadershipReport], now: datetime) -> ReplicaLine:
+def replica_line(item: ReplicaReport, leaders: Sequence[LeaseReport], now: datetime) -> ReplicaLine:
     """`item` as a line of the list."""
     if item.stopped_at is not None:
         mark = Mark(text="Stopped", tone=Tone.QUIET)
-    elif item.silent_s > SILENT_S:
+    elif item.silent:
         mark = Mark(text="Silent", tone=Tone.BAD)
     else:
         mark = Mark(text="Alive", tone=Tone.GOOD)
@@ -39,7 +38,7 @@ def replica_line(item: ReplicaOverview, leaders: Sequence[LeadershipReport], now
         host=item.host,
         instance_id=item.instance_id,
         mark=mark,
-        leads=any(leader.valid and leader.holder == item.instance_id for leader in leaders),
+        leads=any(leader.leads and leader.holder == item.instance_id for leader in leaders),
         app=item.app,
         version=item.version,
         started=moment(item.started_at, now),
