@@ -47,7 +47,7 @@ class JobInNeed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedRecords:
+class RefusedRun:
     """What sinks refused of the last run of a job."""
 
     job_id: str
@@ -70,7 +70,7 @@ class Facts:
     needs: Sequence[JobInNeed]
     behind: Sequence[JobReport] = ()
     """Stateful jobs whose data may be late: their schedules say whether it is."""
-    refused: Sequence[RefusedRecords] = ()
+    refused: Sequence[RefusedRun] = ()
 
 
 async def read_facts(database: Database, *, at: datetime | None = None) -> Facts:
@@ -149,7 +149,7 @@ async def read_behind(database: Database, *, now: datetime) -> list[JobReport]:
         return [JobReport(**row._mapping) for row in await connection.execute(statement)]
 
 
-async def read_refused(database: Database) -> list[RefusedRecords]:
+async def read_refused(database: Database) -> list[RefusedRun]:
     """What sinks refused of the last runs of jobs."""
     columns = job_run.c
     statement = (
@@ -159,4 +159,4 @@ async def read_refused(database: Database) -> list[RefusedRecords]:
         .limit(_REFUSED)
     )
     async with database.statements() as connection:
-        return [RefusedRecords(**row._mapping) for row in await connection.execute(statement)]
+        return [RefusedRun(**row._mapping) for row in await connection.execute(statement)]

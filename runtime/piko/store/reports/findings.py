@@ -9,7 +9,7 @@ from datetime import datetime
 from piko.core.types import JobStatus
 from piko.errors import PikoError
 from piko.schedule import parse_schedule
-from piko.store.reports.attention import UNABLE, Facts, JobInNeed, RefusedRecords
+from piko.store.reports.attention import UNABLE, Facts, JobInNeed, RefusedRun
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import LATE_S, JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
@@ -194,7 +194,7 @@ def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None
     return coming[1] if coming is not None and (now - coming[1]).total_seconds() > LATE_S else None
 
 
-def _of_refusal(refusal: RefusedRecords) -> Concern:
+def _of_refusal(refusal: RefusedRun) -> Concern:
     return Concern(
         kind="records_refused",
         subject=refusal.job_id,
