@@ -262,6 +262,17 @@ async def test_a_deposed_leader_prunes_nothing(store: Database, emptied_database
     assert await kept(emptied_database, "job_lock") == ["job-000000"]
 
 
+@pytest.mark.parametrize(("ended", "pause_s"), [(150, 900), (1_000, 60)])
+async def test_the_next_round_comes_soon_after_one_that_pruned_much(
+    ended: int, pause_s: float, store: Database, emptied_database: TestDatabase
+) -> None:
+    await schedule(emptied_database)
+    await write(store, job_run, [a_run(number) for number in range(ended)])
+    async with leading(store, batch=20) as (retention, fence, _):
+        await retention.go_round(fence)
+        assert retention._pause_s() == pause_s
+
+
 async def test_claims_wait_for_no_lock_while_50000_old_runs_are_pruned(own_mariadb: DatabaseServer) -> None:
     test_database = await own_mariadb.create_database()
     await upgrade(test_database.dsn)

@@ -1,9 +1,11 @@
 """Forgets what nobody needs any more, a little at a time, while this replica leads.
 
 It goes round: one job after the other, each read in pages and pruned in batches. After each step it rests for
-a multiple of the time that the step took, so that pruning takes a small share of the database however much
-there is to do, and a slow database gets more rest. The rules are in
-`piko.decisions.history_policy`.
+a multiple of the time that the step took, so that pruning takes a small share of the database, and a slow
+database gets more rest. Where whole batches are to be pruned, the rest is a tenth, and a round that pruned
+much is soon followed by the next: what is deleted is what was written before, so that in the long run pruning
+takes a share of what the runs themselves take, and the tables stay as large as the history of the jobs and
+what has ended within a quarter of an hour. The rules are in `piko.decisions.history_policy`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,11 @@ from piko.store.retention import RetentionStore
 
 _BATCH = 500
 _ROUND_S = 900.0
+_SOON_S = 60.0
+_MUCH = 20
+"""Batches in a round after which the next one comes soon."""
 _RESTS = 5.0
+_IN_HASTE = 0.1
 _LONGEST_REST_S = 2.0
 _AGAIN_S = 5.0
 
@@ -38,9 +44,10 @@ log = get_logger(__name__)
 
 
 class Retention:
-    """Prunes runs and locks while `elector` leads: a round every `round_s` seconds.
+    """Prunes runs and locks while `elector` leads: a round each `round_s` seconds, or soon after a large one.
 
-    `rests`: how many times as long as a step it rests after it.
+    `rests`: how many times as long as a step it rests after it; a tenth of that after a step that pruned half
+    a batch.
     """
 
     name = "retention"
@@ -74,6 +81,7 @@ class Retention:
         self._at = ""
         self._runs = 0
         self._locks = 0
+        self._pruned_much = False
 
     async def run(self) -> None:
         """Go round, until cancelled."""
@@ -91,7 +99,9 @@ class Retention:
 
     def _pause_s(self) -> float:
         """What the end of a leadership broke off goes on as soon as the next one begins."""
-        return self._round_s if self._elector.acting is not None else 0.0
+        if self._elector.acting is None:
+            return 0.0
+        return min(_SOON_S, self._round_s) if self._pruned_much else self._round_s
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()
@@ -116,6 +126,7 @@ class Retention:
         self._at = ""
         if self._runs or self._locks:
             log.info("pruned", runs=self._runs, locks=self._locks)
+        self._pruned_much = self._runs + self._locks >= _MUCH * self._batch
         self._runs = self._locks = 0
 
     async def _prune_kept(self, fence: Fence) -> None:
@@ -126,7 +137,7 @@ class Retention:
             pruned = await self._kept.prune(before, fence, limit=self._batch)
             if pruned:
                 log.info("kept_progress_pruned", jobs=pruned)
-            await self._rest(began)
+            await self._rest(began, pruned=pruned)
 
     async def _prune_changes(self, fence: Fence) -> None:
         """Drop what change_log says of changes that were made too long ago."""
@@ -134,7 +145,7 @@ class Retention:
         while pruned == self._batch and self._elector.acting == fence:
             began = self._clock.monotonic()
             pruned = await self._changes.prune(before, fence, limit=self._batch)
-            await self._rest(began)
+            await self._rest(began, pruned=pruned)
 
     async def _prune_revisions(self, fence: Fence) -> None:
         """Blank the secrets of configs that are no longer in force, and drop the oldest revisions."""
@@ -177,11 +188,12 @@ class Retention:
             began = self._clock.monotonic()
             page = await self._store.ended(job.job_id, before=last, limit=self._batch)
             doomed = [run for shown in page for run in keeping.show(shown)]
+            pruned = 0
             if doomed and self._elector.acting == fence:
                 pruned = await self._store.prune_runs(job, doomed, fence)
                 self._runs += pruned
                 self._metrics.runs_pruned.inc(pruned)
-            await self._rest(began)
+            await self._rest(began, pruned=pruned)
             if len(page) < self._batch or self._elector.acting != fence:
                 return
             last = page[-1]
@@ -195,11 +207,12 @@ class Retention:
             )
             self._locks += page.pruned
             self._metrics.locks_pruned.inc(page.pruned)
-            await self._rest(began)
+            await self._rest(began, pruned=page.pruned)
             if page.through is None:
                 return
             since = page.through
 
-    async def _rest(self, began: float) -> None:
+    async def _rest(self, began: float, *, pruned: int = 0) -> None:
         took = self._clock.monotonic() - began
-        await asyncio.sleep(min(took * self._rests, _LONGEST_REST_S))
+        rests = self._rests * (_IN_HASTE if 2 * pruned >= self._batch else 1.0)
+        await asyncio.sleep(min(took * rests, _LONGEST_REST_S))
