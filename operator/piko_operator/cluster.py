@@ -20,6 +20,7 @@ from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
 from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
+from piko_operator.tenancy import serves
 
 PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
 _EVENT_LIMIT = 1_000
@@ -71,25 +72,28 @@ class Cluster:
         client: ApiClient,
         clock: Clock,
         namespaces: Sequence[str] = (),
+        class_name: str | None = None,
         timeout_s: float = 10.0,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._client = client
         self._clock = clock
         self._namespaces = tuple(namespaces)
+        self._class_name = class_name
         self._timeout_s = timeout_s
         self._may_write = may_write
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
     async def list(self, kind: str) -> list[Seen]:
-        """Every resource of `kind` in the namespaces that this operator serves."""
+        """Every resource of `kind` that this operator serves: in its namespaces, and of its class."""
         found: list[Seen] = []
         for path in [_path(kind, namespace=name) for name in self._namespaces] or [_path(kind)]:
             token = ""
             while True:
                 query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
                 page = await self._call("GET", path, query=query)
-                found += [seen_from({"kind": kind, **item}, kind=kind) for item in page["items"]]
+                items = (seen_from({"kind": kind, **item}, kind=kind) for item in page["items"])
+                found += [seen for seen in items if serves(seen.spec, self._class_name)]
                 token = page["metadata"].get("continue", "")
                 if not token:
                     break
@@ -101,18 +105,18 @@ class Cluster:
         return str(body["metadata"]["uid"])
 
     async def exists(self, kind: str, *, namespace: str, name: str) -> bool:
-        """Whether there is an object of that name."""
+        """Whether there is an object of that name that this operator serves."""
         try:
             path = _path(kind, namespace=namespace, name=name)
         except ValueError:
             return False  # no object can have that name
         try:
-            await self._call("GET", path)
+            body = await self._call("GET", path)
         except ClusterError as error:
             if error.status == 404:
                 return False
             raise
-        return True
+        return serves(body.get("spec") or {}, self._class_name)
 
     async def hold(self, seen: Seen) -> Seen:
         """Add Piko's finalizer to the object."""

@@ -15,6 +15,7 @@ from piko.store.reports.summaries import Summaries
 from piko.store.row_changes import config_changes, schedule_changes, state_changes
 from piko_operator.changes import Changes
 from piko_operator.cluster import Cluster
+from piko_operator.election import lease_of
 from piko_operator.events import Events
 from piko_operator.finalizers import Finalizers
 from piko_operator.identity import Identity
@@ -94,6 +95,7 @@ def compose(
         summaries=Summaries(database=database),
         tally=ConditionTally(metrics=metrics),
         interval_s=settings.status_interval_s,
+        served_by=lease_of(settings.lease_name, settings.lease_namespace),
     )
     finalizers = Finalizers(
         clock=clock, cluster=cluster, inventory=inventory, records=records, news=status.look
@@ -110,6 +112,7 @@ def compose(
         finalizers=finalizers,
         look=status.look,
         records=records,
+        tenants=settings.tenants,
     )
     changes = Changes(
         inventory=inventory,
@@ -145,6 +148,7 @@ def compose(
         listed=sweep.listed,
         metrics=metrics,
         namespaces=settings.namespaces,
+        class_name=settings.class_name,
     )
     return OperatorParts(
         changes=changes,

@@ -17,7 +17,7 @@ MESSAGE_LIMIT = 4096
 
 _READY = frozenset({"Scheduled", "Disabled", "Completed"})
 """Job statuses of a schedule that is in order, even if it does not fire."""
-_NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "RowNotManaged", "RowRefused"})
+_NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused"})
 """Reasons that only an edit by a person can resolve."""
 _NOT_HERE = frozenset({"DatabaseUnavailable", "Pending"})
 """Reasons that cannot be resolved in this resource."""

@@ -8,7 +8,17 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue
 
 from piko.json_object import BYTES, check_json
-from piko_operator.field_types import Column, DataKey, Instant, JobId, ObjectName, SpecPart
+from piko_operator.field_types import (
+    CLASS_IS_IMMUTABLE,
+    ClassName,
+    Column,
+    DataKey,
+    Instant,
+    JobId,
+    ObjectName,
+    SpecPart,
+    part_rules,
+)
 from piko_operator.policies import AdoptionPolicy, DriftPolicy
 
 
@@ -50,8 +60,15 @@ class ConfigSource(SpecPart):
 class JobConfigSpec(SpecPart):
     """The configuration that is wanted."""
 
+    model_config = part_rules(CLASS_IS_IMMUTABLE)
+
     job_id: Annotated[JobId, Column("job_id")] = Field(
         description="The job, as the code registers it. It cannot be changed."
+    )
+    class_name: ClassName | None = Field(
+        None,
+        description="Which operator serves the resource, where there are several: the one of this class; "
+        "without it, the one without a class. It cannot be changed.",
     )
     schema_version: Annotated[int, Column("schema_version")] = Field(
         1, ge=1, le=2147483647, description="Version of the config's shape, as the job counts it."

@@ -13,6 +13,7 @@ import uuid
 from importlib.metadata import version
 
 from piko.clock import Clock
+from piko.leadership.api_access import own_namespace
 from piko.leadership.elector import Elector
 from piko.leadership.kubernetes_lease import KubernetesLease
 from piko.model.fences import Fence
@@ -44,6 +45,11 @@ class _NoRows:
 
     async def release(self, _name: str, *, holder: str) -> None:
         del holder
+
+
+def lease_of(name: str, namespace: str | None) -> str:
+    """Namespace and name of the Lease, which stand for the operator in the status of what it serves."""
+    return f"{namespace or own_namespace()}/piko-{name}"
 
 
 def elector_of(*, clock: Clock, metrics: OperatorMetrics, name: str, namespace: str | None) -> Elector:

@@ -73,6 +73,14 @@ def cel(rule: str, message: str, *, at: str | None = None) -> dict[str, str]:
     return {"rule": rule, "message": message, **({} if at is None else {"fieldPath": at})}
 
 
+CLASS_IS_IMMUTABLE = cel(
+    "has(self.className) == has(oldSelf.className) "
+    "&& (!has(self.className) || self.className == oldSelf.className)",
+    "className is immutable: delete this resource and create another",
+)
+"""A rule of a spec: a resource never moves from one operator to another, so no row has two servers."""
+
+
 def part_rules(*rules: dict[str, str]) -> ConfigDict:
     """The model configuration of a part whose fields depend on each other."""
     return ConfigDict(json_schema_extra={VALIDATIONS: [{**rule} for rule in rules]})
@@ -122,6 +130,10 @@ JobId = Annotated[
     _shape(shapes.JOB_ID, shapes.JOB_ID_EXPECTED),
     Immutable("jobId is immutable: delete this resource and create another"),
 ]
+ClassName = Annotated[
+    str, Field(min_length=1, max_length=63), _shape(shapes.LABEL_NAME, shapes.LABEL_NAME_EXPECTED)
+]
+"""The class of a resource; it cannot be changed, see `CLASS_IS_IMMUTABLE`."""
 ObjectName = Annotated[
     str, Field(min_length=1, max_length=253), _shape(shapes.OBJECT_NAME, shapes.OBJECT_NAME_EXPECTED)
 ]

@@ -19,6 +19,7 @@ from piko_operator.resources import FINALIZER
 
 SCHEDULE = "PikoSchedule"
 JOB_CONFIG = "PikoJobConfig"
+_KINDS = (SCHEDULE, JOB_CONFIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +99,7 @@ class Inventory:
     @property
     def is_complete(self) -> bool:
         """Whether both kinds have been listed at least once."""
-        return self._listed >= {SCHEDULE, JOB_CONFIG}
+        return self._listed.issuperset(_KINDS)
 
     @property
     def order(self) -> int:
@@ -111,6 +112,11 @@ class Inventory:
     def has(self, kind: str, *, namespace: str, name: str) -> bool:
         """Whether a resource of that name exists, with any uid."""
         return (kind, namespace, name) in self._names
+
+    def is_declared_elsewhere(self, seen: Seen) -> bool:
+        """Whether a resource of another kind in another namespace declares the same job."""
+        others = (item for kind in _KINDS if kind != seen.kind for item in self.of_job(kind, seen.job_id))
+        return any(item.namespace != seen.namespace for item in others)
 
     def heirs(self, kind: str, job_id: str) -> list[Seen]:
         """The resources that declare the job and are not being deleted."""
@@ -251,10 +257,10 @@ class Inventory:
     def _unindex_job(self, seen: Seen) -> None:
         of_job = self._by_job[seen.kind, seen.job_id]
         of_job.pop(seen.uid, None)
-        if of_job:
-            self.mark(*of_job)
-        else:
+        if not of_job:
             del self._by_job[seen.kind, seen.job_id]
+        # Those of the job's other kind may have waited for this one as well.
+        self.mark(*(item.uid for kind in _KINDS for item in self.of_job(kind, seen.job_id)))
 
 
 def _name(seen: Seen) -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
+from piko_operator.tenancy import Tenant, elsewhere
 
 _ROUND = 250
 """Resources in one round; the next one takes what has arrived meanwhile."""
@@ -41,6 +42,11 @@ _BUSY_MESSAGE = (
     "changes between every read and write: an open transaction holds it, or another program keeps writing "
     "it; "
     "commit or roll back the transaction (SHOW PROCESSLIST). This is retried"
+)
+
+_ONE_NAMESPACE = (
+    "spec.jobId: schedule and config of a job come from one namespace, and this job's other resource is in "
+    "another; nothing was written; choose another jobId, or delete the other resource"
 )
 
 log = get_logger(__name__)
@@ -65,6 +71,7 @@ class Mirror:
         finalizers: Finalizers,
         look: Callable[..., None],
         records: SyncRecords,
+        tenants: Sequence[Tenant],
     ) -> None:
         self._clock = clock
         self._inventory = inventory
@@ -75,7 +82,9 @@ class Mirror:
         self._finalizers = finalizers
         self._look = look
         self._records = records
-        self._planner = Planner(cluster=cluster, inventory=inventory, owner=owner, records=records)
+        self._planner = Planner(
+            cluster=cluster, inventory=inventory, owner=owner, records=records, tenants=tenants
+        )
         self.database_error: str | None = None
 
     async def run(self) -> None:
@@ -149,7 +158,7 @@ class Mirror:
         """Write `plans`; a failing batch is split in halves. Raises `DatabaseUnavailableError`."""
         try:
             held = await table.read([plan.seen.job_id for plan in plans])
-            await self._write(plans, held, table)
+            await self._write(await self._of_one_namespace(plans), held, table)
         except DatabaseUnavailableError:
             raise
         except Exception as error:
@@ -162,6 +171,24 @@ class Mirror:
             middle = len(plans) // 2
             await self._settle(plans[:middle], table)
             await self._settle(plans[middle:], table)
+
+    async def _of_one_namespace(self, plans: Sequence[Plan[R]]) -> list[Plan[R]]:
+        """The plans except for those of jobs whose other row comes from another namespace."""
+        doubtful = {
+            plan.seen.uid: plan
+            for plan in plans
+            if plan.wanted is not None and self._inventory.is_declared_elsewhere(plan.seen)
+        }
+        for kind, table in self._tables.items():
+            asked = [plan for plan in doubtful.values() if plan.seen.kind != kind]
+            owners = await table.read([plan.seen.job_id for plan in asked]) if asked else {}
+            for plan in asked:
+                other = owners.get(plan.seen.job_id)
+                if other is None or not elsewhere(plan.owner, other.row.managed_by):
+                    del doubtful[plan.seen.uid]
+        for plan in doubtful.values():
+            self._records.fail(plan.seen, "NotAllowed", _ONE_NAMESPACE)
+        return [plan for plan in plans if plan.seen.uid not in doubtful]
 
     async def _write(
         self, plans: Sequence[Plan[R]], held: Mapping[str, Held[R]], table: ManagedTable[R]

@@ -22,6 +22,7 @@ from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.records import SyncRecords
 from piko_operator.resources import API_VERSION, MODELS, Manifest, PikoJobConfig, PikoSchedule
 from piko_operator.secrets import SecretUnavailableError, read_secrets
+from piko_operator.tenancy import Tenant, not_allowed
 
 _PATIENCE_S = 0.5
 """Seconds that a round waits for slow resources."""
@@ -49,11 +50,13 @@ class Planner:
         inventory: Inventory,
         owner: Callable[[Seen], str],
         records: SyncRecords,
+        tenants: Sequence[Tenant],
     ) -> None:
         self._cluster = cluster
         self._inventory = inventory
         self._owner = owner
         self._records = records
+        self._tenants = tenants
         self._tasks: dict[str, tuple[Seen, asyncio.Task[Plan[Any] | None]]] = {}
 
     async def plans(self, chosen: Sequence[Seen]) -> list[Plan[Any]]:
@@ -134,11 +137,16 @@ class Planner:
             "spec": seen.spec,
         }
         try:
-            return MODELS[seen.kind].model_validate(document)
+            resource = MODELS[seen.kind].model_validate(document)
         except ValidationError as error:
             problems = listed(explain(error), separator="; ")
             self._records.fail(seen, "InvalidSpec", f"{problems}; the row is unchanged")
             return None
+        refusal = not_allowed(resource, self._tenants)
+        if refusal is not None:
+            self._records.fail(seen, "NotAllowed", f"{refusal}; nothing was written")
+            return None
+        return resource
 
     def _plan_of(self, seen: Seen, resource: Manifest, *, secret: Mapping[str, Any] | None) -> Plan[Any]:
         owner = self._owner(seen)

@@ -67,6 +67,7 @@ class Operator:
             client=client,
             clock=self._clock,
             namespaces=self._settings.namespaces,
+            class_name=self._settings.class_name,
             may_write=lambda: elector.acting is not None,
         )
         build = partial(

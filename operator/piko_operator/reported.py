@@ -75,6 +75,9 @@ class ScheduleStatus(StatusPart):
     observed_generation: Number | None = Field(
         None, description="The generation that this status speaks of; -1, none yet."
     )
+    served_by: str | None = Field(
+        None, description="The operator that serves this resource: namespace and name of its Lease."
+    )
     schedule: str | None = Field(None, description="What the schedule says, in one line.")
     conditions: Conditions | None = None
     next_run_time: datetime | None = None
@@ -92,6 +95,9 @@ class ConfigStatus(StatusPart):
 
     observed_generation: Number | None = Field(
         None, description="The generation that this status speaks of; -1, none yet."
+    )
+    served_by: str | None = Field(
+        None, description="The operator that serves this resource: namespace and name of its Lease."
     )
     conditions: Conditions | None = None
     revision: Number | None = Field(None, description="The revision that holds this config.")

@@ -40,7 +40,7 @@ def schedule_status(
         "observedGeneration": record.generation,
         "schedule": record.schedule,
         "conditions": conditions,
-        "row": _row(job),
+        "row": _row(job, record),
     }
     if own is not None:
         status |= {
@@ -79,7 +79,7 @@ def config_status(
         {
             "observedGeneration": record.generation,
             "conditions": _conditions(previous, record, is_ready, [valid, effective], now),
-            "row": _row(row),
+            "row": _row(row, record),
             "revision": current[-1].revision if current else None,
             "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
         }
@@ -113,8 +113,10 @@ def _conditions(
     return merge_conditions(before, found, record.generation, now)
 
 
-def _row(row: JobSummary | ConfigSummary | None) -> dict[str, Any] | None:
-    return None if row is None else _present({"version": row.version, "managedBy": row.managed_by})
+def _row(row: JobSummary | ConfigSummary | None, record: SyncRecord) -> dict[str, Any] | None:
+    # Who may not have the job does not learn whose it is.
+    hidden = row is None or record.synced.reason == "NotAllowed"
+    return None if row is None or hidden else _present({"version": row.version, "managedBy": row.managed_by})
 
 
 def _last_run(job: JobSummary) -> dict[str, Any] | None:

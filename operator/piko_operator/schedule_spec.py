@@ -22,6 +22,8 @@ from pydantic.alias_generators import to_camel
 
 from piko_operator import shapes
 from piko_operator.field_types import (
+    CLASS_IS_IMMUTABLE,
+    ClassName,
     Column,
     Duration,
     Instant,
@@ -303,11 +305,17 @@ class ScheduleSpec(SpecPart):
             "!has(self.startAt) || !has(self.endAt) || self.startAt < self.endAt",
             "startAt must be before endAt",
             at=".endAt",
-        )
+        ),
+        CLASS_IS_IMMUTABLE,
     )
 
     job_id: Annotated[JobId, Column("job_id")] = Field(
         description="The job, as the code registers it. It cannot be changed."
+    )
+    class_name: ClassName | None = Field(
+        None,
+        description="Which operator serves the resource, where there are several: the one of this class; "
+        "without it, the one without a class. It cannot be changed.",
     )
     schedule: TriggerSpec = Field(description="When the job is due. Exactly one of cron, interval and date.")
     time_zone: Annotated[Zone | None, Column("timezone")] = Field(

@@ -9,6 +9,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 
 from piko.settings.loader import ProgramSettings, SettingsLoader
+from piko_operator.shapes import LABEL_NAME_EXPECTED
+from piko_operator.tenancy import Tenant, read_tenants
 
 PREFIX = "PIKO_OPERATOR_"
 DSN_VARIABLE = "PIKO_MYSQL_DSN"
@@ -25,6 +27,12 @@ class OperatorSettings(ProgramSettings):
     )
     cluster: str = Field("default", description="this cluster's name in managed_by, unique per database")
     namespaces: tuple[str, ...] = Field((), description="comma list; empty: all")
+    class_name: str | None = Field(
+        None, description="serves the resources of this className; none: those without one"
+    )
+    tenants: tuple[Tenant, ...] = Field(
+        (), description="which namespaces may claim which jobs, as JSON; none: any may claim any"
+    )
     lease_name: str = Field(
         "operator",
         min_length=1,
@@ -68,6 +76,18 @@ class OperatorSettings(ProgramSettings):
         if not _CLUSTER.fullmatch(value):
             raise ValueError("expected 1 to 63 of A-Z a-z 0-9 . _ -, with a letter or digit at both ends")
         return value
+
+    @field_validator("class_name")
+    @classmethod
+    def _is_a_class(cls, value: str | None) -> str | None:
+        if value and not _NAMESPACE.fullmatch(value):
+            raise ValueError(f"{LABEL_NAME_EXPECTED}; empty: no class")
+        return value or None
+
+    @field_validator("tenants", mode="before")
+    @classmethod
+    def _read_tenants(cls, value: object) -> object:
+        return read_tenants(value) if isinstance(value, str) else value
 
     @field_validator("namespaces", mode="before")
     @classmethod

@@ -73,6 +73,7 @@ class StatusWriter:
         summaries: Summaries,
         tally: ConditionTally,
         interval_s: float,
+        served_by: str,
     ) -> None:
         self._cluster = cluster
         self._clock = clock
@@ -84,6 +85,7 @@ class StatusWriter:
         self._summaries = summaries
         self._tally = tally
         self._interval_s = interval_s
+        self._served_by = served_by
         self._changed: dict[str, None] = {}
         self._wake, self._wanting = asyncio.Event(), asyncio.Event()
         self._wanted: dict[str, _Wanted] = {}
@@ -165,7 +167,7 @@ class StatusWriter:
         if record is None or seen.uid not in self._inventory:
             return
         try:
-            status = status_of(seen.status, record)
+            status = {**status_of(seen.status, record), "servedBy": self._served_by}
             differs = bool(merge_patch(seen.status, status))
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._failed(seen, error)

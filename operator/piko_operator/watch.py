@@ -21,6 +21,7 @@ from piko_operator.cluster import PLURALS
 from piko_operator.handlers import watch_registry
 from piko_operator.inventory import Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
+from piko_operator.tenancy import serves
 
 _STOP_S = 8.0
 
@@ -40,12 +41,14 @@ class Watch:
         listed: asyncio.Event,
         metrics: OperatorMetrics,
         namespaces: Sequence[str],
+        class_name: str | None,
     ) -> None:
         self._clock = clock
         self._inventory = inventory
         self._listed = listed
         self._metrics = metrics
         self._namespaces = tuple(namespaces)
+        self._class_name = class_name
         self._asked_at: dict[str, float] = {}
 
     @property
@@ -105,6 +108,8 @@ class Watch:
     def _observe(self, body: Mapping[str, Any], deleted: bool) -> None:
         self._metrics.last_event.set(self._clock.now().timestamp())
         seen = seen_from(body, kind=body["kind"])
+        if not serves(seen.spec, self._class_name):
+            return
         if deleted:
             self._inventory.deleted(seen.uid)
         else:

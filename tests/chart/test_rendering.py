@@ -100,13 +100,13 @@ def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
 
 def test_of_all_the_cluster_a_namespaced_operator_may_see_one_namespace() -> None:
     rendering = render(VARIANTS["namespaced operator"])
-    (rule,) = rendering.one("ClusterRole")["rules"]
+    (rule,) = rendering.one("ClusterRole", "operator")["rules"]
     assert (rule["resources"], rule["resourceNames"], rule["verbs"]) == (
         ["namespaces"], ["kube-system"], ["get"],
     )  # fmt: skip
     assert (
         rendering.one("ClusterRoleBinding")["roleRef"]["name"]
-        == rendering.one("ClusterRole")["metadata"]["name"]
+        == rendering.one("ClusterRole", "operator")["metadata"]["name"]
     )
 
 
