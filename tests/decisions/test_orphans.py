@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from piko.core.types import RunState
-from piko.decisions.orphans import Vantage, orphans
-from tests.store.making import make_run
+from piko.decisions.orphans import Vantage, orphans, unbegun
+from piko.model.instances import StartMark
+from tests.store.making import NOW, make_run
 
 VANTAGE = Vantage(
     instance_id="here", epoch=5, leads_for_s=60.0, lease_s=15.0, may_judge_silence=True, fetches=False
@@ -54,3 +56,25 @@ def test_a_run_of_this_replica_that_it_does_not_know_is_given_up_when_it_is_seen
 
     assert orphans([run], living=LIVING, seen_before=(), vantage=VANTAGE) == []
     assert len(orphans([run], living=LIVING, seen_before={run.run_id}, vantage=VANTAGE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("instance_id", "epoch", "mark", "waits"),
+    [
+        ("here", 4, StartMark(starts_until=None, fenced_epoch=None), True),
+        ("here", 4, StartMark(starts_until=NOW, fenced_epoch=None), False),
+        ("here", 5, StartMark(starts_until=None, fenced_epoch=None), False),
+        ("there", 4, StartMark(starts_until=None, fenced_epoch=None), False),
+        ("there", 4, StartMark(starts_until=None, fenced_epoch=4), True),
+        ("there", 4, StartMark(starts_until=NOW, fenced_epoch=4), False),
+        ("there", 4, StartMark(starts_until=NOW - timedelta(seconds=1), fenced_epoch=4), True),
+        ("there", 4, StartMark(starts_until=None, fenced_epoch=None, stopped=True), True),
+    ],
+)
+def test_what_was_claimed_ahead_waits_again_where_it_cannot_begin(
+    instance_id: str, epoch: int, mark: StartMark, waits: bool
+) -> None:
+    """On the leader itself, too, which may have lost its lease and have got it back with nobody between."""
+    run = make_run(state=RunState.RUNNING, instance_id=instance_id, epoch=epoch, starts_at=NOW)
+    found = unbegun([run], {instance_id: mark}, instance_id="here", epoch=5)
+    assert found == ([run] if waits else [])

@@ -36,13 +36,22 @@ class Vantage:
     """Instances that are presumed dead because their session lock fell."""
 
 
-def unbegun(runs: Iterable[Run], marks: Mapping[str, StartMark]) -> list[Run]:
+def unbegun(
+    runs: Iterable[Run], marks: Mapping[str, StartMark], *, instance_id: str, epoch: int
+) -> list[Run]:
     """Those of `runs` that were claimed ahead, and that their instances have not begun and cannot begin.
 
-    `marks`: the start marks of their instances.
+    - `marks`: the start marks of their instances.
+    - `instance_id`, `epoch`: this replica, which leads; it has dropped what it claimed ahead under an earlier
+      epoch, also where nobody led between.
     """
-    found = ((run, marks.get(run.instance_id or "")) for run in runs)
-    return [run for run, mark in found if mark is not None and mark.excludes(run)]
+    found = []
+    for run in runs:
+        mark = marks.get(run.instance_id or "")
+        dropped = run.instance_id == instance_id and (run.epoch or 0) < epoch
+        if mark is not None and mark.excludes(run, dropped=dropped):
+            found.append(run)
+    return found
 
 
 def orphans(

@@ -34,10 +34,13 @@ class StartMark:
     fenced_epoch: int | None
     stopped: bool = False
 
-    def excludes(self, run: Run) -> bool:
-        """Whether it is certain that the instance has not started `run`, and never will."""
+    def excludes(self, run: Run, *, dropped: bool = False) -> bool:
+        """Whether it is certain that the instance has not started `run`, and never will.
+
+        `dropped`: the instance itself says that it no longer waits for the time of `run`.
+        """
         if run.starts_at is None or run.epoch is None:
             return False
-        if not self.stopped and (self.fenced_epoch or 0) < run.epoch:
+        if not (self.stopped or dropped) and (self.fenced_epoch or 0) < run.epoch:
             return False
         return self.starts_until is None or self.starts_until < run.starts_at

@@ -76,14 +76,15 @@ class Orphans:
             fetches=self._fetches,
             dead=self._dead,
         )
-        waiting = await self._unbegun(unknown)
+        waiting = await self._unbegun(unknown, epoch)
         begun = [run for run in unknown if run not in waiting]
         lost = orphans(begun, living=living, seen_before=before, vantage=vantage)
         return UnknownRunsFound(runs=unknown, lost=lost, unbegun=waiting, now=self._clock.now())
 
-    async def _unbegun(self, runs: Sequence[Run]) -> list[Run]:
+    async def _unbegun(self, runs: Sequence[Run], epoch: int) -> list[Run]:
         """Those of `runs` that were claimed ahead and will never begin where they are."""
         ahead = [run for run in runs if run.starts_at is not None]
         if not ahead:
             return []
-        return unbegun(ahead, await self._instances.start_marks({run.instance_id or "" for run in ahead}))
+        marks = await self._instances.start_marks({run.instance_id or "" for run in ahead})
+        return unbegun(ahead, marks, instance_id=self._instance_id, epoch=epoch)
