@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import typer
+from docs.chart_values import table as chart_values
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, SecretStr
 from pydantic.alias_generators import to_camel
@@ -266,6 +267,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "operator-metrics": operator_metrics,
     "commands": commands,
     "errors": errors,
+    "chart-values": lambda: "".join(chart_values()),
 }
 
 

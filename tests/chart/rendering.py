@@ -25,6 +25,31 @@ Values = Mapping[str, Any]
 DSN = "mysql+asyncmy://piko:secret@database:3306/piko?charset=utf8mb4"
 EXISTING_SECRET: Values = {"database": {"existingSecret": "piko-database"}}
 
+COMPONENTS = ("runtime", "operator", "web")
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+_RESTRICTED: Values = {
+    "image": "proxy:1",
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+OPTIONS: Values = {
+    "containerSecurityContext": {"runAsUser": 1000710000},
+    "extraEnv": [{"name": "NODE", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+    "extraVolumeMounts": [{"name": "data", "mountPath": "/data"}],
+    "extraVolumes": [{"name": "data", "emptyDir": {}}],
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["warehouse"]}],
+    "initContainers": [{"name": "first", **_RESTRICTED}],
+    "podSecurityContext": {"fsGroup": 2000},
+    "priorityClassName": "system-cluster-critical",
+    "probes": {"liveness": {"periodSeconds": 30}},
+    "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+    "sidecars": [{"name": "proxy", **_RESTRICTED}],
+    "terminationGracePeriodSeconds": 90,
+    "topologySpreadConstraints": [
+        {"topologyKey": "topology.kubernetes.io/zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+}
+"""What every component takes."""
+
 VARIANTS: dict[str, Values] = {
     "defaults": {"database": {"dsn": DSN}},
     "existing secret": EXISTING_SECRET,
@@ -32,6 +57,37 @@ VARIANTS: dict[str, Values] = {
     "own migration secret": {**EXISTING_SECRET, "migration": {"existingSecret": "piko-owner"}},
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},
+    "pod monitor": {**EXISTING_SECRET, "podMonitor": {"enabled": True}},
+    "spool on a volume for each replica": {
+        **EXISTING_SECRET,
+        "runtime": {"spool": {"persistence": {"enabled": True, "storageClass": "fast"}}},
+    },
+    "spool on a claim that exists": {
+        **EXISTING_SECRET,
+        "runtime": {"spool": {"persistence": {"enabled": True, "existingClaim": "spool"}}},
+    },
+    "network policies": {
+        **EXISTING_SECRET,
+        "networkPolicy": {
+            "enabled": True,
+            "databaseTo": [{"ipBlock": {"cidr": "10.0.0.7/32"}}],
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
+            "jobsTo": [{"ports": [{"port": 443}]}],
+        },
+    },
+    "a job to test with": {**EXISTING_SECRET, "test": {"job": "orders"}},
+    "replicas by an autoscaler": {**EXISTING_SECRET, "runtime": {"replicas": None, "executor": "replicas"}},
+    "every option of a pod": {
+        **EXISTING_SECRET,
+        "commonLabels": {"cost-centre": "7"},
+        "commonAnnotations": {"owner": "data"},
+        "service": {"annotations": {"mesh/port": "http"}},
+        **dict.fromkeys(COMPONENTS, OPTIONS),
+        "extraObjects": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-more"}},
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: text}",
+        ],
+    },
     "service monitor": {**EXISTING_SECRET, "serviceMonitor": {"enabled": True, "labels": {"release": "p"}}},
     "definitions that go": {**EXISTING_SECRET, "crds": {"keep": False}},
     "without definitions": {**EXISTING_SECRET, "crds": {"enabled": False}},

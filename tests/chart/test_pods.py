@@ -14,31 +14,48 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
 }
 
-each_variant = pytest.mark.parametrize("variant", VARIANTS)
+# Whose users add containers and contexts of their own.
+each_variant = pytest.mark.parametrize(
+    "variant", [name for name in VARIANTS if name != "every option of a pod"]
+)
+GROUPS = {
+    (variant, f"{kind} piko-runtime"): {"fsGroup": 10001, "fsGroupChangePolicy": "OnRootMismatch"}
+    for variant, kind in (
+        ("spool on a volume for each replica", "StatefulSet"),
+        ("spool on a claim that exists", "Deployment"),
+    )
+}
+"""A volume belongs to root until its group is changed."""
 
 
 @each_variant
 def test_pods_are_not_root_and_confined(variant: str) -> None:
     for name, pod in render(VARIANTS[variant]).pod_specs():
         expected = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-        assert pod["securityContext"] == expected, name
+        assert pod["securityContext"] == expected | GROUPS.get((variant, name), {}), name
         assert not {"hostNetwork", "hostPID", "hostIPC", "initContainers"} & pod.keys(), name
 
 
 @each_variant
-def test_containers_write_to_tmp_alone(variant: str) -> None:
+def test_containers_write_to_tmp_and_the_spool_alone(variant: str) -> None:
     for name, pod in render(VARIANTS[variant]).pod_specs():
         assert {"name": "tmp", "emptyDir": {}} in pod["volumes"], name
         for container in pod["containers"]:
             assert container["securityContext"] == RESTRICTED, name
             writable = [mount for mount in container["volumeMounts"] if not mount.get("readOnly")]
-            assert writable == [{"name": "tmp", "mountPath": "/tmp"}], name
+            expected = [{"name": "tmp", "mountPath": "/tmp"}]
+            if (variant, name) in GROUPS:
+                expected.append({"name": "spool", "mountPath": "/var/lib/piko"})
+            assert writable == expected, name
 
 
 def test_certificates_of_the_database_lie_where_a_dsn_can_name_them_in_every_pod() -> None:
     for name, pod in render(VARIANTS["tls to the database"]).pod_specs():
-        [volume] = [each for each in pod["volumes"] if "secret" in each]
-        assert volume["secret"]["secretName"] == "database-ca", name
+        secrets = [each for each in pod["volumes"] if "secret" in each]
+        if name == "Pod piko-test-ready":
+            assert not secrets, "it asks the programs alone"
+            continue
+        [volume] = [each for each in secrets if each["secret"]["secretName"] == "database-ca"]
         mount = {"name": volume["name"], "mountPath": "/etc/piko/tls", "readOnly": True}
         assert all(mount in container["volumeMounts"] for container in pod["containers"]), name
     assert "database-ca" not in render(VARIANTS["existing secret"]).text
@@ -58,7 +75,8 @@ def test_only_who_speaks_to_kubernetes_gets_a_token(variant: str) -> None:
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
     check = "Job piko-delete-psch-pjc-first"
     reviews = {"Deployment piko-web"} if variant == "web by rights of the cluster" else set()
-    assert holders <= {"Deployment piko-operator", "Deployment piko-runtime", check} | reviews
+    runtime = {"Deployment piko-runtime", "StatefulSet piko-runtime"}
+    assert holders <= {"Deployment piko-operator", check} | runtime | reviews
     assert not any(account["automountServiceAccountToken"] for account in rendering.all("ServiceAccount"))
 
 

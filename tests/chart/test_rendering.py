@@ -34,9 +34,13 @@ def rendering() -> Rendering:
 
 
 def pod_of(rendering: Rendering, component: str) -> dict[str, Any]:
-    kind = "Job" if component == "migration" else "Deployment"
-    pod: dict[str, Any] = rendering.one(kind, component)["spec"]["template"]["spec"]
-    return pod
+    [pod] = (
+        item["spec"]["template"]["spec"]
+        for item in rendering.objects
+        if item["kind"] in ("Deployment", "StatefulSet", "Job") and component_of(item) == component
+    )
+    found: dict[str, Any] = pod
+    return found
 
 
 @pytest.mark.parametrize("values", [{}, *VARIANTS.values()], ids=["nothing set", *VARIANTS])
@@ -157,9 +161,16 @@ def test_the_migration_may_have_a_user_of_its_own() -> None:
 
 
 def _dsn_source(pod: dict[str, Any]) -> dict[str, str]:
-    [variable] = [item for item in pod["containers"][0]["env"] if item["name"] == "PIKO_MYSQL_DSN"]
-    source: dict[str, str] = variable["valueFrom"]["secretKeyRef"]
-    return source
+    """The Secret and its key whose value is in the file that the container reads."""
+    [container, *_] = pod["containers"]
+    path = environment_of(pod)["PIKO_MYSQL_DSN"].removeprefix("file:")
+    folder, _, file = path.rpartition("/")
+    [mount] = [each for each in container["volumeMounts"] if each["mountPath"] == folder]
+    [volume] = [each for each in pod["volumes"] if each["name"] == mount["name"]]
+    [item] = [each for each in volume["secret"]["items"] if each["path"] == file]
+    assert mount["readOnly"]
+    assert "subPath" not in mount, "so that a Secret that changes is seen"
+    return {"name": volume["secret"]["secretName"], "key": item["key"]}
 
 
 # ---- the API and the page ----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from docs.chart_values import table
 
 from tests.chart.rendering import CHART, EXISTING_SECRET, refusal
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("helm")
     [
         ({"runtme": {"replicas": 3}}, "additional properties 'runtme' not allowed"),
         ({"runtime": {"replica": 3}}, "additional properties 'replica' not allowed"),
-        ({"runtime": {"replicas": "two"}}, "'/runtime/replicas': got string, want integer"),
+        ({"runtime": {"replicas": "two"}}, "'/runtime/replicas': got string, want null or integer"),
         ({"runtime": {"replicas": -1}}, "'/runtime/replicas': minimum: got -1, want 0"),
         ({"runtime": {"args": []}}, "'/runtime/args': minItems: got 0, want 1"),
         ({"runtime": {"image": {"tag": "a:b"}}}, "'/runtime/image/tag': 'a:b' does not match pattern"),
@@ -41,12 +42,59 @@ pytestmark = pytest.mark.usefixtures("helm")
         ({"web": {"trustedProxies": ["proxy"]}}, "'/web/trustedProxies/0': 'proxy' does not match pattern"),
         ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'Always', 'IfNotPresent', 'Never'"),
         ({"serviceMonitor": {"interval": "often"}}, "'/serviceMonitor/interval': 'often' does not match"),
+        (
+            {"runtime": {"image": {"digest": "sha256:12"}}},
+            "'/runtime/image/digest': 'sha256:12' does not match pattern",
+        ),
+        ({"runtime": {"sidecars": [{}]}}, "'/runtime/sidecars/0': missing property 'name'"),
+        ({"web": {"extraVolumeMounts": [{"name": "a", "mountPath": "b"}]}}, "'b' does not match pattern"),
+        ({"operator": {"probes": {"alive": {}}}}, "additional properties 'alive' not allowed"),
+        (
+            {"runtime": {"spool": {"persistence": {"size": "lots"}}}},
+            "'/runtime/spool/persistence/size': 'lots' does not match pattern",
+        ),
+        ({"networkPolicy": {"databasePort": "mysql"}}, "got string, want integer"),
+        ({"commonLabels": {"a": 1}}, "'/commonLabels/a': got number, want string"),
         ({"service": {"port": 0}}, "'/service/port': minimum: got 0, want 1"),
         ({"crds": {"enabled": "no"}}, "'/crds/enabled': got string, want boolean"),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )
 def test_a_wrong_value_is_named(values: dict[str, Any], expected: str) -> None:
+    assert expected in refusal({**EXISTING_SECRET, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}},
+            "with both, every pod would be scraped twice; keep one",
+        ),
+        (
+            {"runtime": {"drainTimeoutSeconds": 60, "terminationGracePeriodSeconds": 30}},
+            "GracePeriodSeconds = 30 ends a pod before runtime.drainTimeoutSeconds = 60 is over",
+        ),
+        (
+            {"runtime": {"spool": {"persistence": {"existingClaim": "spool"}}}},
+            "runtime.spool.persistence: existingClaim is set and enabled is false",
+        ),
+        (
+            {"operator": {"serviceAccount": {"create": False}}},
+            "operator.serviceAccount.name: with create=false it names the account to use",
+        ),
+        (
+            {"web": {"env": {"A": "b"}, "extraEnv": [{"name": "A"}]}},
+            "web: A is in env and in extraEnv; keep one",
+        ),
+        (
+            {"web": {"extraEnv": [{"name": "PIKO_MYSQL_DSN", "value": "hunter2"}]}},
+            "web.extraEnv: PIKO_MYSQL_DSN is the chart's to set; set database.existingSecret",
+        ),
+    ],
+    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
+)
+def test_values_that_contradict_each_other_are_refused(values: dict[str, Any], expected: str) -> None:
     assert expected in refusal({**EXISTING_SECRET, **values})
 
 
@@ -74,10 +122,18 @@ def test_the_dsn_does_not_belong_among_plain_variables(component: str) -> None:
     assert "hunter2" not in said
 
 
+def test_every_value_is_described() -> None:
+    rows = list(table())
+    assert [row for row in rows if row.endswith("|  |\n")] == []
+    assert any("as `runtime.podSecurityContext`" in row for row in rows if row.startswith("| `web."))
+
+
 def test_schema_and_values_name_the_same_things() -> None:
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
     for where, described, given in _objects(schema, schema, values, "values"):
+        if ".probes." in where:  # fields over the chart's own, which stand in the template
+            continue
         missing = {name for name in described - {"global", "claims"} if name not in given}
         assert not missing, f"{where}: in the schema only: {sorted(missing)}"
 

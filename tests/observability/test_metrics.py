@@ -61,6 +61,7 @@ NAMES = {
     "piko_runs_pruned_total": "counter",
     "piko_runs_queued": "gauge",
     "piko_session_lock_held": "gauge",
+    "piko_spool_persistent": "gauge",
 }
 """What dashboards and alerts are written against."""
 

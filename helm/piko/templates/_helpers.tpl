@@ -22,12 +22,33 @@ app.kubernetes.io/instance: {{ $root.Release.Name }}
 app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 
+{{/* Called with (list $ component). */}}
 {{- define "piko.labels" -}}
 {{- $root := index . 0 -}}
+{{- with $root.Values.commonLabels }}
+{{- toYaml . }}
+{{ end -}}
 {{ include "piko.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
+{{- end -}}
+
+{{/* Labels and annotations of an object. Called with (list $ component annotations). */}}
+{{- define "piko.marks" -}}
+{{- $root := index . 0 -}}
+labels: {{- include "piko.labels" (list $root (index . 1)) | nindent 2 }}
+{{- $annotations := merge (deepCopy (index . 2)) $root.Values.commonAnnotations }}
+{{- with $annotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The metadata of an object in the release's namespace. Called with (list $ name component annotations). */}}
+{{- define "piko.metadata" -}}
+name: {{ index . 1 }}
+namespace: {{ (index . 0).Release.Namespace }}
+{{ include "piko.marks" (list (index . 0) (index . 2) (index . 3)) }}
 {{- end -}}
 
 {{/* ---- images ---- */}}
@@ -36,9 +57,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- define "piko.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := (index . 1).image -}}
-{{- $name := printf "%s:%s" $image.repository (default $root.Chart.AppVersion $image.tag) -}}
 {{- with $root.Values.image.registry -}}{{- trimSuffix "/" . }}/{{ end -}}
-{{- $name -}}
+{{- $image.repository -}}
+{{- if or $image.tag (not $image.digest) -}}:{{ default $root.Chart.AppVersion $image.tag }}{{- end -}}
+{{- with $image.digest -}}@{{ . }}{{- end -}}
 {{- end -}}
 
 {{/* ---- the database ---- */}}
@@ -59,12 +81,10 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- .Values.database.existingSecret | default (printf "%s-database" (include "piko.fullname" .)) -}}
 {{- end -}}
 
+{{/* Where every pod finds the DSN: in a file, which is read again when the database refuses a connection. */}}
 {{- define "piko.database.env" -}}
 - name: PIKO_MYSQL_DSN
-  valueFrom:
-    secretKeyRef:
-      name: {{ include "piko.database.secretName" . }}
-      key: {{ .Values.database.secretKey }}
+  value: file:/etc/piko/database/dsn
 {{- end -}}
 
 {{/* Pods are replaced when the chart's own Secret changes; a foreign one is not ours to read. */}}
@@ -76,14 +96,25 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
 
 {{/* ---- environment ---- */}}
 
-{{/* The chart's variables, overridden and completed by the user's. Called with (list path chart's user's). */}}
+{{/* The chart's variables, overridden and completed by the user's. Called with (list component chart's values),
+     where `values` are the component's. */}}
 {{- define "piko.env" -}}
-{{- $path := index . 0 -}}
-{{- $given := index . 2 -}}
+{{- $component := index . 0 -}}
+{{- $settings := deepCopy (index . 1) -}}
+{{- $given := (index . 2).env -}}
+{{- $extra := (index . 2).extraEnv -}}
 {{- if hasKey $given "PIKO_MYSQL_DSN" -}}
-{{- fail (printf "%s: PIKO_MYSQL_DSN is a secret and does not belong here; set database.existingSecret or database.dsn" $path) -}}
+{{- fail (printf "%s.env: PIKO_MYSQL_DSN is a secret and does not belong here; set database.existingSecret or database.dsn" $component) -}}
 {{- end -}}
-{{- $all := merge (deepCopy $given) (index . 1) -}}
+{{- range $extra -}}
+{{- if eq .name "PIKO_MYSQL_DSN" -}}
+{{- fail (printf "%s.extraEnv: PIKO_MYSQL_DSN is the chart's to set; set database.existingSecret" $component) -}}
+{{- else if hasKey $given .name -}}
+{{- fail (printf "%s: %s is in env and in extraEnv; keep one" $component .name) -}}
+{{- end -}}
+{{- $_ := unset $settings .name -}}
+{{- end -}}
+{{- $all := merge (deepCopy $given) $settings -}}
 {{- range $name := keys $all | sortAlpha }}
 {{- $value := get $all $name }}
 - name: {{ $name }}
@@ -94,86 +125,9 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
   value: {{ $value | toString | quote }}
   {{- end }}
 {{- end }}
-{{- end -}}
-
-{{/* ---- what every pod shares ---- */}}
-
-{{/* `tokens`, where it is set beside Values, is a Secret with the tokens of people. */}}
-{{- define "piko.pod" -}}
-# Variables that describe every Service of the namespace are noise next to settings.
-enableServiceLinks: false
-securityContext:
-  runAsNonRoot: true
-  seccompProfile: {type: RuntimeDefault}
-volumes:
-  - name: tmp
-    emptyDir: {}
-{{- with .Values.database.tlsSecret }}
-  - name: database-tls
-    # Optional, so that the process says which file is missing.
-    secret: {secretName: {{ . }}, optional: true}
+{{- with $extra }}
+{{ toYaml . }}
 {{- end }}
-{{- with .tokens }}
-  - name: tokens
-    secret: {secretName: {{ . }}, optional: true}
-{{- end }}
-{{- with .Values.imagePullSecrets }}
-imagePullSecrets:
-  {{- range . }}
-  - name: {{ . }}
-  {{- end }}
-{{- end }}
-{{- end -}}
-
-{{- define "piko.container" -}}
-securityContext:
-  allowPrivilegeEscalation: false
-  capabilities: {drop: [ALL]}
-  readOnlyRootFilesystem: true
-volumeMounts:
-  - name: tmp
-    mountPath: /tmp
-{{- with .Values.database.tlsSecret }}
-  - name: database-tls
-    mountPath: /etc/piko/tls
-    readOnly: true
-{{- end }}
-{{- with .tokens }}
-  - name: tokens
-    mountPath: /etc/piko/tokens
-    readOnly: true
-{{- end }}
-{{- end -}}
-
-{{- define "piko.placement" -}}
-{{- with .nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- end -}}
-
-{{- define "piko.probes" -}}
-# A slow start is not a hang: the liveness probe begins when the start-up probe has passed once.
-startupProbe:
-  httpGet: {path: /healthz, port: http}
-  periodSeconds: 2
-  failureThreshold: 60
-  timeoutSeconds: 3
-livenessProbe:
-  httpGet: {path: /healthz, port: http}
-  periodSeconds: 10
-  failureThreshold: 3
-  timeoutSeconds: 5
-readinessProbe:
-  httpGet: {path: /readyz, port: http}
-  periodSeconds: 5
-  failureThreshold: 2
-  timeoutSeconds: 3
 {{- end -}}
 
 {{- /* The Lease that the runtime makes for its leader's name: piko.leadership.record.object_name. */}}

@@ -141,6 +141,11 @@ class Metrics:
             "Replicas that this one presumed dead because their session lock fell.",
             registry=registry,
         )
+        self.spool_persistent = Gauge(
+            "piko_spool_persistent",
+            "0 if what waits in the spool is lost with its pod or machine, else 1.",
+            registry=registry,
+        )
         self.persistence_queue = Gauge(
             "piko_persistence_queue_size", "Write intents that are neither delivered nor dead yet.", ["sink"],
             registry=registry,

@@ -91,6 +91,10 @@ class Settings(ProgramSettings):
         Path(".piko/spool"),
         description="folder in which write intents and outcomes outlive the process; put it on a volume",
     )
+    spool_persistent: bool = Field(
+        True,
+        description="false: spool_dir is deleted with its pod or machine; a warning and a metric say so",
+    )
     spool_fsync: bool = Field(
         True,
         description="false: faster, but a crash of the machine (not the process) may lose the last moments",
