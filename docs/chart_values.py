@@ -34,7 +34,7 @@ def described() -> list[Value]:
     lines = VALUES.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines):
         if line.lstrip().startswith("#"):
-            comment.append(line.strip().removeprefix("#").strip())
+            comment.append(line.strip().removeprefix("# "))
             continue
         if match := _KEY.fullmatch(line):
             depth = len(match[1]) // 2
@@ -43,9 +43,14 @@ def described() -> list[Value]:
             path = ".".join(above)
             if match[3] is not None or path.endswith(".resources"):
                 default = match[3] if match[3] is not None else "{" + ", ".join(inner) + "}"
-                found.append(Value(path=path, default=default, text=" ".join(comment)))
+                found.append(Value(path=path, default=default, text=_sentences(comment)))
         comment = []
     return found
+
+
+def _sentences(comment: list[str]) -> str:
+    """The words of a comment, without the lines of an example."""
+    return " ".join(line for line in comment if not line.startswith(("- ", "  "))).removesuffix(":")
 
 
 def _inner(lines: list[str], number: int, indent: int) -> list[str]:
