@@ -11,6 +11,7 @@ from piko.store.clusters import Clusters
 from piko.store.engine import Database
 from piko.store.managed import ManagedTable, managed_configs, managed_schedules
 from piko.store.orphaned_rows import OrphanStore
+from piko.store.reports.objectives import Objectives
 from piko.store.reports.summaries import Summaries
 from piko.store.row_changes import config_changes, schedule_changes, state_changes
 from piko_operator.changes import Changes
@@ -89,6 +90,7 @@ def compose(
         clock=clock,
         events=events,
         inventory=inventory,
+        objectives=Objectives(database=database),
         owner=owner,
         pacing=Pacing(writes_per_s=settings.status_writes_per_s),
         records=records,

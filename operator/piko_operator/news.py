@@ -12,7 +12,7 @@ _SILENT = frozenset({"ClusterNameTaken", "ClusterUnidentified", "DatabaseUnavail
 """Reasons that concern all resources and not one of them."""
 _REPEATED = frozenset({"InvalidSpec", "Invalid", "BeyondBound"})
 """Reasons whose event is posted again when the message changes."""
-_EXPECTED = {"Synced": "True", "Valid": "True", "DataGivenUp": "False"}
+_EXPECTED = {"Synced": "True", "Valid": "True", "DataGivenUp": "False", "Fresh": "True"}
 """The expected status of each condition that events are posted for."""
 _INVALID_CONFIG = "the job's own model refuses the config; see the condition Valid"
 
@@ -38,7 +38,7 @@ def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
             if kind == "Valid":  # its message may show config values, and more people can read events
                 yield Notice(type="Warning", reason="InvalidConfig", message=_INVALID_CONFIG)
             else:
-                reason = now["reason"] if kind == "Synced" else kind
+                reason = kind if kind == "DataGivenUp" else now["reason"]
                 yield Notice(type="Warning", reason=reason, message=now["message"])
 
 

@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from piko_operator.conditions import MESSAGE_LIMIT
 
 _READY = '.status.conditions[?(@.type=="Ready")]'
+_FRESH = '.status.conditions[?(@.type=="Fresh")]'
 _SYNCED = '.status.conditions[?(@.type=="Synced")]'
 
 Number = Annotated[int, WithJsonSchema({"type": "integer", "format": "int64"})]
@@ -86,6 +87,9 @@ class ScheduleStatus(StatusPart):
     data_watermark: datetime | None = Field(
         None, description="Up to where the data of a stateful job is done."
     )
+    deadline: datetime | None = Field(
+        None, description="The earliest instant by which the job has to have kept an objective."
+    )
     last_run: ReportedRun | None = None
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
@@ -128,6 +132,7 @@ SCHEDULE_COLUMNS = (
     PrinterColumn(name="Zone", path=".spec.timeZone"),
     PrinterColumn(name="Suspended", type="boolean", path=".spec.suspend"),
     PrinterColumn(name="Ready", path=f"{_READY}.status"),
+    PrinterColumn(name="Fresh", path=f"{_FRESH}.status", description="Whether it keeps its objective."),
     PrinterColumn(name="Last State", path=".status.lastRun.state"),
     PrinterColumn(name="Last Run", type="date", path=".status.lastRun.startTime"),
     PrinterColumn(name="Next Run", path=".status.nextRunTime"),

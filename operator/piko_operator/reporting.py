@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from piko.model.objectives import JobObjective, deadlines
 from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.text import excerpt
 from piko_operator.conditions import (
@@ -18,24 +19,37 @@ from piko_operator.conditions import (
     ready,
     revision_conditions,
 )
+from piko_operator.freshness import fresh
 from piko_operator.ownership import Condition, is_same_owner
 from piko_operator.records import SyncRecord
 from piko_operator.shapes import duration_text, instant_text
 
 
 def schedule_status(
-    previous: Mapping[str, Any], record: SyncRecord, *, job: JobSummary | None, owner: str, now: datetime
+    previous: Mapping[str, Any],
+    record: SyncRecord,
+    *,
+    job: JobSummary | None,
+    objective: JobObjective | None,
+    owner: str,
+    now: datetime,
 ) -> dict[str, Any]:
     """The status of a PikoSchedule.
 
     - `previous`: its status as it is.
     - `record`: what the mirror came to.
     - `job`: what the runtime says of the job, if it has a row.
+    - `objective`: what is promised of the job, if anything is.
     - `owner`: the owner that the resource is for its row.
-    - `now`: the time of transitions.
+    - `now`: the time of transitions, and of what is late.
     """
     own = job if job is not None and is_same_owner(job.managed_by, owner) else None
-    conditions = _conditions(previous, record, ready(record.synced, own), [given_up(own)], now)
+    promised = objective if own is not None else None
+    dues = [] if promised is None else deadlines(promised)
+    if promised is None:
+        previous = without_condition(previous, "Fresh")
+    kept = [] if promised is None else [fresh(promised, dues, now=now)]
+    conditions = _conditions(previous, record, ready(record.synced, own), [given_up(own), *kept], now)
     status: dict[str, Any] = {
         "observedGeneration": record.generation,
         "schedule": record.schedule,
@@ -48,6 +62,7 @@ def schedule_status(
             "lastScheduledTime": _instant(own.last_scheduled_time),
             "lastSuccessTime": _instant(own.last_success_at),
             "dataWatermark": _instant(own.last_data_time),
+            "deadline": _instant(dues[0].at) if dues else None,
             "lastRun": _last_run(own),
         }
     return _present(status)
@@ -97,6 +112,14 @@ def true_conditions(status: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(
         str(item.get("type")) for item in status.get("conditions") or [] if item.get("status") == "True"
     )
+
+
+def without_condition(status: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """`status` without the condition `name`, which does not apply any more."""
+    conditions = status.get("conditions")
+    if not isinstance(conditions, list):
+        return dict(status)
+    return {**status, "conditions": [item for item in conditions if item.get("type") != name]}
 
 
 def _conditions(

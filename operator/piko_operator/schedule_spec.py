@@ -297,6 +297,22 @@ class HistorySpec(SpecPart):
     failed: Annotated[int, Column("history_failed")] = Field(100, ge=0, le=1000000)
 
 
+class ObjectiveSpec(SpecPart):
+    """How fresh the job keeps its data: durations after a due time, as in 30m."""
+
+    data_within: Annotated[PositiveDuration | None, Column("data_within_s", duration_seconds)] = Field(
+        None,
+        description="A run succeeds within this time after its due time; without it the job's own holds.",
+    )
+    start_within: Annotated[PositiveDuration | None, Column("start_within_s", duration_seconds)] = Field(
+        None, description="A run starts within this time; without it the job's own holds."
+    )
+    finish_within: Annotated[PositiveDuration | None, Column("finish_within_s", duration_seconds)] = Field(
+        None,
+        description="A run ends within this time, however it does; without it the job's own holds.",
+    )
+
+
 class ScheduleSpec(SpecPart):
     """The schedule that is wanted."""
 
@@ -355,6 +371,10 @@ class ScheduleSpec(SpecPart):
         BackfillSpec(), description="What a stateful job does about windows it has missed."
     )
     history: HistorySpec = Field(HistorySpec(), description="How many runs are kept.")
+    objective: ObjectiveSpec = Field(
+        ObjectiveSpec(),
+        description="How fresh the job keeps its data. The condition Fresh says whether it does.",
+    )
     adoption_policy: AdoptionPolicy = "Refuse"
     drift_policy: DriftPolicy = "Enforce"
     deletion_policy: Literal["Delete", "Forget", "Disable", "Retain"] = Field(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -20,7 +21,9 @@ from piko.background.periodic import Transient, repeat
 from piko.background.waiting import happens
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
+from piko.model.objectives import JobObjective, deadlines
 from piko.observability.logs import get_logger
+from piko.store.reports.objectives import Objectives
 from piko.store.reports.summaries import Summaries
 from piko.text import error_text
 from piko_operator.apart import apart
@@ -34,6 +37,7 @@ from piko_operator.records import SyncRecord, SyncRecords
 from piko_operator.reporting import config_status, schedule_status, true_conditions, unknown_status
 from piko_operator.resource_backoff import ResourceBackoff
 from piko_operator.tally import ConditionTally
+from piko_operator.wakes import Wakes
 
 _BACKOFF = Backoff(first_s=1.0, longest_s=60.0)
 _ROUND = 500
@@ -41,6 +45,9 @@ _ROUND = 500
 _AT_ONCE = 6
 _UNSETTLED = Backoff(first_s=1.0, longest_s=60.0)
 """When a resource that is not ready is looked at again: some conditions change with time alone."""
+
+_LATE_AGAIN_S = 5.0
+"""When a resource whose job is late is looked at again: a run that starts late is written to no summary."""
 
 log = get_logger(__name__)
 
@@ -67,6 +74,7 @@ class StatusWriter:
         clock: Clock,
         events: Events,
         inventory: Inventory,
+        objectives: Objectives,
         owner: Callable[[Seen], str],
         pacing: Pacing,
         records: SyncRecords,
@@ -79,6 +87,7 @@ class StatusWriter:
         self._clock = clock
         self._events = events
         self._inventory = inventory
+        self._objectives = objectives
         self._owner = owner
         self._pacing = pacing
         self._records = records
@@ -93,6 +102,7 @@ class StatusWriter:
         self._written: dict[str, str] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
         self._unsettled = ResourceBackoff(clock=clock, backoff=_UNSETTLED)
+        self._wakes = Wakes(look=self.look, clock=clock)
         self.database_error: str | None = None
 
     def look(self, *uids: str) -> None:
@@ -130,13 +140,19 @@ class StatusWriter:
         now = self._clock.now()
         schedules = [seen for seen in chosen if seen.kind == SCHEDULE]
         configs = [seen for seen in chosen if seen.kind == JOB_CONFIG]
-        jobs = await apart(self._summaries.jobs, [seen.job_id for seen in schedules], blame=self._unread)
+        job_ids = [seen.job_id for seen in schedules]
+        jobs = await apart(self._summaries.jobs, job_ids, blame=self._unread)
+        objectives = await apart(self._objectives.read, job_ids, blame=self._unread)
         ids = [seen.job_id for seen in configs]
         rows = await apart(self._summaries.configs, ids, blame=self._unread)
         revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
         for seen in schedules:
-            job = jobs.get(seen.job_id)
-            self._want(seen, partial(schedule_status, job=job, owner=self._owner(seen), now=now))
+            job, objective = jobs.get(seen.job_id), objectives.get(seen.job_id)
+            status_of = partial(
+                schedule_status, job=job, objective=objective, owner=self._owner(seen), now=now
+            )
+            self._want(seen, status_of)
+            self._look_when_due(seen, objective, now)
         for seen in configs:
             row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
             owner = self._owner(seen)
@@ -191,6 +207,14 @@ class StatusWriter:
         elif not self._unsettled.is_waiting(seen.uid):
             pause_s = self._unsettled.failed(seen.uid)
             asyncio.get_running_loop().call_later(pause_s, self.look, seen.uid)
+
+    def _look_when_due(self, seen: Seen, objective: JobObjective | None, now: datetime) -> None:
+        """At its next deadline a job is late without that anything is written anywhere."""
+        dues = [] if objective is None else deadlines(objective)
+        if any(due.at <= now for due in dues):
+            self._wakes.within(seen.uid, _LATE_AGAIN_S)
+        else:
+            self._wakes.at(seen.uid, dues[0].at if dues else None)
 
     async def _write_each(self) -> None:
         while True:
@@ -251,6 +275,7 @@ class StatusWriter:
         self._records.forget(uid)
         self._tally.forget(uid)
         self._pacing.forget(uid)
+        self._wakes.forget(uid)
         self._backoff.succeeded(uid)
         self._unsettled.succeeded(uid)
         self._wanted.pop(uid, None)

@@ -9,7 +9,7 @@ from piko_operator.metrics import OperatorMetrics
 
 _EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
 _CONDITIONS: Mapping[str, tuple[str, ...]] = {
-    SCHEDULE: (*_EVERY_KIND, "DataGivenUp"),
+    SCHEDULE: (*_EVERY_KIND, "DataGivenUp", "Fresh"),
     JOB_CONFIG: (*_EVERY_KIND, "Valid", "Effective"),
 }
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from piko.core.context import JobContext
     from piko.core.discovery import autodiscover
     from piko.core.resource import resource
-    from piko.core.types import BackfillPolicy, DataInterval
+    from piko.core.types import BackfillPolicy, DataInterval, Objective
     from piko.persistence.intent import WriteIntent
     from piko.persistence.sink_base import ResultSink, TypedSink, on
 
@@ -25,6 +25,7 @@ __all__ = [
     "BackfillPolicy",
     "DataInterval",
     "JobContext",
+    "Objective",
     "PikoApp",
     "ResultSink",
     "TypedSink",
@@ -39,6 +40,7 @@ _MODULES = MappingProxyType(
         "BackfillPolicy": "piko.core.types",
         "DataInterval": "piko.core.types",
         "JobContext": "piko.core.context",
+        "Objective": "piko.core.types",
         "PikoApp": "piko.app",
         "ResultSink": "piko.persistence.sink_base",
         "TypedSink": "piko.persistence.sink_base",

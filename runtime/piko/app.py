@@ -18,7 +18,7 @@ from piko.clock import Clock, SystemClock
 from piko.compute.cpu import CpuManager
 from piko.core.registry import Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
-from piko.core.types import BackfillPolicy
+from piko.core.types import BackfillPolicy, Objective
 from piko.errors import PikoError, RegistrationError, SettingsError
 from piko.event_loop import run_to_end
 from piko.execution.threads import MOST, HandlerThreads
@@ -104,6 +104,7 @@ class PikoApp:
         backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
         timeout_s: float | None = None,
         max_attempts: int = 1,
+        objective: Objective | None = None,
     ) -> Callable[[H], H]: ...
     def job(
         self,
@@ -115,6 +116,7 @@ class PikoApp:
         backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
         timeout_s: float | None = None,
         max_attempts: int = 1,
+        objective: Objective | None = None,
     ) -> H | Callable[[H], H]:
         """Register `async def handler(ctx, scheduled_time, **resources)` as a job.
 
@@ -128,6 +130,7 @@ class PikoApp:
         - `backfill_policy`: what a stateful job does about missed windows, unless its row sets it.
         - `timeout_s`: seconds after which a run is cancelled, unless the row sets it; None: never.
         - `max_attempts`: attempts at one due time, unless the row sets it.
+        - `objective`: how fresh its data is to be, where the row says nothing.
 
         Raises `RegistrationError` at once if the job could not run: the handler is not async, the id is taken
         or malformed, or the signature does not fit.
@@ -146,6 +149,7 @@ class PikoApp:
                     backfill_policy=BackfillPolicy(backfill_policy),
                     timeout_s=timeout_s,
                     max_attempts=max_attempts,
+                    objective=Objective() if objective is None else objective,
                 )
             )
             return handler

@@ -13,8 +13,8 @@ from piko import errors
 EXPORTED = MappingProxyType(
     {
         "piko": """
-            BackfillPolicy DataInterval JobContext PikoApp ResultSink TypedSink WriteIntent autodiscover on
-            resource
+            BackfillPolicy DataInterval JobContext Objective PikoApp ResultSink TypedSink WriteIntent
+            autodiscover on resource
         """,
         "piko.app": "PikoApp",
         "piko.clock": "Clock DatabaseClock Slices SystemClock",
@@ -23,8 +23,8 @@ EXPORTED = MappingProxyType(
         "piko.core.discovery": "autodiscover",
         "piko.core.resource": "AppContext Resource ResourceFunction ResourceSource Scope resource",
         "piko.core.types": """
-            BackfillPolicy BackfillState DataInterval FAILED_STATES FINAL_STATES JobStatus OverlapPolicy
-            RunState TriggerType
+            BackfillPolicy BackfillState DataInterval FAILED_STATES FINAL_STATES JobStatus Objective
+            OverlapPolicy RunState TriggerType
         """,
         "piko.errors": """
             ComputeError ConfigError DatabaseRefusedError DatabaseUnavailableError DeadlockError

@@ -5,24 +5,26 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from pydantic import BaseModel
 
 from piko.core.resource import ResourceSource, check_resource
-from piko.core.types import BackfillPolicy
+from piko.core.types import BackfillPolicy, Objective
 from piko.errors import RegistrationError
 
 Handler = Callable[..., Awaitable[object]]
 
 _LONGEST_HANDLER_NAME = 512
+_LONGEST_S = 10**10
+_NO_OBJECTIVE = Objective()
 JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobDefinition:
-    """One registered job. `timeout_s` and `max_attempts` apply if its row sets none."""
+    """One registered job. `timeout_s`, `max_attempts` and `objective` apply where its row says nothing."""
 
     job_id: str
     handler: Handler
@@ -32,6 +34,7 @@ class JobDefinition:
     backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP
     timeout_s: float | None = None
     max_attempts: int = 1
+    objective: Objective = _NO_OBJECTIVE
 
     @property
     def handler_name(self) -> str:
@@ -98,9 +101,24 @@ def _check(job: JobDefinition, where: str) -> None:
         raise RegistrationError(
             f"{where}: max_attempts = {job.max_attempts!r} must be a whole number of at least 1"
         )
+    _check_objective(job.objective, where)
     for name, factory in job.resources.items():
         check_resource(factory, where=f"{where}, resource {name!r}")
     _check_signature(job, where)
+
+
+def _check_objective(objective: object, where: str) -> None:
+    if not isinstance(objective, Objective):
+        raise RegistrationError(
+            f"{where}: objective = {objective!r} must be an Objective, such as Objective(data_within_s=7200)"
+        )
+    for item in fields(objective):
+        seconds = getattr(objective, item.name)
+        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_S):
+            raise RegistrationError(
+                f"{where}: objective: {item.name} = {seconds!r} must be a number of seconds above 0, "
+                f"{_LONGEST_S} at most"
+            )
 
 
 def _check_signature(job: JobDefinition, where: str) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "BackfillState",
     "DataInterval",
     "JobStatus",
+    "Objective",
     "OverlapPolicy",
     "RunState",
     "TriggerType",
@@ -88,6 +89,20 @@ class JobStatus(StrEnum):
     INVALID = "Invalid"
     UNREGISTERED = "Unregistered"
     WAITING_FOR_CONFIG = "WaitingForConfig"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """How fresh a job keeps its data; seconds after a due time, None: no promise.
+
+    - `data_within_s`: a run has succeeded.
+    - `start_within_s`: the run has started.
+    - `finish_within_s`: the run has ended, however it did.
+    """
+
+    data_within_s: float | None = None
+    start_within_s: float | None = None
+    finish_within_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 class DefinitionRow:
     """One registered job.
 
-    `handler` is `module:qualified name`; `config_schema` is JSON Schema, None: any object.
+    `handler` is `module:qualified name`; `config_schema` is JSON Schema, None: any object. `timezone` is that
+    of schedules which name none.
     """
 
     job_id: str
@@ -21,6 +22,10 @@ class DefinitionRow:
     config_schema: str | None
     content_hash: str
     instance_id: str
+    data_within_s: float | None = None
+    start_within_s: float | None = None
+    finish_within_s: float | None = None
+    timezone: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,6 +96,18 @@ class ScheduleOptions:
         default=100, metadata=column("how many runs that succeeded are kept", NOT_NEGATIVE)
     )
     history_failed: int = field(default=100, metadata=column("how many other runs are kept", NOT_NEGATIVE))
+    data_within_s: float | None = field(
+        default=None,
+        metadata=column(
+            "objective: a run succeeds within this time after its due time; NULL: the job's own", AboveZero()
+        ),
+    )
+    start_within_s: float | None = field(
+        default=None, metadata=column("objective: a run starts within this time; as above", AboveZero())
+    )
+    finish_within_s: float | None = field(
+        default=None, metadata=column("objective: a run ends within this time; as above", AboveZero())
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -73,6 +73,33 @@ class JobInstants(Collector):
         return [family]
 
 
+class JobDeadlines(Collector):
+    """A gauge of one instant for each objective of a job, on every replica."""
+
+    def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self._instants: dict[str, Mapping[str, datetime]] = {}
+        registry.register(self)
+
+    def set(self, job_id: str, instants: Mapping[str, datetime]) -> None:
+        """Replace the deadlines of a job, by objective."""
+        self._instants[job_id] = instants
+
+    def remove(self, job_id: str) -> None:
+        self._instants.pop(job_id, None)
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])
+        for job_id, instants in list(self._instants.items()):
+            for objective, instant in instants.items():
+                family.add_metric([job_id, objective], instant.timestamp())
+        return [family]
+
+
 class JobCounter(Collector):
     """A counter by job and one more label."""
 

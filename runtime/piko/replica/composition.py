@@ -23,6 +23,7 @@ from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
+from piko.replica.deadline_watch import DeadlineWatch
 from piko.replica.election import crash_watch_of, elector_of
 from piko.replica.ground import Ground, lay_ground
 from piko.replica.heartbeat import Heartbeat
@@ -37,6 +38,7 @@ from piko.store.backfills import BackfillStore
 from piko.store.changes import ChangeStore
 from piko.store.definitions import DefinitionStore
 from piko.store.progress import ProgressStore
+from piko.store.reports.objectives import Objectives
 from piko.store.retention import RetentionStore
 from piko.store.run_logs import RunLogStore
 from piko.store.run_notes import RunNotes
@@ -122,6 +124,7 @@ def compose(
             *(() if crash_watch is None else (crash_watch,)),
             elector,
             _reconciler(ground),
+            _deadline_watch(ground),
             scheduler.ledger,
             run_logs,
             scheduler.punctuality.start_marks,
@@ -201,6 +204,17 @@ def _reconciler(ground: Ground) -> Reconciler:
     )
 
 
+def _deadline_watch(ground: Ground) -> DeadlineWatch:
+    settings = ground.settings
+    return DeadlineWatch(
+        objectives=Objectives(database=ground.database),
+        clock=ground.clock,
+        metrics=ground.metrics,
+        poll_interval_s=settings.poll_interval_s,
+        timezone=settings.timezone,
+    )
+
+
 def _cancellation(ground: Ground, scheduler: Scheduler) -> CancellationWatcher:
     return CancellationWatcher(
         runs=ground.runs,
@@ -270,5 +284,6 @@ def _startup(ground: Ground, elector: Elector) -> Startup:
         metrics=ground.metrics,
         replay=OutcomeReplay(runs=ground.runs, metrics=ground.metrics, folder=folder),
         registry=ground.registry,
+        timezone=ground.settings.timezone,
         where=ground.database.where,
     )

@@ -18,17 +18,19 @@ _LONGEST_SCHEMA = 1_000_000
 log = get_logger(__name__)
 
 
-async def published(registry: JobRegistry, *, instance: Instance, clock: Clock) -> list[DefinitionRow]:
-    """A row for each job; the event loop turns meanwhile."""
+async def published(
+    registry: JobRegistry, *, instance: Instance, clock: Clock, timezone: str
+) -> list[DefinitionRow]:
+    """A row for each job; the event loop turns meanwhile. `timezone`: of schedules that name none."""
     slices, found = Slices(clock), []
     for job in registry:
         await slices.pause()
-        found.append(_row(job, instance))
+        found.append(_row(job, instance, timezone))
     return found
 
 
-def _row(job: JobDefinition, instance: Instance) -> DefinitionRow:
-    schema = _schema(job)
+def _row(job: JobDefinition, instance: Instance, timezone: str) -> DefinitionRow:
+    schema, objective = _schema(job), job.objective
     policy = job.backfill_policy.value if job.stateful else None
     return DefinitionRow(
         job_id=job.job_id,
@@ -37,8 +39,14 @@ def _row(job: JobDefinition, instance: Instance) -> DefinitionRow:
         stateful=job.stateful,
         backfill_policy=policy,
         config_schema=schema,
-        content_hash=content_hash(instance.app, job.handler_name, str(job.stateful), policy, schema),
+        content_hash=content_hash(
+            instance.app, job.handler_name, str(job.stateful), policy, schema, str(objective), timezone
+        ),
         instance_id=instance.instance_id,
+        data_within_s=objective.data_within_s,
+        start_within_s=objective.start_within_s,
+        finish_within_s=objective.finish_within_s,
+        timezone=timezone,
     )
 
 

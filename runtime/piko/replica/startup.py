@@ -49,6 +49,7 @@ class Startup:
         metrics: Metrics,
         replay: OutcomeReplay,
         registry: JobRegistry,
+        timezone: str,
         where: str,
     ) -> None:
         self._catalog = catalog
@@ -61,6 +62,7 @@ class Startup:
         self._metrics = metrics
         self._replay = replay
         self._registry = registry
+        self._timezone = timezone
         self._where = where
         self.jobs = len(registry)
         self.ready = asyncio.Event()
@@ -88,7 +90,9 @@ class Startup:
         self.ready.set()
 
     async def _publish(self) -> None:
-        rows = await published(self._registry, instance=self._instance, clock=self._clock)
+        rows = await published(
+            self._registry, instance=self._instance, clock=self._clock, timezone=self._timezone
+        )
         result = await self._definitions.publish(rows)
         for job_id, why in result.refused.items():
             log.error("definition_not_published", job_id=job_id, why=why)

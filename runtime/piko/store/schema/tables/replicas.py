@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     Index,
     Integer,
     String,
@@ -29,6 +30,10 @@ job_definition = Table(
     Column("instance_id", KEY, nullable=False, comment="runtime_instance that published it last"),
     created_at(),
     updated_at(),
+    Column("data_within_s", Double, comment="objective that the code names: data"),
+    Column("start_within_s", Double, comment="the same: start"),
+    Column("finish_within_s", Double, comment="the same: end"),
+    Column("timezone", String(64), comment="zone of schedules that name none, by the replica's setting"),
     **ON_MYSQL,
 )
 triggers_on_sqlite(job_definition)

@@ -1,0 +1,121 @@
+"""Objectives: what is promised of a job, how far it has come, and the deadlines that follow.
+
+| objective | deadline |
+|---|---|
+| data | `data_within_s` after the first due time after the watermark or, stateless, the last success |
+| start | `start_within_s` after the first due time whose run has not started |
+| finish | `finish_within_s` after the first due time whose run has not ended |
+
+A job that has not succeeded yet is counted from the creation of its row. A backfill moves neither the
+watermark nor the last success, so it moves no deadline. A pause does not move the first one either: data that
+nobody makes gets old. But no run of a paused job has to start, so no due time to come counts for the other
+two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from piko.errors import ScheduleError
+from piko.schedule import Schedule, parse_schedule
+from piko.schedule.deadlines import deadline_after, later
+
+
+class ObjectiveKind(StrEnum):
+    """What is promised by when."""
+
+    DATA = "data"
+    START = "start"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadline:
+    """The instant by which a job has to have kept one of its objectives; from then on it is late."""
+
+    kind: ObjectiveKind
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobObjective:
+    """The objectives of a job, in seconds, with all that its deadlines follow from.
+
+    - `timezone`: that of the row, else what its replicas say; None: neither does.
+    - `last_data_time`, `last_success_at`: the watermark of a stateful job; the last success of any.
+    - `cursor_at`: due times up to here have been handled.
+    - `unstarted_since`, `unended_since`: the first due time of its runs in the queue that have not been tried
+      yet, and of its runs that have not ended.
+    """
+
+    job_id: str
+    schedule_type: str
+    schedule_expr: str
+    timezone: str | None
+    start_at: datetime | None
+    end_at: datetime | None
+    enabled: bool
+    stateful: bool
+    data_within_s: float | None
+    start_within_s: float | None
+    finish_within_s: float | None
+    created_at: datetime
+    last_data_time: datetime | None
+    last_success_at: datetime | None
+    cursor_at: datetime | None
+    unstarted_since: datetime | None = None
+    unended_since: datetime | None = None
+
+    @property
+    def reached(self) -> datetime:
+        """Up to where the data is done, as far as the objective is concerned."""
+        if self.stateful:
+            return self.created_at if self.last_data_time is None else self.last_data_time
+        # The success of an earlier row of the job says nothing of due times before this row.
+        return max(self.last_success_at or self.created_at, self.created_at)
+
+    @property
+    def due_after(self) -> datetime:
+        """From where on due times have not been handled."""
+        return max(self.cursor_at or self.created_at, self.created_at)
+
+    def schedule(self, *, timezone: str) -> Schedule:
+        """Its schedule; `timezone` if nothing else names one. Raises `ScheduleError`."""
+        return parse_schedule(
+            job_id=self.job_id,
+            schedule_type=self.schedule_type,
+            schedule_expr=self.schedule_expr,
+            timezone=self.timezone or timezone,
+            start_at=self.start_at,
+            end_at=self.end_at,
+        )
+
+
+def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
+    """The deadline of each objective that has one now, the earliest first.
+
+    A row that cannot be scheduled has none: its status says that it is invalid.
+    """
+    try:
+        schedule = job.schedule(timezone=timezone)
+    except ScheduleError:
+        return []
+    return sorted(_deadlines(job, schedule), key=lambda deadline: (deadline.at, deadline.kind))
+
+
+def _deadlines(job: JobObjective, schedule: Schedule) -> Iterator[Deadline]:
+    if job.data_within_s is not None:
+        at = deadline_after(schedule, job.reached, within_s=job.data_within_s)
+        if at is not None:
+            yield Deadline(kind=ObjectiveKind.DATA, at=at)
+    coming = schedule.next_after(job.due_after) if job.enabled else None
+    for kind, within_s, since in (
+        (ObjectiveKind.START, job.start_within_s, job.unstarted_since),
+        (ObjectiveKind.FINISH, job.finish_within_s, job.unended_since),
+    ):
+        due = min((instant for instant in (coming, since) if instant is not None), default=None)
+        if within_s is not None and due is not None:
+            yield Deadline(kind=kind, at=later(due, within_s))

@@ -1,0 +1,78 @@
+"""Exports by when each job has to have kept its objective, from the rows and on every replica.
+
+A leader that died, or never came, cannot say that a job is late. So each replica says it of every job that
+has an objective, whether it has the code of the job or not: the deadline stays where it is until the job
+moves it, and an alert compares it with the time. While the database is away, what was read last stands.
+
+A look reads one line for each such job, and the rest only of those that have changed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from piko.background.periodic import Transient, repeat
+from piko.clock import Clock, Slices
+from piko.errors import DatabaseUnavailableError
+from piko.model.objectives import deadlines
+from piko.observability.logs import get_logger
+from piko.observability.metrics import Metrics
+from piko.store.reports.objectives import Objectives, Sign
+
+_EVERY_S = 2.0
+_NO_LESS_THAN_POLLS = 2.0
+"""A look is not made more often than every so many comparisons of rows."""
+
+log = get_logger(__name__)
+
+
+class DeadlineWatch:
+    """Keeps `piko_job_deadline_timestamp_seconds` as the rows are."""
+
+    name = "deadline_watch"
+
+    def __init__(
+        self,
+        *,
+        objectives: Objectives,
+        clock: Clock,
+        metrics: Metrics,
+        poll_interval_s: float,
+        timezone: str,
+    ) -> None:
+        self._objectives = objectives
+        self._clock = clock
+        self._metrics = metrics
+        self._timezone = timezone
+        self._pause_s = max(_EVERY_S, _NO_LESS_THAN_POLLS * poll_interval_s)
+        self._signs: dict[str, Sign] = {}
+        self._moving: set[str] = set()
+        """Jobs whose deadlines move with their runs, too, of which the rows say nothing."""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        away = Transient(errors=(DatabaseUnavailableError,), report=self._failed)
+        await repeat(self.look, pause_s=self._pause_s, transient=[away])
+
+    async def look(self) -> None:
+        """Read what has changed, once. Raises `DatabaseUnavailableError`."""
+        signs = await self._objectives.signs()
+        for job_id in self._signs.keys() - signs.keys():
+            self._metrics.job_deadline.remove(job_id)
+            self._moving.discard(job_id)
+        changed = {job_id for job_id, sign in signs.items() if self._signs.get(job_id) != sign}
+        jobs = await self._objectives.read(changed | self._moving)
+        slices = Slices(self._clock)
+        for job_id, job in jobs.items():
+            await slices.pause()
+            found: dict[str, datetime] = {
+                item.kind.value: item.at for item in deadlines(job, timezone=self._timezone)
+            }
+            self._metrics.job_deadline.set(job_id, found)
+            moves = job.start_within_s is not None or job.finish_within_s is not None
+            (self._moving.add if moves else self._moving.discard)(job_id)
+        self._signs = signs
+
+    def _failed(self, error: Exception) -> None:
+        self._metrics.db_errors.labels(self.name).inc()
+        log.warning("deadlines_not_read", error=str(error))

@@ -1,0 +1,113 @@
+"""Jobs with an objective, and how far each has come: what their deadlines follow from.
+
+The row of a job says what is promised; where it is silent, what its code has published. A job that promises
+nothing is not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.core.types import RunState, TriggerType
+from piko.model.objectives import JobObjective
+from piko.store.chunks import chunks
+from piko.store.engine import Database
+from piko.store.missing_tables import statements_once_migrated
+from piko.store.schema.column_types import INSTANT
+from piko.store.schema.tables.replicas import job_definition
+from piko.store.schema.tables.runs import job_run
+from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
+
+_CHUNK = 1000
+_PROMISES = ("data_within_s", "start_within_s", "finish_within_s")
+
+Sign = tuple[object, ...]
+
+_row, _state, _code = scheduled_job.c, job_state.c, job_definition.c
+_JOINED = scheduled_job.outerjoin(job_state, _state.job_id == _row.job_id).outerjoin(
+    job_definition, _code.job_id == _row.job_id
+)
+_PROMISED: dict[str, ColumnElement[Any]] = {
+    name: func.coalesce(_row[name], _code[name]).label(name) for name in _PROMISES
+}
+_HAS_OBJECTIVE = or_(*(promised.is_not(None) for promised in _PROMISED.values()))
+_JOINED_IN: dict[str, ColumnElement[Any]] = {
+    **_PROMISED,
+    "timezone": func.coalesce(_row.timezone, _code.timezone).label("timezone"),
+    "stateful": func.coalesce(_code.stateful, False).label("stateful"),
+    "last_success_at": _state.last_success_at,
+    "cursor_at": _state.cursor_at,
+}
+_OF_RUNS = ("unstarted_since", "unended_since")
+_NAMES = [item.name for item in fields(JobObjective) if item.name not in _OF_RUNS]
+_COLUMNS: list[ColumnElement[Any]] = [
+    _JOINED_IN[name] if name in _JOINED_IN else _row[name] for name in _NAMES
+]
+
+
+class Objectives:
+    """Reads the jobs that have an objective."""
+
+    def __init__(self, *, database: Database) -> None:
+        self._database = database
+
+    async def signs(self) -> dict[str, Sign]:
+        """By job, what differs after any change that could move a deadline, but for those of its runs."""
+        stamps = (_row.version, _row.updated_at, _state.updated_at, _code.updated_at)
+        statement = select(_row.job_id, *stamps).select_from(_JOINED).where(_HAS_OBJECTIVE)
+        async with statements_once_migrated(self._database) as connection:
+            return {row[0]: tuple(row[1:]) for row in await connection.execute(statement)}
+
+    async def read(self, job_ids: Collection[str]) -> dict[str, JobObjective]:
+        """Those of `job_ids` that have an objective, by job."""
+        found: dict[str, JobObjective] = {}
+        async with statements_once_migrated(self._database) as connection:
+            for chunk in chunks(job_ids, size=_CHUNK):
+                statement = select(*_COLUMNS).select_from(_JOINED).where(_row.job_id.in_(chunk))
+                rows = await connection.execute(statement.where(_HAS_OBJECTIVE))
+                found |= {row.job_id: JobObjective(**row._mapping) for row in rows}
+            return await _with_runs(connection, found)
+
+    async def all(self) -> dict[str, JobObjective]:
+        """Every job that has an objective, by job."""
+        async with statements_once_migrated(self._database) as connection:
+            rows = await connection.execute(select(*_COLUMNS).select_from(_JOINED).where(_HAS_OBJECTIVE))
+            found = {row.job_id: JobObjective(**row._mapping) for row in rows}
+            return await _with_runs(connection, found)
+
+
+async def _with_runs(
+    connection: AsyncConnection, jobs: Mapping[str, JobObjective]
+) -> dict[str, JobObjective]:
+    """`jobs` with the first due times whose runs have not started, or not ended."""
+    concerned = [key for key, job in jobs.items() if job.start_within_s or job.finish_within_s]
+    found = dict(jobs)
+    for chunk in chunks(concerned, size=_CHUNK):
+        for row in await connection.execute(_open_runs(chunk)):
+            found[row.job_id] = replace(
+                found[row.job_id], unstarted_since=row.unstarted, unended_since=row.unended
+            )
+    return found
+
+
+def _open_runs(job_ids: Sequence[str]) -> Select[tuple[str, datetime | None, datetime | None]]:
+    """The first due times of open runs by job: a read of the runs that are queued or in progress."""
+    run = job_run.c
+    untried = and_(run.state == RunState.QUEUED.value, run.attempt == 1)
+    first = func.min(case((untried, run.scheduled_time)), type_=INSTANT).label("unstarted")
+    return (
+        select(run.job_id, first, func.min(run.scheduled_time, type_=INSTANT).label("unended"))
+        .where(
+            run.state.in_([RunState.QUEUED.value, RunState.RUNNING.value]),
+            run.trigger_type != TriggerType.BACKFILL.value,
+            run.job_id.in_(job_ids),
+        )
+        .group_by(run.job_id)
+    )

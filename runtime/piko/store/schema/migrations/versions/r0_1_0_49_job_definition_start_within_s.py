@@ -1,0 +1,14 @@
+"""Add `start_within_s` to `job_definition`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double
+
+from piko.store.schema.migrations.steps import Steps
+
+revision = "0.1.0_49"
+down_revision = "0.1.0_48"
+
+
+def upgrade(steps: Steps) -> None:
+    steps.add_column("job_definition", Column("start_within_s", Double, comment="the same: start"))

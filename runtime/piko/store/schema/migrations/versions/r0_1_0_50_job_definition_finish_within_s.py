@@ -1,0 +1,14 @@
+"""Add `finish_within_s` to `job_definition`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Double
+
+from piko.store.schema.migrations.steps import Steps
+
+revision = "0.1.0_50"
+down_revision = "0.1.0_49"
+
+
+def upgrade(steps: Steps) -> None:
+    steps.add_column("job_definition", Column("finish_within_s", Double, comment="the same: end"))
