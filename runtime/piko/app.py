@@ -246,7 +246,7 @@ class PikoApp:
                 group.create_task(server.serve(listening), name="http")
                 host, port = listening.getsockname()[:2]
                 log.info("listening", host=host, port=port)
-                async with self.running(settings) as replica:
+                async with self._page(settings), self.running(settings) as replica:
                     await first_of(signals.wait(), replica.ended())
                 server.stop()
         left = replica.abandoned
@@ -254,6 +254,19 @@ class PikoApp:
             log.error("tasks_left_behind", tasks=left, calls_in_threads=self._threads.calls)
             logging.shutdown()
             leave(0)
+
+    @asynccontextmanager
+    async def _page(self, settings: Settings) -> AsyncIterator[None]:
+        """Serve the API and the page beside the jobs, if the settings say so. It ends after the jobs."""
+        if not settings.web_enabled:
+            yield
+            return
+        # As above: who does not serve them need not pay for their import.
+        from piko.web.server import serving_web
+
+        with listen(settings.web_host, settings.web_port, setting="web") as listening:
+            async with serving_web(settings, listening, clock=self._clock, registry=self.metrics.registry):
+                yield
 
     def _cut_short(self) -> str:
         running = 0 if self._replica is None else self._replica.runs_in_progress

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from piko.errors import SettingsError
 from tests.dev.folders import config, make_folder, rows, schedule
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import ANSWER_S, wait_until
 
 _SUCCESSES = "SELECT count(*) FROM job_run WHERE job_id = ? AND state = 'SUCCESS'"
 
@@ -33,6 +35,10 @@ def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(
     first.wait_for_line(r"tick +Scheduled  interval every 500ms, next \d\d:\d\d:\d\d")
     first.wait_for_line(r"tick +SUCCESS   for .* ms  next ")
     first.wait_for_line("ticked {}")
+    page = re.search(r"page: (http://127\.0\.0\.1:\d+/)", first.output)
+    assert page is not None
+    with urllib.request.urlopen(f"{page[1]}jobs/tick", timeout=ANSWER_S) as answer:
+        assert "<title>tick" in answer.read().decode()
     with (
         pytest.raises(SettingsError, match=f"already runs on this folder, as process {first.pid}"),
         hold_place(folder),

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from piko.settings import Settings
     from piko.signals import StopSignals
-    from piko.web.options import WebSettings
 
 
 def web() -> None:
@@ -24,41 +23,19 @@ def web() -> None:
 
 
 async def _serve(settings: Settings, signals: StopSignals) -> None:
-    import asyncio
-
     from prometheus_client import CollectorRegistry
 
+    from piko.background.waiting import first_of
     from piko.clock import SystemClock
-    from piko.observability.logs import get_logger
     from piko.serving.listening import listen
-    from piko.web.server import web_server
+    from piko.web.server import MOST_PEOPLE, serving_web
 
-    log = get_logger(__name__)
-    server = web_server(_web_settings(settings), clock=SystemClock(), registry=CollectorRegistry())
     with listen(settings.web_host, settings.web_port, setting="web") as listening:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(listening), name="web")
-            host, port = listening.getsockname()[:2]
-            log.info("listening", host=host, port=port, access=settings.web_access)
-            await signals.wait()
-            server.stop()
-
-
-def _web_settings(settings: Settings) -> WebSettings:
-    from piko.web.options import WebSettings
-
-    return WebSettings(
-        dsn=settings.mysql_dsn,
-        timezone=settings.timezone,
-        access=settings.web_access,
-        tokens_dir=settings.web_tokens_dir,
-        user_header=settings.web_user_header,
-        groups_header=settings.web_groups_header,
-        operators=_parts(settings.web_operators),
-        trusted_proxies=_parts(settings.web_trusted_proxies),
-        namespace=settings.web_namespace,
-    )
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+        async with serving_web(
+            settings,
+            listening,
+            clock=SystemClock(),
+            registry=CollectorRegistry(),
+            most=MOST_PEOPLE,
+        ) as ended:
+            await first_of(signals.wait(), ended)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from piko.app import PikoApp
@@ -20,15 +23,17 @@ from piko.dev.journal import Entry, Journal
 from piko.dev.mirror import FolderMirror
 from piko.dev.place import DevDatabase, check_folder, hold_place
 from piko.dev.wall import WallClock
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, SettingsError
 from piko.event_loop import run_to_end
 from piko.observability.logs import Logging, configure_logging
 from piko.observability.printed import prints_as_events
 from piko.replica.running import RunningReplica
+from piko.serving.listening import listen
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
 from piko.store.engine import open_database
 from piko.store.schema import migrate
+from piko.web.server import serving_web
 
 _LOOK_S = 0.25
 
@@ -93,7 +98,7 @@ class _Session:
             mirror = FolderMirror(database=database)
             try:
                 await self._mirror(mirror, reading)
-                async with self._app.running(self._settings) as replica:
+                async with self._page(), self._app.running(self._settings) as replica:
                     journal = Journal(
                         database=database,
                         replica=replica,
@@ -114,6 +119,18 @@ class _Session:
         if left := replica.abandoned:
             self._board.print(f"handlers that ignored their cancellation: {left}; they end with this process")
             leave(0)
+
+    @asynccontextmanager
+    async def _page(self) -> AsyncIterator[None]:
+        """Serve the page beside the jobs; another port is as good where that of the settings is taken."""
+        with _listening(self._settings) as listening:
+            host, port = listening.getsockname()[:2]
+            async with serving_web(
+                self._settings, listening, clock=self._clock, registry=CollectorRegistry()
+            ):
+                shown = f"[{host}]" if ":" in host else host
+                self._board.print(f"page: http://{shown}:{port}/ shows jobs, runs and what they log")
+                yield
 
     async def _look_on(
         self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, replica: RunningReplica
@@ -188,3 +205,10 @@ class _Session:
             logging.getLogger("piko").setLevel(logging.ERROR)
             logging.getLogger("piko.execution.executor.ends").setLevel(logging.CRITICAL)
         return chosen
+
+
+def _listening(settings: Settings) -> socket.socket:
+    try:
+        return listen(settings.web_host, settings.web_port, setting="web")
+    except SettingsError:
+        return listen(settings.web_host, 0, setting="web")

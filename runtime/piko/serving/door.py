@@ -55,12 +55,12 @@ _PATIENCE_WHEN_FULL_S = {Stage.HEAD: 0.1, Stage.BODY: 5.0, Stage.READER: 5.0}
 """How long a stage may last while other connections wait."""
 
 
-def most_connections() -> int:
-    """An eighth of the process's file descriptors, within limits."""
+def most_connections(*, most: int = _MOST, share: int = _SHARE) -> int:
+    """One in `share` of the process's file descriptors, but `most` at most."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if allowed == resource.RLIM_INFINITY:
-        return _MOST
-    return max(_FEWEST, min(_MOST, allowed // _SHARE))
+        return most
+    return max(_FEWEST, min(most, allowed // share))
 
 
 class Door:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -30,7 +31,8 @@ log = get_logger(__name__)
 class HttpServer:
     """Serves `app` in its own thread until `stop`; `dropped` counts dropped connections by `why`.
 
-    With `lifespan` the application starts and stops with it, on that thread's event loop.
+    With `lifespan` the application starts and stops with it, on that thread's event loop. `stop` calls
+    `stopping`, to end answers that have no end of their own.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class HttpServer:
         dropped: Counter,
         most: int | None = None,
         lifespan: bool = False,
+        stopping: Callable[[], None] | None = None,
     ) -> None:
         # The process itself configures logging and handles its life cycle and signals.
         config = uvicorn.Config(
@@ -59,6 +62,7 @@ class HttpServer:
         self._dropped = dropped
         self._most = most_connections() if most is None else most
         self._seldom = Seldom(clock=clock)
+        self._stopping = stopping
 
     async def serve(self, listening: socket.socket) -> None:
         """Answer at `listening`; returns after `stop`. Raises what ends the server."""
@@ -72,7 +76,10 @@ class HttpServer:
                 await asyncio.wait({serving})
 
     def stop(self) -> None:
+        """Stop answering; returns at once."""
         self._server.should_exit = True
+        if self._stopping is not None:
+            self._stopping()
 
     def _serve(self, listening: socket.socket) -> None:
         seldom = SeldomFilter(self._seldom)

@@ -113,6 +113,11 @@ class Settings(ProgramSettings):
         "127.0.0.1", description="address of probes and metrics; `::`: every address, of IPv6 and IPv4"
     )
     http_port: int = Field(8080, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
+    web_enabled: bool = Field(
+        False,
+        description="true: each replica serves the API and the page too, on a thread and over connections of "
+        "their own; `piko web` and `piko dev` always do",
+    )
     web_host: str = Field(
         "127.0.0.1", description="address of the API and the page; `::`: every address, of IPv6 and IPv4"
     )

@@ -17,6 +17,7 @@ from piko.clock import Clock
 from piko.errors import did_you_mean
 from piko.store.engine import open_database
 from piko.web.access.ways import access_of
+from piko.web.event_feed import EventFeed
 from piko.web.guard import Guard
 from piko.web.options import WebSettings
 from piko.web.page import add_pages
@@ -25,6 +26,7 @@ from piko.web.routes import (
     attention,
     backfills,
     changes,
+    events,
     job_acts,
     job_details,
     jobs,
@@ -36,6 +38,19 @@ from piko.web.routes import (
 API = "/api/v1"
 POOL = 4
 """Connections of each of the two engines: what one person looks at takes one or two at a time."""
+_STREAMS = 80
+_NOUNS = (
+    attention,
+    jobs,
+    job_details,
+    job_acts,
+    runs,
+    run_acts,
+    backfills,
+    changes,
+    replicas,
+    events,
+)
 
 _PROBLEMS: dict[int | str, dict[str, object]] = {
     "4XX": {
@@ -46,17 +61,22 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
 }
 
 
-def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
-    """The application; the server that serves it has to run its `lifespan`. Raises `SettingsError`."""
+def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STREAMS) -> FastAPI:
+    """The application; the server that serves it has to run its `lifespan`. Raises `SettingsError`.
+
+    At most `most_streams` clients follow events.
+    """
     access = access_of(settings, clock=clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         database = open_database(settings.dsn.get_secret_value(), pool_size=POOL)
         app.state.database = database
+        app.state.feed = EventFeed(database=database, clock=clock, most=most_streams)
         try:
             yield
         finally:
+            app.state.feed = None
             await access.close()
             await database.close()
 
@@ -72,10 +92,11 @@ def create_web(*, settings: WebSettings, clock: Clock) -> FastAPI:
         responses=_PROBLEMS,
     )
     app.state.clock = clock
+    app.state.feed = None
     app.state.timezone = settings.timezone
     answer_problems(app)
     app.add_middleware(Guard, access=access, clock=clock)
-    for noun in (attention, jobs, job_details, job_acts, runs, run_acts, backfills, changes, replicas):
+    for noun in _NOUNS:
         app.include_router(noun.router, prefix=API)
     add_pages(app)
     return app

@@ -8,6 +8,8 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from piko.settings import Settings
+
 WebAccess = Literal["read", "token", "header", "kubernetes"]
 
 
@@ -28,3 +30,22 @@ class WebSettings:
     operators: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     namespace: str | None = None
+
+
+def web_settings(settings: Settings) -> WebSettings:
+    """What of a program's `settings` concerns the application."""
+    return WebSettings(
+        dsn=settings.mysql_dsn,
+        timezone=settings.timezone,
+        access=settings.web_access,
+        tokens_dir=settings.web_tokens_dir,
+        user_header=settings.web_user_header,
+        groups_header=settings.web_groups_header,
+        operators=_parts(settings.web_operators),
+        trusted_proxies=_parts(settings.web_trusted_proxies),
+        namespace=settings.web_namespace,
+    )
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import Browser
@@ -27,7 +28,14 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     database = sqlite_database(tmp_path_factory.mktemp("site"))
     asyncio.run(upgrade(database.dsn))
     asyncio.run(write_night(database.dsn, many=300))
-    settings = WebSettings(dsn=SecretStr(database.dsn), timezone="UTC")
+    with serving_site(database.dsn) as origin:
+        yield origin
+
+
+@contextmanager
+def serving_site(dsn: str) -> Iterator[str]:
+    """The origin of a site over the database of `dsn`."""
+    settings = WebSettings(dsn=SecretStr(dsn), timezone="UTC")
     server = web_server(settings, clock=SystemClock(), registry=CollectorRegistry())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]

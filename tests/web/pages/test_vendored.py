@@ -14,7 +14,7 @@ _FOLDERS = (_ROOT / "runtime/piko/web/static", _ROOT / "tests/harness/axe")
 @pytest.mark.parametrize("folder", _FOLDERS, ids=lambda folder: folder.name)
 def test_each_vendored_script_has_the_checksum_that_is_written_down(folder: Path) -> None:
     said = (folder / "VENDORED.md").read_text(encoding="utf-8")
-    scripts = sorted(folder.glob("*.js"))
+    scripts = sorted(folder.glob("*.min.js"))
     assert scripts
     for script in scripts:
         assert script.name in said

@@ -1,0 +1,65 @@
+// Renews the part of a page that shows what changes, when the server says that something has.
+//
+// One stream of events for a page that is in sight, none for one that is not: a browser has few connections
+// for a server. Where there is no stream, the page renews itself from time to time instead.
+"use strict";
+(() => {
+  const AT_ONCE_MS = 300, SELDOM_MS = 3000, WITHOUT_STREAM_MS = 15000, AGES_MS = 60000;
+  const address = new URL("../api/v1/events", document.currentScript.src);
+  let stream = null, timer = null, renewedAt = Date.now(), fallback = null;
+
+  function renew() {
+    timer = null;
+    renewedAt = Date.now();
+    document.querySelectorAll("[data-live]").forEach((part) => htmx.trigger(part, "renew"));
+  }
+
+  function soon() {
+    if (timer === null) {
+      timer = setTimeout(renew, Math.max(AT_ONCE_MS, renewedAt + SELDOM_MS - Date.now()));
+    }
+  }
+
+  function concerns(event) {
+    const said = JSON.parse(event.data);
+    return [...document.querySelectorAll("[data-live]")].some((part) => {
+      const job = part.dataset.live;
+      return !job || said.more || (said.jobs || []).includes(job)
+        || (said.runs || []).some((run) => run.job_id === job);
+    });
+  }
+
+  function open() {
+    if (stream !== null || !document.querySelector("[data-live]")) return;
+    stream = new EventSource(address);
+    for (const kind of ["runs_ended", "jobs_changed"]) {
+      stream.addEventListener(kind, (event) => { if (concerns(event)) soon(); });
+    }
+    for (const kind of ["leader_changed", "reset"]) stream.addEventListener(kind, soon);
+    stream.addEventListener("error", () => {
+      if (stream !== null && stream.readyState === EventSource.CLOSED) {
+        close();
+        if (fallback === null) fallback = setInterval(soon, WITHOUT_STREAM_MS);
+      }
+    });
+  }
+
+  function close() {
+    if (stream !== null) stream.close();
+    stream = null;
+  }
+
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) {
+      close();
+      clearInterval(fallback);
+      fallback = null;
+    } else {
+      open();
+      soon();
+    }
+  });
+  window.addEventListener("pagehide", close);
+  setInterval(() => { if (!document.hidden && Date.now() - renewedAt >= AGES_MS) soon(); }, AGES_MS);
+  if (!document.hidden) open();
+})();

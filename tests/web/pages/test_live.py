@@ -1,0 +1,52 @@
+"""An open page renews itself when what it shows changes, and follows nothing while it is out of sight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from piko.store.schema.migrate import upgrade
+from piko.web import event_feed
+from tests.harness.browser import Tab
+from tests.harness.databases import TestDatabase, sqlite_database
+from tests.harness.waiting import PATIENCE_S
+from tests.web.pages.conftest import serving_site
+from tests.web.rows import add_jobs, add_states
+
+_PATIENTLY_MS = PATIENCE_S * 1000
+
+
+def done(work: Coroutine[Any, Any, object]) -> None:
+    """Do `work` in a thread: the browser has an event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TestDatabase:
+    monkeypatch.setattr(event_feed, "LOOK_S", 0.1)
+    made = sqlite_database(tmp_path)
+    done(upgrade(made.dsn))
+    done(add_jobs(made, "orders"))
+    return made
+
+
+def test_an_open_page_shows_a_failure_without_being_asked(browser: Browser, database: TestDatabase) -> None:
+    with serving_site(database.dsn) as origin:
+        tab = Tab(browser, origin)
+        try:
+            with tab.page.expect_request("**/api/v1/events"):
+                tab.page.goto("/")
+            expect(tab.page.get_by_role("region", name="Nothing needs attention")).to_be_visible()
+            done(add_states(database, {"orders": ("Scheduled", None, 3)}))
+            needs = tab.page.get_by_role("region", name="Needs attention")
+            expect(needs).to_contain_text("orders", timeout=_PATIENTLY_MS)
+            assert tab.complaints == []
+        finally:
+            tab.close()

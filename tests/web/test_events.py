@@ -1,0 +1,158 @@
+"""A client that follows events hears once of what happens, and many who follow cost no more than one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from piko.web import event_feed
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import PATIENCE_S, wait_until_async
+from tests.web.rows import add_jobs, add_runs, add_states
+from tests.web.serving import Listener, listening, served
+
+
+@pytest.fixture(autouse=True)
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_feed, "LOOK_S", 0.1)
+
+
+@contextmanager
+def statements(table: str) -> Iterator[list[str]]:
+    """Every statement of this process that names `table`, as it is sent."""
+    sent: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if table in statement:
+            sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def end_run(database: TestDatabase, run_id: str) -> None:
+    now = datetime.now(UTC)
+    await database.execute(
+        f"UPDATE job_run SET state = 'SUCCESS', finished_at = '{now:%Y-%m-%d %H:%M:%S.%f}' "
+        f"WHERE run_id = '{run_id}'"
+    )
+
+
+async def heard_of(listener: Listener, kind: str) -> dict[str, object]:
+    while (heard := await listener.next()).kind != kind:
+        pass
+    return heard.data
+
+
+async def looking() -> None:
+    """Return when a look at the database is over: the next one has begun."""
+    with statements("finished_at") as looks:
+        await wait_until_async(lambda: len(looks) > 1 or None, what="two looks at the database")
+
+
+async def test_a_run_that_ends_a_job_that_changes_and_a_new_leader_are_heard_of_once(
+    emptied_database: TestDatabase,
+) -> None:
+    await add_jobs(emptied_database, "a", "b")
+    await add_runs(emptied_database, "a", ["RUNNING"])
+    async with served(emptied_database) as origin, listening(origin) as listener:
+        await looking()
+        await end_run(emptied_database, "run-000")
+        ended = await heard_of(listener, "runs_ended")
+        assert ended == {"runs": [{"run_id": "run-000", "job_id": "a", "state": "SUCCESS"}], "more": False}
+        await emptied_database.execute(
+            "UPDATE scheduled_job SET priority = 1, version = version + 1 WHERE job_id = 'b'"
+        )
+        assert (await heard_of(listener, "jobs_changed"))["jobs"] == ["b"]
+        await emptied_database.execute("INSERT INTO leader_lease (name, epoch) VALUES ('default', 1)")
+        assert await heard_of(listener, "leader_changed") == {"leaders": ["default"]}
+
+
+async def test_a_job_that_becomes_late_is_heard_of_although_nothing_writes(
+    emptied_database: TestDatabase,
+) -> None:
+    soon = datetime.now(UTC) - timedelta(seconds=30) + timedelta(seconds=6)
+    await add_jobs(emptied_database, "a")
+    await add_states(emptied_database, {"a": ("Scheduled", soon, 0)})
+    async with served(emptied_database) as origin, listening(origin) as listener:
+        assert (await heard_of(listener, "jobs_changed"))["jobs"] == ["a"]
+
+
+async def test_a_stream_goes_on_where_it_was_cut_off(emptied_database: TestDatabase) -> None:
+    await add_runs(emptied_database, "a", ["RUNNING"] * 2)
+    async with served(emptied_database) as origin, listening(origin) as other:
+        async with listening(origin) as listener:
+            await looking()
+            await end_run(emptied_database, "run-000")
+            first = await listener.next()
+        await end_run(emptied_database, "run-001")
+        await heard_of(other, "runs_ended")
+        await heard_of(other, "runs_ended")
+        async with listening(origin, after=first.id) as listener:
+            missed = await listener.next()
+        assert (first.kind, missed.kind) == ("runs_ended", "runs_ended")
+        assert missed.data["runs"][0]["run_id"] == "run-001"
+
+
+@pytest.mark.parametrize("after", ["another-7", "nonsense", "x" * 90])
+async def test_who_comes_back_with_an_id_of_another_process_reads_everything_again(
+    emptied_database: TestDatabase, after: str
+) -> None:
+    async with served(emptied_database) as origin, listening(origin, after=after) as listener:
+        assert (await listener.next()).kind == "reset"
+
+
+async def test_many_who_follow_cost_one_look_at_a_time(emptied_database: TestDatabase) -> None:
+    await add_runs(emptied_database, "a", ["RUNNING"])
+    async with served(emptied_database, most=60) as origin, AsyncExitStack() as stack:
+        listeners = [await stack.enter_async_context(listening(origin)) for _ in range(30)]
+        await looking()
+        with statements("") as sent:
+            await end_run(emptied_database, "run-000")
+            heard = await asyncio.gather(*(listener.next() for listener in listeners))
+            looks = sum("finished_at" in statement and "SELECT" in statement for statement in sent)
+        assert {each.kind for each in heard} == {"runs_ended"}
+        assert len({each.id for each in heard}) == 1
+        # A look is three statements; what else is sent is the test's own.
+        assert len(sent) <= 3 * looks + 5
+        assert looks < len(listeners)
+
+
+async def test_nobody_is_asked_while_nobody_follows(emptied_database: TestDatabase) -> None:
+    async with served(emptied_database) as origin:
+        async with listening(origin):
+            await looking()
+        async with httpx.AsyncClient(base_url=origin) as client:
+            with statements("finished_at") as looks:
+                for _ in range(3):
+                    await client.get("/api/v1/jobs")
+                    await asyncio.sleep(0.3)
+        assert not looks
+
+
+async def test_followers_leave_room_for_those_who_read(emptied_database: TestDatabase) -> None:
+    async with served(emptied_database, most=8) as origin, AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(listening(origin))
+        async with httpx.AsyncClient(base_url=origin, timeout=PATIENCE_S) as client:
+            refused = await client.get("/api/v1/events")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "30")
+            assert "read again from time to time" in refused.json()["detail"]
+            assert (await client.get("/api/v1/jobs")).status_code == 200
+
+
+async def test_a_stop_ends_the_streams(emptied_database: TestDatabase) -> None:
+    async with AsyncExitStack() as stack:
+        async with served(emptied_database) as origin:
+            listener = await stack.enter_async_context(listening(origin))
+        assert await listener.ended()
