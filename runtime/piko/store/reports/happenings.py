@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Select, select, union_all
 
 from piko.store.engine import Database
-from piko.store.reports.jobs import LATE_S
+from piko.store.reports.overview import LATE_S
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.replicas import leader_lease
 from piko.store.schema.tables.runs import job_run

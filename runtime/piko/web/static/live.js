@@ -32,6 +32,8 @@
   function open() {
     if (stream !== null || !document.querySelector("[data-live]")) return;
     stream = new EventSource(address);
+    // What happened between the page and its stream is in neither.
+    stream.addEventListener("open", soon);
     for (const kind of ["runs_ended", "jobs_changed"]) {
       stream.addEventListener(kind, (event) => { if (concerns(event)) soon(); });
     }
