@@ -43,6 +43,8 @@ class Row:
     through: datetime | None = None
     window_start: datetime | None = None
     window_end: datetime | None = None
+    may_have_begun: bool = True
+    """False where it was claimed ahead, and its instance's start mark says that it has not begun."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ def _every_run_ended(rows: Iterable[Row]) -> Iterator[str]:
     for row in rows:
         if row.state not in FINAL:
             yield f"{row.job_id} {row.scheduled}: run {row.run_id} is stuck in {row.state}"
+        if row.state == "LOST" and not row.may_have_begun:
+            yield f"{row.job_id} {row.scheduled}: run {row.run_id} cannot have begun and is recorded as LOST"
 
 
 def _notes_fit_rows(rows: Iterable[Row], begun: Iterable[Begun]) -> Iterator[str]:

@@ -261,8 +261,10 @@ class Stage:
 
     async def rows(self) -> list[Row]:
         rows = await self.database.execute(
-            "SELECT job_id, scheduled_time, run_id, attempt, state, missed_through, window_start, window_end "
-            "FROM job_run ORDER BY job_id, scheduled_time, attempt"
+            "SELECT job_id, scheduled_time, run_id, attempt, state, missed_through, window_start, window_end"
+            ", COALESCE(starts_at <= starts_until, starts_at IS NULL OR heartbeat_at IS NULL) "
+            "FROM job_run LEFT JOIN runtime_instance USING (instance_id) "
+            "ORDER BY job_id, scheduled_time, attempt"
         )
         return [Row(*row) for row in rows]
 

@@ -72,6 +72,7 @@ EARLY = window_note(2, at=1.2, ended_at=9.0)
         ([row(0), row(2), *ROWS[3:]], [note(0), note(2), *NOTES[3:]], "nothing is recorded between"),
         ([*ROWS, row(3, "RUNNING")], NOTES, "stuck in RUNNING"),
         ([*ROWS, row(3, "QUEUED")], NOTES, "stuck in QUEUED"),
+        ([*ROWS, row(3, "LOST", may_have_begun=False)], NOTES, "cannot have begun and is recorded as LOST"),
         (ROWS, [*NOTES, note(2, **LATE)], "began twice"),
         (ROWS, [*NOTES, note(2, run_id="unknown", **LATE)], "has no row"),
         (ROWS, NOTES[1:], "no handler says so"),
