@@ -67,6 +67,22 @@ INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
         "has not started",
         "piko why orders",
     ),
+    "a broken objective": (
+        [*WELL, "UPDATE scheduled_job SET data_within_s = 60, created_at = '2026-01-01 00:00:00'"],
+        "late",
+        "a run had to succeed by 2026-01-01T03:01:00Z, and no run has succeeded yet",
+        "piko why orders",
+    ),
+    "a job that is late by both rules": (
+        [
+            *WELL,
+            "UPDATE job_state SET next_run_at = '2026-01-01'",
+            "UPDATE scheduled_job SET start_within_s = 60, created_at = '2026-01-01 00:00:00'",
+        ],
+        "late",
+        "a run had to start by 2026-01-01T03:01:00Z, and has not",
+        "piko why orders",
+    ),
     "dropped data": (
         [*WELL, "UPDATE job_state SET given_up_from = '2026-01-01', given_up_to = '2026-01-02'"],
         "data_dropped",
@@ -259,3 +275,21 @@ async def test_logs_show_a_run_by_its_id_or_its_job(emptied_database: TestDataba
     unknown = await logs("order")
     assert unknown.code == CANNOT
     assert "did you mean `orders`?" in unknown.err
+
+
+async def test_late_names_the_jobs_that_are_late_and_no_other_trouble(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    async def late(*options: str) -> Any:
+        return await asyncio.to_thread(piko_here, "late", *options, cwd=tmp_path, dsn=emptied_database.dsn)
+
+    await stage(emptied_database, [*WELL, "UPDATE job_state SET consecutive_failures = 3"])
+    answer = await late()
+    assert (answer.code, answer.out) == (OK, "no job is late\n")
+    promise = "UPDATE scheduled_job SET data_within_s = 60, created_at = '2026-01-01 00:00:00'"
+    await stage(emptied_database, [promise])
+    answer = await late()
+    assert answer.code == NEEDS_ACTION
+    assert "a run had to succeed by 2026-01-01T03:01:00Z" in answer.out
+    (found,) = json.loads((await late("-o", "json")).out)["late"]
+    assert (found["subject"], found["since"]) == ("orders", "2026-01-01T03:01:00Z")

@@ -38,15 +38,15 @@ _LATE_AT = datetime(2026, 1, 5, 8, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("values", "reason", "said"),
     [
-        ({}, "DataLate", "a run had to succeed by 2026-01-05T08:00:00Z (dataWithin 2h), and no run has succ"),
-        ({"enabled": False}, "DataLate", "succeeded yet; the schedule is suspended"),
+        ({}, "DataLate", "a run had to succeed by 2026-01-05T08:00:00Z, and no run has succ"),
+        ({"enabled": False}, "DataLate", "succeeded yet; the schedule is paused"),
         (
             {"stateful": True, "last_data_time": datetime(2026, 1, 4, 6, tzinfo=UTC)},
             "DataLate",
-            "the watermark is at 2026-01-04T06:00:00Z",
+            "its watermark is at 2026-01-04T06:00:00Z",
         ),
-        ({"data_within_s": None, "start_within_s": 7200.0}, "StartLate", "(startWithin 2h), and has not"),
-        ({"data_within_s": None, "finish_within_s": 7200.0}, "FinishLate", "(finishWithin 2h), and has not"),
+        ({"data_within_s": None, "start_within_s": 7200.0}, "StartLate", "a run had to start by"),
+        ({"data_within_s": None, "finish_within_s": 7200.0}, "FinishLate", "a run had to end by"),
         ({"start_within_s": 60.0}, "StartLate", "a run had to start by 2026-01-05T06:01:00Z"),
     ],
 )

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Metric
+from prometheus_client.registry import Collector
 
 from piko.clock import SystemClock
 from piko.errors import SettingsError
@@ -19,7 +21,7 @@ from piko.serving.door import most_connections
 from piko.serving.listening import listen
 from piko.serving.probes import ProbeResult, Probes
 from piko.serving.server import HttpServer
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.serving.sockets import ask, connect, is_closed
 
 MOST = 8
@@ -179,3 +181,27 @@ def test_an_address_that_cannot_be_had_is_named(host: str) -> None:
 
 def test_connections_leave_most_descriptors_to_the_jobs() -> None:
     assert 8 <= most_connections() <= 100
+
+
+async def test_a_probe_is_answered_while_metrics_are_encoded(served: Served) -> None:
+    class Large(Collector):
+        """Metrics that take until `encoded` is set."""
+
+        def describe(self) -> Iterable[Metric]:
+            return []
+
+        def collect(self) -> Iterable[Metric]:
+            began.set()
+            assert encoded.wait(PATIENCE_S)
+            return []
+
+    began, encoded = threading.Event(), threading.Event()
+    served.registry.register(Large())
+    scrape = asyncio.create_task(served.ask("/metrics"))
+    try:
+        assert await asyncio.to_thread(began.wait, PATIENCE_S)
+        assert (await served.ask("/healthz"))[0] == 200
+        assert not scrape.done()
+    finally:
+        encoded.set()
+    assert (await scrape)[0] == 200

@@ -34,6 +34,7 @@ _SUBCOMMANDS = MappingProxyType(
         "status": "status.status",
         "why": "why.why",
         "next": "upcoming.next_instants",
+        "late": "late.late",
         "trigger": "act.trigger",
         "pause": "act.pause",
         "resume": "act.resume",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def _look(
     """The schema, the installation and what is wrong; None where the database does not say."""
     import asyncio
 
-    from piko.store.reports.attention import read_behind, read_facts, read_refused
+    from piko.store.reports.attention import read_all_facts
     from piko.store.reports.findings import Concern, report
     from piko.store.schema import migrate
 
@@ -68,9 +68,7 @@ def _look(
         return schema, None, found
 
     async def read(database: Database) -> InstallationReport:
-        facts = await read_facts(database)
-        behind, refused = await read_behind(database, now=facts.now), await read_refused(database)
-        return report(replace(facts, behind=behind, refused=refused), timezone=timezone)
+        return report(await read_all_facts(database), timezone=timezone)
 
     seen = with_database(dsn, read)
     return schema, seen, [*found, *seen.findings]

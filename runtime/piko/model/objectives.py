@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from piko.errors import ScheduleError
@@ -104,6 +104,28 @@ def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
     except ScheduleError:
         return []
     return sorted(_deadlines(job, schedule), key=lambda deadline: (deadline.at, deadline.kind))
+
+
+def broken(job: JobObjective, deadline: Deadline) -> str:
+    """What had to happen by a `deadline` that has passed, in one sentence."""
+    when, paused = _shown(deadline.at), "" if job.enabled else "; the schedule is paused"
+    if deadline.kind is ObjectiveKind.START:
+        return f"a run had to start by {when}, and has not{paused}"
+    if deadline.kind is ObjectiveKind.FINISH:
+        return f"a run had to end by {when}, and has not{paused}"
+    if job.stateful:
+        reached = "no data is done yet"
+        if job.last_data_time is not None:
+            reached = f"its watermark is at {_shown(job.last_data_time)}"
+    else:
+        reached = "no run has succeeded yet"
+        if job.last_success_at is not None:
+            reached = f"the last success was at {_shown(job.last_success_at)}"
+    return f"a run had to succeed by {when}, and {reached}{paused}"
+
+
+def _shown(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _deadlines(job: JobObjective, schedule: Schedule) -> Iterator[Deadline]:

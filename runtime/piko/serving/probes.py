@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +32,11 @@ class ProbeResult:
 
 
 class Probes:
-    """`/healthz`, `/readyz` and `/metrics`, to GET and to HEAD."""
+    """`/healthz`, `/readyz` and `/metrics`, to GET and to HEAD.
+
+    Metrics are encoded on a thread of their own, one scrape at a time: with thousands of jobs that takes a
+    while, and no probe waits for it.
+    """
 
     def __init__(
         self,
@@ -41,9 +47,14 @@ class Probes:
     ) -> None:
         self._probes = {"/healthz": health, "/readyz": readiness}
         self._metrics = metrics
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="piko-metrics")
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
-        status, content_type, body = self._answer(scope)
+        if _path(scope) == "/metrics" and scope["method"] in _METHODS:
+            loop = asyncio.get_running_loop()
+            status, content_type, body = await loop.run_in_executor(self._encoding, self._scrape, scope)
+        else:
+            status, content_type, body = self._answer(scope)
         headers = [
             (b"content-type", content_type.encode()),
             (b"content-length", str(len(body)).encode()),
@@ -53,17 +64,23 @@ class Probes:
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def _answer(self, scope: Scope) -> tuple[int, str, bytes]:
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = _path(scope)
         if path not in PATHS:
             return 404, _TEXT, f"not found; endpoints: {', '.join(sorted(PATHS))}\n".encode()
         if scope["method"] not in _METHODS:
             return 405, _TEXT, b"expected GET or HEAD\n"
-        if path == "/metrics":
-            encode, content_type = choose_encoder(_accepted(scope))
-            return 200, content_type, encode(self._metrics)
         result = self._probes[path]()
         text = "".join(f"{line}\n" for line in result.lines)
         return (200 if result.ok else 503), _TEXT, text.encode(errors="replace")
+
+    def _scrape(self, scope: Scope) -> tuple[int, str, bytes]:
+        encode, content_type = choose_encoder(_accepted(scope))
+        return 200, content_type, encode(self._metrics)
+
+
+def _path(scope: Scope) -> str:
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _accepted(scope: Scope) -> str:

@@ -7,15 +7,17 @@ cures each trouble, says `findings`, once for `piko status`, the API and the pag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, or_, select
 
 from piko.core.types import JobStatus
+from piko.model.objectives import JobObjective
 from piko.store.engine import Database
 from piko.store.reports import jobs, runs
 from piko.store.reports.jobs import JobCounts, is_failing, is_late
+from piko.store.reports.objectives import Objectives
 from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaList, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
@@ -71,12 +73,14 @@ class Facts:
     behind: Sequence[JobReport] = ()
     """Stateful jobs whose data may be late: their schedules say whether it is."""
     refused: Sequence[RefusedRun] = ()
+    promised: Sequence[JobObjective] = ()
+    """Jobs that have an objective."""
 
 
 async def read_facts(database: Database, *, at: datetime | None = None) -> Facts:
     """The facts `at` an instant, by default now by the database's clock; four statements.
 
-    `behind` and `refused` are left out: they cost more. Raises `DatabaseUnavailableError` and
+    `behind`, `refused` and `promised` are left out: they cost more. Raises `DatabaseUnavailableError` and
     `SchemaVersionError`.
     """
     replicas = ReplicaList(database=database)
@@ -91,6 +95,17 @@ async def read_facts(database: Database, *, at: datetime | None = None) -> Facts
         jobs=counted,
         runs=ran,
         needs=await _needs(database, now),
+    )
+
+
+async def read_all_facts(database: Database) -> Facts:
+    """As `read_facts`, and nothing is left out."""
+    facts = await read_facts(database)
+    return replace(
+        facts,
+        behind=await read_behind(database, now=facts.now),
+        refused=await read_refused(database),
+        promised=list((await Objectives(database=database).all()).values()),
     )
 
 

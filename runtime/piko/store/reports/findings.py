@@ -8,6 +8,7 @@ from datetime import datetime
 
 from piko.core.types import JobStatus
 from piko.errors import PikoError
+from piko.model.objectives import JobObjective, broken, deadlines
 from piko.schedule import parse_schedule
 from piko.store.reports.attention import UNABLE, Facts, JobInNeed, RefusedRun
 from piko.store.reports.jobs import JobCounts
@@ -68,8 +69,13 @@ def findings(facts: Facts, *, timezone: str) -> list[Concern]:
     found = [*_of_leaders(facts.leaders), *_of_replicas(facts.replicas)]
     for need in facts.needs:
         found += _of_job(need, facts.now)
+    promised = {item.job_id for item in facts.promised}
     for job in facts.behind:
-        found += _of_data(job, facts.now, timezone)
+        if job.job_id not in promised:  # else its objective says when its data is late
+            found += _of_data(job, facts.now, timezone)
+    broken_ones = [each for item in facts.promised for each in _of_objective(item, facts.now, timezone)]
+    said = {item.subject for item in broken_ones}
+    found = [item for item in found if item.kind != "late" or item.subject not in said] + broken_ones
     found += [_of_refusal(refusal) for refusal in facts.refused]
     return found
 
@@ -173,6 +179,16 @@ def _of_data(job: JobReport, now: datetime, timezone: str) -> list[Concern]:
         return []
     text, remedy = "its data is more than one window behind", f"piko why {job.job_id}"
     return [_job_concern(job, "late_data", text, remedy, since)]
+
+
+def _of_objective(job: JobObjective, now: datetime, timezone: str) -> list[Concern]:
+    late = next((due for due in deadlines(job, timezone=timezone) if due.at <= now), None)
+    if late is None:
+        return []
+    text, remedy = broken(job, late), f"piko why {job.job_id}"
+    return [
+        Concern(kind="late", subject=job.job_id, text=text, remedy=remedy, since=late.at, job_id=job.job_id)
+    ]
 
 
 def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None:
