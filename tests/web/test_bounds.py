@@ -70,6 +70,8 @@ _ENDPOINTS = {
     "/jobs:counts": ["/jobs:counts"],
     "/jobs/{job_id}": ["/jobs/job-1", "/jobs/job-nobody"],
     "/jobs/{job_id}/next": ["/jobs/job-1/next"],
+    "/jobs/{job_id}/schedule": ["/jobs/job-1/schedule"],
+    "/jobs/{job_id}/windows": ["/jobs/job-1/windows"],
     "/jobs/{job_id}/config": ["/jobs/job-1/config"],
     "/runs": [
         "/runs",

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, cast
 
 from fastapi import Depends, Header, Path, Request
+from pydantic import AfterValidator, AwareDatetime
 
 from piko.clock import Clock
 from piko.model.digests import Digest
@@ -55,6 +56,19 @@ def _seen(if_match: Annotated[str | None, Header(max_length=100)] = None) -> Dig
 def _microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        found = moment.astimezone(UTC)
+    except OverflowError:
+        found = None
+    if found is None or found < _EPOCH:
+        raise ValueError("expected an instant from 1970 to 9999, in UTC")
+    return found
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""An instant that the tables can hold, in UTC."""
 
 ByCaller = Annotated[Caller, Depends(_caller)]
 """Who asks."""

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from piko.core.types import RunState
 from piko.errors import NotFoundError
@@ -14,7 +14,7 @@ from piko.store.reports.overview import Overview, RunReport, unknown_job
 from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList, key_of
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
-from piko.web.request import AtClock, OnDatabase, RunId
+from piko.web.request import AtClock, Instant, OnDatabase, RunId
 
 router = APIRouter(tags=["runs"])
 
@@ -27,8 +27,8 @@ class RunListQuery(BaseModel):
     job: str | None = Field(None, max_length=128, description="Runs of this job.")
     state: list[RunState] = Field([], max_length=9, description="Runs in one of these states.")
     backfill: str | None = Field(None, max_length=64, description="Runs of this backfill.")
-    since: AwareDatetime | None = Field(None, description="Due at this instant or later.")
-    until: AwareDatetime | None = Field(None, description="Due before this instant.")
+    since: Instant | None = Field(None, description="Due at this instant or later.")
+    until: Instant | None = Field(None, description="Due before this instant.")
     cursor: Cursor = None
     limit: Limit = 50
 
