@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-runs constraints clean generate images kind-tools kind-up kind-down e2e
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,11 @@ kind-up: kind-tools images ## a cluster on this machine with a database and Piko
 
 kind-down: kind-tools ## removes that cluster
 	kind delete cluster --name $(KIND_CLUSTER)
+
+e2e: setup ## the chart on the cluster of KUBECONFIG=…, which has the images: 10 minutes; TAG=… REGISTRY=… KEEP=1
+	@test -n "$(KUBECONFIG)" || { echo "make e2e needs a cluster: make e2e KUBECONFIG=/path/to/kubeconfig; make kind-up makes one" >&2; exit 1; }
+	$(BIN)/python -m tests.e2e --kubeconfig $(KUBECONFIG) --tag $(or $(TAG),$(VERSION)) --registry '$(REGISTRY)' \
+	  $(if $(PREVIOUS_CHART),--previous-chart $(PREVIOUS_CHART) --previous-tag $(PREVIOUS_TAG)) $(if $(KEEP),--keep)
 
 clean: ## removes the environment and what tools leave; the cache of servers stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* dist

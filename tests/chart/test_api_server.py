@@ -14,23 +14,26 @@ from tests.harness.waiting import PATIENTLY
 
 pytestmark = pytest.mark.usefixtures("helm")
 
-_SERVICE_MONITORS = "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml"
+_MONITORS = [
+    f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
+    for kind in ("servicemonitors", "podmonitors")
+]
 
 
 @pytest.fixture(scope="module")
-def service_monitors(control_plane: ControlPlane) -> Iterator[None]:
-    """The API server knows ServiceMonitor, by the definition that the Prometheus operator publishes."""
+def monitors(control_plane: ControlPlane) -> Iterator[None]:
+    """The API server knows ServiceMonitor and PodMonitor, as the Prometheus operator defines them."""
     try:
         module = gobuild.source_folder(
             "github.com/prometheus-operator/prometheus-operator", versions.PROMETHEUS_OPERATOR, say=print
         )
     except MissingToolError as error:
         pytest.skip(str(error))
-    path = str(module / _SERVICE_MONITORS)
-    control_plane.kubectl("apply", "--server-side", "-f", path)
-    control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, "-f", path)
+    files = [argument for path in _MONITORS for argument in ("-f", str(module / path))]
+    control_plane.kubectl("apply", "--server-side", *files)
+    control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *files)
     yield
-    control_plane.kubectl("delete", "-f", path)
+    control_plane.kubectl("delete", *files)
 
 
 @pytest.fixture
@@ -45,7 +48,7 @@ def restricted_namespace(control_plane: ControlPlane, namespace: str) -> str:
     return namespace
 
 
-@pytest.mark.usefixtures("service_monitors")
+@pytest.mark.usefixtures("monitors")
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_dry_run_of_the_server_takes_it(
     control_plane: ControlPlane, restricted_namespace: str, variant: str

@@ -1,0 +1,288 @@
+"""`make e2e KUBECONFIG=…`: the chart on a real cluster, from its installation to its end.
+
+The cluster must have the images already, or be able to pull them. One job is due each second; after every
+disturbance the rows of its runs are judged: no due time is missed, and none runs twice. The namespace is made
+for the trial, refuses pods that are not `restricted`, and is deleted at its end, unless --keep is given.
+
+With --previous-chart and --previous-tag the trial begins with that release, upgrades, and rolls back to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import yaml
+
+from tests.e2e.cluster import CHART, Cluster, StepError
+from tests.e2e.due_times import judged
+from tests.harness.locate import find_tool
+
+EXAMPLES = CHART.parent.parent / "examples" / "cluster"
+EVERY = timedelta(seconds=1)
+SETTLE_S = 10
+"""After a disturbance, until its last due times have run."""
+SCHEDULES = """
+apiVersion: piko.dev/v1
+kind: PikoSchedule
+metadata: {name: greet}
+spec:
+  jobId: greet
+  schedule: {interval: {every: 1s}}
+  misfireGrace: 10m
+  coalesce: false
+  history: {successful: 5000}
+---
+apiVersion: piko.dev/v1
+kind: PikoSchedule
+metadata: {name: digest}
+spec:
+  jobId: digest
+  schedule: {cron: "* * * * *"}
+"""
+
+
+class Trial:
+    """The steps, in their order."""
+
+    def __init__(self, cluster: Cluster, options: argparse.Namespace) -> None:
+        self._cluster = cluster
+        self._options = options
+        self._began = time.monotonic()
+        self.troubles: list[str] = []
+
+    def run(self) -> None:
+        """Each step; what is not as promised is in `troubles`."""
+        steps: list[Callable[[], None]] = [
+            self.install,
+            self.apply,
+            self.test,
+            self.scrape,
+            self.upgrade_under_load,
+            self.kill_the_leader,
+            self.evict_the_leader,
+            self.kill_an_operator,
+            self.restart_the_database,
+            self.change_the_password,
+            self.roll_back,
+            self.uninstall,
+        ]
+        for step in steps:
+            self.say(f"== {step.__name__.replace('_', ' ')}")
+            step()
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began:7.1f} s  {text}", flush=True)
+
+    # ---- life of a release ------------------------------------------------------------------------
+
+    def install(self) -> None:
+        cluster = self._cluster
+        cluster.kubectl("create", "namespace", cluster.namespace)
+        level = "pod-security.kubernetes.io/enforce=restricted"
+        cluster.kubectl("label", "namespace", cluster.namespace, level)
+        cluster.kubectl("apply", "-f", str(EXAMPLES / "database.yaml"))
+        previous = self._options.previous_chart
+        self._helm_upgrade(previous or CHART, self._options.previous_tag if previous else self._options.tag)
+        for pod in cluster.found("pods"):
+            self.say(f"{pod['metadata']['name']}: {pod['status']['phase']}")
+
+    def apply(self) -> None:
+        self._cluster.kubectl("apply", "-f", "-", given=SCHEDULES)
+        self._cluster.kubectl("apply", "-f", "-", given=self._config())
+        self._cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "psch/greet", "psch/digest")
+        self._cluster.wait("a run succeeds", lambda: self._last_state("greet") == "SUCCESS")
+        for line in self._cluster.kubectl("get", "psch,pjc").splitlines():
+            self.say(line)
+
+    def test(self) -> None:
+        if self._options.previous_chart:
+            self._cluster.helm_of("test", self._cluster.release)
+            return
+        for line in self._cluster.helm_of("test", self._cluster.release, "--logs").splitlines():
+            if line.startswith(("Phase", "http", "greet")):
+                self.say(line)
+
+    def scrape(self) -> None:
+        for component in ("runtime", "operator"):
+            path = f"/api/v1/namespaces/{self._cluster.namespace}/services"
+            text = self._cluster.kubectl("get", "--raw", f"{path}/piko-{component}:http/proxy/metrics")
+            series = [line for line in text.splitlines() if line.startswith("piko_")]
+            self.say(f"{component}: {len(series)} series")
+            if not series:
+                self.troubles.append(f"{component} exports no metrics of Piko's")
+
+    def upgrade_under_load(self) -> None:
+        self._under_load(lambda: self._helm_upgrade(CHART, self._options.tag, again="upgraded"))
+        if not self._options.previous_chart:
+            return
+        self.test()
+
+    def roll_back(self) -> None:
+        self._under_load(
+            lambda: self._cluster.helm_of("rollback", self._cluster.release, "1", "--wait", "--timeout=5m")
+        )
+
+    def uninstall(self) -> None:
+        cluster = self._cluster
+        cluster.kubectl("delete", "psch,pjc", "--all", "--timeout=60s")
+        cluster.helm_of("uninstall", cluster.release, "--wait", "--timeout=2m")
+        # Pods of `helm test` stay, so that their logs can be read.
+        chosen = f"app.kubernetes.io/instance={cluster.release},app.kubernetes.io/component!=test"
+        left = cluster.kubectl("get", "all,secret,role,rolebinding", "-l", chosen, "-o", "name").split()
+        self.say(f"left of the release: {left or 'nothing'}")
+        self.troubles.extend(f"uninstall left {name}" for name in left)
+
+    # ---- disturbances -----------------------------------------------------------------------------
+
+    def kill_the_leader(self) -> None:
+        leader = self._cluster.leader()
+        self._under_load(lambda: self._delete(leader, "--grace-period=0", "--force"))
+
+    def evict_the_leader(self) -> None:
+        leader = self._cluster.leader()
+        self._under_load(lambda: self._evict(leader))
+
+    def kill_an_operator(self) -> None:
+        self._under_load(
+            lambda: self._delete(self._cluster.a_ready_pod("operator"), "--grace-period=0", "--force")
+        )
+        self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        self._cluster.wait("a change is mirrored", lambda: self._digest_is_suspended())
+        self.say("a change of a resource is mirrored")
+
+    def restart_the_database(self) -> None:
+        self._under_load(lambda: self._cluster.kubectl("exec", "deploy/database", "--", "sh", "-c", "kill 1"))
+
+    def change_the_password(self) -> None:
+        before = self._containers()
+        self._under_load(self._rotate)
+        if self._containers() != before:
+            self.troubles.append("a change of the password restarted a container")
+        self.say("no container was restarted")
+
+    def _rotate(self) -> None:
+        self._cluster.kubectl(
+            "exec", "deploy/database", "--", "sh", "-c",
+            'mariadb --host=127.0.0.1 --user="$MARIADB_USER" --password="$MARIADB_PASSWORD" '
+            "-e \"SET PASSWORD = PASSWORD('another')\"",
+        )  # fmt: skip
+        dsn = "mysql+asyncmy://piko:another@database:3306/piko?charset=utf8mb4"
+        patch = yaml.safe_dump({"stringData": {"dsn": dsn}})
+        self._cluster.kubectl("patch", "secret", "piko-database", "--type=merge", "-p", patch)
+        self._cluster.wait("pods have the new password", lambda: self._new_session())
+
+    def _new_session(self) -> bool:
+        return bool(self._cluster.piko("status")["well"])
+
+    def _delete(self, pod: str, *how: str) -> None:
+        self._cluster.kubectl("delete", "pod", pod, *how)
+
+    def _evict(self, pod: str) -> None:
+        where = {"name": pod, "namespace": self._cluster.namespace}
+        path = f"/api/v1/namespaces/{where['namespace']}/pods/{pod}/eviction"
+        body = yaml.safe_dump({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where})
+        self._cluster.kubectl("create", "--raw", path, "-f", "-", given=body)
+
+    # ---- under load -------------------------------------------------------------------------------
+
+    def _under_load(self, disturb: Callable[[], object]) -> None:
+        """Disturb, wait until all is well again, and judge the due times from before to after."""
+        begin = _whole_second() + EVERY
+        time.sleep(3)
+        disturb()
+        self._cluster.wait("all pods are ready", self._all_ready)
+        time.sleep(SETTLE_S)
+        end = _whole_second() - EVERY
+        found: list[dict[str, object]] = []
+
+        def all_ended() -> bool:
+            found[:] = self._cluster.piko(
+                "runs", "--job=greet", f"--since={begin.isoformat()}", "--limit=10000"
+            )
+            return not judged(found, begin=begin, end=end, every=EVERY).missed
+
+        try:
+            self._cluster.wait("every due time has run", all_ended, seconds=60)
+        except StepError as error:
+            self.say(str(error))
+        judgement = judged(found, begin=begin, end=end, every=EVERY)
+        self.say(str(judgement))
+        self.troubles.extend(judgement.troubles())
+
+    def _all_ready(self) -> bool:
+        deployments = self._cluster.found("deployments")
+        return all(
+            each["status"].get("readyReplicas", 0) == each["spec"]["replicas"]
+            and each["status"].get("observedGeneration") == each["metadata"]["generation"]
+            and each["status"].get("replicas") == each["spec"]["replicas"]
+            for each in deployments
+        )
+
+    def _helm_upgrade(self, chart: Path, tag: str, *, again: str = "") -> None:
+        values = ["database.existingSecret=piko-database"]
+        values += [f"{component}.image.tag={tag}" for component in ("runtime", "operator")]
+        values.append(f"image.registry={self._options.registry}")
+        if chart == CHART:
+            values.append("test.job=greet")
+        if again:
+            values += [f"{component}.podAnnotations.e2e={again}" for component in ("runtime", "operator")]
+        self._cluster.helm_of(
+            "upgrade", "--install", self._cluster.release, str(chart), "--wait", "--timeout=5m",
+            *(f"--set-string={each}" for each in values),
+        )  # fmt: skip
+
+    def _config(self) -> str:
+        documents = yaml.safe_load_all((EXAMPLES / "schedule.yaml").read_text(encoding="utf-8"))
+        return yaml.safe_dump_all([each for each in documents if each["kind"] == "PikoJobConfig"])
+
+    def _last_state(self, name: str) -> str:
+        return self._cluster.kubectl("get", "psch", name, "-o", "jsonpath={.status.lastRun.state}")
+
+    def _digest_is_suspended(self) -> bool:
+        return any(each["job_id"] == "digest" and not each["enabled"] for each in self._cluster.piko("jobs"))
+
+    def _containers(self) -> set[tuple[str, int]]:
+        return {
+            (pod["metadata"]["uid"], status["restartCount"])
+            for component in ("runtime", "operator", "web")
+            for pod in self._cluster.pods(component)
+            for status in pod["status"]["containerStatuses"]
+        }
+
+
+def _whole_second() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.e2e", description=__doc__)
+    parser.add_argument("--kubeconfig", type=Path, required=True)
+    parser.add_argument("--namespace", default="piko-e2e")
+    parser.add_argument("--tag", default="0.1.0", help="tag of piko-runtime and piko-operator")
+    parser.add_argument("--registry", default="", help="registry in front of both")
+    parser.add_argument("--previous-chart", type=Path, help="folder of the chart to upgrade from")
+    parser.add_argument("--previous-tag", default="", help="tag of its images")
+    parser.add_argument("--keep", action="store_true", help="leave the namespace as it is at the end")
+    options = parser.parse_args()
+    cluster = Cluster(kubeconfig=options.kubeconfig, namespace=options.namespace, helm=str(find_tool("helm")))
+    trial = Trial(cluster, options)
+    try:
+        trial.run()
+    except StepError as error:
+        trial.troubles.append(str(error))
+    finally:
+        if not options.keep:
+            cluster.kubectl("delete", "namespace", options.namespace, "--ignore-not-found", "--timeout=120s")
+    for trouble in trial.troubles:
+        trial.say(f"TROUBLE: {trouble}")
+    trial.say(f"{len(trial.troubles)} troubles" if trial.troubles else "all as promised")
+    return 1 if trial.troubles else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

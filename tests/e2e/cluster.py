@@ -1,0 +1,91 @@
+"""A cluster that a kubeconfig names, asked by kubectl and helm."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+CHART = Path(__file__).parent.parent.parent / "helm" / "piko"
+_ANSWER_S = 300.0
+_LOOK_EVERY_S = 1.0
+
+
+class StepError(Exception):
+    """What the cluster did is not what is promised."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """One namespace of a cluster, and one release in it."""
+
+    kubeconfig: Path
+    namespace: str
+    helm: str
+    release: str = "piko"
+
+    def kubectl(self, *arguments: str, given: str | None = None) -> str:
+        """What kubectl prints. Raises `StepError` with what it says where it fails."""
+        return self._run(["kubectl", f"--namespace={self.namespace}", *arguments], given)
+
+    def helm_of(self, *arguments: str) -> str:
+        """What helm prints. Raises `StepError`."""
+        return self._run([self.helm, f"--namespace={self.namespace}", *arguments], None)
+
+    def found(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
+        """The objects of a kind."""
+        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, *arguments, "-o", "json"))["items"]
+        return items
+
+    def piko(self, *arguments: str) -> Any:
+        """The answer of the command line in a runtime pod, from JSON."""
+        pod = self.a_ready_pod("runtime")
+        return json.loads(self.kubectl("exec", pod, "-c", "runtime", "--", "piko", *arguments, "-o", "json"))
+
+    def a_ready_pod(self, component: str) -> str:
+        """The name of a pod that answers."""
+        for pod in self.pods(component):
+            conditions = pod["status"].get("conditions", [])
+            ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+            if ready and "deletionTimestamp" not in pod["metadata"]:
+                return str(pod["metadata"]["name"])
+        raise StepError(f"no pod of {component} is ready")
+
+    def pods(self, component: str) -> list[dict[str, Any]]:
+        return self.found("pods", "-l", f"app.kubernetes.io/component={component}")
+
+    def leader(self) -> str:
+        """The pod that leads."""
+        holders = [each["holder_host"] for each in self.piko("status")["leaders"] if each["leads"]]
+        if len(holders) != 1:
+            raise StepError(f"{len(holders)} leaders: {holders}")
+        return str(holders[0])
+
+    def wait(self, what: str, condition: Callable[[], bool], *, seconds: float = _ANSWER_S) -> None:
+        """Wait until `condition` holds; one that cannot be asked at present does not hold."""
+        last, give_up = "", time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            try:
+                if condition():
+                    return
+            except StepError as error:
+                last = f"; last: {error}"
+            time.sleep(_LOOK_EVERY_S)
+        raise StepError(f"{what}: not within {seconds:g} s{last}")
+
+    def _run(self, command: list[str], given: str | None) -> str:
+        outcome = subprocess.run(
+            [command[0], f"--kubeconfig={self.kubeconfig}", *command[1:]],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=2 * _ANSWER_S,
+        )
+        if outcome.returncode:
+            raise StepError(f"{' '.join(command)}: {outcome.stderr.strip()[-2000:]}")
+        return outcome.stdout
