@@ -56,6 +56,6 @@ def test_a_variable_that_a_page_names_exists(page: Path) -> None:
 @_each_page
 def test_a_target_of_make_that_a_page_names_exists(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    known = set(re.findall(r"^([a-z-]+):", makefile, flags=re.MULTILINE))
-    named = re.findall(r"(?:^\$ |`)make ([a-z-]+)", page.read_text("utf-8"), flags=re.MULTILINE)
+    known = set(re.findall(r"^([a-z0-9-]+):", makefile, flags=re.MULTILINE))
+    named = re.findall(r"(?:^\$ |`)make ([a-z0-9-]+)", page.read_text("utf-8"), flags=re.MULTILINE)
     assert set(named) - known == set()

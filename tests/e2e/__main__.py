@@ -10,6 +10,7 @@ With --previous-chart and --previous-tag the trial begins with that release, upg
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -141,7 +142,7 @@ class Trial:
 
     def kill_the_leader(self) -> None:
         leader = self._cluster.leader()
-        self._under_load(lambda: self._delete(leader, "--grace-period=0", "--force"))
+        self._under_load(lambda: self._delete(leader, "--grace-period=0", "--force"), killed=True)
 
     def evict_the_leader(self) -> None:
         leader = self._cluster.leader()
@@ -185,12 +186,12 @@ class Trial:
     def _evict(self, pod: str) -> None:
         where = {"name": pod, "namespace": self._cluster.namespace}
         path = f"/api/v1/namespaces/{where['namespace']}/pods/{pod}/eviction"
-        body = yaml.safe_dump({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where})
+        body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where})
         self._cluster.kubectl("create", "--raw", path, "-f", "-", given=body)
 
     # ---- under load -------------------------------------------------------------------------------
 
-    def _under_load(self, disturb: Callable[[], object]) -> None:
+    def _under_load(self, disturb: Callable[[], object], *, killed: bool = False) -> None:
         """Disturb, wait until all is well again, and judge the due times from before to after."""
         begin = _whole_second() + EVERY
         time.sleep(3)
@@ -212,7 +213,12 @@ class Trial:
             self.say(str(error))
         judgement = judged(found, begin=begin, end=end, every=EVERY)
         self.say(str(judgement))
-        self.troubles.extend(judgement.troubles())
+        self.troubles.extend(judgement.troubles(killed=killed))
+        for run in found:
+            if run["state"] != "SUCCESS":
+                self.say(
+                    f"{run['scheduled_time']} attempt {run['attempt']} is {run['state']}: {run['error']}"
+                )
 
     def _all_ready(self) -> bool:
         deployments = self._cluster.found("deployments")
@@ -277,6 +283,8 @@ def main() -> int:
         trial.troubles.append(str(error))
     finally:
         if not options.keep:
+            # While the operator is there: nobody else takes its finalizers off.
+            cluster.kubectl("delete", "psch,pjc", "--all", "--ignore-not-found", "--timeout=60s")
             cluster.kubectl("delete", "namespace", options.namespace, "--ignore-not-found", "--timeout=120s")
     for trouble in trial.troubles:
         trial.say(f"TROUBLE: {trouble}")

@@ -41,6 +41,13 @@ def test_a_due_time_that_is_missing_or_failed_is_missed() -> None:
     assert "1 due times without a run that succeeded" in verdict(run(0), run(1)).troubles()[0]
 
 
+def test_a_run_that_is_lost_is_no_trouble_if_its_process_was_killed() -> None:
+    found = verdict(run(0), run(1, state="LOST"), run(2))
+    assert (found.missed, found.lost) == ((), (BEGIN + EVERY,))
+    assert found.troubles(killed=True) == []
+    assert found.troubles() == [f"1 runs were lost, first {BEGIN + EVERY}"]
+
+
 def test_a_second_attempt_is_counted_and_is_no_second_success() -> None:
     found = verdict(run(0), run(1, state="LOST"), run(1, attempt=2, delay=4), run(2))
     assert (found.tried_again, found.longest_delay_s) == (1, 4)
