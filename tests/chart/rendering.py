@@ -57,6 +57,10 @@ VARIANTS: dict[str, Values] = {
     "own migration secret": {**EXISTING_SECRET, "migration": {"existingSecret": "piko-owner"}},
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},
+    "alerts": {
+        **EXISTING_SECRET,
+        "prometheusRule": {"enabled": True, "labels": {"release": "p"}, "alertLabels": {"team": "data"}},
+    },
     "pod monitor": {**EXISTING_SECRET, "podMonitor": {"enabled": True}},
     "spool on a volume for each replica": {
         **EXISTING_SECRET,

@@ -1,4 +1,4 @@
-"""Installs MariaDB, MySQL, PostgreSQL and Chromium with Debian's own tools; no system service is started."""
+"""Installs MariaDB, MySQL, PostgreSQL, Chromium and Prometheus with Debian's tools; no service is started."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.harness.locate import (
     find_chromium,
     find_mariadb,
     find_postgresql,
+    find_promtool,
     mysql_tree,
 )
 
@@ -45,6 +46,14 @@ def install_chromium(*, say: Callable[[str], None]) -> Path:
     remedy = "install Chromium (package chromium) by hand, or name one in PIKO_TEST_CHROMIUM"
     _install_server("chromium", log=_log("chromium"), remedy=remedy, say=say)
     return find_chromium()
+
+
+def install_prometheus(*, say: Callable[[str], None]) -> Path:
+    """Installs Debian's prometheus and returns its `promtool`. Raises `MissingToolError`."""
+    if not _can_install():
+        return find_promtool()
+    _install_server("prometheus", log=_log("prometheus"), remedy="install Prometheus by hand", say=say)
+    return find_promtool()
 
 
 def install_postgresql(*, say: Callable[[str], None]) -> Path:

@@ -120,6 +120,17 @@ def find_chromium() -> Path:
     return found
 
 
+def find_promtool() -> Path:
+    """Prometheus' own checker of rules and metrics. Raises `MissingToolError`."""
+    found = _on_path("promtool")
+    if found is None:
+        raise MissingToolError(
+            "no promtool was found on PATH: run `make servers` as root on Debian, or install Prometheus "
+            "(package prometheus)"
+        )
+    return found
+
+
 def find_postgresql() -> Path:
     """The folder of PostgreSQL's server programs, `initdb` and `postgres`. Raises `MissingToolError`."""
     found = _on_path("initdb")

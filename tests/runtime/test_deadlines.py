@@ -64,6 +64,15 @@ async def test_every_replica_exports_the_deadline_and_a_replica_without_a_leader
         await _until(standby, "orders", monday)
         await sqlite.execute("UPDATE scheduled_job SET last_data_time = '2026-01-13 06:00:00'")
         await _until(standby, "orders", datetime(2026, 1, 14, 8, tzinfo=UTC))
+        await sqlite.execute(
+            "INSERT INTO job_state (job_id, status, consecutive_failures) VALUES ('foreign', 'Scheduled', 3) "
+            "ON CONFLICT (job_id) DO UPDATE SET consecutive_failures = 3"
+        )
+        failures = "piko_job_consecutive_failures"
+        await wait_until_async(
+            lambda: standby.metrics.registry.get_sample_value(failures, {"job_id": "foreign"}) == 3,
+            what="the failures of a job of another app",
+        )
         await sqlite.execute("DELETE FROM scheduled_job WHERE job_id = 'orders'")
         await _until(standby, "orders", None)
         assert left.readiness.ready

@@ -72,6 +72,18 @@ async def test_open_runs_say_what_has_not_started_and_not_ended(
     assert found["other"].unended_since is None, "it promises nothing of that"
 
 
+async def test_failures_are_those_of_jobs_that_have_a_row(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    await emptied_database.execute(_ROW.format("", "job", ""))
+    await emptied_database.execute(_ROW.format("", "fine", ""))
+    await emptied_database.execute(
+        "INSERT INTO job_state (job_id, status, consecutive_failures) VALUES "
+        "('job', 'Scheduled', 3), ('fine', 'Scheduled', 0), ('deleted', 'Scheduled', 7)"
+    )
+    assert await Objectives(database=store).failures() == {"job": 3}
+
+
 async def test_what_moves_a_deadline_changes_the_sign_of_its_job_alone(
     store: Database, emptied_database: TestDatabase
 ) -> None:

@@ -100,6 +100,29 @@ class JobDeadlines(Collector):
         return [family]
 
 
+class JobNumbers(Collector):
+    """A gauge of one number for some jobs, replaced as a whole."""
+
+    def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
+        self._name = name
+        self._text = text
+        self._numbers: Mapping[str, int] = {}
+        registry.register(self)
+
+    def replace(self, numbers: Mapping[str, int]) -> None:
+        """Export `numbers`, by job, and no others."""
+        self._numbers = numbers
+
+    def describe(self) -> Iterable[Metric]:
+        return [GaugeMetricFamily(self._name, self._text, labels=["job_id"])]
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
+        for job_id, number in self._numbers.items():
+            family.add_metric([job_id], number)
+        return [family]
+
+
 class JobCounter(Collector):
     """A counter by job and one more label."""
 

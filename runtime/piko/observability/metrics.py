@@ -12,7 +12,13 @@ from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
-from piko.observability.job_metrics import JobCounter, JobDeadlines, JobHistogram, JobInstants
+from piko.observability.job_metrics import (
+    JobCounter,
+    JobDeadlines,
+    JobHistogram,
+    JobInstants,
+    JobNumbers,
+)
 
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -41,6 +47,10 @@ class Metrics:
         self.job_watermark = self._job_instant("watermark", "Watermark of a stateful job.")
         self.job_deadline = JobDeadlines(
             "piko_job_deadline_timestamp_seconds", "By when the job has to have kept its objective.",
+            registry=registry,
+        )  # fmt: skip
+        self.job_failures = JobNumbers(
+            "piko_job_consecutive_failures", "Runs since the last success that failed, of jobs that fail.",
             registry=registry,
         )  # fmt: skip
         self.job_missed = JobCounter(

@@ -1,4 +1,4 @@
-"""Exports by when each job has to have kept its objective, from the rows and on every replica.
+"""Exports by when each job has to have kept its objective, and which jobs fail, on every replica.
 
 A leader that died, or never came, cannot say that a job is late. So each replica says it of every job that
 has an objective, whether it has the code of the job or not: the deadline stays where it is until the job
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 
 
 class DeadlineWatch:
-    """Keeps `piko_job_deadline_timestamp_seconds` as the rows are."""
+    """Keeps `piko_job_deadline_timestamp_seconds` and `piko_job_consecutive_failures` as the rows are."""
 
     name = "deadline_watch"
 
@@ -72,6 +72,7 @@ class DeadlineWatch:
             moves = job.start_within_s is not None or job.finish_within_s is not None
             (self._moving.add if moves else self._moving.discard)(job_id)
         self._signs = signs
+        self._metrics.job_failures.replace(await self._objectives.failures())
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()

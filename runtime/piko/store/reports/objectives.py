@@ -65,6 +65,16 @@ class Objectives:
         async with statements_once_migrated(self._database) as connection:
             return {row[0]: tuple(row[1:]) for row in await connection.execute(statement)}
 
+    async def failures(self) -> dict[str, int]:
+        """How many runs in a row have failed, of each job that fails, whether it has an objective or not."""
+        statement = (
+            select(_row.job_id, _state.consecutive_failures)
+            .select_from(scheduled_job.join(job_state, _state.job_id == _row.job_id))
+            .where(_state.consecutive_failures > 0)
+        )
+        async with statements_once_migrated(self._database) as connection:
+            return {row[0]: row[1] for row in await connection.execute(statement)}
+
     async def read(self, job_ids: Collection[str]) -> dict[str, JobObjective]:
         """Those of `job_ids` that have an objective, by job."""
         found: dict[str, JobObjective] = {}
