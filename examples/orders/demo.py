@@ -174,7 +174,7 @@ def alive(process: subprocess.Popen[bytes]) -> None:
 
 def files_written() -> object:
     """Changes whenever piko dev writes to the folder of its data."""
-    found = []
+    found: list[tuple[Path, int, int]] = []
     for path in sorted((COPY / ".piko").rglob("*")):
         with suppress(FileNotFoundError):  # removed while we look
             found.append((path, path.stat().st_size, path.stat().st_mtime_ns))

@@ -41,7 +41,8 @@ def orders_between(start: datetime, end: datetime) -> Iterator[Order]:
 
 @lru_cache(maxsize=1)
 def _read() -> tuple[list[timedelta], list[tuple[int, str, int]]]:
-    offsets, rows = [], []
+    offsets: list[timedelta] = []
+    rows: list[tuple[int, str, int]] = []
     with _FILE.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             minute, second = row["at"].split(":")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from piko.core.resource import resource
+from piko import JobContext, resource
 from shop import Order
 
 FILE = Path(__file__).with_name("warehouse.db")
@@ -63,7 +62,7 @@ class OpenWarehouse:
     """Hands a job an open warehouse, and closes it after the run, however that ends."""
 
     @asynccontextmanager
-    async def acquire(self, ctx: Any) -> AsyncIterator[Warehouse]:
+    async def acquire(self, ctx: JobContext) -> AsyncGenerator[Warehouse, None]:
         with closing(await asyncio.to_thread(Warehouse)) as warehouse:
             yield warehouse
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,11 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from piko import PikoApp
-from piko.core.resource import resource
-from piko.core.types import BackfillPolicy
-from piko.persistence.intent import WriteIntent
-from piko.persistence.sink_base import TypedSink, on
+from piko import BackfillPolicy, JobContext, PikoApp, TypedSink, on, resource
 from piko.persistence.sinks import JsonLinesSink
 from price_list import serve
 
@@ -41,7 +37,7 @@ api_app = app.api_app
 
 @resource(scope="app")
 @asynccontextmanager
-async def shop() -> AsyncIterator[str]:
+async def shop() -> AsyncGenerator[str, None]:
     """The address of a shop that lives as long as the app."""
     async with serve() as address:
         yield address
@@ -52,10 +48,10 @@ class Connection:
     """A resource of a run: opened before its handler, closed after it, whatever happens."""
 
     @asynccontextmanager
-    async def acquire(self, ctx: Any) -> AsyncIterator[list[str]]:
+    async def acquire(self, ctx: JobContext) -> AsyncGenerator[list[str], None]:
         notes: list[str] = []
         yield notes
-        logger.info("%s noted %d things", ctx["job_id"], len(notes))
+        logger.info("%s noted %d things", ctx.job_id, len(notes))
 
 
 # ---- where results go ------------------------------------------------------------------------------
@@ -94,19 +90,18 @@ class FetchConfig(BaseModel):
     patience_s: float = Field(5.0, gt=0, description="seconds that one request may take")
 
 
-@app.job(
-    job_id="fetch_pages", schema=FetchConfig, resources={"shop": shop, "notes": Connection}, timeout_s=60
-)
-async def fetch_pages(ctx: Any, scheduled_time: datetime, shop: str, notes: list[str]) -> None:
+@app.job(schema=FetchConfig, resources={"shop": shop, "notes": Connection}, timeout_s=60)
+async def fetch_pages(
+    ctx: JobContext[FetchConfig], scheduled_time: datetime, shop: str, notes: list[str]
+) -> None:
     """Many requests with a bound and a timeout each; a blocking call goes to a thread."""
-    config: FetchConfig = ctx["config"]
-    places = asyncio.Semaphore(config.at_once)
+    places = asyncio.Semaphore(ctx.config.at_once)
 
     async def fetch(page: int) -> None:
-        async with places, asyncio.timeout(config.patience_s):
+        async with places, asyncio.timeout(ctx.config.patience_s):
             price = await asyncio.to_thread(_get, f"{shop}/pages/{page}")
         notes.append(f"page {page}")
-        await app.writer.enqueue(_intent(ctx, "pages", str(page), price))
+        await ctx.write("pages", str(page), price)
 
     async with asyncio.TaskGroup() as group:
         for page in PAGES:
@@ -114,8 +109,8 @@ async def fetch_pages(ctx: Any, scheduled_time: datetime, shop: str, notes: list
     logger.info("fetched %d pages", len(PAGES))
 
 
-@app.job(job_id="compare_pages", resources={"shop": shop})
-async def compare_pages(ctx: Any, scheduled_time: datetime, shop: str) -> None:
+@app.job(resources={"shop": shop})
+async def compare_pages(ctx: JobContext, scheduled_time: datetime, shop: str) -> None:
     """Fan out, wait for all, put together."""
     first, second, third = await asyncio.gather(
         *(asyncio.to_thread(_get, f"{shop}/pages/{page}") for page in (1, 2, 3))
@@ -124,8 +119,8 @@ async def compare_pages(ctx: Any, scheduled_time: datetime, shop: str) -> None:
     logger.info("cheapest page: %d", cheapest["page"])
 
 
-@app.job(job_id="work_through")
-async def work_through(ctx: Any, scheduled_time: datetime) -> None:
+@app.job
+async def work_through(ctx: JobContext, scheduled_time: datetime) -> None:
     """One producer, three consumers, and a queue that makes the fast wait for the slow."""
     queue: asyncio.Queue[int | None] = asyncio.Queue(maxsize=4)
 
@@ -140,7 +135,7 @@ async def work_through(ctx: Any, scheduled_time: datetime) -> None:
             payload = (
                 Refund(page=page, cents=1, reason="late") if page % 10 == 9 else Price(page=page, cents=page)
             )
-            await app.writer.enqueue(_intent(ctx, "ledger", str(page), payload))
+            await ctx.write("ledger", str(page), payload)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(produce())
@@ -149,8 +144,8 @@ async def work_through(ctx: Any, scheduled_time: datetime) -> None:
     logger.info("worked through %d pages", len(PAGES))
 
 
-@app.job(job_id="check_pages", resources={"shop": shop}, timeout_s=60)
-async def check_pages(ctx: Any, scheduled_time: datetime, shop: str) -> None:
+@app.job(resources={"shop": shop}, timeout_s=60)
+async def check_pages(ctx: JobContext, scheduled_time: datetime, shop: str) -> None:
     """What waits runs on the event loop, what computes in worker processes."""
     pages = await asyncio.gather(*(asyncio.to_thread(_get, f"{shop}/pages/{page}") for page in PAGES))
     cents = [page["cents"] for page in pages]
@@ -163,28 +158,18 @@ def digits_of(cents: int) -> int:
     return len(str(2**cents))
 
 
-@app.job(job_id="close_the_books", stateful=True, backfill_policy=BackfillPolicy.CATCH_UP, max_attempts=3)
-async def close_the_books(ctx: Any, scheduled_time: datetime) -> None:
+@app.job(stateful=True, backfill_policy=BackfillPolicy.CATCH_UP, max_attempts=3)
+async def close_the_books(ctx: JobContext, scheduled_time: datetime) -> None:
     """Each window once, in order; stop the app for a while, and it catches up what was missed."""
-    window = ctx["data_interval"]
+    window = ctx.data_interval
+    assert window is not None
     logger.info("books closed from %s to %s", window.start.isoformat(), window.end.isoformat())
 
 
-@app.job(job_id="opening_day")
-async def opening_day(ctx: Any, scheduled_time: datetime) -> None:
+@app.job
+async def opening_day(ctx: JobContext, scheduled_time: datetime) -> None:
     """Its schedule is a date: it fires once, or is recorded as missed."""
     logger.info("opened at %s", scheduled_time.isoformat())
-
-
-def _intent(ctx: Any, sink: str, key: str, payload: Any) -> WriteIntent:
-    return WriteIntent(
-        sink=sink,
-        key=key,
-        payload=payload,
-        job_id=ctx["job_id"],
-        run_id=ctx["run_id"],
-        scheduled_time=ctx["scheduled_time"],
-    )
 
 
 def _get(address: str) -> Any:

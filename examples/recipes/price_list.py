@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,12 +20,12 @@ class _Prices(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base class
         """Be quiet."""
 
 
 @asynccontextmanager
-async def serve() -> AsyncIterator[str]:
+async def serve() -> AsyncGenerator[str, None]:
     """Serve prices while the block lasts; the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Prices)
     thread = Thread(target=partial(server.serve_forever, poll_interval=0.05), name="price list")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, Field
 
-from piko import PikoApp
-from piko.core.resource import resource
+from piko import JobContext, PikoApp, resource
 
 SHELF = Path(__file__).parent
 
@@ -33,7 +31,7 @@ class WordsConfig(BaseModel):
 
 @resource(scope="app")
 @asynccontextmanager
-async def results() -> AsyncIterator[sqlite3.Connection]:
+async def results() -> AsyncGenerator[sqlite3.Connection, None]:
     """Opened by the first run that needs it, shared by all, closed when the app stops."""
     with closing(sqlite3.connect(SHELF / "words.db", check_same_thread=False)) as connection:
         connection.execute("CREATE TABLE IF NOT EXISTS words (word TEXT PRIMARY KEY, times INTEGER NOT NULL)")
@@ -46,11 +44,12 @@ def paragraphs() -> Iterator[str]:
         yield from book.read_text(encoding="utf-8").split("\n\n")
 
 
-@app.job(job_id="count_words", schema=WordsConfig, resources={"results": results}, timeout_s=60)
-async def count_words(ctx: Any, scheduled_time: datetime, results: sqlite3.Connection) -> None:
+@app.job(schema=WordsConfig, resources={"results": results}, timeout_s=60)
+async def count_words(
+    ctx: JobContext[WordsConfig], scheduled_time: datetime, results: sqlite3.Connection
+) -> None:
     """Count in worker processes, add up, keep the most common."""
-    config: WordsConfig = ctx["config"]
-    shortest = config.shortest
+    shortest = ctx.config.shortest
 
     def words_of(paragraph: str) -> Counter[str]:
         words = "".join(letter if letter.isalpha() else " " for letter in paragraph.lower()).split()
@@ -59,10 +58,11 @@ async def count_words(ctx: Any, scheduled_time: datetime, results: sqlite3.Conne
     counted = await app.cpu_manager.map_reduce(
         words_of, paragraphs(), reduce_fn=lambda left, right: left + right, initial=Counter[str]()
     )
-    commonest = counted.most_common(config.top)
+    commonest = counted.most_common(ctx.config.top)
     with results:
         results.execute("DELETE FROM words")
         results.executemany("INSERT INTO words VALUES (?, ?)", commonest)
+    ctx.record(words=counted.total(), different=len(counted))
     logger.info("commonest words: %s", ", ".join(f"{word} {times}" for word, times in commonest))
 
 

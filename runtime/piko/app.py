@@ -9,14 +9,15 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pydantic import BaseModel
 
 from piko.background.waiting import first_of
 from piko.clock import Clock, SystemClock
 from piko.compute.cpu import CpuManager
-from piko.core.registry import Handler, JobDefinition, JobRegistry
+from piko.core.declaration import check_names, place
+from piko.core.registry import Declares, Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy, Objective
 from piko.errors import PikoError, RegistrationError, SettingsError
@@ -48,7 +49,10 @@ _NO_JOBS = (
     "declare jobs with @app.job, and import their modules before the start, with autodiscover for instance"
 )
 
+_ARGUMENTS = ("job_id", "schema", "resources", "stateful", "backfill_policy", "timeout_s", "max_attempts", "objective")
+
 H = TypeVar("H", bound=Handler)
+M = TypeVar("M", bound=BaseModel)
 
 _LONGEST_NAME = 255
 
@@ -98,7 +102,20 @@ class PikoApp:
         self,
         job_id: str | None = None,
         *,
-        schema: type[BaseModel] | None = None,
+        schema: type[M],
+        resources: Mapping[str, ResourceSource] | None = None,
+        stateful: bool = False,
+        backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
+        timeout_s: float | None = None,
+        max_attempts: int = 1,
+        objective: Objective | None = None,
+    ) -> Declares[M]: ...
+    @overload
+    def job(
+        self,
+        job_id: str | None = None,
+        *,
+        schema: None = None,
         resources: Mapping[str, ResourceSource] | None = None,
         stateful: bool = False,
         backfill_policy: BackfillPolicy = BackfillPolicy.CATCH_UP,
@@ -117,7 +134,8 @@ class PikoApp:
         timeout_s: float | None = None,
         max_attempts: int = 1,
         objective: Objective | None = None,
-    ) -> H | Callable[[H], H]:
+        **unknown: object,
+    ) -> Any:
         """Register `async def handler(ctx, scheduled_time, **resources)` as a job.
 
         Works with and without parentheses.
@@ -133,20 +151,20 @@ class PikoApp:
         - `objective`: how fresh its data is to be, where the row says nothing.
 
         Raises `RegistrationError` at once if the job could not run: the handler is not async, the id is taken
-        or malformed, or the signature does not fit.
+        or malformed, the signature does not fit, or an argument is not what it should be.
         """
 
-        given = job_id if isinstance(job_id, str) else None
-
         def register(handler: H) -> H:
+            name: Any = _name_of(handler) if job_id is None or callable(job_id) else job_id
+            check_names(unknown, known=_ARGUMENTS, where=place(name, handler))
             self.registry.register(
                 JobDefinition(
-                    job_id=_name_of(handler) if given is None else given,
+                    job_id=name,
                     handler=handler,
                     schema=schema,
-                    resources=dict(resources or {}),
+                    resources={} if resources is None else resources,
                     stateful=stateful,
-                    backfill_policy=BackfillPolicy(backfill_policy),
+                    backfill_policy=_policy(backfill_policy),
                     timeout_s=timeout_s,
                     max_attempts=max_attempts,
                     objective=Objective() if objective is None else objective,
@@ -294,6 +312,11 @@ class PikoApp:
 
 def _name_of(handler: object) -> str:
     return str(getattr(handler, "__name__", type(handler).__name__))
+
+
+def _policy(given: BackfillPolicy) -> BackfillPolicy:
+    """The policy of that name; anything else is as it is given, and refused with the job."""
+    return BackfillPolicy(given) if given in list(BackfillPolicy) else given
 
 
 def _check_place() -> None:

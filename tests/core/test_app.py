@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -47,6 +48,27 @@ def test_what_is_wrong_with_a_bare_job_is_reported_like_anything_else() -> None:
 
     with pytest.raises(RegistrationError, match="job_id must be 1 to 128 characters"):
         app.job("")(_handler)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"timeout": 5}, "app.job has no argument 'timeout'; write timeout_s = …"),
+        ({"zone": "UTC"}, "app.job has no argument 'zone'; it takes job_id, schema, resources, stateful"),
+        ({"job_id": 7}, "job_id must be 1 to 128 characters"),
+        ({"backfill_policy": []}, "backfill_policy = [] must be BackfillPolicy.CATCH_UP or"),
+        ({"resources": ["db"]}, "resources = ['db'] must map each further parameter"),
+        ({"stateful": 1}, "stateful = 1 must be True or False"),
+    ],
+)
+def test_an_argument_that_does_not_fit_is_refused_with_the_job_and_its_place(
+    arguments: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(RegistrationError) as caught:
+        PikoApp("trial").job(**arguments)(_handler)
+
+    assert expected in str(caught.value)
+    assert f"({__file__}:{_handler.__code__.co_firstlineno})" in str(caught.value)
 
 
 async def _handler(ctx: object, scheduled_time: object) -> None: ...

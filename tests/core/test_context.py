@@ -4,6 +4,7 @@ import pytest
 
 from piko.core.context import JobContext
 from piko.core.types import DataInterval, TriggerType
+from piko.errors import RunError
 from tests.scheduler.making import NOON, seconds
 
 
@@ -63,6 +64,20 @@ def test_every_attempt_at_one_due_time_has_one_idempotency_key() -> None:
     assert key == "orders@2026-03-02T12:00:00+00:00"
     assert context(attempt=3, run_id="r2")["idempotency_key"] == key
     assert context(scheduled_time=NOON + seconds(1)).idempotency_key != key
+
+
+def test_what_is_recorded_last_counts() -> None:
+    ctx = context()
+    ctx.record(rows=1, source="shop")
+    ctx.record(rows=2)
+
+    assert ctx.recorded == {"rows": 2, "source": "shop"}
+    assert "recorded" not in ctx
+
+
+async def test_a_context_made_by_hand_says_that_nothing_takes_what_it_writes() -> None:
+    with pytest.raises(RunError, match=r"ctx\.write\('prices', 'a', …\): .* `run_job\(…\)`"):
+        await context().write("prices", "a", {})
 
 
 def test_a_context_that_is_printed_shows_no_config() -> None:

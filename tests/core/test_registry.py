@@ -123,6 +123,42 @@ def test_a_handler_with_a_parameter_that_nothing_provides_is_refused() -> None:
     assert "missing a required argument: 'db'" in refusal(lambda: register(with_db))
 
 
+async def only_context(ctx: object) -> None:
+    """Lacks the due time."""
+
+
+async def nothing() -> None:
+    """Takes nothing."""
+
+
+@pytest.mark.parametrize(
+    ("it", "resources", "remedy"),
+    [
+        (
+            only_context,
+            {},
+            "add `scheduled_time` to its parameters: `async def only_context(ctx, scheduled_time)`",
+        ),
+        (
+            nothing,
+            {},
+            "add `ctx`, `scheduled_time` to its parameters: `async def nothing(ctx, scheduled_time)`",
+        ),
+        (with_db, {}, "add what provides `db`: @app.job(resources={'db': …})"),
+        (
+            handler,
+            {"db": Database},
+            "add `db` to its parameters: `async def handler(ctx, scheduled_time, db)`",
+        ),
+        (handler, {"ctx": Database}, "give the resource 'ctx' another name"),
+    ],
+)
+def test_a_signature_that_does_not_fit_is_refused_with_what_to_add(
+    it: object, resources: dict[str, object], remedy: str
+) -> None:
+    assert refusal(lambda: register(it, resources=resources)).endswith(remedy)
+
+
 def test_a_resource_cannot_take_the_place_of_the_context() -> None:
     assert "multiple values for argument 'ctx'" in refusal(lambda: register(resources={"ctx": Database}))
 
@@ -137,6 +173,10 @@ def test_a_resource_cannot_take_the_place_of_the_context() -> None:
         ({"timeout_s": "10s"}, "timeout_s = '10s' must be a positive number"),
         ({"max_attempts": 0}, "max_attempts = 0 must be a whole number of at least 1"),
         ({"max_attempts": "3"}, "max_attempts = '3' must be a whole number"),
+        ({"stateful": "yes"}, "stateful = 'yes' must be True or False"),
+        ({"backfill_policy": "LATER"}, "must be BackfillPolicy.CATCH_UP or BackfillPolicy.SKIP"),
+        ({"resources": ["db"]}, "resources = ['db'] must map each further parameter of the handler"),
+        ({"resources": {5: Database}}, "resources has the key 5, which cannot name a parameter"),
     ],
 )
 def test_values_that_no_run_could_have_are_refused_with_the_job(

@@ -23,6 +23,7 @@ from piko.execution.outcome import Ending
 from piko.model.fences import InstanceFence
 from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
+from piko.persistence.intent import WriteIntent
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.scheduler.making import planned
 from tests.store.making import make_run, make_window_run, minute, window
@@ -111,6 +112,34 @@ async def test_a_handler_knows_its_run_and_succeeds(bench: Bench) -> None:
         "config_revision": None,
         "idempotency_key": "windows@2026-01-08T00:04:00+00:00",
     }
+
+
+async def test_what_a_handler_writes_is_an_intent_of_its_run() -> None:
+    taken: list[WriteIntent] = []
+
+    async def enqueue(intent: WriteIntent) -> None:
+        taken.append(intent)
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        await ctx.write("prices", "a", {"cents": 1})
+
+    run = make_run()
+    assert (await Bench(enqueue=enqueue).end_of(handler, run=run)).state is RunState.SUCCESS
+    assert taken == [
+        WriteIntent(
+            sink="prices", key="a", payload={"cents": 1}, job_id=run.job_id, run_id=run.run_id,
+            scheduled_time=run.scheduled_time,
+        )
+    ]  # fmt: skip
+
+
+async def test_what_a_handler_records_is_kept_although_it_fails(bench: Bench) -> None:
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        ctx.record(rows=3)
+        raise ValueError("the fourth")
+
+    ending = await bench.end_of(handler)
+    assert (ending.state, ending.result) == (RunState.FAILED, '{"rows": 3}')
 
 
 async def test_a_failure_is_reported_by_its_message_and_its_traceback(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from piko.execution.results import LONGEST, kept_result
 
 
 def kept(value: object, *, secrets: set[str] | None = None) -> str | None:
-    return kept_result(value, job_id="sync", run_id="r1", secrets=secrets or set())
+    return kept_result(value, {}, job_id="sync", run_id="r1", secrets=secrets or set())
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,18 @@ def kept(value: object, *, secrets: set[str] | None = None) -> str | None:
 )
 def test_a_dict_is_kept_and_nothing_else(returned: Any, text: str | None) -> None:
     assert kept(returned) == text
+
+
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (None, '{"rows": 1}'),
+        ("a text", '{"rows": 1}'),
+        ({"rows": 2, "more": 3}, '{"rows": 2, "more": 3}'),
+    ],
+)
+def test_what_was_recorded_is_kept_together_with_what_is_returned(returned: object, text: str) -> None:
+    assert kept_result(returned, {"rows": 1}, job_id="sync", run_id="r1", secrets=set()) == text
 
 
 @pytest.mark.parametrize(

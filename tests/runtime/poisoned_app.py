@@ -60,7 +60,7 @@ async def innocent(ctx: Any, scheduled_time: object) -> None:
     await asyncio.to_thread(threading.get_ident)
 
 
-async def quiet(ctx: Any, scheduled_time: object, **resources: object) -> None:
+async def quiet(ctx: Any, /, scheduled_time: object, **resources: object) -> None:
     """Does nothing: what is around it is the poison."""
 
 

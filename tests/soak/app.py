@@ -56,7 +56,6 @@ async def _linger_if_asked(ctx: Any) -> None:
 
 
 def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 0.0, **options: Any) -> None:
-    @app.job(job_id=job_id, **options)
     async def handler(ctx: Any, scheduled_time: Any) -> None:
         _note(ctx, "begin")
         _block_if_asked()
@@ -71,6 +70,8 @@ def _job(job_id: str, *, takes: tuple[float, float] = (0, 0.02), fails: float = 
             _note(ctx, "failed")
             raise
         _note(ctx, "done")
+
+    app.job(job_id=job_id, **options)(handler)
 
 
 for number in range(8):

@@ -16,13 +16,13 @@ _MYPY_LINE = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): error: (?P<text>.*)")
 
 
 def mypy(folder: Path, *options: str) -> set[Finding]:
-    """What mypy finds in the programs of `folder`."""
+    """What mypy finds in the programs of `folder`; its cache stands beside it, for the next folder there."""
     command = [
         sys.executable,
         "-m",
         "mypy",
         "--config-file=",
-        f"--cache-dir={folder / 'cache'}",
+        f"--cache-dir={folder.parent / 'mypy'}",
         *options,
         ".",
     ]

@@ -50,12 +50,15 @@ def test_annotated_programs_pass_and_each_mistake_is_found(
     assert {(file, line) for file, line, _ in found} == marked, sorted(found)
 
 
-def test_the_programs_of_the_repository_that_users_start_from_pass(tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", CHECKERS)
+def test_the_programs_of_the_repository_that_users_start_from_pass(
+    check: Callable[[Path], set[Finding]], tmp_path: Path
+) -> None:
     assert EXAMPLES
     for example in EXAMPLES:  # each is a program of its own, with a module `app`
         folder = tmp_path / example.name
         shutil.copytree(example, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        assert mypy(folder, "--strict") == set(), example.name
+        assert check(folder) == set(), example.name
 
 
 def test_the_examples_of_readme_and_documentation_use_piko_as_it_is(tmp_path: Path) -> None:

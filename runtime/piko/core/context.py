@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from math import isfinite
@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol
 from typing_extensions import TypeVar
 
 from piko.core.types import DataInterval, TriggerType
+from piko.errors import RunError
 from piko.text import excerpt
 
 __all__ = ["EventLogger", "JobContext"]
@@ -40,7 +41,9 @@ class _Silent:
 
 _SILENT: EventLogger = _Silent()
 
-ConfigT = TypeVar("ConfigT", default=Any)
+ConfigT = TypeVar("ConfigT", default=Any, covariant=True)
+
+_Write = Callable[["JobContext[Any]", str, str, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -66,6 +69,8 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
     backfill_id: str | None = None
     _log: EventLogger = field(default=_SILENT, repr=False)
     _advance: Callable[[float, float | None, str | None], None] | None = field(default=None, repr=False)
+    _write: _Write | None = field(default=None, repr=False)
+    _recorded: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def log(self) -> EventLogger:
@@ -91,6 +96,36 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
         if self._advance is not None:
             shown = None if text is None else excerpt(str(text), limit=_LONGEST_TEXT)
             self._advance(float(done), None if total is None else float(total), shown)
+
+    async def write(self, sink: str, key: str, payload: Any) -> None:
+        """Have `payload` written to the sink named `sink`, as `app.writer.enqueue` does for this run.
+
+        - `sink`: the name under which a sink is registered.
+        - `key`: tells this record from the others of the run; the same in each attempt.
+        - `payload`: what the sink takes.
+
+        Waits where the sink's queue is full. Raises what `app.writer.enqueue` raises; `RunError` in a context
+        that belongs to no run.
+        """
+        if self._write is None:
+            raise RunError(
+                f"ctx.write({sink!r}, {key!r}, …): this context was made by hand, so nothing takes what it "
+                "writes; in a test, call the handler by `run_job(…)` of piko.testing"
+            )
+        await self._write(self, sink, key, payload)
+
+    def record(self, **facts: Any) -> None:
+        """Keep facts with the run: `ctx.record(rows=120)`; a name that is recorded again has the last value.
+
+        They are kept as a dict that the handler returns is, as JSON, and together with it; and unlike it also
+        where the run fails, with what was recorded until then.
+        """
+        self._recorded.update(facts)
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What this run has recorded until now."""
+        return self._recorded
 
     @property
     def idempotency_key(self) -> str:

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from piko.core.resource import ResourceSource, check_resource
+from piko.core.context import JobContext
+from piko.core.declaration import check_declaration, place, source
+from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy, Objective
 from piko.errors import RegistrationError
 
 Handler = Callable[..., Awaitable[object]]
 
-_LONGEST_HANDLER_NAME = 512
-_LONGEST_S = 10**10
 _NO_OBJECTIVE = Objective()
-JOB_ID_PATTERN = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+
+ConfigT = TypeVar("ConfigT")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declares(Protocol[ConfigT]):
+    """Registers a handler, whose context holds the config of the job's schema."""
+
+    def __call__(
+        self, handler: Callable[Concatenate[JobContext[ConfigT], P], Coroutine[Any, Any, R]], /
+    ) -> Callable[Concatenate[JobContext[ConfigT], P], Coroutine[Any, Any, R]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +59,12 @@ class JobRegistry:
 
     def register(self, job: JobDefinition) -> None:
         """Add `job`. Raises `RegistrationError` if it could not run."""
-        where = f"job {job.job_id!r} ({_source(job.handler)})"
-        _check(job, where)
+        check_declaration(job, where=place(job.job_id, job.handler))
         earlier = self._jobs.get(job.job_id)
         if earlier is not None:
             raise RegistrationError(
-                f"{where}: the id is already taken by {_source(earlier.handler)}; give one of the two "
-                "another job_id"
+                f"{place(job.job_id, job.handler)}: the id is already taken by {source(earlier.handler)}; "
+                "give one of the two another job_id"
             )
         self._jobs[job.job_id] = job
 
@@ -71,68 +79,3 @@ class JobRegistry:
 
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._jobs
-
-
-def _check(job: JobDefinition, where: str) -> None:
-    if not isinstance(job.job_id, str) or not JOB_ID_PATTERN.fullmatch(job.job_id):
-        raise RegistrationError(f"{where}: job_id must be 1 to 128 characters of A-Z a-z 0-9 _ . : -")
-    call = getattr(job.handler, "__call__", None)  # noqa: B004 - an object with an async __call__ is a handler
-    is_async = inspect.iscoroutinefunction(job.handler) or inspect.iscoroutinefunction(call)
-    if inspect.isclass(job.handler) or not is_async:
-        raise RegistrationError(
-            f"{where}: the handler is not async; write "
-            f"`async def {getattr(job.handler, '__name__', 'handler')}(ctx, scheduled_time): …`, "
-            "and call blocking code through asyncio.to_thread or app.cpu_manager"
-        )
-    if len(job.handler_name) > _LONGEST_HANDLER_NAME:
-        raise RegistrationError(
-            f"{where}: the handler's name has {len(job.handler_name)} characters "
-            f"({job.handler_name[:80]}…), but its column holds at most {_LONGEST_HANDLER_NAME}; shorten its "
-            "own "
-            "or its module's name"
-        )
-    if job.schema is not None and not (inspect.isclass(job.schema) and issubclass(job.schema, BaseModel)):
-        raise RegistrationError(f"{where}: schema = {job.schema!r} must be a subclass of pydantic.BaseModel")
-    if job.timeout_s is not None and not (isinstance(job.timeout_s, int | float) and job.timeout_s > 0):
-        raise RegistrationError(
-            f"{where}: timeout_s = {job.timeout_s!r} must be a positive number of seconds"
-        )
-    if not (isinstance(job.max_attempts, int) and job.max_attempts >= 1):
-        raise RegistrationError(
-            f"{where}: max_attempts = {job.max_attempts!r} must be a whole number of at least 1"
-        )
-    _check_objective(job.objective, where)
-    for name, factory in job.resources.items():
-        check_resource(factory, where=f"{where}, resource {name!r}")
-    _check_signature(job, where)
-
-
-def _check_objective(objective: object, where: str) -> None:
-    if not isinstance(objective, Objective):
-        raise RegistrationError(
-            f"{where}: objective = {objective!r} must be an Objective, such as Objective(data_within_s=7200)"
-        )
-    for item in fields(objective):
-        seconds = getattr(objective, item.name)
-        if seconds is not None and not (isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_S):
-            raise RegistrationError(
-                f"{where}: objective: {item.name} = {seconds!r} must be a number of seconds above 0, "
-                f"{_LONGEST_S} at most"
-            )
-
-
-def _check_signature(job: JobDefinition, where: str) -> None:
-    signature = inspect.signature(job.handler)
-    placeholders: dict[str, Any] = dict.fromkeys(job.resources)
-    try:
-        signature.bind(None, None, **placeholders)
-    except TypeError as error:
-        names = ", ".join(["ctx", "scheduled_time", *job.resources])
-        raise RegistrationError(
-            f"{where}: the handler takes {signature}, but it is called with ({names}): {error}"
-        ) from None
-
-
-def _source(handler: Handler) -> str:
-    code = getattr(inspect.unwrap(handler), "__code__", None)
-    return f"{code.co_filename}:{code.co_firstlineno}" if code is not None else repr(handler)

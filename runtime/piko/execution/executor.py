@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from piko.catalog.configs import ConfigBook, ConfigInForce
 from piko.catalog.jobs import Job
@@ -26,10 +28,13 @@ from piko.observability.metrics import Metrics
 from piko.observability.run_lines import RunLines
 from piko.observability.run_log import RunLog
 from piko.observability.watchdog import run_name
+from piko.persistence.intent import WriteIntent
 
 ABANDON_S = 60.0
 """Seconds that a cancelled handler may take to clean up, in addition to closing its resources."""
 _CLEAN_UP_S = 5.0
+
+Enqueue = Callable[[WriteIntent], Awaitable[None]]
 
 log = get_logger(__name__)
 _JOB_LOG = get_logger("job")
@@ -74,7 +79,8 @@ class Executor:
 
     A handler is ended by cancelling it. A handler that ignores that is abandoned `abandon_after_s` seconds
     later: its run is recorded as ended, and its further results do not count. `ended` is called at the end of
-    each run. `logs` keeps what runs log and how far they are; None: nobody does.
+    each run. `logs` keeps what runs log and how far they are; None: nobody does. `enqueue` takes what
+    handlers write with `ctx.write`; None: they cannot.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Executor:
         metrics: Metrics,
         ended: Callable[[Ending], None],
         logs: RunLogs | None = None,
+        enqueue: Enqueue | None = None,
         abandon_after_s: float = ABANDON_S,
     ) -> None:
         self._shared = AppResources(app_name=app_name)
@@ -94,6 +101,7 @@ class Executor:
         self._metrics = metrics
         self._ended = ended
         self._logs = logs
+        self._write = None if enqueue is None else partial(_write, enqueue)
         self._abandon_after_s = abandon_after_s
         self._lines = RunLines(__name__)
         self._active: dict[str, _Active] = {}
@@ -279,7 +287,16 @@ class Executor:
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce] | None) -> _HandlerEnd:
         """Call the handler. Never raises: exceptions become the outcome."""
         run, job = active.run, active.job
-        revision, secrets, result = None, frozenset[str](), None
+        revision, secrets = None, frozenset[str]()
+        context: JobContext | None = None
+
+        def result(returned: object = None) -> str | None:
+            if context is None or (not context.recorded and returned is None):
+                return None
+            return kept_result(
+                returned, context.recorded, job_id=run.job_id, run_id=run.run_id, secrets=secrets
+            )
+
         lines = active.log if self._logs is not None and self._logs.keeps_lines else None
         limit: asyncio.Timeout | None = None
         try:
@@ -292,7 +309,7 @@ class Executor:
                 revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
                 if active.log is not None:
                     active.log.secrets = secrets
-                context = _context(run, config, active.log)
+                context = _context(run, config, active.log, write=self._write)
                 if job.timeout_s is None and not job.definition.resources:
                     returned = await job.definition.handler(context, run.scheduled_time)
                 else:
@@ -301,22 +318,37 @@ class Executor:
                     async with RunResources(shared=self._shared) as resources, limit:
                         acquired = await resources.acquire(job.definition.resources, context)
                         returned = await job.definition.handler(context, run.scheduled_time, **acquired)
-                if returned is not None:
-                    result = kept_result(returned, job_id=run.job_id, run_id=run.run_id, secrets=secrets)
+                kept = result(returned)
         except asyncio.CancelledError as error:
             # Otherwise something that the handler awaited was cancelled, not this run.
             state = RunState.CANCELLED if _is_being_cancelled() else RunState.FAILED
-            return _HandlerEnd(state, error, revision, secrets)
+            return _HandlerEnd(state, error, revision, secrets, result())
         except BaseException as error:  # noqa: BLE001 - whatever a handler raises is its run's outcome
             state = RunState.TIMEOUT if limit and limit.expired() else RunState.FAILED
-            return _HandlerEnd(state, error, revision, secrets)
+            return _HandlerEnd(state, error, revision, secrets, result())
         # A handler that swallows its cancellation and returns has timed out too.
         return _HandlerEnd(
-            RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision, result=result
+            RunState.TIMEOUT if limit and limit.expired() else RunState.SUCCESS, None, revision, result=kept
         )
 
 
-def _context(run: Run, config: ConfigInForce, log: RunLog | None) -> JobContext:
+async def _write(enqueue: Enqueue, ctx: JobContext, sink: str, key: str, payload: Any) -> None:
+    """Have `enqueue` take one record of the run of `ctx`."""
+    await enqueue(
+        WriteIntent(
+            sink=sink,
+            key=key,
+            payload=payload,
+            job_id=ctx.job_id,
+            run_id=ctx.run_id,
+            scheduled_time=ctx.scheduled_time,
+        )
+    )
+
+
+def _context(
+    run: Run, config: ConfigInForce, log: RunLog | None, *, write: Callable[..., Awaitable[None]] | None
+) -> JobContext:
     return JobContext(
         run_id=run.run_id,
         job_id=run.job_id,
@@ -329,6 +361,7 @@ def _context(run: Run, config: ConfigInForce, log: RunLog | None) -> JobContext:
         backfill_id=run.backfill_id,
         _log=_JOB_LOG,
         _advance=None if log is None else log.advance,
+        _write=write,
     )
 
 

@@ -1,9 +1,10 @@
-"""What a handler returns: a dict is kept with its run, as JSON."""
+"""What a handler records and returns, where that is a dict: kept with its run, as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from piko.observability.logs import get_logger
 from piko.observability.redaction import hide
@@ -17,15 +18,22 @@ _ENCODER = json.JSONEncoder(default=repr_text, allow_nan=False, ensure_ascii=Fal
 log = get_logger(__name__)
 
 
-def kept_result(value: object, *, job_id: str, run_id: str, secrets: Collection[str]) -> str | None:
-    """`value` as JSON without secrets; None if it is no dict or an empty one.
+def kept_result(
+    returned: object, recorded: Mapping[str, Any], *, job_id: str, run_id: str, secrets: Collection[str]
+) -> str | None:
+    """What a run recorded and returned, as JSON without secrets; None if that is nothing.
+
+    - `returned`: what the handler returned; anything but a dict is ignored.
+    - `recorded`: the facts of `ctx.record`; a name that is returned too has the returned value.
+    - `job_id`, `run_id`: the run, for the log.
+    - `secrets`: what is hidden.
 
     A result that cannot be kept never fails its run: what is kept then says why.
     """
-    if not isinstance(value, Mapping) or not value:
+    if not recorded and not (isinstance(returned, Mapping) and returned):
         return None
     try:
-        text = _ENCODER.encode(dict(value))
+        text = _ENCODER.encode({**recorded, **(returned if isinstance(returned, Mapping) else {})})
     except Exception as error:  # noqa: BLE001 - the values are user code, and so is what they raise
         return _not_kept(f"it is not JSON: {type_name(error)}", job_id=job_id, run_id=run_id)
     if secrets:

@@ -77,7 +77,7 @@ def compose(
     closing.push("lease", elector.close)
     run_logs = _run_logs(ground)
     closing.push("logs of runs", run_logs.write, within_s=_LAST_LINES_S)
-    scheduler = _scheduler(ground, elector, run_logs)
+    scheduler = _scheduler(ground, elector, run_logs, writer)
     closing.push("resources of the app", scheduler.executor.close, within_s=_CLOSE_S)
     closing.push("sinks", writer.close, within_s=_CLOSE_S)
     closing.push("ends of runs", scheduler.ledger.close, within_s=_TO_DISK_S)
@@ -151,7 +151,7 @@ def _run_logs(ground: Ground) -> RunLogs:
     )
 
 
-def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs) -> Scheduler:
+def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs, writer: PersistenceWriter) -> Scheduler:
     settings, database = ground.settings, ground.database
     return Scheduler(
         catalog=ground.catalog,
@@ -178,6 +178,7 @@ def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs) -> Scheduler
             poll_interval_s=settings.poll_interval_s,
         ),
         logs=run_logs,
+        enqueue=writer.enqueue,
         clock=ground.clock,
         metrics=ground.metrics,
     )

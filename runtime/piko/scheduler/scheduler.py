@@ -18,7 +18,7 @@ from piko.core.identity import Ids
 from piko.decisions.events import Recorded, RowsAccepted, RowsRefused, RunEnded, Tick
 from piko.decisions.placement import Anywhere, Here
 from piko.errors import FencedError
-from piko.execution.executor import Executor
+from piko.execution.executor import Enqueue, Executor
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
@@ -60,6 +60,7 @@ class Scheduler:
         spool: OutcomeSpool,
         limits: SchedulerLimits,
         logs: RunLogs,
+        enqueue: Enqueue,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -81,6 +82,7 @@ class Scheduler:
             metrics=metrics,
             ended=self._ended,
             logs=logs,
+            enqueue=enqueue,
         )
         self.punctuality = Punctuality(
             stores=stores,

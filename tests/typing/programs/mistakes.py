@@ -22,6 +22,16 @@ async def sweep(ctx: JobContext[SweepConfig], scheduled_time: datetime) -> None:
     print(number, ctx.data_interval.start)  # error
 
 
+class OtherConfig(BaseModel):
+    region: str = "eu"
+
+
+@app.job(schema=OtherConfig)  # error
+async def of_another(ctx: JobContext[SweepConfig], scheduled_time: datetime) -> None:
+    ctx.record("rows")  # error
+    await ctx.write("prices")  # error
+
+
 @app.job  # error
 def blocking(ctx: JobContext, scheduled_time: datetime) -> None:
     print("not async")

@@ -149,6 +149,11 @@ async def sweep(
         for symbol, value in rows[: ctx.config.concurrency]
     ]
     await app.writer.enqueue_many(intents)
+    for symbol, value in rows:
+        await ctx.write("prices", symbol, Price(symbol=symbol, value=value))
+    ctx.log.info("rows_read", rows=len(rows))
+    ctx.progress(len(rows), total=len(rows))
+    ctx.record(rows=len(rows))
     return len(intents)
 
 
