@@ -38,6 +38,7 @@ EXPORTED = MappingProxyType(
         "piko.persistence.sink_base": "Durability ResultSink TypedSink on",
         "piko.persistence.sinks": "JsonLinesSink SqlTableSink",
         "piko.replica.running": "RunningReplica",
+        "piko.testing": "FinishedRun Timeline TimelineRun run_job",
         "piko.settings": "Settings load_settings trace_settings",
     }
 )

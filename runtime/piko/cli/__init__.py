@@ -26,6 +26,7 @@ _SUBCOMMANDS = MappingProxyType(
         "spool": "spool.commands",
         "run": "run.run",
         "dev": "dev.dev",
+        "test": "test.run_once",
         "web": "web.web",
         "settings": "settings.settings",
         "jobs": "jobs.jobs",

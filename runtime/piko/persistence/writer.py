@@ -8,7 +8,8 @@ the next write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from piko.background.closing import WITHIN_S, ClosingStack
@@ -57,6 +58,7 @@ class PersistenceWriter:
         self._committer: asyncio.Task[None] | None = None
         self._running = False
         self._abandoned = 0
+        self._take: Callable[[WriteIntent], None] | None = None
 
     def register_sink(self, sink: ResultSink) -> None:
         """Register `sink` under its name.
@@ -94,6 +96,9 @@ class PersistenceWriter:
         is not registered; raises `SpoolError` if an intent for a spooled sink cannot be put on disk. In both
         cases it was not accepted.
         """
+        if self._take is not None:
+            self._divert([intent])
+            return
         worker = self._checked(intent)
         if not worker.keeps_on_disk and not worker.full:
             worker.put(intent)
@@ -105,12 +110,35 @@ class PersistenceWriter:
 
         Raises the errors of `enqueue`; after a `SpoolError`, intents of other sinks may have been accepted.
         """
+        if self._take is not None:
+            self._divert(intents)
+            return
         workers: dict[str, tuple[SinkWorker, list[WriteIntent]]] = {}
         for intent in intents:
             worker = self._checked(intent)
             workers.setdefault(intent.sink, (worker, []))[1].append(intent)
         for worker, mine in workers.values():
             await self._accept(worker, mine)
+
+    @contextmanager
+    def diverted(self, take: Callable[[WriteIntent], None]) -> Iterator[None]:
+        """While the block lasts, intents are checked as ever and given to `take`: no sink writes them."""
+        self._take = take
+        try:
+            yield
+        finally:
+            self._take = None
+
+    def _divert(self, intents: Sequence[WriteIntent]) -> None:
+        for intent in intents:
+            sink = self._sinks.get(intent.sink)
+            if sink is None:
+                raise self._no_sink(intent)
+            sink.check(intent)
+            check_keepable(intent, sink.models)
+        for intent in intents:
+            assert self._take is not None
+            self._take(intent)
 
     async def _accept(self, worker: SinkWorker, intents: Sequence[WriteIntent]) -> None:
         """Put intents into memory while there is space and the sink works, and the rest on disk together."""
@@ -146,8 +174,11 @@ class PersistenceWriter:
             return worker
         if intent.sink in self._sinks:
             raise PayloadError(f"intent {intent.key!r} for sink {intent.sink!r}: the app is not running")
+        raise self._no_sink(intent)
+
+    def _no_sink(self, intent: WriteIntent) -> PayloadError:
         known = ", ".join(self._sinks) or "none"
-        raise PayloadError(
+        return PayloadError(
             f"intent {intent.key!r}: no sink {intent.sink!r} is registered; registered sinks: {known}; "
             "call app.writer.register_sink before the app runs"
         )

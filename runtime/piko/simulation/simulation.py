@@ -127,9 +127,7 @@ class Simulation:
         """Let time pass; whatever comes due is claimed and started at its own moment."""
         for _ in range(_MOST_TURNS):
             self.work()
-            moments = [run.starts_at for run in self.upcoming.values()]
-            moments.append(self.leader.next_moment(self.now, ahead=self.ahead))
-            following = min((moment for moment in moments if moment is not None), default=None)
+            following = self.next_moment()
             if following is None or following > moment:
                 self.now = max(self.now, moment)
                 return
@@ -137,6 +135,12 @@ class Simulation:
                 raise AssertionError("the leader would never rest")
             self.now = following
         raise AssertionError("the leader finds no end")
+
+    def next_moment(self) -> datetime | None:
+        """When there is something to do next; None: nothing comes by itself."""
+        moments = [run.starts_at for run in self.upcoming.values()]
+        moments.append(self.leader.next_moment(self.now, ahead=self.ahead))
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def away(self, duration: timedelta) -> None:
         """Nobody leads for a while."""
@@ -156,6 +160,10 @@ class Simulation:
         self._begin(come)
 
     # ---- the ends of runs -----------------------------------------------------------------------------
+
+    def job_of(self, run: Run) -> Job:
+        """The job of a run that has started, as its row declared it then."""
+        return self._jobs[run.run_id]
 
     def finish(self, run: Run, state: RunState = RunState.SUCCESS) -> Outcome:
         """The handler of `run` ends so, and it is recorded."""
