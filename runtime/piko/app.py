@@ -49,7 +49,16 @@ _NO_JOBS = (
     "declare jobs with @app.job, and import their modules before the start, with autodiscover for instance"
 )
 
-_ARGUMENTS = ("job_id", "schema", "resources", "stateful", "backfill_policy", "timeout_s", "max_attempts", "objective")
+_ARGUMENTS = (
+    "job_id",
+    "schema",
+    "resources",
+    "stateful",
+    "backfill_policy",
+    "timeout_s",
+    "max_attempts",
+    "objective",
+)
 
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=BaseModel)

@@ -86,10 +86,37 @@ def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
     (folder / "tick.yaml").write_text(schedule("tick", "2h", more="suspend: true"))
     program.wait_for_line("all resource files are valid again")
     program.wait_for_line("tick +Disabled  interval every 2h")
-    (folder / "app.py").write_text((folder / "app.py").read_text() + "\n")
-    program.wait_for_line("app.py changed: restart piko dev to load it")
     assert program.terminate() == 0
     assert "other.yaml" not in program.output
+
+
+def test_saved_code_runs_and_code_that_cannot_be_loaded_leaves_the_last_good_one(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "200ms"))
+    good = (folder / "app.py").read_text()
+    program = _dev(piko_process, folder)
+    program.wait_for_line("ticked ")
+
+    (folder / "app.py").write_text(good.replace("ticked", "ticking"))
+    program.wait_for_line("code +app.py changed: waiting for runs in progress")
+    program.wait_for_line("ticking ")
+
+    (folder / "app.py").write_text(good + "\nasync def broken(:\n")
+    program.wait_for_line(r"code +.*app\.py, line \d+: .*not valid Python")
+    program.wait_for_line("code +the last good version stays in force")
+    done = _successes(folder, "tick")
+    wait_until(lambda: _successes(folder, "tick") > done, what="the last good code to go on")
+
+    (folder / "helper.py").write_text("WORD = 'helped'\n")
+    (folder / "app.py").write_text("from helper import WORD\n" + good.replace('"ticked"', "WORD"))
+    program.wait_for_line("helped ")
+    (folder / "helper.py").write_text("WORD = 'served'\n")
+    program.wait_for_line("code +helper.py changed")
+    program.wait_for_line("served ")
+    assert program.terminate() == 0
+    states = {state for (state,) in rows(folder, "SELECT state FROM job_run WHERE job_id = 'tick'")}
+    assert not states & {"FAILED", "TIMEOUT", "LOST"}, "runs in progress end before their code is replaced"
 
 
 def test_a_run_that_was_killed_is_lost_and_its_window_runs_after_the_next_start(

@@ -25,6 +25,7 @@ _SUBCOMMANDS = MappingProxyType(
         "db": "db.commands",
         "spool": "spool.commands",
         "run": "run.run",
+        "new": "new.new",
         "dev": "dev.dev",
         "test": "test.run_once",
         "web": "web.web",

@@ -12,9 +12,11 @@ def dev(
     folder: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR", help="Folder with app.py, which holds a PikoApp, and *.yaml with its schedules."
+            metavar="DIR",
+            help="Folder with app.py, which holds a PikoApp, and *.yaml with its schedules. Default: .",
+            show_default=False,
         ),
-    ],
+    ] = Path(),
 ) -> None:
     """Run the jobs and resource files of a folder on an embedded database, until Ctrl-C."""
     from rich.console import Console

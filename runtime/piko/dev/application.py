@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import sys
 import traceback
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ def load_app(folder: Path) -> PikoApp:
     The module is `app.py` if it exists, otherwise the one file that creates a PikoApp. Only that file is
     imported, with the folder first on Python's path, as `python app.py` does. Raises `DiscoveryError`.
     """
-    path = _module_path(folder)
+    path = module_path(folder)
     apps = _apps(_import(path))
     if len(apps) == 1:
         return next(iter(apps.values()))
@@ -36,7 +37,44 @@ def load_app(folder: Path) -> PikoApp:
     )
 
 
-def _module_path(folder: Path) -> Path:
+def reload_app(folder: Path) -> PikoApp:
+    """The app as the files of `folder` are now.
+
+    Raises `DiscoveryError`; then the modules that were loaded before are there as they were.
+    """
+    ours = _modules_of(folder)
+    _forget(ours)
+    importlib.invalidate_caches()
+    try:
+        return load_app(folder)
+    except (DiscoveryError, SystemExit) as error:
+        _forget(_modules_of(folder))
+        sys.modules.update(ours)
+        if isinstance(error, SystemExit):
+            raise DiscoveryError(f"{folder}: its module ended the process while it was imported") from error
+        raise
+
+
+def _modules_of(folder: Path) -> dict[str, ModuleType]:
+    """The loaded modules whose files are in `folder`, but not in an environment there."""
+    return {name: module for name, module in list(sys.modules.items()) if _is_own(module, folder)}
+
+
+def _is_own(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not Path(file).is_relative_to(folder):
+        return False
+    parts = Path(file).relative_to(folder).parts
+    return "site-packages" not in parts and not any(part.startswith(".") for part in parts)
+
+
+def _forget(modules: Iterable[str]) -> None:
+    for name in modules:
+        sys.modules.pop(name, None)
+
+
+def module_path(folder: Path) -> Path:
+    """The module of the folder's app. Raises `DiscoveryError` if there is none, or more than one."""
     preferred = folder / PREFERRED
     if preferred.is_file():
         return preferred
@@ -121,9 +159,10 @@ def _place(error: Exception, path: Path) -> str:
 
 
 def code_stamps(folder: Path) -> dict[str, int]:
-    """The modification time of each Python file in `folder`."""
+    """The modification time of each Python file in `folder`, and of those below it that are loaded."""
     stamps = {}
-    for path in folder.glob("*.py"):
+    loaded = [Path(str(module.__file__)) for module in _modules_of(folder).values()]
+    for path in {*folder.glob("*.py"), *loaded}:
         with suppress(OSError):  # it was deleted at this moment
-            stamps[path.name] = path.stat().st_mtime_ns
+            stamps[str(path.relative_to(folder))] = path.stat().st_mtime_ns
     return stamps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,14 +17,14 @@ from rich.console import Console
 from piko.app import PikoApp
 from piko.background.waiting import happens
 from piko.clock import SystemClock
-from piko.dev.application import code_stamps, load_app
+from piko.dev.application import code_stamps, load_app, reload_app
 from piko.dev.board import Board
 from piko.dev.files import Reading, ResourceFiles
 from piko.dev.journal import Entry, Journal
 from piko.dev.mirror import FolderMirror
 from piko.dev.place import DevDatabase, check_folder, hold_place
 from piko.dev.wall import WallClock
-from piko.errors import DatabaseUnavailableError, SettingsError
+from piko.errors import DatabaseUnavailableError, DiscoveryError, SettingsError
 from piko.event_loop import run_to_end
 from piko.observability.logs import Logging, configure_logging
 from piko.observability.printed import prints_as_events
@@ -31,7 +32,7 @@ from piko.replica.running import RunningReplica
 from piko.serving.listening import listen
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
-from piko.store.engine import open_database
+from piko.store.engine import Database, open_database
 from piko.store.schema import migrate
 from piko.web.server import serving_web
 
@@ -44,6 +45,7 @@ def run_folder(folder: Path, *, console: Console) -> None:
     Raises `PikoError` if it cannot start.
     """
     path = check_folder(folder)
+    sys.dont_write_bytecode = True  # two saves within a second would load the first one's bytecode
     files = ResourceFiles(path)
     reading = files.first()
     app = load_app(path)
@@ -78,6 +80,7 @@ class _Session:
         signals: StopSignals,
     ) -> None:
         self._folder = folder
+        self._path = folder.absolute()
         self._app = app
         self._place = place
         self._settings = settings
@@ -87,36 +90,26 @@ class _Session:
         self._signals = signals
         self._problems: Sequence[str] = ()
         self._reasons: Sequence[str] = ()
-        self._code = code_stamps(folder)
+        self._code = code_stamps(self._path)
 
     async def run(self, files: ResourceFiles, reading: Reading) -> None:
         await migrate.upgrade(self._place.dsn)
         database = open_database(self._place.dsn)
-        since = self._clock.now()
         with self._board, prints_as_events(self._configure_logging()):
             self._greet()
             mirror = FolderMirror(database=database)
             try:
                 await self._mirror(mirror, reading)
-                async with self._page(), self._app.running(self._settings) as replica:
-                    journal = Journal(
-                        database=database,
-                        replica=replica,
-                        job_ids=[job.job_id for job in self._app.registry],
-                        wall=self._wall,
-                        since=since,
-                    )
-                    await self._look_on(files, mirror, journal, replica)
-                    self._board.print(
-                        "stopping: waiting for runs in progress; Ctrl-C again ends them at once"
-                    )
-                await self._report(journal, replica)
+                left = 0
+                async with self._page():
+                    while not self._signals.heard:
+                        left += await self._run_app(files, mirror, database)
             finally:
                 await database.close()
             self._board.print(
                 f"stopped; data is kept in {self._place.database}, and the next start continues from there"
             )
-        if left := replica.abandoned:
+        if left:
             self._board.print(f"handlers that ignored their cancellation: {left}; they end with this process")
             leave(0)
 
@@ -132,17 +125,41 @@ class _Session:
                 self._board.print(f"page: http://{shown}:{port}/ shows jobs, runs and what they log")
                 yield
 
+    async def _run_app(self, files: ResourceFiles, mirror: FolderMirror, database: Database) -> int:
+        """Run the app until the stop, or until its code has changed; how many handlers go on."""
+        next_app = app = self._app
+        async with app.running(self._settings) as replica:
+            journal = Journal(
+                database=database,
+                replica=replica,
+                job_ids=[job.job_id for job in app.registry],
+                wall=self._wall,
+                since=self._clock.now(),
+            )
+            next_app = await self._look_on(files, mirror, journal, replica)
+            if self._signals.heard:
+                self._board.print("stopping: waiting for runs in progress; Ctrl-C again ends them at once")
+        await self._report(journal, replica)
+        if next_app is not app:
+            self._app = next_app
+            jobs = ", ".join(sorted(job.job_id for job in next_app.registry)) or "none"
+            self._board.show_entry(Entry(subject="code", text=f"loaded, jobs: {jobs}", tone="green"))
+        return replica.abandoned
+
     async def _look_on(
         self, files: ResourceFiles, mirror: FolderMirror, journal: Journal, replica: RunningReplica
-    ) -> None:
+    ) -> PikoApp:
+        """Until the stop, or until new code is there; the app that is to run next."""
         while not self._signals.heard:
             reading = await asyncio.to_thread(files.look)
             if reading is not None:
                 await self._mirror(mirror, reading)
-            self._report_code()
+            if (changed := await asyncio.to_thread(self._changed_app)) is not None:
+                return changed
             self._report_readiness(replica)
             await self._report(journal, replica)
             await happens(self._signals.wait(), within_s=_LOOK_S)
+        return self._app
 
     async def _mirror(self, mirror: FolderMirror, reading: Reading) -> None:
         done, refused = await mirror.apply(reading)
@@ -181,13 +198,26 @@ class _Session:
                 self._board.show_entry(Entry(subject="runtime", text=reason, tone="red"))
         self._reasons = reasons
 
-    def _report_code(self) -> None:
-        stamps = code_stamps(self._folder)
+    def _changed_app(self) -> PikoApp | None:
+        """The app as its files are now; None where they have not changed, or cannot be loaded."""
+        stamps = code_stamps(self._path)
         changed = sorted(name for name in {*stamps, *self._code} if stamps.get(name) != self._code.get(name))
-        if changed:
-            what = f"{', '.join(changed)} changed: restart piko dev to load it"
-            self._board.show_entry(Entry(subject="code", text=what, tone="yellow"))
+        if not changed:
+            return None
         self._code = stamps
+        names = ", ".join(changed)
+        try:
+            app = reload_app(self._path)
+        except DiscoveryError as error:
+            self._board.show_entry(Entry(subject="code", text=str(error), tone="red"))
+            self._board.show_entry(
+                Entry(subject="code", text="the last good version stays in force", tone="red")
+            )
+            return None
+        self._code = code_stamps(self._path)
+        text = f"{names} changed: waiting for runs in progress, then the new code runs"
+        self._board.show_entry(Entry(subject="code", text=text, tone="cyan"))
+        return app
 
     def _greet(self) -> None:
         jobs = ", ".join(sorted(job.job_id for job in self._app.registry)) or "none"
@@ -195,7 +225,7 @@ class _Session:
         self._board.print(
             f"piko dev: app {self._app.name!r} of {self._folder}, jobs: {jobs}\n"
             f"database: {self._place.database} ({age}); times are {self._settings.timezone}\n"
-            "changes to the YAML files take effect while this runs; Ctrl-C stops"
+            "changes to YAML and Python files take effect while this runs; Ctrl-C stops"
         )
 
     def _configure_logging(self) -> Logging:
