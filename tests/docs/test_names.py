@@ -19,7 +19,8 @@ from tests.docs.pages import ROOT, pages
 
 _PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *pages()]
 _SUFFIXES = {"counter": "_total", "info": "_info"}
-_NO_METRICS = {"piko_operator", "piko_process", "piko_schema_version"}
+_FIXTURES = {"piko_app", "piko_run_job", "piko_timeline"}
+_NO_METRICS = {"piko_operator", "piko_process", "piko_schema_version", *_FIXTURES}
 _OTHER_VARIABLES = {"PIKO_SETTINGS_PATH", "PIKO_TIMEZONE"}
 
 _each_page = pytest.mark.parametrize("page", _PAGES, ids=lambda page: str(page.relative_to(ROOT)))
