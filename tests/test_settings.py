@@ -18,7 +18,7 @@ Load = Callable[..., Settings]
 def load(tmp_path: Path) -> Load:
     """The settings of a folder and an environment in which only the DSN is set, unless said otherwise."""
 
-    def call(environment: Mapping[str, str] | None = None, **overrides: object) -> Settings:
+    def call(environment: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
         variables = {"PIKO_MYSQL_DSN": DSN} if environment is None else environment
         return load_settings(environment=variables, directory=tmp_path, **overrides)
 

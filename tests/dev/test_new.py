@@ -31,6 +31,9 @@ def test_a_project_passes_its_tests_and_its_job_runs(
     program = piko_process("-m", "piko", "dev", cwd=folder)
     program.wait_for_line("app 'our-jobs' of ., jobs: sync")
     program.wait_for_line("sync +SUCCESS")
+    jobs = piko_process("-m", "piko", "jobs", cwd=folder / ".piko", name="cli")
+    assert jobs.wait() == 0, "the other commands find the database by themselves"
+    assert "sync" in jobs.output
     assert program.terminate() == 0
 
 

@@ -22,10 +22,6 @@ def _commands(page: str, program: str) -> list[list[str]]:
     return [shlex.split(line)[1:] for line in re.findall(rf"^\$ ({program} .*)$", shown, flags=re.MULTILINE)]
 
 
-def _dsn(folder: Path) -> dict[str, str]:
-    return {"PIKO_MYSQL_DSN": f"sqlite+aiosqlite:///{folder}/.piko/piko.db"}
-
-
 def test_the_first_job_takes_its_schedule_its_change_and_its_config(
     piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
@@ -44,7 +40,7 @@ def test_the_first_job_takes_its_schedule_its_change_and_its_config(
 
     for arguments in _commands(page, "piko"):
         if arguments[0] != "dev":
-            answer = piko_process("-m", "piko", *arguments, env=_dsn(tmp_path), name="cli")
+            answer = piko_process("-m", "piko", *arguments, cwd=tmp_path, name="cli")
             assert answer.wait() == 0
             assert "greet" in answer.output
     assert program.terminate() == 0
@@ -76,7 +72,7 @@ def test_windows_are_caught_up_replayed_and_run_again(
 
     for arguments in _commands(page, "piko"):
         if arguments[0] != "dev":
-            answer = piko_process("-m", "piko", *arguments, env=_dsn(tmp_path), name="cli")
+            answer = piko_process("-m", "piko", *arguments, cwd=tmp_path, name="cli")
             assert answer.wait() == 0, answer.output
     again.wait_for_line("backfill: data from 10:00:00 to 10:00:05")
     assert again.terminate() == 0

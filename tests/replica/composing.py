@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from piko import PikoApp
 from piko.clock import SystemClock
@@ -11,7 +12,7 @@ from piko.replica.parts import Parts
 from piko.settings import load_settings
 
 
-def composed(folder: Path, **settings: object) -> Parts:
+def composed(folder: Path, **settings: Any) -> Parts:
     """The parts of a replica whose database and spool are in `folder`; keywords are settings."""
     app = PikoApp(name="demo")
     app.used = True

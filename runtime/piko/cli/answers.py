@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -54,12 +55,15 @@ Reason = Annotated[
 
 
 def dsn_in_force(given: str | None) -> str:
-    """The DSN to use. Raises `SettingsError`."""
+    """The DSN to use: the setting, or else the database of `piko dev` here. Raises `SettingsError`."""
+    from piko.dev.place import database_above
     from piko.dsn import parse_dsn
     from piko.settings import load_settings
 
     if given is None:
-        return load_settings().mysql_dsn.get_secret_value()
+        local = database_above(Path.cwd())
+        found = {} if local is None else {"mysql_dsn": local.dsn}
+        return load_settings(defaults=found).mysql_dsn.get_secret_value()
     parse_dsn(given, source="--dsn")
     return given
 

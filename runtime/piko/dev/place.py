@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,16 @@ def check_folder(folder: Path) -> Path:
             f"{path}: ?, # and % in a folder's name have a meaning in database URLs; rename the folder"
         )
     return path
+
+
+def database_above(folder: Path) -> DevDatabase | None:
+    """The database of `piko dev` in `folder`, or in the nearest folder above it that has one of this user."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        database = place / _NAME / "piko.db"
+        with suppress(OSError):
+            if database.stat().st_uid == os.getuid():
+                return DevDatabase(database=database, is_new=False)
+    return None
 
 
 @contextmanager

@@ -68,17 +68,23 @@ class SettingsLoader(Generic[S]):
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
         overrides: Mapping[str, object] | None = None,
+        defaults: Mapping[str, object] | None = None,
     ) -> tuple[S, dict[str, str]]:
         """The settings, and where each comes from that is not left at its default.
 
-        `environment`: None is the process's; `directory`: None is its working directory. Raises
-        `SettingsError`.
+        - `environment`: None is the process's.
+        - `directory`: of the files; None is the working directory.
+        - `overrides`: what holds whatever files and environment say.
+        - `defaults`: what holds where neither says anything.
+
+        Raises `SettingsError`.
         """
         values: dict[str, object] = {}
         origins: dict[str, str] = {}
         environment = os.environ if environment is None else environment
         directory = Path.cwd() if directory is None else directory
         for name, value, origin in (
+            *((name, value, "by default") for name, value in (defaults or {}).items()),
             *self._in_files(environment, directory),
             *self._in_environment(environment),
             *((name, value, "given in code") for name, value in (overrides or {}).items()),

@@ -194,14 +194,25 @@ _LOADER = SettingsLoader(
 
 
 def load_settings(
-    *, environment: Mapping[str, str] | None = None, directory: Path | None = None, **overrides: object
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    defaults: Mapping[str, object] | None = None,
+    **overrides: object,
 ) -> Settings:
-    """The settings in force: files, then environment, then `overrides`.
+    """The settings in force: `defaults`, then files, then environment, then `overrides`.
+
+    - `environment`: None is the process's.
+    - `directory`: of the files; None is the working directory.
+    - `defaults`: what holds where neither files nor environment say anything.
+    - `overrides`: what holds whatever they say.
 
     Raises `SettingsError` that names each bad setting, where it comes from, its value (never a secret's)
     and what was expected.
     """
-    settings, _ = trace_settings(environment=environment, directory=directory, **overrides)
+    settings, _ = _LOADER.load(
+        environment=environment, directory=directory, overrides=overrides, defaults=defaults
+    )
     return settings
 
 
