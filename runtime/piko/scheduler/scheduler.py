@@ -90,7 +90,7 @@ class Scheduler:
             elector=elector,
             executor=self.executor,
             instance=instance,
-            give_up=self._given_up,
+            give_up=self._over,
             clock=clock,
             metrics=metrics,
         )
@@ -215,13 +215,10 @@ class Scheduler:
     # ---- ends of runs -------------------------------------------------------------------------------
 
     def _ended(self, ending: Ending) -> None:
-        outcome = conclude(ending, new_id=self._new_id)
-        if self._term is not None:
-            self._term.driver.acts.feed(RunEnded(run=ending.run))
-        self.ledger.put(outcome, ending.fence)
+        self._over(conclude(ending, new_id=self._new_id), ending.fence)
         self.offered.set()  # there is a slot for one more
 
-    def _given_up(self, outcome: Outcome, fence: InstanceFence) -> None:
+    def _over(self, outcome: Outcome, fence: InstanceFence) -> None:
         if self._term is not None:
             self._term.driver.acts.feed(RunEnded(run=outcome.run))
         self.ledger.put(outcome, fence)

@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel
@@ -95,7 +94,7 @@ def run_job(
     if scheduled_time is not None:
         due = instant(scheduled_time)
     else:
-        due = datetime.now(UTC).replace(microsecond=0) if covered is None else covered.end
+        due = SystemClock().now().replace(microsecond=0) if covered is None else covered.end
     run = Run(
         run_id=_RUN_ID,
         job_id=definition.job_id,

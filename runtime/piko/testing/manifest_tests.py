@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import pytest
 
 from piko.catalog.configs import ConfigBook
 from piko.catalog.jobs import assess
+from piko.clock import SystemClock
 from piko.core.types import JobStatus
 from piko.errors import DiscoveryError, PikoError
 from piko.testing.declared_rows import config_of, files_of, placed_in, schedule_of
@@ -65,7 +65,7 @@ def manifest_tests(
 
 def problem_of(resource: Manifest, *, app: Callable[[], PikoApp]) -> str | None:
     """What is wrong with `resource` for the code of `app`; None: nothing."""
-    now = datetime.now(UTC)
+    now = SystemClock().now()
     try:
         registry = app().registry
     except DiscoveryError as error:
