@@ -59,13 +59,17 @@ def _line(item: RevisionReport, now: datetime, *, current: RevisionReport | None
 def shown(config_json: str, config_schema: str | None) -> str:
     """The config, indented, with what its JSON Schema declares as a secret hidden."""
     try:
-        config = json.loads(config_json)
-        schema = json.loads(config_schema) if config_schema else {}
+        hidden = without_secrets(config_json, config_schema)
     except ValueError:
         return "(not JSON)"
-    hidden = _hidden(config, schema, schema, 0)
     text = json.dumps(hidden, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - _LONGEST:,} more characters"
+
+
+def without_secrets(config_json: str, config_schema: str | None) -> Any:
+    """The config with what its JSON Schema declares as a secret hidden. Raises `ValueError`: not JSON."""
+    schema = json.loads(config_schema) if config_schema else {}
+    return _hidden(json.loads(config_json), schema, schema, 0)
 
 
 def _hidden(value: Any, schema: Any, whole: Mapping[str, Any], depth: int) -> Any:
