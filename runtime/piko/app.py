@@ -222,6 +222,7 @@ class PikoApp:
         settings = settings or self._load_settings()
         asyncio.get_running_loop().set_default_executor(self._threads_for(settings))
         self._place_computing(settings)
+        self.metrics.per_job = settings.metrics_per_job
         parts = compose(
             app_name=self.name,
             registry=self.registry,

@@ -29,7 +29,7 @@ def text(registry: CollectorRegistry) -> list[str]:
 @given(st.lists(st.tuples(JOBS, SECONDS, st.booleans())))
 def test_a_histogram_by_job_exports_what_the_client_exports(seen: list[tuple[str, float, bool]]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
-    mine = JobHistogram("trial_seconds", "Help.", buckets=BOUNDS, registry=ours)
+    mine = JobHistogram("trial_seconds", "Help.", buckets=BOUNDS, detailed=lambda: True, registry=ours)
     other = Histogram("trial_seconds", "Help.", ["job_id"], buckets=BOUNDS, registry=theirs)
     for number, (job_id, seconds, named) in enumerate(seen):
         run_id = f"run-{number}" if named else None

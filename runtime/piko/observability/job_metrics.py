@@ -154,13 +154,23 @@ class JobCounter(Collector):
 
 
 class JobHistogram(Collector):
-    """A histogram of seconds by job. The last run of each bucket that was named is its exemplar."""
+    """A histogram of seconds by job. The last run of each bucket that was named is its exemplar.
+
+    While `detailed` returns False, it is exported once for all jobs together, with an empty `job_id`.
+    """
 
     def __init__(
-        self, name: str, text: str, *, buckets: Sequence[float], registry: CollectorRegistry
+        self,
+        name: str,
+        text: str,
+        *,
+        buckets: Sequence[float],
+        detailed: Callable[[], bool],
+        registry: CollectorRegistry,
     ) -> None:
         self._name = name
         self._text = text
+        self._detailed = detailed
         self._bounds = tuple(buckets)
         self._names = [floatToGoString(bound) for bound in (*buckets, float("inf"))]
         self._counts: dict[str, list[int]] = {}
@@ -189,8 +199,15 @@ class JobHistogram(Collector):
     def describe(self) -> Iterable[Metric]:
         return [HistogramMetricFamily(self._name, self._text, labels=["job_id"])]
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs it counts."""
+        return len(self._counts)
+
     def collect(self) -> Iterable[Metric]:
         family = HistogramMetricFamily(self._name, self._text, labels=["job_id"])
+        if not self._detailed():
+            return [self._together(family)]
         for job_id, counts in list(self._counts.items()):
             exemplars = dict(self._exemplars.get(job_id, {}))
             buckets = [
@@ -202,6 +219,15 @@ class JobHistogram(Collector):
             family.add_metric([job_id], buckets, self._sums[job_id])
             family.add_sample(f"{self._name}_created", {"job_id": job_id}, self._created[job_id])
         return [family]
+
+    def _together(self, family: HistogramMetricFamily) -> Metric:
+        totals = [sum(column) for column in zip(*list(self._counts.values()), strict=True)]
+        if totals:
+            buckets = [
+                (name, float(count)) for name, count in zip(self._names, accumulate(totals), strict=True)
+            ]
+            family.add_metric([""], buckets, sum(list(self._sums.values())))
+        return family
 
 
 def _exemplar(known: tuple[str, float, datetime]) -> Exemplar:

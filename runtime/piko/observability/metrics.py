@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
@@ -22,6 +23,7 @@ from piko.observability.job_metrics import (
 
 _DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _DELAYS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+_MANY_JOBS = 500
 _BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -30,16 +32,18 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self.per_job: Literal["auto", "all", "summary"] = "auto"
+        """The setting `metrics_per_job`."""
         self.leads: Callable[[], bool] = lambda: True
         """Whether this replica leads; metrics that only the leader knows are exported only then."""
         self.job_runs = JobCounter("piko_job_run", "Finished runs.", label="status", registry=registry)
         self.job_duration = JobHistogram(
             "piko_job_duration_seconds", "From start to end of a handler.",
-            buckets=_DURATIONS, registry=registry,
+            buckets=_DURATIONS, detailed=self.is_detailed, registry=registry,
         )  # fmt: skip
         self.job_start_delay = JobHistogram(
             "piko_job_start_delay_seconds", "From the due time to the start of the handler.",
-            buckets=_DELAYS, registry=registry,
+            buckets=_DELAYS, detailed=self.is_detailed, registry=registry,
         )  # fmt: skip
         self.job_last_success = self._job_instant("last_success", "When the last successful run ended.")
         self.job_last_run = self._job_instant("last_run", "When the last run started.")
@@ -196,6 +200,12 @@ class Metrics:
         Info("piko_build", "Version of Piko and of Python.", registry=registry).info(
             {"version": version("piko"), "python": platform.python_version()}
         )
+
+    def is_detailed(self) -> bool:
+        """Whether histograms are exported by job: two of them are forty series a job."""
+        if self.per_job == "auto":
+            return max(self.job_duration.jobs, self.job_start_delay.jobs) < _MANY_JOBS
+        return self.per_job == "all"
 
     def _job_instant(self, what: str, text: str) -> JobInstants:
         return JobInstants(

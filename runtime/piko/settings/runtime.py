@@ -146,6 +146,11 @@ class Settings(ProgramSettings):
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         description="kubernetes: where callers need rights to Piko's kinds; none: the namespace of the pod",
     )
+    metrics_per_job: Literal["auto", "all", "summary"] = Field(
+        "auto",
+        description="histograms of metrics: by job (all), for all jobs together (summary), or by job below "
+        "500 jobs (auto)",
+    )
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="auto: text on a terminal, else JSON"
     )
