@@ -19,6 +19,7 @@ from piko_operator.cluster import Cluster
 from piko_operator.election import lease_of
 from piko_operator.events import Events
 from piko_operator.finalizers import Finalizers
+from piko_operator.heartbeat import OperatorHeartbeat
 from piko_operator.identity import Identity
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.mapping import owner_of
@@ -41,6 +42,7 @@ class OperatorParts:
     changes: Changes
     events: Events
     finalizers: Finalizers
+    heartbeat: OperatorHeartbeat
     identity: Identity
     mirror: Mirror
     status: StatusWriter
@@ -50,7 +52,15 @@ class OperatorParts:
     @property
     def writers(self) -> tuple[Part, ...]:
         """The background parts except for the watch, in the order in which they start."""
-        return self.events, self.finalizers, self.mirror, self.changes, self.status, self.sweep
+        return (
+            self.events,
+            self.finalizers,
+            self.mirror,
+            self.changes,
+            self.status,
+            self.sweep,
+            self.heartbeat,
+        )
 
     @property
     def reasons(self) -> list[str]:
@@ -84,7 +94,8 @@ def compose(
 
     events = Events(cluster=cluster, clock=clock)
     records = SyncRecords(clock=clock, inventory=inventory)
-    identity = Identity(cluster=cluster, clusters=Clusters(database=database), name=settings.cluster)
+    clusters = Clusters(database=database)
+    identity = Identity(cluster=cluster, clusters=clusters, name=settings.cluster)
     status = StatusWriter(
         cluster=cluster,
         clock=clock,
@@ -152,10 +163,19 @@ def compose(
         namespaces=settings.namespaces,
         class_name=settings.class_name,
     )
+    heartbeat = OperatorHeartbeat(
+        cluster=settings.cluster,
+        clusters=clusters,
+        identity=identity,
+        inventory=inventory,
+        records=records,
+        clock=clock,
+    )
     return OperatorParts(
         changes=changes,
         events=events,
         finalizers=finalizers,
+        heartbeat=heartbeat,
         identity=identity,
         mirror=mirror,
         status=status,

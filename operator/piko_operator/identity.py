@@ -36,6 +36,11 @@ class Identity:
         self.trouble: str | None = None
         """Why nothing is written; None if the identity is confirmed."""
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether the name is known to be this cluster's own."""
+        return self._confirmed
+
     async def confirm(self) -> None:
         """Compare unless already confirmed. Raises the errors of `compare`."""
         if not self._confirmed:

@@ -167,7 +167,7 @@ async def test_a_replica_that_fell_silent_is_found(emptied_database: TestDatabas
     answer = await status(emptied_database, tmp_path)
     assert answer.code == NEEDS_ACTION
     assert "replica host-one" in answer.out
-    assert "a handler blocks its event loop" in answer.out
+    assert "its event loop is blocked" in answer.out
 
 
 async def test_dead_letters_and_a_stuck_sink_are_found_beside_the_spool(

@@ -6,9 +6,13 @@ import asyncio
 
 import pytest
 
+from piko.clock import SystemClock
 from piko.model.instances import Instance
 from piko.observability.metrics import Metrics
+from piko.observability.watchdog import Watchdog
+from piko.persistence.writer import PersistenceWriter
 from piko.replica.heartbeat import Heartbeat
+from piko.replica.troubles import ReplicaTroubles
 from piko.store.instances import InstanceStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -24,8 +28,18 @@ async def test_an_instance_is_heard_of_again_when_the_database_returns(
     instance = Instance(instance_id="one", app="demo", host="host", pid=1, version="1.0")
     metrics = Metrics()
     async with cuttable(emptied_database) as (way, beyond), opened(beyond) as database:
+        clock = SystemClock()
         heartbeat = Heartbeat(
-            instances=InstanceStore(database=database), instance=instance, metrics=metrics, interval_s=0.05
+            instances=InstanceStore(database=database),
+            instance=instance,
+            troubles=ReplicaTroubles(
+                instance=instance,
+                writer=PersistenceWriter(clock=clock, metrics=metrics),
+                watchdog=Watchdog(clock=clock, metrics=metrics, blocked_after_s=1.0),
+                clock=clock,
+            ),
+            metrics=metrics,
+            interval_s=0.05,
         )
         beating = asyncio.create_task(heartbeat.run())
 

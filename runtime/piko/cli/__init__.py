@@ -31,10 +31,12 @@ _SUBCOMMANDS = MappingProxyType(
         "web": "web.web",
         "settings": "settings.settings",
         "jobs": "jobs.jobs",
-        "runs": "jobs.runs",
+        "runs": "runs.commands",
         "logs": "logs.logs",
         "status": "status.status",
         "why": "why.why",
+        "watermark": "watermark.watermark",
+        "report": "report.report",
         "next": "upcoming.next_instants",
         "late": "late.late",
         "trigger": "act.trigger",
@@ -44,6 +46,7 @@ _SUBCOMMANDS = MappingProxyType(
         "backfill": "backfill.commands",
         "config": "config.commands",
         "validate": "validate.validate",
+        "completion": "completion.completion",
     }
 )
 """In the order of the help: the name of each, with its module and its function or group there."""

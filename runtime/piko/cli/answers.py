@@ -18,6 +18,7 @@ import typer
 
 from piko.errors import RefusedError
 from piko.tables import Row, table_lines
+from piko.text import span
 
 if TYPE_CHECKING:
     from piko.model.changes import Actor
@@ -52,6 +53,9 @@ Job = Annotated[str, typer.Argument(metavar="JOB", help="The job's id.", show_de
 Reason = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Why; kept in change_log.", show_default=False)
 ]
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
 def dsn_in_force(given: str | None) -> str:
@@ -182,6 +186,13 @@ def person(reason: str | None = None) -> Actor:
     from piko.model.changes import Actor
 
     return Actor(who=author(), via="cli", reason=reason)
+
+
+def duration(seconds: float | None) -> str | None:
+    """How long something took: `340ms`, `12.3s`, `5m`; None if it is not known."""
+    if seconds is None:
+        return None
+    return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.1f}s" if seconds < 60 else span(seconds)
 
 
 def first_line(text: str | None, *, length: int = 80) -> str:

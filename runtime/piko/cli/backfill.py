@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from piko.cli.answers import (
     Dsn,
@@ -21,6 +20,7 @@ from piko.cli.answers import (
     with_database,
     zone_in_force,
 )
+from piko.cli.groups import DefaultGroup
 from piko.core.types import BackfillState
 from piko.tables import Row
 
@@ -32,13 +32,10 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
-class _StartsByDefault(TyperGroup):
+class _StartsByDefault(DefaultGroup):
     """`piko backfill JOB …` is `piko backfill start JOB …`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = ["start", *args]
-        return super().parse_args(ctx, args)
+    default = "start"
 
 
 commands = typer.Typer(

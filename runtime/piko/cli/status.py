@@ -33,9 +33,11 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
     settings = load_settings(mysql_dsn=dsn_in_force(dsn))
     schema, seen, found = _look(dsn, settings.timezone)
+    said = {(item.kind, item.subject) for item in found}
     found += [
         Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
         for kind, sink, text in _of_spool(settings.spool_dir)
+        if (kind, f"sink {sink}") not in said
     ]
     if output is Output.JSON:
         show_json(_as_document(schema, seen, found))
@@ -154,5 +156,8 @@ def _show_parts(seen: InstallationReport) -> None:
     living = [item for item in seen.replicas if item.stopped_at is None and not item.silent]
     versions = ", ".join(sorted({f"{item.app} {item.version}" for item in living}))
     typer.echo(f"replicas  {len(living)}{f': {versions}' if versions else ''}")
+    for item in seen.server.operators:
+        heard = f", heard of {ago(item.heartbeat_at, seen.now)}" if item.heartbeat_at else ""
+        typer.echo(f"operator  {item.cluster}{heard}")
     typer.echo(f"jobs      {seen.jobs.jobs}, {seen.jobs.disabled} of them paused")
     typer.echo(f"runs      {seen.runs.running} in progress, {seen.runs.queued} queued")

@@ -40,6 +40,15 @@ class Blockage:
         return "code outside any run" if self.job_id is None else f"job {self.job_id}, run {self.run_id}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedBlockage:
+    """A blockage that lasted `length_s` seconds and ended at `ended_at` (monotonic seconds)."""
+
+    blockage: Blockage
+    length_s: float
+    ended_at: float
+
+
 class Watchdog:
     """Watches the event loop in which its `with` block is entered."""
 
@@ -53,6 +62,8 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self.blockage: Blockage | None = None
         """The current blockage. May be read from any thread."""
+        self.latest: EndedBlockage | None = None
+        """The blockage that ended last. May be read from any thread."""
 
     @property
     def blocked_for_s(self) -> float:
@@ -118,6 +129,7 @@ class Watchdog:
     def _report_end(self, blockage: Blockage) -> None:
         blocked_s = self.blocked_for_s
         self.blockage = None
+        self.latest = EndedBlockage(blockage=blockage, length_s=blocked_s, ended_at=self._clock.monotonic())
         self._metrics.loop_blocked_seconds.labels(blockage.job_id or "").inc(blocked_s)
         log.warning(
             "event_loop_free",

@@ -87,6 +87,13 @@ class PersistenceWriter:
         """The sinks that currently fail or hang, with their last error."""
         return {name: worker.failing for name, worker in self._workers.items() if worker.failing is not None}
 
+    async def dead_letters(self) -> dict[str, tuple[int, str]]:
+        """How many records each sink has refused that are kept, and when the first was (ISO 8601).
+
+        Raises `SpoolError`.
+        """
+        return {} if self._spool is None else await self._spool.dead_counts()
+
     # ---- in ----------------------------------------------------------------------------------------
 
     async def enqueue(self, intent: WriteIntent) -> None:

@@ -29,6 +29,7 @@ from piko.replica.ground import Ground, lay_ground
 from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
+from piko.replica.troubles import ReplicaTroubles
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
 from piko.scheduler.retention import Retention
 from piko.scheduler.scheduler import Scheduler
@@ -82,9 +83,12 @@ def compose(
     closing.push("sinks", writer.close, within_s=_CLOSE_S)
     closing.push("ends of runs", scheduler.ledger.close, within_s=_TO_DISK_S)
     closing.push("intents", writer.settle, within_s=_TO_DISK_S)
+    watchdog = Watchdog(clock=ground.clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s)
+    troubles = ReplicaTroubles(instance=ground.instance, writer=writer, watchdog=watchdog, clock=ground.clock)
     heartbeat = Heartbeat(
         instances=ground.instances,
         instance=ground.instance,
+        troubles=troubles,
         metrics=metrics,
         interval_s=settings.heartbeat_interval_s,
     )
@@ -137,7 +141,8 @@ def compose(
         ),
         scheduler=scheduler,
         startup=_startup(ground, elector),
-        watchdog=Watchdog(clock=ground.clock, metrics=metrics, blocked_after_s=settings.blocked_loop_s),
+        troubles=troubles,
+        watchdog=watchdog,
         writer=writer,
     )
 

@@ -8,8 +8,10 @@ from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.model.instances import Instance
+from piko.model.troubles import troubles_text
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.replica.troubles import ReplicaTroubles
 from piko.store.instances import InstanceStore
 
 _FORGET_AFTER_S = 7 * 86_400.0
@@ -26,10 +28,18 @@ class Heartbeat:
     name = "heartbeat"
 
     def __init__(
-        self, *, instances: InstanceStore, instance: Instance, metrics: Metrics, interval_s: float
+        self,
+        *,
+        instances: InstanceStore,
+        instance: Instance,
+        troubles: ReplicaTroubles,
+        metrics: Metrics,
+        interval_s: float,
     ) -> None:
+        """`troubles`: what the row says of its troubles."""
         self._instances = instances
         self._instance = instance
+        self._troubles = troubles
         self._metrics = metrics
         self._interval_s = interval_s
         self._beats = 0
@@ -46,7 +56,8 @@ class Heartbeat:
     async def _beat(self) -> None:
         # One that hangs must not keep the next one from a connection that works.
         async with asyncio.timeout(max(self._interval_s, _PATIENCE_S)):
-            await self._instances.beat(self._instance)
+            trouble = troubles_text(await self._troubles.look())
+            await self._instances.beat(self._instance, trouble=trouble)
             self._beats += 1
             if self._beats % _PRUNE_EVERY == 1:
                 await self._instances.prune(older_than_s=_FORGET_AFTER_S)

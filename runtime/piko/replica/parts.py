@@ -21,6 +21,7 @@ from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
 from piko.replica.heartbeat import Heartbeat
 from piko.replica.startup import Startup
+from piko.replica.troubles import ReplicaTroubles
 from piko.scheduler.scheduler import Scheduler
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
@@ -64,5 +65,6 @@ class Parts:
     """Those that run in the background, in the order in which they start; they stop the other way round."""
     scheduler: Scheduler
     startup: Startup
+    troubles: ReplicaTroubles
     watchdog: Watchdog
     writer: PersistenceWriter

@@ -28,6 +28,7 @@ class Replica:
         self._supervisor = Supervisor(restarts=parts.metrics.part_restarts)
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
+        parts.troubles.watch(lambda: self.readiness)
 
     # ---- what others ask, from any thread ---------------------------------------------------------
 

@@ -144,6 +144,14 @@ class SpoolFile(OwnedFile):
                 self._connection.execute("SELECT sink, count(*) FROM intent GROUP BY sink").fetchall()
             )
 
+    def dead_counts(self) -> dict[str, tuple[int, str]]:
+        """How many dead letters there are, and when the first was refused, by sink."""
+        with as_spool_error(self.path):
+            rows = self._connection.execute(
+                "SELECT sink, count(*), min(died_at) FROM dead_letter GROUP BY sink"
+            ).fetchall()
+            return {sink: (count, first) for sink, count, first in rows}
+
     def dead_letters(self) -> list[DeadLetter]:
         with as_spool_error(self.path):
             return _dead_letters(self._connection)
@@ -221,6 +229,9 @@ class Spool:
 
     async def counts(self) -> dict[str, int]:
         return await self.call(lambda: self._opened.counts())
+
+    async def dead_counts(self) -> dict[str, tuple[int, str]]:
+        return await self.call(lambda: self._opened.dead_counts())
 
     async def close(self) -> None:
         if self._file is not None:

@@ -23,13 +23,13 @@ class InstanceStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def beat(self, instance: Instance) -> None:
-        """Say that `instance` lives; its first beat makes its row."""
+    async def beat(self, instance: Instance, *, trouble: str | None = None) -> None:
+        """Say that `instance` lives, and what troubles it has; its first beat makes its row."""
         async with self._database.transaction() as connection:
             alive = await connection.execute(
                 update(runtime_instance)
                 .where(runtime_instance.c.instance_id == instance.instance_id)
-                .values(heartbeat_at=Now(), stopped_at=None)
+                .values(heartbeat_at=Now(), stopped_at=None, trouble=trouble)
             )
             if alive.rowcount == 0:
                 await connection.execute(
@@ -41,6 +41,7 @@ class InstanceStore:
                         version=instance.version,
                         started_at=Now(),
                         heartbeat_at=Now(),
+                        trouble=trouble,
                     )
                 )
 
@@ -50,7 +51,7 @@ class InstanceStore:
             await connection.execute(
                 update(runtime_instance)
                 .where(runtime_instance.c.instance_id == instance.instance_id)
-                .values(stopped_at=Now())
+                .values(stopped_at=Now(), trouble=None)
             )
 
     async def living(self, *, within_s: float) -> dict[str, int]:

@@ -14,7 +14,7 @@ from piko.store.reports.config_history import RevisionReport
 from piko.store.reports.findings import findings
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport, RunReport
-from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
+from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.store.reports.standing import JobStanding
 from piko.web.views import configs, front, links, runs, standing, words
@@ -39,7 +39,7 @@ _LEADER = LeaseReport(
 def facts(*needs: JobInNeed) -> Facts:
     return Facts(
         now=NOW,
-        server=ServerReport(kind="sqlite", release="3.45", now=NOW, clusters=[]),
+        server=ServerReport(kind="sqlite", release="3.45", now=NOW, operators=[]),
         leaders=[_LEADER],
         replicas=[],
         jobs=JobCounts(jobs=1, late=0, failing=0, waiting=0, invalid=0, unregistered=0, disabled=0),
@@ -157,7 +157,8 @@ def test_a_silent_replica_and_a_mix_of_releases_are_warned_of() -> None:
 
 
 def test_a_database_whose_clock_is_apart_is_warned_of() -> None:
-    server = ServerReport(kind="mysql", release="10.11.6-MariaDB", now=NOW + _HOUR, clusters=["prod", "test"])
+    operators = [OperatorReport(cluster=name, heartbeat_at=NOW, silent=False) for name in ("prod", "test")]
+    server = ServerReport(kind="mysql", release="10.11.6-MariaDB", now=NOW + _HOUR, operators=operators)
     database, operator = front.server_parts(server, NOW)
     assert (database.mark.tone, database.detail) == (
         Tone.WARN,

@@ -6,13 +6,13 @@ cures each trouble, says `findings`, once for `piko status`, the API and the pag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import func, or_, select
 
-from piko.core.types import JobStatus
+from piko.core.types import JobStatus, RunState
 from piko.model.objectives import JobObjective
 from piko.store.engine import Database
 from piko.store.reports import jobs, runs
@@ -31,6 +31,7 @@ from piko.store.schema.tables.states import job_state
 _NEEDS = 500
 _REFUSED = 100
 _LATELY = timedelta(days=1)
+_HEARD_S = 3600.0
 
 UNABLE = (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG)
 """A job of such a status does not run until somebody repairs it."""
@@ -59,6 +60,14 @@ class RefusedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunName:
+    """A run and its job."""
+
+    job_id: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What the database says of the whole installation. `now` is by its clock."""
 
@@ -66,7 +75,7 @@ class Facts:
     server: ServerReport
     leaders: Sequence[LeaseReport]
     replicas: Sequence[ReplicaReport]
-    """Those that were heard of within a day."""
+    """Those that were heard of within an hour: what was killed before is history."""
     jobs: JobCounts
     runs: RunCounts
     needs: Sequence[JobInNeed]
@@ -75,12 +84,15 @@ class Facts:
     refused: Sequence[RefusedRun] = ()
     promised: Sequence[JobObjective] = ()
     """Jobs that have an objective."""
+    left: Mapping[str, Sequence[RunName]] = field(default_factory=dict)
+    """By silent replica: runs that were in progress there when it fell silent."""
 
 
 async def read_facts(database: Database, *, at: datetime | None = None) -> Facts:
     """The facts `at` an instant, by default now by the database's clock; four statements.
 
-    `behind`, `refused` and `promised` are left out: they cost more. Raises `DatabaseUnavailableError` and
+    `behind`, `refused`, `promised` and `left` are left out: they cost more. Raises
+    `DatabaseUnavailableError` and
     `SchemaVersionError`.
     """
     replicas = ReplicaList(database=database)
@@ -91,7 +103,7 @@ async def read_facts(database: Database, *, at: datetime | None = None) -> Facts
         now=now,
         server=server,
         leaders=leaders,
-        replicas=[item for item in await replicas.replicas() if item.silent_s < _LATELY.total_seconds()],
+        replicas=[item for item in await replicas.replicas() if item.silent_s < _HEARD_S],
         jobs=counted,
         runs=ran,
         needs=await _needs(database, now),
@@ -105,6 +117,7 @@ async def read_all_facts(database: Database) -> Facts:
         facts,
         behind=await read_behind(database, now=facts.now),
         refused=await read_refused(database),
+        left=await read_left(database, facts.replicas),
         promised=list((await Objectives(database=database).all()).values()),
     )
 
@@ -175,3 +188,23 @@ async def read_refused(database: Database) -> list[RefusedRun]:
     )
     async with database.statements() as connection:
         return [RefusedRun(**row._mapping) for row in await connection.execute(statement)]
+
+
+async def read_left(database: Database, replicas: Sequence[ReplicaReport]) -> dict[str, tuple[RunName, ...]]:
+    """By each silent one of `replicas`: runs that were in progress there; at most three each."""
+    silent = {item.instance_id: item.heartbeat_at for item in replicas if item.silent}
+    if not silent:
+        return {}
+    columns = job_run.c
+    lost = (columns.state == RunState.LOST) & (columns.finished_at >= min(silent.values()))
+    statement = (
+        select(columns.instance_id, columns.job_id, columns.run_id)
+        .where(columns.instance_id.in_(sorted(silent)), or_(columns.state == RunState.RUNNING, lost))
+        .limit(_NEEDS)
+    )
+    found: dict[str, tuple[RunName, ...]] = {}
+    async with database.statements() as connection:
+        for row in await connection.execute(statement):
+            name = RunName(job_id=row.job_id, run_id=row.run_id)
+            found[row.instance_id] = (*found.get(row.instance_id, ()), name)[:3]
+    return found

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from piko.core.types import JobStatus
 from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
+from piko.model.troubles import ReportedTrouble
 from piko.schedule import parse_schedule
-from piko.store.reports.attention import UNABLE, Facts, JobInNeed, RefusedRun
+from piko.store.reports.attention import UNABLE, Facts, JobInNeed, RefusedRun, RunName
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import LATE_S, JobReport
-from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
+from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.text import span
 
@@ -66,7 +67,11 @@ def report(facts: Facts, *, timezone: str) -> InstallationReport:
 
 def findings(facts: Facts, *, timezone: str) -> list[Concern]:
     """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
-    found = [*_of_leaders(facts.leaders), *_of_replicas(facts.replicas)]
+    found = [
+        *_of_leaders(facts.leaders),
+        *_of_replicas(facts.replicas, facts.left),
+        *_of_operators(facts.server.operators),
+    ]
     for need in facts.needs:
         found += _of_job(need, facts.now)
     promised = {item.job_id for item in facts.promised}
@@ -81,7 +86,7 @@ def findings(facts: Facts, *, timezone: str) -> list[Concern]:
 
 
 def _of_leaders(leases: Sequence[LeaseReport]) -> list[Concern]:
-    remedy = "start a replica (`piko run`), or see /readyz and the log of those that run"
+    remedy = "`piko run MODULE:APP` starts a replica; /readyz of those that run says why they do not lead"
     if not leases:
         return [Concern(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
     return [
@@ -99,19 +104,86 @@ def _of_leaders(leases: Sequence[LeaseReport]) -> list[Concern]:
     ]
 
 
-def _of_replicas(replicas: Sequence[ReplicaReport]) -> list[Concern]:
-    return [
-        Concern(
-            kind="silent_replica",
-            subject=f"replica {replica.host}",
-            text="it sends no heartbeats: it was killed, cannot reach the database, or a handler blocks its "
-            "event loop",
-            remedy="see its log: `event_loop_blocked` names the job and where it stands",
-            since=replica.heartbeat_at,
-        )
-        for replica in replicas
-        if replica.silent
-    ]
+def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[RunName]]) -> list[Concern]:
+    found = []
+    for replica in replicas:
+        if replica.silent:
+            found.append(_of_silent(replica, left.get(replica.instance_id, ())))
+        elif replica.stopped_at is None:
+            found += [_reported(item, replica.host) for item in replica.troubles]
+    return found
+
+
+def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Concern:
+    """A replica that was killed says nothing either; then its runs go on elsewhere."""
+    text = "it sends no heartbeats: it was killed, cannot reach the database, or its event loop is blocked"
+    remedy = f"its log says which (`event_loop_blocked` names the job); kubectl delete pod {replica.host}"
+    if runs:
+        text += f"; in progress there: {', '.join(f'{run.job_id} ({run.run_id})' for run in runs)}"
+        remedy += f"; piko pause {runs[0].job_id} if it blocks"
+    return Concern(
+        kind="silent_replica",
+        subject=f"replica {replica.host}",
+        text=text,
+        remedy=remedy,
+        since=replica.heartbeat_at,
+    )
+
+
+def _reported(trouble: ReportedTrouble, host: str) -> Concern:
+    """What a replica on `host` says of itself."""
+    of_job = trouble.kind == "blocked_loop" and not trouble.subject.startswith("replica ")
+    remedies = {
+        "not_ready": "it is ready again by itself once the reason has ended; its log has more",
+        "sink_stuck": "repair what the sink writes to; what waits is kept and delivered then",
+        "dead_letters": "piko spool list shows each with its error; repair the sink, then "
+        f"piko spool replay or drop (in a cluster: kubectl exec {host} -- piko spool list)",
+        "blocked_loop": "let it await, or use asyncio.to_thread or app.cpu_manager"
+        + (f"; until then: piko pause {trouble.subject}" if of_job else ""),
+    }
+    return Concern(
+        kind=trouble.kind,
+        subject=trouble.subject or f"replica {host}",
+        text=trouble.text if trouble.kind == "not_ready" else f"{trouble.text} (on {host})",
+        remedy=remedies.get(trouble.kind, f"see the log of {host}"),
+        since=trouble.since,
+        job_id=trouble.subject if of_job else None,
+    )
+
+
+def _of_operators(operators: Sequence[OperatorReport]) -> list[Concern]:
+    found = []
+    for operator in operators:
+        if operator.silent:
+            found.append(
+                Concern(
+                    kind="silent_operator",
+                    subject=f"operator of {operator.cluster}",
+                    text="it sends no heartbeats: changed resources do not reach the database",
+                    remedy="kubectl get pods -A -l app.kubernetes.io/component=operator; its log says why",
+                    since=operator.heartbeat_at,
+                )
+            )
+        found += [_of_resource(item, operator.cluster) for item in operator.troubles]
+    return found
+
+
+def _of_resource(trouble: ReportedTrouble, cluster: str) -> Concern:
+    """What the operator says of a resource, whose name is its kind, namespace and name."""
+    kind, _, place = trouble.subject.partition(" ")
+    namespace, _, name = place.partition("/")
+    resource = f"{kind.lower()} {name} -n {namespace}"
+    remedy = f"kubectl describe {resource}"
+    if trouble.kind == "drift":
+        enforce = '{"spec":{"driftPolicy":"Enforce"}}'
+        remedy = f"kubectl patch {resource} --type merge -p '{enforce}' puts the row back"
+    return Concern(
+        kind=trouble.kind,
+        subject=trouble.subject,
+        text=f"{trouble.text} (cluster {cluster})",
+        remedy=remedy,
+        since=trouble.since,
+    )
 
 
 _STATUSES = {
@@ -215,7 +287,7 @@ def _of_refusal(refusal: RefusedRun) -> Concern:
         kind="records_refused",
         subject=refusal.job_id,
         text=refusal.text,
-        remedy=f"piko spool list --run {refusal.run_id}",
+        remedy=f"piko spool list --run {refusal.run_id}, on its replica; a run without any ends this",
         since=refusal.finished_at,
         job_id=refusal.job_id,
     )

@@ -11,8 +11,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, RowMapping, func, select
+from sqlalchemy import ColumnElement, Row, RowMapping, func, literal, select
 
+from piko.model.troubles import ReportedTrouble, read_troubles
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.operators import operator_cluster
@@ -42,7 +43,7 @@ class ReplicaReport:
     """One start of a replica's process, as it says of itself.
 
     `silent_s` is the age of its heartbeat in seconds; `silent` says that it is too old. `jobs` counts the
-    definitions that this instance published last.
+    definitions that this instance published last, and `troubles` are those that it alone knows of.
     """
 
     instance_id: str
@@ -56,16 +57,30 @@ class ReplicaReport:
     silent_s: float
     silent: bool
     jobs: int
+    troubles: Sequence[ReportedTrouble] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorReport:
+    """The operator of a cluster, as it says of itself; `silent` if it was not heard of for too long.
+
+    `heartbeat_at` is None for one that has not acted since the database knows such signs of life.
+    """
+
+    cluster: str
+    heartbeat_at: datetime | None
+    silent: bool
+    troubles: Sequence[ReportedTrouble] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerReport:
-    """The database: its kind and release, its clock, and the clusters whose operators write to it."""
+    """The database: its kind and release, its clock, and the operators that write to it."""
 
     kind: str
     release: str
     now: datetime
-    clusters: Sequence[str]
+    operators: Sequence[OperatorReport]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +100,7 @@ class DefinitionReport:
 _REPLICA = [
     runtime_instance.c[field.name] for field in fields(ReplicaReport) if field.name in runtime_instance.c
 ]
+_OPERATOR = [operator_cluster.c.cluster, operator_cluster.c.heartbeat_at, operator_cluster.c.trouble]
 _LEASE = [leader_lease.c[field.name] for field in fields(LeaseReport) if field.name in leader_lease.c]
 _DEFINITION = [job_definition.c[field.name] for field in fields(DefinitionReport)]
 
@@ -103,7 +119,8 @@ class ReplicaList:
             .subquery()
         )
         statement = (
-            select(*_REPLICA, func.coalesce(published.c.jobs, 0).label("jobs"), Now().label("now"))
+            select(*_REPLICA, runtime_instance.c.trouble, func.coalesce(published.c.jobs, 0).label("jobs"))
+            .add_columns(Now().label("now"))
             .select_from(
                 runtime_instance.outerjoin(
                     published, published.c.instance_id == runtime_instance.c.instance_id
@@ -118,19 +135,25 @@ class ReplicaList:
     async def leaders(self) -> tuple[list[LeaseReport], ServerReport]:
         """Each lease by its name, one for each group of replicas, and the database that keeps them."""
         release = func.sqlite_version() if self._database.is_sqlite else func.version()
-        clusters = select(func.group_concat(operator_cluster.c.cluster)).scalar_subquery()
-        server: list[ColumnElement[Any]] = [Now().label("now"), release.label("release")]
-        alone = select(*server, clusters.label("clusters")).subquery()
-        # Outer, so that the database answers for itself where nobody has led yet, too.
-        joined = alone.outerjoin(leader_lease, leader_lease.c.name.is_not(None))
-        statement = select(alone, *_LEASE).select_from(joined).order_by(leader_lease.c.name).limit(_MOST)
+        least = literal(0).label("least")
+        server: list[ColumnElement[Any]] = [Now().label("now"), release.label("release"), least]
+        alone = select(*server).subquery()
+        # Outer, so that the database answers for itself where nobody has led yet, too. There are few of each.
+        joined = alone.outerjoin(leader_lease, leader_lease.c.name.is_not(None)).outerjoin(
+            operator_cluster, func.length(operator_cluster.c.cluster) > alone.c.least
+        )
+        columns = [*_LEASE, *_OPERATOR]
+        places = leader_lease.c.name, operator_cluster.c.cluster
+        statement = select(alone, *columns).select_from(joined).order_by(*places).limit(_MOST)
         async with self._database.statements() as connection:
             rows = (await connection.execute(statement)).all()
-        return [_lease(row) for row in rows if row.name is not None], ServerReport(
+        leases = {row.name: _lease(row) for row in rows if row.name is not None}
+        operators = {row.cluster: _operator(row) for row in rows if row.cluster is not None}
+        return list(leases.values()), ServerReport(
             kind=self._database.engine.dialect.name,
             release=str(rows[0].release),
             now=rows[0].now,
-            clusters=str(rows[0].clusters).split(",") if rows[0].clusters else [],
+            operators=list(operators.values()),
         )
 
     async def definitions(self, *, after: str | None, limit: int) -> list[DefinitionReport]:
@@ -146,7 +169,16 @@ def _replica(row: RowMapping) -> ReplicaReport:
     values = dict(row)
     silent_s = (values.pop("now") - row["heartbeat_at"]).total_seconds()
     silent = row["stopped_at"] is None and silent_s > SILENT_S
-    return ReplicaReport(**values, silent_s=silent_s, silent=silent)
+    troubles = read_troubles(values.pop("trouble"))
+    return ReplicaReport(**values, silent_s=silent_s, silent=silent, troubles=troubles)
+
+
+def _operator(row: Row[Any]) -> OperatorReport:
+    beat = row.heartbeat_at
+    silent = beat is not None and (row.now - beat).total_seconds() > SILENT_S
+    return OperatorReport(
+        cluster=row.cluster, heartbeat_at=beat, silent=silent, troubles=read_troubles(row.trouble)
+    )
 
 
 def _lease(row: Row[Any]) -> LeaseReport:

@@ -127,10 +127,13 @@ def server_parts(server: ServerReport, now: datetime) -> list[Tile]:
         detail=f"{product} {number}"
         + ("" if apart < _CLOCKS_S else f"; its clock is {span(apart)} apart from ours"),
     )
-    if not server.clusters:
+    if not server.operators:
         return [database, Tile(name="Operator", mark=Mark(text="none", tone=Tone.QUIET), detail="SQL only")]
-    mark = Mark(text=counted(len(server.clusters), "cluster"), tone=Tone.GOOD)
-    return [database, Tile(name="Operator", mark=mark, detail=", ".join(server.clusters))]
+    silent = sorted(item.cluster for item in server.operators if item.silent)
+    mark = Mark(text=counted(len(server.operators), "cluster"), tone=Tone.WARN if silent else Tone.GOOD)
+    names = ", ".join(item.cluster for item in server.operators)
+    detail = f"{names}; silent: {', '.join(silent[:3])}" if silent else names
+    return [database, Tile(name="Operator", mark=mark, detail=detail)]
 
 
 def counters(jobs: JobCounts, runs: RunCounts) -> list[Counter]:

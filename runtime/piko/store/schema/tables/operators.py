@@ -8,7 +8,7 @@ from sqlalchemy import (
     Table,
 )
 
-from piko.store.schema.column_types import INSTANT, JOB_ID, KEY
+from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY
 from piko.store.schema.tables.metadata import ON_MYSQL, created_at, metadata
 
 operator_cluster = Table(
@@ -19,6 +19,8 @@ operator_cluster = Table(
         "uid", KEY, nullable=False, comment="uid of the namespace kube-system of the cluster of that name"
     ),
     created_at(),
+    Column("heartbeat_at", INSTANT, comment="when its operator last said that it acts"),
+    Column("trouble", JSON_TEXT, comment="what its operator knows of its troubles; NULL: none"),
     **ON_MYSQL,
 )
 

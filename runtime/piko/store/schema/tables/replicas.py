@@ -59,6 +59,7 @@ runtime_instance = Table(
         INSTANT,
         comment="of runs claimed ahead it has started none with a later starts_at",
     ),
+    Column("trouble", JSON_TEXT, comment="what only it knows of its troubles; NULL: none"),
     **ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)

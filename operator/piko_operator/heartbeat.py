@@ -1,0 +1,85 @@
+"""The sign of life of the operator that acts, with what only it knows: what differs from its row.
+
+`piko status` and the page read it: a person on call need not ask the cluster whether the operator lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from piko.background.periodic import Transient, repeat
+from piko.clock import Clock
+from piko.errors import DatabaseUnavailableError
+from piko.model.troubles import ReportedTrouble, troubles_text
+from piko.observability.logs import get_logger
+from piko.store.clusters import Clusters
+from piko_operator.identity import Identity
+from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+from piko_operator.records import SyncRecords
+
+_EVERY_S = 10.0
+
+log = get_logger(__name__)
+
+
+class OperatorHeartbeat:
+    """Says every ten seconds that the operator of `cluster` acts."""
+
+    name = "heartbeat"
+
+    def __init__(
+        self,
+        *,
+        cluster: str,
+        clusters: Clusters,
+        identity: Identity,
+        inventory: Inventory,
+        records: SyncRecords,
+        clock: Clock,
+        interval_s: float = _EVERY_S,
+    ) -> None:
+        """`interval_s`: seconds between two signs of life."""
+        self._cluster = cluster
+        self._clusters = clusters
+        self._identity = identity
+        self._inventory = inventory
+        self._records = records
+        self._clock = clock
+        self._interval_s = interval_s
+        self._since: dict[tuple[str, str], datetime] = {}
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        away = Transient(
+            errors=(DatabaseUnavailableError,),
+            report=lambda error: log.info("heartbeat_without_database", error=str(error)),
+        )
+        await repeat(self.beat, pause_s=self._interval_s, transient=[away])
+
+    async def beat(self) -> None:
+        """One sign of life, if the name is this cluster's own. Raises `DatabaseUnavailableError`."""
+        if not self._identity.confirmed:
+            return
+        await self._clusters.beat(self._cluster, trouble=troubles_text(self._troubles()))
+
+    def _troubles(self) -> list[ReportedTrouble]:
+        now, known = self._clock.now(), self._since
+        said = list(self._said())
+        self._since = {(kind, subject): known.get((kind, subject), now) for kind, subject, _ in said}
+        return [
+            ReportedTrouble(kind=kind, subject=subject, text=text, since=self._since[kind, subject])
+            for kind, subject, text in said
+        ]
+
+    def _said(self) -> Iterator[tuple[str, str, str]]:
+        for kind, word in ((SCHEDULE, "PikoSchedule"), (JOB_CONFIG, "PikoJobConfig")):
+            for seen in self._inventory.all(kind):
+                record = self._records.get(seen.uid)
+                if record is None:
+                    continue
+                subject = f"{word} {seen.namespace}/{seen.name}"
+                if record.drifted is not None and record.drifted.status == "True":
+                    yield "drift", subject, record.drifted.message
+                elif record.synced.status == "False":
+                    yield "not_synced", subject, record.synced.message

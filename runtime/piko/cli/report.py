@@ -1,0 +1,78 @@
+"""`piko report`: what ran in a period, what failed, and how long it took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from piko.cli.answers import (
+    Dsn,
+    Form,
+    Output,
+    duration,
+    instant_or_age,
+    show_json,
+    show_table,
+    stamp,
+    with_database,
+)
+from piko.errors import RefusedError
+from piko.tables import Row
+
+if TYPE_CHECKING:
+    from piko.store.engine import Database
+    from piko.store.reports.periods import PeriodReport
+
+
+def report(
+    since: Annotated[
+        str, typer.Option(metavar="INSTANT|AGE", help="Due since then; an age counts back from now.")
+    ] = "24h",
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="INSTANT|AGE", help="Due before then; default: now.", show_default=False),
+    ] = None,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job.", show_default=False)] = None,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Count the runs of a period by job and outcome, those that failed first, with how long they took."""
+    from piko.clock import SystemClock
+
+    now = SystemClock().now()
+    begin = instant_or_age(since, option="--since", now=now)
+    end = now if until is None else instant_or_age(until, option="--until", now=now)
+    if end <= begin:
+        raise RefusedError(f"--until = {until!r}: is not after --since = {since!r}")
+
+    async def read(database: Database) -> PeriodReport:
+        from piko.store.reports.periods import read_period
+
+        return await read_period(database, since=begin, until=end, job_id=job)
+
+    found = with_database(dsn, read)
+    if output is Output.JSON:
+        show_json(found)
+        return
+    typer.echo(f"due from {stamp(begin)} to {stamp(end)}")
+    columns = ["JOB", "RUNS", "SUCCEEDED", "FAILED", "CANCELLED", "LEFT OUT", "UNDER WAY", "MEAN", "LONGEST"]
+    rows = [
+        Row(
+            cells=[
+                line.job_id,
+                line.runs,
+                line.succeeded,
+                line.failed,
+                line.cancelled,
+                line.left_out,
+                line.under_way,
+                duration(line.mean_s),
+                duration(line.longest_s),
+            ]
+        )
+        for line in (*found.jobs, *([found.total] if len(found.jobs) > 1 else []))
+    ]
+    show_table(columns, rows, otherwise="nothing was due")
+    if found.more:
+        typer.echo(f"and {found.more} more jobs; give --job, or a shorter period")

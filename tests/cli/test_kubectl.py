@@ -1,0 +1,110 @@
+"""`kubectl piko`: which pod it finds on a real API server, what it runs there, what it says if it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from piko.cli.kubectl import Pod, choose, in_pod, split
+from piko.errors import NotFoundError, RefusedError
+from tests.cli.piko import CANNOT, IMPORT_PATH, OK
+from tests.harness.control_plane import ControlPlane
+from tests.harness.locate import find_tool
+
+_POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="runtime", ready=True)
+
+
+def test_options_before_the_command_are_its_own_and_those_behind_it_are_the_commands() -> None:
+    options, command = split(["-n", "data", "--context=prod", "runs", "-n", "5", "--job", "a"])
+    assert options == {"--namespace": "data", "--context": "prod"}
+    assert command == ["runs", "-n", "5", "--job", "a"]
+    assert split(["status"]) == ({}, ["status"])
+    for wrong, text in ((["--colour", "x"], "is not known"), (["-n"], "expected a value")):
+        with pytest.raises(RefusedError, match=text):
+            split(wrong)
+
+
+def test_a_ready_pod_of_the_runtime_goes_before_others() -> None:
+    web = replace(_POD, name="piko-web-0", component="web")
+    unready = replace(_POD, name="piko-runtime-00", ready=False)
+    assert choose([web, unready, _POD], release=None, name=None) == _POD
+    assert choose([web, unready], release=None, name=None) == web
+    assert choose([web, _POD], release="piko", name="piko-web-0") == web
+    other = replace(_POD, release="other")
+    with pytest.raises(RefusedError, match="several releases are in this namespace: other, piko"):
+        choose([_POD, other], release=None, name=None)
+    assert choose([_POD, other], release="other", name=None) == other
+    with pytest.raises(NotFoundError, match="name its namespace with -n"):
+        choose([], release=None, name=None)
+    with pytest.raises(NotFoundError, match="for --release none; there are piko/piko-runtime-0"):
+        choose([_POD], release="none", name=None)
+
+
+def test_what_runs_in_the_pod_knows_who_asked_and_how_wide_the_terminal_is() -> None:
+    asked = in_pod(_POD, ["pause", "a"], user="maria", columns=120)
+    where, what = asked[: asked.index("--")], asked[asked.index("--") + 1 :]
+    assert where == ["exec", "-n", "data", "piko-runtime-0", "-c", "runtime"]
+    assert what == ["env", "LOGNAME=maria", "COLUMNS=120", "piko", "pause", "a"]
+    assert in_pod(_POD, ["status"], user=None, columns=None)[-2:] == ["piko", "status"]
+
+
+def _kubectl_piko(control_plane: ControlPlane, *arguments: str, cwd: Path) -> tuple[int, str]:
+    """As kubectl runs its plugin."""
+    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+    done = subprocess.run(
+        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
+        cwd=cwd,
+        env={
+            "PATH": path,
+            "HOME": str(cwd),
+            "KUBECONFIG": str(control_plane.admin_kubeconfig),
+            **{name: os.environ[name] for name in IMPORT_PATH},
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
+    control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    namespace = control_plane.create_namespace()
+    try:
+        code, text = _kubectl_piko(control_plane, "-n", namespace, "status", cwd=tmp_path)
+        assert (code, "no running pod of Piko in this namespace" in text) == (CANNOT, True)
+        labels = {"app.kubernetes.io/component": "runtime", "app.kubernetes.io/instance": "trial"}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "trial-runtime-0", "namespace": namespace, "labels": labels},
+            "spec": {
+                "nodeName": "nowhere",
+                "automountServiceAccountToken": False,
+                "containers": [{"name": "runtime", "image": "piko"}],
+            },
+        }
+        control_plane.kubectl("create", "-f", "-", input=json.dumps(body))
+        patch = json.dumps({"status": {"phase": "Running"}})
+        control_plane.kubectl(
+            *f"-n {namespace} patch pod trial-runtime-0 --subresource=status -p".split(), patch
+        )
+        # There is no node: the API server has found the pod, and says that its node cannot be reached.
+        code, text = _kubectl_piko(control_plane, "-n", namespace, "status", cwd=tmp_path)
+        assert code not in (OK, CANNOT)
+        assert "nowhere" in text
+        code, text = _kubectl_piko(control_plane, "-n", namespace, "--release=x", "jobs", cwd=tmp_path)
+        assert (code, "there are trial/trial-runtime-0" in text) == (CANNOT, True)
+        code, text = _kubectl_piko(control_plane, "next", "0 3 * * *", "-n", "1", cwd=tmp_path)
+        assert (code, "03:00" in text) == (OK, True)
+        code, text = _kubectl_piko(control_plane, "run", "app:app", cwd=tmp_path)
+        assert (code, "the chart runs replicas" in text) == (CANNOT, True)
+    finally:
+        control_plane.remove_namespace(namespace)

@@ -1,0 +1,135 @@
+"""Incidents staged with a real replica, found by `piko status` alone, and cured with what it prints."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.cli.piko import NEEDS_ACTION, OK, piko_here
+from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
+from tests.runtime.replicas import Replicas, schedule
+
+APP = """
+import os, time
+from datetime import UTC, datetime
+from piko import PikoApp
+from piko.persistence.intent import WriteIntent
+from piko.persistence.sink_base import ResultSink
+
+app = PikoApp(name="trial")
+
+class Sink(ResultSink):
+    async def write_batch(self, batch):
+        if self.name == "stuck" and not os.path.exists("repaired"):
+            raise ConnectionError("stuck does not work")
+        if any(intent.payload == {"n": "bad"} for intent in batch):
+            raise ValueError("no number")
+
+for name in ("stuck", "picky"):
+    app.writer.register_sink(Sink(name, backoff_s=0.05, max_backoff_s=0.2, attempts=2))
+
+@app.job(job_id="fails")
+async def fails(ctx, scheduled_time):
+    if not os.path.exists("repaired"):
+        raise KeyError("customer_id")
+
+@app.job(job_id="blocks")
+async def blocks(ctx, scheduled_time):
+    if not os.path.exists("repaired"):
+        time.sleep(1.5)
+
+@app.job(job_id="windows", stateful=True)
+async def windows(ctx, scheduled_time):
+    if not os.path.exists("repaired"):
+        raise ConnectionError("the source is away")
+
+@app.job(job_id="writes")
+async def writes(ctx, scheduled_time):
+    for name, value in (("stuck", 1), ("picky", 3 if os.path.exists("repaired") else "bad"), ("picky", 2)):
+        await app.writer.enqueue(WriteIntent(
+            sink=name, key=f"{ctx['run_id']}/{value}", payload={"n": value}, job_id="writes",
+            run_id=ctx["run_id"], scheduled_time=scheduled_time,
+        ))
+
+if __name__ == "__main__":
+    app.run()
+"""
+_NEVER = '{"weeks": 500}'
+
+
+async def status(database: TestDatabase, folder: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """The exit code, and each trouble by its kind."""
+    answer = await piko(database, folder, "status", "-o", "json")
+    return answer.code, {item["kind"]: item for item in json.loads(answer.out)["findings"]}
+
+
+async def piko(database: TestDatabase, folder: Path, *arguments: str) -> Any:
+    return await asyncio.to_thread(piko_here, *arguments, cwd=folder, dsn=database.dsn)
+
+
+async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_commands(
+    replicas: Replicas, migrated_mariadb: TestDatabase, tmp_path: Path
+) -> None:
+    database, folder = migrated_mariadb, replicas.folder
+    person = tmp_path / "elsewhere"
+    person.mkdir()
+    replicas.write(APP)
+    environment = {"PIKO_BLOCKED_LOOP_S": "0.5"}
+    replica = replicas.start(database.dsn, environment=environment)
+    await replica.until_ready()
+    assert (await status(database, person)) == (OK, {})
+
+    await schedule(database, "fails", '{"seconds": 1}')
+    await schedule(database, "blocks", '{"seconds": 4}')
+    await schedule(database, "writes", _NEVER)
+    await schedule(database, "invalid", '{"hour": 25}', schedule_type="cron")
+    await schedule(database, "windows", '{"hours": 1}', last_data_time="2026-01-01")
+    assert (await piko(database, person, "trigger", "writes")).code == OK
+    wanted = {"failing", "blocked_loop", "sink_stuck", "dead_letters", "invalid", "late_data"}
+
+    async def all_found() -> dict[str, dict[str, Any]] | None:
+        code, found = await status(database, person)
+        assert code == NEEDS_ACTION or not found
+        return found if wanted <= set(found) else None
+
+    found = await wait_until_async(all_found, what=f"{wanted} in `piko status`", interval=0.3)
+    assert found["failing"]["error"] in ("KeyError: 'customer_id'", "ConnectionError: the source is away")
+    assert "event loop for" in found["blocked_loop"]["text"]
+    assert found["blocked_loop"]["subject"] == "blocks"
+    assert "piko pause blocks" in found["blocked_loop"]["remedy"]
+    assert "ConnectionError: stuck does not work" in found["sink_stuck"]["text"]
+    assert "it refused 1 record (on " in found["dead_letters"]["text"]
+    assert "is out of range" in found["invalid"]["text"]
+    assert all(found[kind]["since"] for kind in wanted if found[kind]["subject"] not in ("fails", "windows"))
+
+    # The leader is killed: what it said of itself is no longer said of anyone who lives.
+    replica.process.kill()
+    gone = await wait_until_async(
+        lambda: _no_leader(database, person), what="no leader in `piko status`", interval=0.3
+    )
+    assert "expired, and no replica has taken it" in gone["text"]
+    assert "piko run MODULE:APP" in gone["remedy"]
+
+    # The cures, all of them without SQL.
+    letters = await piko(database, folder, "spool", "drop", "--all")
+    assert letters.code == OK, letters.err
+    (folder / "repaired").touch()
+    assert (await piko(database, person, "pause", "invalid")).code == OK
+    replicas.start(database.dsn, environment=environment, name="next")
+
+    assert (await piko(database, person, "trigger", "writes")).code == OK
+
+    async def cured() -> bool:
+        _, left = await status(database, person)
+        # The replica that was killed falls silent, and what blocked is remembered for a while.
+        return set(left) <= {"silent_replica", "late_data"}
+
+    await wait_until_async(cured, what="everything cured", interval=1.0)
+
+
+async def _no_leader(database: TestDatabase, folder: Path) -> dict[str, Any] | None:
+    _, found = await status(database, folder)
+    return found.get("no_leader")
