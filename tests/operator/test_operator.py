@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
+from tests.cli.piko import piko_here
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import ANSWER_S, PATIENTLY, wait_until, wait_until_async
@@ -190,6 +194,30 @@ async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: Wor
 
     await world.database.execute("DELETE FROM scheduled_job WHERE job_id = 'strict'")
     await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
+
+
+async def test_status_finds_drift_and_prints_the_command_that_puts_the_row_back(
+    world: World, tmp_path: Path
+) -> None:
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"}, driftPolicy="Observe")
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+
+    async def found() -> dict[str, str] | None:
+        words = ("status", "-o", "json")
+        answer = await asyncio.to_thread(piko_here, *words, cwd=tmp_path, dsn=world.database.dsn)
+        drifted = [item for item in json.loads(answer.out)["findings"] if item["kind"] == "drift"]
+        return drifted[0] if drifted else None
+
+    drift = await wait_until_async(found, what="drift in `piko status`", interval=1.0)
+    assert drift["subject"] == f"PikoSchedule {world.namespace}/s"
+    assert "priority is 5 instead of 0" in drift["text"]
+    assert drift["since"]
+    command, _, effect = drift["remedy"].partition(" puts ")
+    assert effect == "the row back"
+    world.kubectl(*shlex.split(command)[1:])
+    await world.until_row("SELECT priority FROM scheduled_job", [(0,)])
 
 
 async def test_deletion_disables_or_hands_back_as_the_policy_says(world: World) -> None:

@@ -8,12 +8,15 @@ import reprlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cloudpickle
 
 from piko.clock import SystemClock
 from piko.errors import ComputeError, ItemError
+
+if TYPE_CHECKING:
+    from piko.observability.run_log import Aside
 
 _LONGEST_STRIDE = 64
 _SHORT_S = 0.001
@@ -74,6 +77,8 @@ class Answer:
     results: bytes
     failures: tuple[Failure, ...]
     seconds: float
+    said: Aside | None = None
+    """What the functions logged and printed, for the log of the run."""
 
 
 class ItemPointer(Protocol):

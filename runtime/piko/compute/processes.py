@@ -20,6 +20,7 @@ from piko.compute.backend import CasualtyError
 from piko.compute.chunk import Answer, Chunk
 from piko.compute.worker import IDLE, LENGTH, PLACE_BYTES
 from piko.errors import ComputeError
+from piko.observability.bindings import current_log
 from piko.observability.logs import get_logger, logging_in_use
 from piko.observability.metrics import Metrics
 
@@ -195,6 +196,9 @@ class Worker:
             raise CasualtyError(self._how(), offset=at if 0 <= at < chunk.count else None) from None
         answer: Answer = pickle.loads(data)  # noqa: S301 - our own worker's bytes
         self._knows_call = chunk.call if answer.done else None
+        log = current_log()
+        if answer.said is not None and log is not None:
+            log.absorb(answer.said)
         return answer
 
     def retire(self) -> None:

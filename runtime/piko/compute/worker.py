@@ -17,9 +17,14 @@ import struct
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from piko.compute.chunk import Chunk, Functions, load_functions, run_chunk
+
+if TYPE_CHECKING:
+    from piko.observability.run_log import RunLog
 
 LENGTH = struct.Struct("!Q")
 PLACE_BYTES = 8
@@ -54,14 +59,16 @@ def _serve(line: int, place: int, in_name_of: InNameOf) -> None:
         while header := incoming.read(LENGTH.size):
             chunk, limit = pickle.loads(incoming.read(*LENGTH.unpack(header)))  # noqa: S301 - our owner's bytes
             assert isinstance(chunk, Chunk)
-            with in_name_of(chunk.run):
+            with in_name_of(chunk.run) as log:
                 answer = run_chunk(chunk, load=functions.load, place=at, limit=limit)
+            if log is not None:
+                answer = replace(answer, said=log.take())
             at[0] = IDLE
             _send(connection, pickle.dumps(answer, protocol=5))
 
 
-InNameOf = Callable[[Mapping[str, object]], AbstractContextManager[None]]
-"""A context in which everything that is logged and printed carries a run."""
+InNameOf = Callable[[Mapping[str, object]], "AbstractContextManager[RunLog | None]"]
+"""A context in which everything that is logged and printed carries a run, and the log that gets it."""
 
 
 @contextlib.contextmanager
@@ -73,10 +80,19 @@ def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
     from piko.observability.bindings import bound
     from piko.observability.logs import configure_logging
     from piko.observability.printed import prints_as_events
+    from piko.observability.run_log import RunLog
+
+    @contextlib.contextmanager
+    def in_name_of(run: Mapping[str, object]) -> Iterator[RunLog | None]:
+        log = None
+        if run:
+            log = RunLog(job_id=str(run["job_id"]), run_id=str(run["run_id"]), changed=lambda _: None)
+        with bound(run, log):
+            yield log
 
     logging = configure_logging(log_format="json" if log["as_json"] else "text", debug=log["debug"])
     with prints_as_events(logging):
-        yield bound
+        yield in_name_of
 
 
 class LatestFunctions:
