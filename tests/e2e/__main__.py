@@ -73,6 +73,8 @@ class Trial:
             self.uninstall,
         ]
         for step in steps:
+            if step.__name__ in self._options.skip:
+                continue
             self.say(f"== {step.__name__.replace('_', ' ')}")
             step()
 
@@ -215,7 +217,7 @@ class Trial:
         self.say(str(judgement))
         self.troubles.extend(judgement.troubles(killed=killed))
         for run in found:
-            if run["state"] != "SUCCESS":
+            if run["state"] not in ("SUCCESS", "RUNNING", "QUEUED"):
                 self.say(
                     f"{run['scheduled_time']} attempt {run['attempt']} is {run['state']}: {run['error']}"
                 )
@@ -265,6 +267,15 @@ def _whole_second() -> datetime:
     return datetime.now(UTC).replace(microsecond=0)
 
 
+def _clear(cluster: Cluster, trial: Trial) -> None:
+    """Delete the namespace, after its resources: the operator takes their finalizers off, and nobody else."""
+    for what in (("psch,pjc", "--all"), ("namespace", cluster.namespace)):
+        try:
+            cluster.kubectl("delete", *what, "--ignore-not-found", "--timeout=120s")
+        except StepError as error:
+            trial.troubles.append(f"clearing up: {error}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.e2e", description=__doc__)
     parser.add_argument("--kubeconfig", type=Path, required=True)
@@ -273,6 +284,9 @@ def main() -> int:
     parser.add_argument("--registry", default="", help="registry in front of both")
     parser.add_argument("--previous-chart", type=Path, help="folder of the chart to upgrade from")
     parser.add_argument("--previous-tag", default="", help="tag of its images")
+    parser.add_argument(
+        "--skip", nargs="*", default=[], help="steps to leave out, by the names of their methods"
+    )
     parser.add_argument("--keep", action="store_true", help="leave the namespace as it is at the end")
     options = parser.parse_args()
     cluster = Cluster(kubeconfig=options.kubeconfig, namespace=options.namespace, helm=str(find_tool("helm")))
@@ -283,9 +297,7 @@ def main() -> int:
         trial.troubles.append(str(error))
     finally:
         if not options.keep:
-            # While the operator is there: nobody else takes its finalizers off.
-            cluster.kubectl("delete", "psch,pjc", "--all", "--ignore-not-found", "--timeout=60s")
-            cluster.kubectl("delete", "namespace", options.namespace, "--ignore-not-found", "--timeout=120s")
+            _clear(cluster, trial)
     for trouble in trial.troubles:
         trial.say(f"TROUBLE: {trouble}")
     trial.say(f"{len(trial.troubles)} troubles" if trial.troubles else "all as promised")
