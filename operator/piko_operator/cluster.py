@@ -99,6 +99,14 @@ class Cluster:
                     break
         return found
 
+    async def get(self, path: str) -> dict[str, Any]:
+        """The object at `path`."""
+        return dict(await self._call("GET", path))
+
+    async def merge(self, path: str, body: Mapping[str, Any]) -> None:
+        """Merge `body` into the object at `path`; with a resourceVersion, only if it still has that."""
+        await self._call("PATCH", path, body=body)
+
     async def uid(self) -> str:
         """The identity of this cluster: the uid of its namespace `kube-system`."""
         body = await self._call("GET", api_path("api", "v1", "namespaces", "kube-system"))

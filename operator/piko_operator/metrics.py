@@ -41,6 +41,12 @@ class OperatorMetrics:
             ["state"],
             registry=registry,
         )
+        self.admissions = Counter(
+            "piko_operator_admissions",
+            "Resources that the API server asked about before they were applied: allowed or refused.",
+            ["answer"],
+            registry=registry,
+        )
         self.last_event = Gauge(
             "piko_operator_watch_last_event_timestamp_seconds",
             "When the watch last delivered an event.",

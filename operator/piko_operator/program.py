@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
+from kubernetes_asyncio.client import ApiClient
+
 from piko.background.closing import ClosingStack
-from piko.background.supervisor import Supervisor
+from piko.background.supervisor import Part, Supervisor
 from piko.clock import Clock, SystemClock
 from piko.errors import LeaseUnavailableError
+from piko.leadership.api_access import own_namespace
 from piko.leadership.elector import Elector
 from piko.observability.logs import get_logger
 from piko.serving.listening import listen
 from piko.serving.probes import Probes
 from piko.serving.server import HttpServer
 from piko.signals import StopSignals
-from piko.store.engine import open_database
+from piko.store.engine import Database, open_database
+from piko.store.reports.overview import Overview
+from piko_operator.admission.server import AdmissionServer
+from piko_operator.admission.trust import Trust
 from piko_operator.cluster import Cluster, connect
 from piko_operator.composition import compose
 from piko_operator.duty import Duty
@@ -90,9 +97,11 @@ class Operator:
             metrics=self._metrics,
         )
         address = self._serve(probes, closing)
+        trust = await self._open_admission(client, database, closing)
         log.info("operator_started", cluster=self._settings.cluster, http=address)
         try:
-            for part in (elector, duty, pulse):
+            parts: Sequence[Part] = (elector, duty, pulse, *trust)
+            for part in parts:
                 self._supervisor.start(part)
             await signals.wait()
         finally:
@@ -109,6 +118,35 @@ class Operator:
             log.warning("lease_not_released", error=str(error) or "no answer in time")
         await duty.stop_watching()
         await self._supervisor.stop_all()
+
+    async def _open_admission(
+        self, client: ApiClient, database: Database, closing: ClosingStack
+    ) -> Sequence[Trust]:
+        """Answer the API server if a port is set; returns what looks after the certificate."""
+        settings = self._settings
+        if settings.admission_port is None:
+            return ()
+        trust = Trust(
+            cluster=Cluster(client=client, clock=self._clock),  # every replica answers, whoever acts
+            clock=self._clock,
+            namespace=settings.lease_namespace or own_namespace(),
+            service=settings.admission_service,
+            configuration=settings.admission_configuration,
+        )
+        server = AdmissionServer(
+            clock=self._clock,
+            metrics=self._metrics,
+            overview=Overview(database=database),
+            trust=trust,
+            class_name=settings.class_name,
+            tenants=settings.tenants,
+            zone=settings.timezone,
+        )
+        listening = listen(settings.http_host, settings.admission_port, prefix=PREFIX, setting="admission")
+        await server.start(listening)
+        closing.push("admission", server.close)
+        log.info("admission_started", port=listening.getsockname()[1])
+        return (trust,)
 
     def _serve(self, probes: Probes, closing: ClosingStack) -> str:
         """Start the HTTP server, which stops when `closing` closes; returns its address."""

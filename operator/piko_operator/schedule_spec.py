@@ -259,6 +259,15 @@ class OverlapSpec(SpecPart):
 class RetrySpec(SpecPart):
     """What happens after a failed attempt."""
 
+    model_config = part_rules(
+        cel(
+            "!has(self.backoff) || !has(self.maxBackoff) "
+            "|| duration(self.backoff) <= duration(self.maxBackoff)",
+            "backoff must not be longer than maxBackoff",
+            at=".backoff",
+        )
+    )
+
     max_attempts: Annotated[int | None, Column("max_attempts")] = Field(
         None, ge=1, le=1000, description="Attempts in all; without it the job's own holds."
     )
@@ -268,6 +277,12 @@ class RetrySpec(SpecPart):
     max_backoff: Annotated[Duration, Column("retry_max_backoff_s", duration_seconds)] = Field(
         "5m", description="The longest pause."
     )
+
+    @model_validator(mode="after")
+    def _backoff_is_at_most_its_maximum(self) -> RetrySpec:
+        if duration_seconds(self.backoff) > duration_seconds(self.max_backoff):
+            raise ValueError("backoff must not be longer than maxBackoff")
+        return self
 
 
 class BackfillSpec(SpecPart):

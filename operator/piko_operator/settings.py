@@ -44,6 +44,22 @@ class OperatorSettings(ProgramSettings):
     )
     http_host: str = Field("127.0.0.1", description="address of probes and metrics")
     http_port: int = Field(8081, ge=0, le=65535, description="port of probes and metrics; 0: any free one")
+    admission_port: int | None = Field(
+        None, ge=0, le=65535, description="port of the admission webhook; none: no webhook; 0: any free one"
+    )
+    admission_service: str = Field(
+        "piko-operator-admission",
+        min_length=1,
+        max_length=63,
+        description="Service of the webhook in the Lease's namespace, and the Secret with its certificate",
+    )
+    admission_configuration: str = Field(
+        "piko-operator-admission",
+        min_length=1,
+        max_length=253,
+        description="ValidatingWebhookConfiguration that is to trust the certificate",
+    )
+    timezone: str = Field("UTC", description="zone of schedules without one, as the replicas have it")
     status_interval_s: float = Field(
         1.0, gt=0, le=600, description="how often changed rows and states are read"
     )

@@ -28,6 +28,18 @@ EXPECTED: frozenset[Right] = frozenset(
         ("", "events", "create"),
     }
 )
+ADMISSION: frozenset[Right] = frozenset(
+    ("", "secrets ['piko-operator-admission']", verb) for verb in ("get", "patch")
+)
+"""In the namespace of the release alone: the certificate of the webhook."""
+
+
+def _trust(namespace: str) -> frozenset[Right]:
+    """The right to name the authority of the webhook's certificate."""
+    where = f"validatingwebhookconfigurations ['{namespace}-piko-admission']"
+    return frozenset(("admissionregistration.k8s.io", where, verb) for verb in ("get", "patch"))
+
+
 LEASE: frozenset[Right] = frozenset(
     {
         *(("coordination.k8s.io", "leases ['piko-piko-operator']", verb) for verb in ("get", "update")),
@@ -101,19 +113,21 @@ def installed(
 def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
     installed: Installed, namespace: str
 ) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE
-    assert installed.rights("default") == EXPECTED
+    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace)
+    assert installed.rights("default") == EXPECTED | _trust(namespace)
 
 
 @pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
 def test_the_operator_of_a_namespace_may_do_nothing_in_others(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE
-    assert installed.rights("default") == {IDENTITY}
+    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace)
+    assert installed.rights("default") == {IDENTITY} | _trust(namespace)
 
 
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
 def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | {("", "secrets", "get")}
+    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace) | {
+        ("", "secrets", "get")
+    }
 
 
 @pytest.mark.parametrize(
@@ -123,5 +137,7 @@ def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, names
     ids=["secrets of a namespace"],
 )
 def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | {("", "secrets", "get")}
-    assert installed.rights("default") == {IDENTITY}
+    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace) | {
+        ("", "secrets", "get")
+    }
+    assert installed.rights("default") == {IDENTITY} | _trust(namespace)

@@ -205,9 +205,11 @@ def test_every_pod_of_the_release_is_under_a_policy() -> None:
         assert item["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == component_of(item)
 
 
-@pytest.mark.parametrize(("component", "port"), [("runtime", 8080), ("operator", 8081), ("web", 8090)])
-def test_only_the_port_of_the_program_is_reached(component: str, port: int) -> None:
-    assert ports_of(policy_of(component)["ingress"]) == {port}
+@pytest.mark.parametrize(
+    ("component", "ports"), [("runtime", {8080}), ("operator", {8081, 9443}), ("web", {8090})]
+)
+def test_only_the_ports_of_the_program_are_reached(component: str, ports: set[int]) -> None:
+    assert ports_of(policy_of(component)["ingress"]) == ports
 
 
 def test_only_who_is_named_reaches_metrics() -> None:

@@ -15,9 +15,9 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from piko.cli.manifests import schedule_of
 from piko.errors import ScheduleError
 from piko.schedule import explain, parse_schedule
+from piko_operator.checks import schedule_of
 from piko_operator.manifests import read_manifests
 from piko_operator.mapping import config_row, schedule_row
 from piko_operator.resources import PikoSchedule

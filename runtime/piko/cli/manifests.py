@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from piko.errors import ManifestError
 
 if TYPE_CHECKING:
-    from piko.schedule import Schedule
     from piko_operator.manifests import Contents
-    from piko_operator.resources import Manifest, PikoSchedule
+    from piko_operator.resources import Manifest
 
 
 def files_in(given: Iterable[Path]) -> Iterator[tuple[Path, Contents]]:
@@ -49,22 +48,6 @@ def read_manifests(file: Path) -> list[Manifest]:
     if contents.problems:
         raise ManifestError("\n".join(map(str, contents.problems)))
     return [placed.resource for placed in contents.resources]
-
-
-def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
-    """The schedule of `resource`, in `zone` if it names no zone. Raises `ScheduleError`."""
-    from piko.schedule import parse_schedule
-    from piko_operator.mapping import schedule_row
-
-    row = schedule_row(resource, owner=None)
-    return parse_schedule(
-        job_id=row.job_id,
-        schedule_type=row.schedule_type,
-        schedule_expr=row.schedule_expr,
-        timezone=row.timezone or zone,
-        start_at=row.start_at,
-        end_at=row.end_at,
-    )
 
 
 def _content(file: Path) -> bytes | Contents:

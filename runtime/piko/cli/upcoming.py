@@ -142,7 +142,8 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
 
 
 def _of_file(file: Path, zone: str) -> list[Schedule]:
-    from piko.cli.manifests import read_manifests, schedule_of
+    from piko.cli.manifests import read_manifests
+    from piko_operator.checks import schedule_of
     from piko_operator.resources import PikoSchedule
 
     found = [item for item in read_manifests(file) if isinstance(item, PikoSchedule)]

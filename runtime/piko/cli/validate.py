@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_json, with_database
-from piko.errors import ScheduleError, did_you_mean
+from piko.errors import did_you_mean
 from piko.tables import shown
-from piko.text import error_text, excerpt, listed
+from piko.text import listed
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from piko_operator.checks import Checked
     from piko_operator.manifests import Placed, Problem
     from piko_operator.resources import PikoJobConfig, PikoSchedule
-
-_MOST_ERRORS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +133,16 @@ def _check(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
 
 
 def _schedule(item: Placed, resource: PikoSchedule, zone: str) -> str | Problem:
-    from piko.cli.manifests import schedule_of
     from piko.clock import SystemClock
-    from piko.schedule import explain, jitter_warning
-    from piko_operator.mapping import schedule_row
+    from piko_operator.checks import check_schedule
 
-    now = SystemClock().now()
-    try:
-        schedule = schedule_of(resource, zone)
-        sentence = explain(schedule, now=now, count=1).sentence
-    except ScheduleError as error:
-        return item.problem(f"spec.schedule: {error}", "spec", "schedule")
-    row = schedule_row(resource, owner=None)
-    try:
-        warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
-    except ScheduleError as error:
-        return item.problem(f"spec.jitter: {error}", "spec", "jitter")
-    return sentence if warning is None else f"{sentence} Warning: spec.jitter: {warning}"
+    return _result(item, check_schedule(resource, zone=zone, now=SystemClock().now()), "{} Warning: {}")
+
+
+def _result(item: Placed, checked: Checked, with_warning: str) -> str | Problem:
+    if checked.problem is not None:
+        return item.problem(checked.problem, *checked.path)
+    return checked.note if checked.warning is None else with_warning.format(checked.note, checked.warning)
 
 
 def _config(item: Placed, resource: PikoJobConfig, known: _Known) -> str | Problem:
@@ -205,22 +196,9 @@ def _against_model(resource: PikoJobConfig, model: type[BaseModel] | None) -> st
 
 
 def _against_schema(item: Placed, resource: PikoJobConfig, schema: str) -> str | Problem:
-    from jsonschema import Draft202012Validator
+    from piko_operator.checks import check_config
 
-    from piko.cli.schema_keys import key_warning
-
-    try:
-        document = json.loads(schema)
-        errors = Draft202012Validator(document).iter_errors(resource.spec.config)
-        found = sorted(islice(errors, _MOST_ERRORS), key=lambda error: error.json_path)
-        warning = key_warning(document, resource.spec.config)
-    except Exception as error:  # noqa: BLE001 anyone may have written the schema in the database
-        why = f"spec.config: the schema published by replicas is unusable: {error_text(error)}"
-        return item.problem(why, "spec", "config")
-    if not found:
-        return "valid" if warning is None else f"valid, with a warning: spec.config: {warning}"
-    problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
-    return item.problem(excerpt("; ".join(problems)), "spec", "config", *found[0].absolute_path)
+    return _result(item, check_config(resource.spec.config, schema), "{}, with a warning: {}")
 
 
 def _show(findings: list[Finding]) -> None:

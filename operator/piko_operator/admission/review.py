@@ -1,0 +1,129 @@
+"""The decision on one request of the API server.
+
+Nothing is ever changed here. A resource that is being deleted, whose spec stays as it is, or that another
+operator serves is let through: a refusal must never stand in the way of a finalizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from piko.text import excerpt, listed
+from piko_operator.checks import check_config, check_schedule, surprises
+from piko_operator.manifests import explain
+from piko_operator.resources import MODELS, Manifest, PikoJobConfig, PikoSchedule
+from piko_operator.tenancy import Tenant, not_allowed, serves
+
+PROTECTED = "piko.dev/protected"
+_MESSAGE_LIMIT = 4_000
+_WARNING_LIMIT = 250
+"""Characters of a warning; the API server cuts longer ones off, and all together at 4,096."""
+_MOST_WARNINGS = 10
+
+Schema = Callable[[str], Awaitable[str | None]]
+"""The JSON Schema that the code of a job has published; None if there is none, or if it cannot be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The answer to one request: it is allowed unless `refusal` says why not."""
+
+    refusal: str | None = None
+    warnings: Sequence[str] = ()
+
+
+async def review(
+    request: Mapping[str, Any],
+    *,
+    class_name: str | None,
+    tenants: Sequence[Tenant],
+    schema: Schema,
+    zone: str,
+    now: datetime,
+) -> Answer:
+    """The answer to the `request` of an AdmissionReview.
+
+    - `class_name`: the class that the operator serves.
+    - `tenants`: which namespace may claim which jobs.
+    - `schema`: what the code of a job accepts as its config.
+    - `zone`: that of schedules that name none.
+    - `now`: from when on a schedule has to fire.
+    """
+    new, old = request.get("object") or {}, request.get("oldObject") or {}
+    if not serves((new or old).get("spec") or {}, class_name):
+        return Answer()
+    if request["operation"] == "DELETE":
+        return _deletion(old)
+    if "deletionTimestamp" in new["metadata"] or (old and new.get("spec") == old.get("spec")):
+        return Answer()
+    try:
+        resource = _model(new, request)
+    except ValidationError as error:
+        return Answer(refusal=listed(explain(error), separator="; "))
+    refusal = not_allowed(resource, tenants)
+    if refusal is not None:
+        return Answer(refusal=refusal)
+    if isinstance(resource, PikoJobConfig):
+        return await _config(resource, schema)
+    checked = check_schedule(resource, zone=zone, now=now)
+    if checked.problem is not None:
+        return Answer(refusal=checked.problem)
+    found = surprises(resource, _previous(old, request), zone=zone, now=now)
+    return Answer(warnings=[*filter(None, [checked.warning]), *found])
+
+
+def response(uid: str, answer: Answer) -> dict[str, Any]:
+    """The AdmissionReview that says `answer`."""
+    body: dict[str, Any] = {"uid": uid, "allowed": answer.refusal is None}
+    if answer.refusal is not None:
+        message = excerpt(answer.refusal, limit=_MESSAGE_LIMIT)
+        body["status"] = {"code": 422, "reason": "Invalid", "message": message}
+    if answer.warnings:
+        shown = list(answer.warnings)[:_MOST_WARNINGS]
+        body["warnings"] = [excerpt(text, limit=_WARNING_LIMIT) for text in shown]
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": body}
+
+
+def _deletion(old: Mapping[str, Any]) -> Answer:
+    annotations = old["metadata"].get("annotations") or {}
+    if annotations.get(PROTECTED) != "true":
+        return Answer()
+    name = old["metadata"]["name"]
+    return Answer(
+        refusal=f"metadata.annotations: {name} is protected from deletion by {PROTECTED}: 'true'; to "
+        f"delete it, remove the annotation first: kubectl annotate {old['kind'].lower()} {name} {PROTECTED}-"
+    )
+
+
+async def _config(resource: PikoJobConfig, schema: Schema) -> Answer:
+    if resource.spec.config_from:  # what Secrets add is checked when a replica reads the row
+        return Answer()
+    published = await schema(resource.spec.job_id)
+    if published is None:
+        return Answer()
+    checked = check_config(resource.spec.config, published)
+    return Answer(refusal=checked.problem, warnings=[*filter(None, [checked.warning])])
+
+
+def _model(body: Mapping[str, Any], request: Mapping[str, Any]) -> Manifest:
+    name = body["metadata"].get("name") or "generated"  # a name that is generated is not there yet
+    document = {
+        "apiVersion": body["apiVersion"],
+        "kind": body["kind"],
+        "metadata": {"name": name, "namespace": request["namespace"]},
+        "spec": body.get("spec"),
+    }
+    return MODELS[request["kind"]["kind"]].model_validate(document)
+
+
+def _previous(old: Mapping[str, Any], request: Mapping[str, Any]) -> PikoSchedule | None:
+    try:
+        resource = _model(old, request) if old else None
+    except ValidationError:
+        return None
+    return resource if isinstance(resource, PikoSchedule) else None

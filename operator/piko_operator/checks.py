@@ -1,0 +1,103 @@
+"""What a model of a resource cannot check by itself: the same words at `apply`, and for files.
+
+The admission webhook refuses by these rules, and `piko validate` applies them without a cluster. A problem
+begins with its field.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from piko.errors import ScheduleError
+from piko.schedule import Schedule, count_instants, explain, jitter_warning, parse_schedule
+from piko.text import error_text, excerpt
+from piko_operator.mapping import schedule_row
+from piko_operator.resources import PikoSchedule
+from piko_operator.schema_keys import key_warning
+
+_MOST_ERRORS = 20
+_AHEAD = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """The result of a check: `problem` refuses, with the field at `path`; otherwise `note` describes."""
+
+    problem: str | None = None
+    path: tuple[str | int, ...] = ()
+    note: str = ""
+    warning: str | None = None
+
+
+def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
+    """The schedule of `resource`, in `zone` if it names no zone. Raises `ScheduleError`."""
+    row = schedule_row(resource, owner=None)
+    return parse_schedule(
+        job_id=row.job_id,
+        schedule_type=row.schedule_type,
+        schedule_expr=row.schedule_expr,
+        timezone=row.timezone or zone,
+        start_at=row.start_at,
+        end_at=row.end_at,
+    )
+
+
+def check_schedule(resource: PikoSchedule, *, zone: str, now: datetime) -> Checked:
+    """Whether a schedule can be used: its zone exists, it fires, its jitter fits."""
+    try:
+        schedule = schedule_of(resource, zone)
+        sentence = explain(schedule, now=now, count=1).sentence
+    except ScheduleError as error:
+        return Checked(problem=f"spec.schedule: {error}", path=("spec", "schedule"))
+    row = schedule_row(resource, owner=None)
+    try:
+        warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=now)
+    except ScheduleError as error:
+        return Checked(problem=f"spec.jitter: {error}", path=("spec", "jitter"))
+    return Checked(note=sentence, warning=None if warning is None else f"spec.jitter: {warning}")
+
+
+def check_config(config: Mapping[str, Any], schema: str) -> Checked:
+    """Whether a config fits the JSON Schema that the job's code has published."""
+    from jsonschema import Draft202012Validator  # only where a config is checked: it takes long to load
+
+    try:
+        document = json.loads(schema)
+        errors = Draft202012Validator(document).iter_errors(config)
+        found = sorted(islice(errors, _MOST_ERRORS), key=lambda error: error.json_path)
+        warning = key_warning(document, config)
+    except Exception as error:  # noqa: BLE001 anyone may have written the schema in the database
+        why = f"spec.config: the schema published by replicas is unusable: {error_text(error)}"
+        return Checked(problem=why, path=("spec", "config"))
+    if not found:
+        return Checked(note="valid", warning=None if warning is None else f"spec.config: {warning}")
+    problems = [f"spec.config{error.json_path.removeprefix('$')}: {error.message}" for error in found]
+    path = ("spec", "config", *found[0].absolute_path)
+    return Checked(problem=excerpt("; ".join(problems)), path=path)
+
+
+def surprises(new: PikoSchedule, old: PikoSchedule | None, *, zone: str, now: datetime) -> Sequence[str]:
+    """What is worth knowing of a schedule that is about to be applied, and what the change does."""
+    try:
+        return tuple(_surprises(new, old, zone=zone, now=now))
+    except ScheduleError:  # the schedule that is replaced could not be used
+        return ()
+
+
+def _surprises(new: PikoSchedule, old: PikoSchedule | None, *, zone: str, now: datetime) -> Iterator[str]:
+    schedule = schedule_of(new, zone)
+    yield from explain(schedule, now=now, count=0).remarks
+    if old is None:
+        return
+    before, after = _runs(old, schedule_of(old, zone), now), _runs(new, schedule, now)
+    if before != after:
+        yield f"due times in the next 7 days: {before} before this change, {after} after it"
+
+
+def _runs(resource: PikoSchedule, schedule: Schedule, now: datetime) -> int:
+    return 0 if resource.spec.suspend else count_instants(schedule, after=now, through=now + _AHEAD)
