@@ -14,7 +14,7 @@ WINDOW = "2026-03-01T00:00Z/2026-03-01T01:00Z"
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warehouse, "FILE", tmp_path / "warehouse.db")
 
 

@@ -1,7 +1,7 @@
 """Fixtures and an option for pytest; nothing is imported until a test uses it.
 
 - `piko_app`: the app of the folder in which the test stands, or of the nearest folder above it that has one.
-  A project whose app is elsewhere overrides this fixture in its `conftest.py`.
+  A project whose app is in another folder overrides this fixture in its `conftest.py`.
 - `piko_run_job(job_id, …)`: `run_job` with that app.
 - `piko_timeline(manifests, start=…)`: a `Timeline` with that app; without `manifests`, of the folder's files.
 - `--piko-manifests DIR`: each resource in the files of a folder becomes a test.
