@@ -46,4 +46,6 @@ def test_histograms_are_by_job_or_for_all_jobs_together(
 def test_ten_thousand_jobs_are_sixty_thousand_series_at_most() -> None:
     metrics = Metrics()
     _ran(metrics, 10_000)
+    for number in range(10_000):
+        metrics.job_deadline.set(f"job-{number}", {"data": _AT})
     assert _series(metrics) <= 60_000

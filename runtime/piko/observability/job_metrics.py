@@ -124,10 +124,19 @@ class JobNumbers(Collector):
 
 
 class JobCounter(Collector):
-    """A counter by job and one more label."""
+    """A counter by job and one more label. When a series began is exported while `detailed` returns True."""
 
-    def __init__(self, name: str, text: str, *, label: str, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        name: str,
+        text: str,
+        *,
+        label: str,
+        registry: CollectorRegistry,
+        detailed: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._name = name
+        self._detailed = detailed
         self._text = text
         self._labels = ("job_id", label)
         self._counts: dict[tuple[str, str], int] = {}
@@ -148,8 +157,9 @@ class JobCounter(Collector):
 
     def collect(self) -> Iterable[Metric]:
         family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        created = self._created if self._detailed() else {}
         for key, count in list(self._counts.items()):
-            family.add_metric(key, count, created=self._created[key])
+            family.add_metric(key, count, created=created.get(key))
         return [family]
 
 

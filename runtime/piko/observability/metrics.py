@@ -36,7 +36,9 @@ class Metrics:
         """The setting `metrics_per_job`."""
         self.leads: Callable[[], bool] = lambda: True
         """Whether this replica leads; metrics that only the leader knows are exported only then."""
-        self.job_runs = JobCounter("piko_job_run", "Finished runs.", label="status", registry=registry)
+        self.job_runs = JobCounter(
+            "piko_job_run", "Finished runs.", label="status", detailed=self.is_detailed, registry=registry
+        )
         self.job_duration = JobHistogram(
             "piko_job_duration_seconds", "From start to end of a handler.",
             buckets=_DURATIONS, detailed=self.is_detailed, registry=registry,
