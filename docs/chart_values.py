@@ -68,11 +68,11 @@ def table() -> Iterator[str]:
     values = [each for each in described() if ".resources." not in each.path]
     yield "| value | default | |\n|---|---|---|\n"
     for each in values:
-        text = each.text.replace("|", "\\|") or _elsewhere(each.path, values)
+        text = each.text.replace("|", "\\|") or _without_text(each.path, values)
         yield f"| `{each.path}` | `{each.default}` | {text} |\n"
 
 
-def _elsewhere(path: str, values: list[Value]) -> str:
+def _without_text(path: str, values: list[Value]) -> str:
     name = path.split(".", 1)[1] if "." in path else path
     for shared in (f"{_SHARED}.{name}", f"serviceMonitor.{name}"):
         if any(each.path == shared and each.text for each in values):

@@ -113,7 +113,7 @@ class Inventory:
         """Whether a resource of that name exists, with any uid."""
         return (kind, namespace, name) in self._names
 
-    def is_declared_elsewhere(self, seen: Seen) -> bool:
+    def is_declared_by_another(self, seen: Seen) -> bool:
         """Whether a resource of another kind in another namespace declares the same job."""
         others = (item for kind in _KINDS if kind != seen.kind for item in self.of_job(kind, seen.job_id))
         return any(item.namespace != seen.namespace for item in others)

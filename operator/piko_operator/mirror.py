@@ -30,7 +30,7 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
-from piko_operator.tenancy import Tenant, elsewhere
+from piko_operator.tenancy import Tenant, in_another_place
 
 _ROUND = 250
 """Resources in one round; the next one takes what has arrived meanwhile."""
@@ -177,14 +177,14 @@ class Mirror:
         doubtful = {
             plan.seen.uid: plan
             for plan in plans
-            if plan.wanted is not None and self._inventory.is_declared_elsewhere(plan.seen)
+            if plan.wanted is not None and self._inventory.is_declared_by_another(plan.seen)
         }
         for kind, table in self._tables.items():
             asked = [plan for plan in doubtful.values() if plan.seen.kind != kind]
             owners = await table.read([plan.seen.job_id for plan in asked]) if asked else {}
             for plan in asked:
                 other = owners.get(plan.seen.job_id)
-                if other is None or not elsewhere(plan.owner, other.row.managed_by):
+                if other is None or not in_another_place(plan.owner, other.row.managed_by):
                     del doubtful[plan.seen.uid]
         for plan in doubtful.values():
             self._records.fail(plan.seen, "NotAllowed", _ONE_NAMESPACE)

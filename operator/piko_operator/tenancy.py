@@ -64,7 +64,7 @@ def not_allowed(resource: Manifest, tenants: Sequence[Tenant]) -> str | None:
     return next(_refusals(resource, _of(resource.metadata.namespace, tenants)), None)
 
 
-def elsewhere(owner: str, other: str | None) -> bool:
+def in_another_place(owner: str, other: str | None) -> bool:
     """Whether the owners of a job's schedule and of its config are in different namespaces."""
     return other is not None and owner.split("/")[:2] != other.split("/")[:2]
 

@@ -9,7 +9,7 @@ import pytest
 from piko.errors import SettingsError
 from piko_operator.manifests import parse_manifest
 from piko_operator.settings import load_settings
-from piko_operator.tenancy import Tenant, elsewhere, not_allowed, read_tenants, serves
+from piko_operator.tenancy import Tenant, in_another_place, not_allowed, read_tenants, serves
 
 _TENANTS = read_tenants(
     '[{"namespaces": ["orders", "orders-*"], "jobs": ["orders_*", "sync"], "adopt": ["orders_old"]},'
@@ -105,7 +105,7 @@ def test_an_operator_serves_its_own_class_alone(
     ],
 )
 def test_two_owners_are_apart_if_their_namespaces_are(owner: str, other: str | None, apart: bool) -> None:
-    assert elsewhere(owner, other) is apart
+    assert in_another_place(owner, other) is apart
 
 
 def test_tenants_are_settings_as_json() -> None:

@@ -101,7 +101,7 @@ class JobContext(Mapping[str, Any], Generic[ConfigT]):
         """Have `payload` written to the sink named `sink`, as `app.writer.enqueue` does for this run.
 
         - `sink`: the name under which a sink is registered.
-        - `key`: tells this record from the others of the run; the same in each attempt.
+        - `key`: sets this record apart from the others of the run; the same in each attempt.
         - `payload`: what the sink takes.
 
         Waits where the sink's queue is full. Raises what `app.writer.enqueue` raises; `RunError` in a context
