@@ -134,11 +134,13 @@ class Trial:
         cluster = self._cluster
         cluster.kubectl("delete", "psch,pjc", "--all", "--timeout=60s")
         cluster.helm_of("uninstall", cluster.release, "--wait", "--timeout=2m")
+        cluster.wait("nothing of the release is left", lambda: not self._left(), seconds=60)
+        self.say("nothing of the release is left")
+
+    def _left(self) -> list[str]:
         # Pods of `helm test` stay, so that their logs can be read.
-        chosen = f"app.kubernetes.io/instance={cluster.release},app.kubernetes.io/component!=test"
-        left = cluster.kubectl("get", "all,secret,role,rolebinding", "-l", chosen, "-o", "name").split()
-        self.say(f"left of the release: {left or 'nothing'}")
-        self.troubles.extend(f"uninstall left {name}" for name in left)
+        chosen = f"app.kubernetes.io/instance={self._cluster.release},app.kubernetes.io/component!=test"
+        return self._cluster.kubectl("get", "all,secret,role,rolebinding", "-l", chosen, "-o", "name").split()
 
     # ---- disturbances -----------------------------------------------------------------------------
 
