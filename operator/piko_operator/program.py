@@ -127,7 +127,9 @@ class Operator:
         if settings.admission_port is None:
             return ()
         trust = Trust(
-            cluster=Cluster(client=client, clock=self._clock),  # every replica answers, whoever acts
+            cluster=Cluster(
+                client=client, clock=self._clock
+            ),  # every replica answers, also one that does not act
             clock=self._clock,
             namespace=settings.lease_namespace or own_namespace(),
             service=settings.admission_service,

@@ -2,7 +2,7 @@
 
 All replicas serve one certificate, which a Secret holds. Whichever replica finds it missing or old makes
 another, on the condition that the Secret is as it was read, so that of several replicas one succeeds. The API
-server is told of a new authority before any replica serves what it has signed.
+server knows of a new authority before any replica serves what it has signed.
 """
 
 from __future__ import annotations

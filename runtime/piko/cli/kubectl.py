@@ -151,7 +151,7 @@ def _user(kubectl: Sequence[str]) -> str | None:
     """The name by which the cluster knows the user; None if it does not say."""
     try:
         answer = _asked(kubectl, ["auth", "whoami", "-o", "json"])
-    except RefusedError:  # an old cluster, or one that tells nobody
+    except RefusedError:  # an old cluster, or one that does not say
         return None
     name = answer.get("status", {}).get("userInfo", {}).get("username")
     return str(name) if name else None

@@ -115,7 +115,7 @@ def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[
 
 
 def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Concern:
-    """A replica that was killed says nothing either; then its runs go on elsewhere."""
+    """A replica that was killed says nothing either; then others take its runs."""
     text = "it sends no heartbeats: it was killed, cannot reach the database, or its event loop is blocked"
     remedy = f"its log says which (`event_loop_blocked` names the job); kubectl delete pod {replica.host}"
     if runs:
