@@ -14,11 +14,11 @@ from itertools import islice
 from typing import Any
 
 from piko.errors import ScheduleError
+from piko.model.schema_keys import key_warning
 from piko.schedule import Schedule, count_instants, explain, jitter_warning, parse_schedule
 from piko.text import error_text, excerpt
 from piko_operator.mapping import schedule_row
 from piko_operator.resources import PikoSchedule
-from piko_operator.schema_keys import key_warning
 
 _MOST_ERRORS = 20
 _AHEAD = timedelta(days=7)

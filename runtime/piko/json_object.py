@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +85,18 @@ def check_json(value: object, *, levels: int = LEVELS, values: int = VALUES) -> 
             if isinstance(item, dict) and (why := _why_no_key(key)):
                 raise ValueError(_at(place, why))
             waiting.append((inner, (place, key), level + 1))
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `over` before it; objects are merged, anything else is replaced."""
+    found = dict(base)
+    for key, value in over.items():
+        before = found.get(key)
+        if isinstance(before, dict) and isinstance(value, dict):
+            found[key] = merged(before, value)
+        else:
+            found[key] = value
+    return found
 
 
 def _why_not(value: object) -> str | None:

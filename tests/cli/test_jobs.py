@@ -140,7 +140,44 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
 
     await wait_until_async(disabled, what="the leader to see it")
     assert (await desk.json("trigger", "plain", "--wait", "10"))["state"] == "SUCCESS"
-    assert await desk.json("resume", "plain") == {"job_id": "plain", "enabled": True, "changed": True}
+    resumed = await desk.json("resume", "plain")
+    assert (resumed["enabled"], resumed["changed"]) == (True, True)
+
+
+async def test_a_schedule_that_is_paused_for_a_while_is_resumed_by_the_leader(desk: Desk) -> None:
+    shown = await desk("pause", "plain", "--until", "2h", "--dry-run")
+    assert "would be paused until" in shown.out
+    assert (await desk("pause", "plain", "--until", "1s", "--reason", "deploy")).code == OK
+
+    async def resumed() -> bool:
+        (job,) = await desk.json("jobs", "plain")
+        return bool(job["enabled"] and job["status"] == "Scheduled")
+
+    await wait_until_async(resumed, what="the leader to resume it")
+    rows = await desk.database.execute("SELECT what, via, reason FROM change_log ORDER BY change_id")
+    assert [tuple(row) for row in rows] == [
+        ("pause", "cli", "deploy"),
+        ("resume", "leader", "paused_until has come"),
+    ]
+
+
+async def test_many_are_paused_by_a_filter(desk: Desk) -> None:
+    assert (await desk("pause", "--text", "la", "--dry-run")).out.startswith("2 jobs would be paused")
+    assert (await desk("pause", "--text", "la")).out == "2 jobs paused, 0 already so, 0 refused\n"
+    assert (await desk("resume", "--text", "la", "--text", "plain")).out.startswith("1 job resumed")
+    assert "did you mean" in (await desk("pause", "--state", "Schedulde")).err
+    assert "give either a job or filters" in (await desk("pause")).err
+
+
+async def test_a_run_and_a_window_are_triggered_with_other_values(desk: Desk) -> None:
+    run = await desk("trigger", "plain", "--config", '{"rows": -1}', "--wait", "10")
+    assert (run.code, "rows must not be negative" in run.out) == (NEEDS_ACTION, True)
+    assert "no such key" in (await desk("trigger", "plain", "--config", '{"row": 1}')).err
+    assert "--config is not JSON" in (await desk("trigger", "plain", "--config", "rows=1")).err
+    shown = await desk("trigger", "windows", "--window", "2026-01-08T03:00", "--dry-run")
+    assert "window 2026-01-08 03:00:00Z - 2026-01-09 03:00:00Z (--dry-run)" in shown.out
+    window = await desk.json("trigger", "windows", "--window", "2026-01-08T03:00", "--wait", "10")
+    assert window["state"] == "SUCCESS"
 
 
 async def test_a_revision_whose_secret_was_removed_says_so(desk: Desk) -> None:

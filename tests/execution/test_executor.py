@@ -84,6 +84,28 @@ async def forever(ctx: JobContext, scheduled_time: object) -> None:
     await asyncio.Event().wait()
 
 
+class Batch(BaseModel):
+    size: int = 10
+    name: str = "all"
+
+
+async def test_a_handler_gets_the_values_that_its_run_overrides_and_one_that_does_not_fit_fails_it(
+    bench: Bench,
+) -> None:
+    seen: list[Any] = []
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        seen.append(ctx["config"])
+
+    fits = make_run(config_overrides='{"size": 3}')
+    assert (await bench.end_of(handler, run=fits, schema=Batch)).state is RunState.SUCCESS
+    assert (await bench.end_of(handler, run=fits)).state is RunState.SUCCESS
+    assert seen == [Batch(size=3), {"size": 3}]
+    ending = await bench.end_of(handler, run=make_run(config_overrides='{"size": "x"}'), schema=Batch)
+    assert ending.state is RunState.FAILED
+    assert "size = " in str(ending.error)
+
+
 # ---- ends by itself -------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ script; `Tab.complaints` has them, and the fixture `tab` asks for them at the en
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -50,6 +50,7 @@ class Tab:
         size: tuple[int, int] = DESK,
         scripts: bool = True,
         inspected: bool = False,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.origin = origin
         self.complaints: list[str] = []
@@ -60,6 +61,7 @@ class Tab:
             java_script_enabled=scripts,
             bypass_csp=inspected,  # axe is a script that the page itself would refuse
             reduced_motion="reduce",
+            extra_http_headers=dict(headers or {}),
         )
         self._context.set_default_timeout(PATIENCE_S * 1000)
         self.page: Page = self._context.new_page()

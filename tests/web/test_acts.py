@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -25,12 +26,36 @@ async def test_a_pause_is_written_and_logged_with_who_and_why(
     path, act = "/api/v1/jobs/a:pause", {"reason": "the source is down"}
     assert (await acting.post(path, json={**act, "dry_run": True})).json()["changed"] is True
     assert (await acting.get("/api/v1/jobs/a")).json()["enabled"] is True
-    assert (await acting.post(path, json=act)).json() == {"job_id": "a", "enabled": False, "changed": True}
+    assert (await acting.post(path, json=act)).json() == {
+        "job_id": "a",
+        "enabled": False,
+        "paused_until": None,
+        "changed": True,
+        "dry_run": False,
+        "shell": "piko pause a --reason 'the source is down'",
+    }
     assert (await acting.post(path, json=act)).json()["changed"] is False
     assert (await acting.get("/api/v1/jobs/a")).json()["enabled"] is False
     assert await _log(acting) == [("pause", "ann", "api", "a", "the source is down")]
     change = (await acting.get("/api/v1/changes?job=a")).json()["items"][0]
-    assert (change["before"], change["after"]) == ('{"enabled": true}', '{"enabled": false}')
+    assert (change["before"], change["after"]) == (
+        '{"enabled": true, "paused_until": null}',
+        '{"enabled": false, "paused_until": null}',
+    )
+
+
+async def test_a_pause_until_an_instant_is_shown_and_one_that_has_passed_is_refused(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    path = "/api/v1/jobs/a:pause"
+    late = await acting.post(path, json={"until": "2020-01-01T00:00:00Z"})
+    assert (late.status_code, "lies ahead" in late.json()["detail"]) == (409, True)
+    done = (await acting.post(path, json={"until": "2999-01-01T00:00:00Z"})).json()
+    assert done["shell"] == "piko pause a --until 2999-01-01T00:00:00Z"
+    assert (await acting.get("/api/v1/jobs/a")).json()["paused_until"] == "2999-01-01T00:00:00Z"
+    assert (await acting.post("/api/v1/jobs/a:resume", json={})).json()["changed"] is True
+    assert (await acting.get("/api/v1/jobs/a")).json()["paused_until"] is None
 
 
 async def test_an_edit_of_a_row_that_was_edited_meanwhile_is_refused(
@@ -62,6 +87,57 @@ async def test_an_act_on_many_jobs_says_of_each_what_it_did(
     assert "kubectl patch pikoschedule owned -n data" in refused[0]["detail"]
 
 
+async def test_runs_are_cancelled_and_retried_by_a_filter_each_with_its_outcome(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await add_definition(emptied_database, "a")
+    await add_runs(emptied_database, "a", ["FAILED"] * 3 + ["QUEUED", "SUCCESS"])
+    retried = (await acting.post("/api/v1/runs:retry?job=a&state=FAILED", json={})).json()
+    assert retried["changed"] == 3
+    assert retried["shell"] == (
+        "piko runs --job a --state FAILED --limit 1000 --output json | jq -r '.[] | .run_id' "
+        "| xargs -n 1 piko runs retry"
+    )
+    shown = (await acting.post("/api/v1/runs:cancel?job=a", json={"dry_run": True})).json()
+    assert (shown["changed"], shown["refused"]) == (4, 4)
+    ended = (await acting.post("/api/v1/runs:cancel?job=a&state=QUEUED", json={})).json()
+    assert {item["result"] for item in ended["results"]} == {"changed"}
+    assert len((await acting.get("/api/v1/runs?job=a&state=CANCELLED")).json()["items"]) == 4
+
+
+async def test_a_run_has_the_overrides_that_fit_its_config_and_keeps_them_when_it_runs_again(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await add_definition(emptied_database, "a")
+    schema = {
+        "type": "object",
+        "required": ["batch"],
+        "properties": {"batch": {"type": "integer"}, "token": {"type": "string", "writeOnly": True}},
+    }
+    await emptied_database.execute(
+        f"UPDATE job_definition SET config_schema = '{json.dumps(schema)}' WHERE job_id = 'a'"
+    )
+    path = "/api/v1/jobs/a:trigger"
+    for overrides, why in [
+        ({"bacth": 1}, "did you mean `batch`"),
+        ({"batch": "many"}, "'many' is not of type 'integer'"),
+        ({"batch": 1, "token": "x"}, "declares secret cannot be overridden"),
+    ]:
+        refused = await acting.post(path, json={"config": overrides})
+        assert (refused.status_code, why in refused.json()["detail"]) == (409, True), refused.text
+    done = (await acting.post(path, json={"config": {"batch": 5}})).json()
+    assert done["shell"] == """piko trigger a --config '{"batch": 5}'"""
+    run_id = done["run"]["run_id"]
+    assert (await acting.get(f"/api/v1/runs/{run_id}")).json()["config_overrides"] == '{"batch": 5}'
+    change = (await acting.get("/api/v1/changes?job=a")).json()["items"][0]
+    assert json.loads(change["after"])["config_overrides"] == '{"batch": 5}'
+    await acting.post(f"/api/v1/runs/{run_id}:cancel", json={})
+    again = (await acting.post(f"/api/v1/runs/{run_id}:retry", json={})).json()["run"]
+    assert again["config_overrides"] == '{"batch": 5}'
+
+
 async def test_a_triggered_run_waits_and_can_be_cancelled_and_run_again(
     acting: httpx.AsyncClient, emptied_database: TestDatabase
 ) -> None:
@@ -69,7 +145,7 @@ async def test_a_triggered_run_waits_and_can_be_cancelled_and_run_again(
     refused = await acting.post("/api/v1/jobs/a:trigger", json={})
     assert (refused.status_code, "no replica has registered it" in refused.json()["detail"]) == (409, True)
     await add_definition(emptied_database, "a")
-    run_id = (await acting.post("/api/v1/jobs/a:trigger", json={})).json()["run_id"]
+    run_id = (await acting.post("/api/v1/jobs/a:trigger", json={})).json()["run"]["run_id"]
     assert (await acting.get(f"/api/v1/runs/{run_id}")).json()["state"] == "QUEUED"
     early = await acting.post(f"/api/v1/runs/{run_id}:retry", json={})
     assert (early.status_code, "is QUEUED" in early.json()["detail"]) == (409, True)
@@ -78,7 +154,7 @@ async def test_a_triggered_run_waits_and_can_be_cancelled_and_run_again(
     assert (ended["state"], ended["error"]) == ("CANCELLED", "cancelled by ann: wrong day")
     again = await acting.post(f"/api/v1/runs/{run_id}:cancel", json={})
     assert (again.status_code, "nothing to cancel" in again.json()["detail"]) == (409, True)
-    retried = (await acting.post(f"/api/v1/runs/{run_id}:retry", json={})).json()
+    retried = (await acting.post(f"/api/v1/runs/{run_id}:retry", json={})).json()["run"]
     assert (retried["attempt"], retried["scheduled_time"]) == (2, ended["scheduled_time"])
     assert [what for what, *_ in await _log(acting)] == ["retry", "cancel", "trigger"]
 
@@ -90,11 +166,11 @@ async def test_a_watermark_says_which_windows_run_before_it_moves(
     await add_definition(emptied_database, "a", stateful=True)
     act = {"watermark": "2026-01-08T00:00:00Z", "reason": "late data"}
     path = "/api/v1/jobs/a:set-watermark"
-    shown = (await acting.post(path, json={**act, "dry_run": True})).json()
+    shown = (await acting.post(path, json={**act, "dry_run": True})).json()["change"]
     assert shown["windows"] > 0
     assert (shown["first_window_start"], shown["changed"]) == ("2026-01-08T00:00:00Z", False)
     assert (await acting.get("/api/v1/jobs/a")).json()["last_data_time"] is None
-    assert (await acting.post(path, json=act)).json()["before"] is None
+    assert (await acting.post(path, json=act)).json()["change"]["before"] is None
     assert (await acting.get("/api/v1/jobs/a")).json()["last_data_time"] == act["watermark"]
     future = await acting.post(path, json={"watermark": "2999-01-01T00:00:00Z"})
     assert (future.status_code, "cannot lie in the future" in future.json()["detail"]) == (409, True)
@@ -106,7 +182,7 @@ async def test_one_window_runs_if_it_is_one(
     await add_jobs(emptied_database, "a")
     await add_definition(emptied_database, "a", stateful=True)
     path = "/api/v1/jobs/a:run-window"
-    run = (await acting.post(path, json={"start": "2026-01-08T00:00:00Z"})).json()
+    run = (await acting.post(path, json={"start": "2026-01-08T00:00:00Z"})).json()["run"]
     assert run["window"] == {"start": "2026-01-08T00:00:00Z", "end": "2026-01-08T01:00:00Z"}
     stored = (await acting.get(f"/api/v1/runs/{run['run_id']}")).json()
     assert (stored["window_end"], stored["trigger_type"]) == ("2026-01-08T01:00:00Z", "manual")
@@ -127,7 +203,7 @@ async def test_a_backfill_is_shown_started_paused_and_cancelled(
     path = f"/api/v1/backfills/{backfill}"
     for verb, state in (("pause", "PAUSED"), ("resume", "ACTIVE"), ("cancel", "CANCELLED")):
         assert (await acting.post(f"{path}:{verb}", json={"dry_run": True})).is_success
-        assert (await acting.post(f"{path}:{verb}", json={})).json()["state"] == state
+        assert (await acting.post(f"{path}:{verb}", json={})).json()["backfill"]["state"] == state
     assert (await acting.post(f"{path}:resume", json={})).status_code == 409
     assert [what for what, *_ in await _log(acting)] == ["change_backfill"] * 3 + ["backfill"]
 

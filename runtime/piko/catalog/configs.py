@@ -130,15 +130,19 @@ class ConfigBook:
             if self._unrecorded.get(key) == revision:
                 del self._unrecorded[key]
 
-    def in_force(self, definition: JobDefinition, now: datetime) -> ConfigInForce:
-        """The config of a run that starts now.
+    def in_force(
+        self, definition: JobDefinition, now: datetime, *, overrides: str | None = None
+    ) -> ConfigInForce:
+        """The config of a run that starts now; `overrides` is a JSON object that goes before it.
 
         Raises `ConfigError` if the job's model has required fields and no valid config is in force, or if it
         refuses the one in force.
         """
         revisions = self._current(definition)
         newest = revision_in_force(revisions, now) if revisions else None
-        return _defaults(definition, revisions) if newest is None else config_of(definition, newest)
+        if newest is None:
+            return _defaults(definition, revisions, overrides)
+        return config_of(definition, newest, overrides=overrides)
 
     def revision_in_force(self, definition: JobDefinition, now: datetime) -> int | None:
         """The revision of a run that starts now; None: the defaults."""
@@ -214,16 +218,23 @@ def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | 
     return None
 
 
-def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> ConfigInForce:
-    """The config of a run with `revision`; None: the job's defaults.
+def config_of(
+    definition: JobDefinition, revision: ConfigRevision | None, *, overrides: str | None = None
+) -> ConfigInForce:
+    """The config of a run with `revision`; None: the job's defaults. `overrides` go before either.
 
     Raises `ConfigError` if the job's model refuses it, or has no defaults.
     """
     if revision is None:
-        return _defaults(definition, ())
+        return _defaults(definition, (), overrides)
     try:
-        value = typed_config(definition.schema, revision.config_json, revision.secret_json)
+        value = typed_config(definition.schema, revision.config_json, revision.secret_json, overrides)
     except ConfigError as error:
+        if overrides is not None:
+            raise ConfigError(
+                f"job {definition.job_id!r}: revision {revision.revision} of its config with the run's "
+                f"config_overrides does not fit: {error}"
+            ) from None
         raise ConfigError(
             f"job {definition.job_id!r}: revision {revision.revision} of its config is in force, but this "
             f"release refuses it: {error}; update the row in job_config"
@@ -233,12 +244,14 @@ def config_of(definition: JobDefinition, revision: ConfigRevision | None) -> Con
     return ConfigInForce(revision=revision.revision, value=value, secrets=secrets)
 
 
-def _defaults(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> ConfigInForce:
+def _defaults(
+    definition: JobDefinition, revisions: Sequence[ConfigRevision], overrides: str | None = None
+) -> ConfigInForce:
     schema = definition.schema
     if schema is None:
-        return ConfigInForce(revision=None, value={})
+        return ConfigInForce(revision=None, value=typed_config(None, "{}", None, overrides))
     try:
-        value = typed_config(schema, "{}", None)
+        value = typed_config(schema, "{}", None, overrides)
         return ConfigInForce(revision=None, value=value, secrets=secrets_in(value))
     except ConfigError as error:
         waits = f"job {definition.job_id!r} waits for a config: no job_config is in force"

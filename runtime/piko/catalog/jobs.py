@@ -91,7 +91,7 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Assesse
         row=row, definition=definition, schedule=schedule, warning=None if definition.stateful else warning
     )
     if not row.enabled:
-        return AssessedRow(row=row, status=JobStatus.DISABLED, message="the row is disabled", job=job)
+        return AssessedRow(row=row, status=JobStatus.DISABLED, message=_paused(row), job=job)
     if schedule.fires_once and is_completed(row, schedule):
         fired = f"it fired; completed_at = {row.completed_at}"
         return AssessedRow(row=row, status=JobStatus.COMPLETED, message=fired, job=job)
@@ -103,6 +103,11 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Assesse
             "set last_data_time to the instant from which it is to cover data",
         )
     return AssessedRow(row=row, status=JobStatus.SCHEDULED, job=job)
+
+
+def _paused(row: ScheduleRow) -> str:
+    until = "" if row.paused_until is None else f"; it is paused until {row.paused_until:%Y-%m-%d %H:%M:%S}Z"
+    return f"the row is disabled{until}"
 
 
 def _refuse_bad_policies(row: ScheduleRow) -> None:

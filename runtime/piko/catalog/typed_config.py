@@ -17,7 +17,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, SecretBytes, SecretStr,
 from pydantic_core import ErrorDetails
 
 from piko.errors import ConfigError, did_you_mean
-from piko.json_object import read_object
+from piko.json_object import merged, read_object
 from piko.observability.redaction import model_secrets
 from piko.text import excerpt, listed, type_name
 
@@ -27,13 +27,22 @@ _LIKE_A_SECRET = re.compile(r"pass|secret|token|credential|private|dsn|(^|_)(key
 Path = tuple[str | int, ...]
 
 
-def typed_config(schema: type[BaseModel] | None, config_json: str, secret_json: str | None) -> Any:
+def typed_config(
+    schema: type[BaseModel] | None,
+    config_json: str,
+    secret_json: str | None,
+    overrides_json: str | None = None,
+) -> Any:
     """The config as an instance of its model, or as a dict if the job has none.
+
+    - `overrides_json`: an object that is merged over the rest; objects within it are merged, too.
 
     Raises `ConfigError` that names each field, its value unless it is secret, and what was expected.
     """
     public, secret = _documents(config_json, secret_json)
     document = {**public, **secret}
+    if overrides_json is not None:
+        document = merged(document, _object("config_overrides", overrides_json))
     if schema is None:
         return document
     try:

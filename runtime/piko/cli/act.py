@@ -10,16 +10,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import (
+    DryRun,
     Dsn,
     Form,
     Job,
     Output,
     Reason,
     first_line,
+    instant,
+    instant_or_length,
     person,
     show_json,
     stamp,
     with_database,
+    zone_in_force,
+)
+from piko.cli.switch import (
+    Enabled,
+    Failing,
+    Late,
+    Namespace,
+    Owner,
+    SomeJob,
+    State,
+    Switch,
+    Text,
+    filter_of,
+    switch,
 )
 from piko.core.types import FINAL_STATES, RunState
 from piko.errors import RefusedError
@@ -44,22 +61,64 @@ def trigger(
             show_default=False,
         ),
     ] = None,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INSTANT",
+            help="Of a stateful job: run the window that begins then. The watermark does not move.",
+            show_default=False,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Values that this run has instead of those of its config; recorded with the run.",
+            show_default=False,
+        ),
+    ] = None,
     reason: Reason = None,
+    dry_run: DryRun = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
     """Run a job once, now, in addition to its schedule. A paused job runs too."""
+    overrides = {} if config is None else _object(config)
+    zone = "UTC" if window is None else zone_in_force(dsn)
 
-    async def ask(database: Database) -> tuple[Run, RunReport | None]:
+    async def queue(database: Database) -> Run:
         from piko.clock import SystemClock
         from piko.steering import runs
+        from piko.steering.schedules import stateful_job
 
-        run = await runs.trigger(database, job, clock=SystemClock(), actor=person(reason))
-        if wait is None:
+        clock, actor = SystemClock(), person(reason)
+        if window is None:
+            return await runs.trigger(
+                database, job, overrides=overrides, clock=clock, actor=actor, dry_run=dry_run
+            )
+        name = (await stateful_job(database, job)).timezone or zone
+        return await runs.run_window(
+            database,
+            job,
+            instant(window, option="--window", zone=name),
+            overrides=overrides,
+            zone=zone,
+            clock=clock,
+            actor=actor,
+            dry_run=dry_run,
+        )
+
+    async def ask(database: Database) -> tuple[Run, RunReport | None]:
+        run = await queue(database)
+        if wait is None or dry_run:
             return run, None
         return run, await _last_attempt(database, run, wait, print_retries=output is not Output.JSON)
 
     run, end = with_database(dsn, ask)
+    if dry_run:
+        covers = "" if run.window is None else f", window {stamp(run.window.start)} - {stamp(run.window.end)}"
+        typer.echo(f"{job}: a run would be queued for {stamp(run.scheduled_time)}{covers} (--dry-run)")
+        return
     state = RunState.QUEUED if end is None else RunState(end.state)
     if output is Output.JSON:
         answer = {
@@ -78,17 +137,65 @@ def trigger(
         raise typer.Exit(1)
 
 
-def pause(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Pause a schedule (`enabled = 0`).
+def pause(
+    job: SomeJob = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LENGTH|INSTANT",
+            help="The leader resumes it then: a length such as 30m, 2h or 7d from now, or an instant (UTC).",
+            show_default=False,
+        ),
+    ] = None,
+    text: Text = None,
+    state: State = None,
+    owner: Owner = None,
+    namespace: Namespace = None,
+    late: Late = None,
+    failing: Failing = None,
+    enabled: Enabled = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Pause a schedule (`enabled = 0`), or every one that the filters leave.
 
     Current runs continue; due times that pass meanwhile are not made up.
     """
-    _set_enabled(job, dsn, output, enabled=False, reason=reason)
+    from piko.clock import SystemClock
+
+    now = SystemClock().now()
+    asked = Switch(
+        enabled=False,
+        until=None if until is None else instant_or_length(until, option="--until", now=now),
+        reason=reason,
+        dry_run=dry_run,
+    )
+    wanted = filter_of(text, state, owner, namespace, late=late, failing=failing, enabled=enabled)
+    switch(asked, job, wanted, dsn, output)
 
 
-def resume(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
-    """Resume a paused schedule (`enabled = 1`). Due times that passed meanwhile do not fire."""
-    _set_enabled(job, dsn, output, enabled=True, reason=reason)
+def resume(
+    job: SomeJob = None,
+    text: Text = None,
+    state: State = None,
+    owner: Owner = None,
+    namespace: Namespace = None,
+    late: Late = None,
+    failing: Failing = None,
+    enabled: Enabled = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Resume a paused schedule (`enabled = 1`), or every one that the filters leave.
+
+    Due times that passed meanwhile do not fire.
+    """
+    wanted = filter_of(text, state, owner, namespace, late=late, failing=failing, enabled=enabled)
+    switch(Switch(enabled=True, reason=reason, dry_run=dry_run), job, wanted, dsn, output)
 
 
 def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
@@ -162,14 +269,10 @@ def _ending(run: Run, end: RunReport | None, patience_s: float) -> str:
     return f"{which} is {end.state}" + (f": {end.error}" if end.error else "")
 
 
-def _set_enabled(job: str, dsn: str | None, output: Output, *, enabled: bool, reason: str | None) -> None:
-    from piko.steering import schedules
+def _object(text: str) -> dict[str, object]:
+    from piko.json_object import read_object
 
-    changed = with_database(
-        dsn,
-        lambda database: schedules.set_enabled(database, job, enabled=enabled, actor=person(reason)),
-    )
-    if output is Output.JSON:
-        show_json({"job_id": job, "enabled": enabled, "changed": changed})
-    else:
-        typer.echo(f"{job}: {'' if changed else 'is already '}{'resumed' if enabled else 'paused'}")
+    try:
+        return read_object(text)
+    except ValueError as error:
+        raise RefusedError(f"--config {error}") from None

@@ -54,8 +54,7 @@ Reason = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Why; kept in change_log.", show_default=False)
 ]
 
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check it, and change nothing.")]
 
 
 def dsn_in_force(given: str | None) -> str:
@@ -146,9 +145,8 @@ def instant(text: str, *, option: str, zone: str = "UTC") -> datetime:
 
 def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
     """An instant, or how long ago it was: `2h`, `30m`, `1d`. Raises `RefusedError`."""
-    parts = _AGE_PART.findall(text.replace(" ", ""))
-    if parts and "".join(number + unit for number, unit in parts) == text.replace(" ", ""):
-        seconds = sum(float(number) * _AGE_SECONDS[unit] for number, unit in parts)
+    seconds = _length(text)
+    if seconds is not None:
         try:
             return now - timedelta(seconds=seconds)
         except OverflowError:
@@ -162,6 +160,26 @@ def instant_or_age(text: str, *, option: str, now: datetime) -> datetime:
             f"{option} = {text!r}: expected how long ago, such as 30m, 2h or 7d, or an instant such as "
             "2026-01-08 or 2026-01-08T10:00:00+08:00; without an offset it is UTC"
         ) from None
+
+
+def instant_or_length(text: str, *, option: str, now: datetime) -> datetime:
+    """An instant, or how long from `now` it is: `2h`, `30m`, `1d`. Raises `RefusedError`."""
+    seconds = _length(text)
+    if seconds is None:
+        return instant(text, option=option)
+    try:
+        return now + timedelta(seconds=seconds)
+    except OverflowError:
+        raise RefusedError(f"{option} = {text!r}: is after the year 9999") from None
+
+
+def _length(text: str) -> float | None:
+    """The seconds that `30m`, `2h` or `1d 6h` are; None: it is no length."""
+    compact = text.replace(" ", "")
+    parts = _AGE_PART.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        return None
+    return sum(float(number) * _AGE_SECONDS[unit] for number, unit in parts)
 
 
 async def unknown_job(database: Database, job_id: str) -> RefusedError:

@@ -11,6 +11,7 @@ from piko.cli.answers import (
     Form,
     Job,
     Output,
+    Reason,
     instant,
     person,
     show_json,
@@ -56,6 +57,7 @@ def start(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the windows without running them.")
     ] = False,
+    reason: Reason = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -80,7 +82,7 @@ def start(
             parallel=parallel,
             zone=zone,
             clock=SystemClock(),
-            actor=person(),
+            actor=person(reason),
             dry_run=dry_run,
         )
 
@@ -149,31 +151,31 @@ def status(
 
 
 @commands.command()
-def pause(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def pause(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Pause a backfill: start no further windows. Running windows continue."""
-    _change(backfill, dsn, output, to=BackfillState.PAUSED)
+    _change(backfill, reason, dsn, output, to=BackfillState.PAUSED)
 
 
 @commands.command()
-def resume(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def resume(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Resume a paused backfill."""
-    _change(backfill, dsn, output, to=BackfillState.ACTIVE)
+    _change(backfill, reason, dsn, output, to=BackfillState.ACTIVE)
 
 
 @commands.command()
-def cancel(backfill: Id, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def cancel(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Cancel a backfill and its runs. It cannot be resumed."""
-    _change(backfill, dsn, output, to=BackfillState.CANCELLED)
+    _change(backfill, reason, dsn, output, to=BackfillState.CANCELLED)
 
 
-def _change(backfill: str, dsn: str | None, output: Output, *, to: BackfillState) -> None:
+def _change(backfill: str, reason: str | None, dsn: str | None, output: Output, *, to: BackfillState) -> None:
     from piko.clock import SystemClock
     from piko.steering import backfills
 
     changed = with_database(
         dsn,
         lambda database: backfills.change_state(
-            database, backfill, to=to, clock=SystemClock(), actor=person()
+            database, backfill, to=to, clock=SystemClock(), actor=person(reason)
         ),
     )
     if output is Output.JSON:

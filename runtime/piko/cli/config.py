@@ -12,6 +12,7 @@ from piko.cli.answers import (
     Form,
     Job,
     Output,
+    Reason,
     first_line,
     person,
     show_json,
@@ -69,6 +70,7 @@ def rollback(
     keep_secret: Annotated[
         bool, typer.Option("--keep-secret", help="Keep the secret part that the row has now.")
     ] = False,
+    reason: Reason = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -78,7 +80,7 @@ def rollback(
 
     revision = with_database(
         dsn,
-        lambda database: configs.rollback(database, job, to, actor=person(), keep_secret=keep_secret),
+        lambda database: configs.rollback(database, job, to, actor=person(reason), keep_secret=keep_secret),
     )
     if output is Output.JSON:
         show_json(_shown(revision))

@@ -303,7 +303,7 @@ class Executor:
             with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, log=lines):
                 if give is None:
                     now = active.started_at or self._clock.now()
-                    config = self._configs.in_force(job.definition, now)
+                    config = self._configs.in_force(job.definition, now, overrides=run.config_overrides)
                 else:
                     config = give()
                 revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets

@@ -243,7 +243,7 @@ class Fetcher:
 
     def _config(self, run: Run, job: Job) -> ConfigInForce:
         if run.config_revision is None:
-            return config_of(job.definition, None)
+            return config_of(job.definition, None, overrides=run.config_overrides)
         revision = self._revisions.get((run.job_id, run.config_revision))
         if revision is None:
             raise ConfigError(
@@ -251,4 +251,4 @@ class Fetcher:
                 "in "
                 "job_config_revision: was it deleted?"
             )
-        return config_of(job.definition, revision)
+        return config_of(job.definition, revision, overrides=run.config_overrides)

@@ -23,7 +23,8 @@ class Run:
     `attempt` counts from 1. A queued run does not start before `not_before`; once it has `offered_at`, any
     replica may take it. `window` is the data that a run of a stateful job covers. `instance_id` runs it,
     under the leadership of `epoch`, with the config of `config_revision`, once these are decided. A run that
-    was claimed ahead has `starts_at`: its handler does not begin before that.
+    was claimed ahead has `starts_at`: its handler does not begin before that. `config_overrides` is a JSON
+    object of values that it has instead of those of its config.
     """
 
     run_id: str
@@ -41,6 +42,7 @@ class Run:
     offered_at: datetime | None = None
     config_revision: int | None = None
     starts_at: datetime | None = None
+    config_overrides: str | None = None
 
     @property
     def is_offered(self) -> bool:

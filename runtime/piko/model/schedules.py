@@ -115,12 +115,14 @@ class ScheduleRow(ScheduleOptions):
     """A row of `scheduled_job`, without its owner.
 
     `version` is the writer's count of edits. `last_data_time` is the watermark of a stateful job: up to there
-    its data is done. `completed_at` is when a `date` schedule fired.
+    its data is done. `completed_at` is when a `date` schedule fired. A paused schedule is resumed at
+    `paused_until`.
     """
 
     version: int
     last_data_time: datetime | None
     completed_at: datetime | None
+    paused_until: datetime | None = None
     created_at: datetime
     updated_at: datetime
 

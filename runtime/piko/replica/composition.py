@@ -1,8 +1,4 @@
-"""Where the parts of a replica meet: from settings to `Parts`, and nowhere else.
-
-Below this module nothing knows the settings as a whole. Each part is given what it needs, by name: its
-collaborators, and the scalars that concern it.
-"""
+"""Where the parts of a replica meet, each given what it needs by name: from settings to `Parts`."""
 
 from __future__ import annotations
 
@@ -31,6 +27,7 @@ from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
 from piko.replica.troubles import ReplicaTroubles
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
+from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
 from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
@@ -38,6 +35,7 @@ from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
 from piko.store.changes import ChangeStore
 from piko.store.definitions import DefinitionStore
+from piko.store.pauses import PauseStore
 from piko.store.progress import ProgressStore
 from piko.store.reports.objectives import Objectives
 from piko.store.retention import RetentionStore
@@ -137,6 +135,7 @@ def compose(
             _cancellation(ground, scheduler),
             scheduler,
             *(() if fetcher is None else (fetcher,)),
+            _resumption(ground, elector),
             _retention(ground, elector),
         ),
         scheduler=scheduler,
@@ -262,6 +261,16 @@ def _say_whether_the_spool_stays(settings: Settings, metrics: Metrics) -> None:
             remedy="put spool_dir on a volume and set spool_persistent; "
             "in the chart: runtime.spool.persistence.enabled=true",
         )
+
+
+def _resumption(ground: Ground, elector: Elector) -> Resumption:
+    return Resumption(
+        store=PauseStore(database=ground.database),
+        elector=elector,
+        metrics=ground.metrics,
+        name_of_leader=ground.instance.host,
+        poll_interval_s=ground.settings.poll_interval_s,
+    )
 
 
 def _retention(ground: Ground, elector: Elector) -> Retention:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Literal
 
 from piko.clock import Clock
 from piko.core.identity import Ids
@@ -15,6 +17,15 @@ from piko.schedule import parse_schedule
 from piko.steering.schedules import stateful_job
 from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
+
+BackfillVerb = Literal["pause", "resume", "cancel"]
+
+STATES: Mapping[BackfillVerb, BackfillState] = {
+    "pause": BackfillState.PAUSED,
+    "resume": BackfillState.ACTIVE,
+    "cancel": BackfillState.CANCELLED,
+}
+"""What each act asks for."""
 
 _FROM = {
     BackfillState.PAUSED: (BackfillState.ACTIVE,),

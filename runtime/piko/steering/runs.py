@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from piko.clock import Clock
 from piko.core.identity import Ids
@@ -12,6 +14,7 @@ from piko.errors import NotFoundError, RefusedError
 from piko.model.changes import Actor
 from piko.model.runs import Run
 from piko.schedule.windows import without_bounds
+from piko.steering.overrides import checked_overrides
 from piko.steering.schedules import schedule_of_job, stateful_job
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
@@ -21,11 +24,20 @@ _AGAIN = FAILED_STATES | {RunState.CANCELLED}
 
 
 async def trigger(
-    database: Database, job_id: str, *, clock: Clock, actor: Actor, dry_run: bool = False
+    database: Database,
+    job_id: str,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    clock: Clock,
+    actor: Actor,
+    dry_run: bool = False,
 ) -> Run:
     """Queue a run of a stateless job, now, in addition to its schedule. A paused job runs, too.
 
-    Raises `NotFoundError`, and `RefusedError` if nothing would run it or the job runs windows.
+    - `overrides`: values that the run has instead of those of its config; they are recorded with it.
+
+    Raises `NotFoundError`, and `RefusedError` if nothing would run it, the job runs windows, or its config
+    would not fit with `overrides`.
     """
     job = await Overview(database=database).job(job_id)
     if job is None:
@@ -34,8 +46,9 @@ async def trigger(
     if job.stateful:
         raise RefusedError(
             f"{job_id}: a stateful job runs windows of data, and this command names none; "
-            f"run `piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to "
-            "replay the windows after it"
+            f"run one with `piko trigger {job_id} --window …`, several with "
+            f"`piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to replay "
+            "the windows after it"
         )
     run = Run(
         run_id=Ids(clock).new(),
@@ -43,6 +56,7 @@ async def trigger(
         scheduled_time=clock.now(),
         state=RunState.QUEUED,
         trigger_type=TriggerType.MANUAL,
+        config_overrides=await checked_overrides(database, job_id, overrides or {}, clock=clock),
     )
     if not dry_run:
         await RunActs(database=database).queue(run, actor=actor, what="trigger")
@@ -54,6 +68,7 @@ async def run_window(
     job_id: str,
     start: datetime,
     *,
+    overrides: Mapping[str, Any] | None = None,
     zone: str,
     clock: Clock,
     actor: Actor,
@@ -61,6 +76,7 @@ async def run_window(
 ) -> Run:
     """Queue a run of the window of a stateful job that begins at `start`. The watermark does not move.
 
+    - `overrides`: values that the run has instead of those of its config; they are recorded with it.
     - `zone`: the zone of schedules that name none.
 
     Raises `NotFoundError`, and `RefusedError` if no whole window that has passed begins then.
@@ -84,6 +100,7 @@ async def run_window(
         state=RunState.QUEUED,
         trigger_type=TriggerType.MANUAL,
         window=DataInterval(start=start, end=end),
+        config_overrides=await checked_overrides(database, job_id, overrides or {}, clock=clock),
     )
     if not dry_run:
         attempt = await RunActs(database=database).last_attempt(run) + 1
@@ -137,6 +154,7 @@ async def retry(database: Database, run_id: str, *, clock: Clock, actor: Actor, 
         trigger_type=TriggerType.MANUAL,
         priority=run.priority,
         window=run.window,
+        config_overrides=run.config_overrides,
     )
     if not dry_run:
         await acts.queue(again, actor=actor, what="retry")

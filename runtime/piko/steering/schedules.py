@@ -11,11 +11,12 @@ from piko.model.digests import Digest
 from piko.schedule import Schedule, parse_schedule
 from piko.schedule.windows import missing_windows
 from piko.steering.owners import owned_by_resource
+from piko.steering.shell import command, written
 from piko.store.edits import Edits
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 
-_MOST_REPLAYED = 100_000
+MOST_REPLAYED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +37,22 @@ async def set_enabled(
     job_id: str,
     *,
     enabled: bool,
+    until: datetime | None = None,
+    now: datetime,
     actor: Actor,
     seen: Digest | None = None,
     dry_run: bool = False,
 ) -> bool:
     """Pause or resume a schedule; False if it was so already.
 
+    - `until`: when the leader resumes a paused schedule by itself; None: never.
     - `seen`: the state of the row that the caller decided on; None: whatever it is.
 
-    Raises `NotFoundError`, `StaleError`, and `RefusedError` if a resource owns the row.
+    Raises `NotFoundError`, `StaleError`, and `RefusedError` if a resource owns the row or `until` has passed.
     """
+    check_until(until, now)
     edit = await Edits(database=database).set_enabled(
-        job_id, enabled=enabled, actor=actor, seen=seen, dry_run=dry_run
+        job_id, enabled=enabled, until=until, actor=actor, seen=seen, dry_run=dry_run
     )
     if not edit.found:
         raise await unknown_job(database, job_id)
@@ -57,6 +62,12 @@ async def set_enabled(
     if edit.stale:
         raise stale_row(job_id)
     return edit.changed
+
+
+def check_until(until: datetime | None, now: datetime) -> None:
+    """Raises `RefusedError` for a pause that would be over already."""
+    if until is not None and until <= now:
+        raise RefusedError(f"until = {written(until)}: has passed; expected an instant that lies ahead")
 
 
 async def set_watermark(
@@ -96,7 +107,7 @@ async def set_watermark(
         for window in missing_windows(schedule_of_job(job, zone), watermark=moment, now=now):
             count += 1
             first, last = first or window.start, window.end
-            if count == _MOST_REPLAYED:
+            if count == MOST_REPLAYED:
                 break
     return WatermarkChange(
         job_id=job_id,
@@ -107,6 +118,12 @@ async def set_watermark(
         last_window_end=last,
         changed=not dry_run,
     )
+
+
+def watermark_shell(job_id: str, moment: datetime | None, *, reason: str | None) -> str:
+    """`set_watermark` at a shell."""
+    to = () if moment is None else (written(moment),)
+    return command("watermark", job_id, *to, clear=moment is None, reason=reason)
 
 
 async def stateful_job(database: Database, job_id: str) -> JobReport:

@@ -47,15 +47,29 @@ class Edits:
         self._database = database
 
     async def set_enabled(
-        self, job_id: str, *, enabled: bool, actor: Actor, seen: Digest | None = None, dry_run: bool = False
+        self,
+        job_id: str,
+        *,
+        enabled: bool,
+        until: datetime | None = None,
+        actor: Actor,
+        seen: Digest | None = None,
+        dry_run: bool = False,
     ) -> Edit:
         """Pause or resume a schedule; `dry_run` says what would happen.
 
-        `seen` is the state of the row that the caller decided on; None: whatever it is.
+        - `until`: when a pause ends by itself; None: never.
+        - `seen`: the state of the row that the caller decided on; None: whatever it is.
         """
         columns = scheduled_job.c
         async with self._database.transaction() as connection:
-            statement = select(columns.enabled, columns.managed_by, columns.version, columns.updated_at)
+            statement = select(
+                columns.enabled,
+                columns.paused_until,
+                columns.managed_by,
+                columns.version,
+                columns.updated_at,
+            )
             row = (
                 await connection.execute(statement.where(columns.job_id == job_id).with_for_update())
             ).first()
@@ -63,22 +77,18 @@ class Edits:
                 return Edit(found=row is not None, owner=None if row is None else row.managed_by)
             if seen is not None and seen != (row.version, row.updated_at):
                 return Edit(found=True, stale=True)
-            if bool(row.enabled) is enabled:
+            before = {"enabled": bool(row.enabled), "paused_until": row.paused_until}
+            after = {"enabled": enabled, "paused_until": until}
+            if before == after:
                 return Edit(found=True)
             if not dry_run:
                 await connection.execute(
                     update(scheduled_job)
                     .where(columns.job_id == job_id)
-                    .values(enabled=enabled, version=columns.version + 1)
+                    .values(**after, version=columns.version + 1)
                 )
-                await log_change(
-                    connection,
-                    actor,
-                    "resume" if enabled else "pause",
-                    job_id=job_id,
-                    before={"enabled": not enabled},
-                    after={"enabled": enabled},
-                )
+                what = "resume" if enabled else "pause"
+                await log_change(connection, actor, what, job_id=job_id, before=before, after=after)
             return Edit(found=True, changed=True)
 
     async def set_watermark(

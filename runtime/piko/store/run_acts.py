@@ -38,6 +38,7 @@ class RunActs:
             "scheduled_time": run.scheduled_time,
             "attempt": run.attempt,
             **window,
+            **({} if run.config_overrides is None else {"config_overrides": run.config_overrides}),
         }
         await insert_logged(self._database, job_run, row, actor, what, logged=logged)
 

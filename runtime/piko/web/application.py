@@ -35,6 +35,7 @@ from piko.web.routes import (
     run_acts,
     runs,
 )
+from piko.web.views.acts import NOTICE
 
 API = "/api/v1"
 POOL = 4
@@ -123,4 +124,5 @@ def _filters_of(request: Request) -> set[str] | None:
     operation = paths.get(API + request.scope["route"].path, {}).get(request.method.lower())
     if operation is None:
         return None
-    return {item["name"] for item in operation.get("parameters", ()) if item["in"] == "query"}
+    own = set() if f"{API}/" in request.url.path else {NOTICE}
+    return own | {item["name"] for item in operation.get("parameters", ()) if item["in"] == "query"}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
 
 from piko.model.changes import Actor
+from piko.model.runs import Run
+from piko.steering.bulk import ItemResult
 from piko.web.access.roles import Caller
 
 
@@ -19,21 +19,36 @@ class Act(BaseModel):
     dry_run: bool = Field(False, description="Check it, and change nothing.")
 
 
-class JobResult(BaseModel):
-    """What an act on many jobs did to one of them."""
+class Done(BaseModel):
+    """What every answer to an act says beside its result."""
 
-    job_id: str
-    result: Literal["changed", "unchanged", "refused"]
-    detail: str | None = Field(None, description="Why it was refused.")
+    dry_run: bool = Field(description="Nothing was changed: this is what the act would do.")
+    shell: str = Field(description="The same act at a shell.")
 
 
-class BulkResult(BaseModel):
-    """What an act did to the jobs that its filter leaves."""
+class BulkResult(Done):
+    """What an act did to each job or run that its filter leaves."""
 
-    dry_run: bool
     changed: int
     refused: int
-    results: list[JobResult]
+    results: list[ItemResult]
+
+    @classmethod
+    def of(cls, results: list[ItemResult], *, dry_run: bool, shell: str) -> BulkResult:
+        """`results`, counted."""
+        return cls(
+            dry_run=dry_run,
+            shell=shell,
+            changed=sum(item.result == "changed" for item in results),
+            refused=sum(item.result == "refused" for item in results),
+            results=results,
+        )
+
+
+class RunDone(Done):
+    """A run that an act has queued or ended, or would."""
+
+    run: Run
 
 
 def by_api(caller: Caller, act: Act) -> Actor:

@@ -111,6 +111,9 @@ class Guard:
 def same_origin(headers: Headers) -> bool:
     """Whether a request comes from a page of this server, or from no page at all."""
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is None and origin is None:
+        # A browser says where a form comes from. What sends none of both is a program, which sends JSON.
+        return not headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
     if site is not None and site not in ("same-origin", "none"):
         return False
     return origin is None or urlsplit(origin).netloc == headers.get("host")

@@ -11,7 +11,17 @@ from fastapi import FastAPI, Request
 from starlette.responses import Response
 
 from piko.web import rendering
-from piko.web.pages import backfills, front, jobs, replicas, runs
+from piko.web.pages import (
+    backfill_acts,
+    backfills,
+    bulk_acts,
+    front,
+    job_acts,
+    jobs,
+    replicas,
+    run_acts,
+    runs,
+)
 from piko.web.pages.query import WithoutEmpty
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
@@ -20,7 +30,7 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 def add_pages(app: FastAPI) -> None:
     """Add every page to `app`, beside the API; a browser gets what `app` answers to an error as a page."""
     app.include_router(rendering.router)
-    for page in (front, jobs, runs, backfills, replicas):
+    for page in (front, jobs, runs, backfills, replicas, job_acts, run_acts, backfill_acts, bulk_acts):
         app.include_router(page.router)
     app.add_middleware(WithoutEmpty)
     handlers: dict[Any, Any] = dict(app.exception_handlers)

@@ -41,8 +41,8 @@ def row_tag(version: int, updated_at: datetime) -> str:
     return f'"{version}-{_microseconds(updated_at):x}"'
 
 
-def _seen(if_match: Annotated[str | None, Header(max_length=100)] = None) -> Digest | None:
-    """The state of a row that `If-Match` names. Raises `ProblemError`."""
+def seen_of(if_match: str | None) -> Digest | None:
+    """The state of a row that its entity tag names; None: whatever it is. Raises `ProblemError`."""
     if if_match is None or if_match.strip() == "*":
         return None
     match = _TAG.fullmatch(if_match.strip())
@@ -51,6 +51,10 @@ def _seen(if_match: Annotated[str | None, Header(max_length=100)] = None) -> Dig
             HTTPStatus.BAD_REQUEST, 'header If-Match: expected the ETag of the job, or "*", or no such header'
         )
     return int(match[1]), _EPOCH + timedelta(microseconds=int(match[2], 16))
+
+
+def _seen(if_match: Annotated[str | None, Header(max_length=100)] = None) -> Digest | None:
+    return seen_of(if_match)
 
 
 def _microseconds(moment: datetime) -> int:

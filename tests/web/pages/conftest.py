@@ -5,6 +5,8 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser
@@ -22,21 +24,21 @@ from tests.web.pages.night import write_night
 OpenTab = Callable[..., Tab]
 
 
-@pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def _served(folder: Path, **settings: Any) -> Iterator[str]:
     """The origin of a served site over a night's rows and 300 further jobs, on SQLite."""
-    database = sqlite_database(tmp_path_factory.mktemp("site"))
+    database = sqlite_database(folder)
     asyncio.run(upgrade(database.dsn))
     asyncio.run(write_night(database.dsn, many=300))
-    with serving_site(database.dsn) as origin:
+    with serving_site(database.dsn, **settings) as origin:
         yield origin
 
 
 @contextmanager
-def serving_site(dsn: str) -> Iterator[str]:
+def serving_site(dsn: str, **settings: Any) -> Iterator[str]:
     """The origin of a site over the database of `dsn`."""
-    settings = WebSettings(dsn=SecretStr(dsn), timezone="UTC")
-    server = web_server(settings, clock=SystemClock(), registry=CollectorRegistry())
+    web = WebSettings(dsn=SecretStr(dsn), timezone="UTC", **settings)
+    server = web_server(web, clock=SystemClock(), registry=CollectorRegistry())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(listening)), name="site")
@@ -48,13 +50,13 @@ def serving_site(dsn: str) -> Iterator[str]:
             thread.join()
 
 
-@pytest.fixture
-def tab(browser: Browser, site: str) -> Iterator[OpenTab]:
-    """Opens tabs of the site; none of them may complain while the test lasts."""
+@contextmanager
+def _tabs(browser: Browser, site: str, **headers: str) -> Iterator[OpenTab]:
+    """Opens tabs of the site that send `headers`; none of them may complain meanwhile."""
     opened: list[Tab] = []
 
     def open_tab(**how: object) -> Tab:
-        opened.append(Tab(browser, site, **how))  # type: ignore[arg-type]
+        opened.append(Tab(browser, site, headers=headers, **how))  # type: ignore[arg-type]
         return opened[-1]
 
     yield open_tab
@@ -62,3 +64,32 @@ def tab(browser: Browser, site: str) -> Iterator[OpenTab]:
     for one in opened:
         one.close()
     assert not complaints
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The origin of a site on which nobody may act."""
+    with _served(tmp_path_factory.mktemp("site")) as origin:
+        yield origin
+
+
+@pytest.fixture
+def tab(browser: Browser, site: str) -> Iterator[OpenTab]:
+    """Opens tabs of `site`."""
+    with _tabs(browser, site) as open_tab:
+        yield open_tab
+
+
+@pytest.fixture
+def acting_site(tmp_path: Path) -> Iterator[str]:
+    """The origin of a site of its own on which ann acts, whom a proxy names."""
+    proxy = {"access": "header", "operators": ("ann",), "trusted_proxies": ("127.0.0.1/32",)}
+    with _served(tmp_path, **proxy) as origin:
+        yield origin
+
+
+@pytest.fixture
+def acting_tab(acting_site: str, browser: Browser) -> Iterator[OpenTab]:
+    """Opens tabs of `acting_site`, as ann."""
+    with _tabs(browser, acting_site, **{"X-Forwarded-User": "ann"}) as open_tab:
+        yield open_tab

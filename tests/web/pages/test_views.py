@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from piko.model.config_schema import HIDDEN
 from piko.store.reports.attention import Facts, JobInNeed
 from piko.store.reports.config_history import RevisionReport
 from piko.store.reports.findings import findings
@@ -197,7 +198,7 @@ def test_a_value_that_the_model_declares_secret_is_never_shown_wherever_it_is() 
     text = configs.shown(json.dumps(config), json.dumps(_NESTED))
     assert "secret" not in text
     assert "seen" in text
-    assert text.count(configs.HIDDEN) == 5
+    assert text.count(HIDDEN) == 5
 
 
 @pytest.mark.parametrize("text", ["", "[", "nonsense"])

@@ -31,6 +31,7 @@ class JobReport:
     schedule_expr: str
     timezone: str | None
     enabled: bool
+    paused_until: datetime | None
     start_at: datetime | None
     end_at: datetime | None
     last_data_time: datetime | None
@@ -77,6 +78,7 @@ class RunReport:
     missed_through: datetime | None
     missed_count: int | None
     config_revision: int | None
+    config_overrides: str | None
     backfill_id: str | None
     instance_id: str | None
     started_at: datetime | None

@@ -12,8 +12,8 @@ from piko.store.backfills import BackfillStore
 from piko.store.reports.runs import RunFilter, RunList
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase
+from piko.web.views import acts, links
 from piko.web.views import backfills as view
-from piko.web.views import links
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,6 +50,8 @@ async def one_backfill(
         backfill=found,
         line=view.backfill_line(found, clock.now()),
         cells=view.cells(runs),
+        acts=acts.backfill_acts(found),
+        notice=acts.notice(request.query_params.get(acts.NOTICE)),
         rest=view.not_claimed(found, runs),
         runs=links.with_query("runs", [("backfill", backfill_id)]),
         full=len(runs) == _WINDOWS,

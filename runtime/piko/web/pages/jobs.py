@@ -19,8 +19,8 @@ from piko.web.pages.query import Form
 from piko.web.rendering import render
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
 from piko.web.routes.jobs import JobListQuery, read_key
+from piko.web.views import acts, links
 from piko.web.views import job as job_view
-from piko.web.views import links
 from piko.web.views.configs import history
 from piko.web.views.jobs import job_line, mark_of
 from piko.web.views.runs import bars, run_line
@@ -54,6 +54,8 @@ async def list_jobs(
         total=total,
         query=query,
         filtered=form.filtered,
+        pause_all=form.link("acts/pause/jobs"),
+        resume_all=form.link("acts/resume/jobs"),
         next=page.next and form.link("jobs", cursor=page.next),
         first=form.link("jobs") if query.cursor else None,
         statuses=list(JobStatus),
@@ -83,6 +85,8 @@ async def one_job(
         owner=owner(job.managed_by),
         schedule=job_view.schedule_view(rows[0], timezone=timezone, now=now),
         options=job_view.options(rows[0]),
+        acts=acts.job_acts(job, revisions=len(revisions)),
+        notice=acts.notice(request.query_params.get(acts.NOTICE)),
         progress=job_view.progress(job, now),
         bars=bars(runs),
         lines=[run_line(run, now) for run in runs[:_LISTED]],

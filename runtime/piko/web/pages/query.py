@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from piko.serving.probes import AsgiApp, Receive, Scope, Send
 from piko.web.views import links
 
+_SAID = {"text": "the id contains", "since": "the due time is from", "until": "the due time is before"}
 _PLACES = ("cursor", "limit", "total", "sort")
 
 
@@ -34,6 +35,14 @@ class Form:
     def filtered(self) -> bool:
         """Whether a filter leaves something out."""
         return any(name not in _PLACES for name, _ in self.pairs)
+
+    @property
+    def said(self) -> str:
+        """The filters in words."""
+        chosen = [
+            f"{_SAID.get(name, f'{name} is')} {value}" for name, value in self.pairs if name not in _PLACES
+        ]
+        return " and ".join(chosen) or "there is no filter"
 
     def link(self, path: str, **more: str) -> str:
         """The list with these filters, and `more`."""

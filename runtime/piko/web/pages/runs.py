@@ -16,7 +16,7 @@ from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase, RunId
 from piko.web.routes.runs import RunListQuery, read_key
 from piko.web.routes.runs import one_run as find_run
-from piko.web.views import links
+from piko.web.views import acts, links
 from piko.web.views import runs as runs_view
 from piko.web.views.words import first_line, run_mark
 
@@ -38,6 +38,8 @@ async def list_runs(
         lines=[runs_view.run_line(run, now) for run in page.items],
         query=query,
         filtered=form.filtered,
+        cancel_all=form.link("acts/cancel/runs"),
+        retry_all=form.link("acts/retry/runs"),
         next=page.next and form.link("runs", cursor=page.next),
         first=form.link("runs") if query.cursor else None,
         states=list(RunState),
@@ -58,5 +60,7 @@ async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: 
         job=links.job(run.job_id),
         facts=runs_view.facts(run, now),
         headline=first_line(run.error),
+        acts=acts.run_acts(run),
+        notice=acts.notice(request.query_params.get(acts.NOTICE)),
         attempts=[runs_view.run_line(item, now) for item in attempts],
     )

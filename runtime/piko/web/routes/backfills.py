@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, Field
 
-from piko.core.types import BackfillState, DataInterval
+from piko.core.types import DataInterval
 from piko.model.backfills import Backfill
-from piko.steering import backfills
+from piko.steering import backfills, shell
 from piko.store.backfills import BackfillStore
-from piko.web.asked import Act, by_api
+from piko.web.asked import Act, Done, by_api
 from piko.web.paging import MOST
 from piko.web.request import AtClock, ByCaller, DefaultZone, OnDatabase
 
@@ -27,16 +27,34 @@ BackfillId = Annotated[
 ]
 
 
-class StartBackfill(Act):
+class BackfillRange(Act):
     """Run every whole window of a range."""
 
-    job_id: str = Field(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")
     start: AwareDatetime
     end: AwareDatetime = Field(description="Exclusive.")
     parallelism: int = Field(1, ge=1, le=10_000, description="Windows to run in parallel.")
 
+    def shell(self, job_id: str) -> str:
+        """The same at a shell."""
+        parallel = self.parallelism if self.parallelism > 1 else None
+        return shell.command(
+            "backfill", job_id, frm=self.start, to=self.end, parallel=parallel, reason=self.reason
+        )
 
-class StartedBackfill(BaseModel):
+
+class StartBackfill(BackfillRange):
+    """Run every whole window of a range of a job."""
+
+    job_id: str = Field(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$")
+
+
+class BackfillDone(Done):
+    """A backfill that an act has changed, or would."""
+
+    backfill: Backfill
+
+
+class StartedBackfill(Done):
     """A range that is run, or would be; the names of `piko backfill -o json`."""
 
     backfill_id: str | None
@@ -88,36 +106,50 @@ async def start_backfill(
         windows_total=planned.count,
         windows=list(planned.windows),
         left_out=list(planned.left_out),
+        dry_run=act.dry_run,
+        shell=act.shell(act.job_id),
     )
 
 
 @router.post("/backfills/{backfill_id}:pause")
 async def pause_backfill(
     backfill_id: BackfillId, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller
-) -> Backfill:
+) -> BackfillDone:
     """Start no further windows."""
-    return await _change(BackfillState.PAUSED, backfill_id, act, database, clock, caller)
+    return await _change("pause", backfill_id, act, database, clock, caller)
 
 
 @router.post("/backfills/{backfill_id}:resume")
 async def resume_backfill(
     backfill_id: BackfillId, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller
-) -> Backfill:
+) -> BackfillDone:
     """Resume a paused backfill."""
-    return await _change(BackfillState.ACTIVE, backfill_id, act, database, clock, caller)
+    return await _change("resume", backfill_id, act, database, clock, caller)
 
 
 @router.post("/backfills/{backfill_id}:cancel")
 async def cancel_backfill(
     backfill_id: BackfillId, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller
-) -> Backfill:
+) -> BackfillDone:
     """Cancel a backfill and its runs. It cannot be resumed."""
-    return await _change(BackfillState.CANCELLED, backfill_id, act, database, clock, caller)
+    return await _change("cancel", backfill_id, act, database, clock, caller)
 
 
 async def _change(
-    to: BackfillState, backfill_id: str, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller
-) -> Backfill:
-    return await backfills.change_state(
-        database, backfill_id, to=to, clock=clock, actor=by_api(caller, act), dry_run=act.dry_run
+    verb: backfills.BackfillVerb,
+    backfill_id: str,
+    act: Act,
+    database: OnDatabase,
+    clock: AtClock,
+    caller: ByCaller,
+) -> BackfillDone:
+    changed = await backfills.change_state(
+        database,
+        backfill_id,
+        to=backfills.STATES[verb],
+        clock=clock,
+        actor=by_api(caller, act),
+        dry_run=act.dry_run,
     )
+    line = shell.command("backfill", verb, changed.backfill_id, reason=act.reason)
+    return BackfillDone(backfill=changed, dry_run=act.dry_run, shell=line)

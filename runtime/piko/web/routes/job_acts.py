@@ -2,45 +2,67 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
-from typing import Annotated, Literal
+from datetime import datetime
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, Field
 
-from piko.errors import RefusedError
-from piko.model.runs import Run
-from piko.steering import configs, runs, schedules
+from piko.steering import bulk, configs, runs, schedules, shell
 from piko.steering.schedules import WatermarkChange
-from piko.store.reports.jobs import JobList, JobOrder
-from piko.web.asked import Act, BulkResult, JobResult, by_api
-from piko.web.problems import ProblemError
+from piko.web.asked import Act, BulkResult, Done, RunDone, by_api
 from piko.web.request import AtClock, ByCaller, DefaultZone, JobId, OnDatabase, Seen
 from piko.web.routes.jobs import JobQuery
 
 router = APIRouter(tags=["jobs"])
 
-MOST_JOBS = 1000
+Overrides = Annotated[
+    dict[str, Any],
+    Field(
+        default_factory=dict,
+        description="Values that the run has instead of those of its config; recorded with the run.",
+    ),
+]
 
 
-class EnabledAnswer(BaseModel):
+class Pause(Act):
+    """Pause a schedule."""
+
+    until: AwareDatetime | None = Field(None, description="When the leader resumes it by itself.")
+
+
+class EnabledAnswer(Done):
     """Whether a schedule is enabled now, and whether that changed."""
 
     job_id: str
     enabled: bool
+    paused_until: datetime | None
     changed: bool
+
+
+class Trigger(Act):
+    """Run a job once."""
+
+    config: Overrides
 
 
 class RunWindow(Act):
     """Run one window."""
 
     start: AwareDatetime = Field(description="Where the window begins.")
+    config: Overrides
 
 
 class SetWatermark(Act):
     """Move the watermark; windows after it run again."""
 
     watermark: AwareDatetime | None = Field(description="null: begin again with the last full window.")
+
+
+class WatermarkDone(Done):
+    """A watermark that was moved, and which windows run since."""
+
+    change: WatermarkChange
 
 
 class RollbackConfig(Act):
@@ -50,7 +72,7 @@ class RollbackConfig(Act):
     keep_secret: bool = Field(False, description="Keep the secret part that the row has now.")
 
 
-class RolledBack(BaseModel):
+class RolledBack(Done):
     """The revision whose content is in the config again."""
 
     job_id: str
@@ -60,10 +82,21 @@ class RolledBack(BaseModel):
 
 @router.post("/jobs:pause")
 async def pause_jobs(
-    act: Act, query: Annotated[JobQuery, Query()], database: OnDatabase, clock: AtClock, caller: ByCaller
+    act: Pause, query: Annotated[JobQuery, Query()], database: OnDatabase, clock: AtClock, caller: ByCaller
 ) -> BulkResult:
     """Pause every job that the filters leave, at most 1,000; one that a resource owns is refused."""
-    return await _each(False, act, query, database, clock, caller)
+    wanted = query.filter()
+    results = await bulk.set_enabled(
+        database,
+        wanted,
+        enabled=False,
+        until=act.until,
+        now=clock.now(),
+        actor=by_api(caller, act),
+        dry_run=act.dry_run,
+    )
+    line = shell.of_jobs("pause", wanted, reason=act.reason, until=act.until)
+    return BulkResult.of(results, dry_run=act.dry_run, shell=line)
 
 
 @router.post("/jobs:resume")
@@ -71,35 +104,83 @@ async def resume_jobs(
     act: Act, query: Annotated[JobQuery, Query()], database: OnDatabase, clock: AtClock, caller: ByCaller
 ) -> BulkResult:
     """Resume every job that the filters leave, at most 1,000; one that a resource owns is refused."""
-    return await _each(True, act, query, database, clock, caller)
+    wanted = query.filter()
+    results = await bulk.set_enabled(
+        database,
+        wanted,
+        enabled=True,
+        now=clock.now(),
+        actor=by_api(caller, act),
+        dry_run=act.dry_run,
+    )
+    line = shell.of_jobs("resume", wanted, reason=act.reason)
+    return BulkResult.of(results, dry_run=act.dry_run, shell=line)
 
 
 @router.post("/jobs/{job_id}:pause")
 async def pause_job(
-    job_id: JobId, act: Act, database: OnDatabase, caller: ByCaller, seen: Seen
+    job_id: JobId, act: Pause, database: OnDatabase, clock: AtClock, caller: ByCaller, seen: Seen
 ) -> EnabledAnswer:
     """Pause a schedule. Runs in progress continue; due times that pass meanwhile are not made up."""
     changed = await schedules.set_enabled(
-        database, job_id, enabled=False, actor=by_api(caller, act), seen=seen, dry_run=act.dry_run
+        database,
+        job_id,
+        enabled=False,
+        until=act.until,
+        now=clock.now(),
+        actor=by_api(caller, act),
+        seen=seen,
+        dry_run=act.dry_run,
     )
-    return EnabledAnswer(job_id=job_id, enabled=False, changed=changed)
+    return EnabledAnswer(
+        job_id=job_id,
+        enabled=False,
+        paused_until=act.until,
+        changed=changed,
+        dry_run=act.dry_run,
+        shell=shell.command("pause", job_id, until=act.until, reason=act.reason),
+    )
 
 
 @router.post("/jobs/{job_id}:resume")
 async def resume_job(
-    job_id: JobId, act: Act, database: OnDatabase, caller: ByCaller, seen: Seen
+    job_id: JobId, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller, seen: Seen
 ) -> EnabledAnswer:
     """Resume a paused schedule."""
     changed = await schedules.set_enabled(
-        database, job_id, enabled=True, actor=by_api(caller, act), seen=seen, dry_run=act.dry_run
+        database,
+        job_id,
+        enabled=True,
+        now=clock.now(),
+        actor=by_api(caller, act),
+        seen=seen,
+        dry_run=act.dry_run,
     )
-    return EnabledAnswer(job_id=job_id, enabled=True, changed=changed)
+    return EnabledAnswer(
+        job_id=job_id,
+        enabled=True,
+        paused_until=None,
+        changed=changed,
+        dry_run=act.dry_run,
+        shell=shell.command("resume", job_id, reason=act.reason),
+    )
 
 
 @router.post("/jobs/{job_id}:trigger")
-async def trigger_job(job_id: JobId, act: Act, database: OnDatabase, clock: AtClock, caller: ByCaller) -> Run:
+async def trigger_job(
+    job_id: JobId, act: Trigger, database: OnDatabase, clock: AtClock, caller: ByCaller
+) -> RunDone:
     """Run a stateless job once, now, in addition to its schedule."""
-    return await runs.trigger(database, job_id, clock=clock, actor=by_api(caller, act), dry_run=act.dry_run)
+    run = await runs.trigger(
+        database,
+        job_id,
+        overrides=act.config,
+        clock=clock,
+        actor=by_api(caller, act),
+        dry_run=act.dry_run,
+    )
+    line = shell.command("trigger", job_id, config=act.config, reason=act.reason)
+    return RunDone(run=run, dry_run=act.dry_run, shell=line)
 
 
 @router.post("/jobs/{job_id}:run-window")
@@ -110,17 +191,20 @@ async def run_window(
     clock: AtClock,
     zone: DefaultZone,
     caller: ByCaller,
-) -> Run:
+) -> RunDone:
     """Run one window of a stateful job, again or for the first time. The watermark does not move."""
-    return await runs.run_window(
+    run = await runs.run_window(
         database,
         job_id,
         act.start,
+        overrides=act.config,
         zone=zone,
         clock=clock,
         actor=by_api(caller, act),
         dry_run=act.dry_run,
     )
+    line = shell.command("trigger", job_id, window=act.start, config=act.config, reason=act.reason)
+    return RunDone(run=run, dry_run=act.dry_run, shell=line)
 
 
 @router.post("/jobs/{job_id}:set-watermark")
@@ -132,9 +216,9 @@ async def set_watermark(
     zone: DefaultZone,
     caller: ByCaller,
     seen: Seen,
-) -> WatermarkChange:
+) -> WatermarkDone:
     """Move the watermark of a stateful job; the answer says which windows run then."""
-    return await schedules.set_watermark(
+    change = await schedules.set_watermark(
         database,
         job_id,
         act.watermark,
@@ -144,6 +228,8 @@ async def set_watermark(
         seen=seen,
         dry_run=act.dry_run,
     )
+    line = schedules.watermark_shell(job_id, act.watermark, reason=act.reason)
+    return WatermarkDone(change=change, dry_run=act.dry_run, shell=line)
 
 
 @router.post("/jobs/{job_id}:rollback-config")
@@ -159,36 +245,13 @@ async def rollback_config(
         keep_secret=act.keep_secret,
         dry_run=act.dry_run,
     )
-    return RolledBack(job_id=job_id, revision=act.revision, changed=not act.dry_run)
-
-
-async def _each(
-    enabled: bool, act: Act, query: JobQuery, database: OnDatabase, clock: AtClock, caller: ByCaller
-) -> BulkResult:
-    wanted, now = query.filter(), clock.now()
-    found = await JobList(database=database).page(
-        wanted, now=now, order=JobOrder.JOB_ID, after=None, limit=MOST_JOBS + 1
+    line = shell.command(
+        "config", "rollback", job_id, to=act.revision, keep_secret=act.keep_secret, reason=act.reason
     )
-    if len(found) > MOST_JOBS:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            f"the filters leave more than {MOST_JOBS:,} jobs; name fewer by `text`, `state` or `owner`",
-        )
-    results: list[JobResult] = []
-    for job in found:
-        result: Literal["changed", "unchanged", "refused"] = "refused"
-        detail = None
-        try:
-            changed = await schedules.set_enabled(
-                database, job.job_id, enabled=enabled, actor=by_api(caller, act), dry_run=act.dry_run
-            )
-            result = "changed" if changed else "unchanged"
-        except RefusedError as error:
-            detail = str(error)
-        results.append(JobResult(job_id=job.job_id, result=result, detail=detail))
-    return BulkResult(
+    return RolledBack(
+        job_id=job_id,
+        revision=act.revision,
+        changed=not act.dry_run,
         dry_run=act.dry_run,
-        changed=sum(item.result == "changed" for item in results),
-        refused=sum(item.result == "refused" for item in results),
-        results=results,
+        shell=line,
     )

@@ -21,16 +21,14 @@ router = APIRouter(tags=["runs"])
 _LATELY = timedelta(days=1)
 
 
-class RunListQuery(BaseModel):
-    """A page of runs. Filters that are given all apply."""
+class RunQuery(BaseModel):
+    """Which runs. Filters that are given all apply."""
 
     job: str | None = Field(None, max_length=128, description="Runs of this job.")
     state: list[RunState] = Field([], max_length=9, description="Runs in one of these states.")
     backfill: str | None = Field(None, max_length=64, description="Runs of this backfill.")
     since: Instant | None = Field(None, description="Due at this instant or later.")
     until: Instant | None = Field(None, description="Due before this instant.")
-    cursor: Cursor = None
-    limit: Limit = 50
 
     def filter(self) -> RunFilter:
         """What the store is asked for."""
@@ -41,6 +39,13 @@ class RunListQuery(BaseModel):
             since=self.since,
             until=self.until,
         )
+
+
+class RunListQuery(RunQuery):
+    """A page of runs."""
+
+    cursor: Cursor = None
+    limit: Limit = 50
 
 
 @router.get("/runs")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from piko.model.config_schema import hidden
 from piko.model.revisions import revision_in_force
 from piko.store.reports.config_history import RevisionReport
 from piko.web.views.words import Mark, Moment, Tone, first_line, moment
 
-HIDDEN = "••••••"
-_DEEPEST = 20
 _LONGEST = 20_000
 
 
@@ -59,53 +58,13 @@ def _line(item: RevisionReport, now: datetime, *, current: RevisionReport | None
 def shown(config_json: str, config_schema: str | None) -> str:
     """The config, indented, with what its JSON Schema declares as a secret hidden."""
     try:
-        hidden = without_secrets(config_json, config_schema)
+        found = without_secrets(config_json, config_schema)
     except ValueError:
         return "(not JSON)"
-    text = json.dumps(hidden, indent=2, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - _LONGEST:,} more characters"
 
 
 def without_secrets(config_json: str, config_schema: str | None) -> Any:
     """The config with what its JSON Schema declares as a secret hidden. Raises `ValueError`: not JSON."""
-    schema = json.loads(config_schema) if config_schema else {}
-    return _hidden(json.loads(config_json), schema, schema, 0)
-
-
-def _hidden(value: Any, schema: Any, whole: Mapping[str, Any], depth: int) -> Any:
-    """`value` with what `schema`, or any of its alternatives, declares secret replaced."""
-    parts = _alternatives(schema, whole, depth)
-    if any(part.get("writeOnly") or part.get("format") == "password" for part in parts):
-        return value if value is None else HIDDEN
-    if depth >= _DEEPEST:
-        return HIDDEN
-    if isinstance(value, dict):
-        return {
-            key: _hidden(item, {"anyOf": [_member(part, key) for part in parts]}, whole, depth + 1)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        items = {"anyOf": [part.get("items", {}) for part in parts]}
-        return [_hidden(item, items, whole, depth + 1) for item in value]
-    return value
-
-
-def _member(part: Mapping[str, Any], key: str) -> Any:
-    properties = part.get("properties", {})
-    return properties[key] if key in properties else part.get("additionalProperties", {})
-
-
-def _alternatives(schema: Any, whole: Mapping[str, Any], depth: int) -> list[Mapping[str, Any]]:
-    """`schema` with what it refers to and consists of, as deep as a config may be."""
-    if not isinstance(schema, dict) or depth > _DEEPEST:
-        return []
-    found: list[Mapping[str, Any]] = [schema]
-    reference = schema.get("$ref", "")
-    if reference.startswith("#/$defs/"):
-        found += _alternatives(
-            whole.get("$defs", {}).get(reference.removeprefix("#/$defs/")), whole, depth + 1
-        )
-    for kind in ("anyOf", "oneOf", "allOf"):
-        for item in schema.get(kind, ()):
-            found += _alternatives(item, whole, depth + 1)
-    return found
+    return hidden(json.loads(config_json), json.loads(config_schema) if config_schema else {})

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from piko.core.types import RunState, TriggerType
 from piko.model.columns import MAX_INTEGER
 from piko.store.schema import checks
-from piko.store.schema.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT
+from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT
 from piko.store.schema.tables.metadata import ON_MYSQL, created_at, metadata
 
 job_run = Table(
@@ -53,6 +53,11 @@ job_run = Table(
     Column("backfill_id", KEY, comment="the backfill that it belongs to"),
     Column("offered_at", INSTANT, comment="QUEUED: since when any replica may fetch it"),
     Column("starts_at", INSTANT, comment="claimed ahead: its handler is called then, not before"),
+    Column(
+        "config_overrides",
+        JSON_TEXT,
+        comment="JSON object: values that this run has instead of those of its config",
+    ),
     checks.between("attempt", 1, MAX_INTEGER, "attempt_is_positive"),
     checks.one_of("state", RunState, "run_state_is_known"),
     checks.one_of("trigger_type", TriggerType, "trigger_type_is_known"),

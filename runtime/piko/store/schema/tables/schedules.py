@@ -27,6 +27,11 @@ scheduled_job = Table(
     managed_by(),
     created_at(),
     updated_at(),
+    Column(
+        "paused_until",
+        INSTANT,
+        comment="with enabled = 0, in a row that SQL owns: the leader resumes the schedule then",
+    ),
     *checks.job_id(),
     *declared_checks(ScheduleOptions),
     CheckConstraint(
@@ -36,12 +41,13 @@ scheduled_job = Table(
         "concurrency_limit IS NULL OR concurrency_group IS NOT NULL", name="concurrency_limit_needs_a_group"
     ),
     checks.between("version", 0, checks.MAX_BIGINT, "version_is_not_negative"),
-    *checks.instants("last_data_time", "completed_at"),
+    *checks.instants("last_data_time", "completed_at", "paused_until"),
     *checks.stamps(),
     checks.managed_by(),
     **ON_MYSQL,
 )
 Index("ix_scheduled_job_updated", scheduled_job.c.updated_at, scheduled_job.c.version)
+Index("ix_scheduled_job_paused_until", scheduled_job.c.paused_until)
 triggers_on_sqlite(
     scheduled_job, instants=(*declared_instants(ScheduleOptions), "last_data_time", "completed_at")
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from piko_operator.schema_keys import key_warning
+from piko.model.schema_keys import key_warning
 
 
 class Target(BaseModel):

@@ -1,0 +1,52 @@
+"""What a job's published JSON Schema says of a config: which of its values are secret. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "••••••"
+_DEEPEST = 20
+
+
+def hidden(value: Any, schema: Mapping[str, Any]) -> Any:
+    """`value` with what `schema`, or any of its alternatives, declares secret replaced by `HIDDEN`."""
+    return _hidden(value, schema, schema, 0)
+
+
+def _hidden(value: Any, schema: Any, whole: Mapping[str, Any], depth: int) -> Any:
+    parts = _alternatives(schema, whole, depth)
+    if any(part.get("writeOnly") or part.get("format") == "password" for part in parts):
+        return value if value is None else HIDDEN
+    if depth >= _DEEPEST:
+        return HIDDEN
+    if isinstance(value, dict):
+        return {
+            key: _hidden(item, {"anyOf": [_member(part, key) for part in parts]}, whole, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        items = {"anyOf": [part.get("items", {}) for part in parts]}
+        return [_hidden(item, items, whole, depth + 1) for item in value]
+    return value
+
+
+def _member(part: Mapping[str, Any], key: str) -> Any:
+    properties = part.get("properties", {})
+    return properties[key] if key in properties else part.get("additionalProperties", {})
+
+
+def _alternatives(schema: Any, whole: Mapping[str, Any], depth: int) -> list[Mapping[str, Any]]:
+    """`schema` with what it refers to and consists of, as deep as a config may be."""
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return []
+    found: list[Mapping[str, Any]] = [schema]
+    reference = schema.get("$ref", "")
+    if reference.startswith("#/$defs/"):
+        found += _alternatives(
+            whole.get("$defs", {}).get(reference.removeprefix("#/$defs/")), whole, depth + 1
+        )
+    for kind in ("anyOf", "oneOf", "allOf"):
+        for item in schema.get(kind, ()):
+            found += _alternatives(item, whole, depth + 1)
+    return found
