@@ -7,8 +7,8 @@ from sqlalchemy import Column, Index, MetaData, Table
 from piko.store.schema.column_types import INSTANT
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_53"
-down_revision = "0.1.0_52"
+revision = "0.1.0_56"
+down_revision = "0.1.0_55"
 
 
 def upgrade(steps: Steps) -> None:

@@ -7,8 +7,8 @@ from sqlalchemy import Column
 from piko.store.schema.column_types import JSON_TEXT
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_54"
-down_revision = "0.1.0_53"
+revision = "0.1.0_57"
+down_revision = "0.1.0_56"
 
 
 def upgrade(steps: Steps) -> None:

@@ -8,8 +8,8 @@ from piko.store.schema import checks
 from piko.store.schema.column_types import INSTANT
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_52"
-down_revision = "0.1.0_51"
+revision = "0.1.0_55"
+down_revision = "0.1.0_54"
 
 
 def upgrade(steps: Steps) -> None:
