@@ -290,10 +290,12 @@ class PikoApp:
             yield
             return
         # As above: who does not serve them need not pay for their import.
+        from piko.web.options import web_settings
         from piko.web.server import serving_web
 
+        web, registry = web_settings(settings), self.metrics.registry
         with listen(settings.web_host, settings.web_port, setting="web") as listening:
-            async with serving_web(settings, listening, clock=self._clock, registry=self.metrics.registry):
+            async with serving_web(web, listening, clock=self._clock, registry=registry):
                 yield
 
     def _cut_short(self) -> str:

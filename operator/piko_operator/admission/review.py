@@ -30,7 +30,7 @@ Schema = Callable[[str], Awaitable[str | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ReviewAnswer:
     """The answer to one request: it is allowed unless `refusal` says why not."""
 
     refusal: str | None = None
@@ -45,7 +45,7 @@ async def review(
     schema: Schema,
     zone: str,
     now: datetime,
-) -> Answer:
+) -> ReviewAnswer:
     """The answer to the `request` of an AdmissionReview.
 
     - `class_name`: the class that the operator serves.
@@ -56,28 +56,28 @@ async def review(
     """
     new, old = request.get("object") or {}, request.get("oldObject") or {}
     if not serves((new or old).get("spec") or {}, class_name):
-        return Answer()
+        return ReviewAnswer()
     if request["operation"] == "DELETE":
         return _deletion(old)
     if "deletionTimestamp" in new["metadata"] or (old and new.get("spec") == old.get("spec")):
-        return Answer()
+        return ReviewAnswer()
     try:
         resource = _model(new, request)
     except ValidationError as error:
-        return Answer(refusal=listed(explain(error), separator="; "))
+        return ReviewAnswer(refusal=listed(explain(error), separator="; "))
     refusal = not_allowed(resource, tenants)
     if refusal is not None:
-        return Answer(refusal=refusal)
+        return ReviewAnswer(refusal=refusal)
     if isinstance(resource, PikoJobConfig):
         return await _config(resource, schema)
     checked = check_schedule(resource, zone=zone, now=now)
     if checked.problem is not None:
-        return Answer(refusal=checked.problem)
+        return ReviewAnswer(refusal=checked.problem)
     found = surprises(resource, _previous(old, request), zone=zone, now=now)
-    return Answer(warnings=[*filter(None, [checked.warning]), *found])
+    return ReviewAnswer(warnings=[*filter(None, [checked.warning]), *found])
 
 
-def response(uid: str, answer: Answer) -> dict[str, Any]:
+def response(uid: str, answer: ReviewAnswer) -> dict[str, Any]:
     """The AdmissionReview that says `answer`."""
     body: dict[str, Any] = {"uid": uid, "allowed": answer.refusal is None}
     if answer.refusal is not None:
@@ -89,25 +89,25 @@ def response(uid: str, answer: Answer) -> dict[str, Any]:
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": body}
 
 
-def _deletion(old: Mapping[str, Any]) -> Answer:
+def _deletion(old: Mapping[str, Any]) -> ReviewAnswer:
     annotations = old["metadata"].get("annotations") or {}
     if annotations.get(PROTECTED) != "true":
-        return Answer()
+        return ReviewAnswer()
     name = old["metadata"]["name"]
-    return Answer(
+    return ReviewAnswer(
         refusal=f"metadata.annotations: {name} is protected from deletion by {PROTECTED}: 'true'; to "
         f"delete it, remove the annotation first: kubectl annotate {old['kind'].lower()} {name} {PROTECTED}-"
     )
 
 
-async def _config(resource: PikoJobConfig, schema: Schema) -> Answer:
+async def _config(resource: PikoJobConfig, schema: Schema) -> ReviewAnswer:
     if resource.spec.config_from:  # what Secrets add is checked when a replica reads the row
-        return Answer()
+        return ReviewAnswer()
     published = await schema(resource.spec.job_id)
     if published is None:
-        return Answer()
+        return ReviewAnswer()
     checked = check_config(resource.spec.config, published)
-    return Answer(refusal=checked.problem, warnings=[*filter(None, [checked.warning])])
+    return ReviewAnswer(refusal=checked.problem, warnings=[*filter(None, [checked.warning])])
 
 
 def _model(body: Mapping[str, Any], request: Mapping[str, Any]) -> Manifest:

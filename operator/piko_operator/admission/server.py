@@ -17,7 +17,7 @@ from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.store.reports.overview import Overview
-from piko_operator.admission.review import Answer, response, review
+from piko_operator.admission.review import ReviewAnswer, response, review
 from piko_operator.admission.trust import Trust
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.nesting import read_answer
@@ -76,13 +76,13 @@ class AdmissionServer:
             answer = await self._review(asked)
         except Exception as error:  # it must not keep a resource from being applied
             log.error("admission_failed", uid=uid, exc_info=error)
-            answer = Answer(
+            answer = ReviewAnswer(
                 warnings=["not checked before it was applied; see the conditions of the resource"]
             )
         self._metrics.admissions.labels("refused" if answer.refusal else "allowed").inc()
         return web.json_response(response(uid, answer))
 
-    async def _review(self, asked: dict[str, Any]) -> Answer:
+    async def _review(self, asked: dict[str, Any]) -> ReviewAnswer:
         return await review(
             asked,
             class_name=self._class_name,

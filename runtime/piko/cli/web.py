@@ -28,11 +28,12 @@ async def _serve(settings: Settings, signals: StopSignals) -> None:
     from piko.background.waiting import first_of
     from piko.clock import SystemClock
     from piko.serving.listening import listen
+    from piko.web.options import web_settings
     from piko.web.server import MOST_PEOPLE, serving_web
 
     with listen(settings.web_host, settings.web_port, setting="web") as listening:
         async with serving_web(
-            settings,
+            web_settings(settings),
             listening,
             clock=SystemClock(),
             registry=CollectorRegistry(),

@@ -34,6 +34,7 @@ from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
 from piko.store.engine import Database, open_database
 from piko.store.schema import migrate
+from piko.web.options import web_settings
 from piko.web.server import serving_web
 
 _LOOK_S = 0.25
@@ -119,7 +120,7 @@ class _Session:
         with _listening(self._settings) as listening:
             host, port = listening.getsockname()[:2]
             async with serving_web(
-                self._settings, listening, clock=self._clock, registry=CollectorRegistry()
+                web_settings(self._settings), listening, clock=self._clock, registry=CollectorRegistry()
             ):
                 shown = f"[{host}]" if ":" in host else host
                 self._board.print(f"page: http://{shown}:{port}/ shows jobs, runs and what they log")

@@ -26,19 +26,15 @@ from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
 from piko.replica.troubles import ReplicaTroubles
+from piko.replica.upkeep import resumption_of, retention_of
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
-from piko.scheduler.resumption import Resumption
-from piko.scheduler.retention import Retention
 from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
-from piko.store.changes import ChangeStore
 from piko.store.definitions import DefinitionStore
-from piko.store.pauses import PauseStore
 from piko.store.progress import ProgressStore
 from piko.store.reports.objectives import Objectives
-from piko.store.retention import RetentionStore
 from piko.store.run_logs import RunLogStore
 from piko.store.run_notes import RunNotes
 from piko.store.schedules import ScheduleStore
@@ -135,8 +131,8 @@ def compose(
             _cancellation(ground, scheduler),
             scheduler,
             *(() if fetcher is None else (fetcher,)),
-            _resumption(ground, elector),
-            _retention(ground, elector),
+            resumption_of(ground, elector),
+            retention_of(ground, elector),
         ),
         scheduler=scheduler,
         startup=_startup(ground, elector),
@@ -261,29 +257,6 @@ def _say_whether_the_spool_stays(settings: Settings, metrics: Metrics) -> None:
             remedy="put spool_dir on a volume and set spool_persistent; "
             "in the chart: runtime.spool.persistence.enabled=true",
         )
-
-
-def _resumption(ground: Ground, elector: Elector) -> Resumption:
-    return Resumption(
-        store=PauseStore(database=ground.database),
-        elector=elector,
-        metrics=ground.metrics,
-        name_of_leader=ground.instance.host,
-        poll_interval_s=ground.settings.poll_interval_s,
-    )
-
-
-def _retention(ground: Ground, elector: Elector) -> Retention:
-    return Retention(
-        store=RetentionStore(database=ground.database),
-        kept=ProgressStore(database=ground.database),
-        changes=ChangeStore(database=ground.database),
-        configs=ground.configs,
-        elector=elector,
-        clock=ground.clock,
-        metrics=ground.metrics,
-        max_age_s=ground.settings.history_max_age_s,
-    )
 
 
 def _startup(ground: Ground, elector: Elector) -> Startup:

@@ -20,10 +20,9 @@ from piko.observability.logs import get_logger
 from piko.serving.door import most_connections
 from piko.serving.probes import PATHS, ProbeResult, Probes
 from piko.serving.server import HttpServer
-from piko.settings import Settings
 from piko.web.application import create_web
 from piko.web.event_feed import EventFeed
-from piko.web.options import WebSettings, web_settings
+from piko.web.options import WebSettings
 
 MOST_PEOPLE = 1200
 """Connections of a program that does nothing else."""
@@ -73,7 +72,7 @@ def _server(
 
 @asynccontextmanager
 async def serving_web(
-    settings: Settings,
+    settings: WebSettings,
     listening: socket.socket,
     *,
     clock: Clock,
@@ -82,16 +81,15 @@ async def serving_web(
 ) -> AsyncIterator[asyncio.Future[None]]:
     """Serve the application at `listening` while the block lasts; yields what is done if the server ends.
 
-    - `settings`: of the program.
     - `registry`: gets the server's metrics.
     - `most`: connections; None: as a replica has.
 
     Raises `SettingsError` if the settings cannot work.
     """
-    server, dropped = _server(web_settings(settings), clock=clock, registry=registry, most=most)
+    server, dropped = _server(settings, clock=clock, registry=registry, most=most)
     serving = asyncio.create_task(server.serve(listening), name="web")
     host, port = listening.getsockname()[:2]
-    log.info("listening", host=host, port=port, access=settings.web_access)
+    log.info("listening", host=host, port=port, access=settings.access)
     try:
         yield serving
     finally:

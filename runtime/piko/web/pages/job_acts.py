@@ -18,7 +18,7 @@ from piko.web.asked import Act
 from piko.web.pages.acting import Doing, PageAct, answer
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase, row_tag
 from piko.web.routes.backfills import BackfillRange
-from piko.web.routes.job_acts import Pause, RollbackConfig, RunWindow, SetWatermark, Trigger
+from piko.web.routes.job_acts import Pause, RollbackConfig, RunWindow, SetWatermark, TriggerRun
 from piko.web.views import acts, links
 from piko.web.views.acts import REASON, ActForm, Effect, FieldKind, FormField
 from piko.web.views.configs import shown
@@ -126,10 +126,10 @@ async def _resume(on: _On) -> PageAct[Act]:
     return PageAct(form=form, takes=Act, perform=perform, tag=_tag(on))
 
 
-async def _trigger(on: _On) -> PageAct[Trigger]:
+async def _trigger(on: _On) -> PageAct[TriggerRun]:
     job_id = on.job.job_id
 
-    async def perform(act: Trigger, doing: Doing) -> Effect:
+    async def perform(act: TriggerRun, doing: Doing) -> Effect:
         run = await runs.trigger(
             on.database,
             job_id,
@@ -147,7 +147,7 @@ async def _trigger(on: _On) -> PageAct[Trigger]:
 
     says = "It runs once, now, in addition to its schedule. A paused job runs, too."
     form = _form(on, "Run now", says, _OVERRIDES, line=shell.command("trigger", job_id))
-    return PageAct(form=form, takes=Trigger, perform=perform)
+    return PageAct(form=form, takes=TriggerRun, perform=perform)
 
 
 async def _run_window(on: _On) -> PageAct[RunWindow]:

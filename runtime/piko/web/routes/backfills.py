@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from piko.core.types import DataInterval
 from piko.model.backfills import Backfill
@@ -13,7 +13,7 @@ from piko.steering import backfills, shell
 from piko.store.backfills import BackfillStore
 from piko.web.asked import Act, Done, by_api
 from piko.web.paging import MOST
-from piko.web.request import AtClock, ByCaller, DefaultZone, OnDatabase
+from piko.web.request import AtClock, ByCaller, DefaultZone, Instant, OnDatabase
 
 router = APIRouter(tags=["backfills"])
 
@@ -30,8 +30,8 @@ BackfillId = Annotated[
 class BackfillRange(Act):
     """Run every whole window of a range."""
 
-    start: AwareDatetime
-    end: AwareDatetime = Field(description="Exclusive.")
+    start: Instant
+    end: Instant = Field(description="Exclusive.")
     parallelism: int = Field(1, ge=1, le=10_000, description="Windows to run in parallel.")
 
     def shell(self, job_id: str) -> str:
@@ -59,8 +59,8 @@ class StartedBackfill(Done):
 
     backfill_id: str | None
     job_id: str
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Instant
+    end: Instant
     windows_total: int
     windows: list[DataInterval] = Field(description="The first ones, at most 1,000.")
     left_out: list[DataInterval] = Field(description="Parts of the range that are no whole window.")

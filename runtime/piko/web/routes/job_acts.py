@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from piko.steering import bulk, configs, runs, schedules, shell
 from piko.steering.schedules import WatermarkChange
 from piko.web.asked import Act, BulkResult, Done, RunDone, by_api
-from piko.web.request import AtClock, ByCaller, DefaultZone, JobId, OnDatabase, Seen
+from piko.web.request import AtClock, ByCaller, DefaultZone, Instant, JobId, OnDatabase, Seen
 from piko.web.routes.jobs import JobQuery
 
 router = APIRouter(tags=["jobs"])
@@ -28,7 +28,7 @@ Overrides = Annotated[
 class Pause(Act):
     """Pause a schedule."""
 
-    until: AwareDatetime | None = Field(None, description="When the leader resumes it by itself.")
+    until: Instant | None = Field(None, description="When the leader resumes it by itself.")
 
 
 class EnabledAnswer(Done):
@@ -40,7 +40,7 @@ class EnabledAnswer(Done):
     changed: bool
 
 
-class Trigger(Act):
+class TriggerRun(Act):
     """Run a job once."""
 
     config: Overrides
@@ -49,14 +49,14 @@ class Trigger(Act):
 class RunWindow(Act):
     """Run one window."""
 
-    start: AwareDatetime = Field(description="Where the window begins.")
+    start: Instant = Field(description="Where the window begins.")
     config: Overrides
 
 
 class SetWatermark(Act):
     """Move the watermark; windows after it run again."""
 
-    watermark: AwareDatetime | None = Field(description="null: begin again with the last full window.")
+    watermark: Instant | None = Field(description="null: begin again with the last full window.")
 
 
 class WatermarkDone(Done):
@@ -168,7 +168,7 @@ async def resume_job(
 
 @router.post("/jobs/{job_id}:trigger")
 async def trigger_job(
-    job_id: JobId, act: Trigger, database: OnDatabase, clock: AtClock, caller: ByCaller
+    job_id: JobId, act: TriggerRun, database: OnDatabase, clock: AtClock, caller: ByCaller
 ) -> RunDone:
     """Run a stateless job once, now, in addition to its schedule."""
     run = await runs.trigger(

@@ -1,0 +1,37 @@
+"""What the leader does beside its jobs, composed: what it resumes, and what it forgets."""
+
+from __future__ import annotations
+
+from piko.leadership.elector import Elector
+from piko.replica.ground import Ground
+from piko.scheduler.resumption import Resumption
+from piko.scheduler.retention import Retention
+from piko.store.changes import ChangeStore
+from piko.store.pauses import PauseStore
+from piko.store.progress import ProgressStore
+from piko.store.retention import RetentionStore
+
+
+def resumption_of(ground: Ground, elector: Elector) -> Resumption:
+    """What resumes jobs whose pause ends."""
+    return Resumption(
+        store=PauseStore(database=ground.database),
+        elector=elector,
+        metrics=ground.metrics,
+        name_of_leader=ground.instance.host,
+        poll_interval_s=ground.settings.poll_interval_s,
+    )
+
+
+def retention_of(ground: Ground, elector: Elector) -> Retention:
+    """What deletes old runs, locks and revisions."""
+    return Retention(
+        store=RetentionStore(database=ground.database),
+        kept=ProgressStore(database=ground.database),
+        changes=ChangeStore(database=ground.database),
+        configs=ground.configs,
+        elector=elector,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        max_age_s=ground.settings.history_max_age_s,
+    )
