@@ -16,13 +16,13 @@ pytestmark = pytest.mark.usefixtures("helm")
 
 _MONITORS = [
     f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
-    for kind in ("servicemonitors", "podmonitors")
+    for kind in ("servicemonitors", "podmonitors", "prometheusrules")
 ]
 
 
 @pytest.fixture(scope="module")
 def monitors(control_plane: ControlPlane) -> Iterator[None]:
-    """The API server knows ServiceMonitor and PodMonitor, as the Prometheus operator defines them."""
+    """The API server knows what the chart asks of the Prometheus operator, as that defines it."""
     try:
         module = gobuild.source_folder(
             "github.com/prometheus-operator/prometheus-operator", versions.PROMETHEUS_OPERATOR, say=print

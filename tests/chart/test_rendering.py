@@ -315,7 +315,8 @@ def test_probes_ask_the_port_that_the_program_listens_on(
 ) -> None:
     container = pod_of(rendering, component)["containers"][0]
     port = environment_of(pod_of(rendering, component))[setting]
-    assert container["ports"] == [{"name": "http", "containerPort": int(port)}]
+    ports = {item["name"]: item["containerPort"] for item in container["ports"]}
+    assert ports["http"] == int(port)
     for probe, path in (("startup", "/healthz"), ("liveness", "/healthz"), ("readiness", "/readyz")):
         assert container[f"{probe}Probe"]["httpGet"] == {"path": path, "port": "http"}
 

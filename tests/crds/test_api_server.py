@@ -95,7 +95,8 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
     for column in ("LAST STATE", "LAST RUN", "NEXT RUN"):
         header = header.replace(column, column.replace(" ", "_"))
     assert header.split() == [
-        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "READY", "LAST_STATE", "LAST_RUN", "NEXT_RUN", "AGE",
+        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "READY", "FRESH", "LAST_STATE", "LAST_RUN",
+        "NEXT_RUN", "AGE",
     ]  # fmt: skip
     values = line.replace("0 * * * *", "0_*_*_*_*").split()
     assert values[:5] == ["example", "sync", "0_*_*_*_*", "Asia/Shanghai", "false"]

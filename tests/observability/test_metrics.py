@@ -29,6 +29,8 @@ NAMES = {
     "piko_invalid_rows": "gauge",
     "piko_job_duration_seconds": "histogram",
     "piko_handler_thread_calls": "gauge",
+    "piko_job_consecutive_failures": "gauge",
+    "piko_job_deadline_timestamp_seconds": "gauge",
     "piko_job_last_run_timestamp_seconds": "gauge",
     "piko_job_last_success_timestamp_seconds": "gauge",
     "piko_job_missed_total": "counter",

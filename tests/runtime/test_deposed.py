@@ -59,7 +59,7 @@ async def test_what_a_deposed_leader_runs_is_cancelled_before_anybody_gives_it_u
         await asyncio.wait_for(cancelled.wait(), PATIENCE_S)
         await wait_until_async(lambda: next_run() is None, what="its plans to be forgotten")
         of_jobs = [item for item in app.metrics.registry.collect() if "_timestamp_seconds" in item.name]
-        assert len(of_jobs) == 4
+        assert len(of_jobs) == 5
         assert not any(family.samples for family in of_jobs)
         assert await sqlite.execute("SELECT DISTINCT state FROM job_run WHERE started_at IS NOT NULL") == [
             ("RUNNING",)

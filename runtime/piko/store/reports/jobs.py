@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Label, Select, and_, case, false, func, or_, select
 
 from piko.core.types import FAILED_STATES, JobStatus
 from piko.store.engine import Database
@@ -158,7 +158,10 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
     columns = scheduled_job.c
     found: list[ColumnElement[bool]] = []
     if wanted.text:
-        found.append(columns.job_id.contains(wanted.text, autoescape=True))
+        # Ids are ASCII, and MySQL compares no other text with them.
+        found.append(
+            columns.job_id.contains(wanted.text, autoescape=True) if wanted.text.isascii() else false()
+        )
     if wanted.states:
         found.append(job_state.c.status.in_(sorted(wanted.states)))
     if wanted.late is not None:
