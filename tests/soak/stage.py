@@ -23,7 +23,7 @@ from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
 from tests.harness.waiting import wait_until_async
 from tests.soak.judge import Begun, Row, Rules, violations
-from tests.soak.witness import Witness, untruths
+from tests.soak.witness import IDLE_S, Witness, untruths
 from tests.store.cutting import CuttableWay, cuttable
 
 SECOND = timedelta(seconds=1)
@@ -147,6 +147,8 @@ class Stage:
         self.set_back: list[tuple[str, datetime]] = []
         self._scheduled_at: datetime | None = None
         self._healed_at: datetime | None = None
+        self.idle_s = IDLE_S
+        """How long a leader may begin nothing: on a slow database its claims take longer."""
         self._silent_since = float("inf")
         """From when on nothing is due any more, seconds since 1970."""
 
@@ -204,6 +206,7 @@ class Stage:
             *untruths(
                 [each for each in self.witness.said if each.asked_at < self._silent_since],
                 [note.at for note in begun],
+                idle_s=self.idle_s,
             ),
         ]
 

@@ -71,11 +71,15 @@ class Witness:
             await asyncio.sleep(_EVERY_S)
 
 
-def untruths(said: Iterable[Said], starts: Iterable[float]) -> list[str]:
-    """Everything that replicas said and that was not so; `starts`: when handlers began."""
+def untruths(said: Iterable[Said], starts: Iterable[float], *, idle_s: float = IDLE_S) -> list[str]:
+    """Everything that replicas said and that was not so.
+
+    - `starts`: when handlers began.
+    - `idle_s`: how long a leader may begin nothing.
+    """
     said = list(said)
     spans = list(_leading(said))
-    return [*_two_led(said, spans), *_led_nothing(spans, sorted(starts))]
+    return [*_two_led(said, spans), *_led_nothing(spans, sorted(starts), idle_s)]
 
 
 def _leading(said: Iterable[Said]) -> Iterator[tuple[str, float, float]]:
@@ -105,9 +109,11 @@ def _two_led(said: Iterable[Said], spans: Sequence[tuple[str, float, float]]) ->
                 yield f"{each.replica} said at {each.answered_at:.1f} that it leads, as {leader} did then"
 
 
-def _led_nothing(spans: Iterable[tuple[str, float, float]], starts: Sequence[float]) -> Iterator[str]:
+def _led_nothing(
+    spans: Iterable[tuple[str, float, float]], starts: Sequence[float], idle_s: float
+) -> Iterator[str]:
     for replica, began, ended in spans:
         within = [began, *(at for at in starts if began < at < ended), ended]
         for earlier, later in pairwise(within):
-            if later - earlier > IDLE_S:
+            if later - earlier > idle_s:
                 yield f"{replica} said from {earlier:.1f} to {later:.1f} that it leads, and began nothing"
