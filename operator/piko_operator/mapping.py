@@ -9,7 +9,7 @@ from piko.model.managed import ManagedConfig, ManagedSchedule
 from piko_operator.config_spec import to_json
 from piko_operator.field_types import Column, SpecPart
 from piko_operator.resources import PikoJobConfig, PikoSchedule
-from piko_operator.schedule_spec import CronFields, TriggerSpec
+from piko_operator.trigger_spec import CronFields, TriggerSpec
 
 
 def schedule_row(resource: PikoSchedule, *, owner: str | None) -> ManagedSchedule:

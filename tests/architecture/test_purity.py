@@ -23,6 +23,7 @@ _OF_THE_OPERATOR = [
     "piko_operator.resources",
     "piko_operator.schedule_spec",
     "piko_operator.shapes",
+    "piko_operator.trigger_spec",
 ]
 _SHOWN = """
 import importlib, sys

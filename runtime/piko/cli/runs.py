@@ -31,6 +31,7 @@ from piko.tables import Row, ago, shown
 
 if TYPE_CHECKING:
     from piko.model.runs import Run
+    from piko.steering.bulk import RunVerb
     from piko.store.engine import Database
     from piko.store.reports.overview import RunReport
     from piko.store.reports.run_logs import RunLogReport
@@ -145,14 +146,7 @@ def cancel(
     output: Form = Output.TEXT,
 ) -> None:
     """End a run that waits or runs, as CANCELLED. Its handler is cancelled wherever it runs."""
-
-    async def act(database: Database) -> Run:
-        from piko.clock import SystemClock
-        from piko.steering import runs as acts
-
-        return await acts.cancel(database, run, clock=SystemClock(), actor=person(reason), dry_run=dry_run)
-
-    _answer(with_database(dsn, act), output, dry_run=dry_run, did="cancelled", would="would be cancelled")
+    _act("cancel", run, reason, dsn, output, dry_run=dry_run)
 
 
 @commands.command()
@@ -164,14 +158,7 @@ def retry(
     output: Form = Output.TEXT,
 ) -> None:
     """Run again what did not succeed: the same due time and window, as the next attempt."""
-
-    async def act(database: Database) -> Run:
-        from piko.clock import SystemClock
-        from piko.steering import runs as acts
-
-        return await acts.retry(database, run, clock=SystemClock(), actor=person(reason), dry_run=dry_run)
-
-    _answer(with_database(dsn, act), output, dry_run=dry_run, did="queued", would="would be queued")
+    _act("retry", run, reason, dsn, output, dry_run=dry_run)
 
 
 def window(line: RunReport) -> str:
@@ -183,12 +170,24 @@ def window(line: RunReport) -> str:
     return ""
 
 
-def _answer(run: Run, output: Output, *, dry_run: bool, did: str, would: str) -> None:
-    """What was done to `run`, or `would` be."""
+def _act(
+    verb: RunVerb, run_id: str, reason: str | None, dsn: str | None, output: Output, *, dry_run: bool
+) -> None:
+    """Do it to one run, and say so."""
+
+    async def act(database: Database) -> Run:
+        from piko.clock import SystemClock
+        from piko.steering import runs as acts
+
+        do = acts.cancel if verb == "cancel" else acts.retry
+        return await do(database, run_id, clock=SystemClock(), actor=person(reason), dry_run=dry_run)
+
+    run = with_database(dsn, act)
+    unmade = verb == "retry" and dry_run
     if output is Output.JSON:
         show_json(
             {
-                "run_id": None if dry_run and did == "queued" else run.run_id,
+                "run_id": None if unmade else run.run_id,
                 "job_id": run.job_id,
                 "scheduled_time": run.scheduled_time,
                 "attempt": run.attempt,
@@ -197,9 +196,9 @@ def _answer(run: Run, output: Output, *, dry_run: bool, did: str, would: str) ->
             }
         )
         return
+    done = "cancelled" if verb == "cancel" else "queued"
     attempt = f"attempt {run.attempt} of {stamp(run.scheduled_time)}"
-    name = "" if dry_run and did == "queued" else f" as run {run.run_id}"
-    typer.echo(f"{run.job_id}: {attempt} {f'{would}' if dry_run else f'{did}{name}'}")
+    typer.echo(f"{run.job_id}: {attempt} {f'would be {done}' if dry_run else f'{done} as run {run.run_id}'}")
 
 
 def _facts(run: RunReport, log: RunLogReport | None) -> list[tuple[str, str]]:

@@ -26,7 +26,7 @@ from piko_operator.manifests import (
 )
 from piko_operator.mapping import config_row, schedule_expression, schedule_row
 from piko_operator.resources import Manifest, PikoJobConfig, PikoSchedule
-from piko_operator.schedule_spec import TriggerSpec
+from piko_operator.trigger_spec import TriggerSpec
 
 Manifests = Path | str | Mapping[str, Any] | Iterable["Path | str | Mapping[str, Any]"]
 """A file or folder of resources, the text of some, a resource as a dict, or several of these."""

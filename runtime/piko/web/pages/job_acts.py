@@ -248,7 +248,7 @@ async def _rollback_config(on: _On) -> PageAct[RollbackConfig]:
 
     known = await configs.revisions(on.database, job_id)
     choices = tuple(
-        (str(item.revision), f"{item.revision}, by {item.author or 'SQL'}") for item in known[:50]
+        (str(item.revision), f"{item.revision}, by {item.author or 'SQL'}") for item in known[:_CHOICES]
     )
     revision = FormField(
         name="revision", label="Revision", kind=FieldKind.CHOICE, required=True, choices=choices
