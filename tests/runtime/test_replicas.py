@@ -113,10 +113,7 @@ async def test_a_database_that_goes_away_costs_no_due_time_and_none_runs_twice(
     assert set(gaps) == {1.0}, "with coalesce off, each second has its run, or is recorded"
     windows = [row[0] for row in await runs(database, "windows", "SUCCESS")]
     assert len(windows) == len(set(windows))
-    assert await runs(database, "windows", "RUNNING") in (
-        [],
-        [*await runs(database, "windows", "RUNNING")][:1],
-    )
+    assert len(await runs(database, "windows", "RUNNING")) <= 1
 
 
 async def test_a_stop_hands_over_at_once_and_the_run_in_progress_still_ends_where_it_began(

@@ -19,6 +19,8 @@ class Catalog:
 
     assessed_rows: AssessedRows = field(default_factory=AssessedRows)
     loaded: bool = False
+    read_at: float | None = None
+    """When the last whole look at the rows began, on the monotonic clock: older rows are all known."""
     stale_since: datetime | None = None
     stale_reason: str | None = None
     contact: Contact = field(default_factory=lambda: Contact(gap_s=_GAP_S))

@@ -106,7 +106,7 @@ class Reconciler:
 
     async def compare(self) -> None:
         """One pass."""
-        began = self._clock.now()
+        began, read_at = self._clock.now(), self._clock.monotonic()
         await self._compare_configs()
         self._catalog.contact.answered(self._clock.monotonic())
         known = self._catalog.assessed_rows
@@ -146,7 +146,7 @@ class Reconciler:
             self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
             jobs = listed(sorted({*changed, *deleted}))
             log.info("rows_changed", changed=len(changed), deleted=len(deleted), jobs=jobs)
-        self._catalog.loaded = True
+        self._catalog.loaded, self._catalog.read_at = True, read_at
         self._catalog.contact.answered(self._clock.monotonic())
 
     def _understand(self, assessed: AssessedRow) -> None:

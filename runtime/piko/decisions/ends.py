@@ -14,6 +14,8 @@ from piko.model.runs import Outcome, Run
 # that brings down every replica must not do so for ever.
 _ATTEMPTS_AT_A_LOST_WINDOW = 3
 
+NO_ROW = "its row or its code went away before it could start"
+
 
 def without_row(run: Run, now: datetime) -> Outcome:
     """The end of a run whose job went away before it could start."""
@@ -23,7 +25,7 @@ def without_row(run: Run, now: datetime) -> Outcome:
         started_at=None,
         finished_at=now,
         duration_s=None,
-        error="its row or its code went away before it could start",
+        error=NO_ROW,
     )
 
 

@@ -9,7 +9,7 @@ from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import FAILED_STATES, RunState, TriggerType
 from piko.decisions.effects import Cancel, Conclude, Level, Start
-from piko.decisions.ends import next_attempt, without_row
+from piko.decisions.ends import NO_ROW, next_attempt
 from piko.decisions.outbox import Outbox
 from piko.decisions.runs import Runs
 from piko.model.runs import Outcome, Run
@@ -30,7 +30,7 @@ class RunOrders:
         for run in runs:
             job = self._rows.job(run.job_id)
             if job is None:
-                self._conclude(without_row(run, now))
+                self.conclude(run, RunState.CANCELLED, NO_ROW, now)
                 continue
             starting.append((run, job))
             if run.trigger_type is not TriggerType.BACKFILL and run.starts_at is None:
@@ -60,8 +60,5 @@ class RunOrders:
         outcome = Outcome(
             run=run, state=state, started_at=None, finished_at=now, duration_s=None, error=why, retry=retry
         )
-        self._conclude(outcome)
-
-    def _conclude(self, outcome: Outcome) -> None:
         self._runs.of(outcome.run).end(outcome.run.run_id)
         self._outbox.put(Conclude(outcome=outcome))

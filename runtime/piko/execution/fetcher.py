@@ -23,7 +23,7 @@ from piko.catalog.configs import ConfigInForce, config_of
 from piko.catalog.jobs import Job
 from piko.clock import Clock
 from piko.core.types import TriggerType
-from piko.decisions.ends import missed, without_row
+from piko.decisions.ends import NO_ROW, missed, without_row
 from piko.decisions.lateness import too_late
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
@@ -232,6 +232,7 @@ class Fetcher:
         job = self._catalog.assessed_rows.job(run.job_id)
         fence = InstanceFence(instance_id=self._instance.instance_id, epoch=run.epoch or 0)
         if job is None:
+            log.warning("run_without_row", job_id=run.job_id, run_id=run.run_id, why=NO_ROW)
             self._ledger.put(without_row(run, self._clock.now()), fence)
             return
         if (why := too_late(run, job, self._clock.now())) is not None:

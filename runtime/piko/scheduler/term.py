@@ -132,7 +132,12 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
         claiming=parts.claiming,
     )
     queue = Queue(
-        insist=insist, runs=stores.runs, backfills=stores.backfills, clock=clock, offers=limits.offers
+        insist=insist,
+        catalog=parts.catalog,
+        runs=stores.runs,
+        backfills=stores.backfills,
+        clock=clock,
+        offers=limits.offers,
     )
     driver = Driver(fence=fence, leader=leader, acts=acts, rows=rows, runs=runs, queue=queue)
     lookout = Lookout(
