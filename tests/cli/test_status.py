@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, piko_here
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.persistence.writing import intent
+from tests.web.clients import serving
 
 LEADER = (
     "INSERT INTO leader_lease (name, epoch, holder, holder_host, acquired_at, expires_at) "
@@ -94,7 +96,7 @@ INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
             *WELL,
             "INSERT INTO job_run (run_id, job_id, scheduled_time, state, error) "
             "VALUES ('r1', 'orders', '2026-01-01', 'SUCCESS', 'records refused: 2 by sink w')",
-            "UPDATE job_state SET last_run_id = 'r1'",
+            "UPDATE job_state SET last_run_id = 'r1', last_error = 'records refused: 2 by sink w'",
         ],
         "records_refused",
         "2 by sink w",
@@ -150,6 +152,29 @@ async def test_an_incident_is_found_with_what_to_do(
     shown = await status(emptied_database, tmp_path)
     assert shown.code == NEEDS_ACTION
     assert text in shown.out
+    async with serving(emptied_database) as web:
+        assert (await web.get("/api/v1/attention")).json()["findings"] == [finding], "the API says the same"
+        page = unescape((await web.get("/")).text)
+    sentence = f"{finding['text'][:1].upper()}{finding['text'][1:]}."
+    assert all(said in page for said in (sentence, finding["remedy"], finding["error"] or ""))
+
+
+async def test_a_run_of_an_objective_that_has_not_ended_in_time_is_found(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    """Its due time lies behind the cursor, so only the run says that it is overdue."""
+    await stage(
+        emptied_database,
+        [
+            *WELL,
+            "UPDATE job_state SET cursor_at = '2026-01-09'",
+            "UPDATE scheduled_job SET finish_within_s = 60, created_at = '2026-01-01 00:00:00'",
+            "INSERT INTO job_run (run_id, job_id, scheduled_time, state, attempt) "
+            "VALUES ('r1', 'orders', '2026-01-08 03:00:00', 'RUNNING', 1)",
+        ],
+    )
+    answer = await status(emptied_database, tmp_path)
+    assert "a run had to end by 2026-01-08T03:01:00Z, and has not" in answer.out
 
 
 async def test_a_replica_that_fell_silent_is_found(emptied_database: TestDatabase, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import event
 
 from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
-from piko.store.reports.attention import read_behind, read_facts, read_refused
+from piko.store.reports.attention import read_facts
 from piko.store.reports.changes import ChangeList
 from piko.store.reports.history import RunHistory
 from piko.store.reports.jobs import JobFilter, JobList, JobOrder
@@ -87,8 +87,6 @@ _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     ),
     "one run": lambda database: RunList(database=database).one("run-00000001"),
     "what needs a person": lambda database: read_facts(database, at=_LAST),
-    "jobs whose data may be late": lambda database: read_behind(database, now=_LAST),
-    "records that were refused": read_refused,
     "counters of runs": lambda database: RunList(database=database).counts(since=_LATELY),
     "a page of jobs": lambda database: JobList(database=database).page(
         JobFilter(text="1", late=True), now=_LAST, order=JobOrder.NEXT, after=None, limit=50

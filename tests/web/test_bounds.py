@@ -153,6 +153,26 @@ async def test_no_page_or_endpoint_scans_a_history_or_asks_often(
     assert wrong == []
 
 
+async def test_a_calm_overview_reads_what_is_next_within_the_bound(
+    long_history: TestDatabase, database: Database
+) -> None:
+    for statement in (
+        "UPDATE job_state SET consecutive_failures = 0, last_state = 'SUCCESS', next_run_at = '2999-01-08'",
+        "UPDATE scheduled_job SET finish_within_s = 86400 WHERE job_id < 'job-2'",
+        "UPDATE leader_lease SET holder = 'one', expires_at = '2999-01-08'",
+        "UPDATE runtime_instance SET heartbeat_at = now(6) + INTERVAL 1 HOUR",
+    ):
+        await long_history.execute(statement)
+    async with serving(long_history) as web:
+        with _sent() as statements:
+            page = (await web.get("/")).text
+    assert "Nothing needs attention" in page
+    assert "jobs/job-0" in page
+    assert len(statements) <= _MOST_STATEMENTS
+    for sent, parameters in statements:
+        assert await _excesses(database, sent, parameters) == []
+
+
 async def test_a_look_for_all_who_follow_events_scans_no_history(database: Database) -> None:
     with _sent() as statements:
         first = await happenings_since(database, None)

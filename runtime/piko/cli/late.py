@@ -18,13 +18,13 @@ _LATE = ("late", "late_data")
 
 def late(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Show the jobs that are late; exit code 1 if there are any."""
-    from piko.store.reports.attention import read_all_facts
+    from piko.store.reports.attention import read_facts
     from piko.store.reports.findings import report
 
     timezone = zone_in_force(dsn)
 
     async def read(database: Database) -> InstallationReport:
-        return report(await read_all_facts(database), timezone=timezone)
+        return report(await read_facts(database), timezone=timezone)
 
     seen = with_database(dsn, read)
     found = [item for item in seen.findings if item.kind in _LATE]

@@ -16,7 +16,8 @@ from piko.tables import Row, ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.findings import Concern, InstallationReport
+    from piko.store.reports.concerns import Concern
+    from piko.store.reports.findings import InstallationReport
     from piko.store.schema.status import SchemaStatus
 
 _SHOWN = 40
@@ -29,7 +30,7 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
     from piko.settings import load_settings
-    from piko.store.reports.findings import Concern
+    from piko.store.reports.concerns import Concern
 
     settings = load_settings(mysql_dsn=dsn_in_force(dsn))
     schema, seen, found = _look(dsn, settings.timezone)
@@ -53,8 +54,9 @@ def _look(
     """The schema, the installation and what is wrong; None where the database does not say."""
     import asyncio
 
-    from piko.store.reports.attention import read_all_facts
-    from piko.store.reports.findings import Concern, report
+    from piko.store.reports.attention import read_facts
+    from piko.store.reports.concerns import Concern
+    from piko.store.reports.findings import report
     from piko.store.schema import migrate
 
     try:
@@ -70,7 +72,7 @@ def _look(
         return schema, None, found
 
     async def read(database: Database) -> InstallationReport:
-        return report(await read_all_facts(database), timezone=timezone)
+        return report(await read_facts(database), timezone=timezone)
 
     seen = with_database(dsn, read)
     return schema, seen, [*found, *seen.findings]

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, literal, null, or_, select, union_all
 
-from piko.core.types import JobStatus, RunState
+from piko.core.types import JobStatus, RunState, TriggerType
 from piko.model.objectives import JobObjective
 from piko.store.engine import Database
 from piko.store.reports import jobs, runs
 from piko.store.reports.jobs import JobCounts, is_failing, is_late
-from piko.store.reports.objectives import Objectives
+from piko.store.reports.objectives import (
+    OBJECTIVE_COLUMNS,
+    may_lack_a_start_or_an_end,
+    may_lack_data,
+    soonest,
+)
 from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaList, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.store.run_notes import REFUSED
+from piko.store.schema.column_types import SecondsAfter
 from piko.store.schema.tables.operators import orphaned_row
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
@@ -29,7 +36,7 @@ from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 
 _NEEDS = 500
-_REFUSED = 100
+_COMING = 2
 _LATELY = timedelta(days=1)
 _HEARD_S = 3600.0
 
@@ -39,7 +46,10 @@ UNABLE = (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobInNeed:
-    """A job that is late, fails, cannot run, has lost data to a bound, or whose resource is missing."""
+    """A job that is late, fails, cannot run, or whose resource is missing; or whose data may be late.
+
+    Whether its data is late, its schedule says: the database knows no schedules.
+    """
 
     job: JobReport
     given_up_to: datetime | None = None
@@ -47,16 +57,9 @@ class JobInNeed:
     missing: str | None = None
     """The resource that owns its row and no longer exists, since `missing_since`."""
     missing_since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedRun:
-    """What sinks refused of the last run of a job."""
-
-    job_id: str
-    run_id: str
-    text: str
-    finished_at: datetime | None = None
+    last_run_id: str | None = None
+    promise: JobObjective | None = None
+    """Its objective, without its open runs: those that break it are among `Facts.overdue`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,46 +82,40 @@ class Facts:
     jobs: JobCounts
     runs: RunCounts
     needs: Sequence[JobInNeed]
-    behind: Sequence[JobReport] = ()
-    """Stateful jobs whose data may be late: their schedules say whether it is."""
-    refused: Sequence[RefusedRun] = ()
-    promised: Sequence[JobObjective] = ()
-    """Jobs that have an objective."""
+    """What needs a person for certain, first; then what may."""
+    overdue: Sequence[JobObjective] = ()
+    """Objectives with an open run that has not started, or not ended, as soon as is promised."""
     left: Mapping[str, Sequence[RunName]] = field(default_factory=dict)
-    """By silent replica: runs that were in progress there when it fell silent."""
+    """By silent replica: runs that were in progress there when it fell silent; at most three each."""
+    coming: Sequence[JobReport] = ()
+    """What is due next, if that was asked for and no job needs anyone for certain."""
 
 
-async def read_facts(database: Database, *, at: datetime | None = None) -> Facts:
-    """The facts `at` an instant, by default now by the database's clock; four statements.
+async def read_facts(database: Database, *, at: datetime | None = None, coming: int = 0) -> Facts:
+    """The facts `at` an instant, by default now by the database's clock; five statements.
 
-    `behind`, `refused`, `promised` and `left` are left out: they cost more. Raises
-    `DatabaseUnavailableError` and
-    `SchemaVersionError`.
+    `coming`: of how many jobs to read when they are due next, if no job needs anyone. Raises
+    `DatabaseUnavailableError` and `SchemaVersionError`.
     """
     replicas = ReplicaList(database=database)
     leaders, server = await replicas.leaders()
     now = at or server.now
     counted, ran = await _counts(database, now)
+    heard = [item for item in await replicas.replicas() if item.silent_s < _HEARD_S]
+    overdue, left = await _open_runs(database, now, heard)
+    needed = counted.late or counted.failing or counted.invalid or counted.waiting or counted.unregistered
+    needs, later = await _needs(database, now, coming=0 if needed else coming)
     return Facts(
         now=now,
         server=server,
         leaders=leaders,
-        replicas=[item for item in await replicas.replicas() if item.silent_s < _HEARD_S],
+        replicas=heard,
         jobs=counted,
         runs=ran,
-        needs=await _needs(database, now),
-    )
-
-
-async def read_all_facts(database: Database) -> Facts:
-    """As `read_facts`, and nothing is left out."""
-    facts = await read_facts(database)
-    return replace(
-        facts,
-        behind=await read_behind(database, now=facts.now),
-        refused=await read_refused(database),
-        left=await read_left(database, facts.replicas),
-        promised=list((await Objectives(database=database).all()).values()),
+        needs=needs,
+        coming=later,
+        overdue=overdue,
+        left=left,
     )
 
 
@@ -134,77 +131,148 @@ async def _counts(database: Database, now: datetime) -> tuple[JobCounts, RunCoun
     )
 
 
-async def _needs(database: Database, now: datetime) -> list[JobInNeed]:
-    """First those whose data is the oldest."""
-    reached = func.coalesce(scheduled_job.c.last_data_time, job_state.c.last_success_at)
-    unable = scheduled_job.c.enabled.is_(True) & job_state.c.status.in_(sorted(UNABLE))
-    lost, orphan = job_state.c.given_up_to, orphaned_row.c
-    of_row = (orphan.table_name == scheduled_job.name) & (orphan.job_id == scheduled_job.c.job_id)
-    statement = (
-        select(*JOB_COLUMNS, lost, orphan.managed_by.label("missing"), orphan.found_at)
-        .select_from(JOBS_JOINED.outerjoin(orphaned_row, of_row))
-        .where(or_(is_late(now), is_failing(), unable, lost.is_not(None), orphan.found_at.is_not(None)))
-        .order_by(reached.is_not(None), reached, scheduled_job.c.job_id)
-        .limit(_NEEDS)
-    )
+async def _needs(
+    database: Database, now: datetime, *, coming: int
+) -> tuple[list[JobInNeed], list[JobReport]]:
+    """What is certain first, and of that the oldest data first; then the `coming` that are due next."""
+    statement: Select[Any] = _in_need(now)
+    if coming:
+        enabled, due = scheduled_job.c.enabled.is_(True), job_state.c.next_run_at
+        later = (
+            _joined(literal(_COMING)).where(enabled, due.is_not(None)).order_by(due, scheduled_job.c.job_id)
+        )
+        together = union_all(select(statement.subquery()), select(later.limit(coming).subquery()))
+        statement = select(together.subquery())
     async with database.statements() as connection:
-        rows = (await connection.execute(statement)).all()
-    return [
+        rows = sorted((await connection.execute(statement)).all(), key=_place)
+    needs = [
         JobInNeed(
-            job=JobReport(**{name: row._mapping[name] for name in JobReport.__dataclass_fields__}),
+            job=_job(row),
             given_up_to=row.given_up_to,
             missing=row.missing,
             missing_since=row.found_at,
+            last_run_id=row.last_run_id,
+            promise=_promise(row),
         )
         for row in rows
+        if row.place != _COMING
+    ]
+    return needs, [_job(row) for row in rows if row.place == _COMING]
+
+
+def _in_need(now: datetime) -> Select[Any]:
+    state, orphan = job_state.c, orphaned_row.c
+    unable = scheduled_job.c.enabled.is_(True) & state.status.in_(sorted(UNABLE))
+    refused = state.last_error.startswith(REFUSED, autoescape=True)
+    lost, missing = state.given_up_to.is_not(None), orphan.found_at.is_not(None)
+    certain = or_(is_late(now), is_failing(), unable, lost, missing, refused)
+    possible = or_(_may_be_behind(now), may_lack_data(now), may_lack_a_start_or_an_end(now))
+    place = case((certain, 0), else_=1)
+    chosen = _joined(place).where(or_(certain, possible))
+    return chosen.order_by(place, _REACHED.is_not(None), _REACHED, scheduled_job.c.job_id).limit(_NEEDS)
+
+
+def _joined(place: ColumnElement[int]) -> Select[Any]:
+    orphan = orphaned_row.c
+    of_row = (orphan.table_name == scheduled_job.name) & (orphan.job_id == scheduled_job.c.job_id)
+    return (
+        select(*JOB_COLUMNS, place.label("place"), _REACHED.label("reached"))
+        .add_columns(job_state.c.given_up_to, job_state.c.last_run_id)
+        .add_columns(orphan.managed_by.label("missing"), orphan.found_at, *_PROMISED)
+        .select_from(JOBS_JOINED.outerjoin(orphaned_row, of_row))
+    )
+
+
+def _place(row: Row[Any]) -> tuple[Any, ...]:
+    """The same order as the statement's: parts that are put together have none."""
+    if row.place == _COMING:
+        return row.place, False, row.next_run_at, row.job_id
+    return row.place, row.reached is not None, row.reached or datetime.max.replace(tzinfo=UTC), row.job_id
+
+
+def _job(row: Row[Any]) -> JobReport:
+    return JobReport(**{name: row._mapping[name] for name in JobReport.__dataclass_fields__})
+
+
+def _may_be_behind(now: datetime) -> ColumnElement[bool]:
+    """Stateful jobs whose watermark has fallen behind what is claimed; what is not claimed is late itself."""
+    return and_(
+        scheduled_job.c.enabled.is_(True),
+        job_state.c.status == JobStatus.SCHEDULED,
+        job_definition.c.stateful.is_(True),
+        scheduled_job.c.last_data_time < now - timedelta(seconds=LATE_S),
+        or_(job_state.c.cursor_at.is_(None), scheduled_job.c.last_data_time < job_state.c.cursor_at),
+    )
+
+
+def _promise(row: Row[Any]) -> JobObjective | None:
+    values = {name: row._mapping[_PREFIX + name] for name in _PROMISED_NAMES}
+    found = JobObjective(**values)
+    return found if found.data_within_s or found.start_within_s or found.finish_within_s else None
+
+
+async def _open_runs(
+    database: Database, now: datetime, replicas: Sequence[ReplicaReport]
+) -> tuple[list[JobObjective], dict[str, tuple[RunName, ...]]]:
+    """Open runs that break an objective, by job; and, by silent replica, the runs that it left."""
+    silent = {item.instance_id: item.heartbeat_at for item in replicas if item.silent}
+    asked = [_overdue_runs(now), *([_left_runs(silent)] if silent else [])]
+    statement = union_all(*(select(item.limit(_NEEDS).subquery()) for item in asked))
+    jobs: dict[str, JobObjective] = {}
+    left: dict[str, tuple[RunName, ...]] = {}
+    async with database.statements() as connection:
+        for row in await connection.execute(statement):
+            if row.left_by is not None:
+                name = RunName(job_id=row.of_job, run_id=row.run_id)
+                left[row.left_by] = (*left.get(row.left_by, ()), name)[:3]
+            elif (promise := _promise(row)) is not None:
+                jobs[row.of_job] = _with_run(jobs.get(row.of_job, promise), row)
+    return list(jobs.values()), left
+
+
+def _with_run(job: JobObjective, row: Row[Any]) -> JobObjective:
+    due: datetime = row.due
+    unended = min(job.unended_since or due, due)
+    if row.state != RunState.QUEUED or row.attempt != 1:
+        return replace(job, unended_since=unended)
+    return replace(job, unended_since=unended, unstarted_since=min(job.unstarted_since or due, due))
+
+
+def _overdue_runs(now: datetime) -> Select[Any]:
+    run = job_run.c
+    return (
+        select(*_run_columns(null()), *_PROMISED)
+        .select_from(JOBS_JOINED.join(job_run, run.job_id == scheduled_job.c.job_id))
+        .where(
+            run.state.in_([RunState.QUEUED, RunState.RUNNING]),
+            run.trigger_type != TriggerType.BACKFILL,
+            SecondsAfter(run.scheduled_time, soonest()) < now,
+        )
+    )
+
+
+def _left_runs(silent: Mapping[str, datetime]) -> Select[Any]:
+    run = job_run.c
+    lost = (run.state == RunState.LOST) & (run.finished_at >= min(silent.values()))
+    nothing = [null().label(column.name) for column in _PROMISED]
+    return select(*_run_columns(run.instance_id), *nothing).where(
+        run.instance_id.in_(sorted(silent)), or_(run.state == RunState.RUNNING, lost)
+    )
+
+
+def _run_columns(left_by: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    run = job_run.c
+    return [
+        left_by.label("left_by"),
+        run.job_id.label("of_job"),
+        run.run_id,
+        run.state,
+        run.attempt,
+        run.scheduled_time.label("due"),
     ]
 
 
-async def read_behind(database: Database, *, now: datetime) -> list[JobReport]:
-    """Stateful jobs whose data may be late, the oldest data first: their schedules say whether it is."""
-    statement = (
-        select(*JOB_COLUMNS)
-        .select_from(JOBS_JOINED)
-        .where(
-            scheduled_job.c.enabled.is_(True),
-            job_state.c.status == JobStatus.SCHEDULED,
-            job_definition.c.stateful.is_(True),
-            scheduled_job.c.last_data_time < now - timedelta(seconds=LATE_S),
-        )
-        .order_by(scheduled_job.c.last_data_time, scheduled_job.c.job_id)
-    )
-    async with database.statements() as connection:
-        return [JobReport(**row._mapping) for row in await connection.execute(statement)]
-
-
-async def read_refused(database: Database) -> list[RefusedRun]:
-    """What sinks refused of the last runs of jobs."""
-    columns = job_run.c
-    statement = (
-        select(columns.job_id, columns.run_id, columns.error.label("text"), columns.finished_at)
-        .select_from(job_state.join(job_run, columns.run_id == job_state.c.last_run_id))
-        .where(columns.error.startswith(REFUSED, autoescape=True))
-        .limit(_REFUSED)
-    )
-    async with database.statements() as connection:
-        return [RefusedRun(**row._mapping) for row in await connection.execute(statement)]
-
-
-async def read_left(database: Database, replicas: Sequence[ReplicaReport]) -> dict[str, tuple[RunName, ...]]:
-    """By each silent one of `replicas`: runs that were in progress there; at most three each."""
-    silent = {item.instance_id: item.heartbeat_at for item in replicas if item.silent}
-    if not silent:
-        return {}
-    columns = job_run.c
-    lost = (columns.state == RunState.LOST) & (columns.finished_at >= min(silent.values()))
-    statement = (
-        select(columns.instance_id, columns.job_id, columns.run_id)
-        .where(columns.instance_id.in_(sorted(silent)), or_(columns.state == RunState.RUNNING, lost))
-        .limit(_NEEDS)
-    )
-    found: dict[str, tuple[RunName, ...]] = {}
-    async with database.statements() as connection:
-        for row in await connection.execute(statement):
-            name = RunName(job_id=row.job_id, run_id=row.run_id)
-            found[row.instance_id] = (*found.get(row.instance_id, ()), name)[:3]
-    return found
+_REACHED = func.coalesce(scheduled_job.c.last_data_time, job_state.c.last_success_at)
+_PREFIX = "promise_"
+_PROMISED = [column.label(_PREFIX + column.name) for column in OBJECTIVE_COLUMNS]
+_PROMISED_NAMES = [column.name for column in OBJECTIVE_COLUMNS]

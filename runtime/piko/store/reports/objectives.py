@@ -19,7 +19,7 @@ from piko.model.objectives import JobObjective
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.missing_tables import statements_once_migrated
-from piko.store.schema.column_types import INSTANT
+from piko.store.schema.column_types import INSTANT, SecondsAfter
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -37,7 +37,8 @@ _JOINED = scheduled_job.outerjoin(job_state, _state.job_id == _row.job_id).outer
 _PROMISED: dict[str, ColumnElement[Any]] = {
     name: func.coalesce(_row[name], _code[name]).label(name) for name in _PROMISES
 }
-_HAS_OBJECTIVE = or_(*(promised.is_not(None) for promised in _PROMISED.values()))
+HAS_OBJECTIVE = or_(*(promised.is_not(None) for promised in _PROMISED.values()))
+"""Whether a job promises anything, over the tables that `OBJECTIVE_COLUMNS` come from."""
 _JOINED_IN: dict[str, ColumnElement[Any]] = {
     **_PROMISED,
     "timezone": func.coalesce(_row.timezone, _code.timezone).label("timezone"),
@@ -47,9 +48,42 @@ _JOINED_IN: dict[str, ColumnElement[Any]] = {
 }
 _OF_RUNS = ("unstarted_since", "unended_since")
 _NAMES = [item.name for item in fields(JobObjective) if item.name not in _OF_RUNS]
-_COLUMNS: list[ColumnElement[Any]] = [
+OBJECTIVE_COLUMNS: list[ColumnElement[Any]] = [
     _JOINED_IN[name] if name in _JOINED_IN else _row[name] for name in _NAMES
 ]
+"""The fields of `JobObjective` but for those of its runs, in their order."""
+
+
+def may_lack_data(now: datetime) -> ColumnElement[bool]:
+    """Whether the promise of data may be broken: true for each job whose is, and for few others."""
+    within = func.coalesce(_row.data_within_s, _code.data_within_s)
+    reached = case(
+        (_code.stateful.is_(True), func.coalesce(_row.last_data_time, _row.created_at)),
+        else_=func.coalesce(_state.last_success_at, _row.created_at),
+    )
+    coming = _state.next_run_at
+    return and_(
+        within.is_not(None),
+        SecondsAfter(reached, within) < now,
+        or_(
+            coming.is_(None),
+            _state.cursor_at.is_(None),
+            reached < _state.cursor_at,
+            SecondsAfter(coming, within) < now,
+        ),
+    )
+
+
+def may_lack_a_start_or_an_end(now: datetime) -> ColumnElement[bool]:
+    """Whether the due time to come may break a promise: true for each job whose does, and for few others."""
+    return SecondsAfter(_state.next_run_at, soonest()) < now
+
+
+def soonest() -> ColumnElement[Any]:
+    """Within how many seconds a run has to start or to end, whichever is first; NULL: neither is promised."""
+    start = func.coalesce(_row.start_within_s, _code.start_within_s)
+    finish = func.coalesce(_row.finish_within_s, _code.finish_within_s)
+    return case((start.is_(None), finish), (finish < start, finish), else_=start)
 
 
 class Objectives:
@@ -61,7 +95,7 @@ class Objectives:
     async def signs(self) -> dict[str, Sign]:
         """By job, what differs after any change that could move a deadline, but for those of its runs."""
         stamps = (_row.version, _row.updated_at, _state.updated_at, _code.updated_at)
-        statement = select(_row.job_id, *stamps).select_from(_JOINED).where(_HAS_OBJECTIVE)
+        statement = select(_row.job_id, *stamps).select_from(_JOINED).where(HAS_OBJECTIVE)
         async with statements_once_migrated(self._database) as connection:
             return {row[0]: tuple(row[1:]) for row in await connection.execute(statement)}
 
@@ -80,15 +114,17 @@ class Objectives:
         found: dict[str, JobObjective] = {}
         async with statements_once_migrated(self._database) as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
-                statement = select(*_COLUMNS).select_from(_JOINED).where(_row.job_id.in_(chunk))
-                rows = await connection.execute(statement.where(_HAS_OBJECTIVE))
+                statement = select(*OBJECTIVE_COLUMNS).select_from(_JOINED).where(_row.job_id.in_(chunk))
+                rows = await connection.execute(statement.where(HAS_OBJECTIVE))
                 found |= {row.job_id: JobObjective(**row._mapping) for row in rows}
             return await _with_runs(connection, found)
 
     async def all(self) -> dict[str, JobObjective]:
         """Every job that has an objective, by job."""
         async with statements_once_migrated(self._database) as connection:
-            rows = await connection.execute(select(*_COLUMNS).select_from(_JOINED).where(_HAS_OBJECTIVE))
+            rows = await connection.execute(
+                select(*OBJECTIVE_COLUMNS).select_from(_JOINED).where(HAS_OBJECTIVE)
+            )
             found = {row.job_id: JobObjective(**row._mapping) for row in rows}
             return await _with_runs(connection, found)
 

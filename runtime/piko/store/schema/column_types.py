@@ -7,6 +7,7 @@ in both directions and refuses a naive datetime, whose zone would be a guess.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import DateTime, Dialect, String, Text
 from sqlalchemy.dialects import mysql
@@ -81,6 +82,13 @@ class NowOnWrite(FunctionElement[datetime]):
     inherit_cache = True
 
 
+class SecondsAfter(FunctionElement[datetime]):
+    """`SecondsAfter(instant, seconds)`: the instant that many whole seconds later."""
+
+    type = INSTANT
+    inherit_cache = True
+
+
 SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 
 
@@ -98,3 +106,15 @@ def _now_on_write(_element: NowOnWrite, _compiler: SQLCompiler, **_: object) -> 
 @compiles(NowOnWrite, "sqlite")
 def _now_sqlite(_element: FunctionElement[datetime], _compiler: SQLCompiler, **_: object) -> str:
     return SQLITE_NOW
+
+
+@compiles(SecondsAfter)
+def _seconds_after(element: SecondsAfter, compiler: SQLCompiler, **how: Any) -> str:
+    instant, seconds = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"TIMESTAMPADD(SECOND, FLOOR({seconds}), {instant})"
+
+
+@compiles(SecondsAfter, "sqlite")
+def _seconds_after_on_sqlite(element: SecondsAfter, compiler: SQLCompiler, **how: Any) -> str:
+    instant, seconds = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f', {instant}, CAST({seconds} AS INTEGER) || ' seconds')"

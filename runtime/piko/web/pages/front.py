@@ -7,7 +7,6 @@ from starlette.responses import Response
 
 from piko.store.reports.attention import read_facts
 from piko.store.reports.findings import findings
-from piko.store.reports.jobs import JobFilter, JobList, JobOrder
 from piko.web.rendering import render
 from piko.web.request import AtClock, DefaultZone, OnDatabase
 from piko.web.views import front
@@ -24,12 +23,8 @@ async def first_sight(
 ) -> Response:
     """Who leads, what there is, and what needs someone."""
     now = clock.now()
-    facts = await read_facts(database, at=now)
-    concerns, coming = findings(facts, timezone=timezone), []
-    if not concerns:
-        coming = await JobList(database=database).page(
-            JobFilter(enabled=True), now=now, order=JobOrder.NEXT, after=None, limit=_COMING
-        )
+    facts = await read_facts(database, at=now, coming=_COMING)
+    concerns = findings(facts, timezone=timezone)
     return render(
         request,
         "front.html",
@@ -41,6 +36,6 @@ async def first_sight(
         counters=front.counters(facts.jobs, facts.runs),
         needs=[front.need(concern, now) for concern in concerns[:_SHOWN]],
         more=len(concerns) > _SHOWN,
-        coming=[front.coming(job, now) for job in coming if job.next_run_at is not None],
+        coming=[front.coming(job, now) for job in facts.coming],
         jobs=facts.jobs.jobs,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from piko.store.reports.findings import Concern
+from piko.store.reports.concerns import Concern
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport

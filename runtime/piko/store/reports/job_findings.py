@@ -1,0 +1,141 @@
+"""What the facts of one job mean: one sentence for each trouble of it, and what cures it. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from piko.core.types import JobStatus
+from piko.errors import PikoError
+from piko.model.objectives import JobObjective, broken, deadlines
+from piko.schedule import parse_schedule
+from piko.store.reports.attention import UNABLE, JobInNeed
+from piko.store.reports.concerns import Concern
+from piko.store.reports.overview import LATE_S, JobReport
+from piko.store.run_notes import REFUSED
+from piko.text import span
+
+_STATUSES = {
+    JobStatus.INVALID: ("invalid", "repair the row or its resource"),
+    JobStatus.UNREGISTERED: ("unregistered", "deploy a replica with the code of the job, or pause it"),
+    JobStatus.WAITING_FOR_CONFIG: ("waits_for_config", "apply a config"),
+}
+
+
+def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezone: str) -> list[Concern]:
+    """Every trouble of a job in need.
+
+    - `promise`: its objective, which says better than "late" what that means; None: it has none.
+    - `timezone`: of schedules that name none.
+    """
+    found = _of_state(need, now)
+    if promise is None:
+        found += _of_data(need.job, now, timezone)
+    elif (broken_one := of_objective(promise, now, timezone)) is not None:
+        found = [item for item in found if item.kind != "late"] + [broken_one]
+    return found + _of_refusal(need)
+
+
+def _of_state(need: JobInNeed, now: datetime) -> list[Concern]:
+    job, found = need.job, []
+    if job.enabled and job.status in UNABLE:
+        kind, remedy = _STATUSES[JobStatus(job.status)]
+        text = _first_line(job.message) or "it cannot run"
+        remedy = f"{remedy}; piko why {job.job_id}"
+        found.append(_job_concern(job, kind, text, remedy, job.updated_at))
+    elif job.is_failing:
+        text, error = _failures(job, now), _first_line(job.last_error) or "no error was recorded"
+        found.append(
+            _job_concern(job, "failing", text, f"piko logs {job.job_id}", job.last_success_at, error=error)
+        )
+    elif job.is_late(now) and job.next_run_at is not None:
+        ago = span((now - job.next_run_at).total_seconds())
+        text = f"it was due {ago} ago and has not started"
+        found.append(_job_concern(job, "late", text, f"piko why {job.job_id}", job.next_run_at))
+    if need.given_up_to is not None:
+        text = "a bound of its backlog has dropped data"
+        found.append(
+            _job_concern(job, "data_dropped", text, f"piko jobs {job.job_id}", since=need.given_up_to)
+        )
+    if need.missing is not None:
+        text = f"its row belongs to the resource {need.missing}, which no longer exists"
+        remedy = "apply the resource again, or the operator removes the row after a day"
+        found.append(_job_concern(job, "resource_missing", text, remedy, need.missing_since))
+    return found
+
+
+def _job_concern(
+    job: JobReport, kind: str, text: str, remedy: str, since: datetime | None, *, error: str | None = None
+) -> Concern:
+    """The trouble of one `job`; the other parameters are those of `Concern`."""
+    return Concern(
+        kind=kind,
+        subject=job.job_id,
+        text=text,
+        remedy=remedy,
+        since=since,
+        job_id=job.job_id,
+        managed_by=job.managed_by,
+        error=error,
+    )
+
+
+def _failures(job: JobReport, now: datetime) -> str:
+    failures = job.consecutive_failures or 0
+    text = "the last run failed" if failures == 1 else f"{failures} runs in a row failed"
+    if job.last_success_at is None:
+        text += "; it has never succeeded"
+    return f"{text}, and the next one is late" if job.is_late(now) else text
+
+
+def _of_data(job: JobReport, now: datetime, timezone: str) -> list[Concern]:
+    since = _late_since(job, now, timezone)
+    if since is None:
+        return []
+    text, remedy = "its data is more than one window behind", f"piko why {job.job_id}"
+    return [_job_concern(job, "late_data", text, remedy, since)]
+
+
+def of_objective(job: JobObjective, now: datetime, timezone: str) -> Concern | None:
+    """Which objective of the job is broken; None: none is."""
+    late = next((due for due in deadlines(job, timezone=timezone) if due.at <= now), None)
+    if late is None:
+        return None
+    text, remedy = broken(job, late), f"piko why {job.job_id}"
+    return Concern(
+        kind="late", subject=job.job_id, text=text, remedy=remedy, since=late.at, job_id=job.job_id
+    )
+
+
+def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None:
+    """Since when the data of a stateful job is late by more than a window; None: it is not."""
+    scheduled = job.enabled and job.stateful and job.status == JobStatus.SCHEDULED
+    if job.last_data_time is None or not scheduled:
+        return None
+    try:
+        schedule = parse_schedule(
+            job_id=job.job_id,
+            schedule_type=job.schedule_type,
+            schedule_expr=job.schedule_expr,
+            timezone=job.timezone or timezone,
+            start_at=job.start_at,
+            end_at=job.end_at,
+        )
+    except PikoError:
+        return None  # the status of the job says so
+    coming = schedule.next_two_after(job.last_data_time)
+    return coming[1] if coming is not None and (now - coming[1]).total_seconds() > LATE_S else None
+
+
+def _of_refusal(need: JobInNeed) -> list[Concern]:
+    job = need.job
+    if not (job.last_error or "").startswith(REFUSED):
+        return []
+    text = _first_line(job.last_error)
+    remedy = f"piko spool list --run {need.last_run_id}, on its replica; a run without any ends this"
+    return [_job_concern(job, "records_refused", text, remedy, job.last_success_at)]
+
+
+def _first_line(text: str | None) -> str:
+    """The line of an error that says the most: the last one of a traceback, else the first."""
+    lines = (text or "").strip().splitlines() or [""]
+    return (lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]).strip()
