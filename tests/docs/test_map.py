@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.docs.links import targets
 from tests.docs.pages import DOCS, MAP, pages
 
-KINDS = frozenset({"tutorial", "how-to", "reference", "explanation", "decisions"})
+KINDS = frozenset({"tutorial", "zh", "how-to", "reference", "explanation", "decisions"})
 ALONE = frozenset({"README.md", "architecture.md", "glossary.md"})
 
 
