@@ -146,6 +146,12 @@ class Settings(ProgramSettings):
         pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
         description="kubernetes: where callers need rights to Piko's kinds; none: the namespace of the pod",
     )
+    web_session_key: SecretStr | None = Field(
+        None,
+        min_length=32,
+        description="token, kubernetes: any long secret that seals the cookies of those who sign in; servers "
+        "with the same one know each other's; none: each makes its own when it starts",
+    )
     metrics_per_job: Literal["auto", "all", "summary"] = Field(
         "auto",
         description="histograms of metrics: by job (all), for all jobs together (summary), or by job below "

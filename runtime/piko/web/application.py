@@ -16,6 +16,8 @@ from fastapi import Depends, FastAPI, Request
 from piko.clock import Clock
 from piko.errors import did_you_mean
 from piko.store.engine import open_database
+from piko.web.access.roles import Access
+from piko.web.access.sessions import Sessions
 from piko.web.access.ways import access_of
 from piko.web.event_feed import EventFeed
 from piko.web.guard import Guard
@@ -70,6 +72,7 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
     At most `most_streams` clients follow events.
     """
     access = access_of(settings, clock=clock)
+    sessions = _sessions(settings, access, clock)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -96,13 +99,22 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
     )
     app.state.clock = clock
     app.state.feed = None
+    app.state.sessions = sessions
     app.state.timezone = settings.timezone
     answer_problems(app)
-    app.add_middleware(Guard, access=access, clock=clock)
+    app.add_middleware(Guard, access=access, sessions=sessions, clock=clock)
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=API)
     add_pages(app)
     return app
+
+
+def _sessions(settings: WebSettings, access: Access, clock: Clock) -> Sessions | None:
+    """What signs people in; None: tokens are not what says who they are."""
+    if settings.access not in ("token", "kubernetes"):
+        return None
+    key = settings.session_key
+    return Sessions(access=access, clock=clock, key=None if key is None else key.get_secret_value())
 
 
 async def only_known_filters(request: Request) -> None:

@@ -8,16 +8,21 @@ use a person's rights. Every answer forbids the browser what the page does not n
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
 
 from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, TransientError
 from piko.serving.probes import PATHS, AsgiApp, Message, Receive, Scope, Send
-from piko.web.access.roles import Access, Role
+from piko.web.access.roles import UNKNOWN, Access, Caller, Role
+from piko.web.access.sessions import Sessions, Shown, drop
+from piko.web.pages.sign_in import SIGN_IN, SIGN_OUT, place_of, sign_in_page
 from piko.web.problems import problem
 
 MOST_BYTES = 65_536
@@ -40,9 +45,11 @@ _HEADERS = {
 class Guard:
     """Lets through to `app` what may pass; `scope["caller"]` says who asks."""
 
-    def __init__(self, app: AsgiApp, *, access: Access, clock: Clock) -> None:
+    def __init__(self, app: AsgiApp, *, access: Access, sessions: Sessions | None, clock: Clock) -> None:
+        """`sessions` signs people in at a form; None: `access` knows no tokens."""
         self._app = app
         self._access = access
+        self._sessions = sessions
         self._clock = clock
         self._acts: dict[str, deque[float]] = {}
 
@@ -78,24 +85,44 @@ class Guard:
         if acts and not same_origin(headers):
             detail = "this act comes from a page of another site; open the page of this server and act there"
             return problem(HTTPStatus.FORBIDDEN, detail, path=path)
-        client = scope.get("client") or ("", 0)
+        shown = Shown(headers=headers) if self._sessions is None else self._sessions.shown(headers)
+        if acts and shown.session and not from_a_page(headers):
+            detail = "this act shows the cookie of a session and does not say which page it comes from"
+            return problem(HTTPStatus.FORBIDDEN, detail, path=path)
+        client = str((scope.get("client") or ("", 0))[0])
         try:
-            caller = await self._access.caller(headers, str(client[0]))
+            scope["caller"] = await self._caller(shown, client)
         except (TransientError, LeaseUnavailableError) as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), path=path)
-        scope["caller"] = caller
+        if self._sessions is not None and _is_open(scope):
+            return self._too_often(f"somebody at {client}", path) if acts else None
+        return self._not_admitted(scope, shown, acts=acts)
+
+    async def _caller(self, shown: Shown, client: str) -> Caller:
+        if shown.ended is not None:
+            return Caller(who=UNKNOWN, role=Role.NOBODY, why_not=shown.ended)
+        caller = await self._access.caller(shown.headers, client)
+        return replace(caller, session=shown.session)
+
+    def _not_admitted(self, scope: Scope, shown: Shown, *, acts: bool) -> Any:
+        path, caller = scope["path"], scope["caller"]
         if caller.role is Role.NOBODY:
+            if self._sessions is not None and _is_for_a_person(scope):
+                return _signing_in(scope, shown)
             extra = {"WWW-Authenticate": "Bearer"}
             return problem(
                 HTTPStatus.UNAUTHORIZED, f"not admitted: {caller.why_not}", path=path, headers=extra
             )
         if acts and caller.role < Role.OPERATOR:
             return problem(HTTPStatus.FORBIDDEN, f"{caller.who} may not act: {caller.why_not}", path=path)
-        if acts and not self._in_time(caller.who):
-            detail = f"{caller.who} sent {_ACTS} acts within a minute; wait, or act on many jobs by a filter"
-            extra = {"Retry-After": "60"}
-            return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, path=path, headers=extra)
-        return None
+        return self._too_often(caller.who, path) if acts else None
+
+    def _too_often(self, who: str, path: str) -> Any:
+        if self._in_time(who):
+            return None
+        detail = f"{who} sent {_ACTS} acts within a minute; wait, or act on many jobs by a filter"
+        extra = {"Retry-After": "60"}
+        return problem(HTTPStatus.TOO_MANY_REQUESTS, detail, path=path, headers=extra)
 
     def _in_time(self, who: str) -> bool:
         now = self._clock.monotonic()
@@ -117,6 +144,40 @@ def same_origin(headers: Headers) -> bool:
     if site is not None and site not in ("same-origin", "none"):
         return False
     return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def from_a_page(headers: Headers) -> bool:
+    """Whether a browser says from where it sends a request."""
+    return headers.get("sec-fetch-site") is not None or headers.get("origin") is not None
+
+
+def _path(scope: Scope) -> str:
+    return str(scope["path"]).removeprefix(scope.get("root_path", ""))
+
+
+def _is_open(scope: Scope) -> bool:
+    """Whether the request concerns the form at which people sign in: its files, and itself."""
+    return _path(scope) in (SIGN_IN, SIGN_OUT) or _path(scope).startswith("/static/")
+
+
+def _is_for_a_person(scope: Scope) -> bool:
+    accepted = Headers(scope=scope).get("accept", "")
+    return "text/html" in accepted and not _path(scope).startswith("/api/")
+
+
+def _signing_in(scope: Scope, shown: Shown) -> Response:
+    request, caller = Request(scope), scope["caller"]
+    answer = sign_in_page(
+        request,
+        why=caller.why_not if shown.session else "",
+        to=place_of(request),
+        elsewhere=request.headers.get("sec-fetch-site") == "cross-site" and scope["method"] in _SAFE,
+    )
+    if shown.session:
+        drop(answer)
+    if "hx-request" in request.headers:
+        answer.headers["HX-Refresh"] = "true"  # a part of a page renews itself: the whole of it signs in
+    return answer
 
 
 def _too_large(scope: Scope) -> Any:

@@ -30,6 +30,7 @@ class WebSettings:
     operators: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     namespace: str | None = None
+    session_key: SecretStr | None = None
 
 
 def web_settings(settings: Settings) -> WebSettings:
@@ -44,6 +45,7 @@ def web_settings(settings: Settings) -> WebSettings:
         operators=_parts(settings.web_operators),
         trusted_proxies=_parts(settings.web_trusted_proxies),
         namespace=settings.web_namespace,
+        session_key=settings.web_session_key,
     )
 
 

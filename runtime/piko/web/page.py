@@ -21,8 +21,11 @@ from piko.web.pages import (
     replicas,
     run_acts,
     runs,
+    sign_in,
 )
 from piko.web.pages.query import WithoutEmpty
+
+_PAGES = (front, jobs, runs, backfills, replicas, job_acts, run_acts, backfill_acts, bulk_acts, sign_in)
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -30,7 +33,18 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 def add_pages(app: FastAPI) -> None:
     """Add every page to `app`, beside the API; a browser gets what `app` answers to an error as a page."""
     app.include_router(rendering.router)
-    for page in (front, jobs, runs, backfills, replicas, job_acts, run_acts, backfill_acts, bulk_acts):
+    for page in (
+        front,
+        jobs,
+        runs,
+        backfills,
+        replicas,
+        job_acts,
+        run_acts,
+        backfill_acts,
+        bulk_acts,
+        sign_in,
+    ):
         app.include_router(page.router)
     app.add_middleware(WithoutEmpty)
     handlers: dict[Any, Any] = dict(app.exception_handlers)

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from starlette.responses import HTMLResponse, Response
 
-from piko.web.access.roles import Caller, Role
+from piko.web.access.roles import UNKNOWN, Caller, Role
 from piko.web.problems import ProblemError
 from piko.web.views import links
 
@@ -32,8 +32,8 @@ def render(
     """The page `template` with `values`; links in it begin with `root`."""
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
     caller: Caller = request.scope["caller"]
-    shared = {"root": links.root_of(path), "path": path, "why_not": caller.why_not}
-    shown = {**shared, "may_act": caller.role >= Role.OPERATOR, **values}
+    shared = {"root": links.root_of(path), "path": path, "why_not": caller.why_not, "caller": caller}
+    shown = {**shared, "may_act": caller.role >= Role.OPERATOR, "known": caller.who != UNKNOWN, **values}
     text = _templates().get_template(template).render(shown)
     return HTMLResponse(text, status_code=status)
 

@@ -21,11 +21,15 @@ class Role(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, and in which role. `why_not` says what a higher role would take."""
+    """Who asks, and in which role. `why_not` says what a higher role would take.
+
+    `session`: a cookie says who they are, so they can sign out.
+    """
 
     who: str
     role: Role
     why_not: str
+    session: bool = False
 
 
 class Access(Protocol):

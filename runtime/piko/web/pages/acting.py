@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
-from urllib.parse import parse_qsl
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -22,16 +21,14 @@ from piko.json_object import read_object
 from piko.model.changes import Actor
 from piko.model.digests import Digest
 from piko.web.asked import Act
-from piko.web.problems import ProblemError, status_of
+from piko.web.pages.forms import fields_of
+from piko.web.problems import status_of
 from piko.web.rendering import render
 from piko.web.request import seen_of
 from piko.web.views import links
 from piko.web.views.acts import NOTICE, ActForm, Effect, FieldKind, FormField
 
 A = TypeVar("A", bound=Act)
-
-_FORM = "application/x-www-form-urlencoded"
-_MOST_FIELDS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +54,7 @@ async def answer(request: Request, act: PageAct[A]) -> Response:
     """The page of `act`: its form, its dry run, or what it leads to."""
     if request.method != "POST":
         return _page(request, act.form, HTTPStatus.OK)
-    said = await _said(request)
+    said = await fields_of(request)
     form = _filled(act.form, said)
     values, problems = _values(form)
     try:
@@ -101,17 +98,6 @@ def _page(request: Request, form: ActForm, status: HTTPStatus, **values: object)
         form=form,
         **shown,
     )
-
-
-async def _said(request: Request) -> dict[str, str]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _FORM:
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"a page takes {_FORM}; programs use /api/v1")
-    try:
-        pairs = parse_qsl((await request.body()).decode(), max_num_fields=_MOST_FIELDS)
-    except ValueError as error:
-        raise ProblemError(HTTPStatus.BAD_REQUEST, f"the form cannot be read: {error}") from None
-    return dict(pairs)
 
 
 def _filled(form: ActForm, said: Mapping[str, str]) -> ActForm:

@@ -19,6 +19,11 @@ def with_query(path: str, query: Query) -> str:
     return f"{path}?{written}" if written else path
 
 
+def quoted(path: str) -> str:
+    """`path` as it stands in an address."""
+    return quote(path, safe="/:")
+
+
 def job(job_id: str) -> str:
     """The page of a job, from where the pages begin."""
     return f"jobs/{quote(job_id, safe='')}"
