@@ -55,7 +55,7 @@ INCIDENTS: dict[str, tuple[list[str], str, str, str]] = {
         [*WELL, "UPDATE job_state SET status = 'Invalid', message = 'cron field hour is wrong'"],
         "invalid",
         "cron field hour is wrong",
-        "repair the row",
+        "piko edit orders --set FIELD=VALUE",
     ),
     "late data": (
         [*WELL, STATEFUL, "UPDATE scheduled_job SET last_data_time = '2026-01-01 03:00:00'"],

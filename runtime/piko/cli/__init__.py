@@ -42,6 +42,7 @@ _SUBCOMMANDS = MappingProxyType(
         "trigger": "act.trigger",
         "pause": "act.pause",
         "resume": "act.resume",
+        "edit": "edit.edit",
         "forget": "act.forget",
         "backfill": "backfill.commands",
         "config": "config.commands",

@@ -20,3 +20,16 @@ def owned_by_resource(job_id: str, owner: str, *, kind: str, patch: Mapping[str,
         f"{job_id}: its row is managed by the {kind} {namespace}/{name} of cluster {cluster}, whose operator "
         f"would undo the change; run instead:\n  {command}"
     )
+
+
+def edited_at_resource(job_id: str, owner: str, *, kind: str) -> RefusedError:
+    """The error for a row that a resource manages, where any field of the resource may be meant."""
+    cluster, namespace, name, _ = owner.split("/", 3)
+    if cluster == "dev":
+        return RefusedError(
+            f"{job_id}: its row is managed by the {kind} {name} of `piko dev`; edit its resource file instead"
+        )
+    return RefusedError(
+        f"{job_id}: its row is managed by the {kind} {namespace}/{name} of cluster {cluster}, whose operator "
+        f"would undo the change; run instead:\n  kubectl edit {kind.lower()} {name} -n {namespace}"
+    )

@@ -5,8 +5,10 @@ Each edit and its line in `change_log` are one transaction.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import insert, select, update
 
@@ -90,6 +92,35 @@ class Edits:
                 what = "resume" if enabled else "pause"
                 await log_change(connection, actor, what, job_id=job_id, before=before, after=after)
             return Edit(found=True, changed=True)
+
+    async def set_fields(
+        self,
+        job_id: str,
+        values: Mapping[str, Any],
+        *,
+        actor: Actor,
+        seen: Digest,
+        dry_run: bool = False,
+    ) -> dict[str, Any] | None:
+        """What the fields that differ from `values` held before; None: the row is not in the state `seen`.
+
+        `dry_run` says what would be changed.
+        """
+        columns = scheduled_job.c
+        async with self._database.transaction() as connection:
+            statement = select(columns.version, columns.updated_at, *(columns[name] for name in values))
+            row = (
+                await connection.execute(statement.where(columns.job_id == job_id).with_for_update())
+            ).first()
+            if row is None or seen != (row.version, row.updated_at):
+                return None
+            before = {name: row._mapping[name] for name in values if row._mapping[name] != values[name]}
+            if before and not dry_run:
+                after = {name: values[name] for name in before}
+                changed = update(scheduled_job).where(columns.job_id == job_id)
+                await connection.execute(changed.values(**after, version=columns.version + 1))
+                await log_change(connection, actor, "edit", job_id=job_id, before=before, after=after)
+            return before
 
     async def set_watermark(
         self, job_id: str, moment: datetime | None, *, actor: Actor, seen: Digest | None = None
