@@ -56,7 +56,7 @@ async def test_an_invalid_row_is_repaired_once_its_dry_run_was_seen(
     ("field", "said"),
     [
         ('schedule_expr={"hour": 26}', "is out of range"),
-        ("jitter=5", "did you mean jitter_s"),
+        ("jitter=5", "did you mean `jitter_s`"),
         ("enabled=0", "piko pause"),
         ("job_id=x", "is no field to edit"),
         ("schedule_expr", "expected FIELD=VALUE"),

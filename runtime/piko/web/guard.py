@@ -171,7 +171,7 @@ def _signing_in(scope: Scope, shown: Shown) -> Response:
         request,
         why=caller.why_not if shown.session else "",
         to=place_of(request),
-        elsewhere=request.headers.get("sec-fetch-site") == "cross-site" and scope["method"] in _SAFE,
+        from_outside=request.headers.get("sec-fetch-site") == "cross-site" and scope["method"] in _SAFE,
     )
     if shown.session:
         drop(answer)

@@ -22,12 +22,12 @@ SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 _MOST_TOKEN = 16_384
 
 
-def sign_in_page(request: Request, *, why: str = "", to: str = "", elsewhere: bool = False) -> Response:
+def sign_in_page(request: Request, *, why: str = "", to: str = "", from_outside: bool = False) -> Response:
     """The form, as the answer to a request that no session allows.
 
     - `why`: what is wrong; empty: nothing yet.
     - `to`: the page to show then, from where the pages begin.
-    - `elsewhere`: the browser comes from another site, so it has sent no cookie.
+    - `from_outside`: the browser comes from another site, so it has sent no cookie.
     """
     answer = render(
         request,
@@ -35,7 +35,7 @@ def sign_in_page(request: Request, *, why: str = "", to: str = "", elsewhere: bo
         status=HTTPStatus.UNAUTHORIZED,
         why=f"{why[:1].upper()}{why[1:]}.".replace("..", ".") if why else "",
         to=to,
-        elsewhere=elsewhere,
+        from_outside=from_outside,
     )
     answer.headers["WWW-Authenticate"] = "Bearer"
     return answer
