@@ -65,8 +65,9 @@ async def edit_schedule(
         raise await unknown_job(database, job_id)
     if job.managed_by is not None:
         raise edited_at_resource(job_id, job.managed_by, kind="PikoSchedule")
-    row = {name: values.get(name, getattr(job, name)) for name in _OF_SCHEDULE}
-    schedule = parse_schedule(job_id=job_id, **{**row, "timezone": row["timezone"] or zone})
+    row: dict[str, Any] = {name: values.get(name, getattr(job, name)) for name in _OF_SCHEDULE}
+    row["timezone"] = row["timezone"] or zone
+    schedule = parse_schedule(job_id=job_id, **row)
     edit = await Edits(database=database).set_fields(
         job_id, values, actor=actor, seen=(job.version, job.updated_at), dry_run=dry_run
     )
