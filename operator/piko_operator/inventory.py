@@ -26,7 +26,8 @@ _KINDS = (SCHEDULE, JOB_CONFIG)
 class Seen:
     """One resource as the API server showed it.
 
-    `deleted` is True once the API server has deleted it without Piko's finalizer.
+    `deleted` is True once the API server has deleted it without Piko's finalizer. `manager` is the program
+    that wrote its spec last, by `managedFields`.
     """
 
     kind: str
@@ -41,6 +42,7 @@ class Seen:
     body: Mapping[str, Any] = field(repr=False)
     order: int = 0
     deleted: bool = False
+    manager: str | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -76,7 +78,14 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         finalizers=tuple(metadata.get("finalizers", ())),
         created_at=str(metadata.get("creationTimestamp", "")),
         body={name: body[name] for name in ("spec", "status") if name in body},
+        manager=_manager(metadata.get("managedFields", ())),
     )
+
+
+def _manager(fields: Iterable[Mapping[str, Any]]) -> str | None:
+    of_spec = [item for item in fields if "f:spec" in item.get("fieldsV1", {})]
+    newest = max(of_spec, key=lambda item: str(item.get("time", "")), default=None)
+    return None if newest is None else newest.get("manager")
 
 
 class Inventory:

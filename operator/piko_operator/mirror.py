@@ -30,6 +30,7 @@ from piko_operator.metrics import OperatorMetrics
 from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
+from piko_operator.resource_actors import named
 from piko_operator.tenancy import Tenant, in_another_place
 
 _ROUND = 250
@@ -208,7 +209,7 @@ class Mirror:
                 self._records.try_again(plan.seen)
                 continue
             if change is not None:
-                changes[job_id] = change
+                changes[job_id] = named(change, plan.seen, plan.owner, decision)
             decisions.append((plan, decision))
         results = await table.apply(list(changes.values()))
         for job_id, result in results.items():
@@ -216,7 +217,7 @@ class Mirror:
                 self._metrics.rows.labels(table=table.name, verb=changes[job_id].verb.value).inc()
         # If the database refuses the heir's row, the leaving resource's deletion policy applies.
         alone = [
-            change
+            named(change, plan.seen, plan.owner, None)
             for plan in plans
             if isinstance(results.get(plan.seen.job_id), RefusedChange)
             and vacated.get(plan.seen.job_id) == plan.owner

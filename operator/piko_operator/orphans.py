@@ -11,12 +11,12 @@ More than a few at a time indicate an accident: then nothing is changed without 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from piko.clock import Clock
-from piko.model.managed import Change, Verb, WriteResult
+from piko.model.managed import OPERATOR, Change, Verb, WriteResult
 from piko.observability.logs import get_logger
 from piko.store.managed import ManagedTable
 from piko.store.orphaned_rows import OrphanedRow, OrphanStore
@@ -158,7 +158,9 @@ class OrphanCleaner:
         held = (await table.read([orphan.job_id])).get(orphan.job_id)
         if held is None or not is_same_owner(held.row.managed_by, orphan.owner):
             return False
-        result = (await table.apply([Change(verb=verb, job_id=orphan.job_id, seen=held)]))[orphan.job_id]
+        by = replace(OPERATOR, reason=f"{orphan.kind} {orphan.owner.rpartition('/')[0]}, which has vanished")
+        change = Change(verb=verb, job_id=orphan.job_id, seen=held, by=by)
+        result = (await table.apply([change]))[orphan.job_id]
         if result is not WriteResult.DONE:
             log.warning("orphan_left", table=orphan.table, job_id=orphan.job_id, outcome=str(result))
         return result is WriteResult.DONE

@@ -196,6 +196,41 @@ async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: Wor
     await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
 
 
+async def test_the_change_log_names_who_wrote_a_resource_and_what_the_operator_put_back(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    world.kubectl(
+        "patch",
+        "psch",
+        "s",
+        "--type=merge",
+        "-p",
+        '{"spec": {"suspend": true}}',
+        "--field-manager=night-shift",
+    )
+    await world.until_row("SELECT enabled FROM scheduled_job", [(0,)])
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+    await world.until_row("SELECT priority FROM scheduled_job", [(0,)])
+    world.kubectl("delete", "psch", "s", PATIENTLY)
+    lines = await world.database.execute(
+        "SELECT who, via, what, `after`, reason FROM change_log ORDER BY change_id"
+    )
+    assert [tuple(line[:3]) for line in lines] == [
+        ("kubectl-client-side-apply", "resource", "create_schedule"),
+        ("night-shift", "resource", "pause"),
+        ("unknown", "sql", "edit_schedule"),
+        ("piko-operator", "resource", "edit_schedule"),
+        ("pikoschedule/s", "resource", "delete_schedule"),
+    ]
+    assert json.loads(lines[1][3]) == {"enabled": False}
+    assert json.loads(lines[3][3]) == {"priority": 0}
+    named = f"PikoSchedule {world.namespace}/s of cluster"
+    assert all(named in line[4] for line in (*lines[:2], *lines[3:]))
+    assert lines[1][4].endswith("generation 2")
+
+
 async def test_status_finds_drift_and_prints_the_command_that_puts_the_row_back(
     world: World, tmp_path: Path
 ) -> None:

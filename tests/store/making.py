@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from piko.core.types import FAILED_STATES, DataInterval, RunState
+from piko.model.changes import Actor
 from piko.model.claims import ClaimBatch
 from piko.model.fences import Fence
 from piko.model.instances import Instance
@@ -21,6 +22,7 @@ from tests.harness.databases import TestDatabase
 
 NOW = datetime(2026, 1, 8, 10, 0, 0, 123456, tzinfo=UTC)
 LEASE = "default"
+ACTOR = Actor(who="somebody", via="cli")
 
 _numbers = itertools.count(1)
 

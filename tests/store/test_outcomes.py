@@ -24,6 +24,7 @@ from piko.store.runs import RunStore
 from piko.store.states import FIELDS, LAST, PLAN, StateStore
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
+    ACTOR,
     NOW,
     count,
     fresh_id,
@@ -403,7 +404,7 @@ async def test_a_late_end_does_not_bring_back_the_state_of_a_job_that_was_forgot
     states = StateStore(database=store)
     run, other = make_run(), make_run(job_id="other")
     await runs.claim(make_batch(run, other, states=[make_state(), make_state("other")]), fence, now=NOW)
-    assert await ProgressStore(database=store).forget("job")
+    assert await ProgressStore(database=store).forget("job", actor=ACTOR)
     ended = [make_outcome(each) for each in (run, other)]
     assert await runs.finish(ended, fence) == {run.run_id, other.run_id}
     assert (await states.read_all()).keys() == {"other"}
@@ -424,5 +425,5 @@ async def test_runs_of_jobs_that_were_forgotten_stay_as_history(
 ) -> None:
     fence = await lead(store)
     await runs.claim(make_batch(make_run(run_id=fresh_id()), states=[make_state()]), fence, now=NOW)
-    assert await ProgressStore(database=store).forget("job")
+    assert await ProgressStore(database=store).forget("job", actor=ACTOR)
     assert await count(emptied_database, "job_run") == 1

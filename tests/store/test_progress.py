@@ -19,6 +19,7 @@ from piko.store.schema.migrate import upgrade
 from piko.store.states import StateStore
 from tests.harness.databases import TestDatabase
 from tests.store.making import (
+    ACTOR,
     NOW,
     lead,
     make_batch,
@@ -179,9 +180,9 @@ async def test_only_what_has_no_row_can_be_forgotten(
 ) -> None:
     await StateStore(database=store).write([make_state("windows"), make_state("b")], await lead(store))
     await schedule_windows(emptied_database, watermark=minute(9))
-    assert not await kept.forget("windows")
-    assert await kept.forget("b")
-    assert not await kept.forget("b")
+    assert not await kept.forget("windows", actor=ACTOR)
+    assert await kept.forget("b", actor=ACTOR)
+    assert not await kept.forget("b", actor=ACTOR)
     assert (await StateStore(database=store).read_all()).keys() == {"windows"}
 
 

@@ -89,6 +89,7 @@ _ENDPOINTS = {
     "/backfills": ["/backfills", "/backfills?job=job-1"],
     "/backfills/{backfill_id}": ["/backfills/backfill"],
     "/changes": ["/changes", "/changes?job=job-1"],
+    "/jobs/{job_id}/changes": ["/jobs/job-1/changes"],
     "/replicas": ["/replicas"],
     "/leader": ["/leader"],
     "/definitions": ["/definitions"],

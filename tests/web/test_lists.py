@@ -166,3 +166,18 @@ async def test_a_tag_differs_between_two_edits(
     await emptied_database.execute("UPDATE scheduled_job SET priority = 1, version = version + 1")
     after = await web.get("/api/v1/jobs/a")
     assert before.headers["etag"] != after.headers["etag"]
+
+
+async def test_the_changes_of_a_job_are_its_own_newest_first_and_outlive_its_row(
+    web: httpx.AsyncClient, jobs: TestDatabase
+) -> None:
+    rows = ", ".join(
+        f"('{number:03}', '2026-01-08', 'anna', 'cli', 'pause', '{'ab'[number % 2]}')" for number in range(10)
+    )
+    await jobs.execute(f"INSERT INTO change_log (change_id, at, who, via, what, job_id) VALUES {rows}")
+    found = await walk(web, "/api/v1/jobs/b/changes")
+    assert [item["change_id"] for item in found] == ["009", "007", "005", "003", "001"]
+    assert (await web.get("/api/v1/jobs/never/changes")).json()["items"] == []
+    nobody = await web.get("/api/v1/jobs/nobody/changes")
+    assert nobody.status_code == 404
+    assert "no job 'nobody'" in nobody.json()["detail"]

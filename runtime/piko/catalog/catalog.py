@@ -28,6 +28,9 @@ class Catalog:
     changed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
     """Jobs whose row is to be read and adopted again, whether it looks changed or not."""
+    edited_schedules: set[str] = field(default_factory=set)
+    edited_configs: set[str] = field(default_factory=set)
+    """Jobs whose rows people, or the operator, have written since that was asked last."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:
@@ -40,6 +43,12 @@ class Catalog:
         changed, self.changed = self.changed, set()
         self.news.clear()
         return changed
+
+    def take_edited(self) -> tuple[set[str], set[str]]:
+        """Jobs whose schedules, and whose configs, were edited since this was asked last."""
+        taken = self.edited_schedules, self.edited_configs
+        self.edited_schedules, self.edited_configs = set(), set()
+        return taken
 
     async def wait(self, *, within_s: float) -> None:
         """Wait for news of rows or runs, `within_s` seconds at most."""

@@ -129,6 +129,8 @@ class Reconciler:
                         self._catalog.touch({row.job_id})
                     continue
                 changed.add(row.job_id)
+                if before is None or row.is_edit_of(before.row):
+                    self._catalog.edited_schedules.add(row.job_id)
                 assessed = assess(row, registry=self._registry, timezone=self._timezone)
                 if assessed.status is JobStatus.INVALID and (
                     before is None or before.message != assessed.message
@@ -138,6 +140,7 @@ class Reconciler:
                 self._understand(seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at))
         self._looked_at = began
         self._comparison.done()
+        self._catalog.edited_schedules |= deleted
         for job_id in deleted:
             self._forget(job_id)
         changed |= await self._ask_other_replicas()
@@ -203,6 +206,7 @@ class Reconciler:
                     log.warning("config_does_not_fit", job_id=row.job_id, why=note)
             log.info("configs_changed", jobs=listed(sorted(changed)))
         self._configs.drop(deleted)
+        self._catalog.edited_configs |= changed | deleted
         if changed or deleted:
             self._catalog.touch(changed | deleted)  # a job may have waited for it, or its message changes
             self._metrics.invalid_configs.set(len(self._configs.refused()))

@@ -8,7 +8,6 @@ key that the model does not have would be dropped silently, so it is reported to
 from __future__ import annotations
 
 import json
-import re
 import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Union, get_args, get_origin
@@ -18,11 +17,11 @@ from pydantic_core import ErrorDetails
 
 from piko.errors import ConfigError, did_you_mean
 from piko.json_object import merged, read_object
+from piko.model.config_schema import sounds_secret
 from piko.observability.redaction import model_secrets
 from piko.text import excerpt, listed, type_name
 
 _SHOWN = 80
-_LIKE_A_SECRET = re.compile(r"pass|secret|token|credential|private|dsn|(^|_)(key|pwd|auth)", re.IGNORECASE)
 
 Path = tuple[str | int, ...]
 
@@ -129,7 +128,7 @@ def _may_be_secret(schema: type[BaseModel], path: Path, secrets: Collection[str]
     """Whether an error at `path` may show a secret. A text of the whole model's may show any."""
     if not path:
         return bool(secrets) or _declares_secret(schema, set())
-    if path[0] in secrets or any(isinstance(part, str) and _LIKE_A_SECRET.search(part) for part in path):
+    if path[0] in secrets or any(isinstance(part, str) and sounds_secret(part) for part in path):
         return True
     fields = [field for name, field in schema.model_fields.items() if path[0] in _names(name, field, schema)]
     return any(_declares_secret(field.annotation, set()) for field in fields)

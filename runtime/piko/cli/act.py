@@ -198,7 +198,7 @@ def resume(
     switch(Switch(enabled=True, reason=reason, dry_run=dry_run), job, wanted, dsn, output)
 
 
-def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def forget(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Delete the progress of a deleted job, so that a new row starts from scratch. Its runs are kept."""
     from piko.model.progress import JobProgress
     from piko.store.progress import ProgressStore
@@ -207,7 +207,7 @@ def forget(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     async def drop(database: Database) -> JobProgress:
         progress = ProgressStore(database=database)
         kept = (await progress.without_row([job])).get(job)
-        if kept is not None and await progress.forget(job):
+        if kept is not None and await progress.forget(job, actor=person(reason)):
             return kept
         if await Overview(database=database).job(job) is not None:
             raise RefusedError(

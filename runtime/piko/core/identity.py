@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import socket
+from datetime import datetime
 
 from piko.clock import Clock
 
@@ -35,9 +36,14 @@ class Ids:
             self._chance = [digits[at : at + _CHANCE] for at in range(0, len(digits), _CHANCE)]
         moment = self._clock.monotonic()
         if not 0 <= moment - self._read_at < _SAME_MOMENT_S:
-            self._prefix = f"{int(self._clock.now().timestamp() * 1000):012x}"
+            self._prefix = id_at(self._clock.now())
             self._read_at = moment
         return self._prefix + self._chance.pop()
+
+
+def id_at(moment: datetime) -> str:
+    """How ids begin that are made at `moment`: less than each of them, more than those from before."""
+    return f"{int(moment.timestamp() * 1000):012x}"
 
 
 def content_hash(*parts: str | None) -> str:

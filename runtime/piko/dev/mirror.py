@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from piko.dev.files import Declared, Reading
+from piko.model.changes import Actor
 from piko.model.managed import Change, Held, RefusedChange, Verb, WriteResult
 from piko.model.progress import JobProgress
 from piko.store.engine import Database
@@ -60,7 +61,7 @@ class FolderMirror:
         for job_id, item in wanted.items():
             change = self._change(item, held.get(job_id), problems)
             if change is not None:
-                changes.append(change)
+                changes.append(replace(change, by=_by(item.where)))
         new = [change.job_id for change in changes if change.verb is Verb.CREATE]
         kept = await self._kept.without_row(new) if new and table.name == "scheduled_job" else {}
         results = await table.apply(changes)
@@ -119,6 +120,7 @@ class FolderMirror:
                 verb=_RELEASE.get(self._deletion_policies.get((kind, job_id), "Delete"), Verb.DELETE),
                 job_id=job_id,
                 seen=seen,
+                by=_by(f"{files[job_id]}, which no longer declares it"),
             )
             for job_id, seen in held.items()
         ]
@@ -137,6 +139,10 @@ def _goes_on(kept: JobProgress | None) -> str:
     moments = () if kept is None else (kept.data_through, kept.cursor_at)
     moment = next((moment for moment in moments if moment is not None), None)
     return "" if moment is None else f"; it continues from where the job stopped, {moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _by(reason: str) -> Actor:
+    return Actor(who=_AUTHOR, via="resource", reason=reason)
 
 
 def _row(item: Declared) -> Any:

@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
-    """Who changes something, by which way (`cli`, `api`, `page`), and why, by their own account."""
+    """Who changes something, by which way, and why, by their own account.
+
+    `via` is `api`, `page`, `cli`, `resource`, `sql`, or `leader` for what it does by itself at a set time.
+    """
 
     who: str
     via: str

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "••••••"
 _DEEPEST = 20
+_SECRET_NAME = re.compile(r"pass|secret|token|credential|private|dsn|(^|_)(key|pwd|auth)", re.IGNORECASE)
+
+
+def sounds_secret(name: str) -> bool:
+    """Whether a value of that name is probably secret, whatever its model declares."""
+    return _SECRET_NAME.search(name) is not None
 
 
 def hidden(value: Any, schema: Mapping[str, Any]) -> Any:

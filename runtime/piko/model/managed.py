@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from piko.model.changes import Actor
 from piko.model.configs import ConfigContent
 from piko.model.schedules import ScheduleOptions
 
@@ -23,6 +24,9 @@ class ManagedConfig(ConfigContent):
 
     managed_by: str | None
 
+
+OPERATOR = Actor(who="piko-operator", via="resource")
+"""Who writes what no resource asks for now."""
 
 R = TypeVar("R", ManagedSchedule, ManagedConfig)
 
@@ -62,12 +66,17 @@ class WriteResult(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change(Generic[R]):
-    """One row to write; `seen` is the row that the decision was made for, absent for `CREATE`."""
+    """One row to write; `seen` is the row that the decision was made for, absent for `CREATE`.
+
+    `by` is who `change_log` names; `restores`: it puts back what the resource has said before.
+    """
 
     verb: Verb
     job_id: str
     row: R | None = None
     seen: Held[R] | None = None
+    by: Actor = OPERATOR
+    restores: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ the table's order; durations are seconds, instants aware. `piko.model.columns` s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 
 from piko.core.types import BackfillPolicy, OverlapPolicy
@@ -26,6 +26,7 @@ from piko.model.digests import Digest
 
 _TYPES = OneOf(("cron", "interval", "date"), "is_cron_interval_or_date")
 _A_DAY = Between(0, 86_400, "is_0_to_86400")
+_OF_RUNTIME = {"version", "last_data_time", "completed_at", "created_at", "updated_at"}
 _WHOLE = Between(-MAX_INTEGER, MAX_INTEGER, "is_a_whole_number")
 
 
@@ -130,3 +131,11 @@ class ScheduleRow(ScheduleOptions):
     def digest(self) -> Digest:
         """Differs between any two edits of the row."""
         return self.version, self.updated_at
+
+    def is_edit_of(self, before: ScheduleRow) -> bool:
+        """Whether somebody but the runtime may have made `before` into this."""
+        moved = (self.last_data_time, self.completed_at) != (before.last_data_time, before.completed_at)
+        if not moved:  # what else was written may be a column that this does not have
+            return self.digest != before.digest
+        names = (item.name for item in fields(self) if item.name not in _OF_RUNTIME)
+        return any(getattr(self, name) != getattr(before, name) for name in names)

@@ -1,11 +1,13 @@
-"""What the leader does beside its jobs, composed: what it resumes, and what it forgets."""
+"""What the leader does beside its jobs, composed: what it resumes, what it logs, and what it forgets."""
 
 from __future__ import annotations
 
 from piko.leadership.elector import Elector
 from piko.replica.ground import Ground
+from piko.scheduler.audit import Audit
 from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
+from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
 from piko.store.pauses import PauseStore
 from piko.store.progress import ProgressStore
@@ -19,6 +21,19 @@ def resumption_of(ground: Ground, elector: Elector) -> Resumption:
         elector=elector,
         metrics=ground.metrics,
         name_of_leader=ground.instance.host,
+        poll_interval_s=ground.settings.poll_interval_s,
+    )
+
+
+def audit_of(ground: Ground, elector: Elector) -> Audit:
+    """What gives edits by SQL their line in `change_log`."""
+    return Audit(
+        schedules=audited_schedules(ground.database),
+        configs=audited_configs(ground.database),
+        catalog=ground.catalog,
+        elector=elector,
+        clock=ground.clock,
+        metrics=ground.metrics,
         poll_interval_s=ground.settings.poll_interval_s,
     )
 

@@ -1,10 +1,13 @@
-"""`change_log`: written in the transaction of the change, so that neither is there without the other."""
+"""`change_log`: written in the transaction of the change, so that neither is there without the other.
+
+A line is bounded, whatever was changed: so many facts, each so long.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import Table, delete, insert, select
@@ -15,18 +18,22 @@ from piko.core.identity import Ids
 from piko.errors import DatabaseUnavailableError
 from piko.model.changes import Actor
 from piko.model.fences import Fence
+from piko.model.row_edits import RowEdit
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.schema.tables.changes import change_log
-from piko.store.upsert import upsert
+from piko.store.upsert import insert_rows, upsert
 from piko.text import excerpt
 
 _LONGEST = 4000
 _TRIES = 3
 _AGAIN_S = 0.5
 _LONGEST_NAME = 255
+_MOST_FACTS, _LONGEST_FACT, _LONGEST_KEY, _MOST_BYTES = 40, 1000, 200, 16_000
 
 Facts = Mapping[str, object]
+RowLine = tuple[Actor, str, RowEdit, datetime | None]
+"""Who edited the row of which job, how, and when; None: now."""
 
 
 async def log_change(
@@ -39,8 +46,17 @@ async def log_change(
     after: Facts | None = None,
 ) -> None:
     """Log a change within its transaction. `before` and `after` must hold no secrets; instants are aware."""
-    row = _row(actor, what, job_id=job_id, before=before, after=after)
+    row = _row(actor, what, job_id=job_id, before=before, after=after, ids=Ids(SystemClock()))
     await connection.execute(insert(change_log), [row])
+
+
+async def insert_changes(connection: AsyncConnection, lines: Iterable[RowLine]) -> None:
+    """Log edits of rows within the transaction that makes or finds them."""
+    ids, rows = Ids(SystemClock()), []
+    for actor, job_id, edit, at in lines:
+        row = _row(actor, edit.what, job_id=job_id, before=edit.before, after=edit.after, ids=ids)
+        rows.append(row if at is None else {**row, "at": at})
+    await insert_rows(connection, change_log, rows)
 
 
 async def insert_logged(
@@ -51,7 +67,7 @@ async def insert_logged(
     After a COMMIT that was cut off, the same inserts wait for its end, and change nothing if it succeeded.
     Raises `DatabaseUnavailableError` if that is still unknown after some tries.
     """
-    change = _row(actor, what, job_id=str(row["job_id"]), before=None, after=logged)
+    change = _row(actor, what, job_id=str(row["job_id"]), before=None, after=logged, ids=Ids(SystemClock()))
     change["change_id"] = row[next(iter(table.primary_key)).name]  # so that a second try finds it, too
     for left in reversed(range(_TRIES)):
         try:
@@ -86,13 +102,12 @@ class ChangeStore:
 
 
 def _row(
-    actor: Actor, what: str, *, job_id: str | None, before: Facts | None, after: Facts | None
+    actor: Actor, what: str, *, job_id: str | None, before: Facts | None, after: Facts | None, ids: Ids
 ) -> dict[str, object]:
-    clock = SystemClock()
     return {
-        "change_id": Ids(clock).new(),
-        "at": clock.now(),
-        "who": actor.who[:_LONGEST_NAME],
+        "change_id": ids.new(),
+        "at": SystemClock().now(),
+        "who": excerpt(actor.who, limit=_LONGEST_NAME),
         "via": actor.via,
         "what": what,
         "job_id": job_id,
@@ -103,10 +118,31 @@ def _row(
 
 
 def _json(facts: Facts | None) -> str | None:
-    return None if facts is None else json.dumps(facts, ensure_ascii=False, default=_plain)
+    if facts is None:
+        return None
+    shown: dict[str, object] = {}
+    size = 0
+    for name, value in facts.items():
+        key, fact = excerpt(name, limit=_LONGEST_KEY), _bounded(value)
+        size += len(json.dumps({key: fact}, ensure_ascii=False).encode())
+        if len(shown) == _MOST_FACTS or size > _MOST_BYTES:
+            shown["…"] = f"{len(facts) - len(shown)} more"
+            break
+        shown[key] = fact
+    return json.dumps(shown, ensure_ascii=False)
 
 
-def _plain(value: object) -> str:
+def _bounded(value: object) -> object:
+    """`value` as JSON holds it, or the beginning and the end of its text."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
-    return str(value)
+    if isinstance(value, str):
+        return excerpt(value, limit=_LONGEST_FACT)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return (
+        value
+        if len(text) <= _LONGEST_FACT and isinstance(value, dict | list)
+        else excerpt(text, limit=_LONGEST_FACT)
+    )

@@ -1,6 +1,7 @@
 """What people change in rows that SQL owns. A row that a resource owns is left alone.
 
-Each edit and its line in `change_log` are one transaction.
+Each edit and its line in `change_log` are one transaction. What others have edited in the same row by SQL
+gets its own line first.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from sqlalchemy import insert, select, update
 from piko.model.changes import Actor
 from piko.model.configs import ConfigRevision
 from piko.model.digests import Digest
+from piko.model.row_edits import RowEdit
+from piko.store.audited_rows import audited_configs, audited_schedules
+from piko.store.audited_watermarks import log_watermark, mark_watermark, settle_watermark
 from piko.store.changes import log_change
 from piko.store.engine import Database
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.schedules import scheduled_job
+from piko.store.schema.tables.states import job_state
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +52,8 @@ class Edits:
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
+        self._schedules = audited_schedules(database)
+        self._configs = audited_configs(database)
 
     async def set_enabled(
         self,
@@ -84,6 +91,7 @@ class Edits:
             if before == after:
                 return Edit(found=True)
             if not dry_run:
+                known = await self._schedules.settle(connection, [job_id])
                 await connection.execute(
                     update(scheduled_job)
                     .where(columns.job_id == job_id)
@@ -91,6 +99,7 @@ class Edits:
                 )
                 what = "resume" if enabled else "pause"
                 await log_change(connection, actor, what, job_id=job_id, before=before, after=after)
+                await self._schedules.log(connection, known, {job_id: actor}, logged=False)
             return Edit(found=True, changed=True)
 
     async def set_fields(
@@ -136,17 +145,21 @@ class Edits:
                 return None
             if seen is not None and seen != (row.version, row.updated_at):
                 return WatermarkEdit(before=row.last_data_time, stale=True)
+            kept = job_state.c.data_through
+            state = (
+                await connection.execute(select(kept).where(job_state.c.job_id == job_id).with_for_update())
+            ).first()
+            await self._schedules.settle(connection, [job_id])
+            if state is not None and state.data_through != row.last_data_time:  # SQL has set it meanwhile
+                await settle_watermark(
+                    connection, job_id, before=state.data_through, after=row.last_data_time
+                )
             await connection.execute(
                 update(scheduled_job).where(columns.job_id == job_id).values(last_data_time=moment)
             )
-            await log_change(
-                connection,
-                actor,
-                "set_watermark",
-                job_id=job_id,
-                before={"last_data_time": row.last_data_time},
-                after={"last_data_time": moment},
-            )
+            await log_watermark(connection, actor, job_id, before=row.last_data_time, after=moment)
+            if state is None or state.data_through != moment:
+                await mark_watermark(connection, job_id, moment)
             return WatermarkEdit(before=row.last_data_time)
 
     async def restore_config(
@@ -169,6 +182,8 @@ class Edits:
             row = (await connection.execute(statement.with_for_update())).first()
             if row is not None and row.managed_by is not None:
                 return Edit(found=True, owner=row.managed_by)
+            job_id = revision.job_id
+            known = await self._configs.settle(connection, [job_id])
             if row is None:
                 await connection.execute(insert(job_config), [{"job_id": revision.job_id, **values}])
             else:
@@ -177,12 +192,15 @@ class Edits:
                     .where(columns.job_id == revision.job_id)
                     .values(version=columns.version + 1, **values)
                 )
+            edit = await self._configs.edit(connection, job_id, known)
+            differs = RowEdit(what="", before={}, after={}) if edit is None else edit
             await log_change(
                 connection,
                 actor,
                 "rollback_config",
-                job_id=revision.job_id,
-                before=None if row is None else {"version": row.version},
-                after={"revision": revision.revision, "keep_secret": keep_secret},
+                job_id=job_id,
+                before=None if row is None else {"version": row.version, **(differs.before or {})},
+                after={"revision": revision.revision, "keep_secret": keep_secret, **(differs.after or {})},
             )
+            await self._configs.log(connection, known, {job_id: actor}, logged=False)
             return Edit(found=row is not None, changed=True)

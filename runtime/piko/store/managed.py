@@ -2,7 +2,8 @@
 
 A write is conditional on what was read before it: the row must still have the owner and the version that
 the decision was made for, else nothing is written and the answer is `STALE`. So no edit made in between is
-lost, and neither of two operators can take the other's row. Columns of the runtime are never touched.
+lost, and neither of two operators can take the other's row. Columns of the runtime are never touched. Each
+write has its line in `change_log`, which names who made it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from piko.model.managed import (
     Verb,
     WriteResult,
 )
+from piko.store.audited_rows import LINES_A_MINUTE, AuditedRows, Known
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.missing_tables import statements_once_migrated
@@ -43,6 +45,7 @@ class ManagedTable(Generic[R]):
         self._table = table
         self._row: type[R] = row
         self._names = [item.name for item in fields(row)]
+        self._audited = AuditedRows(database=database, table=table)
 
     @property
     def name(self) -> str:
@@ -95,16 +98,40 @@ class ManagedTable(Generic[R]):
         self, connection: AsyncConnection, changes: Sequence[Change[R]]
     ) -> dict[str, WriteResult | RefusedChange]:
         results: dict[str, WriteResult | RefusedChange] = {}
-        new = [self._values(change.row) for change in changes if change.verb is Verb.CREATE and change.row]
-        if new:
-            await connection.execute(insert(self._table), new)
-        free = await self._locked(connection, [item.job_id for item in changes if item.seen is not None])
+        new = [change for change in changes if change.verb is Verb.CREATE]
+        free: set[str] = await self._locked(
+            connection, [item.job_id for item in changes if item.seen is not None]
+        )
+        known = await self._settled(connection, changes, free)
+        if rows := [self._values(change.row) for change in new if change.row is not None]:
+            await connection.execute(insert(self._table), rows)
         for change in changes:
             done = change.verb is Verb.CREATE or (
                 change.job_id in free and await self._alter(connection, change) > 0
             )
             results[change.job_id] = WriteResult.DONE if done else WriteResult.STALE
+        actors = {
+            change.job_id: change.by
+            for change in changes
+            if results[change.job_id] is WriteResult.DONE and change.job_id in known
+        }
+        await self._audited.log(connection, known, actors)
         return results
+
+    async def _settled(
+        self, connection: AsyncConnection, changes: Sequence[Change[R]], free: Collection[str]
+    ) -> Known:
+        """What is known of the rows that are about to be written.
+
+        A row that is edited and put back again and again is as it was: some lines a minute say so.
+        """
+        ours = [change for change in changes if change.verb is Verb.CREATE or change.job_id in free]
+        restored = [change.job_id for change in ours if change.restores]
+        others = [change.job_id for change in ours if not change.restores]
+        return {
+            **await self._audited.settle(connection, others),
+            **await self._audited.settle(connection, restored, most_a_minute=LINES_A_MINUTE),
+        }
 
     async def _locked(self, connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
         """Those of `job_ids` whose rows are ours to write: one that somebody holds open delays no other."""

@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from piko.model.changes import Actor
 from piko.model.fences import Fence
+from piko.store.audited_rows import audited_schedules
 from piko.store.changes import log_change
 from piko.store.engine import Database
 from piko.store.fences import hold
@@ -22,6 +23,7 @@ class PauseStore:
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
+        self._audited = audited_schedules(database)
 
     async def end(self, fence: Fence, *, actor: Actor, limit: int) -> list[str]:
         """Resume at most `limit` schedules whose `paused_until` has come, and log it; their jobs.
@@ -37,7 +39,9 @@ class PauseStore:
         resumed = []
         async with self._database.transaction() as connection:
             await hold(connection, fence)
-            for row in await lock_free(connection, _KEYS, and_(_COLUMNS.job_id.in_(sorted(found)), _over())):
+            rows = await lock_free(connection, _KEYS, and_(_COLUMNS.job_id.in_(sorted(found)), _over()))
+            known = await self._audited.settle(connection, [row.job_id for row in rows])
+            for row in rows:
                 change = update(scheduled_job).where(_COLUMNS.job_id == row.job_id)
                 if row.enabled:
                     await connection.execute(change.values(paused_until=None))
@@ -48,6 +52,7 @@ class PauseStore:
                 after = {"enabled": True, "paused_until": None}
                 await log_change(connection, actor, "resume", job_id=row.job_id, before=before, after=after)
                 resumed.append(row.job_id)
+            await self._audited.log(connection, known, dict.fromkeys(known, actor), logged=False)
         return resumed
 
 

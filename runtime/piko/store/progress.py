@@ -25,10 +25,13 @@ from sqlalchemy import case, delete, exists, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import JobStatus
+from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.progress import JobProgress
 from piko.model.runs import Outcome
 from piko.model.watermarks import WatermarkMove, Watermarks
+from piko.store.audited_watermarks import settle_watermark
+from piko.store.changes import log_change
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.schema.column_types import INSTANT
@@ -60,10 +63,17 @@ class ProgressStore:
         async with self._database.statements() as connection:
             return {row.job_id: JobProgress(**row._mapping) for row in await connection.execute(statement)}
 
-    async def forget(self, job_id: str) -> bool:
+    async def forget(self, job_id: str, *, actor: Actor) -> bool:
         """Drop what is kept of a job that has no row; whether there was something. Its runs stay."""
+        kept = select(job_state.c.data_through, job_state.c.cursor_at).where(job_state.c.job_id == job_id)
         async with self._database.transaction() as connection:
-            return await drop(connection, job_id) > 0
+            before = (await connection.execute(kept.with_for_update())).first()
+            if before is None or not await drop(connection, job_id):
+                return False
+            await log_change(
+                connection, actor, "forget", job_id=job_id, before=dict(before._mapping), after=None
+            )
+            return True
 
     # ---- what the leader does ----------------------------------------------------------------------
 
@@ -86,7 +96,10 @@ class ProgressStore:
         return held
 
     async def copy(self, job_ids: Collection[str], fence: Fence) -> None:
-        """Copy the watermarks of `job_ids` that others wrote. Raises `FencedError`."""
+        """Copy the watermarks of `job_ids` that others wrote, and see that each has its line in `change_log`.
+
+        Raises `FencedError`.
+        """
         watermark, kept = scheduled_job.c.last_data_time, job_state.c.data_through
         statement = (
             select(job_state.c.job_id, watermark, kept)
@@ -98,11 +111,13 @@ class ProgressStore:
             await hold(connection, fence)
             for job_id, new, old in (await connection.execute(statement)).all():
                 # An outcome may have moved both since they were read: then its word is the later one.
-                await connection.execute(
+                copied = await connection.execute(
                     update(job_state)
                     .where(job_state.c.job_id == job_id, kept.is_not_distinct_from(literal(old, INSTANT)))
                     .values(data_through=new)
                 )
+                if copied.rowcount:
+                    await settle_watermark(connection, job_id, before=old, after=new)
 
     async def mark_deleted(self, job_ids: Collection[str], fence: Fence, *, now: datetime) -> None:
         """Keep the states of jobs whose rows were deleted for the next ones. Raises `FencedError`."""

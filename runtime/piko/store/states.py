@@ -18,6 +18,7 @@ from piko.model.fences import Fence, OutcomeFence
 from piko.model.runs import Outcome
 from piko.model.states import JobState
 from piko.model.watermarks import Watermarks
+from piko.store.audited_watermarks import settle_watermark
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.fences import hold
@@ -118,6 +119,13 @@ async def summarise(
     epoch = {"epoch": fence.epoch, "status": JobStatus.SCHEDULED.value}
     summaries = _summaries(outcomes)
     through = watermarks_to_keep(outcomes, watermarks, before)
+    moves = (outcome.watermark for outcome in outcomes if outcome.watermark is not None)
+    own = {(move.job_id, move.new) for move in moves}
+    for job_id, moment in through.items():
+        if (
+            job_id in before and (job_id, moment) not in own and moment != before[job_id]
+        ):  # somebody else has set it
+            await settle_watermark(connection, job_id, before=before[job_id], after=moment)
     known = [
         {**summaries[job_id], **epoch, "data_through": through.get(job_id)}
         for job_id in sorted(summaries)

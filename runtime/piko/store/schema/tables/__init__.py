@@ -13,6 +13,7 @@ One module per family. Importing any of them imports all, so that `metadata` is 
 
 from __future__ import annotations
 
+from piko.store.schema.tables.audited_rows import audited_row
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
@@ -43,5 +44,6 @@ TABLES = (
     operator_cluster,
     orphaned_row,
     change_log,
+    audited_row,
 )
 """All of them: first what people write, then what the runtime and the operator do."""

@@ -19,7 +19,12 @@ def upgrade(steps: Steps) -> None:
             Column("change_id", KEY, primary_key=True, comment="one change; ids grow with time"),
             Column("at", INSTANT, nullable=False, comment="when it was made"),
             Column("who", String(255), nullable=False, comment="who made it, as far as is known"),
-            Column("via", String(16), nullable=False, comment="by which way: api, page or cli"),
+            Column(
+                "via",
+                String(16),
+                nullable=False,
+                comment="by which way: api, page, cli, resource, sql or leader",
+            ),
             Column("what", String(32), nullable=False, comment="what was done: pause, trigger, cancel, …"),
             Column("job_id", JOB_ID, comment="the job that it concerns"),
             Column("before", JSON_TEXT, comment="what was there, as JSON without secrets"),

@@ -1,0 +1,35 @@
+"""Whom `change_log` names for what a resource says. Pure.
+
+The API server keeps which program wrote a spec last, and no user; so that is who made the change. What the
+operator does by itself, because a row was edited or a resource has vanished, is its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from piko.model.changes import Actor
+from piko.model.managed import OPERATOR, Change, R
+from piko_operator.inventory import Seen
+from piko_operator.ownership import Decision
+
+
+def named(change: Change[R], seen: Seen, owner: str, decision: Decision[R] | None) -> Change[R]:
+    """`change`, which `decision` on the resource `seen` asks for; None: the resource is deleted."""
+    cluster = owner.partition("/")[0]
+    resource = f"{seen.kind} {seen.namespace}/{seen.name} of cluster {cluster}"
+    if decision is None:
+        # Who deletes a resource leaves no name in it.
+        by = Actor(who=_name(seen), via="resource", reason=f"{resource}, deleted")
+        return replace(change, by=by)
+    if decision.corrects_drift:
+        by = replace(OPERATOR, reason=f"{resource}, which has not changed: the row was edited")
+        return replace(change, by=by, restores=True)
+    by = Actor(
+        who=seen.manager or _name(seen), via="resource", reason=f"{resource}, generation {seen.generation}"
+    )
+    return replace(change, by=by)
+
+
+def _name(seen: Seen) -> str:
+    return f"{seen.kind.lower()}/{seen.name}"
