@@ -84,8 +84,8 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
 
 def _manager(fields: Iterable[Mapping[str, Any]]) -> str | None:
     of_spec = [item for item in fields if "f:spec" in item.get("fieldsV1", {})]
-    newest = max(of_spec, key=lambda item: str(item.get("time", "")), default=None)
-    return None if newest is None else newest.get("manager")
+    by_time = sorted(of_spec, key=lambda item: str(item.get("time", "")))  # of one second, the last listed
+    return by_time[-1].get("manager") if by_time else None
 
 
 class Inventory:

@@ -102,7 +102,7 @@ async def test_a_run_is_cancelled_and_another_one_run_again(night: TestDatabase,
     assert tuple(queued[0]) == (1, 3)
     refused = await piko(night, tmp_path, "runs", "retry", "r2")
     assert (refused.code, "is SUCCESS" in refused.err) == (CANNOT, True)
-    logged = await night.execute("SELECT what, via FROM change_log ORDER BY at, what")
+    logged = await night.execute("SELECT what, via FROM change_log WHERE via <> 'sql' ORDER BY at, what")
     assert sorted(tuple(row) for row in logged) == [("cancel", "cli"), ("retry", "cli")]
 
 

@@ -8,6 +8,7 @@ import shlex
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.cli.piko import piko_here
@@ -200,15 +201,11 @@ async def test_the_change_log_names_who_wrote_a_resource_and_what_the_operator_p
     world.start()
     world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
     await world.until_condition("psch", "s", "Synced", reason="Synced")
-    world.kubectl(
-        "patch",
-        "psch",
-        "s",
-        "--type=merge",
-        "-p",
-        '{"spec": {"suspend": true}}',
-        "--field-manager=night-shift",
-    )
+    created = datetime.fromisoformat(world.read("psch", "s")["metadata"]["creationTimestamp"])
+    second = timedelta(seconds=1)  # the API server keeps no finer time of who wrote what
+    await wait_until_async(lambda: datetime.now(UTC) >= created + second, what="another second")
+    suspend = ("--type=merge", "-p", '{"spec": {"suspend": true}}')
+    world.kubectl("patch", "psch", "s", *suspend, "--field-manager=night-shift")
     await world.until_row("SELECT enabled FROM scheduled_job", [(0,)])
     await world.until_condition("psch", "s", "Synced", reason="Synced")
     await world.database.execute("UPDATE scheduled_job SET priority = 5")

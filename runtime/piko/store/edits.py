@@ -126,9 +126,13 @@ class Edits:
             before = {name: row._mapping[name] for name in values if row._mapping[name] != values[name]}
             if before and not dry_run:
                 after = {name: values[name] for name in before}
+                known = await self._schedules.settle(connection, [job_id])
                 changed = update(scheduled_job).where(columns.job_id == job_id)
                 await connection.execute(changed.values(**after, version=columns.version + 1))
-                await log_change(connection, actor, "edit", job_id=job_id, before=before, after=after)
+                await log_change(
+                    connection, actor, "edit_schedule", job_id=job_id, before=before, after=after
+                )
+                await self._schedules.log(connection, known, {job_id: actor}, logged=False)
             return before
 
     async def set_watermark(

@@ -122,9 +122,8 @@ async def summarise(
     moves = (outcome.watermark for outcome in outcomes if outcome.watermark is not None)
     own = {(move.job_id, move.new) for move in moves}
     for job_id, moment in through.items():
-        if (
-            job_id in before and (job_id, moment) not in own and moment != before[job_id]
-        ):  # somebody else has set it
+        foreign = job_id in before and (job_id, moment) not in own
+        if foreign and moment != before[job_id]:
             await settle_watermark(connection, job_id, before=before[job_id], after=moment)
     known = [
         {**summaries[job_id], **epoch, "data_through": through.get(job_id)}
