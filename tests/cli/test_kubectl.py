@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from piko.cli.at_resource import patch_of, switched_job
 from piko.cli.kubectl import Pod, choose, in_pod, split
 from piko.errors import NotFoundError, RefusedError
 from tests.cli.piko import CANNOT, IMPORT_PATH, OK
@@ -52,6 +53,34 @@ def test_what_runs_in_the_pod_knows_who_asked_and_how_wide_the_terminal_is() -> 
     assert where == ["exec", "-n", "data", "piko-runtime-0", "-c", "runtime"]
     assert what == ["env", "LOGNAME=maria", "COLUMNS=120", "piko", "pause", "a"]
     assert in_pod(_POD, ["status"], user=None, columns=None)[-2:] == ["piko", "status"]
+
+
+@pytest.mark.parametrize(
+    ("command", "suspend", "reason", "dry_run"),
+    [
+        (["pause", "a"], True, None, False),
+        (["resume", "a", "--reason", "it is back"], False, "it is back", False),
+        (["pause", "a", "--reason=down", "--dry-run"], True, "down", True),
+    ],
+)
+def test_a_schedule_of_a_resource_is_paused_and_resumed_at_the_resource(
+    command: list[str], suspend: bool, reason: str | None, dry_run: bool
+) -> None:
+    assert switched_job(command) == "a"
+    asked = patch_of(command, "prod/data/orders/uid") or []
+    assert asked[:7] == ["patch", "pikoschedule", "orders", "-n", "data", "--type", "merge"]
+    annotations = {"piko.dev/reason": reason}
+    assert json.loads(asked[8]) == {"spec": {"suspend": suspend}, "metadata": {"annotations": annotations}}
+    assert ("--dry-run=server" in asked) is dry_run
+    assert patch_of(command, "dev/data/orders/uid") is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["status"], ["pause"], ["pause", "--late"], ["pause", "a", "--until", "2h"], ["pause", "a", "--reason"]],
+)
+def test_what_a_resource_does_not_know_is_left_to_the_command(command: list[str]) -> None:
+    assert switched_job(command) is None
 
 
 def _kubectl_piko(control_plane: ControlPlane, *arguments: str, cwd: Path) -> tuple[int, str]:

@@ -3,6 +3,7 @@
 It finds a running pod of a release and runs `piko` there by `kubectl exec`: with the user's own rights, and
 with the settings and the database of the release, neither of which leaves the cluster. What a person does is
 logged in `change_log` under the name by which the cluster knows them. Commands without a database run here.
+Where a resource owns the row, pause and resume patch the resource.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 import typer
 
 from piko.cli import main as piko
+from piko.cli.at_resource import patch_of, switched_job
 from piko.errors import NotFoundError, PikoError, RefusedError
 
 _HERE = ("completion", "dev", "next", "validate")
@@ -68,8 +70,21 @@ def _run(arguments: Sequence[str]) -> int:
         raise RefusedError(f"{command[0]}: {_NOT_THERE[command[0]]}; see `kubectl get deployments`")
     kubectl = _kubectl(options)
     pod = choose(_pods(kubectl), release=options.get("--release"), name=options.get("--pod"))
-    inside = in_pod(pod, command, user=_user(kubectl), columns=_columns())
+    instead = _at_resource(kubectl, pod, command)
+    inside = instead or in_pod(pod, command, user=_user(kubectl), columns=_columns())
     return _called([*kubectl, *inside]).returncode
+
+
+def _at_resource(kubectl: Sequence[str], pod: Pod, command: Sequence[str]) -> list[str] | None:
+    """The patch of the resource that owns the row which `command` pauses or resumes; None: none does."""
+    job = switched_job(command)
+    if job is None:
+        return None
+    asked = in_pod(pod, ["jobs", job, "-o", "json"], user=None, columns=None)
+    done = _called([*kubectl, *asked], capture=True)
+    found = json.loads(done.stdout) if done.returncode == 0 else []
+    owner = found[0]["managed_by"] if found else None
+    return None if owner is None else patch_of(command, owner)
 
 
 def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
