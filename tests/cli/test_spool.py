@@ -25,31 +25,43 @@ def filled(folder: Path) -> SpoolFile:
     return file
 
 
+def letter_ids(folder: Path) -> list[str]:
+    answer = json.loads(run(commands, ["list", "--dir", str(folder), "-o", "json"]).output)
+    return [item["letter_id"] for item in answer["dead_letters"]]
+
+
 def test_it_lists_what_waits_and_what_died_while_a_replica_uses_the_file(tmp_path: Path) -> None:
     file = filled(tmp_path)
     shown = run(commands, ["list", "--dir", str(tmp_path)]).output
     assert "1 waiting for warehouse" in shown
-    assert "one/1  warehouse" in shown
+    assert "  warehouse" in shown
     assert "key a  ValueError: no" in shown
     answer = json.loads(run(commands, ["list", "--dir", str(tmp_path), "-o", "json"]).output)
     assert answer["waiting"] == {"warehouse": 1}
-    assert [item["letter"] for item in answer["dead_letters"]] == ["one/1", "one/2"]
+    assert {item["key"] for item in answer["dead_letters"]} == {"a", "b"}
+    assert [item["intent"][0] for item in answer["dead_letters"]] == [
+        item["key"] for item in answer["dead_letters"]
+    ]
     in_use = run(commands, ["drop", "--all", "--dir", str(tmp_path)])
     assert "is in use by a running process; stop it first" in str(in_use.exception)
     file.close()
 
 
-def test_letters_are_replayed_and_dropped_by_name(tmp_path: Path) -> None:
+def test_letters_of_a_folder_are_replayed_and_dropped_by_name(tmp_path: Path) -> None:
     filled(tmp_path).close()
     folder = ["--dir", str(tmp_path)]
-    assert "1 dead letters: replay" in run(commands, ["replay", "one/2", *folder]).output
-    assert "no dead letter one/9; `piko spool list` shows" in str(
-        run(commands, ["drop", "one/9", *folder]).exception
+    first, second = letter_ids(tmp_path)
+    assert "1 dead letters: replay" in run(commands, ["replay", second, *folder]).output
+    assert "no dead letter nine; `piko spool list` shows" in str(
+        run(commands, ["drop", "nine", *folder]).exception
     )
+    assert letter_ids(tmp_path) == [first]
     assert "2 waiting for warehouse" in run(commands, ["list", *folder]).output
+    assert "1 dead letters: drop (--dry-run)" in run(commands, ["drop", "--all", "--dry-run", *folder]).output
+    assert letter_ids(tmp_path) == [first]
     assert "1 dead letters: drop" in run(commands, ["drop", "--all", *folder]).output
     assert run(commands, ["drop", *folder]).exit_code == 2
-    assert "dead" not in run(commands, ["list", *folder]).output
+    assert letter_ids(tmp_path) == []
 
 
 def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
@@ -84,7 +96,7 @@ def test_a_spool_that_is_not_there_is_not_called_empty(command: list[str], tmp_p
         assert answer.code == CANNOT
         assert answer.out == ""
         assert f"--dir '{tmp_path / name}': {what}; run this on the replica's machine" in answer.err
-    answer = piko_here("spool", *command, cwd=tmp_path, dsn="sqlite+aiosqlite:///x.db")
+    answer = piko_here("spool", *command, "--on-disk", cwd=tmp_path, dsn="sqlite+aiosqlite:///x.db")
     assert answer.code == CANNOT
     assert "setting `spool_dir` = '.piko/spool': there is no such folder" in answer.err
 

@@ -76,3 +76,7 @@ async def running(
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float:
     return metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def spool_files(folder: Path) -> list[Path]:
+    return list(folder.glob("*.spool"))

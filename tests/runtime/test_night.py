@@ -117,6 +117,11 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
     assert "is out of range" in found["invalid"]["text"]
     assert all(found[kind]["since"] for kind in wanted if found[kind]["subject"] not in ("fails", "windows"))
 
+    # What a sink refused is listed where everyone sees it, without its payload.
+    listed = await wait_until_async(lambda: _letters(database, person), what="a dead letter in the list")
+    assert listed[0]["error"] == "ValueError: no number"
+    assert (listed[0]["sink"], listed[0]["job_id"], listed[0]["holder"]) == ("picky", "writes", "alive")
+
     # The leader is killed: what it said of itself is no longer said of anyone who lives.
     replica.process.kill()
     gone = await wait_until_async(
@@ -126,8 +131,9 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
     assert "piko run MODULE:APP" in gone["remedy"]
 
     # The cures, all of them without SQL.
-    letters = await piko(database, folder, "spool", "drop", "--all")
+    letters = await piko(database, person, "spool", "drop", "--all", "--reason", "a test record")
     assert letters.code == OK, letters.err
+    assert "1 dead letter: drop asked" in letters.out
     (folder / "repaired").touch()
     assert found["invalid"]["remedy"].startswith("piko edit invalid --set FIELD=VALUE")
     repaired = await piko(database, person, "edit", "invalid", "--set", 'schedule_expr={"hour": 2}')
@@ -142,6 +148,11 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
         return set(left) <= {"silent_replica", "late_data"}
 
     await wait_until_async(cured, what="everything cured", interval=1.0)
+
+
+async def _letters(database: TestDatabase, folder: Path) -> list[dict[str, Any]]:
+    answer = await piko(database, folder, "spool", "list", "-o", "json")
+    return json.loads(answer.out)["dead_letters"]  # type: ignore[no-any-return]
 
 
 async def _no_leader(database: TestDatabase, folder: Path) -> dict[str, Any] | None:

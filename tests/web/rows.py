@@ -54,5 +54,43 @@ async def add_definition(database: TestDatabase, job_id: str, *, stateful: bool 
     )
 
 
+async def add_letters(
+    database: TestDatabase,
+    count: int,
+    *,
+    sink: str = "warehouse",
+    job_id: str = "load",
+    run_id: str = "run-000",
+    instance_id: str = "one",
+    prefix: str = "letter",
+) -> list[str]:
+    """Dead letters that an instance has listed, the oldest first; their ids."""
+    ids = [f"{prefix}-{number:03}" for number in range(count)]
+    rows = ", ".join(
+        f"('{letter_id}', '{instance_id}', '{sink}', '{job_id}', '{run_id}', 'key-{number}', "
+        f"'ValueError: no {number}', {quoted(FIRST + timedelta(seconds=number))})"
+        for number, letter_id in enumerate(ids)
+    )
+    await database.execute(
+        "INSERT INTO dead_letter "
+        f"(letter_id, instance_id, sink, job_id, run_id, record_key, error, died_at) VALUES {rows}"
+    )
+    return ids
+
+
+async def add_replica(
+    database: TestDatabase, instance_id: str, *, sinks: str | None = None, ago_s: int = 0
+) -> None:
+    """A replica that was heard of `ago_s` seconds ago; `sinks` is what it says of them, as JSON."""
+    now = datetime.now(UTC) - timedelta(seconds=ago_s)
+    said = "NULL" if sinks is None else f"'{sinks}'"
+    await database.execute(
+        "INSERT INTO runtime_instance "
+        "(instance_id, app, host, pid, version, started_at, heartbeat_at, sinks) "
+        f"VALUES ('{instance_id}', 'demo', 'host-{instance_id}', 1, '0', {quoted(now)}, "
+        f"{quoted(now)}, {said})"
+    )
+
+
 def quoted(moment: datetime) -> str:
     return f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"

@@ -25,11 +25,11 @@ from tests.harness.databases import TestDatabase
 from tests.store.making import opened
 from tests.web.clients import serving
 
-_JOBS, _RUNS = 50, 40_000
+_JOBS, _RUNS, _LETTERS = 50, 40_000, 10_000
 _MOST_STATEMENTS = 5
 _MOST_ROWS = 1000
 """Of a history that is read by itself or sorted: pages have fifty."""
-_HISTORIES = ("job_run", "run_log", "change_log")
+_HISTORIES = ("job_run", "run_log", "change_log", "dead_letter")
 
 _ROWS = (
     f"""INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr)
@@ -49,6 +49,11 @@ _ROWS = (
     f"""INSERT INTO change_log (change_id, at, who, via, what, job_id)
     SELECT lpad(seq, 12, '0'), '2026-01-08', 'ann', 'api', 'pause', concat('job-', seq % {_JOBS})
     FROM seq_1_to_{_RUNS}""",
+    f"""INSERT INTO dead_letter
+      (letter_id, instance_id, sink, job_id, run_id, record_key, error, died_at)
+    SELECT concat('letter-', lpad(seq, 8, '0')), concat('instance-', seq % 20), concat('sink-', seq % 4),
+      concat('job-', seq % {_JOBS}), concat('run-', lpad(seq % 1000, 8, '0')), 'key', 'ValueError: no',
+      '2026-01-08' FROM seq_1_to_{_LETTERS}""",
     """INSERT INTO backfill (backfill_id, job_id, state, range_start, range_end, schedule_type, schedule_expr,
       timezone, next_start, windows_total)
     VALUES ('backfill', 'job-1', 'ACTIVE', '2026-01-01', '2026-01-08', 'cron', '"@hourly"', 'UTC',
@@ -56,7 +61,7 @@ _ROWS = (
     "INSERT INTO leader_lease (name, epoch) VALUES ('default', 1)",
     """INSERT INTO runtime_instance (instance_id, app, host, pid, version, started_at, heartbeat_at)
     VALUES ('one', 'demo', 'host', 1, '0', now(6), now(6))""",
-    "ANALYZE TABLE job_run, run_log, change_log, scheduled_job, job_state",
+    "ANALYZE TABLE job_run, run_log, change_log, dead_letter, scheduled_job, job_state",
 )
 
 _ENDPOINTS = {
@@ -70,6 +75,12 @@ _ENDPOINTS = {
     "/jobs:counts": ["/jobs:counts"],
     "/jobs/{job_id}": ["/jobs/job-1", "/jobs/job-nobody"],
     "/jobs/{job_id}/next": ["/jobs/job-1/next"],
+    "/jobs/{job_id}/explain": [
+        "/jobs/job-1/explain",
+        "/jobs/job-1/explain?at=2026-01-08T00:51:00Z",
+        "/jobs/job-1/explain?at=2026-01-08T03:00:00Z",
+        "/jobs/job-1/explain?at=2999-01-08T00:00:00Z",
+    ],
     "/jobs/{job_id}/schedule": ["/jobs/job-1/schedule"],
     "/jobs/{job_id}/windows": ["/jobs/job-1/windows"],
     "/jobs/{job_id}/config": ["/jobs/job-1/config"],
@@ -91,6 +102,15 @@ _ENDPOINTS = {
     "/changes": ["/changes", "/changes?job=job-1"],
     "/jobs/{job_id}/changes": ["/jobs/job-1/changes"],
     "/replicas": ["/replicas"],
+    "/sinks": ["/sinks"],
+    "/dead-letters": [
+        "/dead-letters",
+        "/dead-letters?sink=sink-1",
+        "/dead-letters?job=job-1",
+        "/dead-letters?run=run-00000001&asked=false",
+        "/dead-letters?replica=instance-1&sink=sink-1",
+    ],
+    "/dead-letters/{letter_id}": ["/dead-letters/letter-00000001", "/dead-letters/none"],
     "/leader": ["/leader"],
     "/definitions": ["/definitions"],
 }
@@ -107,6 +127,10 @@ _PAGES = (
     "/backfills",
     "/backfills/backfill",
     "/replicas",
+    "/sinks",
+    "/dead-letters",
+    "/dead-letters?sink=sink-1",
+    "/jobs/job-1/why?at=2026-01-08T03:00:00Z",
 )
 
 _numbers = itertools.count()

@@ -16,7 +16,7 @@ from piko.web.application import create_web
 from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
 from tests.web.clients import serving
-from tests.web.rows import add_definition, add_jobs, add_runs, add_states
+from tests.web.rows import add_definition, add_jobs, add_letters, add_runs, add_states
 
 _OPERATOR: dict[str, Any] = {
     "access": "header",
@@ -24,7 +24,8 @@ _OPERATOR: dict[str, Any] = {
     "trusted_proxies": ("127.0.0.1/32",),
 }
 _WITHOUT_END = "/api/v1/events"
-_PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{run_id}", "/backfills", "/replicas")
+_PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{run_id}", "/backfills", "/replicas", "/sinks")
+_MORE_PAGES = ("/dead-letters", "/dead-letters/{letter_id}/replay", "/jobs/{job_id}/why")
 
 _ODD = st.sampled_from(
     [
@@ -48,7 +49,7 @@ def _operations() -> list[tuple[str, str, list[str], list[str]]]:
     )
     described = app.openapi()
     found: list[tuple[str, str, list[str], list[str]]] = [
-        ("get", path, ["text", "cursor"], []) for path in _PAGES
+        ("get", path, ["text", "cursor", "at", "sink"], []) for path in (*_PAGES, *_MORE_PAGES)
     ]
     for path, ways in described["paths"].items():
         for method, operation in ways.items():
@@ -68,7 +69,7 @@ def _fields(described: dict[str, Any], operation: dict[str, Any]) -> list[str]:
 def _requests(draw: st.DrawFn) -> tuple[str, str, dict[str, str], str | None]:
     """Method, path, filters and body of a request that a client might send."""
     method, path, filters, fields = draw(st.sampled_from(_operations()))
-    for name in ("job_id", "run_id", "backfill_id"):
+    for name in ("job_id", "run_id", "backfill_id", "letter_id"):
         path = path.replace(f"{{{name}}}", quote(draw(_TEXT), safe="") or "a")
     query = {name: draw(_TEXT) for name in filters if draw(st.booleans())}
     if method == "get":
@@ -113,7 +114,10 @@ async def test_no_request_makes_an_error_of_the_server(emptied_database: TestDat
 async def test_no_secret_is_in_any_answer(emptied_database: TestDatabase) -> None:
     await _fill(emptied_database)
     places = [
-        path.replace("{job_id}", "a").replace("{run_id}", "run-000").replace("{backfill_id}", "none")
+        path.replace("{job_id}", "a")
+        .replace("{run_id}", "run-000")
+        .replace("{backfill_id}", "none")
+        .replace("{letter_id}", "letter-000")
         for method, path, _, _ in _operations()
         if method == "get"
     ]
@@ -135,6 +139,7 @@ async def _fill(database: TestDatabase) -> None:
     await add_states(database, {"a": ("Scheduled", None, 1)})
     await add_runs(database, "a", ["SUCCESS", "FAILED", "RUNNING"])
     await add_definition(database, "a", stateful=True)
+    await add_letters(database, 3, job_id="a")
     schema = json.dumps({"properties": {"key": {"type": "string", "format": "password", "writeOnly": True}}})
     await database.execute(f"UPDATE job_definition SET config_schema = '{schema}'")
     plain, secret = '{"key": "hunter2-a", "limit": 5}', '{"password": "hunter2-b"}'

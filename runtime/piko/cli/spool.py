@@ -1,27 +1,51 @@
-"""`piko spool`: write intents that wait on disk for their sink, and the dead letters that a sink refused."""
+"""`piko spool`: what waits for sinks, and the dead letters that they refused.
+
+Replicas list their dead letters in the database, and do what is asked for them there, so these commands work
+from anywhere. With `--dir` or `--on-disk` they open the files themselves: those of processes that have ended,
+or of a replica whose database is away.
+"""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Form, Output, first_line
-from piko.errors import SpoolError
+from piko.cli import spool_files
+from piko.cli.answers import (
+    DryRun,
+    Dsn,
+    Form,
+    Output,
+    Reason,
+    first_line,
+    person,
+    show_json,
+    stamp,
+    with_database,
+)
 from piko.text import excerpt
 
 if TYPE_CHECKING:
-    from piko.spool.intents import DeadLetter
+    from piko.model.dead_letters import LetterVerb
+    from piko.steering.bulk import ItemResult
+    from piko.store.engine import Database
+    from piko.store.reports.dead_letters import DeadLetterReport, LetterFilter
+    from piko.store.reports.sinks import SinkReport
 
 commands = typer.Typer(help="Inspect the spool; replay or drop dead letters.", no_args_is_help=True)
 
+_NAME = 200
 
 Folder = Annotated[
     Path | None,
-    typer.Option("--dir", help="Folder of the spool. Default: the setting `spool_dir`.", show_default=False),
+    typer.Option(
+        "--dir", help="Open the files of this folder instead of asking replicas.", show_default=False
+    ),
+]
+OnDisk = Annotated[
+    bool, typer.Option("--on-disk", help="The same for the folder of the setting `spool_dir`.")
 ]
 Letters = Annotated[
     list[str] | None,
@@ -30,6 +54,10 @@ Letters = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter.")]
+OfSink = Annotated[
+    str | None,
+    typer.Option("--sink", metavar="SINK", help="Only dead letters of this sink.", show_default=False),
+]
 OfJob = Annotated[
     str | None,
     typer.Option("--job", metavar="JOB", help="Only dead letters of this job.", show_default=False),
@@ -38,119 +66,183 @@ OfRun = Annotated[
     str | None,
     typer.Option("--run", metavar="RUN", help="Only dead letters of this run.", show_default=False),
 ]
+OfReplica = Annotated[
+    str | None,
+    typer.Option(
+        "--replica",
+        metavar="INSTANCE",
+        help="Only dead letters on the disk of this instance, as `piko spool list -o json` names it.",
+        show_default=False,
+    ),
+]
 
 
 @commands.command("list")
-def list_(job: OfJob = None, run: OfRun = None, folder: Folder = None, output: Form = Output.TEXT) -> None:
-    """Show how many intents wait for each sink, and every dead letter with its error. Read-only."""
-    from piko.spool.intents import look
+def list_(
+    sink: OfSink = None,
+    job: OfJob = None,
+    run: OfRun = None,
+    replica: OfReplica = None,
+    folder: Folder = None,
+    on_disk: OnDisk = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
+    """Show what waits for each sink, and the dead letters with their errors, the newest first. Read-only."""
+    from piko.store.reports.dead_letters import LetterFilter
 
-    waiting: dict[str, int] = {}
-    letters: list[tuple[str, DeadLetter]] = []
-    for path in _files(folder):
-        counts, dead = look(path, job_id=job, run_id=run)
-        for sink, count in counts.items():
-            waiting[sink] = waiting.get(sink, 0) + count
-        letters.extend((f"{path.stem}/{letter.id}", letter) for letter in dead)
-    if output is Output.JSON:
-        typer.echo(json.dumps(_answer(waiting, letters), indent=2))
+    if folder is not None or on_disk:
+        spool_files.list_files(folder, sink=sink, job=job, run=run, output=output)
         return
-    for sink, count in sorted(waiting.items()):
-        typer.echo(f"{count} waiting for {sink}")
-    for name, item in letters:
-        key, job_id, run_id = (excerpt(str(each), limit=200) for each in item.names)
-        error = first_line(item.error, length=200)
-        typer.echo(f"{name}  {item.sink}  {item.died_at}  job {job_id}  run {run_id}  key {key}  {error}")
-    if not waiting and not letters:
-        of = "".join(f" of {what} {of!r}" for what, of in (("job", job), ("run", run)) if of is not None)
-        typer.echo(f"the spool holds nothing{of}" if of else "the spool is empty")
+    wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
+    found, sinks = with_database(dsn, lambda database: _read(database, wanted))
+    if output is Output.JSON:
+        show_json({"sinks": sinks, "dead_letters": found})
+        return
+    for item in sinks:
+        if wanted == LetterFilter() or wanted.sink == item.sink:
+            _show_sink(item)
+    for letter in found:
+        _show_letter(letter)
+    listed = sum(item.dead_letters for item in sinks)
+    if not found:
+        typer.echo("no dead letters" if wanted == LetterFilter() else "no dead letters of these are listed")
+    elif wanted == LetterFilter() and listed > len(found):
+        typer.echo(
+            f"and {listed - len(found):,} more; replicas list their newest, and more once these have ended"
+        )
 
 
-def _answer(waiting: dict[str, int], letters: list[tuple[str, DeadLetter]]) -> dict[str, object]:
-    dead = []
-    for name, item in letters:
-        key, job_id, run_id = item.names
-        whose = {"letter": name, "sink": item.sink, "job_id": job_id, "run_id": run_id, "key": key}
-        try:
-            intent: object = json.loads(item.body)
-        except ValueError:
-            intent = item.body
-        dead.append({**whose, "died_at": item.died_at, "error": item.error, "intent": intent})
-    return {"waiting": waiting, "dead_letters": dead}
+async def _read(database: Database, wanted: LetterFilter) -> tuple[list[DeadLetterReport], list[SinkReport]]:
+    from piko.steering.shell import MOST
+    from piko.store.reports.dead_letters import DeadLetterList
+    from piko.store.reports.sinks import SinkList
+
+    letters = await DeadLetterList(database=database).page(wanted, after=None, limit=MOST)
+    return letters, await SinkList(database=database).all()
+
+
+def _show_sink(item: SinkReport) -> None:
+    waits = f"{item.waiting:,} waiting for {item.sink}"
+    oldest = f", the oldest on disk since {stamp(item.oldest_at)}" if item.oldest_at else ""
+    if item.waiting or item.error:
+        typer.echo(waits + oldest)
+    if item.error:
+        since = f" since {stamp(item.failing_since)}" if item.failing_since else ""
+        typer.echo(f"  it fails{since}: {first_line(item.error, length=_NAME)}")
+
+
+def _show_letter(item: DeadLetterReport) -> None:
+    key, job_id, run_id = (excerpt(each, limit=_NAME) for each in (item.key, item.job_id, item.run_id))
+    error = first_line(item.error, length=_NAME)
+    died = stamp(item.died_at)
+    typer.echo(f"{item.letter_id}  {item.sink}  {died}  job {job_id}  run {run_id}  key {key}  {error}")
+    if item.asked:
+        typer.echo(f"  {item.asked} asked by {item.asked_by}, {stamp(item.asked_at)}")
+    for said in (item.answer, item.note):
+        if said:
+            typer.echo(f"  {said}")
 
 
 @commands.command()
 def replay(
     letters: Letters = None,
     everything: All = False,
+    sink: OfSink = None,
     job: OfJob = None,
     run: OfRun = None,
+    replica: OfReplica = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
     folder: Folder = None,
+    on_disk: OnDisk = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
 ) -> None:
-    """Deliver dead letters again at the next start. No replica may be using their file."""
-    _decide(letters, everything, job, run, folder, "replay")
+    """Have dead letters written to their sinks again: their replicas do so within a poll.
+
+    In a folder they are put back into the queue for the next start; no process may be using their file.
+    """
+    from piko.model.dead_letters import LetterVerb
+    from piko.store.reports.dead_letters import LetterFilter
+
+    wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
+    _check(letters, everything, wanted)
+    if folder is not None or on_disk:
+        spool_files.change(
+            folder, LetterVerb.REPLAY, letters or (), sink=sink, job=job, run=run, dry_run=dry_run
+        )
+        return
+    _ask(LetterVerb.REPLAY, letters or (), wanted, reason, dry_run, dsn, output)
 
 
 @commands.command()
 def drop(
     letters: Letters = None,
     everything: All = False,
+    sink: OfSink = None,
     job: OfJob = None,
     run: OfRun = None,
+    replica: OfReplica = None,
+    reason: Reason = None,
+    dry_run: DryRun = False,
     folder: Folder = None,
+    on_disk: OnDisk = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
 ) -> None:
-    """Delete dead letters. No replica may be using their file."""
-    _decide(letters, everything, job, run, folder, "drop")
+    """Have dead letters deleted: their replicas do so within a poll.
 
+    In a folder they are deleted at once; no process may be using their file.
+    """
+    from piko.model.dead_letters import LetterVerb
+    from piko.store.reports.dead_letters import LetterFilter
 
-def _decide(
-    letters: list[str] | None,
-    everything: bool,
-    job: str | None,
-    run: str | None,
-    folder: Path | None,
-    verb: str,
-) -> None:
-    from piko.spool.intents import SpoolFile, look
-
-    by_owner = job is not None or run is not None
-    if (bool(letters), everything, by_owner).count(True) != 1:
-        raise typer.BadParameter("give dead letters, or --all, or --job or --run")
-    wanted = set(letters or ())
-    done = 0
-    for path in _files(folder):
-        _, dead = look(path, job_id=job, run_id=run)
-        chosen = [item.id for item in dead if not wanted or f"{path.stem}/{item.id}" in wanted]
-        wanted -= {f"{path.stem}/{number}" for number in chosen}
-        if not chosen:
-            continue
-        file = SpoolFile(path)
-        try:
-            (file.replay if verb == "replay" else file.drop)(chosen)
-        finally:
-            file.close()
-        done += len(chosen)
-        if letters and not wanted:
-            break
-    if wanted:
-        raise SpoolError(f"no dead letter {', '.join(sorted(wanted))}; `piko spool list` shows them")
-    typer.echo(f"{done} dead letters: {verb}")
-
-
-def _files(folder: Path | None) -> list[Path]:
-    """The files of the spool. Raises `SpoolError` if there is no readable spool."""
-    named = f"--dir {str(folder)!r}"
-    if folder is None:
-        from piko.settings import load_settings
-
-        folder = load_settings().spool_dir
-        named = f"setting `spool_dir` = {str(folder)!r}"
-    if not folder.is_dir():
-        what = "is not a folder" if folder.exists() else "there is no such folder"
-        raise SpoolError(
-            f"{named}: {what}; run this on the replica's machine (in its pod: kubectl exec) with its "
-            "settings, or name the folder with --dir"
+    wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
+    _check(letters, everything, wanted)
+    if folder is not None or on_disk:
+        spool_files.change(
+            folder, LetterVerb.DROP, letters or (), sink=sink, job=job, run=run, dry_run=dry_run
         )
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise SpoolError(f"{named}: this user may not read it; run this as the replica's user")
-    return sorted(folder.glob("*.spool"))
+        return
+    _ask(LetterVerb.DROP, letters or (), wanted, reason, dry_run, dsn, output)
+
+
+def _check(letters: list[str] | None, everything: bool, wanted: LetterFilter) -> None:
+    from piko.store.reports.dead_letters import LetterFilter
+
+    if (bool(letters), everything, wanted != LetterFilter()).count(True) != 1:
+        raise typer.BadParameter("give dead letters, or --all, or --sink, --job, --run or --replica")
+
+
+def _ask(
+    verb: LetterVerb,
+    letters: list[str] | tuple[()],
+    wanted: LetterFilter,
+    reason: str | None,
+    dry_run: bool,
+    dsn: str | None,
+    output: Output,
+) -> None:
+    async def ask(database: Database) -> list[ItemResult]:
+        from piko.steering import dead_letters
+
+        actor = person(reason)
+        if not letters:
+            return await dead_letters.ask_for_all(database, wanted, verb, actor=actor, dry_run=dry_run)
+        return await dead_letters.ask_for_each(database, letters, verb, actor=actor, dry_run=dry_run)
+
+    results = with_database(dsn, ask)
+    if output is Output.JSON:
+        show_json(results)
+        return
+    changed = [item for item in results if item.result == "changed"]
+    for note in sorted({item.detail for item in results if item.detail}):
+        typer.echo(note)
+    what = f"{len(changed):,} dead letter{'' if len(changed) == 1 else 's'}"
+    if dry_run:
+        typer.echo(f"{what}: {verb} would be asked (--dry-run)")
+    else:
+        typer.echo(
+            f"{what}: {verb} asked; their replicas do so within a poll, `piko spool list` shows what is left"
+        )

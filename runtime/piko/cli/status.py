@@ -36,7 +36,7 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     schema, seen, found = _look(dsn, settings.timezone)
     said = {(item.kind, item.subject) for item in found}
     found += [
-        Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list")
+        Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list --on-disk")
         for kind, sink, text in _of_spool(settings.spool_dir)
         if (kind, f"sink {sink}") not in said
     ]

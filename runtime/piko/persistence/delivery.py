@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
 from piko.clock import Clock
@@ -24,7 +25,8 @@ from piko.observability.metrics import Metrics
 from piko.persistence.codec import decode, encode, encode_unkeepable
 from piko.persistence.letter import Letter, facts
 from piko.persistence.sink_base import ResultSink
-from piko.spool.intents import DeadIntent, Spool, SpooledIntent
+from piko.spool.intents import DeadIntent, SpooledIntent
+from piko.spool.spool import Spool
 from piko.text import error_text, excerpt
 
 _PATIENCE_S = 2.0
@@ -83,6 +85,7 @@ class Delivery:
         self.overdue = 0
         """Writes in progress that take longer than `_PATIENCE_S`."""
         self.failing: str | None = None
+        self.failing_since: datetime | None = None
         self.moved = asyncio.Event()
         self.loose: dict[int, Letter] = {}
         """Letters that are out of the queue and not on disk, by `id`."""
@@ -108,6 +111,10 @@ class Delivery:
         """Count letters that were found on disk."""
         self.waiting += count
 
+    def _fails(self, error: str) -> None:
+        self.failing = error
+        self.failing_since = self.failing_since or self._clock.now()
+
     # ---- one write ---------------------------------------------------------------------------------
 
     async def attempt(self, letters: Sequence[Letter]) -> WriteFailure | None:
@@ -115,11 +122,11 @@ class Delivery:
         self._batch_size.observe(len(letters))
         refusal = await self._written(letters)
         if refusal is None:
-            self.failing = None
+            self.failing = self.failing_since = None
             await self._tick_off(letters)
             return None
         self._failures.inc()
-        self.failing = refusal.error
+        self._fails(refusal.error)
         return refusal
 
     async def _written(self, letters: Sequence[Letter]) -> WriteFailure | None:
@@ -157,7 +164,7 @@ class Delivery:
         writing.cancel()
         await asyncio.wait({writing}, timeout=_GRACE_S)
         if not writing.done():
-            self.failing = "a write was cancelled after timeout_s and still continues; its sink has to end it"
+            self._fails("a write was cancelled after timeout_s and still continues; its sink has to end it")
             log.error("sink_goes_on", sink=self._sink.name, timeout_s=self._sink.timeout_s)
             await asyncio.wait({writing})
 
@@ -276,7 +283,7 @@ class Delivery:
                 await self._wait_for_disk(error)
 
     async def _wait_for_disk(self, error: SpoolError) -> None:
-        self.failing = str(error)
+        self._fails(str(error))
         log.error("spool_failed", sink=self._sink.name, error=str(error))
         await asyncio.sleep(_AGAIN_S)
 

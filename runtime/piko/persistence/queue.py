@@ -17,7 +17,8 @@ from piko.persistence.codec import encode, weight
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts, within
 from piko.persistence.sink_base import ResultSink
-from piko.spool.intents import Spool, SpooledIntent
+from piko.spool.intents import SpooledIntent
+from piko.spool.spool import Spool
 
 _CHUNK = 500
 _PATIENCE_S = 5.0
@@ -44,7 +45,8 @@ class SinkQueue:
         self._cursor = 0
         self._withdrawn: set[int] = set()
         """Ids beyond the cursor on disk that have left the queue, because their delivery is in progress."""
-        self._moving = False
+        self._moving = 0
+        """How many moves to the spool are in progress: meanwhile, what is put there is read from there."""
         self._reading = asyncio.Lock()
         self._arrived = asyncio.Event()
         self._space = asyncio.Event()
@@ -141,7 +143,7 @@ class SinkQueue:
                 found = _within(found, self._sink.batch_bytes)
                 kept = [item for item in found if item.id not in self._withdrawn]
                 self._pass(found[-1].id)
-                self._on_disk -= len(kept)
+                self._on_disk = max(self._on_disk - len(kept), 0)  # some may not be noted yet
         return await self._letters(kept) if kept else []
 
     def _pass(self, number: int) -> None:
@@ -158,12 +160,23 @@ class SinkQueue:
         An intent that cannot be encoded, because it was changed after it was enqueued, stays in memory.
         """
         moved = 0
-        self._moving = True
+        self._moving += 1
         try:
             while self._in_memory:
                 moved += await self._move(min(_CHUNK, len(self._in_memory)))
         finally:
-            self._moving = False
+            self._moving -= 1
+        return moved
+
+    async def replay(self, letter_ids: Sequence[str]) -> int:
+        """Append dead letters, which the spool moves behind what is there; how many. Raises `SpoolError`."""
+        spool = await self._spool()
+        self._moving += 1
+        try:
+            moved = await spool.replay(letter_ids)
+            self.note_on_disk(moved)
+        finally:
+            self._moving -= 1
         return moved
 
     async def _move(self, count: int) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 
 from piko.clock import Clock
 from piko.errors import SpoolError
@@ -22,7 +23,8 @@ from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.trouble import Trouble
-from piko.spool.intents import Spool, SpooledIntent
+from piko.spool.intents import SpooledIntent
+from piko.spool.spool import Spool
 
 _NOT_ENCODABLE = "it was changed after it was enqueued"
 
@@ -62,7 +64,13 @@ class SinkWorker:
 
     @property
     def failing(self) -> str | None:
+        """The last error of a sink that fails or hangs now."""
         return self._delivery.failing
+
+    @property
+    def failing_since(self) -> datetime | None:
+        """Since when it does."""
+        return self._delivery.failing_since
 
     @property
     def abandoned(self) -> int:
@@ -104,6 +112,10 @@ class SinkWorker:
         self._delivery.find(count)
         self._queue.note_on_disk(count)
         self._recovered.inc(count)
+
+    async def replay(self, letter_ids: Sequence[str]) -> None:
+        """Append dead letters of this sink, to be delivered again. Raises `SpoolError`."""
+        self._delivery.find(await self._queue.replay(letter_ids))
 
     # ---- out ---------------------------------------------------------------------------------------
 

@@ -15,14 +15,18 @@ from pathlib import Path
 from piko.background.closing import WITHIN_S, ClosingStack
 from piko.clock import Clock
 from piko.errors import PayloadError, RegistrationError, SpoolError
+from piko.model.sinks import SinkState
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.persistence.codec import check_keepable, detached, encode
+from piko.persistence.dead_letters import DeadLetters
 from piko.persistence.delivery import Refused
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
+from piko.persistence.sink_states import sink_states
 from piko.persistence.sink_worker import SinkWorker
-from piko.spool.intents import Spool, SpooledIntent
+from piko.spool.intents import SpooledIntent
+from piko.spool.spool import Spool
 
 _COMMIT_S = 5.0
 _SETTLE_S = 10.0
@@ -59,6 +63,9 @@ class PersistenceWriter:
         self._running = False
         self._abandoned = 0
         self._take: Callable[[WriteIntent], None] | None = None
+        self._unregistered: dict[str, int] = {}
+        """Intents that earlier processes left for sinks that are not registered."""
+        self.dead_letters = DeadLetters(spool=lambda: self._spool, workers=self._workers)
 
     def register_sink(self, sink: ResultSink) -> None:
         """Register `sink` under its name.
@@ -87,12 +94,14 @@ class PersistenceWriter:
         """The sinks that currently fail or hang, with their last error."""
         return {name: worker.failing for name, worker in self._workers.items() if worker.failing is not None}
 
-    async def dead_letters(self) -> dict[str, tuple[int, str]]:
-        """How many records each sink has refused that are kept, and when the first was (ISO 8601).
-
-        Raises `SpoolError`.
-        """
-        return {} if self._spool is None else await self._spool.dead_counts()
+    async def sink_states(self) -> list[SinkState]:
+        """What waits for each sink, whether it fails, and what it has refused. Raises `SpoolError`."""
+        return await sink_states(
+            self._workers,
+            spool=self._spool,
+            dead_letters=self.dead_letters,
+            unregistered=self._unregistered,
+        )
 
     # ---- in ----------------------------------------------------------------------------------------
 
@@ -313,5 +322,6 @@ class PersistenceWriter:
                 self._workers[sink].adopt(count)
                 log.info("intents_recovered", sink=sink, intents=count)
             else:
+                self._unregistered[sink] = count
                 log.warning("intents_without_sink", sink=sink, intents=count)
         return spool

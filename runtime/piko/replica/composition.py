@@ -17,6 +17,7 @@ from piko.leadership.elector import Elector
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
+from piko.persistence.letter_requests import LetterRequests
 from piko.persistence.refusals import RefusedRecords
 from piko.persistence.writer import PersistenceWriter
 from piko.replica.deadline_watch import DeadlineWatch
@@ -32,6 +33,7 @@ from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.backfills import BackfillStore
+from piko.store.dead_letters import DeadLetterStore
 from piko.store.definitions import DefinitionStore
 from piko.store.progress import ProgressStore
 from piko.store.reports.objectives import Objectives
@@ -89,6 +91,7 @@ def compose(
     crash_watch = crash_watch_of(ground, elector)
     fetcher = _fetcher(ground, scheduler) if settings.executor == "replicas" else None
     refusals = RefusedRecords(notes=RunNotes(database=ground.database))
+    letters = _letter_requests(ground, writer)
     _say_whether_the_spool_stays(settings, metrics)
     writer.prepare(
         folder=settings.spool_dir,
@@ -127,6 +130,7 @@ def compose(
             run_logs,
             scheduler.punctuality.start_marks,
             refusals,
+            letters,
             writer,
             _cancellation(ground, scheduler),
             scheduler,
@@ -149,6 +153,17 @@ def _run_logs(ground: Ground) -> RunLogs:
         clock=ground.clock,
         metrics=ground.metrics,
         capture=ground.settings.log_capture,
+    )
+
+
+def _letter_requests(ground: Ground, writer: PersistenceWriter) -> LetterRequests:
+    return LetterRequests(
+        letters=writer.dead_letters,
+        store=DeadLetterStore(database=ground.database),
+        instance_id=ground.instance.instance_id,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        poll_interval_s=ground.settings.poll_interval_s,
     )
 
 

@@ -8,6 +8,7 @@ from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.model.instances import Instance
+from piko.model.sinks import sinks_text
 from piko.model.troubles import troubles_text
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
@@ -36,7 +37,7 @@ class Heartbeat:
         metrics: Metrics,
         interval_s: float,
     ) -> None:
-        """`troubles`: what the row says of its troubles."""
+        """`troubles`: what the row says of its troubles, and of its sinks."""
         self._instances = instances
         self._instance = instance
         self._troubles = troubles
@@ -57,7 +58,8 @@ class Heartbeat:
         # One that hangs must not keep the next one from a connection that works.
         async with asyncio.timeout(max(self._interval_s, _PATIENCE_S)):
             trouble = troubles_text(await self._troubles.look())
-            await self._instances.beat(self._instance, trouble=trouble)
+            sinks = sinks_text(self._troubles.sinks)
+            await self._instances.beat(self._instance, trouble=trouble, sinks=sinks)
             self._beats += 1
             if self._beats % _PRUNE_EVERY == 1:
                 await self._instances.prune(older_than_s=_FORGET_AFTER_S)

@@ -6,12 +6,13 @@ records, or that a handler has blocked its event loop is known nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from piko.clock import Clock
 from piko.errors import SpoolError
 from piko.model.instances import Instance
+from piko.model.sinks import SinkState
 from piko.model.troubles import ReportedTrouble
 from piko.observability.watchdog import Watchdog
 from piko.persistence.writer import PersistenceWriter
@@ -35,6 +36,8 @@ class ReplicaTroubles:
         self._clock = clock
         self._readiness: Callable[[], Readiness] | None = None
         self._since: dict[tuple[str, str], datetime] = {}
+        self.sinks: Sequence[SinkState] = ()
+        """How the sinks were at the last look."""
 
     def watch(self, readiness: Callable[[], Readiness]) -> None:
         """Ask `readiness` too, which the replica knows once it is whole."""
@@ -43,7 +46,7 @@ class ReplicaTroubles:
     async def look(self) -> list[ReportedTrouble]:
         """The troubles of now. Never raises because of one of them."""
         now = self._clock.now()
-        said = [*self._of_event_loop(now), *self._of_sinks(), *await self._of_dead_letters()]
+        said = [*self._of_event_loop(now), *await self._of_sinks()]
         unready = list(self._of_readiness())
         # A start or a change of leader passes by itself: what lasts until the next look is said.
         said += [item for item in unready if item[:2] in self._since]
@@ -72,21 +75,24 @@ class ReplicaTroubles:
         text = f"{ended.blockage.by} blocked the event loop for {ended.length_s:.1f} s"
         yield "blocked_loop", subject, text, now - timedelta(seconds=ago_s + ended.length_s)
 
-    def _of_sinks(self) -> Iterator[Said]:
-        for sink, error in sorted(self._writer.failing.items()):
-            yield "sink_stuck", f"sink {sink}", f"it takes nothing: {error}", None
-
-    async def _of_dead_letters(self) -> list[Said]:
+    async def _of_sinks(self) -> list[Said]:
         try:
-            dead = await self._writer.dead_letters()
+            self.sinks = await self._writer.sink_states()
         except SpoolError as error:
             return [("spool", f"replica {self._instance.host}", str(error), None)]
-        return [
+        stuck: list[Said] = [
+            ("sink_stuck", f"sink {state.sink}", f"it takes nothing: {state.error}", state.failing_since)
+            for state in self.sinks
+            if state.error is not None
+        ]
+        refused: list[Said] = [
             (
                 "dead_letters",
-                f"sink {sink}",
-                f"it refused {count} record{'' if count == 1 else 's'}",
-                datetime.fromisoformat(first),
+                f"sink {state.sink}",
+                f"it refused {state.dead_letters:,} record{'' if state.dead_letters == 1 else 's'}",
+                state.first_died_at,
             )
-            for sink, (count, first) in sorted(dead.items())
+            for state in self.sinks
+            if state.dead_letters
         ]
+        return stuck + refused

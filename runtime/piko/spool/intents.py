@@ -3,47 +3,48 @@
 The spool is a folder. Each process has its own file in it, an SQLite database that one thread writes on one
 connection, and holds a lock on the file while it lives. At its start a process takes over the files without a
 living owner, so that a pod that starts on the volume of its predecessor delivers what that pod left.
+
+A dead letter has an id of its own for as long as it lies here, whichever process takes its file over: by that
+id people name it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 from urllib.parse import quote
 
-from piko.errors import SpoolError
-from piko.observability.logs import get_logger
-from piko.spool.owned_file import OwnedFile, SpoolInUseError, as_spool_error, make_folder, ranges
-
-T = TypeVar("T")
-
-log = get_logger(__name__)
+from piko.clock import SystemClock
+from piko.core.identity import Ids
+from piko.spool.owned_file import OwnedFile, as_spool_error, ranges
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS intent (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, body TEXT NOT NULL
+  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, body TEXT NOT NULL,
+  put_at INTEGER NOT NULL DEFAULT (CAST(strftime('%s', 'now') AS INTEGER))
 );
 CREATE INDEX IF NOT EXISTS ix_intent_sink ON intent (sink, id);
 CREATE TABLE IF NOT EXISTS dead_letter (
-  id INTEGER PRIMARY KEY AUTOINCREMENT, sink TEXT NOT NULL, body TEXT NOT NULL,
+  letter_id TEXT PRIMARY KEY, sink TEXT NOT NULL, body TEXT NOT NULL,
   error TEXT NOT NULL, died_at TEXT NOT NULL
 );
+CREATE INDEX IF NOT EXISTS ix_dead_letter_sink ON dead_letter (sink, died_at);
 """
 _BURY = """
-INSERT INTO dead_letter (sink, body, error, died_at) VALUES (?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
+INSERT INTO dead_letter (letter_id, sink, body, error, died_at)
+VALUES (?, ?, ?, ?, strftime('%Y-%m-%dT%H:%M:%SZ', 'now'))
 """
 # A body begins with key, job and run.
 _OF_JOB_AND_RUN = """
 (? IS NULL OR json_extract(body, '$[1]') = ?) AND (? IS NULL OR json_extract(body, '$[2]') = ?)
 """
 _WAITING_OF = f"SELECT sink, count(*) FROM intent WHERE {_OF_JOB_AND_RUN} GROUP BY sink"  # noqa: S608 - constants alone
-_DEAD_OF = f"SELECT id, sink, body, error, died_at FROM dead_letter WHERE {_OF_JOB_AND_RUN} ORDER BY id"  # noqa: S608
+_DEAD = "SELECT letter_id, sink, body, error, died_at FROM dead_letter"
+_DEAD_OF = f"{_DEAD} WHERE {_OF_JOB_AND_RUN} ORDER BY letter_id"
 
 
 class SpooledIntent(NamedTuple):
@@ -61,11 +62,11 @@ class DeadIntent(NamedTuple):
     body: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An intent that its sink refused, with the error."""
+    """An intent that its sink refused, with the error; ids grow with time."""
 
-    id: int
+    letter_id: str
     sink: str
     body: str
     error: str
@@ -86,6 +87,7 @@ class SpoolFile(OwnedFile):
 
     def __init__(self, path: Path, *, fsync: bool = True) -> None:
         super().__init__(path, tables=_TABLES, fsync=fsync)
+        self._ids = Ids(SystemClock())
 
     def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
         """Write pairs of sink and body; returns their ids once they are on disk."""
@@ -130,7 +132,7 @@ class SpoolFile(OwnedFile):
                         continue
                     text = row[0]
                     connection.execute("DELETE FROM intent WHERE id = ?", (number,))
-                connection.execute(_BURY, (sink, text, error))
+                connection.execute(_BURY, (self._ids.new(), sink, text, error))
 
     def counts(self) -> dict[str, int]:
         """How many intents wait, by sink."""
@@ -147,23 +149,44 @@ class SpoolFile(OwnedFile):
             ).fetchall()
             return {sink: (count, first) for sink, count, first in rows}
 
-    def dead_letters(self) -> list[DeadLetter]:
+    def dead_letters(self, limit: int) -> list[DeadLetter]:
+        """The newest dead letters."""
         with as_spool_error(self.path):
-            return _dead_letters(self._connection)
+            rows = self._connection.execute(f"{_DEAD} ORDER BY letter_id DESC LIMIT ?", (limit,))
+            return [DeadLetter(*row) for row in rows]
 
-    def replay(self, ids: Sequence[int]) -> None:
-        """Move dead letters back to the intents, to be delivered again."""
+    def sinks_of(self, letter_ids: Sequence[str]) -> dict[str, str]:
+        """The sink of each of `letter_ids` that is here."""
+        statement = "SELECT letter_id, sink FROM dead_letter WHERE letter_id = ?"
+        with as_spool_error(self.path):
+            rows = [row for item in letter_ids for row in self._connection.execute(statement, (item,))]
+        return dict(rows)
+
+    def oldest(self, sink: str) -> int | None:
+        """When the first of the intents that wait for `sink` was put here, in seconds since 1970."""
+        with as_spool_error(self.path):
+            row = self._connection.execute(
+                "SELECT put_at FROM intent WHERE sink = ? ORDER BY id LIMIT 1", (sink,)
+            ).fetchone()
+            return None if row is None else int(row[0])
+
+    def replay(self, letter_ids: Sequence[str]) -> int:
+        """Move dead letters behind the intents, to be delivered again; how many were here."""
+        moved = 0
         with self._transaction() as connection:
-            for item in ids:
+            for item in letter_ids:
                 connection.execute(
-                    "INSERT INTO intent (sink, body) SELECT sink, body FROM dead_letter WHERE id = ?", (item,)
+                    "INSERT INTO intent (sink, body) SELECT sink, body FROM dead_letter WHERE letter_id = ?",
+                    (item,),
                 )
-                connection.execute("DELETE FROM dead_letter WHERE id = ?", (item,))
+                moved += connection.execute("DELETE FROM dead_letter WHERE letter_id = ?", (item,)).rowcount
+        return moved
 
-    def drop(self, ids: Sequence[int]) -> None:
-        """Delete dead letters."""
+    def drop(self, letter_ids: Sequence[str]) -> int:
+        """Delete dead letters; how many were here."""
         with self._transaction() as connection:
-            connection.executemany("DELETE FROM dead_letter WHERE id = ?", [(item,) for item in ids])
+            ids = [(item,) for item in letter_ids]
+            return connection.executemany("DELETE FROM dead_letter WHERE letter_id = ?", ids).rowcount
 
     def adopt(self, other: SpoolFile) -> None:
         """Move the contents of `other` here, then delete it; a crash in between causes a second delivery."""
@@ -172,11 +195,12 @@ class SpoolFile(OwnedFile):
             try:
                 with self._transaction() as connection:
                     connection.execute(
-                        "INSERT INTO intent (sink, body) SELECT sink, body FROM other.intent ORDER BY id"
+                        "INSERT INTO intent (sink, body, put_at) "
+                        "SELECT sink, body, put_at FROM other.intent ORDER BY id"
                     )
                     connection.execute(
-                        "INSERT INTO dead_letter (sink, body, error, died_at) "
-                        "SELECT sink, body, error, died_at FROM other.dead_letter ORDER BY id"
+                        "INSERT OR IGNORE INTO dead_letter (letter_id, sink, body, error, died_at) "
+                        "SELECT letter_id, sink, body, error, died_at FROM other.dead_letter"
                     )
             finally:
                 self._connection.execute("DETACH DATABASE other")
@@ -191,78 +215,6 @@ class SpoolFile(OwnedFile):
             self.delete()
         else:
             self.leave()
-
-
-class Spool:
-    """The spool as the writer uses it: calls go to the thread that owns the file."""
-
-    def __init__(self, folder: Path, *, name: str, fsync: bool = True) -> None:
-        self.folder = folder
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._name = name
-        self._fsync = fsync
-        self._file: SpoolFile | None = None
-
-    async def open(self) -> int:
-        """Create or open the file; returns the number of intents found. Raises `SpoolError`."""
-        return await self.call(self._open)
-
-    async def put(self, rows: Sequence[tuple[str, str]]) -> list[int]:
-        return await self.call(lambda: self._opened.put(rows))
-
-    async def fetch(self, sink: str, *, after: int, limit: int) -> list[SpooledIntent]:
-        return await self.call(lambda: self._opened.fetch(sink, after=after, limit=limit))
-
-    async def remove(self, ids: Sequence[int]) -> None:
-        await self.call(lambda: self._opened.remove(ids))
-
-    async def between(self, sink: str, *, first: int, last: int) -> list[SpooledIntent]:
-        return await self.call(lambda: self._opened.between(sink, first=first, last=last))
-
-    async def bury(self, sink: str, refused: Sequence[DeadIntent]) -> None:
-        await self.call(lambda: self._opened.bury(sink, refused))
-
-    async def counts(self) -> dict[str, int]:
-        return await self.call(lambda: self._opened.counts())
-
-    async def dead_counts(self) -> dict[str, tuple[int, str]]:
-        return await self.call(lambda: self._opened.dead_counts())
-
-    async def close(self) -> None:
-        if self._file is not None:
-            await self.call(self._file.close)
-        self._thread.shutdown()
-
-    async def call(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-
-    @property
-    def _opened(self) -> SpoolFile:
-        assert self._file is not None
-        return self._file
-
-    def _open(self) -> int:
-        make_folder(self.folder)
-        self._file = SpoolFile(self.folder / f"{self._name}.spool", fsync=self._fsync)
-        for path in sorted(self.folder.glob("*.spool")):
-            if path != self._file.path:
-                self._adopt(path)
-        return sum(self._file.counts().values())
-
-    def _adopt(self, path: Path) -> None:
-        """Take over the file of an ended process; a file that cannot be read now is left in place."""
-        try:
-            other = SpoolFile(path)
-        except SpoolInUseError:
-            return
-        except SpoolError as error:
-            log.error("spool_not_read", path=str(path), error=str(error))
-            return
-        try:
-            self._opened.adopt(other)
-        except SpoolError as error:
-            other.leave()
-            log.error("spool_not_read", path=str(path), error=str(error))
 
 
 def look(
@@ -295,4 +247,4 @@ def _has_tables(connection: sqlite3.Connection) -> bool:
 
 def _dead_letters(connection: sqlite3.Connection, of: Sequence[str | None] = (None,) * 4) -> list[DeadLetter]:
     rows = connection.execute(_DEAD_OF, of)
-    return [DeadLetter(id=row[0], sink=row[1], body=row[2], error=row[3], died_at=row[4]) for row in rows]
+    return [DeadLetter(*row) for row in rows]

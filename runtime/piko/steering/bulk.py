@@ -21,10 +21,14 @@ RunVerb = Literal["cancel", "retry"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemResult:
-    """What an act on many did to one of them, a job or a run of it; `detail` says why it was refused."""
+    """What an act on many did to one of them, a job, a run of it or a dead letter.
+
+    `detail` says why it was refused, or what stands in its way.
+    """
 
     job_id: str
     run_id: str | None = None
+    letter_id: str | None = None
     result: Literal["changed", "unchanged", "refused"]
     detail: str | None = None
 
@@ -48,7 +52,7 @@ async def set_enabled(
     found = await JobList(database=database).page(
         wanted, now=now, order=JobOrder.JOB_ID, after=None, limit=MOST + 1
     )
-    _few_enough(found, "jobs", "`text`, `state` or `owner`")
+    few_enough(found, "jobs", "`text`, `state` or `owner`")
     schedules.check_until(until, now)
 
     async def act(job_id: str) -> bool:
@@ -73,7 +77,7 @@ async def on_runs(
     Raises `RefusedError`, before anything is changed, if the filter leaves more runs.
     """
     found = await RunList(database=database).page(wanted, after=None, limit=MOST + 1)
-    _few_enough(found, "runs", "`job`, `state`, `since` or `until`")
+    few_enough(found, "runs", "`job`, `state`, `since` or `until`")
 
     async def act(run_id: str) -> bool:
         do = runs.cancel if verb == "cancel" else runs.retry
@@ -83,7 +87,8 @@ async def on_runs(
     return [await _one(run.job_id, run.run_id, act, run.run_id) for run in reversed(found)]
 
 
-def _few_enough(found: Sequence[object], what: str, filters: str) -> None:
+def few_enough(found: Sequence[object], what: str, filters: str) -> None:
+    """Raise `RefusedError` if there are more of `what` than one act is done to; `filters` leave fewer."""
     if len(found) > MOST:
         raise RefusedError(f"the filters leave more than {MOST:,} {what}; name fewer by {filters}")
 

@@ -9,6 +9,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from piko.store.reports.dead_letters import LetterFilter
 from piko.store.reports.jobs import JobFilter
 from piko.store.reports.runs import RunFilter
 
@@ -43,6 +44,12 @@ def of_runs(verb: str, wanted: RunFilter, *, reason: str | None) -> str:
     return f"{listed} | jq -r {ids} | xargs -n 1 {command('runs', verb, reason=reason)}"
 
 
+def of_letters(verb: str, wanted: LetterFilter, *, reason: str | None) -> str:
+    """`verb` for every dead letter that `wanted` leaves."""
+    options = _options(wanted)
+    return command("spool", verb, **(options or {"all": True}), reason=reason)
+
+
 def written(moment: datetime) -> str:
     """An instant as the command line takes it."""
     return moment.isoformat().replace("+00:00", "Z")
@@ -51,11 +58,17 @@ def written(moment: datetime) -> str:
 MOST = 1000
 """Of what one act is done to."""
 
-_NAMES: Mapping[str, str] = {"job_id": "job", "states": "state", "backfill_id": "backfill"}
+_NAMES: Mapping[str, str] = {
+    "job_id": "job",
+    "run_id": "run",
+    "instance_id": "replica",
+    "states": "state",
+    "backfill_id": "backfill",
+}
 """Of filters that the command line names otherwise."""
 
 
-def _options(wanted: JobFilter | RunFilter) -> dict[str, Any]:
+def _options(wanted: JobFilter | RunFilter | LetterFilter) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for item in fields(wanted):
         value = getattr(wanted, item.name)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.model.instances import Instance, StartMark
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
+from piko.store.schema.tables.dead_letters import dead_letter
 from piko.store.schema.tables.replicas import runtime_instance, session_lock
 
 HEARTBEATS = 3
@@ -23,13 +24,13 @@ class InstanceStore:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def beat(self, instance: Instance, *, trouble: str | None = None) -> None:
-        """Say that `instance` lives, and what troubles it has; its first beat makes its row."""
+    async def beat(self, instance: Instance, *, trouble: str | None = None, sinks: str | None = None) -> None:
+        """Say that `instance` lives, its troubles and how its sinks are; its first beat makes its row."""
         async with self._database.transaction() as connection:
             alive = await connection.execute(
                 update(runtime_instance)
                 .where(runtime_instance.c.instance_id == instance.instance_id)
-                .values(heartbeat_at=Now(), stopped_at=None, trouble=trouble)
+                .values(heartbeat_at=Now(), stopped_at=None, trouble=trouble, sinks=sinks)
             )
             if alive.rowcount == 0:
                 await connection.execute(
@@ -42,6 +43,7 @@ class InstanceStore:
                         started_at=Now(),
                         heartbeat_at=Now(),
                         trouble=trouble,
+                        sinks=sinks,
                     )
                 )
 
@@ -51,7 +53,7 @@ class InstanceStore:
             await connection.execute(
                 update(runtime_instance)
                 .where(runtime_instance.c.instance_id == instance.instance_id)
-                .values(stopped_at=Now(), trouble=None)
+                .values(stopped_at=Now(), trouble=None, sinks=None)
             )
 
     async def living(self, *, within_s: float) -> dict[str, int]:
@@ -100,15 +102,13 @@ class InstanceStore:
             }
 
     async def prune(self, *, older_than_s: float) -> None:
-        """Forget instances that have been silent for long."""
+        """Forget instances that have been silent for long, and the dead letters that they listed."""
         async with self._database.transaction() as connection:
             now = await _now(connection)
             silent = runtime_instance.c.heartbeat_at < now - timedelta(seconds=older_than_s)
-            await connection.execute(
-                delete(session_lock).where(
-                    session_lock.c.instance_id.in_(select(runtime_instance.c.instance_id).where(silent))
-                )
-            )
+            ids = select(runtime_instance.c.instance_id).where(silent)
+            for table in (session_lock, dead_letter):
+                await connection.execute(delete(table).where(table.c.instance_id.in_(ids)))
             await connection.execute(delete(runtime_instance).where(silent))
 
 

@@ -28,14 +28,17 @@ from piko.web.routes import (
     attention,
     backfills,
     changes,
+    dead_letters,
     events,
     job_acts,
     job_details,
+    job_explain,
     job_times,
     jobs,
     replicas,
     run_acts,
     runs,
+    sinks,
 )
 from piko.web.views.acts import NOTICE
 
@@ -47,6 +50,7 @@ _NOUNS = (
     attention,
     jobs,
     job_details,
+    job_explain,
     job_times,
     job_acts,
     runs,
@@ -54,6 +58,8 @@ _NOUNS = (
     backfills,
     changes,
     replicas,
+    sinks,
+    dead_letters,
     events,
 )
 

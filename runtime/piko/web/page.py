@@ -22,10 +22,25 @@ from piko.web.pages import (
     run_acts,
     runs,
     sign_in,
+    sinks,
+    why,
 )
 from piko.web.pages.query import WithoutEmpty
 
-_PAGES = (front, jobs, runs, backfills, replicas, job_acts, run_acts, backfill_acts, bulk_acts, sign_in)
+_PAGES = (
+    front,
+    jobs,
+    why,
+    runs,
+    backfills,
+    sinks,
+    replicas,
+    job_acts,
+    run_acts,
+    backfill_acts,
+    bulk_acts,
+    sign_in,
+)
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -33,18 +48,7 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 def add_pages(app: FastAPI) -> None:
     """Add every page to `app`, beside the API; a browser gets what `app` answers to an error as a page."""
     app.include_router(rendering.router)
-    for page in (
-        front,
-        jobs,
-        runs,
-        backfills,
-        replicas,
-        job_acts,
-        run_acts,
-        backfill_acts,
-        bulk_acts,
-        sign_in,
-    ):
+    for page in _PAGES:
         app.include_router(page.router)
     app.add_middleware(WithoutEmpty)
     handlers: dict[Any, Any] = dict(app.exception_handlers)

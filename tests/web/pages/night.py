@@ -7,9 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import insert
 
+from piko.model.sinks import SinkState, sinks_text
 from piko.store.engine import open_database
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.dead_letters import dead_letter
 from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance
 from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.schema.tables.runs import job_run
@@ -40,6 +42,7 @@ async def write_night(dsn: str, *, many: int = 0) -> None:
             await connection.execute(insert(job_run), _runs(now))
             await connection.execute(insert(leader_lease), [_lease(now)])
             await connection.execute(insert(runtime_instance), [_instance(now)])
+            await connection.execute(insert(dead_letter), _letters(now))
             await connection.execute(insert(backfill), [_backfill(now)])
             config = json.dumps({"batch": 5, "db": {"password": SECRET}, "note": HOSTILE})
             await connection.execute(insert(job_config), [{"job_id": "failing", "config_json": config}])
@@ -153,7 +156,38 @@ def _instance(now: datetime) -> dict[str, object]:
         "version": "0.1.0",
         "started_at": now - timedelta(hours=3),
         "heartbeat_at": now + timedelta(hours=1),
+        "sinks": sinks_text(
+            [
+                SinkState(
+                    sink="warehouse",
+                    durability="spooled",
+                    waiting=1234,
+                    oldest_at=now - timedelta(hours=2),
+                    error=f"ConnectionError: away {HOSTILE}",
+                    failing_since=now - timedelta(hours=1),
+                    dead_letters=2,
+                    first_died_at=now - timedelta(hours=1),
+                ),
+                SinkState(sink="lake", durability="memory", waiting=0),
+            ]
+        ),
     }
+
+
+def _letters(now: datetime) -> list[dict[str, object]]:
+    return [
+        {
+            "letter_id": f"letter-{number}",
+            "instance_id": instance_id,
+            "sink": "warehouse",
+            "job_id": "failing",
+            "run_id": "failed-03",
+            "record_key": f"customer {number} {HOSTILE}",
+            "error": "IntegrityError: total may not be NULL",
+            "died_at": now - timedelta(hours=1),
+        }
+        for number, instance_id in enumerate(("warehouse-0-a1", "warehouse-0-a1", "ended"))
+    ]
 
 
 def _backfill(now: datetime) -> dict[str, object]:

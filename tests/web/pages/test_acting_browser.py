@@ -19,6 +19,8 @@ FORMS = (
     "/jobs/failing/rollback-config",
     "/runs/running/cancel",
     "/acts/pause/jobs?text=tenant-02",
+    "/dead-letters/letter-2/drop",
+    "/acts/replay/dead-letters?sink=warehouse",
 )
 
 
@@ -54,6 +56,27 @@ def test_a_schedule_is_paused_with_a_reason_and_resumed_again(operator: Page) ->
     operator.get_by_role("button", name=_CHECK).click()
     operator.get_by_role("button", name="Resume", exact=True).click()
     expect(operator.get_by_role("status")).to_have_text("Resumed.")
+
+
+def test_refused_records_are_replayed_one_by_one_and_together(operator: Page) -> None:
+    operator.goto("/")
+    operator.get_by_role("link", name="2 Dead letters").click()
+    rows = operator.get_by_role("group", name="Dead letters").get_by_role("row")
+    expect(rows).to_have_count(4)
+    operator.get_by_role("link", name=re.compile("^Replay customer 1")).click()
+    operator.get_by_label("Reason").fill("the table is back")
+    operator.get_by_role("button", name=_CHECK).click()
+    effect = operator.get_by_role("region", name="What it would do")
+    expect(effect).to_contain_text("piko spool replay letter-1 --reason 'the table is back'")
+    effect.get_by_role("button", name="Replay").click()
+    expect(operator.get_by_role("status").first).to_contain_text("Asked for.")
+    expect(rows.filter(has_text="customer 1")).to_contain_text("Replay asked")
+    operator.get_by_role("link", name="Replay them all").click()
+    operator.get_by_role("button", name=_CHECK).click()
+    expect(effect).to_contain_text("piko spool replay --run failed-03")
+    expect(effect).to_contain_text("its replica ended has ended")
+    effect.get_by_role("button", name="Replay").click()
+    expect(operator.get_by_role("region", name="Done")).to_contain_text("3")
 
 
 def test_a_backfill_shows_its_windows_before_it_is_asked_for(operator: Page) -> None:

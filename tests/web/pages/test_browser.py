@@ -19,6 +19,10 @@ EVERY_PAGE = (
     "/backfills",
     "/backfills/backfill-1",
     "/replicas",
+    "/sinks",
+    "/dead-letters",
+    "/dead-letters?sink=warehouse",
+    "/jobs/failing/why",
     "/jobs/nobody",
 )
 

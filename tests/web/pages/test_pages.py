@@ -27,6 +27,9 @@ PAGES = {
     "/backfills": ["12 of 24, 1 failed"],
     "/backfills/backfill-1": ["12 windows wait to be claimed", "Failed, 30.0 s"],
     "/replicas": ["Leader", "Alive", "0.1.0"],
+    "/sinks": ["warehouse", "1,234", "ConnectionError: away", "Takes all"],
+    "/dead-letters": ["IntegrityError: total may not be NULL", "Replica ended", "customer 2"],
+    "/jobs/failing/why": ["KeyError", "piko why failing"],
 }
 _BROWSER = {"Accept": "text/html,*/*;q=0.8"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -47,7 +48,7 @@ def report(facts: Facts, *, timezone: str) -> InstallationReport:
 def findings(facts: Facts, *, timezone: str) -> list[Concern]:
     """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
     found = [
-        *_of_leaders(facts.leaders),
+        *leaderless(facts.leaders),
         *_of_replicas(facts.replicas, facts.left),
         *_of_operators(facts.server.operators),
     ]
@@ -60,7 +61,8 @@ def findings(facts: Facts, *, timezone: str) -> list[Concern]:
     return found
 
 
-def _of_leaders(leases: Sequence[LeaseReport]) -> list[Concern]:
+def leaderless(leases: Sequence[LeaseReport]) -> list[Concern]:
+    """What is wrong with leadership: a concern for each lease that nobody holds, one if there is none."""
     remedy = "`piko run MODULE:APP` starts a replica; /readyz of those that run says why they do not lead"
     if not leases:
         return [Concern(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
@@ -108,11 +110,13 @@ def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Concern:
 def _reported(trouble: ReportedTrouble, host: str) -> Concern:
     """What a replica on `host` says of itself."""
     of_job = trouble.kind == "blocked_loop" and not trouble.subject.startswith("replica ")
+    sink = shlex.quote(trouble.subject.removeprefix("sink "))
     remedies = {
         "not_ready": "it is ready again by itself once the reason has ended; its log has more",
-        "sink_stuck": "repair what the sink writes to; what waits is kept and delivered then",
-        "dead_letters": "piko spool list shows each with its error; repair the sink, then "
-        f"piko spool replay or drop (in a cluster: kubectl exec {host} -- piko spool list)",
+        "sink_stuck": "repair what the sink writes to; what waits is kept and delivered then "
+        "(piko spool list says how much)",
+        "dead_letters": f"piko spool list --sink {sink} shows each with its error; repair the sink, then "
+        f"piko spool replay --sink {sink}, or drop",
         "blocked_loop": "let it await, or use asyncio.to_thread or app.cpu_manager"
         + (f"; until then: piko pause {trouble.subject}" if of_job else ""),
     }

@@ -141,7 +141,7 @@ def _of_refusal(need: JobInNeed) -> list[Concern]:
     if not (job.last_error or "").startswith(REFUSED):
         return []
     text = _first_line(job.last_error).partition("; piko spool")[0]
-    remedy = f"piko spool list --run {need.last_run_id}, on its replica; a run without any ends this"
+    remedy = f"piko spool list --run {need.last_run_id}, then replay or drop; a run without any ends this"
     return [_job_concern(job, "records_refused", text, remedy, job.last_success_at)]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, RowMapping, func, literal, select
 
+from piko.model.sinks import SinkState, read_sinks
 from piko.model.troubles import ReportedTrouble, read_troubles
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
@@ -43,7 +44,7 @@ class ReplicaReport:
     """One start of a replica's process, as it says of itself.
 
     `silent_s` is the age of its heartbeat in seconds; `silent` says that it is too old. `jobs` counts the
-    definitions that this instance published last, and `troubles` are those that it alone knows of.
+    definitions that this instance published last; `troubles` and `sinks` are what it alone knows of.
     """
 
     instance_id: str
@@ -58,6 +59,7 @@ class ReplicaReport:
     silent: bool
     jobs: int
     troubles: Sequence[ReportedTrouble] = ()
+    sinks: Sequence[SinkState] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +100,8 @@ class DefinitionReport:
 
 
 _REPLICA = [
-    runtime_instance.c[field.name] for field in fields(ReplicaReport) if field.name in runtime_instance.c
+    *(runtime_instance.c[field.name] for field in fields(ReplicaReport) if field.name in runtime_instance.c),
+    runtime_instance.c.trouble,
 ]
 _OPERATOR = [operator_cluster.c.cluster, operator_cluster.c.heartbeat_at, operator_cluster.c.trouble]
 _LEASE = [leader_lease.c[field.name] for field in fields(LeaseReport) if field.name in leader_lease.c]
@@ -119,7 +122,7 @@ class ReplicaList:
             .subquery()
         )
         statement = (
-            select(*_REPLICA, runtime_instance.c.trouble, func.coalesce(published.c.jobs, 0).label("jobs"))
+            select(*_REPLICA, func.coalesce(published.c.jobs, 0).label("jobs"))
             .add_columns(Now().label("now"))
             .select_from(
                 runtime_instance.outerjoin(
@@ -169,8 +172,8 @@ def _replica(row: RowMapping) -> ReplicaReport:
     values = dict(row)
     silent_s = (values.pop("now") - row["heartbeat_at"]).total_seconds()
     silent = row["stopped_at"] is None and silent_s > SILENT_S
-    troubles = read_troubles(values.pop("trouble"))
-    return ReplicaReport(**values, silent_s=silent_s, silent=silent, troubles=troubles)
+    troubles, sinks = read_troubles(values.pop("trouble")), read_sinks(values.pop("sinks"))
+    return ReplicaReport(**values, silent_s=silent_s, silent=silent, troubles=troubles, sinks=sinks)
 
 
 def _operator(row: Row[Any]) -> OperatorReport:

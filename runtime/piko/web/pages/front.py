@@ -33,7 +33,7 @@ async def first_sight(
             front.replica_part(facts.replicas),
             *front.server_parts(facts.server, now),
         ],
-        counters=front.counters(facts.jobs, facts.runs),
+        counters=front.counters(facts.jobs, facts.runs, facts.replicas),
         needs=[front.need(concern, now) for concern in concerns[:_SHOWN]],
         more=len(concerns) > _SHOWN,
         coming=[front.coming(job, now) for job in facts.coming],

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from piko.core.types import RunState
+from piko.store.reports.dead_letters import DeadLetterList, LetterFilter
 from piko.store.reports.overview import Overview
 from piko.store.reports.runs import RunList, key_of
 from piko.web import paging
@@ -16,11 +17,13 @@ from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase, RunId
 from piko.web.routes.runs import RunListQuery, read_key
 from piko.web.routes.runs import one_run as find_run
-from piko.web.views import acts, links
+from piko.web.views import acts, links, sinks
 from piko.web.views import runs as runs_view
 from piko.web.views.words import first_line, run_mark
 
 router = APIRouter(include_in_schema=False)
+
+_LETTERS = 10
 
 
 @router.get("/runs")
@@ -52,6 +55,9 @@ async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: 
     now = clock.now()
     run = await find_run(run_id, database)
     attempts = await Overview(database=database).attempts(run.job_id, run.scheduled_time)
+    letters = await DeadLetterList(database=database).page(
+        LetterFilter(run_id=run_id), after=None, limit=_LETTERS + 1
+    )
     return render(
         request,
         "run.html",
@@ -63,4 +69,7 @@ async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: 
         acts=acts.run_acts(run),
         notice=acts.notice(request.query_params.get(acts.NOTICE)),
         attempts=[runs_view.run_line(item, now) for item in attempts],
+        letters=[sinks.letter_line(item, now) for item in letters[:_LETTERS]],
+        letters_link=links.letters(run=run_id),
+        more_letters=len(letters) > _LETTERS,
     )

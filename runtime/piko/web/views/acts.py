@@ -96,6 +96,8 @@ _NOTICES = {
     "rolled-back": "The config was rolled back.",
     "cancelled": "Cancelled. A handler that runs is cancelled within a poll.",
     "started": "The backfill was started.",
+    "replay-asked": "Asked for. Its replica writes it to the sink again at its next look.",
+    "drop-asked": "Asked for. Its replica deletes it at its next look.",
     "changed": "Done.",
 }
 

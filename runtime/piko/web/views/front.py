@@ -136,8 +136,10 @@ def server_parts(server: ServerReport, now: datetime) -> list[Tile]:
     return [database, Tile(name="Operator", mark=mark, detail=detail)]
 
 
-def counters(jobs: JobCounts, runs: RunCounts) -> list[Counter]:
+def counters(jobs: JobCounts, runs: RunCounts, replicas: Sequence[ReplicaReport]) -> list[Counter]:
     """The counters, the gravest first."""
+    heard = [item for item in replicas if item.stopped_at is None]
+    refused = sum(state.dead_letters for item in heard for state in item.sinks)
     return [
         _counter("Late", jobs.late, Tone.BAD, "jobs?late=true", "due, and not started"),
         _counter("Failing", jobs.failing, Tone.BAD, "jobs?failing=true", "the last run did not succeed"),
@@ -148,6 +150,7 @@ def counters(jobs: JobCounts, runs: RunCounts) -> list[Counter]:
         _counter(
             "Unregistered", jobs.unregistered, Tone.WARN, "jobs?state=Unregistered", "no replica has the code"
         ),
+        _counter("Dead letters", refused, Tone.BAD, "dead-letters", "records that sinks refused"),
         _counter("Missed", runs.missed, Tone.WARN, "runs?state=MISSED", "due times of the last 24 hours"),
         _counter("Running", runs.running, Tone.BUSY, "runs?state=RUNNING", "runs in progress"),
         _counter("Queued", runs.queued, Tone.QUIET, "runs?state=QUEUED", "runs that wait to start"),
@@ -165,7 +168,7 @@ def need(concern: Concern, now: datetime) -> Need:
     """A trouble as a line of what needs someone."""
     return Need(
         subject=concern.subject,
-        link="replicas" if concern.job_id is None else links.job(concern.job_id),
+        link=_place(concern),
         owner="" if concern.job_id is None else owner(concern.managed_by),
         mark=Mark(text=concern.kind.replace("_", " ").capitalize(), tone=_TONES.get(concern.kind, Tone.BAD)),
         sentence=f"{concern.text[:1].upper()}{concern.text[1:]}.",
@@ -173,6 +176,15 @@ def need(concern: Concern, now: datetime) -> Need:
         error=first_line(concern.error),
         remedy=concern.remedy,
     )
+
+
+def _place(concern: Concern) -> str:
+    """The page that shows more of a trouble."""
+    if concern.kind == "dead_letters":
+        return links.letters(sink=concern.subject.removeprefix("sink "))
+    if concern.job_id is not None:
+        return links.job(concern.job_id)
+    return "sinks" if concern.kind == "sink_stuck" else "replicas"
 
 
 def coming(job: JobReport, now: datetime) -> Coming:

@@ -34,6 +34,16 @@ def run(run_id: str) -> str:
     return f"runs/{quote(run_id, safe='')}"
 
 
+def letter(letter_id: str) -> str:
+    """Where a dead letter is acted on, from where the pages begin."""
+    return f"dead-letters/{quote(letter_id, safe='')}"
+
+
+def letters(**filters: str) -> str:
+    """The list of dead letters that `filters` leave, from where the pages begin."""
+    return with_query("dead-letters", filters.items())
+
+
 def backfill(backfill_id: str) -> str:
     """The page of a backfill, from where the pages begin."""
     return f"backfills/{quote(backfill_id, safe='')}"

@@ -17,6 +17,7 @@ from piko.store.schema.tables.audited_rows import audited_row
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.dead_letters import dead_letter
 from piko.store.schema.tables.metadata import metadata
 from piko.store.schema.tables.operators import operator_cluster, orphaned_row
 from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance, session_lock
@@ -43,6 +44,7 @@ TABLES = (
     session_lock,
     operator_cluster,
     orphaned_row,
+    dead_letter,
     change_log,
     audited_row,
 )

@@ -60,6 +60,7 @@ runtime_instance = Table(
         comment="of runs claimed ahead it has started none with a later starts_at",
     ),
     Column("trouble", JSON_TEXT, comment="what only it knows of its troubles; NULL: none"),
+    Column("sinks", JSON_TEXT, comment="what waits for each of its sinks, fails or was refused"),
     **ON_MYSQL,
 )
 Index("ix_runtime_instance_heartbeat", runtime_instance.c.heartbeat_at)

@@ -1,0 +1,291 @@
+"""Why a job does not run, or what happened to one of its due times: once for the command line, API and page.
+
+What is known of a due time is its runs, and the rows of due times that were left out together. Where there is
+neither, the schedule says whether the instant is a due time at all, `change_log` whether the job was paused
+then, and the state of the job what holds it back since. An answer names its kind, so that a program need not
+read the sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import select
+
+from piko.core.types import JobStatus, RunState
+from piko.errors import PikoError
+from piko.schedule import Schedule, parse_schedule
+from piko.store.engine import Database
+from piko.store.reports.findings import leaderless
+from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
+from piko.store.reports.replicas import ReplicaList
+from piko.store.schema.tables.changes import change_log
+from piko.store.schema.tables.replicas import runtime_instance
+from piko.store.schema.tables.runs import job_run
+
+_NEWEST = 5
+
+
+class ReasonKind(StrEnum):
+    """Of which kind a reason is: first what happened at a due time, then what holds back every one."""
+
+    RAN = "ran"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    FENCED = "fenced"
+    RUNNING = "running"
+    QUEUED = "queued"
+    MISSED = "missed"
+    OUT_OF_BOUNDS = "out_of_bounds"
+    COALESCED = "coalesced"
+    OVERLAP = "overlap"
+    SKIPPED = "skipped"
+    NOT_DUE = "not_due"
+    COMING = "coming"
+    NO_RUN = "no_run"
+    NO_LEADER = "no_leader"
+    PAUSED = "paused"
+    UNSEEN = "unseen"
+    INVALID = "invalid"
+    UNREGISTERED = "unregistered"
+    WAITS_FOR_CONFIG = "waits_for_config"
+    COMPLETED = "completed"
+    NOTED = "noted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One reason in a sentence, what cures it, and the run that it is read from, if any."""
+
+    kind: ReasonKind
+    text: str
+    remedy: str | None = None
+    run: RunReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobExplanation:
+    """What is known of `job_id` at `at`, None: at present. `near` are the due times around an instant."""
+
+    job_id: str
+    at: datetime | None
+    now: datetime
+    reasons: Sequence[Reason]
+    near: Sequence[datetime] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoggedPause:
+    """The last pause of a job before an instant, that nobody had ended by then."""
+
+    at: datetime
+    who: str
+    reason: str | None
+
+
+async def explain_job(
+    database: Database, job_id: str, *, at: datetime | None, timezone: str
+) -> JobExplanation:
+    """Why `job_id` does not run now, or what happened `at` an instant; at most five statements.
+
+    `timezone`: of a schedule that names none. Raises `NotFoundError`.
+    """
+    overview = Overview(database=database)
+    job = await overview.job(job_id)
+    if job is None:
+        raise await unknown_job(database, job_id)
+    leases, server = await ReplicaList(database=database).leaders()
+    held = [
+        Reason(kind=ReasonKind.NO_LEADER, text=f"{item.subject}: {item.text}", remedy=item.remedy)
+        for item in leaderless(leases)
+    ]
+    held += _held_back(job)
+    if at is None:
+        newest = await overview.runs(job_id=job_id, limit=_NEWEST)
+        reasons = [*held, *map(_of_run, newest)]
+        none = Reason(kind=ReasonKind.NO_RUN, text="it has no runs yet")
+        return JobExplanation(job_id=job_id, at=None, now=server.now, reasons=reasons or [none])
+    schedule = _schedule(job, timezone)
+    is_due = schedule is not None and schedule.latest_at(at) == at
+    # A range of due times that were left out says nothing of an instant between two of them.
+    runs = [run for run in await overview.runs_at(job_id, at) if is_due or run.scheduled_time == at]
+    if runs:
+        fenced = await _fenced(database, runs)
+        found = [_of_run(run, fenced=run.run_id in fenced) for run in runs]
+    elif schedule is None:
+        text = "its schedule cannot be used, so nothing is due"
+        found = [Reason(kind=ReasonKind.INVALID, text=text)]
+    else:
+        pause = await _pause(database, job_id, at) if is_due and at <= server.now else None
+        found = [_without_run(job, schedule, at, now=server.now, pause=pause)]
+    near = () if schedule is None else _near(schedule, at)
+    return JobExplanation(job_id=job_id, at=at, now=server.now, reasons=[*found, *held], near=near)
+
+
+def _held_back(job: JobReport) -> list[Reason]:
+    """What holds back every due time of the job at present."""
+    if not job.enabled:
+        until = "" if job.paused_until is None else f" until {_shown(job.paused_until)}"
+        text, remedy = f"it is paused{until} (enabled = 0)", f"`piko resume {job.job_id}`"
+        return [Reason(kind=ReasonKind.PAUSED, text=text, remedy=remedy)]
+    if job.status is None:
+        return [Reason(kind=ReasonKind.UNSEEN, text="no leader has seen the row yet")]
+    if job.status != JobStatus.SCHEDULED:
+        text = f"it is {job.status}: {job.message or 'no further due time'}"
+        kind = _STATUSES.get(JobStatus(job.status), ReasonKind.NOTED)
+        return [Reason(kind=kind, text=text, remedy=_REMEDIES.get(kind))]
+    return [Reason(kind=ReasonKind.NOTED, text=job.message)] if job.message else []
+
+
+_STATUSES = {
+    JobStatus.INVALID: ReasonKind.INVALID,
+    JobStatus.UNREGISTERED: ReasonKind.UNREGISTERED,
+    JobStatus.WAITING_FOR_CONFIG: ReasonKind.WAITS_FOR_CONFIG,
+    JobStatus.COMPLETED: ReasonKind.COMPLETED,
+    JobStatus.DISABLED: ReasonKind.PAUSED,
+}
+_REMEDIES = {
+    ReasonKind.INVALID: "repair the row or its resource",
+    ReasonKind.UNREGISTERED: "deploy a replica with the code of the job",
+    ReasonKind.WAITS_FOR_CONFIG: "apply a config",
+    ReasonKind.COMPLETED: "change its schedule",
+}
+
+
+def _without_run(
+    job: JobReport, schedule: Schedule, at: datetime, *, now: datetime, pause: LoggedPause | None
+) -> Reason:
+    """What is known of an instant for which there is no row of `job_run`."""
+    if schedule.latest_at(at) != at:
+        near = " and ".join(map(_shown, _near(schedule, at))) or "none"
+        text = f"{_shown(at)} is no due time within the bounds of its schedule; the nearest: {near}"
+        return Reason(kind=ReasonKind.NOT_DUE, text=text)
+    if at > now:
+        return Reason(kind=ReasonKind.COMING, text=f"{_shown(at)} is a due time that is still to come")
+    if pause is not None:
+        why = f": {pause.reason}" if pause.reason else ""
+        text = (
+            f"{_shown(at)} is a due time without a run: {pause.who} had paused it at {_shown(pause.at)}{why}"
+        )
+        return Reason(kind=ReasonKind.PAUSED, text=text, remedy="due times of a pause are not made up")
+    text = f"{_shown(at)} is a due time without a run"
+    if at <= job.updated_at:
+        text += (
+            f": it lies before the last change of the row, at {_shown(job.updated_at)}, or its run was pruned"
+        )
+    else:
+        text += ": no leader has claimed it yet, or its run was deleted"
+    return Reason(kind=ReasonKind.NO_RUN, text=text)
+
+
+def _near(schedule: Schedule, at: datetime) -> list[datetime]:
+    around = (schedule.latest_at(at), schedule.next_after(at))
+    return [each for each in around if each is not None]
+
+
+def _schedule(job: JobReport, timezone: str) -> Schedule | None:
+    try:
+        return parse_schedule(
+            job_id=job.job_id,
+            schedule_type=job.schedule_type,
+            schedule_expr=job.schedule_expr,
+            timezone=job.timezone or timezone,
+            start_at=job.start_at,
+            end_at=job.end_at,
+        )
+    except PikoError:
+        return None
+
+
+# ---- runs -------------------------------------------------------------------------------------------
+
+_STATES = {
+    RunState.SUCCESS: ReasonKind.RAN,
+    RunState.FAILED: ReasonKind.FAILED,
+    RunState.TIMEOUT: ReasonKind.FAILED,
+    RunState.CANCELLED: ReasonKind.CANCELLED,
+    RunState.LOST: ReasonKind.LOST,
+    RunState.RUNNING: ReasonKind.RUNNING,
+    RunState.QUEUED: ReasonKind.QUEUED,
+}
+_WORDS = (
+    (RunState.MISSED, "misfire_grace_s", ReasonKind.MISSED),
+    (RunState.MISSED, "max_lookback_s", ReasonKind.OUT_OF_BOUNDS),
+    (RunState.MISSED, "backfill_max_windows", ReasonKind.OUT_OF_BOUNDS),
+    (RunState.SKIPPED, "coalesced", ReasonKind.COALESCED),
+    (RunState.SKIPPED, "overlap_policy", ReasonKind.OVERLAP),
+)
+"""Words of the error of due times that were left out, by which the leader says why."""
+
+
+def kind_of(run: RunReport, *, fenced: bool = False) -> ReasonKind:
+    """The kind of what a run says. `fenced`: its instance had lost the right to it."""
+    if fenced:
+        return ReasonKind.FENCED
+    state = RunState(run.state)
+    if state in _STATES:
+        return _STATES[state]
+    said = (kind for of, word, kind in _WORDS if of is state and word in (run.error or ""))
+    return next(said, ReasonKind.MISSED if state is RunState.MISSED else ReasonKind.SKIPPED)
+
+
+def _of_run(run: RunReport, *, fenced: bool = False) -> Reason:
+    times = _shown(run.scheduled_time)
+    if run.missed_through is not None and run.missed_through != run.scheduled_time:
+        times = f"{times} to {_shown(run.missed_through)}"
+    why = _first_line(run.error)
+    if run.state == RunState.QUEUED:
+        why = why or (f"waits until {_shown(run.not_before)}" if run.not_before else "waits for its turn")
+    if fenced:
+        why += "; another leader had taken over, so what its instance wrote changed nothing"
+    text = f"{times}: {run.state}, attempt {run.attempt}{f': {why}' if why else ''}"
+    remedy = f"`piko logs {run.run_id}`" if run.started_at is not None else None
+    return Reason(kind=kind_of(run, fenced=fenced), text=text, remedy=remedy, run=run)
+
+
+async def _fenced(database: Database, runs: Sequence[RunReport]) -> set[str]:
+    """Which of `runs` are lost because another leader took them from their instance, which was alive."""
+    lost = [run.run_id for run in runs if run.state == RunState.LOST]
+    if not lost:
+        return set()
+    statement = (
+        select(job_run.c.run_id)
+        .join(runtime_instance, runtime_instance.c.instance_id == job_run.c.instance_id)
+        .where(
+            job_run.c.run_id.in_(lost),
+            runtime_instance.c.fenced_epoch >= job_run.c.epoch,
+            runtime_instance.c.heartbeat_at > job_run.c.finished_at,
+        )
+    )
+    async with database.statements() as connection:
+        return set((await connection.execute(statement)).scalars())
+
+
+async def _pause(database: Database, job_id: str, at: datetime) -> LoggedPause | None:
+    """The pause of the job that lasted at an instant, as far as `change_log` knows."""
+    columns = change_log.c
+    statement = (
+        select(columns.at, columns.who, columns.what, columns.reason)
+        .where(columns.job_id == job_id, columns.what.in_(["pause", "resume"]), columns.at <= at)
+        .order_by(columns.change_id.desc())
+        .limit(1)
+    )
+    async with database.statements() as connection:
+        row = (await connection.execute(statement)).first()
+    if row is None or row.what != "pause":
+        return None
+    return LoggedPause(at=row.at, who=row.who, reason=row.reason)
+
+
+def _first_line(text: str | None, *, most: int = 400) -> str:
+    lines = (text or "").strip().splitlines() or [""]
+    line = (lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]).strip()
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
