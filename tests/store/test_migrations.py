@@ -265,7 +265,7 @@ async def test_a_newer_schema_is_usable_left_alone_and_names_the_release_to_depl
 
 _DRIFTS = {
     "DROP TABLE job_lock": "table job_lock is missing",
-    "DROP INDEX ix_job_run_state {on_job_run}": "index ix_job_run_state of job_run is missing",
+    "DROP INDEX ix_job_run_state_time {on_job_run}": "index ix_job_run_state_time of job_run is missing",
     "ALTER TABLE job_run DROP COLUMN error": "column job_run.error is missing",
     "ALTER TABLE job_run ADD COLUMN mine INTEGER NOT NULL": "job_run.mine is not Piko's and must be filled",
 }

@@ -49,18 +49,9 @@ _LATELY = _LAST - timedelta(hours=1)
 _PLACE = (_LATELY, "run-00000001")
 _JOB_IDS = ["job-1", "job-2"]
 _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
-    "the newest runs": lambda database: Overview(database=database).runs(),
-    "more runs than one job has": lambda database: Overview(database=database).runs(limit=500),
-    "runs since a moment": lambda database: Overview(database=database).runs(since=_LATELY),
-    "runs of a job": lambda database: Overview(database=database).runs(job_id="job-1"),
-    "runs of a job since a moment": lambda database: Overview(database=database).runs(
-        job_id="job-1", since=_LATELY
+    "the first runs of a job that failed": lambda database: RunList(database=database).first(
+        RunFilter(job_id="job-1", states=("FAILED",)), most=20
     ),
-    "runs that failed": lambda database: Overview(database=database).runs(states=["FAILED"]),
-    "runs of a job that failed": lambda database: Overview(database=database).runs(
-        job_id="job-1", states=["FAILED"]
-    ),
-    "runs of a backfill": lambda database: Overview(database=database).runs(backfill_id="backfill"),
     "attempts": lambda database: Overview(database=database).attempts("job-1", _FIRST),
     "jobs": lambda database: Overview(database=database).jobs(),
     "one job": lambda database: Overview(database=database).job("job-1"),
@@ -141,11 +132,11 @@ async def test_a_scan_would_be_seen(history: Database) -> None:
 
 
 async def test_the_newest_runs_of_all_jobs_are_the_newest_of_all(history: Database) -> None:
-    overview = Overview(database=history)
-    for limit in (1, 7, 20, 50, 1000):
-        found = [run.scheduled_time for run in await overview.runs(limit=limit)]
-        assert found == [_LAST - timedelta(minutes=number) for number in range(limit)]
-    since = await overview.runs(since=_LATELY, limit=1000)
+    reads = RunList(database=history)
+    for most in (1, 7, 1000):
+        found = [run.scheduled_time for run in await reads.first(RunFilter(), most=most)]
+        assert found == [_LAST - timedelta(minutes=number) for number in range(most)]
+    since = await reads.first(RunFilter(since=_LATELY), most=1000)
     assert [run.scheduled_time for run in since] == [_LAST - timedelta(minutes=n) for n in range(61)]
 
 

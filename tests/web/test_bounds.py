@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,43 +16,67 @@ from sqlalchemy.engine import Engine
 
 from piko.clock import SystemClock
 from piko.store.engine import Database
+from piko.store.reports import runs
 from piko.store.reports.happenings import happenings_since
 from piko.store.schema.migrate import upgrade
 from piko.web.application import create_web
 from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
+from tests.harness.servers import database_kinds
 from tests.store.making import opened
+from tests.web.addresses import (
+    API,
+    ENDPOINTS,
+    NOT_OF_THE_DATABASE,
+    PAGES,
+    Known,
+    addresses,
+    reads_of,
+    with_cursor,
+)
 from tests.web.clients import serving
 
 _JOBS, _RUNS, _LETTERS = 50, 40_000, 10_000
 _MOST_STATEMENTS = 5
-_MOST_ROWS = 1000
-"""Of a history that is read by itself or sorted: pages have fifty."""
+_MOST_SORTED = 1000
+"""Rows of a history that the server may plan to sort."""
+_MOST_READ = 5000
+"""Rows, of tables and of indexes, that the server may read for one statement."""
+_LOOKED = 300
+"""Runs of one job that a page looks at, in these tests."""
+_MIDDLE = _RUNS // 2
 _HISTORIES = ("job_run", "run_log", "change_log", "dead_letter")
 
+_NUMBERS = (
+    "CREATE TABLE numbers (seq INTEGER PRIMARY KEY)",
+    f"""INSERT INTO numbers
+    WITH digit AS ({" UNION ALL ".join(f"SELECT {number} AS d" for number in range(10))})
+    SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d
+    FROM digit a CROSS JOIN digit b CROSS JOIN digit c CROSS JOIN digit d CROSS JOIN digit e""",
+)
 _ROWS = (
     f"""INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr)
-    SELECT concat('job-', seq), 'cron', '"@hourly"' FROM seq_0_to_{_JOBS - 1}""",
+    SELECT concat('job-', seq), 'cron', '"@hourly"' FROM numbers WHERE seq < {_JOBS}""",
     f"""INSERT INTO job_state (job_id, status, next_run_at, consecutive_failures, last_state, last_run_id)
     SELECT concat('job-', seq), 'Scheduled', '2026-01-08', seq % 2, IF(seq % 2, 'FAILED', 'SUCCESS'),
-      concat('run-', lpad(seq, 8, '0')) FROM seq_0_to_{_JOBS - 1}""",
+      concat('run-', lpad(seq, 8, '0')) FROM numbers WHERE seq < {_JOBS}""",
     f"""INSERT INTO job_definition (job_id, app, handler, stateful, content_hash, instance_id)
-    SELECT concat('job-', seq), 'demo', 'app:job', seq % 2, 'hash', 'one' FROM seq_0_to_{_JOBS - 1}""",
+    SELECT concat('job-', seq), 'demo', 'app:job', seq % 2, 'hash', 'one' FROM numbers WHERE seq < {_JOBS}""",
     f"""INSERT INTO job_run (run_id, job_id, scheduled_time, state, started_at, finished_at, backfill_id)
     SELECT concat('run-', lpad(seq, 8, '0')), concat('job-', seq % {_JOBS}),
       '2026-01-08' + INTERVAL seq MINUTE, IF(seq % 100 = 0, 'FAILED', 'SUCCESS'),
       '2026-01-08' + INTERVAL seq MINUTE, '2026-01-08' + INTERVAL seq MINUTE,
-      IF(seq % 200 = 0, 'backfill', NULL) FROM seq_1_to_{_RUNS}""",
+      IF(seq % 200 = 0, 'backfill', NULL) FROM numbers WHERE seq BETWEEN 1 AND {_RUNS}""",
     f"""INSERT INTO run_log (run_id, job_id, head, line_count)
     SELECT run_id, job_id, 'a line', 1 FROM job_run LIMIT {_RUNS}""",
     f"""INSERT INTO change_log (change_id, at, who, via, what, job_id)
     SELECT lpad(seq, 12, '0'), '2026-01-08', 'ann', 'api', 'pause', concat('job-', seq % {_JOBS})
-    FROM seq_1_to_{_RUNS}""",
+    FROM numbers WHERE seq BETWEEN 1 AND {_RUNS}""",
     f"""INSERT INTO dead_letter
       (letter_id, instance_id, sink, job_id, run_id, record_key, error, died_at)
     SELECT concat('letter-', lpad(seq, 8, '0')), concat('instance-', seq % 20), concat('sink-', seq % 4),
       concat('job-', seq % {_JOBS}), concat('run-', lpad(seq % 1000, 8, '0')), 'key', 'ValueError: no',
-      '2026-01-08' FROM seq_1_to_{_LETTERS}""",
+      '2026-01-08' FROM numbers WHERE seq BETWEEN 1 AND {_LETTERS}""",
     """INSERT INTO backfill (backfill_id, job_id, state, range_start, range_end, schedule_type, schedule_expr,
       timezone, next_start, windows_total)
     VALUES ('backfill', 'job-1', 'ACTIVE', '2026-01-01', '2026-01-08', 'cron', '"@hourly"', 'UTC',
@@ -64,122 +87,75 @@ _ROWS = (
     "ANALYZE TABLE job_run, run_log, change_log, dead_letter, scheduled_job, job_state",
 )
 
-_ENDPOINTS = {
-    "/attention": ["/attention"],
-    "/jobs": [
-        "/jobs",
-        "/jobs?late=true&sort=next&total=true",
-        "/jobs?failing=false&sort=failures",
-        "/jobs?text=1&owner=sql&namespace=data",
-    ],
-    "/jobs:counts": ["/jobs:counts"],
-    "/jobs/{job_id}": ["/jobs/job-1", "/jobs/job-nobody"],
-    "/jobs/{job_id}/next": ["/jobs/job-1/next"],
-    "/jobs/{job_id}/explain": [
-        "/jobs/job-1/explain",
-        "/jobs/job-1/explain?at=2026-01-08T00:51:00Z",
-        "/jobs/job-1/explain?at=2026-01-08T03:00:00Z",
-        "/jobs/job-1/explain?at=2999-01-08T00:00:00Z",
-    ],
-    "/jobs/{job_id}/schedule": ["/jobs/job-1/schedule"],
-    "/jobs/{job_id}/windows": ["/jobs/job-1/windows"],
-    "/jobs/{job_id}/config": ["/jobs/job-1/config"],
-    "/runs": [
-        "/runs",
-        "/runs?state=FAILED&state=LOST",
-        "/runs?state=SUCCESS&until=2026-01-20T00:00:00Z",
-        "/runs?job=job-1",
-        "/runs?job=job-1&state=FAILED",
-        "/runs?job=job-nobody",
-        "/runs?backfill=backfill",
-        "/runs?since=2026-02-01T00:00:00Z",
-    ],
-    "/runs:counts": ["/runs:counts"],
-    "/runs/{run_id}": ["/runs/run-00000001"],
-    "/runs/{run_id}/attempts": ["/runs/run-00000001/attempts"],
-    "/backfills": ["/backfills", "/backfills?job=job-1"],
-    "/backfills/{backfill_id}": ["/backfills/backfill"],
-    "/changes": ["/changes", "/changes?job=job-1"],
-    "/jobs/{job_id}/changes": ["/jobs/job-1/changes"],
-    "/replicas": ["/replicas"],
-    "/sinks": ["/sinks"],
-    "/dead-letters": [
-        "/dead-letters",
-        "/dead-letters?sink=sink-1",
-        "/dead-letters?job=job-1",
-        "/dead-letters?run=run-00000001&asked=false",
-        "/dead-letters?replica=instance-1&sink=sink-1",
-    ],
-    "/dead-letters/{letter_id}": ["/dead-letters/letter-00000001", "/dead-letters/none"],
-    "/leader": ["/leader"],
-    "/definitions": ["/definitions"],
-}
-"""By path of the API: addresses that ask it in each way that makes a statement of its own."""
-_WITHOUT_END = {"/events"}
-_PAGES = (
-    "/",
-    "/jobs",
-    "/jobs?failing=true&sort=failures",
-    "/jobs/job-1",
-    "/runs",
-    "/runs?state=FAILED",
-    "/runs/run-00000001",
-    "/backfills",
-    "/backfills/backfill",
-    "/replicas",
-    "/sinks",
-    "/dead-letters",
-    "/dead-letters?sink=sink-1",
-    "/jobs/job-1/why?at=2026-01-08T03:00:00Z",
+_KNOWN = Known(
+    job="job-1",
+    stateful="job-3",
+    run=f"run-{_MIDDLE:08}",
+    backfill="backfill",
+    letter="letter-00000001",
+    replica="instance-1",
+    sink="sink-1",
+    since="2026-01-09T00:00:00Z",
+    until="2027-01-01T00:00:00Z",
 )
 
+_ACCEPT = {"Accept": "text/html, application/json"}
 _numbers = itertools.count()
 
 
 @pytest.fixture
-async def long_history(mariadb: TestDatabase) -> TestDatabase:
+async def long_history(database: TestDatabase) -> TestDatabase:
     """Tables with a long history, and statistics of them."""
-    await upgrade(mariadb.dsn)
-    for statement in _ROWS:
-        await mariadb.execute(statement)
-    return mariadb
+    await upgrade(database.dsn)
+    for statement in (*_NUMBERS, *_ROWS):
+        await database.execute(statement)
+    return database
 
 
 @pytest.fixture
-async def database(long_history: TestDatabase) -> AsyncIterator[Database]:
+async def store(long_history: TestDatabase) -> AsyncIterator[Database]:
     async with opened(long_history) as made:
         yield made
 
 
-def test_every_path_of_the_api_is_among_those_that_are_measured() -> None:
+on_servers = pytest.mark.parametrize(
+    "database", [kind for kind in database_kinds() if kind != "sqlite"], indirect=True
+)
+
+
+def test_every_route_that_answers_a_get_is_among_those_that_are_measured() -> None:
     app = create_web(
         settings=WebSettings(dsn=SecretStr("sqlite+aiosqlite://"), timezone="UTC"), clock=SystemClock()
     )
-    paths = {path.removeprefix("/api/v1") for path, ways in app.openapi()["paths"].items() if "get" in ways}
-    assert paths == _ENDPOINTS.keys() | _WITHOUT_END
+    measured = {API + path for path in ENDPOINTS} | set(PAGES)
+    assert reads_of(app) - NOT_OF_THE_DATABASE == measured
 
 
-async def test_no_page_or_endpoint_scans_a_history_or_asks_often(
-    long_history: TestDatabase, database: Database
+@on_servers
+async def test_no_page_or_endpoint_reads_or_sorts_much_or_asks_often(
+    long_history: TestDatabase, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(runs, "LOOKED", _LOOKED)
     wrong = []
-    asked = [f"/api/v1{address}" for addresses in _ENDPOINTS.values() for address in addresses]
     async with serving(long_history) as web:
-        for address in [*asked, *_PAGES]:
-            for place in await _first_two_pages(web, address):
+        for address in addresses(_KNOWN):
+            for place in await _some_pages(web, address):
                 with _sent() as statements:
-                    answer = await web.get(place, headers={"Accept": "text/html, application/json"})
+                    answer = await web.get(place, headers=_ACCEPT)
                 assert answer.status_code in (200, 404), (place, answer.text)
-                assert statements, f"{place}: nothing was read"
                 if len(statements) > _MOST_STATEMENTS:
                     wrong.append(f"{place}: {len(statements)} statements")
                 for statement, parameters in statements:
-                    wrong += [f"{place}: {plan}" for plan in await _excesses(database, statement, parameters)]
+                    wrong += [f"{place}: {plan}" for plan in await _excesses(store, statement, parameters)]
+                    read = await _rows_read(store, statement, parameters)
+                    if read > _MOST_READ:
+                        wrong.append(f"{place}: {read} rows are read: {statement} {parameters}")
     assert wrong == []
 
 
+@on_servers
 async def test_a_calm_overview_reads_what_is_next_within_the_bound(
-    long_history: TestDatabase, database: Database
+    long_history: TestDatabase, store: Database
 ) -> None:
     for statement in (
         "UPDATE job_state SET consecutive_failures = 0, last_state = 'SUCCESS', next_run_at = '2999-01-08'",
@@ -195,16 +171,17 @@ async def test_a_calm_overview_reads_what_is_next_within_the_bound(
     assert "jobs/job-0" in page
     assert len(statements) <= _MOST_STATEMENTS
     for sent, parameters in statements:
-        assert await _excesses(database, sent, parameters) == []
+        assert await _excesses(store, sent, parameters) == []
 
 
-async def test_a_look_for_all_who_follow_events_scans_no_history(database: Database) -> None:
+@on_servers
+async def test_a_look_for_all_who_follow_events_scans_no_history(store: Database) -> None:
     with _sent() as statements:
-        first = await happenings_since(database, None)
-        await happenings_since(database, first.now)
+        first = await happenings_since(store, None)
+        await happenings_since(store, first.now)
     assert len(statements) == 6
     for statement, parameters in statements:
-        assert await _excesses(database, statement, parameters) == []
+        assert await _excesses(store, statement, parameters) == []
 
 
 @pytest.mark.parametrize(
@@ -215,34 +192,50 @@ async def test_a_look_for_all_who_follow_events_scans_no_history(database: Datab
         "SELECT max(at) FROM change_log",
     ],
 )
-async def test_a_scan_or_a_sort_of_a_history_would_be_seen(database: Database, statement: str) -> None:
-    assert await _excesses(database, statement, ())
+@on_servers
+async def test_a_scan_or_a_sort_of_a_history_would_be_seen(store: Database, statement: str) -> None:
+    assert await _excesses(store, statement, ())
 
 
-async def _first_two_pages(web: httpx.AsyncClient, address: str) -> list[str]:
-    """The address, and that of the next page where there is one."""
-    answer = await web.get(address, headers={"Accept": "text/html, application/json"})
+async def _some_pages(web: httpx.AsyncClient, address: str) -> list[str]:
+    """The address, that of the next page if there is one, and of runs one from the middle of the list."""
+    answer = await web.get(address, headers=_ACCEPT)
     if "json" in answer.headers["content-type"]:
         listed = answer.json()
         cursor = listed.get("next") if isinstance(listed, dict) else None
-        more = "&" if "?" in address else "?"
-        return [address, f"{address}{more}cursor={quote(cursor)}"] if cursor else [address]
-    found = re.search(r'rel="next" href="([^"]+)"', answer.text)
-    return [address] if found is None else [address, "/" + found[1].replace("&amp;", "&").lstrip("./")]
+        if cursor is None:
+            return [address]
+        found = [address, with_cursor(address, cursor)]
+        if "/runs" in address:
+            middle = (await web.get(f"{API}/runs/{_KNOWN.run}")).json()
+            key = [middle["scheduled_time"], middle["run_id"]]
+            found.append(with_cursor(address, cursor, key=key))
+        return found
+    link = re.search(r'rel="next" href="([^"]+)"', answer.text)
+    return [address] if link is None else [address, "/" + link[1].replace("&amp;", "&").lstrip("./")]
 
 
-async def _excesses(database: Database, statement: str, parameters: Any) -> list[str]:
+async def _rows_read(store: Database, statement: str, parameters: Any) -> int:
+    """Entries of tables and indexes that the server reads to answer, by its own account."""
+    async with store.statements() as connection:
+        await connection.exec_driver_sql("FLUSH STATUS")
+        (await connection.exec_driver_sql(statement, parameters)).all()
+        counts = await connection.exec_driver_sql("SHOW SESSION STATUS LIKE 'Handler_read%%'", ())
+        return sum(int(row["Value"]) for row in counts.mappings())
+
+
+async def _excesses(store: Database, statement: str, parameters: Any) -> list[str]:
     """What of a statement reads, or sorts, much of a history; planned afresh."""
     if not any(table in statement for table in _HISTORIES):
         return []
-    once = f"EXPLAIN /* {next(_numbers)} */ {statement}"
-    async with database.statements() as connection:
+    once = f"EXPLAIN FORMAT=TRADITIONAL /* {next(_numbers)} */ {statement}"
+    async with store.statements() as connection:
         plans = (await connection.exec_driver_sql(once, parameters)).mappings().all()
     found = []
     for plan in plans:
         rows, extra = int(str(plan["rows"] or 0).split()[0]), str(plan["Extra"])
         scanned = plan["type"] in ("ALL", "index") or "filesort" in extra or "temporary" in extra
-        if plan["table"] in _HISTORIES and scanned and rows > _MOST_ROWS:
+        if plan["table"] in _HISTORIES and scanned and rows > _MOST_SORTED:
             found.append(f"{plan['table']} {plan['type']} {rows} rows, {extra}: {statement}")
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from piko.store.reports import runs
 from tests.harness.databases import TestDatabase
 from tests.web.rows import add_jobs, add_runs, add_states
 
@@ -113,6 +114,25 @@ async def test_runs_of_one_due_time_are_each_on_one_page(
         await add_runs(emptied_database, f"job-{number}", ["SUCCESS"], prefix=f"run-{number}")
     found = [run["job_id"] for run in await walk(web, "/api/v1/runs")]
     assert found == [f"job-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+async def test_a_page_that_has_looked_far_enough_is_short_and_leads_on(
+    web: httpx.AsyncClient, emptied_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "LOOKED", 4)
+    await add_jobs(emptied_database, "a")
+    states = ["SUCCESS"] * 11
+    states[1] = states[9] = "FAILED"
+    ids = await add_runs(emptied_database, "a", states)
+    wanted = {"job": "a", "state": "FAILED"}
+    first = (await web.get("/api/v1/runs", params=wanted)).json()
+    assert [run["run_id"] for run in first["items"]] == [ids[9]]
+    second = (await web.get("/api/v1/runs", params={**wanted, "cursor": first["next"]})).json()
+    assert (second["items"], second["next"] is None) == ([], False)
+    page = await web.get("/runs", params={**wanted, "cursor": first["next"]})
+    assert "None of the 4 newest runs from here on passes these filters" in page.text
+    assert 'rel="next"' in page.text
+    assert [run["run_id"] for run in await walk(web, "/api/v1/runs", **wanted)] == [ids[9], ids[1]]
 
 
 def _cursor(**held: Any) -> str:

@@ -53,13 +53,13 @@ def logs(
 
 async def _run(database: Database, what: str) -> RunReport:
     """The run that `what` names, or the newest run that has started of the job. Raises `RefusedError`."""
-    from piko.store.reports.overview import Overview
+    from piko.store.reports.runs import RunFilter, RunList
 
-    overview = Overview(database=database)
-    run = await overview.run(what)
+    reads = RunList(database=database)
+    run = await reads.one(what)
     if run is not None:
         return run
-    newest = await overview.runs(job_id=what, limit=20)
+    newest = await reads.first(RunFilter(job_id=what), most=20)
     if not newest:
         raise await unknown_job(database, what)
     in_progress = [item for item in newest if item.state == RunState.RUNNING]

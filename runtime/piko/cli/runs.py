@@ -77,15 +77,16 @@ def runs(
     """List runs, newest due time first. Each attempt is a run of its own."""
     from piko.clock import SystemClock
     from piko.store.reports.overview import Overview
+    from piko.store.reports.runs import RunFilter, RunList
 
     now = SystemClock().now()
     states = _states(state or ())
     begin = None if since is None else instant_or_age(since, option="--since", now=now)
 
     async def read(database: Database) -> list[RunReport]:
-        overview = Overview(database=database)
-        found = await overview.runs(job_id=job, states=states, backfill_id=backfill, since=begin, limit=limit)
-        if not found and job is not None and await overview.job(job) is None:
+        wanted = RunFilter(job_id=job, states=tuple(states), backfill_id=backfill, since=begin)
+        found = await RunList(database=database).first(wanted, most=limit)
+        if not found and job is not None and await Overview(database=database).job(job) is None:
             raise await unknown_job(database, job)
         return found
 

@@ -76,7 +76,7 @@ async def on_runs(
 
     Raises `RefusedError`, before anything is changed, if the filter leaves more runs.
     """
-    found = await RunList(database=database).page(wanted, after=None, limit=MOST + 1)
+    found = await RunList(database=database).first(wanted, most=MOST + 1)
     few_enough(found, "runs", "`job`, `state`, `since` or `until`")
 
     async def act(run_id: str) -> bool:

@@ -49,9 +49,13 @@ def page_of(found: Sequence[T], limit: int, *, key: Callable[[T], Key], filters:
 
     `key` is where in the order an item stands, and `filters` is what the list was asked for with.
     """
-    items = list(found[:limit])
-    more = len(found) > limit
-    return Page[T](items=items, next=_encode(key(items[-1]), filters) if more else None)
+    items = found[:limit]
+    return page_before(items, key(items[-1]) if len(found) > limit else None, filters=filters)
+
+
+def page_before(items: Sequence[T], key: Key | None, *, filters: object) -> Page[T]:
+    """A page of `items`; the next one comes after `key`, None: this is the last one."""
+    return Page[T](items=list(items), next=None if key is None else _encode(key, filters))
 
 
 def key_of(cursor: str | None, *, filters: object, read: Callable[[Key], K]) -> K | None:

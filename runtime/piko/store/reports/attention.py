@@ -38,7 +38,7 @@ from piko.store.schema.tables.states import job_state
 _NEEDS = 500
 _COMING = 2
 _LATELY = timedelta(days=1)
-_HEARD_S = 3600.0
+_HEARD = timedelta(hours=1)
 
 UNABLE = (JobStatus.INVALID, JobStatus.UNREGISTERED, JobStatus.WAITING_FOR_CONFIG)
 """A job of such a status does not run until somebody repairs it."""
@@ -101,7 +101,7 @@ async def read_facts(database: Database, *, at: datetime | None = None, coming: 
     leaders, server = await replicas.leaders()
     now = at or server.now
     counted, ran = await _counts(database, now)
-    heard = [item for item in await replicas.replicas() if item.silent_s < _HEARD_S]
+    heard = await replicas.replicas(since=server.now - _HEARD)
     overdue, left = await _open_runs(database, now, heard)
     needed = counted.late or counted.failing or counted.invalid or counted.waiting or counted.unregistered
     needs, later = await _needs(database, now, coming=0 if needed else coming)
@@ -120,15 +120,12 @@ async def read_facts(database: Database, *, at: datetime | None = None, coming: 
 
 
 async def _counts(database: Database, now: datetime) -> tuple[JobCounts, RunCounts]:
-    of_jobs, of_runs = jobs.counters(now), runs.counters(now - _LATELY)
-    statement = select(*of_jobs, *of_runs).select_from(JOBS_JOINED)
+    of_runs = runs.counters(now - _LATELY)
     async with database.statements() as connection:
-        row = (await connection.execute(statement)).one()
+        row = (await connection.execute(jobs.counters(now, *of_runs))).one()
     numbers = {name: int(value) for name, value in row._mapping.items()}
-    return (
-        JobCounts(**{column.name: numbers[column.name] for column in of_jobs}),
-        RunCounts(**{column.name: numbers[column.name] for column in of_runs}),
-    )
+    ran = {column.name: numbers.pop(column.name) for column in of_runs}
+    return JobCounts(**numbers), RunCounts(**ran)
 
 
 async def _needs(
@@ -138,10 +135,10 @@ async def _needs(
     statement: Select[Any] = _in_need(now)
     if coming:
         enabled, due = scheduled_job.c.enabled.is_(True), job_state.c.next_run_at
-        later = (
-            _joined(literal(_COMING)).where(enabled, due.is_not(None)).order_by(due, scheduled_job.c.job_id)
+        later = _first(
+            literal(_COMING), and_(enabled, due.is_not(None)), [due, scheduled_job.c.job_id], most=coming
         )
-        together = union_all(select(statement.subquery()), select(later.limit(coming).subquery()))
+        together = union_all(select(statement.subquery()), select(later.subquery()))
         statement = select(together.subquery())
     async with database.statements() as connection:
         rows = sorted((await connection.execute(statement)).all(), key=_place)
@@ -168,18 +165,24 @@ def _in_need(now: datetime) -> Select[Any]:
     certain = or_(is_late(now), is_failing(), unable, lost, missing, refused)
     possible = or_(_may_be_behind(now), may_lack_data(now), may_lack_a_start_or_an_end(now))
     place = case((certain, 0), else_=1)
-    chosen = _joined(place).where(or_(certain, possible))
-    return chosen.order_by(place, _REACHED.is_not(None), _REACHED, scheduled_job.c.job_id).limit(_NEEDS)
+    order = [place, _REACHED.is_not(None), _REACHED, scheduled_job.c.job_id]
+    return _first(place, or_(certain, possible), order, most=_NEEDS)
 
 
-def _joined(place: ColumnElement[int]) -> Select[Any]:
+def _first(
+    place: ColumnElement[int], wanted: ColumnElement[bool], order: Sequence[ColumnElement[Any]], *, most: int
+) -> Select[Any]:
+    """The first `most` by `order`, in any order: their ids are sorted, and then their rows are read."""
     orphan = orphaned_row.c
     of_row = (orphan.table_name == scheduled_job.name) & (orphan.job_id == scheduled_job.c.job_id)
+    joined = JOBS_JOINED.outerjoin(orphaned_row, of_row)
+    keys = select(scheduled_job.c.job_id, place.label("place")).select_from(joined).where(wanted)
+    chosen = keys.order_by(*order).limit(most).subquery()
     return (
-        select(*JOB_COLUMNS, place.label("place"), _REACHED.label("reached"))
+        select(*JOB_COLUMNS, chosen.c.place, _REACHED.label("reached"))
         .add_columns(job_state.c.given_up_to, job_state.c.last_run_id)
         .add_columns(orphan.managed_by.label("missing"), orphan.found_at, *_PROMISED)
-        .select_from(JOBS_JOINED.outerjoin(orphaned_row, of_row))
+        .select_from(joined.join(chosen, chosen.c.job_id == scheduled_job.c.job_id))
     )
 
 

@@ -22,6 +22,7 @@ from piko.store.engine import Database
 from piko.store.reports.findings import leaderless
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.replicas import ReplicaList
+from piko.store.reports.runs import RunFilter, RunList
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
@@ -105,7 +106,7 @@ async def explain_job(
     ]
     held += _held_back(job)
     if at is None:
-        newest = await overview.runs(job_id=job_id, limit=_NEWEST)
+        newest = await RunList(database=database).first(RunFilter(job_id=job_id), most=_NEWEST)
         reasons = [*held, *map(_of_run, newest)]
         none = Reason(kind=ReasonKind.NO_RUN, text="it has no runs yet")
         return JobExplanation(job_id=job_id, at=None, now=server.now, reasons=reasons or [none])

@@ -1,7 +1,9 @@
 """Jobs for people, a page at a time, and how many of them need someone.
 
 Each statement reads rows of the jobs, of which there are thousands; none reads the runs, of which there are
-millions. `is_late` and `is_failing` are the rules of `JobReport` as conditions, for lists and counters.
+millions. A page is found and sorted by keys alone, and only its own jobs are read as a whole: their texts
+would be most of what a sort moves. `is_late` and `is_failing` are the rules of `JobReport` as conditions, for
+lists and counters.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from piko.store.engine import Database
 from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
+
+_WITH_STATES = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id)
 
 JobKey = tuple[datetime | int | None, str]
 """Where a job stands in a list: what the list is sorted by, and its id."""
@@ -80,45 +84,57 @@ class JobList:
         self, wanted: JobFilter, *, now: datetime, order: JobOrder, after: JobKey | None, limit: int
     ) -> list[JobReport]:
         """At most `limit` jobs that pass `wanted`, after the key `after`, see `key_of`."""
-        statement = _filtered(select(*JOB_COLUMNS).select_from(JOBS_JOINED), wanted, now)
+        keys = select(scheduled_job.c.job_id).select_from(_WITH_STATES).where(*_conditions(wanted, now))
         if after is not None:
-            statement = statement.where(_beyond(order, after))
-        statement = statement.order_by(*_places(order))
+            keys = keys.where(_beyond(order, after))
+        chosen = keys.order_by(*_places(order)).limit(limit).subquery()
+        statement = (
+            select(*JOB_COLUMNS)
+            .select_from(JOBS_JOINED.join(chosen, chosen.c.job_id == scheduled_job.c.job_id))
+            .order_by(*_places(order))
+        )
         async with self._database.statements() as connection:
-            return [JobReport(**row._mapping) for row in await connection.execute(statement.limit(limit))]
+            return [JobReport(**row._mapping) for row in await connection.execute(statement)]
 
     async def count(self, wanted: JobFilter, *, now: datetime) -> int:
         """How many jobs pass `wanted`."""
-        statement = _filtered(select(func.count()).select_from(JOBS_JOINED), wanted, now)
+        statement = select(func.count()).select_from(_WITH_STATES).where(*_conditions(wanted, now))
         async with self._database.statements() as connection:
             return int((await connection.execute(statement)).scalar_one())
 
     async def counts(self, *, now: datetime) -> JobCounts:
         """The counters of all jobs, in one statement."""
-        statement = select(*counters(now)).select_from(JOBS_JOINED)
         async with self._database.statements() as connection:
-            row = (await connection.execute(statement)).one()
+            row = (await connection.execute(counters(now))).one()
         return JobCounts(**{name: int(value) for name, value in row._mapping.items()})
 
 
-def counters(now: datetime) -> list[Label[Any]]:
-    """The columns of `JobCounts`, over `JOBS_JOINED`."""
-    status = job_state.c.status
-    counted: dict[str, ColumnElement[bool]] = {
+def counters(now: datetime, *others: Label[Any]) -> Select[Any]:
+    """One row with the columns of `JobCounts`, and `others`, which need no table beside them.
+
+    Only states that may count are joined with their rows, which are few where little is wrong.
+    """
+    rows, status = select(func.count()).select_from(scheduled_job), job_state.c.status
+    of_states: dict[str, ColumnElement[bool]] = {
         "late": is_late(now),
         "failing": is_failing(),
         "waiting": status == JobStatus.WAITING_FOR_CONFIG,
         "invalid": status == JobStatus.INVALID,
         "unregistered": status == JobStatus.UNREGISTERED,
-        "disabled": scheduled_job.c.enabled.is_(False),
     }
-    return [
-        func.count().label("jobs"),
-        *(
-            func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
-            for name, condition in counted.items()
-        ),
-    ]
+    return (
+        select(
+            rows.scalar_subquery().label("jobs"),
+            rows.where(scheduled_job.c.enabled.is_(False)).scalar_subquery().label("disabled"),
+            *(
+                func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
+                for name, condition in of_states.items()
+            ),
+            *others,
+        )
+        .select_from(job_state.join(scheduled_job, scheduled_job.c.job_id == job_state.c.job_id))
+        .where(or_(*of_states.values()))
+    )
 
 
 def key_of(job: JobReport, order: JobOrder) -> JobKey:
@@ -148,10 +164,6 @@ def _beyond(order: JobOrder, after: JobKey) -> ColumnElement[bool]:
     if value is None:
         return and_(next_run_at.is_(None), later_id)
     return or_(next_run_at.is_(None), next_run_at > value, and_(next_run_at == value, later_id))
-
-
-def _filtered(statement: Select[Any], wanted: JobFilter, now: datetime) -> Select[Any]:
-    return statement.where(*_conditions(wanted, now))
 
 
 def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:

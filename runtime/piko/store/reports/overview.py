@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import select
 
 from piko.core.types import FAILED_STATES, JobStatus
 from piko.errors import NotFoundError, did_you_mean
 from piko.store.engine import Database
-from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -137,27 +135,6 @@ class Overview:
         found = await self.jobs([job_id])
         return found[0] if found else None
 
-    async def runs(
-        self,
-        *,
-        job_id: str | None = None,
-        states: Sequence[str] = (),
-        backfill_id: str | None = None,
-        since: datetime | None = None,
-        limit: int = 20,
-    ) -> list[RunReport]:
-        """The newest runs first, by the due time that they are for; those that every given filter leaves."""
-        filters = [
-            *([] if job_id is None else [job_run.c.job_id == job_id]),
-            *([job_run.c.state.in_(sorted(states))] if states else []),
-            *([] if backfill_id is None else [job_run.c.backfill_id == backfill_id]),
-            *([] if since is None else [job_run.c.scheduled_time >= since]),
-        ]
-        async with self._database.statements() as connection:
-            if job_id is None and backfill_id is None and not states:
-                return await _newest_of_all_jobs(connection, since, limit)
-            return await _newest(connection, filters, limit)
-
     async def run(self, run_id: str) -> RunReport | None:
         """The run of that id."""
         statement = select(*RUN_COLUMNS_SHOWN).where(job_run.c.run_id == run_id)
@@ -208,38 +185,3 @@ async def unknown_job(database: Database, job_id: str) -> NotFoundError:
 
 def _covers(row: RunReport, moment: datetime) -> bool:
     return row.missed_through is not None and row.scheduled_time <= moment <= row.missed_through
-
-
-async def _newest(
-    connection: AsyncConnection, filters: Sequence[ColumnElement[bool]], limit: int
-) -> list[RunReport]:
-    statement = select(*RUN_COLUMNS_SHOWN).where(*filters)
-    newest_first = statement.order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
-    rows = await connection.execute(newest_first.limit(limit))
-    return [RunReport(**row._mapping) for row in rows]
-
-
-async def _newest_of_all_jobs(
-    connection: AsyncConnection, since: datetime | None, limit: int
-) -> list[RunReport]:
-    """The newest of all, by the index that begins with the job: no statement reads the history.
-
-    First the due time of each job's newest run: the server skips from job to job in the index. Then the runs
-    of the jobs, the latest first, until the next job's newest run is older than all that were found.
-    """
-    newest = func.max(job_run.c.scheduled_time, type_=INSTANT).label("newest")
-    jobs = select(job_run.c.job_id, newest).group_by(job_run.c.job_id).order_by(newest.desc()).limit(limit)
-    if since is not None:
-        jobs = jobs.having(newest >= since)
-    found: list[RunReport] = []
-    for job in await connection.execute(jobs):
-        if len(found) == limit:
-            since = found[-1].scheduled_time
-            if job.newest < since:
-                break
-        filters = [job_run.c.job_id == job.job_id]
-        if since is not None:
-            filters.append(job_run.c.scheduled_time >= since)
-        found += await _newest(connection, filters, limit)
-        found = sorted(found, key=lambda run: (run.scheduled_time, run.run_id), reverse=True)[:limit]
-    return found

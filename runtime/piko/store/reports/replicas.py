@@ -114,8 +114,8 @@ class ReplicaList:
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def replicas(self) -> list[ReplicaReport]:
-        """The replicas that were heard of last, the latest first; at most 500."""
+    async def replicas(self, *, since: datetime | None = None, most: int = _MOST) -> list[ReplicaReport]:
+        """At most `most` replicas that were heard of after `since`, None: ever; the latest first."""
         published = (
             select(job_definition.c.instance_id, func.count().label("jobs"))
             .group_by(job_definition.c.instance_id)
@@ -130,8 +130,10 @@ class ReplicaList:
                 )
             )
             .order_by(runtime_instance.c.heartbeat_at.desc())
-            .limit(_MOST)
+            .limit(most)
         )
+        if since is not None:
+            statement = statement.where(runtime_instance.c.heartbeat_at > since)
         async with self._database.statements() as connection:
             return [_replica(row._mapping) for row in await connection.execute(statement)]
 

@@ -2,7 +2,9 @@
 
 Whatever is asked for, the server reads an index in the order of the list and stops at the end of the page:
 `(scheduled_time, run_id)` for all runs, `(state, scheduled_time)` for those in some states, and the indexes
-that begin with the job or the backfill for theirs.
+that begin with the job or the backfill for theirs. No index has both the job and the state: it would cost
+every run, and retention keeps few runs of a job. So of a job or a backfill, a page of runs in some states
+looks at `LOOKED` runs at most. Where that did not fill it, it is short, and `next` leads on.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from piko.store.reports.overview import RUN_COLUMNS_SHOWN, RunReport
 from piko.store.schema.tables.runs import job_run
 
 _COUNTED = 1000
+LOOKED = 5000
+"""Runs of one job or backfill that one page looks at to find those in some states."""
 
 RunKey = tuple[datetime, str]
 """Where a run stands in a list: its due time, and its id."""
@@ -48,34 +52,38 @@ class RunCounts:
     missed: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """Some runs of a list, the newest due time first, and the key that others follow; None: no others."""
+
+    runs: Sequence[RunReport]
+    next: RunKey | None
+
+
 class RunList:
     """Reads lists of runs."""
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
 
-    async def page(self, wanted: RunFilter, *, after: RunKey | None, limit: int) -> list[RunReport]:
-        """At most `limit` runs that pass `wanted`, the newest due time first, after the key `after`."""
-        conditions = _conditions(wanted, after)
-        by_owner = wanted.job_id is not None or wanted.backfill_id is not None
-        if by_owner or not wanted.states:
-            if wanted.states:
-                conditions.append(job_run.c.state.in_(sorted(wanted.states)))
-            statement = _newest(conditions, limit)
-        else:
-            # One walk through the index for each state: together they would be sorted as a whole.
-            walks = [
-                _newest([*conditions, job_run.c.state == state], limit).subquery()
-                for state in sorted(set(wanted.states))
-            ]
-            together = union_all(*(select(walk) for walk in walks)).subquery()
-            statement = (
-                select(together)
-                .order_by(together.c.scheduled_time.desc(), together.c.run_id.desc())
-                .limit(limit)
-            )
+    async def page(self, wanted: RunFilter, *, after: RunKey | None, limit: int) -> RunPage:
+        """At most `limit` runs that pass `wanted`, after the key `after`; fewer do not mean that it ends."""
+        statement, looks = _page(wanted, after, limit + 1)
         async with self._database.statements() as connection:
-            return [RunReport(**row._mapping) for row in await connection.execute(statement)]
+            found = [RunReport(**row._mapping) for row in await connection.execute(statement)]
+            if len(found) > limit:
+                return RunPage(runs=found[:limit], next=key_of(found[limit - 1]))
+            last = None if looks is None else (await connection.execute(looks)).first()
+        return RunPage(runs=found, next=None if last is None else (last.scheduled_time, last.run_id))
+
+    async def first(self, wanted: RunFilter, *, most: int) -> list[RunReport]:
+        """The newest runs that pass `wanted`, at most `most`, from as many pages as that takes."""
+        page = await self.page(wanted, after=None, limit=most)
+        found = list(page.runs)
+        while page.next is not None and len(found) < most:
+            page = await self.page(wanted, after=page.next, limit=most - len(found))
+            found += page.runs
+        return found
 
     async def one(self, run_id: str) -> RunReport | None:
         """The run of that id."""
@@ -113,22 +121,69 @@ def key_of(run: RunReport) -> RunKey:
     return run.scheduled_time, run.run_id
 
 
-def _newest(conditions: Sequence[ColumnElement[bool]], limit: int) -> Select[Any]:
-    return (
-        select(*RUN_COLUMNS_SHOWN)
-        .where(*conditions)
-        .order_by(job_run.c.scheduled_time.desc(), job_run.c.run_id.desc())
+def _page(wanted: RunFilter, after: RunKey | None, limit: int) -> tuple[Select[Any], Select[Any] | None]:
+    """What reads `limit` runs; and where a page looks at so many only, what reads the last of those."""
+    conditions, states = _conditions(wanted, after), sorted(set(wanted.states))
+    owner = _owner(wanted)
+    if owner is None and states:
+        # One walk through the index for each state: together they would be sorted as a whole.
+        walks = [_walk(RUN_COLUMNS_SHOWN, conditions, (job_run.c.state, state), limit) for state in states]
+        together = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
+        return select(together).order_by(*_newest_first(together.c)).limit(limit), None
+    if not states:
+        return _walk(RUN_COLUMNS_SHOWN, conditions, owner, limit), None
+    keys = [job_run.c.scheduled_time, job_run.c.run_id]
+    looked = _walk([*keys, job_run.c.state], conditions, owner, LOOKED).subquery()
+    chosen = (
+        select(looked.c.run_id)
+        .where(looked.c.state.in_(states))
+        .order_by(*_newest_first(looked.c))
         .limit(limit)
+        .subquery()
     )
+    statement = (
+        select(*RUN_COLUMNS_SHOWN)
+        .join_from(chosen, job_run, job_run.c.run_id == chosen.c.run_id)
+        .order_by(*_newest_first(job_run.c))
+    )
+    return statement, _walk(keys, conditions, owner, 1).offset(LOOKED - 1)
+
+
+def _owner(wanted: RunFilter) -> tuple[ColumnElement[Any], str] | None:
+    """The column that begins the index of the list, and its value; None: the list is of all jobs."""
+    if wanted.backfill_id is not None:
+        return job_run.c.backfill_id, wanted.backfill_id
+    return None if wanted.job_id is None else (job_run.c.job_id, wanted.job_id)
+
+
+def _walk(
+    columns: Sequence[ColumnElement[Any]],
+    conditions: Sequence[ColumnElement[bool]],
+    begins: tuple[ColumnElement[Any], str] | None,
+    limit: int,
+) -> Select[Any]:
+    """The newest runs by the index that begins with a column of one value, or with the due time.
+
+    The column is bounded from both sides, and is part of the order. For `=`, MariaDB may walk the index from
+    its end to the cursor instead of from the cursor on, which took seconds in the middle of a long history.
+    """
+    statement, order = select(*columns).where(*conditions), _newest_first(job_run.c)
+    if begins is not None:
+        column, value = begins
+        statement = statement.where(column >= value, column <= value)
+        order = [column.desc(), *order]
+    return statement.order_by(*order).limit(limit)
+
+
+def _newest_first(columns: Any) -> list[ColumnElement[Any]]:
+    return [columns.scheduled_time.desc(), columns.run_id.desc()]
 
 
 def _conditions(wanted: RunFilter, after: RunKey | None) -> list[ColumnElement[bool]]:
     columns = job_run.c
     found: list[ColumnElement[bool]] = []
-    if wanted.job_id is not None:
-        found.append(columns.job_id == wanted.job_id)
-    if wanted.backfill_id is not None:
-        found.append(columns.backfill_id == wanted.backfill_id)
+    if wanted.job_id is not None and wanted.backfill_id is not None:
+        found.append(columns.job_id == wanted.job_id)  # the backfill is what begins the index
     if wanted.since is not None:
         found.append(columns.scheduled_time >= wanted.since)
     if wanted.until is not None:

@@ -19,7 +19,7 @@ router = APIRouter(include_in_schema=False)
 
 BackfillId = Annotated[str, Path(max_length=64, pattern=r"^[\x21-\x7e]+$")]
 _NEWEST = 100
-_WINDOWS = 500
+_WINDOWS = 336
 
 
 @router.get("/backfills")
@@ -41,9 +41,7 @@ async def one_backfill(
     found = next((item for item in matching if item.backfill_id == backfill_id), None)
     if found is None:
         raise NotFoundError(f"no backfill {backfill_id!r}; `piko backfill list` shows what there is")
-    runs = await RunList(database=database).page(
-        RunFilter(backfill_id=backfill_id), after=None, limit=_WINDOWS
-    )
+    runs = await RunList(database=database).first(RunFilter(backfill_id=backfill_id), most=_WINDOWS)
     return render(
         request,
         "backfill.html",

@@ -75,7 +75,7 @@ async def one_job(
     rows = await ScheduleStore(database=database).read([job_id])
     if job is None or standing is None or not rows:
         raise await unknown_job(database, job_id)
-    runs = await RunList(database=database).page(RunFilter(job_id=job_id), after=None, limit=_RUNS)
+    runs = await RunList(database=database).first(RunFilter(job_id=job_id), most=_RUNS)
     revisions = await revisions_of(database, job_id)
     return render(
         request,

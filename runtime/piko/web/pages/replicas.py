@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
@@ -12,7 +14,8 @@ from piko.web.views import front, replicas
 
 router = APIRouter(include_in_schema=False)
 
-_LATELY_S = 3600.0
+_LATELY = timedelta(hours=1)
+_SHOWN = 100
 
 
 @router.get("/replicas")
@@ -20,10 +23,11 @@ async def list_replicas(request: Request, database: OnDatabase, clock: AtClock) 
     """The leases of leadership, and the replicas of the last hour."""
     now, reads = clock.now(), ReplicaList(database=database)
     leaders, server = await reads.leaders()
-    found = [item for item in await reads.replicas() if item.silent_s < _LATELY_S]
+    found = await reads.replicas(since=server.now - _LATELY, most=_SHOWN + 1)
     return render(
         request,
         "replicas.html",
         parts_shown=[*front.leader_parts(leaders, now), *front.server_parts(server, now)],
-        lines=[replicas.replica_line(item, leaders, now) for item in found],
+        lines=[replicas.replica_line(item, leaders, now) for item in found[:_SHOWN]],
+        more=len(found) > _SHOWN,
     )

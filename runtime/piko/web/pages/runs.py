@@ -8,14 +8,15 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from piko.core.types import RunState
+from piko.store.reports import runs as run_lists
 from piko.store.reports.dead_letters import DeadLetterList, LetterFilter
 from piko.store.reports.overview import Overview
-from piko.store.reports.runs import RunList, key_of
+from piko.store.reports.runs import RunList
 from piko.web import paging
 from piko.web.pages.query import Form
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase, RunId
-from piko.web.routes.runs import RunListQuery, read_key
+from piko.web.routes.runs import RunListQuery, page_of, read_key
 from piko.web.routes.runs import one_run as find_run
 from piko.web.views import acts, links, sinks
 from piko.web.views import runs as runs_view
@@ -33,8 +34,7 @@ async def list_runs(
     """Runs, the newest due time first; filters and place are in the address."""
     wanted, now, form = query.filter(), clock.now(), Form.of(query)
     after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    found = await RunList(database=database).page(wanted, after=after, limit=query.limit + 1)
-    page = paging.page_of(found, query.limit, key=lambda run: paging.plain(key_of(run)), filters=wanted)
+    page = page_of(await RunList(database=database).page(wanted, after=after, limit=query.limit), wanted)
     return render(
         request,
         "runs.html",
@@ -43,6 +43,7 @@ async def list_runs(
         filtered=form.filtered,
         cancel_all=form.link("acts/cancel/runs"),
         retry_all=form.link("acts/retry/runs"),
+        looked=f"{run_lists.LOOKED:,}",
         next=page.next and form.link("runs", cursor=page.next),
         first=form.link("runs") if query.cursor else None,
         states=list(RunState),

@@ -102,7 +102,7 @@ async def windows(
     runs: dict[tuple[datetime | None, datetime | None], RunReport] = {}
     if found:
         wanted = RunFilter(job_id=job_id, since=found[-1][1], until=found[0][1] + _TICK)
-        for run in await RunList(database=database).page(wanted, after=None, limit=2 * limit):
+        for run in await RunList(database=database).first(wanted, most=2 * limit):
             runs.setdefault((run.window_start, run.window_end), run)
     reached = job.last_data_time
     shown = [

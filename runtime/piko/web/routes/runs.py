@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from piko.core.types import RunState
 from piko.errors import NotFoundError
 from piko.store.reports.overview import Overview, RunReport, unknown_job
-from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList, key_of
+from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList, RunPage
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
 from piko.web.request import AtClock, Instant, OnDatabase, RunId
@@ -50,13 +50,18 @@ class RunListQuery(RunQuery):
 
 @router.get("/runs")
 async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabase) -> Page[RunReport]:
-    """Runs, the newest due time first, a page at a time."""
+    """Runs, the newest due time first, a page at a time.
+
+    A page of the runs of one job or backfill in some states may be short, and even empty, where there are
+    more: it looks at 5,000 runs. `next` says whether there are.
+    """
     wanted = query.filter()
     after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    found = await RunList(database=database).page(wanted, after=after, limit=query.limit + 1)
-    if not found and query.job is not None and await Overview(database=database).job(query.job) is None:
+    found = await RunList(database=database).page(wanted, after=after, limit=query.limit)
+    none = not found.runs and found.next is None
+    if none and query.job is not None and await Overview(database=database).job(query.job) is None:
         raise await unknown_job(database, query.job)
-    return paging.page_of(found, query.limit, key=lambda run: paging.plain(key_of(run)), filters=wanted)
+    return page_of(found, wanted)
 
 
 @router.get("/runs:counts")
@@ -79,6 +84,12 @@ async def attempts(run_id: RunId, database: OnDatabase) -> list[RunReport]:
     """Every run for the due time of this one, in the order in which they were queued."""
     found = await one_run(run_id, database)
     return await Overview(database=database).attempts(found.job_id, found.scheduled_time)
+
+
+def page_of(found: RunPage, wanted: RunFilter) -> Page[RunReport]:
+    """The page that `wanted` was asked for with."""
+    key = None if found.next is None else paging.plain(found.next)
+    return paging.page_before(found.runs, key, filters=wanted)
 
 
 def read_key(key: paging.Key) -> RunKey:

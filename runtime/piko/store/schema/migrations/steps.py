@@ -5,9 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from alembic.migration import MigrationContext
-from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, MetaData, Table, inspect, text
+from sqlalchemy import (
+    DDL,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    inspect,
+    text,
+)
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, DropIndex
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from piko.store.schema.dialects import checks_on
@@ -47,6 +58,16 @@ class Steps:
             if index.name in present:
                 return
         self._context.execute(CreateIndex(index))
+
+    def drop_index(self, name: str, *, table: str) -> None:
+        """Drop the index `name` of `table`, which no release needs any more."""
+        connection = self._connection
+        if connection is not None:
+            present = {item["name"] for item in inspect(connection).get_indexes(table)}
+            if name not in present:
+                return
+        column = Table(table, MetaData(), Column("any", Integer)).c["any"]
+        self._context.execute(DropIndex(Index(name, column)))
 
     def create_sqlite_trigger(self, name: str, statement: str) -> None:
         """Create a trigger, on SQLite only: on the other databases the column types do the same."""

@@ -64,7 +64,6 @@ job_run = Table(
     **ON_MYSQL,
 )
 Index("ix_job_run_job_time", job_run.c.job_id, job_run.c.scheduled_time)
-Index("ix_job_run_state", job_run.c.state, job_run.c.not_before)
 Index("ix_job_run_state_time", job_run.c.state, job_run.c.scheduled_time)
 Index("ix_job_run_time", job_run.c.scheduled_time, job_run.c.run_id)
 Index("ix_job_run_finished", job_run.c.finished_at)
