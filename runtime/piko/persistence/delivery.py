@@ -224,6 +224,7 @@ class Delivery:
         self._dead.inc(len(refused))
         self._refused(self._sink.name, [letter.intent.run_id for letter, _ in refused])
         self._end([letter for letter, _ in refused])
+        self.failing = self.failing_since = None  # it was the records that were bad, not the sink
 
     async def letters(self, kept: Sequence[SpooledIntent]) -> list[Letter]:
         """Decode spooled intents. Those that can no longer be decoded become dead letters."""

@@ -14,9 +14,9 @@ def root_of(path: str) -> str:
 
 
 def with_query(path: str, query: Query) -> str:
-    """`path` with `query`; empty values are left out."""
+    """`path` with `query`, beside what query it has; empty values are left out."""
     written = urlencode([(name, value) for name, value in query if value])
-    return f"{path}?{written}" if written else path
+    return f"{path}{'&' if '?' in path else '?'}{written}" if written else path
 
 
 def quoted(path: str) -> str:
