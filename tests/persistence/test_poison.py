@@ -96,6 +96,17 @@ async def test_twenty_bad_records_and_one_good_one_are_distinguished(tmp_path: P
     assert sink.keys == ["20"]
 
 
+async def test_a_sink_whose_last_word_was_about_a_bad_record_fails_no_longer(tmp_path: Path) -> None:
+    """The write that convicts a record fails, and nothing else need follow it."""
+    sink = Remembering()
+    sink.refuses = {"0"}
+    async with running(sink, folder=tmp_path) as (writer, _):
+        await feed(writer, range(3))
+        await wait_until_async(lambda: len(dead_keys(tmp_path)) == 1, what="the burial")
+        await wait_until_async(lambda: not writer.failing, what="the sink to be well again")
+    assert sorted(sink.keys) == ["1", "2"]
+
+
 @pytest.mark.parametrize(("count", "good"), [(50, 37), (256, 200), (500, 499)])
 async def test_one_good_record_among_many_bad_ones_of_its_batch_is_found(
     count: int, good: int, tmp_path: Path

@@ -115,6 +115,10 @@ class Delivery:
         self.failing = error
         self.failing_since = self.failing_since or self._clock.now()
 
+    def recover(self) -> None:
+        """Note that a trouble is over. The last write of it may be one that convicted a record."""
+        self.failing = self.failing_since = None
+
     # ---- one write ---------------------------------------------------------------------------------
 
     async def attempt(self, letters: Sequence[Letter]) -> WriteFailure | None:
@@ -122,7 +126,7 @@ class Delivery:
         self._batch_size.observe(len(letters))
         refusal = await self._written(letters)
         if refusal is None:
-            self.failing = self.failing_since = None
+            self.recover()
             await self._tick_off(letters)
             return None
         self._failures.inc()

@@ -169,6 +169,7 @@ class SinkWorker:
                     hurried=self._hurried,
                 )
                 await trouble.overcome(batch, refusal)
+                self._delivery.recover()
 
     @contextmanager
     def _in_trouble(self) -> Iterator[None]:
