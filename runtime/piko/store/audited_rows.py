@@ -54,7 +54,7 @@ _NEW = ("content", "row_version", "row_written_at", "set_watermark")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _RowNow:
     """A row as it is now."""
 
     content: Content
@@ -178,9 +178,9 @@ class AuditedRows:
         rows = await connection.execute(statement)
         return {job_id: None if text is None else json.loads(text) for job_id, text in rows}
 
-    async def _read(self, connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, _Found]:
+    async def _read(self, connection: AsyncConnection, job_ids: Sequence[str]) -> dict[str, _RowNow]:
         rows = await connection.execute(select(*self._columns).where(self._table.c.job_id.in_(job_ids)))
-        return {row.job_id: _Found(content=self._content(row), row=row) for row in rows}
+        return {row.job_id: _RowNow(content=self._content(row), row=row) for row in rows}
 
     def _content(self, row: Row[Any]) -> Content:
         content = {name: _plain(row._mapping[name]) for name in self._names}
@@ -208,7 +208,7 @@ class AuditedRows:
         self,
         connection: AsyncConnection,
         job_ids: Sequence[str],
-        found: Mapping[str, _Found],
+        found: Mapping[str, _RowNow],
         before: Known,
     ) -> None:
         there = [job_id for job_id in job_ids if job_id in found]
@@ -233,7 +233,7 @@ class AuditedRows:
             await connection.execute(delete(audited_row).where(of_them))
 
     async def _marks(
-        self, connection: AsyncConnection, new: Sequence[str], found: Mapping[str, _Found]
+        self, connection: AsyncConnection, new: Sequence[str], found: Mapping[str, _RowNow]
     ) -> dict[str, str]:
         """Watermarks that new rows came with and that are still to be copied: the line of the row says it."""
         brought = {
@@ -282,7 +282,7 @@ def _by_sql(edit: RowEdit) -> Actor:
     return Actor(who=str(said) if said else NOBODY, via="sql")
 
 
-def _time_of(found: _Found | None, now: datetime) -> datetime:
+def _time_of(found: _RowNow | None, now: datetime) -> datetime:
     """When the row was written, if it says so."""
     if found is None or not now - _A_DAY < found.row.updated_at <= now:
         return now
