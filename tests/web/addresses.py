@@ -87,6 +87,7 @@ ENDPOINTS: Mapping[str, Sequence[str]] = {
     "/runs:counts": ["/runs:counts"],
     "/runs/{run_id}": ["/runs/{run}", "/runs/run-none"],
     "/runs/{run_id}/attempts": ["/runs/{run}/attempts"],
+    "/runs/{run_id}/log": ["/runs/{run}/log"],
     "/backfills": ["/backfills", "/backfills?job={stateful}"],
     "/backfills/{backfill_id}": ["/backfills/{backfill}"],
     "/changes": ["/changes", "/changes?job={job}"],

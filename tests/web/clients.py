@@ -17,12 +17,13 @@ from tests.harness.databases import TestDatabase
 
 @asynccontextmanager
 async def serving(
-    database: TestDatabase, *, clock: Clock | None = None, **settings: Any
+    database: TestDatabase, *, clock: Clock | None = None, most_streams: int = 80, **settings: Any
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application with `settings`, over `database`."""
     app = create_web(
         settings=WebSettings(dsn=SecretStr(database.dsn), timezone="UTC", **settings),
         clock=clock or SystemClock(),
+        most_streams=most_streams,
     )
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     async with (

@@ -21,6 +21,7 @@ from piko.web.access.sessions import Sessions
 from piko.web.access.ways import access_of
 from piko.web.event_feed import EventFeed
 from piko.web.guard import Guard
+from piko.web.log_feed import LogFeed
 from piko.web.options import WebSettings
 from piko.web.page import add_pages
 from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
@@ -37,6 +38,7 @@ from piko.web.routes import (
     jobs,
     replicas,
     run_acts,
+    run_logs,
     runs,
     sinks,
 )
@@ -54,6 +56,7 @@ _NOUNS = (
     job_times,
     job_acts,
     runs,
+    run_logs,
     run_acts,
     backfills,
     changes,
@@ -75,7 +78,7 @@ _PROBLEMS: dict[int | str, dict[str, object]] = {
 def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STREAMS) -> FastAPI:
     """The application; the server that serves it has to run its `lifespan`. Raises `SettingsError`.
 
-    At most `most_streams` clients follow events.
+    At most `most_streams` clients follow events, and as many logs.
     """
     access = access_of(settings, clock=clock)
     sessions = _sessions(settings, access, clock)
@@ -85,10 +88,11 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
         database = open_database(settings.dsn.get_secret_value(), pool_size=POOL)
         app.state.database = database
         app.state.feed = EventFeed(database=database, clock=clock, most=most_streams)
+        app.state.log_feed = LogFeed(database=database, most=most_streams)
         try:
             yield
         finally:
-            app.state.feed = None
+            app.state.feed = app.state.log_feed = None
             await access.close()
             await database.close()
 
@@ -104,7 +108,7 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
         responses=_PROBLEMS,
     )
     app.state.clock = clock
-    app.state.feed = None
+    app.state.feed = app.state.log_feed = None
     app.state.sessions = sessions
     app.state.timezone = settings.timezone
     answer_problems(app)

@@ -22,6 +22,7 @@ from piko.serving.probes import PATHS, ProbeResult, Probes
 from piko.serving.server import HttpServer
 from piko.web.application import create_web
 from piko.web.event_feed import EventFeed
+from piko.web.log_feed import LogFeed
 from piko.web.options import WebSettings
 
 MOST_PEOPLE = 1200
@@ -99,6 +100,7 @@ async def serving_web(
 
 
 def _end_streams(app: FastAPI) -> None:
-    feed: EventFeed | None = app.state.feed
-    if feed is not None:
-        feed.close()
+    feeds: tuple[EventFeed | LogFeed | None, ...] = (app.state.feed, app.state.log_feed)
+    for feed in feeds:
+        if feed is not None:
+            feed.close()

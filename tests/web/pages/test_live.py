@@ -12,12 +12,14 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from piko.store.schema.migrate import upgrade
-from piko.web import event_feed
+from piko.web import event_feed, log_feed
 from tests.harness.browser import Tab
 from tests.harness.databases import TestDatabase, sqlite_database
 from tests.harness.waiting import PATIENCE_S
 from tests.web.pages.conftest import serving_site
-from tests.web.rows import add_jobs, add_states
+from tests.web.rows import add_jobs, add_runs, add_states
+from tests.web.test_events import end_run
+from tests.web.test_run_logs import say
 
 _PATIENTLY_MS = PATIENCE_S * 1000
 
@@ -47,6 +49,30 @@ def test_an_open_page_shows_a_failure_without_being_asked(browser: Browser, data
             done(add_states(database, {"orders": ("Scheduled", None, 3)}))
             needs = tab.page.get_by_role("region", name="Needs attention")
             expect(needs).to_contain_text("orders", timeout=_PATIENTLY_MS)
+            assert tab.complaints == []
+        finally:
+            tab.close()
+
+
+def test_the_log_of_a_run_grows_on_its_page_until_the_run_has_ended(
+    browser: Browser, database: TestDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_feed, "LOOK_S", 0.1)
+    done(add_runs(database, "orders", ["RUNNING"]))
+    done(say(database, "reading <b>orders</b>"))
+    with serving_site(database.dsn) as origin:
+        tab = Tab(browser, origin)
+        try:
+            tab.page.goto("/runs/run-000")
+            log = tab.page.get_by_role("group", name="Log")
+            expect(log).to_have_text("reading <b>orders</b>\n")
+            done(say(database, "reading <b>orders</b>", "written", done=10))
+            expect(log).to_have_text("reading <b>orders</b>\nwritten\n", timeout=_PATIENTLY_MS)
+            expect(tab.page.get_by_text("10 of 10")).to_be_visible(timeout=_PATIENTLY_MS)
+            done(end_run(database, "run-000"))
+            expect(tab.page.get_by_role("region", name="What it did")).to_contain_text(
+                "rows", timeout=_PATIENTLY_MS
+            )
             assert tab.complaints == []
         finally:
             tab.close()

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from datetime import datetime
 
 from sqlalchemy import select
 
+from piko.core.types import RunState
+from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.schema.tables.run_logs import run_log
+from piko.store.schema.tables.runs import job_run
+
+_STAMPS_TOGETHER = 500
+_LOGS_TOGETHER = 50
+"""At most 64 KiB each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,15 @@ class RunLogReport:
         return shown + last[max(after - begin_of_last, 0) :]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogStamp:
+    """The state of a run, and what differs after anything that it says; None where it has said nothing."""
+
+    state: RunState
+    line_count: int | None
+    written_at: datetime | None
+
+
 _COLUMNS = [run_log.c[field.name] for field in fields(RunLogReport)]
 
 
@@ -61,6 +78,30 @@ class RunLogReader:
         async with self._database.statements() as connection:
             row = (await connection.execute(statement)).first()
             return None if row is None else RunLogReport(**row._mapping)
+
+    async def stamps(self, run_ids: Collection[str]) -> dict[str, LogStamp]:
+        """Of each of `run_ids` that has a row, whether it goes on, and how much it has said."""
+        columns = (job_run.c.run_id, job_run.c.state, run_log.c.line_count, run_log.c.written_at)
+        joined = job_run.outerjoin(run_log, run_log.c.run_id == job_run.c.run_id)
+        found: dict[str, LogStamp] = {}
+        async with self._database.statements() as connection:
+            for chunk in chunks(run_ids, size=_STAMPS_TOGETHER):
+                statement = select(*columns).select_from(joined).where(job_run.c.run_id.in_(chunk))
+                for row in await connection.execute(statement):
+                    state = RunState(row.state)
+                    stamp = LogStamp(state=state, line_count=row.line_count, written_at=row.written_at)
+                    found[row.run_id] = stamp
+        return found
+
+    async def of_runs(self, run_ids: Collection[str]) -> dict[str, RunLogReport]:
+        """What each of `run_ids` said so far, but for those that said nothing."""
+        found: dict[str, RunLogReport] = {}
+        async with self._database.statements() as connection:
+            for chunk in chunks(run_ids, size=_LOGS_TOGETHER):
+                statement = select(*_COLUMNS).where(run_log.c.run_id.in_(chunk))
+                rows = await connection.execute(statement)
+                found.update((row.run_id, RunLogReport(**row._mapping)) for row in rows)
+        return found
 
 
 def _whole_lines(text: str | None) -> list[str]:

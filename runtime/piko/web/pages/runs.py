@@ -11,6 +11,7 @@ from piko.core.types import RunState
 from piko.store.reports import runs as run_lists
 from piko.store.reports.dead_letters import DeadLetterList, LetterFilter
 from piko.store.reports.overview import Overview
+from piko.store.reports.run_logs import RunLogReader
 from piko.store.reports.runs import RunList
 from piko.web import paging
 from piko.web.pages.query import Form
@@ -19,6 +20,7 @@ from piko.web.request import AtClock, OnDatabase, RunId
 from piko.web.routes.runs import RunListQuery, page_of, read_key
 from piko.web.routes.runs import one_run as find_run
 from piko.web.views import acts, links, sinks
+from piko.web.views import run_log as log_view
 from piko.web.views import runs as runs_view
 from piko.web.views.words import first_line, run_mark
 
@@ -52,9 +54,10 @@ async def list_runs(
 
 @router.get("/runs/{run_id}")
 async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: AtClock) -> Response:
-    """One run, its error, and the other attempts at its due time."""
+    """One run, its error, what it logged, and the other attempts at its due time."""
     now = clock.now()
     run = await find_run(run_id, database)
+    said = await RunLogReader(database=database).of_run(run_id)
     attempts = await Overview(database=database).attempts(run.job_id, run.scheduled_time)
     letters = await DeadLetterList(database=database).page(
         LetterFilter(run_id=run_id), after=None, limit=_LETTERS + 1
@@ -73,4 +76,8 @@ async def one_run(request: Request, run_id: RunId, database: OnDatabase, clock: 
         letters=[sinks.letter_line(item, now) for item in letters[:_LETTERS]],
         letters_link=links.letters(run=run_id),
         more_letters=len(letters) > _LETTERS,
+        result=log_view.result(said),
+        progress="" if said is None else said.progress,
+        log="" if said is None else log_view.text(said),
+        follow=log_view.follow(run, said),
     )

@@ -13,7 +13,7 @@ from piko.web.problems import ProblemError
 
 router = APIRouter(tags=["events"])
 
-_HEADERS = {"X-Accel-Buffering": "no"}
+STREAM_HEADERS = {"X-Accel-Buffering": "no"}
 """A proxy would otherwise keep events until it has enough of them."""
 
 
@@ -40,4 +40,4 @@ async def events(
             "as many pages follow events as this server has room for; read again from time to time instead",
             headers={"Retry-After": "30"},
         )
-    return EventStream(feed.listen(last_event_id), headers=_HEADERS)
+    return EventStream(feed.listen(last_event_id), headers=STREAM_HEADERS)

@@ -51,17 +51,45 @@
     stream = null;
   }
 
+  // The log of a run that goes on: each new line at the end of the others, in sight if the end was.
+  const shown = document.querySelector("[data-follow]");
+  const source = shown && new URL(shown.dataset.follow, location.href);
+  let log = null;
+
+  function follow() {
+    if (log !== null || source === null) return;
+    log = new EventSource(source);
+    log.addEventListener("lines", (event) => {
+      const atEnd = shown.scrollHeight - shown.scrollTop - shown.clientHeight < 20;
+      document.querySelectorAll("[data-silence]").forEach((part) => part.remove());
+      shown.append(JSON.parse(event.data).map((line) => line + "\n").join(""));
+      source.searchParams.set("after", event.lastEventId);
+      if (atEnd) shown.scrollTop = shown.scrollHeight;
+    });
+    log.addEventListener("progress", (event) => {
+      document.querySelector("[data-progress]").textContent = JSON.parse(event.data);
+    });
+    log.addEventListener("ended", () => { unfollow(); soon(); });
+  }
+
+  function unfollow() {
+    if (log !== null) log.close();
+    log = null;
+  }
+
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       close();
+      unfollow();
       clearInterval(fallback);
       fallback = null;
     } else {
       open();
+      follow();
       soon();
     }
   });
-  window.addEventListener("pagehide", close);
+  window.addEventListener("pagehide", () => { close(); unfollow(); });
   setInterval(() => { if (!document.hidden && Date.now() - renewedAt >= AGES_MS) soon(); }, AGES_MS);
-  if (!document.hidden) open();
+  if (!document.hidden) { open(); follow(); }
 })();

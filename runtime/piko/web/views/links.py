@@ -44,6 +44,11 @@ def letters(**filters: str) -> str:
     return with_query("dead-letters", filters.items())
 
 
+def run_log(run_id: str, *, after: int) -> str:
+    """Where the log of a run is followed from, behind its first `after` lines."""
+    return with_query(f"api/v1/{run(run_id)}/log", [("after", str(after))])
+
+
 def backfill(backfill_id: str) -> str:
     """The page of a backfill, from where the pages begin."""
     return f"backfills/{quote(backfill_id, safe='')}"
