@@ -197,6 +197,7 @@ def test_windows_meet_although_files_go_and_ids_are_mistyped(
     program.wait_for_line("folder +deleted: PikoSchedule of job 'load', its row: delete")
     program.wait_for_line("laod +Unregistered")
     file.write_text(text)
+    program.wait_for_line("folder +deleted: PikoSchedule of job 'laod', its row: delete")
     loaded(2)
     file.write_text("")
     program.wait_for_line("load.yaml: it held the PikoSchedule of job 'load' and now holds no resource")

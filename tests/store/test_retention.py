@@ -114,6 +114,13 @@ def config_row(job_id: str) -> ConfigRow:
     )  # fmt: skip
 
 
+class ClockAtNow(SystemClock):
+    """Stands at `NOW`, however long ago the tests were collected."""
+
+    def now(self) -> datetime:
+        return NOW
+
+
 @asynccontextmanager
 async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Retention, Fence, Metrics]]:
     """Retention on a replica that leads, in a hurry."""
@@ -132,7 +139,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
             changes=ChangeStore(database=database),
             configs=configs_of_rows(*values.pop("configured", ())),
             elector=elector,
-            clock=clock,
+            clock=ClockAtNow(),
             metrics=metrics,
             **{"max_age_s": 30 * DAY_S, "rests": 0.0, **values},
         )

@@ -16,9 +16,9 @@ from tests.web.rows import add_jobs, add_runs, add_states
 
 _NOW = datetime.now(UTC)
 _STATES = {
-    "early": ("Scheduled", _NOW + timedelta(hours=1), 0),
-    "failing": ("Scheduled", _NOW + timedelta(hours=2), 3),
-    "late": ("Scheduled", _NOW - timedelta(hours=1), 0),
+    "early": ("Scheduled", _NOW + timedelta(days=1), 0),
+    "failing": ("Scheduled", _NOW + timedelta(days=2), 3),
+    "late": ("Scheduled", _NOW - timedelta(days=1), 0),
     "never": ("Completed", None, 0),
     "wrong": ("Invalid", None, 1),
 }
