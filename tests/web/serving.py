@@ -45,7 +45,7 @@ class Heard:
 
     id: str
     kind: str
-    data: dict[str, Any]
+    data: Any
 
 
 class Listener:

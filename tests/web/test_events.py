@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -48,7 +49,7 @@ async def end_run(database: TestDatabase, run_id: str) -> None:
     )
 
 
-async def heard_of(listener: Listener, kind: str) -> dict[str, object]:
+async def heard_of(listener: Listener, kind: str) -> Any:
     while (heard := await listener.next()).kind != kind:
         pass
     return heard.data
