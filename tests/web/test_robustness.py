@@ -15,6 +15,7 @@ from piko.clock import SystemClock
 from piko.web.application import create_web
 from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
+from tests.web.addresses import Known, addresses
 from tests.web.clients import serving
 from tests.web.rows import add_definition, add_jobs, add_letters, add_runs, add_states
 
@@ -26,6 +27,18 @@ _OPERATOR: dict[str, Any] = {
 _WITHOUT_END = "/api/v1/events"
 _PAGES = ("/", "/jobs", "/jobs/{job_id}", "/runs", "/runs/{run_id}", "/backfills", "/replicas", "/sinks")
 _MORE_PAGES = ("/dead-letters", "/dead-letters/{letter_id}/replay", "/jobs/{job_id}/why")
+
+_KNOWN = Known(
+    job="a",
+    stateful="a",
+    run="run-001",
+    backfill="none",
+    letter="none",
+    replica="one",
+    sink="none",
+    since="2026-01-08T00:00:00Z",
+    until="2026-01-09T00:00:00Z",
+)
 
 _ODD = st.sampled_from(
     [
@@ -113,14 +126,7 @@ async def test_no_request_makes_an_error_of_the_server(emptied_database: TestDat
 
 async def test_no_secret_is_in_any_answer(emptied_database: TestDatabase) -> None:
     await _fill(emptied_database)
-    places = [
-        path.replace("{job_id}", "a")
-        .replace("{run_id}", "run-000")
-        .replace("{backfill_id}", "none")
-        .replace("{letter_id}", "letter-000")
-        for method, path, _, _ in _operations()
-        if method == "get"
-    ]
+    places = [*addresses(_KNOWN), "/sign-in", "/api/v1/openapi.json"]
     assert "/api/v1/jobs/a/config" in places
     async with serving(emptied_database, **_OPERATOR) as web:
         for place in places:

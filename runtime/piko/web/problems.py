@@ -109,10 +109,19 @@ async def _piko_error(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
+    kind = request.headers.get("content-type", "")
+    if not _is_json(kind) and any(item["loc"] == ("body",) for item in error.errors()):
+        detail = f"header Content-Type: {excerpt(repr(kind), limit=_SHOWN)}; expected 'application/json'"
+        return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, path=request.url.path)
     issues = [_issue(item) for item in error.errors()]
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(issues), path=request.url.path, errors=issues[:20]
     )
+
+
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 def _issue(item: Mapping[str, Any]) -> str:
