@@ -26,6 +26,7 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.retention import Retention
 from piko.store.changes import ChangeStore
 from piko.store.engine import Database, open_database
+from piko.store.idempotency import IdempotencyKeys
 from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
@@ -68,6 +69,7 @@ async def prune(database: Database) -> int:
             store=RetentionStore(database=database),
             kept=ProgressStore(database=database),
             changes=ChangeStore(database=database),
+            keys=IdempotencyKeys(database=database),
             configs=ConfigBook(registry=JobRegistry()),
             elector=elector,
             clock=clock,

@@ -27,6 +27,7 @@ from piko.scheduler.retention import Retention
 from piko.store.changes import ChangeStore
 from piko.store.configs import ConfigStore
 from piko.store.engine import Database
+from piko.store.idempotency import IdempotencyKeys
 from piko.store.leases import LeaseStore
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
@@ -137,6 +138,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
             store=RetentionStore(database=database),
             kept=ProgressStore(database=database),
             changes=ChangeStore(database=database),
+            keys=IdempotencyKeys(database=database),
             configs=configs_of_rows(*values.pop("configured", ())),
             elector=elector,
             clock=ClockAtNow(),

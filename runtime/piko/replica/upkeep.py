@@ -9,6 +9,7 @@ from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
 from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
+from piko.store.idempotency import IdempotencyKeys
 from piko.store.pauses import PauseStore
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
@@ -44,6 +45,7 @@ def retention_of(ground: Ground, elector: Elector) -> Retention:
         store=RetentionStore(database=ground.database),
         kept=ProgressStore(database=ground.database),
         changes=ChangeStore(database=ground.database),
+        keys=IdempotencyKeys(database=ground.database),
         configs=ground.configs,
         elector=elector,
         clock=ground.clock,

@@ -26,6 +26,7 @@ from piko.model.revisions import stale_revisions
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.changes import ChangeStore
+from piko.store.idempotency import KEPT_FOR, IdempotencyKeys
 from piko.store.isolation import REFUSALS, refusal_text
 from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
@@ -58,6 +59,7 @@ class Retention:
         store: RetentionStore,
         kept: ProgressStore,
         changes: ChangeStore,
+        keys: IdempotencyKeys,
         configs: ConfigBook,
         elector: Elector,
         clock: Clock,
@@ -70,6 +72,7 @@ class Retention:
         self._store = store
         self._kept = kept
         self._changes = changes
+        self._keys = keys
         self._configs = configs
         self._elector = elector
         self._clock = clock
@@ -112,6 +115,7 @@ class Retention:
         if not self._at:
             await self._prune_kept(fence)
             await self._prune_changes(fence)
+            await self._prune_keys(fence)
             await self._prune_revisions(fence)
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
@@ -145,6 +149,14 @@ class Retention:
         while pruned == self._batch and self._elector.acting == fence:
             began = self._clock.monotonic()
             pruned = await self._changes.prune(before, fence, limit=self._batch)
+            await self._rest(began, pruned=pruned)
+
+    async def _prune_keys(self, fence: Fence) -> None:
+        """Drop the keys of requests over HTTP that are too old to be sent again."""
+        before, pruned = self._clock.now() - KEPT_FOR, self._batch
+        while pruned == self._batch and self._elector.acting == fence:
+            began = self._clock.monotonic()
+            pruned = await self._keys.prune(before, fence, limit=self._batch)
             await self._rest(began, pruned=pruned)
 
     async def _prune_revisions(self, fence: Fence) -> None:

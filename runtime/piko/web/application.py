@@ -21,6 +21,7 @@ from piko.web.access.sessions import Sessions
 from piko.web.access.ways import access_of
 from piko.web.event_feed import EventFeed
 from piko.web.guard import Guard
+from piko.web.idempotency import Idempotency, describe_keys
 from piko.web.log_feed import LogFeed
 from piko.web.options import WebSettings
 from piko.web.page import add_pages
@@ -112,9 +113,11 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
     app.state.sessions = sessions
     app.state.timezone = settings.timezone
     answer_problems(app)
+    app.add_middleware(Idempotency, clock=clock)
     app.add_middleware(Guard, access=access, sessions=sessions, clock=clock)
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=API)
+    describe_keys(app)
     add_pages(app)
     return app
 

@@ -18,6 +18,7 @@ from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.dead_letters import dead_letter
+from piko.store.schema.tables.idempotency import idempotency_key
 from piko.store.schema.tables.metadata import metadata
 from piko.store.schema.tables.operators import operator_cluster, orphaned_row
 from piko.store.schema.tables.replicas import job_definition, leader_lease, runtime_instance, session_lock
@@ -47,5 +48,6 @@ TABLES = (
     dead_letter,
     change_log,
     audited_row,
+    idempotency_key,
 )
 """All of them: first what people write, then what the runtime and the operator do."""
