@@ -126,6 +126,7 @@ PAGES: Mapping[str, Sequence[str]] = {
     "/backfills/{backfill_id}": ["/backfills/{backfill}"],
     "/backfills/{backfill_id}/{verb}": ["/backfills/{backfill}/pause"],
     "/replicas": ["/replicas"],
+    "/changes": ["/changes", "/changes?job={job}"],
     "/sinks": ["/sinks"],
     "/dead-letters": ["/dead-letters", "/dead-letters?sink={sink}"],
     "/dead-letters/{letter_id}/{verb}": ["/dead-letters/{letter}/replay"],

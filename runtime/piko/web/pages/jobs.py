@@ -92,6 +92,7 @@ async def one_job(
         lines=[run_line(run, now) for run in runs[:_LISTED]],
         all_runs=links.with_query("runs", [("job", job_id)]),
         refused=links.letters(job=job_id),
+        changes=links.with_query("changes", [("job", job_id)]),
         stages=stages(standing, revisions, now),
         standing=standing,
         history=history(revisions, now),
