@@ -194,7 +194,8 @@ def _place(row: Row[Any]) -> tuple[Any, ...]:
 
 
 def _job(row: Row[Any]) -> JobReport:
-    return JobReport(**{name: row._mapping[name] for name in JobReport.__dataclass_fields__})
+    values = row._mapping  # once: hundreds of rows, each with dozens of columns
+    return JobReport(**{name: values[name] for name in _REPORTED})
 
 
 def _may_be_behind(now: datetime) -> ColumnElement[bool]:
@@ -209,9 +210,10 @@ def _may_be_behind(now: datetime) -> ColumnElement[bool]:
 
 
 def _promise(row: Row[Any]) -> JobObjective | None:
-    values = {name: row._mapping[_PREFIX + name] for name in _PROMISED_NAMES}
-    found = JobObjective(**values)
-    return found if found.data_within_s or found.start_within_s or found.finish_within_s else None
+    values = row._mapping
+    if not any(values[name] for name in _PROMISES):
+        return None
+    return JobObjective(**{name: values[_PREFIX + name] for name in _PROMISED_NAMES})
 
 
 async def _open_runs(
@@ -276,6 +278,8 @@ def _run_columns(left_by: ColumnElement[Any]) -> list[ColumnElement[Any]]:
 
 
 _REACHED = func.coalesce(scheduled_job.c.last_data_time, job_state.c.last_success_at)
+_REPORTED = tuple(JobReport.__dataclass_fields__)
 _PREFIX = "promise_"
+_PROMISES = tuple(f"{_PREFIX}{name}" for name in ("data_within_s", "start_within_s", "finish_within_s"))
 _PROMISED = [column.label(_PREFIX + column.name) for column in OBJECTIVE_COLUMNS]
 _PROMISED_NAMES = [column.name for column in OBJECTIVE_COLUMNS]
