@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, select
+from sqlalchemy import ColumnElement, Row, RowMapping, select
 
 from piko.model.dead_letters import ListedLetter
 from piko.store.engine import Database
@@ -95,24 +96,24 @@ class DeadLetterList:
         return found[0] if found else None
 
     async def _read(self, conditions: list[ColumnElement[bool]], limit: int) -> list[DeadLetterReport]:
+        """At most `limit`, the newest first. Two statements: joined, MySQL sorts every letter."""
         letter, instance = dead_letter.c, runtime_instance.c
-        columns = [letter[name] for name in (*_OWN, *_ASKED)]
-        statement = (
-            select(
-                *columns,
-                letter.record_key.label("key"),
-                instance.host,
-                instance.stopped_at,
-                instance.heartbeat_at,
-            )
-            .add_columns(Now().label("now"))
-            .select_from(dead_letter.outerjoin(runtime_instance, instance.instance_id == letter.instance_id))
+        letters = (
+            select(*(letter[name] for name in (*_OWN, *_ASKED)), letter.record_key.label("key"))
             .where(*conditions)
             .order_by(letter.letter_id.desc())
             .limit(limit)
         )
         async with self._database.statements() as connection:
-            return [_report(row._mapping) for row in await connection.execute(statement)]
+            rows = (await connection.execute(letters)).all()
+            holders = {row.instance_id for row in rows}
+            replicas = select(
+                instance.instance_id, instance.host, instance.stopped_at, instance.heartbeat_at,
+                Now().label("now"),
+            ).where(instance.instance_id.in_(sorted(holders)))  # fmt: skip
+            known = await connection.execute(replicas) if holders else ()
+            by_id = {row.instance_id: row for row in known}
+        return [_report(row._mapping, by_id.get(row.instance_id)) for row in rows]
 
 
 def _conditions(wanted: LetterFilter) -> list[ColumnElement[bool]]:
@@ -126,15 +127,15 @@ def _conditions(wanted: LetterFilter) -> list[ColumnElement[bool]]:
     return found
 
 
-def _report(row: RowMapping) -> DeadLetterReport:
-    values = dict(row)
-    now, beat, stopped = values.pop("now"), values.pop("heartbeat_at"), values.pop("stopped_at")
+def _report(letter: RowMapping, replica: Row[Any] | None) -> DeadLetterReport:
+    host = None if replica is None else replica.host
     holder = LetterHolder.ALIVE
-    if beat is None or stopped is not None:
+    if replica is None or replica.heartbeat_at is None or replica.stopped_at is not None:
         holder = LetterHolder.ENDED
-    elif now - beat > timedelta(seconds=SILENT_S):
+    elif replica.now - replica.heartbeat_at > timedelta(seconds=SILENT_S):
         holder = LetterHolder.SILENT
-    return DeadLetterReport(**values, holder=holder, note=_note(holder, row["host"] or row["instance_id"]))
+    note = _note(holder, host or letter["instance_id"])
+    return DeadLetterReport(**letter, host=host, holder=holder, note=note)
 
 
 def _note(holder: LetterHolder, name: str) -> str | None:
