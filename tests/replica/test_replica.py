@@ -31,8 +31,11 @@ async def lives(parts: Parts) -> AsyncIterator[RunningReplica]:
         await life
 
 
-async def is_ready(replica: RunningReplica) -> None:
-    await wait_until_async(lambda: replica.readiness.ready, what="a replica that is ready")
+async def leads(replica: RunningReplica) -> None:
+    """Return once it leads; it may be ready before, as a standby."""
+    await wait_until_async(
+        lambda: replica.readiness.ready and replica.readiness.role == "leader", what="a replica that leads"
+    )
 
 
 async def misses_tables(replica: RunningReplica) -> None:
@@ -47,8 +50,7 @@ async def test_a_replica_without_tables_waits_for_them_and_begins_when_they_are_
         await misses_tables(replica)
         assert (replica.liveness, replica.rows_read) == ((), False)
         await upgrade(dsn_in(tmp_path))
-        await is_ready(replica)
-        assert replica.readiness.role == "leader"
+        await leads(replica)
         assert (replica.rows_read, dict(replica.assessed_rows), dict(replica.config_notes)) == (True, {}, {})
 
 
@@ -64,7 +66,7 @@ async def test_a_stop_leaves_no_lease_and_signs_off(tmp_path: Path) -> None:
     await upgrade(dsn_in(tmp_path))
     with capture_logs() as logged:
         async with lives(composed(tmp_path)) as replica:
-            await is_ready(replica)
+            await leads(replica)
             instance_id = replica.instance.instance_id
             assert await run_statement(dsn_in(tmp_path), _SIGNED_OFF) == [(instance_id, None)]
     ((_, stopped_at),) = await run_statement(dsn_in(tmp_path), _SIGNED_OFF)
