@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
@@ -10,8 +11,10 @@ import httpx
 import pytest
 
 from piko.web import log_feed
+from piko.web.log_feed import LogFeed
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import PATIENCE_S, wait_until_async
+from tests.harness.waiting import ANSWER_S, PATIENCE_S, wait_until_async
+from tests.store.making import opened
 from tests.web.clients import serving
 from tests.web.rows import add_runs, quoted
 from tests.web.serving import Listener, served
@@ -117,6 +120,30 @@ async def test_what_outgrew_its_bounds_is_said_to_be_left_out(emptied_database: 
     await say(emptied_database, "one", left_out=5)
     async with served(emptied_database) as origin, following(origin) as follower:
         assert (await follower.next()).data == ["one", "… 5 lines were left out …"]
+
+
+async def test_lines_that_come_while_a_slow_follower_takes_others_wait_for_no_further_news(
+    emptied_database: TestDatabase,
+) -> None:
+    await add_runs(emptied_database, "a", ["RUNNING"])
+    await say(emptied_database, "one")
+    async with opened(emptied_database) as database:
+        feed = LogFeed(database=database, most=2)
+        slow, other = feed.follow("run-000", after=0), feed.follow("run-000", after=0)
+        await until_event(other, b'["one"]')
+        await until_event(slow, b'["one"]')
+        await say(emptied_database, "one", "two")
+        await until_event(other, b'["two"]')  # its look has found them, and no further look finds news
+        async with asyncio.timeout(ANSWER_S / 2):
+            await until_event(slow, b'["two"]')
+        await slow.aclose()
+        await other.aclose()
+
+
+async def until_event(events: AsyncGenerator[bytes], data: bytes) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while data not in await anext(events):
+            pass
 
 
 async def test_many_who_follow_one_log_cost_one_look_at_a_time(emptied_database: TestDatabase) -> None:

@@ -11,7 +11,6 @@ rights of its own beyond those that reading needs.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
@@ -20,18 +19,14 @@ from datetime import datetime
 from itertools import islice
 
 from piko.background.backoff import Backoff
-from piko.background.periodic import Transient, repeat
-from piko.background.waiting import end, happens
 from piko.clock import Clock
 from piko.core.identity import Ids
-from piko.errors import PikoError
 from piko.observability.logs import get_logger
 from piko.store.engine import Database
 from piko.store.reports.happenings import MOST, Happenings, JobChangeSeen, happenings_since
+from piko.web.shared_look import KEEPALIVE, SharedLook
 
 LOOK_S = 2.0
-KEEPALIVE_S = 15.0
-"""A proxy ends what is silent for long."""
 _KEPT = 200
 _RETRY_MS = 5000
 
@@ -48,68 +43,46 @@ class FeedEvent:
 
 
 class EventFeed:
-    """Looks at `database` for all listeners, of which there are at most `most`.
-
-    Everything belongs to one event loop, but for `close`.
-    """
+    """Looks at `database` for all listeners, of which there are at most `most`."""
 
     def __init__(self, *, database: Database, clock: Clock, most: int) -> None:
         self._database = database
-        self._most = most
         self._boot = Ids(clock).new()
         self._kept: deque[FeedEvent] = deque(maxlen=_KEPT)
         self._last = 0
-        self._news = asyncio.Event()
-        self._listeners = 0
-        self._looking: asyncio.Task[None] | None = None
         self._seen = _Seen()
-        self._loop = asyncio.get_running_loop()
-        self._closed = False
-
-    @property
-    def full(self) -> bool:
-        """Whether there is no room for one more listener."""
-        return self._listeners >= self._most
-
-    def close(self) -> None:
-        """End every stream; may be called from another thread."""
-        self._loop.call_soon_threadsafe(self._close)
+        self.shared = SharedLook(
+            self._look,
+            name="event feed",
+            pause_s=lambda: LOOK_S,
+            backoff=Backoff(first_s=2.0, longest_s=30.0),
+            failed=_failed,
+            most=most,
+        )
 
     async def listen(self, last_id: str | None) -> AsyncIterator[bytes]:
         """The lines of one listener's stream, after the event `last_id` of an earlier stream."""
-        self._enter()
-        try:
+        if self.shared.idle:
+            self._begin()
+        async with self.shared.followed():
             yield f"retry: {_RETRY_MS}\n\n".encode()
             at = self._place_of(last_id)
             if at is None:
                 at = self._last
                 yield self._line(FeedEvent(number=at, kind="reset", data="{}"))
-            while not self._closed:
+            while not self.shared.closed:
                 if at < self._last:
                     for event in self._after(at):
                         at = event.number
                         yield self._line(event)
-                elif not await happens(self._news.wait(), within_s=KEEPALIVE_S):
-                    yield b": keepalive\n\n"
-        finally:
-            await self._leave()
+                elif not await self.shared.news():
+                    yield KEEPALIVE
 
-    # ---- listeners ---------------------------------------------------------------------------------
-
-    def _enter(self) -> None:
-        self._listeners += 1
-        if self._looking is None:
-            # What happened while nobody listened is not in the history: who comes back reads again.
-            self._last += 1
-            self._kept.clear()
-            self._seen = _Seen()
-            self._looking = asyncio.create_task(self._look_on(), name="event feed")
-
-    async def _leave(self) -> None:
-        self._listeners -= 1
-        if self._listeners == 0 and self._looking is not None:
-            looking, self._looking = self._looking, None
-            await end(looking)
+    def _begin(self) -> None:
+        """What happened while nobody listened is not in the history: who comes back reads again."""
+        self._last += 1
+        self._kept.clear()
+        self._seen = _Seen()
 
     def _place_of(self, last_id: str | None) -> int | None:
         """After which event a stream goes on; None: what came after `last_id` is not known."""
@@ -130,30 +103,17 @@ class EventFeed:
     def _line(self, event: FeedEvent) -> bytes:
         return f"id: {self._boot}-{event.number}\nevent: {event.kind}\ndata: {event.data}\n\n".encode()
 
-    def _close(self) -> None:
-        self._closed = True
-        self._news.set()
-
-    # ---- looking -----------------------------------------------------------------------------------
-
-    async def _look_on(self) -> None:
-        away = Transient(
-            errors=(PikoError,), report=self._failed, backoff=Backoff(first_s=2.0, longest_s=30.0)
-        )
-        await repeat(self._look, pause_s=LOOK_S, transient=[away])
-
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
         found = await happenings_since(self._database, self._seen.since)
         events = list(self._seen.news(found))
         for kind, data in events:
             self._last += 1
             self._kept.append(FeedEvent(number=self._last, kind=kind, data=json.dumps(data)))
-        if events and not self._closed:
-            self._news.set()
-            self._news.clear()
+        return bool(events)
 
-    def _failed(self, error: Exception) -> None:
-        log.warning("events_not_read", error=str(error))
+
+def _failed(error: Exception) -> None:
+    log.warning("events_not_read", error=str(error))
 
 
 class _Seen:

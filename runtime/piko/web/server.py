@@ -103,4 +103,4 @@ def _end_streams(app: FastAPI) -> None:
     feeds: tuple[EventFeed | LogFeed | None, ...] = (app.state.feed, app.state.log_feed)
     for feed in feeds:
         if feed is not None:
-            feed.close()
+            feed.shared.close()

@@ -34,7 +34,7 @@ async def events(
     """Server-sent events: `runs_ended`, `jobs_changed` and `leader_changed` with the ids of what to read
     again, at most 500 each, and `reset`: read everything again."""
     feed = cast(EventFeed, request.app.state.feed)
-    if feed.full:
+    if feed.shared.full:
         raise ProblemError(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "as many pages follow events as this server has room for; read again from time to time instead",

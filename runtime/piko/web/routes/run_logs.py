@@ -43,7 +43,7 @@ async def run_log(
     run = await one_run(run_id, database)
     if _STREAM in accept:
         feed = cast(LogFeed, request.app.state.log_feed)
-        if feed.full:
+        if feed.shared.full:
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "as many clients follow logs as this server has room for; read the log from time to time",
