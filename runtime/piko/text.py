@@ -33,6 +33,16 @@ def excerpt(text: str, *, limit: int = LIMIT) -> str:
     return f"{first}{mark.decode()}{last}"
 
 
+def first_line(text: str | None, *, most: int | None = None) -> str:
+    """The line of an error that says the most: the last one of a traceback, else the first.
+
+    `most`: characters of it; None: all.
+    """
+    lines = (text or "").strip().splitlines() or [""]
+    line = (lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]).strip()
+    return line if most is None or len(line) <= most else f"{line[: most - 1]}…"
+
+
 def listed(items: Iterable[str], *, separator: str = ", ", most: int = ITEMS) -> str:
     """The first of `items`, and the number of further ones."""
     iterator = iter(items)

@@ -10,7 +10,7 @@ from piko.core.registry import JobDefinition, JobRegistry
 from piko.core.types import BackfillPolicy, JobStatus, OverlapPolicy
 from piko.errors import ScheduleError
 from piko.model.schedules import ScheduleRow
-from piko.schedule import Schedule, jitter_warning, parse_schedule, start_offset
+from piko.schedule import Schedule, jitter_warning, schedule_of_row, start_offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +68,7 @@ def assess(row: ScheduleRow, *, registry: JobRegistry, timezone: str) -> Assesse
     """Judge one row; nothing that it holds can raise."""
     definition = registry.get(row.job_id)
     try:
-        schedule = parse_schedule(
-            job_id=row.job_id,
-            schedule_type=row.schedule_type,
-            schedule_expr=row.schedule_expr,
-            timezone=row.timezone or timezone,
-            start_at=row.start_at,
-            end_at=row.end_at,
-        )
+        schedule = schedule_of_row(row, timezone=timezone)
         _refuse_bad_policies(row)
         warning = jitter_warning(schedule, jitter_s=row.jitter_s, coalesce=row.coalesce, since=row.updated_at)
     except ScheduleError as error:

@@ -121,7 +121,7 @@ def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
 
 def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
     from piko.cli.answers import unknown_job
-    from piko.schedule import parse_schedule
+    from piko.schedule import schedule_of_row
     from piko.store.reports.overview import Overview
 
     async def read(database: Database) -> JobReport:
@@ -131,14 +131,7 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
         return line
 
     line = with_database(dsn, read)
-    return parse_schedule(
-        job_id=line.job_id,
-        schedule_type=line.schedule_type,
-        schedule_expr=line.schedule_expr,
-        timezone=line.timezone or zone or zone_in_force(dsn),
-        start_at=line.start_at,
-        end_at=line.end_at,
-    )
+    return schedule_of_row(line, timezone=zone or zone_in_force(dsn))
 
 
 def _of_file(file: Path, zone: str) -> list[Schedule]:

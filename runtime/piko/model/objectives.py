@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from piko.errors import ScheduleError
-from piko.schedule import Schedule, parse_schedule
+from piko.schedule import Schedule, schedule_of_row
 from piko.schedule.deadlines import deadline_after, later
 
 
@@ -82,17 +82,6 @@ class JobObjective:
         """From where on due times have not been handled."""
         return max(self.cursor_at or self.created_at, self.created_at)
 
-    def schedule(self, *, timezone: str) -> Schedule:
-        """Its schedule; `timezone` if nothing else names one. Raises `ScheduleError`."""
-        return parse_schedule(
-            job_id=self.job_id,
-            schedule_type=self.schedule_type,
-            schedule_expr=self.schedule_expr,
-            timezone=self.timezone or timezone,
-            start_at=self.start_at,
-            end_at=self.end_at,
-        )
-
 
 def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
     """The deadline of each objective that has one now, the earliest first.
@@ -100,7 +89,7 @@ def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
     A row that cannot be scheduled has none: its status says that it is invalid.
     """
     try:
-        schedule = job.schedule(timezone=timezone)
+        schedule = schedule_of_row(job, timezone=timezone)
     except ScheduleError:
         return []
     return sorted(_deadlines(job, schedule), key=lambda deadline: (deadline.at, deadline.kind))

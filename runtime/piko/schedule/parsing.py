@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from zoneinfo import ZoneInfo
 
 from piko.schedule.cron_fields import parse_cron_fields
@@ -29,6 +29,35 @@ _FORMS = {
     "interval": '{"seconds": 10} or {"every": "10s"}',
     "date": '{"run_date": "2026-01-08 10:00:00"}',
 }
+
+
+class HoldsSchedule(Protocol):
+    """A row of `scheduled_job`, or what was read of it."""
+
+    @property
+    def job_id(self) -> str: ...
+    @property
+    def schedule_type(self) -> str: ...
+    @property
+    def schedule_expr(self) -> str: ...
+    @property
+    def timezone(self) -> str | None: ...
+    @property
+    def start_at(self) -> datetime | None: ...
+    @property
+    def end_at(self) -> datetime | None: ...
+
+
+def schedule_of_row(row: HoldsSchedule, *, timezone: str) -> Schedule:
+    """The schedule of `row`, in `timezone` if it names none. Raises what `parse_schedule` raises."""
+    return parse_schedule(
+        job_id=row.job_id,
+        schedule_type=row.schedule_type,
+        schedule_expr=row.schedule_expr,
+        timezone=row.timezone or timezone,
+        start_at=row.start_at,
+        end_at=row.end_at,
+    )
 
 
 def parse_schedule(

@@ -13,9 +13,9 @@ from piko.core.types import FAILED_STATES, FINAL_STATES, DataInterval, RunState,
 from piko.errors import NotFoundError, RefusedError
 from piko.model.changes import Actor
 from piko.model.runs import Run
-from piko.schedule.windows import without_bounds
+from piko.schedule import schedule_of_row, without_bounds
 from piko.steering.overrides import checked_overrides
-from piko.steering.schedules import schedule_of_job, stateful_job
+from piko.steering.schedules import stateful_job
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.store.run_acts import RunActs
@@ -82,7 +82,7 @@ async def run_window(
     Raises `NotFoundError`, and `RefusedError` if no whole window that has passed begins then.
     """
     job = await stateful_job(database, job_id)
-    schedule, now = without_bounds(schedule_of_job(job, zone)), clock.now()
+    schedule, now = without_bounds(schedule_of_row(job, timezone=zone)), clock.now()
     start = start.astimezone(UTC)
     end = schedule.next_after(start)
     if end is None or schedule.latest_at(start) != start:

@@ -8,7 +8,7 @@ from datetime import datetime
 from piko.errors import RefusedError, StaleError
 from piko.model.changes import Actor
 from piko.model.digests import Digest
-from piko.schedule import Schedule, parse_schedule
+from piko.schedule import schedule_of_row
 from piko.schedule.windows import missing_windows
 from piko.steering.owners import owned_by_resource
 from piko.steering.shell import command, written
@@ -104,7 +104,7 @@ async def set_watermark(
         before = edit.before
     count, first, last = 0, None, None
     if moment is not None:
-        for window in missing_windows(schedule_of_job(job, zone), watermark=moment, now=now):
+        for window in missing_windows(schedule_of_row(job, timezone=zone), watermark=moment, now=now):
             count += 1
             first, last = first or window.start, window.end
             if count == MOST_REPLAYED:
@@ -142,18 +142,6 @@ async def stateful_job(database: Database, job_id: str) -> JobReport:
             f"or run it once with `piko trigger {job_id}`"
         )
     return job
-
-
-def schedule_of_job(job: JobReport, zone: str) -> Schedule:
-    """The schedule of a row; `zone` is that of schedules that name none. Raises `ScheduleError`."""
-    return parse_schedule(
-        job_id=job.job_id,
-        schedule_type=job.schedule_type,
-        schedule_expr=job.schedule_expr,
-        timezone=job.timezone or zone,
-        start_at=job.start_at,
-        end_at=job.end_at,
-    )
 
 
 def stale_row(job_id: str) -> StaleError:

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from piko.core.types import JobStatus, RunState
 from piko.errors import PikoError
-from piko.schedule import Schedule, parse_schedule
+from piko.schedule import Schedule, schedule_of_row
 from piko.store.engine import Database
 from piko.store.reports.findings import leaderless
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
@@ -26,8 +26,10 @@ from piko.store.reports.runs import RunFilter, RunList
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
+from piko.text import first_line
 
 _NEWEST = 5
+_LONGEST = 400
 
 
 class ReasonKind(StrEnum):
@@ -190,14 +192,7 @@ def _near(schedule: Schedule, at: datetime) -> list[datetime]:
 
 def _schedule(job: JobReport, timezone: str) -> Schedule | None:
     try:
-        return parse_schedule(
-            job_id=job.job_id,
-            schedule_type=job.schedule_type,
-            schedule_expr=job.schedule_expr,
-            timezone=job.timezone or timezone,
-            start_at=job.start_at,
-            end_at=job.end_at,
-        )
+        return schedule_of_row(job, timezone=timezone)
     except PikoError:
         return None
 
@@ -238,7 +233,7 @@ def _of_run(run: RunReport, *, fenced: bool = False) -> Reason:
     times = _shown(run.scheduled_time)
     if run.missed_through is not None and run.missed_through != run.scheduled_time:
         times = f"{times} to {_shown(run.missed_through)}"
-    why = _first_line(run.error)
+    why = first_line(run.error, most=_LONGEST)
     if run.state == RunState.QUEUED:
         why = why or (f"waits until {_shown(run.not_before)}" if run.not_before else "waits for its turn")
     if fenced:
@@ -280,12 +275,6 @@ async def _pause(database: Database, job_id: str, at: datetime) -> LoggedPause |
     if row is None or row.what != "pause":
         return None
     return LoggedPause(at=row.at, who=row.who, reason=row.reason)
-
-
-def _first_line(text: str | None, *, most: int = 400) -> str:
-    lines = (text or "").strip().splitlines() or [""]
-    line = (lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]).strip()
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _shown(moment: datetime) -> str:

@@ -7,12 +7,12 @@ from datetime import datetime
 from piko.core.types import JobStatus
 from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
-from piko.schedule import parse_schedule
+from piko.schedule import schedule_of_row
 from piko.store.reports.attention import UNABLE, JobInNeed
 from piko.store.reports.concerns import Concern
 from piko.store.reports.overview import LATE_S, JobReport
 from piko.store.run_notes import REFUSED
-from piko.text import span
+from piko.text import first_line, span
 
 _STATUSES = {
     JobStatus.INVALID: ("invalid", ""),
@@ -39,11 +39,11 @@ def _of_state(need: JobInNeed, now: datetime) -> list[Concern]:
     job, found = need.job, []
     if job.enabled and job.status in UNABLE:
         kind, remedy = _STATUSES[JobStatus(job.status)]
-        text = _first_line(job.message) or "it cannot run"
+        text = first_line(job.message) or "it cannot run"
         remedy = f"{_repair(job) if kind == 'invalid' else remedy}; piko why {job.job_id}"
         found.append(_job_concern(job, kind, text, remedy, job.updated_at))
     elif job.is_failing:
-        text, error = _failures(job, now), _first_line(job.last_error) or "no error was recorded"
+        text, error = _failures(job, now), first_line(job.last_error) or "no error was recorded"
         found.append(
             _job_concern(job, "failing", text, f"piko logs {job.job_id}", job.last_success_at, error=error)
         )
@@ -122,14 +122,7 @@ def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None
     if job.last_data_time is None or not scheduled:
         return None
     try:
-        schedule = parse_schedule(
-            job_id=job.job_id,
-            schedule_type=job.schedule_type,
-            schedule_expr=job.schedule_expr,
-            timezone=job.timezone or timezone,
-            start_at=job.start_at,
-            end_at=job.end_at,
-        )
+        schedule = schedule_of_row(job, timezone=timezone)
     except PikoError:
         return None  # the status of the job says so
     coming = schedule.next_two_after(job.last_data_time)
@@ -140,12 +133,6 @@ def _of_refusal(need: JobInNeed) -> list[Concern]:
     job = need.job
     if not (job.last_error or "").startswith(REFUSED):
         return []
-    text = _first_line(job.last_error).partition("; piko spool")[0]
+    text = first_line(job.last_error).partition("; piko spool")[0]
     remedy = f"piko spool list --run {need.last_run_id}, then replay or drop; a run without any ends this"
     return [_job_concern(job, "records_refused", text, remedy, job.last_success_at)]
-
-
-def _first_line(text: str | None) -> str:
-    """The line of an error that says the most: the last one of a traceback, else the first."""
-    lines = (text or "").strip().splitlines() or [""]
-    return (lines[-1] if lines[0].startswith("Traceback (most recent call last)") else lines[0]).strip()

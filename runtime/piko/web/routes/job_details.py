@@ -8,9 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from piko.schedule import explain
+from piko.schedule import explain, schedule_of_row
 from piko.steering import configs
-from piko.steering.schedules import schedule_of_job
 from piko.store.reports.overview import Overview, unknown_job
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
 from piko.web.views.configs import without_secrets
@@ -66,7 +65,7 @@ async def next_due_times(
     job = await Overview(database=database).job(job_id)
     if job is None:
         raise await unknown_job(database, job_id)
-    schedule = schedule_of_job(job, zone)
+    schedule = schedule_of_row(job, timezone=zone)
     explained = explain(schedule, now=clock.now(), count=count)
     return ScheduleInWords(
         job_id=job_id,

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from piko.schedule import Schedule, count_instants, explain, parse_schedule, window_ending_at
-from piko.steering.schedules import schedule_of_job, stateful_job
+from piko.schedule import Schedule, count_instants, explain, parse_schedule, schedule_of_row, window_ending_at
+from piko.steering.schedules import stateful_job
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.runs import RunFilter, RunList
@@ -73,7 +73,7 @@ async def due_times(
     """Due times between two instants by the row's schedule, the earliest first; also of a paused one."""
     filters = (job_id, since, until)
     after = paging.key_of(cursor, filters=filters, read=lambda key: paging.moment(key[0]))
-    schedule = schedule_of_job(await _job(database, job_id), zone)
+    schedule = schedule_of_row(await _job(database, job_id), timezone=zone)
     begin = since or clock.now()
     end = until or _week_after(begin)
     found = []
@@ -98,7 +98,7 @@ async def windows(
     filters = (job_id, until)
     before = paging.key_of(cursor, filters=filters, read=lambda key: paging.moment(key[0]))
     job = await stateful_job(database, job_id)
-    found = _windows(schedule_of_job(job, zone), by=before or until or clock.now(), most=limit + 1)
+    found = _windows(schedule_of_row(job, timezone=zone), by=before or until or clock.now(), most=limit + 1)
     runs: dict[tuple[datetime | None, datetime | None], RunReport] = {}
     if found:
         wanted = RunFilter(job_id=job_id, since=found[-1][1], until=found[0][1] + _TICK)

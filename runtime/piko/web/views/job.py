@@ -8,7 +8,7 @@ from datetime import datetime
 from piko.errors import ScheduleError
 from piko.model.schedules import ScheduleOptions, ScheduleRow
 from piko.schedule.explain import explain
-from piko.schedule.parsing import parse_schedule
+from piko.schedule.parsing import schedule_of_row
 from piko.store.reports.overview import JobReport
 from piko.text import span
 from piko.web.views.runs import Fact
@@ -30,14 +30,7 @@ class ScheduleView:
 def schedule_view(row: ScheduleRow, *, timezone: str, now: datetime) -> ScheduleView:
     """What the row's schedule means; `timezone` is that of rows that name none."""
     try:
-        schedule = parse_schedule(
-            job_id=row.job_id,
-            schedule_type=row.schedule_type,
-            schedule_expr=row.schedule_expr,
-            timezone=row.timezone or timezone,
-            start_at=row.start_at,
-            end_at=row.end_at,
-        )
+        schedule = schedule_of_row(row, timezone=timezone)
     except ScheduleError as error:
         return ScheduleView(sentence="", instants=(), remarks=(), error=str(error))
     found = explain(schedule, now=now, count=_COMING)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from piko.core.types import JobStatus, RunState
 from piko.tables import ago
+from piko.text import first_line as line_of
 from piko.text import span
 
 
@@ -94,14 +95,8 @@ def length(seconds: float | None) -> str:
 
 
 def first_line(text: str | None, *, most: int = 300) -> str:
-    """The line of an error that says the most, shortened: the last one of a traceback, else the first."""
-    lines = (text or "").strip().splitlines()
-    if not lines:
-        return ""
-    line = lines[0].strip()
-    if line.startswith("Traceback (most recent call last)"):
-        line = lines[-1].strip()
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    """The line of an error that says the most, as a page has room for it."""
+    return line_of(text, most=most)
 
 
 def owner(managed_by: str | None) -> str:
