@@ -47,6 +47,18 @@ def test_it_lists_what_waits_and_what_died_while_a_replica_uses_the_file(tmp_pat
     file.close()
 
 
+@pytest.mark.parametrize("command", [["list"], ["drop"], ["replay"]], ids=" ".join)
+def test_a_replica_cannot_be_chosen_among_files_which_do_not_say_whose_they_are(
+    command: list[str], tmp_path: Path
+) -> None:
+    filled(tmp_path).close()
+    answer = run(commands, [*command, "--replica", "one", "--dir", str(tmp_path)])
+    said = " ".join(answer.output.replace("│", " ").split())
+    assert answer.exit_code == 2
+    assert "--replica chooses among what replicas list; leave it out with --dir or --on-disk" in said
+    assert len(letter_ids(tmp_path)) == 2
+
+
 def test_letters_of_a_folder_are_replayed_and_dropped_by_name(tmp_path: Path) -> None:
     filled(tmp_path).close()
     folder = ["--dir", str(tmp_path)]

@@ -7,6 +7,8 @@ or of a replica whose database is away.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,6 +94,7 @@ def list_(
     from piko.store.reports.dead_letters import LetterFilter
 
     if folder is not None or on_disk:
+        _no_replica_of_files(replica)
         spool_files.list_files(folder, sink=sink, job=job, run=run, output=output)
         return
     wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
@@ -164,16 +167,14 @@ def replay(
     In a folder they are put back into the queue for the next start; no process may be using their file.
     """
     from piko.model.dead_letters import LetterVerb
-    from piko.store.reports.dead_letters import LetterFilter
 
-    wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
-    _check(letters, everything, wanted)
+    chosen = _Chosen(
+        letters=letters or (), everything=everything, sink=sink, job=job, run=run, replica=replica
+    )
     if folder is not None or on_disk:
-        spool_files.change(
-            folder, LetterVerb.REPLAY, letters or (), sink=sink, job=job, run=run, dry_run=dry_run
-        )
-        return
-    _ask(LetterVerb.REPLAY, letters or (), wanted, reason, dry_run, dsn, output)
+        chosen.change_files(LetterVerb.REPLAY, folder, dry_run=dry_run)
+    else:
+        chosen.ask(LetterVerb.REPLAY, reason, dsn, output, dry_run=dry_run)
 
 
 @commands.command()
@@ -196,53 +197,76 @@ def drop(
     In a folder they are deleted at once; no process may be using their file.
     """
     from piko.model.dead_letters import LetterVerb
-    from piko.store.reports.dead_letters import LetterFilter
 
-    wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
-    _check(letters, everything, wanted)
+    chosen = _Chosen(
+        letters=letters or (), everything=everything, sink=sink, job=job, run=run, replica=replica
+    )
     if folder is not None or on_disk:
-        spool_files.change(
-            folder, LetterVerb.DROP, letters or (), sink=sink, job=job, run=run, dry_run=dry_run
-        )
-        return
-    _ask(LetterVerb.DROP, letters or (), wanted, reason, dry_run, dsn, output)
-
-
-def _check(letters: list[str] | None, everything: bool, wanted: LetterFilter) -> None:
-    from piko.store.reports.dead_letters import LetterFilter
-
-    if (bool(letters), everything, wanted != LetterFilter()).count(True) != 1:
-        raise typer.BadParameter("give dead letters, or --all, or --sink, --job, --run or --replica")
-
-
-def _ask(
-    verb: LetterVerb,
-    letters: list[str] | tuple[()],
-    wanted: LetterFilter,
-    reason: str | None,
-    dry_run: bool,
-    dsn: str | None,
-    output: Output,
-) -> None:
-    async def ask(database: Database) -> list[ItemResult]:
-        from piko.steering import dead_letters
-
-        actor = person(reason)
-        if not letters:
-            return await dead_letters.ask_for_all(database, wanted, verb, actor=actor, dry_run=dry_run)
-        return await dead_letters.ask_for_each(database, letters, verb, actor=actor, dry_run=dry_run)
-
-    results = with_database(dsn, ask)
-    if output is Output.JSON:
-        show_json(results)
-        return
-    changed = [item for item in results if item.result == "changed"]
-    for note in sorted({item.detail for item in results if item.detail}):
-        typer.echo(note)
-    what = f"{len(changed):,} dead letter{'' if len(changed) == 1 else 's'}"
-    if dry_run:
-        typer.echo(f"{what}: {verb} would be asked (--dry-run)")
+        chosen.change_files(LetterVerb.DROP, folder, dry_run=dry_run)
     else:
+        chosen.ask(LetterVerb.DROP, reason, dsn, output, dry_run=dry_run)
+
+
+def _no_replica_of_files(replica: str | None) -> None:
+    """A file does not say whose it was, so the filter would leave every letter."""
+    if replica is not None:
+        raise typer.BadParameter(
+            "--replica chooses among what replicas list; leave it out with --dir or --on-disk"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """Which dead letters a command is about: named ones, all, or those of its filters."""
+
+    letters: Sequence[str]
+    everything: bool
+    sink: str | None
+    job: str | None
+    run: str | None
+    replica: str | None
+
+    def __post_init__(self) -> None:
+        filters = (self.sink, self.job, self.run, self.replica)
+        filtered = any(item is not None for item in filters)
+        if (bool(self.letters), self.everything, filtered).count(True) != 1:
+            raise typer.BadParameter("give dead letters, or --all, or --sink, --job, --run or --replica")
+
+    def change_files(self, verb: LetterVerb, folder: Path | None, *, dry_run: bool) -> None:
+        """Do it to the files of `folder`."""
+        _no_replica_of_files(self.replica)
+        spool_files.change(
+            folder, verb, self.letters, sink=self.sink, job=self.job, run=self.run, dry_run=dry_run
+        )
+
+    def ask(
+        self, verb: LetterVerb, reason: str | None, dsn: str | None, output: Output, *, dry_run: bool
+    ) -> None:
+        """Ask the replicas for it, and say so."""
+
+        async def ask(database: Database) -> list[ItemResult]:
+            from piko.steering import dead_letters
+            from piko.store.reports.dead_letters import LetterFilter
+
+            actor = person(reason)
+            if self.letters:
+                return await dead_letters.ask_for_each(
+                    database, self.letters, verb, actor=actor, dry_run=dry_run
+                )
+            wanted = LetterFilter(sink=self.sink, job_id=self.job, run_id=self.run, instance_id=self.replica)
+            return await dead_letters.ask_for_all(database, wanted, verb, actor=actor, dry_run=dry_run)
+
+        results = with_database(dsn, ask)
+        if output is Output.JSON:
+            show_json(results)
+            return
+        changed = [item for item in results if item.result == "changed"]
+        for note in sorted({item.detail for item in results if item.detail}):
+            typer.echo(note)
+        what = f"{len(changed):,} dead letter{'' if len(changed) == 1 else 's'}"
+        if dry_run:
+            typer.echo(f"{what}: {verb} would be asked (--dry-run)")
+            return
         typer.echo(
             f"{what}: {verb} asked; their replicas do so within a poll, `piko spool list` shows what is left"
         )
