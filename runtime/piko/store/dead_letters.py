@@ -13,7 +13,8 @@ from sqlalchemy import delete, select, update
 
 from piko.model.changes import Actor
 from piko.model.dead_letters import LetterVerb, ListedLetter
-from piko.store.changes import log_change
+from piko.model.row_edits import RowEdit
+from piko.store.changes import insert_changes
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
@@ -95,24 +96,22 @@ class DeadLetterStore:
 
     async def ask(self, letters: Sequence[ListedLetter], verb: LetterVerb, *, actor: Actor) -> set[str]:
         """Ask for `verb` for each of `letters`, logged, in one transaction; ids of those still listed."""
-        columns = dead_letter.c
-        asked: set[str] = set()
+        ids, asked = dead_letter.c.letter_id, set[str]()
+        values = {"asked": verb, "asked_by": actor.who[:255], "asked_at": Now(), "answer": None}
         async with self._database.transaction() as connection:
-            for letter in letters:
-                statement = (
-                    update(dead_letter)
-                    .where(columns.letter_id == letter.letter_id)
-                    .values(asked=verb, asked_by=actor.who[:255], asked_at=Now(), answer=None)
-                )
-                if (await connection.execute(statement)).rowcount == 0:
-                    continue  # its replica did what was asked before
-                asked.add(letter.letter_id)
-                await log_change(
-                    connection,
-                    actor,
-                    f"{verb}_dead_letter",
-                    job_id=letter.job_id,
-                    before={name: getattr(letter, name) for name in _NAMES if name != "job_id"},
-                    after={"asked": verb},
-                )
+            for some in chunks([letter.letter_id for letter in letters]):
+                # Of those that are not there any more the replica did what was asked before.
+                listed = await connection.execute(select(ids).where(ids.in_(some)).with_for_update())
+                there = list(listed.scalars())
+                await connection.execute(update(dead_letter).where(ids.in_(there)).values(values))
+                asked.update(there)
+            lines = [
+                (actor, item.job_id, _asked(item, verb), None) for item in letters if item.letter_id in asked
+            ]
+            await insert_changes(connection, lines)
         return asked
+
+
+def _asked(letter: ListedLetter, verb: LetterVerb) -> RowEdit:
+    before = {name: getattr(letter, name) for name in _NAMES if name != "job_id"}
+    return RowEdit(what=f"{verb}_dead_letter", before=before, after={"asked": verb})

@@ -12,12 +12,10 @@ from piko.store.reports import runs as run_lists
 from piko.store.reports.dead_letters import DeadLetterList, LetterFilter
 from piko.store.reports.overview import Overview
 from piko.store.reports.run_logs import RunLogReader
-from piko.store.reports.runs import RunList
-from piko.web import paging
 from piko.web.pages.query import Form
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase, RunId
-from piko.web.routes.runs import RunListQuery, page_of, read_key
+from piko.web.routes.runs import RunListQuery, page_of
 from piko.web.routes.runs import one_run as find_run
 from piko.web.views import acts, links, sinks
 from piko.web.views import run_log as log_view
@@ -34,9 +32,8 @@ async def list_runs(
     request: Request, query: Annotated[RunListQuery, Query()], database: OnDatabase, clock: AtClock
 ) -> Response:
     """Runs, the newest due time first; filters and place are in the address."""
-    wanted, now, form = query.filter(), clock.now(), Form.of(query)
-    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    page = page_of(await RunList(database=database).page(wanted, after=after, limit=query.limit), wanted)
+    now, form = clock.now(), Form.of(query)
+    page = await page_of(database, query)
     return render(
         request,
         "runs.html",

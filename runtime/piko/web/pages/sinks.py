@@ -9,15 +9,13 @@ from starlette.responses import Response
 
 from piko.model.dead_letters import LetterVerb
 from piko.steering import dead_letters, shell
-from piko.store.reports.dead_letters import DeadLetterList
 from piko.store.reports.sinks import SinkList
-from piko.web import paging
 from piko.web.asked import Act
 from piko.web.pages.acting import Doing, PageAct, answer
 from piko.web.pages.query import Form
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase
-from piko.web.routes.dead_letters import LetterId, LetterListQuery, LetterQuery, one_letter, read_key
+from piko.web.routes.dead_letters import LetterId, LetterListQuery, LetterQuery, one_letter, page_of
 from piko.web.views import acts, links
 from piko.web.views import sinks as sinks_view
 from piko.web.views.acts import REASON, ActForm, Effect
@@ -48,10 +46,8 @@ async def list_letters(
     request: Request, query: Annotated[LetterListQuery, Query()], database: OnDatabase, clock: AtClock
 ) -> Response:
     """Records that sinks refused, the newest first; filters and place are in the address."""
-    wanted, now, form = query.filter(), clock.now(), Form.of(query)
-    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    found = await DeadLetterList(database=database).page(wanted, after=after, limit=query.limit + 1)
-    page = paging.page_of(found, query.limit, key=lambda item: [item.letter_id], filters=wanted)
+    now, form = clock.now(), Form.of(query)
+    page = await page_of(database, query)
     return render(
         request,
         "dead_letters.html",

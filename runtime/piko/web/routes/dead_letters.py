@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from piko.model.dead_letters import LetterVerb
 from piko.steering import dead_letters, shell
+from piko.store.engine import Database
 from piko.store.reports.dead_letters import DeadLetterList, DeadLetterReport, LetterFilter
 from piko.web import paging
 from piko.web.asked import Act, BulkResult, Done, by_api
@@ -58,10 +59,7 @@ async def list_letters(
     query: Annotated[LetterListQuery, Query()], database: OnDatabase
 ) -> Page[DeadLetterReport]:
     """Records that sinks refused, without payload, the newest first; each replica lists its newest 500."""
-    wanted = query.filter()
-    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    found = await DeadLetterList(database=database).page(wanted, after=after, limit=query.limit + 1)
-    return paging.page_of(found, query.limit, key=lambda item: [item.letter_id], filters=wanted)
+    return await page_of(database, query)
 
 
 @router.get("/dead-letters/{letter_id}")
@@ -101,7 +99,15 @@ async def drop_letter(letter_id: LetterId, act: Act, database: OnDatabase, calle
     return await _one(LetterVerb.DROP, letter_id, act, database, caller)
 
 
-def read_key(key: paging.Key) -> str:
+async def page_of(database: Database, query: LetterListQuery) -> Page[DeadLetterReport]:
+    """The page that `query` asks for. Raises `ProblemError` if its cursor is another list's."""
+    wanted = query.filter()
+    after = paging.key_of(query.cursor, filters=wanted, read=_read_key)
+    found = await DeadLetterList(database=database).page(wanted, after=after, limit=query.limit + 1)
+    return paging.page_of(found, query.limit, key=lambda item: [item.letter_id], filters=wanted)
+
+
+def _read_key(key: paging.Key) -> str:
     """Where in a list the letter of a cursor's `key` stands. Raises `ValueError`."""
     (letter_id,) = key
     if not isinstance(letter_id, str) or not letter_id.isascii():

@@ -10,8 +10,9 @@ from pydantic import BaseModel, Field
 
 from piko.core.types import RunState
 from piko.errors import NotFoundError
+from piko.store.engine import Database
 from piko.store.reports.overview import Overview, RunReport, unknown_job
-from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList, RunPage
+from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
 from piko.web.request import AtClock, Instant, OnDatabase, RunId
@@ -55,13 +56,11 @@ async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabas
     A page of the runs of one job or backfill in some states may be short, and even empty, where there are
     more: it looks at 5,000 runs. `next` says whether there are.
     """
-    wanted = query.filter()
-    after = paging.key_of(query.cursor, filters=wanted, read=read_key)
-    found = await RunList(database=database).page(wanted, after=after, limit=query.limit)
-    none = not found.runs and found.next is None
+    page = await page_of(database, query)
+    none = not page.items and page.next is None
     if none and query.job is not None and await Overview(database=database).job(query.job) is None:
         raise await unknown_job(database, query.job)
-    return page_of(found, wanted)
+    return page
 
 
 @router.get("/runs:counts")
@@ -86,12 +85,15 @@ async def attempts(run_id: RunId, database: OnDatabase) -> list[RunReport]:
     return await Overview(database=database).attempts(found.job_id, found.scheduled_time)
 
 
-def page_of(found: RunPage, wanted: RunFilter) -> Page[RunReport]:
-    """The page that `wanted` was asked for with."""
+async def page_of(database: Database, query: RunListQuery) -> Page[RunReport]:
+    """The page that `query` asks for. Raises `ProblemError` if its cursor is another list's."""
+    wanted = query.filter()
+    after = paging.key_of(query.cursor, filters=wanted, read=_read_key)
+    found = await RunList(database=database).page(wanted, after=after, limit=query.limit)
     key = None if found.next is None else paging.plain(found.next)
     return paging.page_before(found.runs, key, filters=wanted)
 
 
-def read_key(key: paging.Key) -> RunKey:
+def _read_key(key: paging.Key) -> RunKey:
     """Where in a list the run of a cursor's `key` stands."""
     return paging.moment(key[0]), str(key[1])
