@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.changes import Actor
 from piko.model.configs import ConfigRevision
@@ -91,15 +92,8 @@ class Edits:
             if before == after:
                 return Edit(found=True)
             if not dry_run:
-                known = await self._schedules.settle(connection, [job_id])
-                await connection.execute(
-                    update(scheduled_job)
-                    .where(columns.job_id == job_id)
-                    .values(**after, version=columns.version + 1)
-                )
                 what = "resume" if enabled else "pause"
-                await log_change(connection, actor, what, job_id=job_id, before=before, after=after)
-                await self._schedules.log(connection, known, {job_id: actor}, logged=False)
+                await self._change(connection, job_id, actor, what, before=before, after=after)
             return Edit(found=True, changed=True)
 
     async def set_fields(
@@ -126,14 +120,26 @@ class Edits:
             before = {name: row._mapping[name] for name in values if row._mapping[name] != values[name]}
             if before and not dry_run:
                 after = {name: values[name] for name in before}
-                known = await self._schedules.settle(connection, [job_id])
-                changed = update(scheduled_job).where(columns.job_id == job_id)
-                await connection.execute(changed.values(**after, version=columns.version + 1))
-                await log_change(
-                    connection, actor, "edit_schedule", job_id=job_id, before=before, after=after
-                )
-                await self._schedules.log(connection, known, {job_id: actor}, logged=False)
+                await self._change(connection, job_id, actor, "edit_schedule", before=before, after=after)
             return before
+
+    async def _change(
+        self,
+        connection: AsyncConnection,
+        job_id: str,
+        actor: Actor,
+        what: str,
+        *,
+        before: Mapping[str, object],
+        after: Mapping[str, object],
+    ) -> None:
+        """Write `after` into the row, which is locked, and log it after what SQL has edited there."""
+        columns = scheduled_job.c
+        known = await self._schedules.settle(connection, [job_id])
+        changed = update(scheduled_job).where(columns.job_id == job_id)
+        await connection.execute(changed.values(**after, version=columns.version + 1))
+        await log_change(connection, actor, what, job_id=job_id, before=before, after=after)
+        await self._schedules.log(connection, known, {job_id: actor}, logged=False)
 
     async def set_watermark(
         self, job_id: str, moment: datetime | None, *, actor: Actor, seen: Digest | None = None
