@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +10,7 @@ from typing import Any
 from piko.model.changes import LoggedChange
 from piko.text import excerpt
 from piko.web.views import links
-from piko.web.views.words import Moment, moment
+from piko.web.views.words import Moment, as_text, facts_in, moment
 
 _LONGEST = 200
 
@@ -49,7 +48,7 @@ def change_line(change: LoggedChange, now: datetime) -> ChangeLine:
         job_id=change.job_id or "",
         job_link=links.job(change.job_id) if change.job_id else "",
         reason=change.reason or "",
-        differences=_differences(_facts(change.before), _facts(change.after)),
+        differences=_differences(facts_in(change.before), facts_in(change.after)),
     )
 
 
@@ -62,19 +61,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[D
     )
 
 
-def _facts(text: str | None) -> Mapping[str, Any]:
-    """The facts by name; what is no JSON object is one fact without a name."""
-    if text is None:
-        return {}
-    try:
-        found = json.loads(text)
-    except ValueError:
-        found = text
-    return found if isinstance(found, dict) else {"": found}
-
-
 def _shown(facts: Mapping[str, Any], name: str) -> str:
     if name not in facts:
         return ""
-    value = facts[name]
-    return excerpt(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), limit=_LONGEST)
+    return excerpt(as_text(facts[name]), limit=_LONGEST)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 from piko.core.types import FINAL_STATES, RunState
 from piko.store.reports.overview import RunReport
 from piko.store.reports.run_logs import RunLogReport
 from piko.web.views import links
 from piko.web.views.runs import Fact
+from piko.web.views.words import as_text, facts_in
 
 
 def text(said: RunLogReport) -> str:
@@ -25,16 +24,5 @@ def follow(run: RunReport, said: RunLogReport | None) -> str | None:
 
 def result(said: RunLogReport | None) -> list[Fact]:
     """What the handler returned or recorded, a fact for each of its keys."""
-    if said is None or said.result is None:
-        return []
-    try:
-        found = json.loads(said.result)
-    except ValueError:
-        return [Fact(name="Result", text=said.result)]
-    if not isinstance(found, dict):
-        return [Fact(name="Result", text=said.result)]
-    return [Fact(name=key, text=_shown(value)) for key, value in found.items()]
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    found = facts_in(None if said is None else said.result, otherwise="Result")
+    return [Fact(name=name, text=as_text(value)) for name, value in found.items()]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from piko.core.types import JobStatus, RunState
 from piko.tables import ago
@@ -97,6 +99,22 @@ def length(seconds: float | None) -> str:
 def first_line(text: str | None, *, most: int = 300) -> str:
     """The line of an error that says the most, as a page has room for it."""
     return line_of(text, most=most)
+
+
+def facts_in(text: str | None, *, otherwise: str = "") -> dict[str, Any]:
+    """The values of a JSON object by name; any other text is one value, which is called `otherwise`."""
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {otherwise: found}
+
+
+def as_text(value: object) -> str:
+    """A value as people read it: a text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def owner(managed_by: str | None) -> str:
