@@ -22,6 +22,7 @@ from piko.errors import LeaseUnavailableError, TransientError
 from piko.serving.probes import PATHS, AsgiApp, Message, Receive, Scope, Send
 from piko.web.access.roles import UNKNOWN, Access, Caller, Role
 from piko.web.access.sessions import Sessions, Shown, drop
+from piko.web.bodies import received_again, whole_body
 from piko.web.pages.sign_in import SIGN_IN, SIGN_OUT, place_of, sign_in_page
 from piko.web.problems import problem
 
@@ -71,11 +72,13 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, guarded)
             return
-        body, too_large = await _body(receive) if scope["method"] not in _SAFE else (b"", False)
-        if too_large:
-            await _too_large(scope)(scope, receive, guarded)
-            return
-        await self._app(scope, receive if scope["method"] in _SAFE else _replay(body, receive), guarded)
+        if scope["method"] not in _SAFE:
+            body = await whole_body(receive, most=MOST_BYTES)
+            if body is None:
+                await _too_large(scope)(scope, receive, guarded)
+                return
+            receive = received_again(body, receive)
+        await self._app(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope, headers: Headers) -> Any:
         path, acts = scope["path"], scope["method"] not in _SAFE
@@ -183,30 +186,3 @@ def _signing_in(scope: Scope, shown: Shown) -> Response:
 def _too_large(scope: Scope) -> Any:
     detail = f"the body is larger than {MOST_BYTES:,} bytes; nothing that Piko takes needs more"
     return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail, path=scope["path"])
-
-
-async def _body(receive: Receive) -> tuple[bytes, bool]:
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"", False
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > MOST_BYTES:
-            return b"", True
-        if not message.get("more_body", False):
-            return b"".join(parts), False
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    sent = False
-
-    async def replayed() -> Message:
-        nonlocal sent
-        if sent:
-            return await receive()
-        sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replayed

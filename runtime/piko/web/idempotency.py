@@ -22,6 +22,7 @@ from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko.serving.probes import AsgiApp, Message, Receive, Scope, Send
 from piko.store.idempotency import IdempotencyKeys, KeyedAnswer, KeyedRequest
+from piko.web.bodies import received_again
 from piko.web.problems import problem
 
 _KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
@@ -74,8 +75,8 @@ class Idempotency:
             detail = f"header {_HEADER}: expected 1 to 255 visible characters of ASCII, such as a UUID"
             await problem(HTTPStatus.BAD_REQUEST, detail, path=scope["path"])(scope, receive, send)
             return
-        message = await receive()
-        request = self._request(scope, key[1], message.get("body", b""))
+        body = (await receive()).get("body", b"")  # the guard has read the whole of it
+        request = self._request(scope, key[1], body)
         keys = IdempotencyKeys(database=scope["app"].state.database)
         try:
             claimed = await keys.claim(request, now=self._clock.now())
@@ -84,7 +85,7 @@ class Idempotency:
             await answer(scope, receive, send)
             return
         if claimed == "ours":
-            await self._carry_out(keys, request, scope, _again(message, receive), send)
+            await self._carry_out(keys, request, scope, received_again(body, receive), send)
         elif isinstance(claimed, KeyedAnswer):
             await _replay(claimed, send)
         else:
@@ -144,12 +145,3 @@ def _refusal(claimed: str, path: str) -> AsgiApp:
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, path=path)
     detail = f"a request with this {_HEADER} is in progress; send it again to get its answer"
     return problem(HTTPStatus.CONFLICT, detail, path=path, headers={"Retry-After": "1"})
-
-
-def _again(message: Message, receive: Receive) -> Receive:
-    waiting = [message]
-
-    async def replayed() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return replayed
