@@ -41,7 +41,7 @@ class SharedLook:
 
         - `look`: looks once, and says whether there is news.
         - `name`: of its task.
-        - `pause_s`: between two looks; `backoff` after one that failed, of which `failed` is told.
+        - `pause_s`: between two looks; `backoff` after one that failed, whose error `failed` reports.
         """
         self._look = look
         self._name = name
