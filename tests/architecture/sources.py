@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 Rule = Callable[[ast.Module], Iterator[ast.AST]]
@@ -47,6 +48,12 @@ _LIVE_OBJECTS = {
 def modules() -> list[Path]:
     """Every source file of the two packages."""
     return sorted(path for package in PACKAGES for path in package.rglob("*.py"))
+
+
+@cache
+def trees() -> Mapping[Path, ast.Module]:
+    """What is written in each of them; read once for all rules."""
+    return {path: ast.parse(path.read_text(encoding="utf-8")) for path in modules()}
 
 
 def reads_of_a_clock(tree: ast.Module) -> Iterator[ast.AST]:

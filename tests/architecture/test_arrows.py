@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.sources import PACKAGES, ROOT, imported_modules, module_level_imports, modules
+from tests.architecture.sources import PACKAGES, ROOT, imported_modules, module_level_imports, trees
 
 _VALUES = sorted((PACKAGES[0] / "model").glob("[!_]*.py"))
 _VALUES_MAY_IMPORT = re.compile(r"piko[.](core[.]types|errors|model[.]\w+|schedule([.]\w+)?|text)")
@@ -31,31 +31,30 @@ _KNOW_ALL_SETTINGS = {
 }
 
 
-def _knows_all_settings(path: Path) -> bool:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_below_the_composition_nothing_knows_the_settings_as_a_whole() -> None:
+    """What a module needs is passed to it by name, as a scalar or a small frozen group."""
+    assert {path for path, tree in trees().items() if _knows_all_settings(tree)} - _may_know() == set()
+
+
+def _knows_all_settings(tree: ast.Module) -> bool:
     return any(
         name.startswith(("piko.settings", "piko_operator.settings")) for name in imported_modules(tree)
     )
 
 
-def test_below_the_composition_nothing_knows_the_settings_as_a_whole() -> None:
-    """What a module needs is passed to it by name, as a scalar or a small frozen group."""
-    knowing = {
-        path
-        for package in PACKAGES
-        for path in package.rglob("*.py")
-        if not {path.relative_to(package).parts[0], path.relative_to(package).as_posix()}
-        & set(_KNOW_ALL_SETTINGS[package.name])
-        and _knows_all_settings(path)
+def _may_know() -> set[Path]:
+    places = [package / place for package in PACKAGES for place in _KNOW_ALL_SETTINGS[package.name]]
+    return {path for path in trees() if any(path.is_relative_to(place) for place in places)}
+
+
+def test_a_kubernetes_client_is_imported_on_request_only() -> None:
+    eager = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, tree in trees().items()
+        for name in set(module_level_imports(tree)) & _LAZY.keys()
+        if not set(_LAZY[name]) & set(path.parts)
     }
-    assert knowing == set()
-
-
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_kubernetes_client_is_imported_on_request_only(path: Path) -> None:
-    imported = set(module_level_imports(ast.parse(path.read_text(encoding="utf-8"))))
-    heavy = {name for name, packages in _LAZY.items() if not set(packages) & set(path.parts)}
-    assert not imported & heavy, (
+    assert eager == set(), (
         "these cost a second and 70 MB each: import them inside the function that needs them"
     )
 
@@ -67,8 +66,11 @@ def test_importing_it_brings_no_kubernetes_client(module: str) -> None:
     assert outcome.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("path", _VALUES, ids=lambda path: path.stem)
-def test_values_import_schedules_core_types_errors_and_texts_alone(path: Path) -> None:
-    imported = set(imported_modules(ast.parse(path.read_text(encoding="utf-8"))))
-    ours = {name for name in imported if name.partition(".")[0] in ("piko", "piko_operator")}
-    assert {name for name in ours if not _VALUES_MAY_IMPORT.fullmatch(name)} == set()
+def test_values_import_schedules_core_types_errors_and_texts_alone() -> None:
+    imported = {
+        f"{path.name}: {name}"
+        for path in _VALUES
+        for name in imported_modules(trees()[path])
+        if name.partition(".")[0] in ("piko", "piko_operator") and not _VALUES_MAY_IMPORT.fullmatch(name)
+    }
+    assert imported == set()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -64,24 +66,34 @@ def test_a_unit_test_can_ask_the_run_for_no_server(name: str, monkeypatch: pytes
         servers.close()
 
 
+_MARKS = {
+    "unit": {"for_nothing", "for_few_examples"},
+    "many_examples": {"for_many_examples"},
+    "slow": {"for_seconds"},
+    "sqlite": {"for_sqlite", "for_each_kind[sqlite]"},
+    "mariadb": {"for_each_kind[mariadb]", "for_mariadb", "for_a_mariadb_of_its_own"},
+    "apiserver": {"for_a_namespace", "for_a_cluster_of_its_own"},
+    "programs": {"for_a_program"},
+    "helm": {"for_helm"},
+}
+
+_SAY_MARKS = """
+def pytest_collection_finish(session):
+    for item in session.items:
+        for mark in {mark.name for mark in item.iter_markers()}:
+            print("marked", mark, item.name.removeprefix("test_"))
+"""
+
+
 @pytest.mark.usefixtures("programs")
-@pytest.mark.parametrize(
-    ("marks", "expected"),
-    [
-        ("unit", {"for_nothing", "for_few_examples"}),
-        ("many_examples", {"for_many_examples"}),
-        ("slow", {"for_seconds"}),
-        ("sqlite", {"for_sqlite", "for_each_kind[sqlite]"}),
-        ("mariadb", {"for_each_kind[mariadb]", "for_mariadb", "for_a_mariadb_of_its_own"}),
-        ("apiserver", {"for_a_namespace", "for_a_cluster_of_its_own"}),
-        ("helm or programs", {"for_helm", "for_a_program"}),
-    ],
-)
-def test_marks_follow_from_what_a_test_asks_for(marks: str, expected: set[str], tmp_path: Path) -> None:
-    outcome = _collected(tmp_path, _ASKING, "-m", marks)
+def test_marks_follow_from_what_a_test_asks_for(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(_SAY_MARKS, encoding="utf-8")
+    outcome = _collected(tmp_path, _ASKING)
     assert outcome.returncode == 0, outcome.stdout
-    found = {line.partition("::test_")[2] for line in outcome.stdout.splitlines() if "::" in line}
-    assert found == expected
+    found: dict[str, set[str]] = defaultdict(set)
+    for _, mark, name in map(str.split, re.findall("^marked .*$", outcome.stdout, re.MULTILINE)):
+        found[mark].add(name)
+    assert {mark: found[mark] for mark in _MARKS} == _MARKS
 
 
 @pytest.mark.usefixtures("programs")
@@ -91,20 +103,12 @@ def test_a_fixture_that_opens_a_server_has_to_say_which(tmp_path: Path) -> None:
     assert "for none of the fixtures that say which" in outcome.stdout + outcome.stderr
 
 
-def _collected(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_inner.py").write_text(tests, encoding="utf-8")
+def _collected(folder: Path, tests: str) -> subprocess.CompletedProcess[str]:
+    inner = folder / "test_inner.py"
+    inner.write_text(tests, encoding="utf-8")
     own = ("-p", "tests.conftest", "-p", "no:cacheprovider", "--strict-markers", "--rootdir", str(folder))
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "--collect-only",
-            "-q",
-            *own,
-            *options,
-            str(folder / "test_inner.py"),
-        ],
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", *own, str(inner)],
         cwd=_ROOT,
         capture_output=True,
         text=True,
