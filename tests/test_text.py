@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta, timezone
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.text import LIMIT, error_text, excerpt, listed
+from piko.text import LIMIT, error_text, excerpt, instant_text, listed
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=400), st.integers(60, 400))
@@ -56,3 +58,21 @@ def test_an_error_is_reported_with_its_type(error: BaseException, text: str) -> 
 
 def test_an_error_that_says_too_much_is_bounded() -> None:
     assert len(error_text(ValueError("x" * 1_600_000))) <= LIMIT
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (datetime(2026, 1, 8, 3, tzinfo=UTC), "2026-01-08T03:00:00Z"),
+        (datetime(2026, 1, 8, 3, 0, 0, 250, UTC), "2026-01-08T03:00:00.000250Z"),
+        (datetime(2026, 1, 8, 11, tzinfo=timezone(timedelta(hours=8))), "2026-01-08T03:00:00Z"),
+    ],
+)
+def test_an_instant_is_written_in_utc_with_a_fraction_only_if_it_has_one(moment: datetime, text: str) -> None:
+    assert instant_text(moment) == text
+    assert datetime.fromisoformat(text) == moment
+
+
+def test_an_instant_may_be_written_in_whole_seconds() -> None:
+    moment = datetime(2026, 1, 8, 3, 0, 0, 999_999, UTC)
+    assert instant_text(moment, whole_seconds=True) == "2026-01-08T03:00:00Z"

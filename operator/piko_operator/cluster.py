@@ -15,7 +15,7 @@ from kubernetes_asyncio.config import ConfigException, load_incluster_config, lo
 from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import PikoError, SettingsError
-from piko.text import excerpt
+from piko.text import excerpt, instant_text
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
@@ -161,7 +161,7 @@ class Cluster:
 
     async def announce(self, seen: Seen, notice: Notice) -> None:
         """Post an event about the object."""
-        now = self._clock.now().isoformat().replace("+00:00", "Z")
+        now = instant_text(self._clock.now())
         body = {
             "apiVersion": "v1",
             "kind": "Event",

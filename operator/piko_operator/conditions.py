@@ -8,9 +8,9 @@ from typing import Any
 
 from piko.model.revisions import revision_in_force
 from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
-from piko.text import excerpt
+from piko.text import excerpt, instant_text
 from piko_operator.ownership import Condition
-from piko_operator.shapes import instant_text, parse_instant
+from piko_operator.shapes import parse_instant
 
 MESSAGE_LIMIT = 4096
 """Bytes of a message in a status; every watcher receives the whole resource."""

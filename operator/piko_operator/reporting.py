@@ -8,7 +8,7 @@ from typing import Any
 
 from piko.model.objectives import JobObjective, deadlines
 from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
-from piko.text import excerpt
+from piko.text import excerpt, instant_text
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
     config_ready,
@@ -22,7 +22,7 @@ from piko_operator.conditions import (
 from piko_operator.freshness import fresh
 from piko_operator.ownership import Condition, is_same_owner
 from piko_operator.records import SyncRecord
-from piko_operator.shapes import duration_text, instant_text
+from piko_operator.shapes import duration_text
 
 
 def schedule_status(

@@ -101,8 +101,3 @@ def check_local_instant(text: str) -> str:
     except ValueError:
         raise ValueError(LOCAL_INSTANT_EXPECTED) from None
     return text
-
-
-def instant_text(moment: datetime) -> str:
-    """RFC 3339 in UTC, with microseconds only if there are any."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from itertools import islice
 
 LIMIT = 8_000
@@ -84,6 +85,15 @@ def repr_text(value: object) -> str:
         return excerpt(repr(value))
     except BaseException as failure:  # noqa: BLE001 - the class is user code
         return f"({type(value).__qualname__}: its __repr__ raised {type_name(failure)})"
+
+
+def instant_text(moment: datetime, *, whole_seconds: bool = False) -> str:
+    """An aware `moment` as RFC 3339 in UTC: `2026-01-08T03:00:00Z`, with microseconds only if it has any.
+
+    This is how rows, logs, JSON and command lines write an instant. `whole_seconds`: leave out a fraction.
+    """
+    timespec = "seconds" if whole_seconds else "auto"
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def span(seconds: float) -> str:

@@ -48,6 +48,11 @@ def test_no_two_classes_have_one_name() -> None:
     assert twice == {}, "a name that stands for two things explains neither: rename one of them"
 
 
+def test_an_instant_is_written_by_one_function() -> None:
+    writing = [path for path in trees() if '"+00:00"' in path.read_text(encoding="utf-8")]
+    assert writing == [_RUNTIME / "text.py"], "piko.text.instant_text writes RFC 3339 for everybody"
+
+
 # ---- the rules themselves: each bad line is seen, each good one left alone --------------------------
 
 

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piko.model.managed import ManagedConfig, ManagedSchedule
+from piko.text import instant_text
 from piko_operator.manifests import parse_manifest
 from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.resources import PikoJobConfig, PikoSchedule
-from piko_operator.shapes import duration_seconds, duration_text, instant_text, parse_instant
+from piko_operator.shapes import duration_seconds, duration_text, parse_instant
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 hypothesis wants bounds without a zone
 

@@ -18,7 +18,7 @@ import typer
 
 from piko.errors import RefusedError
 from piko.tables import Row, table_lines
-from piko.text import span
+from piko.text import instant_text, span
 
 if TYPE_CHECKING:
     from piko.model.changes import Actor
@@ -221,5 +221,5 @@ def first_line(text: str | None, *, length: int = 80) -> str:
 
 def _plain(value: Any) -> object:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return instant_text(value)
     return asdict(value)

@@ -9,6 +9,7 @@ from piko.core.types import DataInterval
 from piko.decisions.backfill_windows import windows_within
 from piko.errors import RefusedError
 from piko.schedule import Schedule, without_bounds
+from piko.text import instant_text
 
 MOST_WINDOWS = 100_000
 _SHOWN = 1000
@@ -34,11 +35,11 @@ def plan_range(schedule: Schedule, *, start: datetime, end: datetime, now: datet
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start >= end:
-        raise RefusedError(f"--from {_shown(start)} must lie before --to {_shown(end)}")
+        raise RefusedError(f"--from {instant_text(start)} must lie before --to {instant_text(end)}")
     if end > now:
         raise RefusedError(
-            f"--to {_shown(end)} lies in the future: the data of its windows is not complete yet; "
-            f"ask for what ends by now, {_shown(now)}"
+            f"--to {instant_text(end)} lies in the future: the data of its windows is not complete yet; "
+            f"ask for what ends by now, {instant_text(now)}"
         )
     count, windows, last = 0, [], None
     for last in windows_within(schedule, start, end):
@@ -47,8 +48,8 @@ def plan_range(schedule: Schedule, *, start: datetime, end: datetime, now: datet
             windows.append(last)
         if count > MOST_WINDOWS:
             raise RefusedError(
-                f"{_shown(start)} to {_shown(end)} holds more than {MOST_WINDOWS:,} windows; "
-                f"the first {MOST_WINDOWS:,} end at {_shown(last.start)}: ask for the range in parts"
+                f"{instant_text(start)} to {instant_text(end)} holds more than {MOST_WINDOWS:,} windows; "
+                f"the first {MOST_WINDOWS:,} end at {instant_text(last.start)}: ask for the range in parts"
             )
     if last is None:
         raise RefusedError(_no_windows(schedule, start, end))
@@ -69,12 +70,8 @@ def _no_windows(schedule: Schedule, start: datetime, end: datetime) -> str:
     unbounded = without_bounds(schedule)
     before, after = unbounded.latest_at(start), unbounded.next_after(start)
     known = (
-        f"; the one that holds its beginning goes from {_shown(before)} to {_shown(after)}"
+        f"; the one that holds its beginning goes from {instant_text(before)} to {instant_text(after)}"
         if before is not None and after is not None
         else ""
     )
-    return f"no whole window of the schedule lies from {_shown(start)} to {_shown(end)}{known}"
-
-
-def _shown(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")
+    return f"no whole window of the schedule lies from {instant_text(start)} to {instant_text(end)}{known}"

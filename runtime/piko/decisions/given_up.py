@@ -9,13 +9,13 @@ range, by setting the watermark, or by raising the row's `version`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from piko.catalog.jobs import Job
 from piko.core.types import DataInterval
 from piko.decisions.due import Span
 from piko.decisions.due_window import Bound
 from piko.model.states import JobState
+from piko.text import instant_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +34,8 @@ class GivenUp:
         return {
             "job_id": self.job_id,
             "windows": self.windows,
-            "data_from": _shown(self.data.start),
-            "data_to": _shown(self.data.end),
+            "data_from": instant_text(self.data.start),
+            "data_to": instant_text(self.data.end),
             "why": self.reason,
             "repair": repair_line(self.job_id, self.data),
         }
@@ -64,7 +64,7 @@ def given_up(job: Job, bound: Bound, span: Span) -> GivenUp:
 
 def repair_line(job_id: str, data: DataInterval) -> str:
     """The command that runs the windows of `data`."""
-    return f"piko backfill {job_id} --from {_shown(data.start)} --to {_shown(data.end)}"
+    return f"piko backfill {job_id} --from {instant_text(data.start)} --to {instant_text(data.end)}"
 
 
 def noted(state: JobState, item: GivenUp) -> JobState:
@@ -89,7 +89,7 @@ def note_of(state: JobState) -> str | None:
     if data is None:
         return None
     return (
-        f"data from {_shown(data.start)} to {_shown(data.end)} was given up by max_lookback_s or "
+        f"data from {instant_text(data.start)} to {instant_text(data.end)} was given up by max_lookback_s or "
         f"backfill_max_windows; to run it: {repair_line(state.job_id, data)}"
     )
 
@@ -98,7 +98,3 @@ def _range(state: JobState) -> DataInterval | None:
     if state.given_up_from is None or state.given_up_to is None:
         return None
     return DataInterval(start=state.given_up_from, end=state.given_up_to)
-
-
-def _shown(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

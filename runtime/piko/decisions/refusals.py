@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+
+from piko.text import instant_text
 
 JOB_STATE = "the row of job_state"
 """What is refused where a job's state cannot be written: then the state cannot say so."""
@@ -28,7 +30,7 @@ class Refusal:
 
     @property
     def message(self) -> str:
-        when = self.until.astimezone(UTC).replace(microsecond=0).isoformat().replace("+00:00", "Z")
+        when = instant_text(self.until, whole_seconds=True)
         return f"the database refuses {self.what} of this job: {self.why}; it is tried again at {when}"
 
 

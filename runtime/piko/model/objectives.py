@@ -16,12 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from piko.errors import ScheduleError
 from piko.schedule import Schedule, schedule_of_row
 from piko.schedule.deadlines import deadline_after, later
+from piko.text import instant_text
 
 
 class ObjectiveKind(StrEnum):
@@ -97,7 +98,8 @@ def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
 
 def broken(job: JobObjective, deadline: Deadline) -> str:
     """What had to happen by a `deadline` that has passed, in one sentence."""
-    when, paused = _shown(deadline.at), "" if job.enabled else "; the schedule is paused"
+    when = instant_text(deadline.at, whole_seconds=True)
+    paused = "" if job.enabled else "; the schedule is paused"
     if deadline.kind is ObjectiveKind.START:
         return f"a run had to start by {when}, and has not{paused}"
     if deadline.kind is ObjectiveKind.FINISH:
@@ -105,16 +107,12 @@ def broken(job: JobObjective, deadline: Deadline) -> str:
     if job.stateful:
         reached = "no data is done yet"
         if job.last_data_time is not None:
-            reached = f"its watermark is at {_shown(job.last_data_time)}"
+            reached = f"its watermark is at {instant_text(job.last_data_time, whole_seconds=True)}"
     else:
         reached = "no run has succeeded yet"
         if job.last_success_at is not None:
-            reached = f"the last success was at {_shown(job.last_success_at)}"
+            reached = f"the last success was at {instant_text(job.last_success_at, whole_seconds=True)}"
     return f"a run had to succeed by {when}, and {reached}{paused}"
-
-
-def _shown(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _deadlines(job: JobObjective, schedule: Schedule) -> Iterator[Deadline]:

@@ -19,6 +19,7 @@ from piko.clock import SystemClock
 from piko.observability.bindings import current_log, current_run
 from piko.observability.logs import Logging, event_line, real_stream
 from piko.observability.run_log import RunLog
+from piko.text import instant_text
 
 _Run = tuple[Mapping[str, object], RunLog | None]
 """What the lines of a run carry, and where they are kept."""
@@ -103,7 +104,7 @@ class PrintedLines(io.TextIOBase):
             **bound,
             "level": self._level,
             "logger": self._logger,
-            "timestamp": self._now().isoformat().replace("+00:00", "Z"),
+            "timestamp": instant_text(self._now()),
         }
         rendered = event_line(event)
         if log is not None:

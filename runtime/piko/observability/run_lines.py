@@ -16,6 +16,7 @@ from json.encoder import encode_basestring_ascii as quoted
 
 from piko.clock import SystemClock
 from piko.observability.logs import LineHandler, get_logger, only_handler
+from piko.text import instant_text
 
 _now = SystemClock().now
 
@@ -97,7 +98,7 @@ class RunLines:
         return self._handlers[event]
 
     def _end(self, event: str) -> str:
-        moment, name = _now().isoformat().replace("+00:00", "Z"), self._names[event]
+        moment, name = instant_text(_now()), self._names[event]
         return f'"event": "{event}", "level": "info", "logger": "{name}", "timestamp": "{moment}"}}\n'
 
     def _write(self) -> None:

@@ -21,6 +21,7 @@ from piko.schedule.schedule import Schedule
 from piko.schedule.triggers import ElapsedCron, FixedCron, Interval, Once
 from piko.schedule.wording import cron_in_words, length_in_words, values_of
 from piko.schedule.zones import DAY, Segment, changes_between
+from piko.text import instant_text
 
 MOST_INSTANTS = 1000
 _LOOK_AHEAD = 400 * DAY
@@ -64,8 +65,8 @@ def why_silent(schedule: Schedule, *, after: datetime) -> str | None:
     if schedule.next_after(after) is not None:
         return None
     last = schedule.latest_at(after)
-    known = f"; its last instant was {_stamp(to_microseconds(last))}" if last else ""
-    return f"it never fires after {_stamp(to_microseconds(after))}{known}"
+    known = f"; its last instant was {instant_text(last)}" if last else ""
+    return f"it never fires after {instant_text(after)}{known}"
 
 
 def _sentence(schedule: Schedule) -> str:
@@ -162,4 +163,4 @@ def _wall(seconds: int, form: str) -> str:
 
 
 def _stamp(instant: int) -> str:
-    return to_datetime(instant).isoformat().replace("+00:00", "Z")
+    return instant_text(to_datetime(instant))

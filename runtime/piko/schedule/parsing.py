@@ -19,6 +19,7 @@ from piko.schedule.refusal import refusal
 from piko.schedule.schedule import Schedule
 from piko.schedule.triggers import ElapsedCron, FixedCron, Once, Trigger
 from piko.schedule.zones import load_zone
+from piko.text import instant_text
 
 LONGEST_EXPRESSION = 4000
 """Characters of `schedule_expr`."""
@@ -239,7 +240,7 @@ def _refuse_silence(schedule: Schedule) -> None:
 
 
 def _shown(instant: int) -> str:
-    return to_datetime(instant).isoformat().replace("+00:00", "Z")
+    return instant_text(to_datetime(instant))
 
 
 def _is_endless(schedule: Schedule) -> bool:

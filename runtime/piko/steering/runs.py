@@ -19,6 +19,7 @@ from piko.steering.schedules import stateful_job
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.store.run_acts import RunActs
+from piko.text import instant_text
 
 _AGAIN = FAILED_STATES | {RunState.CANCELLED}
 
@@ -87,11 +88,12 @@ async def run_window(
     end = schedule.next_after(start)
     if end is None or schedule.latest_at(start) != start:
         before = schedule.latest_at(start)
-        known = "" if before is None else f"; the one that holds it begins at {_shown(before)}"
-        raise RefusedError(f"{job_id}: no window begins at {_shown(start)}{known}")
+        known = "" if before is None else f"; the one that holds it begins at {instant_text(before)}"
+        raise RefusedError(f"{job_id}: no window begins at {instant_text(start)}{known}")
     if end > now:
         raise RefusedError(
-            f"{job_id}: the window from {_shown(start)} ends at {_shown(end)}, so its data is incomplete"
+            f"{job_id}: the window from {instant_text(start)} ends at {instant_text(end)}, "
+            "so its data is incomplete"
         )
     run = Run(
         run_id=Ids(clock).new(),
@@ -178,7 +180,3 @@ async def _run(acts: RunActs, run_id: str) -> Run:
 
 def _no_run(run_id: str) -> NotFoundError:
     return NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")
-
-
-def _shown(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

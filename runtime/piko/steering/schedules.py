@@ -11,10 +11,11 @@ from piko.model.digests import Digest
 from piko.schedule import schedule_of_row
 from piko.schedule.windows import missing_windows
 from piko.steering.owners import owned_by_resource
-from piko.steering.shell import command, written
+from piko.steering.shell import command
 from piko.store.edits import Edits
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
+from piko.text import instant_text
 
 MOST_REPLAYED = 100_000
 
@@ -67,7 +68,7 @@ async def set_enabled(
 def check_until(until: datetime | None, now: datetime) -> None:
     """Raises `RefusedError` for a pause that would be over already."""
     if until is not None and until <= now:
-        raise RefusedError(f"until = {written(until)}: has passed; expected an instant that lies ahead")
+        raise RefusedError(f"until = {instant_text(until)}: has passed; expected an instant that lies ahead")
 
 
 async def set_watermark(
@@ -122,7 +123,7 @@ async def set_watermark(
 
 def watermark_shell(job_id: str, moment: datetime | None, *, reason: str | None) -> str:
     """`set_watermark` at a shell."""
-    to = () if moment is None else (written(moment),)
+    to = () if moment is None else (instant_text(moment),)
     return command("watermark", job_id, *to, clear=moment is None, reason=reason)
 
 

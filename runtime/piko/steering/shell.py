@@ -12,6 +12,7 @@ from typing import Any
 from piko.store.reports.dead_letters import LetterFilter
 from piko.store.reports.jobs import JobFilter
 from piko.store.reports.runs import RunFilter
+from piko.text import instant_text
 
 
 def command(*words: str, reason: str | None = None, **options: object) -> str:
@@ -38,7 +39,7 @@ def of_jobs(verb: str, wanted: JobFilter, *, reason: str | None, **options: obje
 def of_runs(verb: str, wanted: RunFilter, *, reason: str | None) -> str:
     """`verb` for every run that `wanted` leaves, by way of their list."""
     known = {name: value for name, value in _options(wanted).items() if name != "until"}
-    before = "" if wanted.until is None else f' | select(.scheduled_time < "{written(wanted.until)}")'
+    before = "" if wanted.until is None else f' | select(.scheduled_time < "{instant_text(wanted.until)}")'
     ids = shlex.quote(f".[]{before} | .run_id")
     listed = command("runs", **known, limit=MOST, output="json")
     return f"{listed} | jq -r {ids} | xargs -n 1 {command('runs', verb, reason=reason)}"
@@ -48,11 +49,6 @@ def of_letters(verb: str, wanted: LetterFilter, *, reason: str | None) -> str:
     """`verb` for every dead letter that `wanted` leaves."""
     options = _options(wanted)
     return command("spool", verb, **(options or {"all": True}), reason=reason)
-
-
-def written(moment: datetime) -> str:
-    """An instant as the command line takes it."""
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 MOST = 1000
@@ -81,5 +77,5 @@ def _options(wanted: JobFilter | RunFilter | LetterFilter) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     if isinstance(value, datetime):
-        return written(value)
+        return instant_text(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

@@ -39,6 +39,7 @@ from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 from piko.store.upsert import write_rows
+from piko.text import instant_text
 
 Known = Mapping[str, Content | None]
 """By job: the row as `change_log` knows it; None: it knows of none."""
@@ -291,4 +292,4 @@ def _time_of(found: _RowNow | None, now: datetime) -> datetime:
 
 
 def _plain(value: object) -> object:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
+    return instant_text(value) if isinstance(value, datetime) else value

@@ -16,6 +16,7 @@ from piko.model.changes import Actor
 from piko.store.changes import log_change
 from piko.store.schema.tables.audited_rows import audited_row
 from piko.store.schema.tables.schedules import scheduled_job
+from piko.text import instant_text
 
 _KEPT = audited_row.c
 _NO_WATERMARK = "none"
@@ -63,4 +64,4 @@ async def mark_watermark(connection: AsyncConnection, job_id: str, moment: datet
 
 def watermark_text(moment: datetime | None) -> str:
     """A watermark as `audited_row` holds it."""
-    return _NO_WATERMARK if moment is None else moment.isoformat().replace("+00:00", "Z")
+    return _NO_WATERMARK if moment is None else instant_text(moment)

@@ -23,7 +23,7 @@ from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.schema.tables.changes import change_log
 from piko.store.upsert import insert_rows, upsert
-from piko.text import excerpt
+from piko.text import excerpt, instant_text
 
 _LONGEST = 4000
 _TRIES = 3
@@ -137,7 +137,7 @@ def _bounded(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
+        return instant_text(value)
     if isinstance(value, str):
         return excerpt(value, limit=_LONGEST_FACT)
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -26,7 +26,7 @@ from piko.store.reports.runs import RunFilter, RunList
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
-from piko.text import first_line
+from piko.text import first_line, instant_text
 
 _NEWEST = 5
 _LONGEST = 400
@@ -278,4 +278,4 @@ async def _pause(database: Database, job_id: str, at: datetime) -> LoggedPause |
 
 
 def _shown(moment: datetime) -> str:
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return instant_text(moment, whole_seconds=True)

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from piko.steering import shell
 from piko.store.reports.explanations import explain_job
+from piko.text import instant_text
 from piko.web.rendering import render
 from piko.web.request import DefaultZone, JobId, OnDatabase
 from piko.web.routes.job_explain import At
@@ -21,7 +22,7 @@ async def why_not(
 ) -> Response:
     """Each reason in a sentence, what cures it, and the run that says it."""
     explained = await explain_job(database, job_id, at=at, timezone=timezone)
-    words = [job_id] if at is None else [job_id, shell.written(at)]
+    words = [job_id] if at is None else [job_id, instant_text(at)]
     return render(
         request, "why.html", why=why.why_view(explained), job_id=job_id, shell=shell.command("why", *words)
     )

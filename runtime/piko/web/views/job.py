@@ -10,7 +10,7 @@ from piko.model.schedules import ScheduleOptions, ScheduleRow
 from piko.schedule.explain import explain
 from piko.schedule.parsing import schedule_of_row
 from piko.store.reports.overview import JobReport
-from piko.text import span
+from piko.text import instant_text, span
 from piko.web.views.runs import Fact
 from piko.web.views.words import Moment, length, moment, stamp
 
@@ -40,7 +40,7 @@ def schedule_view(row: ScheduleRow, *, timezone: str, now: datetime) -> Schedule
             Moment(
                 text=f"{item.local:%a %Y-%m-%d %H:%M:%S}",
                 exact=f"{stamp(item.instant)}, in {span((item.instant - now).total_seconds())}",
-                machine=f"{item.instant:%Y-%m-%dT%H:%M:%SZ}",
+                machine=instant_text(item.instant),
             )
             for item in found.instants
         ),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from piko.store.reports.explanations import JobExplanation, Reason, ReasonKind
+from piko.text import instant_text
 from piko.web.views import links
 from piko.web.views.words import Mark, Tone, stamp
 
@@ -62,13 +63,13 @@ def why_view(explained: JobExplanation) -> WhyView:
     place = f"{links.job(explained.job_id)}/why"
     at = explained.at
     near = [
-        NearLine(text=stamp(each), link=links.with_query(place, [("at", f"{each:%Y-%m-%dT%H:%M:%SZ}")]))
+        NearLine(text=stamp(each), link=links.with_query(place, [("at", instant_text(each))]))
         for each in explained.near
         if each != at
     ]
     return WhyView(
         heading="now" if at is None else f"at {stamp(at)}",
-        written="" if at is None else f"{at:%Y-%m-%dT%H:%M:%SZ}",
+        written="" if at is None else instant_text(at),
         lines=[_line(reason) for reason in explained.reasons] or [_NOTHING],
         near=near,
     )

@@ -11,7 +11,7 @@ from typing import Any
 from piko.core.types import JobStatus, RunState
 from piko.tables import ago
 from piko.text import first_line as line_of
-from piko.text import span
+from piko.text import instant_text, span
 
 
 class Tone(StrEnum):
@@ -79,7 +79,7 @@ def moment(instant: datetime | None, now: datetime) -> Moment | None:
     """`instant` as it is shown at `now`."""
     if instant is None:
         return None
-    return Moment(text=ago(instant, now), exact=stamp(instant), machine=f"{instant:%Y-%m-%dT%H:%M:%SZ}")
+    return Moment(text=ago(instant, now), exact=stamp(instant), machine=instant_text(instant))
 
 
 def stamp(instant: datetime) -> str:
