@@ -18,6 +18,7 @@ from functools import partial
 
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
+from piko.background.rest import Rest
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigInForce, config_of
 from piko.catalog.jobs import Job
@@ -39,7 +40,9 @@ from piko.store.instances import HEARTBEATS, InstanceStore
 from piko.store.isolation import REFUSALS, write_isolated
 from piko.store.runs import RunStore
 
-_LOOK_S, _CHAIN_S, _CHAIN_FOR_S = 0.1, 0.02, 2.0
+_LOOK_S = 0.1
+_IN_CHAIN = Rest(times=1.0, least_s=0.02, longest_s=_LOOK_S)
+_CHAIN_FOR_S = 2.0
 _AGAIN_S = 0.5
 _OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
@@ -124,7 +127,7 @@ class Fetcher:
         """Seconds until the next look; fewer during a catch-up, where each window is followed by the next."""
         if self._clock.monotonic() >= self._chain_until:
             return _LOOK_S
-        return min(max(_CHAIN_S, self._took_s), _LOOK_S)
+        return _IN_CHAIN.after_s(self._took_s)
 
     async def stop_fetching(self) -> None:
         """Return when the runs being fetched have started; no further run is fetched."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from piko.background.periodic import Transient, repeat
+from piko.background.rest import Rest
 from piko.clock import Clock, Slices
 from piko.errors import DatabaseUnavailableError
 from piko.model.objectives import deadlines
@@ -24,7 +25,7 @@ from piko.store.reports.objectives import Objectives, Sign
 _EVERY_S = 2.0
 _NO_LESS_THAN_POLLS = 2.0
 """A look is not made more often than every so many comparisons of rows."""
-_REST = 20
+_RESTS = 20.0
 """How many times as long as a look took is rested after it."""
 
 log = get_logger(__name__)
@@ -48,7 +49,8 @@ class DeadlineWatch:
         self._clock = clock
         self._metrics = metrics
         self._timezone = timezone
-        self._least_pause_s = max(_EVERY_S, _NO_LESS_THAN_POLLS * poll_interval_s)
+        least_s = max(_EVERY_S, _NO_LESS_THAN_POLLS * poll_interval_s)
+        self._rest = Rest(times=_RESTS, least_s=least_s)
         self._took_s = 0.0
         self._signs: dict[str, Sign] = {}
         self._moving: set[str] = set()
@@ -61,7 +63,7 @@ class DeadlineWatch:
 
     def pause_s(self) -> float:
         """How long the database is left alone after the last look."""
-        return max(self._least_pause_s, _REST * self._took_s)
+        return self._rest.after_s(self._took_s)
 
     async def look(self) -> None:
         """Read what has changed, once. Raises `DatabaseUnavailableError`."""

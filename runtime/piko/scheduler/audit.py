@@ -15,6 +15,7 @@ import asyncio
 
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
+from piko.background.rest import Rest
 from piko.catalog.catalog import Catalog
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError, FencedError
@@ -27,7 +28,7 @@ from piko.store.chunks import chunks
 from piko.store.isolation import write_isolated
 
 _TOGETHER = 100
-_RESTS = 3.0
+_REST = Rest(times=3.0)
 _AGAIN_S = 5.0
 _ALL_EVERY_S = 3600.0
 
@@ -107,7 +108,7 @@ class Audit:
             self._put_off[table.name] |= written.held.union(*written.results)
             for job_id, why in written.refused.items():  # that row's trouble: the others go on
                 log.error("edit_not_logged", table=table.name, job_id=job_id, why=why)
-            await asyncio.sleep((self._clock.monotonic() - began) * _RESTS)
+            await asyncio.sleep(_REST.after_s(self._clock.monotonic() - began))
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from piko.background.rest import Rest
 from piko.clock import Clock
 from piko.decisions.events import RemoteRunsRead
 from piko.execution.executor import Executor
@@ -12,10 +13,10 @@ from piko.scheduler.insistence import Insistence
 from piko.scheduler.orphans import Orphans
 from piko.store.runs import RunStore
 
-_REMOTE_S, _CHAIN_S = 0.2, 0.02
-"""How often it is looked for ends that other replicas record; and where the next window waits for one."""
-_REST = 4
-"""Where looking takes long, as the machine or the database is busy, it is left alone for so much longer."""
+_REMOTE_S = 0.2
+"""How often it is looked for ends that other replicas record."""
+_IN_CHAIN = Rest(times=4.0, least_s=0.02, longest_s=_REMOTE_S)
+"""The same where the next window waits for one of these ends."""
 
 
 class Lookout:
@@ -74,7 +75,7 @@ class Lookout:
     def _remote_every_s(self) -> float:
         if not self._driver.leader.awaits_remote_end(without=self._executor.run_ids):
             return _REMOTE_S
-        return min(max(_CHAIN_S, _REST * self._took_s), _REMOTE_S)
+        return _IN_CHAIN.after_s(self._took_s)
 
     async def _look_at_remote_runs(self) -> None:
         asked = self._driver.leader.runs.remote_ids

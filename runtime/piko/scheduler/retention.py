@@ -15,6 +15,7 @@ from datetime import datetime
 
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
+from piko.background.rest import Rest
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
 from piko.decisions.history_policy import HistoryPolicy, prunable_locks, seconds
@@ -80,7 +81,8 @@ class Retention:
         self._max_age_s = max_age_s
         self._batch = batch
         self._round_s = round_s
-        self._rests = rests
+        self._usual_rest = Rest(times=rests, longest_s=_LONGEST_REST_S)
+        self._short_rest = Rest(times=rests * _IN_HASTE, longest_s=_LONGEST_REST_S)
         self._at = ""
         self._runs = 0
         self._locks = 0
@@ -225,6 +227,5 @@ class Retention:
             since = page.through
 
     async def _rest(self, began: float, *, pruned: int = 0) -> None:
-        took = self._clock.monotonic() - began
-        rests = self._rests * (_IN_HASTE if 2 * pruned >= self._batch else 1.0)
-        await asyncio.sleep(min(took * rests, _LONGEST_REST_S))
+        rest = self._short_rest if 2 * pruned >= self._batch else self._usual_rest
+        await asyncio.sleep(rest.after_s(self._clock.monotonic() - began))
