@@ -10,13 +10,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from piko.background.backoff import Backoff
 from piko.text import instant_text
 
 JOB_STATE = "the row of job_state"
 """What is refused where a job's state cannot be written: then the state cannot say so."""
-_FIRST_S = 5.0
-_LONGEST_S = 300.0
-_DOUBLED = 10
+_BACKOFF = Backoff(first_s=5.0, longest_s=300.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +47,7 @@ class Refusals:
         of_job = self._of_job.setdefault(job_id, {})
         before = of_job.get(what)
         times = 1 if before is None else before.times + 1
-        pause = min(_FIRST_S * 2 ** min(times - 1, _DOUBLED), _LONGEST_S)
+        pause = _BACKOFF.pause_s(times)
         of_job[what] = new = Refusal(what=what, why=why, times=times, until=now + timedelta(seconds=pause))
         return new
 

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 
+from piko.background.backoff import Backoff
 from piko.clock import Clock, SystemClock
 from piko.errors import SpoolError
 from piko.model.fences import OutcomeFence
@@ -34,8 +35,7 @@ _CHUNK = 500
 _PATIENCE_S = 2.0
 _AGAIN_S = 1.0
 _CLOSE_S = 5.0
-_ASIDE_S = 5.0
-_LONGEST_ASIDE_S = 300.0
+_ASIDE = Backoff(first_s=5.0, longest_s=300.0)
 
 log = get_logger(__name__)
 
@@ -154,7 +154,7 @@ class Backlog:
         moment, refused = self._clock.monotonic(), {id(item) for item in batch}
         for item in batch:
             item.refusals += 1
-            item.again_at = moment + min(_ASIDE_S * 2 ** min(item.refusals - 1, 10), _LONGEST_ASIDE_S)
+            item.again_at = moment + _ASIDE.pause_s(item.refusals)
         self._ready = deque(item for item in self._ready if id(item) not in refused)
         self._aside.extend(batch)
 
