@@ -47,31 +47,59 @@ def test_it_lists_what_waits_and_what_died_while_a_replica_uses_the_file(tmp_pat
     file.close()
 
 
-@pytest.mark.parametrize("command", [["list"], ["drop"], ["replay"]], ids=" ".join)
-def test_a_replica_cannot_be_chosen_among_files_which_do_not_say_whose_they_are(
-    command: list[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [
+        ("--replica one", "--replica chooses among what replicas list; leave it out with --dir"),
+        ("--reason r", "--reason is kept in change_log, which files do not have; leave it out"),
+        ("--dsn sqlite+aiosqlite:///x.db", "--dsn names a database, which is not asked; leave it out"),
+        ("--on-disk", "give --dir or --on-disk, not both"),
+    ],
+)
+@pytest.mark.parametrize("command", ["list", "drop --all", "replay --sink warehouse"])
+def test_an_option_that_says_nothing_about_files_is_refused(
+    command: str, option: str, why: str, tmp_path: Path
 ) -> None:
+    if (command, option) == ("list", "--reason r"):
+        why = "No such option: --reason"
     filled(tmp_path).close()
-    answer = run(commands, [*command, "--replica", "one", "--dir", str(tmp_path)])
+    answer = run(commands, [*command.split(), *option.split(), "--dir", str(tmp_path)])
     said = " ".join(answer.output.replace("│", " ").split())
     assert answer.exit_code == 2
-    assert "--replica chooses among what replicas list; leave it out with --dir or --on-disk" in said
+    assert why in said
     assert len(letter_ids(tmp_path)) == 2
+
+
+def test_what_was_done_to_files_is_said_as_json_too(tmp_path: Path) -> None:
+    filled(tmp_path).close()
+    first, second = sorted(letter_ids(tmp_path))
+    options = ["--dir", str(tmp_path), "-o", "json"]
+    shown = json.loads(run(commands, ["drop", "--all", "--dry-run", *options]).output)
+    assert sorted(item["letter_id"] for item in shown) == [first, second]
+    (result,) = json.loads(run(commands, ["replay", first, *options]).output)
+    assert result == {
+        "job_id": "load",
+        "run_id": result["run_id"],
+        "letter_id": first,
+        "result": "changed",
+        "detail": None,
+    }
+    assert letter_ids(tmp_path) == [second]
 
 
 def test_letters_of_a_folder_are_replayed_and_dropped_by_name(tmp_path: Path) -> None:
     filled(tmp_path).close()
     folder = ["--dir", str(tmp_path)]
     first, second = letter_ids(tmp_path)
-    assert "1 dead letters: replay" in run(commands, ["replay", second, *folder]).output
+    assert "1 dead letter: replay" in run(commands, ["replay", second, *folder]).output
     assert "no dead letter nine; `piko spool list` shows" in str(
         run(commands, ["drop", "nine", *folder]).exception
     )
     assert letter_ids(tmp_path) == [first]
     assert "2 waiting for warehouse" in run(commands, ["list", *folder]).output
-    assert "1 dead letters: drop (--dry-run)" in run(commands, ["drop", "--all", "--dry-run", *folder]).output
+    assert "1 dead letter: drop (--dry-run)" in run(commands, ["drop", "--all", "--dry-run", *folder]).output
     assert letter_ids(tmp_path) == [first]
-    assert "1 dead letters: drop" in run(commands, ["drop", "--all", *folder]).output
+    assert "1 dead letter: drop" in run(commands, ["drop", "--all", *folder]).output
     assert run(commands, ["drop", *folder]).exit_code == 2
     assert letter_ids(tmp_path) == []
 
@@ -95,9 +123,9 @@ def test_what_is_of_one_run_is_found_by_it(tmp_path: Path) -> None:
     ]
     assert (letter["job_id"], letter["run_id"], letter["key"]) == ("load", "r1", "k")
     assert "the spool holds nothing of run 'r9'" in run(commands, ["list", "--run", "r9", *folder]).output
-    assert "1 dead letters: drop" in run(commands, ["drop", "--run", "r2", *folder]).output
+    assert "1 dead letter: drop" in run(commands, ["drop", "--run", "r2", *folder]).output
     assert run(commands, ["drop", "--run", "r2", "--all", *folder]).exit_code == 2
-    assert "1 dead letters: replay" in run(commands, ["replay", "--job", "load", *folder]).output
+    assert "1 dead letter: replay" in run(commands, ["replay", "--job", "load", *folder]).output
 
 
 @pytest.mark.parametrize("command", [["list"], ["replay", "--all"], ["drop", "--all"]])

@@ -93,8 +93,7 @@ def list_(
     """Show what waits for each sink, and the dead letters with their errors, the newest first. Read-only."""
     from piko.store.reports.dead_letters import LetterFilter
 
-    if folder is not None or on_disk:
-        _no_replica_of_files(replica)
+    if _is_of_files(folder, on_disk, replica=replica, dsn=dsn):
         spool_files.list_files(folder, sink=sink, job=job, run=run, output=output)
         return
     wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
@@ -168,11 +167,12 @@ def replay(
     """
     from piko.model.dead_letters import LetterVerb
 
+    of_files = _is_of_files(folder, on_disk, replica=replica, reason=reason, dsn=dsn)
     chosen = _Chosen(
         letters=letters or (), everything=everything, sink=sink, job=job, run=run, replica=replica
     )
-    if folder is not None or on_disk:
-        chosen.change_files(LetterVerb.REPLAY, folder, dry_run=dry_run)
+    if of_files:
+        chosen.change_files(LetterVerb.REPLAY, folder, output, dry_run=dry_run)
     else:
         chosen.ask(LetterVerb.REPLAY, reason, dsn, output, dry_run=dry_run)
 
@@ -198,21 +198,38 @@ def drop(
     """
     from piko.model.dead_letters import LetterVerb
 
+    of_files = _is_of_files(folder, on_disk, replica=replica, reason=reason, dsn=dsn)
     chosen = _Chosen(
         letters=letters or (), everything=everything, sink=sink, job=job, run=run, replica=replica
     )
-    if folder is not None or on_disk:
-        chosen.change_files(LetterVerb.DROP, folder, dry_run=dry_run)
+    if of_files:
+        chosen.change_files(LetterVerb.DROP, folder, output, dry_run=dry_run)
     else:
         chosen.ask(LetterVerb.DROP, reason, dsn, output, dry_run=dry_run)
 
 
-def _no_replica_of_files(replica: str | None) -> None:
-    """A file does not say whose it was, so the filter would leave every letter."""
-    if replica is not None:
-        raise typer.BadParameter(
-            "--replica chooses among what replicas list; leave it out with --dir or --on-disk"
-        )
+def _is_of_files(
+    folder: Path | None,
+    on_disk: bool,
+    *,
+    replica: str | None = None,
+    reason: str | None = None,
+    dsn: str | None = None,
+) -> bool:
+    """Whether a command is about files; an option that has no effect on them is refused."""
+    if folder is None and not on_disk:
+        return False
+    if folder is not None and on_disk:
+        raise typer.BadParameter("give --dir or --on-disk, not both")
+    of_database = {
+        "--replica chooses among what replicas list": replica,
+        "--reason is kept in change_log, which files do not have": reason,
+        "--dsn names a database, which is not asked": dsn,
+    }
+    for what, given in of_database.items():
+        if given is not None:
+            raise typer.BadParameter(f"{what}; leave it out with --dir or --on-disk")
+    return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -232,12 +249,15 @@ class _Chosen:
         if (bool(self.letters), self.everything, filtered).count(True) != 1:
             raise typer.BadParameter("give dead letters, or --all, or --sink, --job, --run or --replica")
 
-    def change_files(self, verb: LetterVerb, folder: Path | None, *, dry_run: bool) -> None:
-        """Do it to the files of `folder`."""
-        _no_replica_of_files(self.replica)
-        spool_files.change(
+    def change_files(self, verb: LetterVerb, folder: Path | None, output: Output, *, dry_run: bool) -> None:
+        """Do it to the files of `folder`, and say so."""
+        results = spool_files.change(
             folder, verb, self.letters, sink=self.sink, job=self.job, run=self.run, dry_run=dry_run
         )
+        if output is Output.JSON:
+            show_json(results)
+            return
+        typer.echo(f"{_counted(results)}: {verb}{' (--dry-run)' if dry_run else ''}")
 
     def ask(
         self, verb: LetterVerb, reason: str | None, dsn: str | None, output: Output, *, dry_run: bool
@@ -263,10 +283,14 @@ class _Chosen:
         changed = [item for item in results if item.result == "changed"]
         for note in sorted({item.detail for item in results if item.detail}):
             typer.echo(note)
-        what = f"{len(changed):,} dead letter{'' if len(changed) == 1 else 's'}"
+        what = _counted(changed)
         if dry_run:
             typer.echo(f"{what}: {verb} would be asked (--dry-run)")
             return
         typer.echo(
             f"{what}: {verb} asked; their replicas do so within a poll, `piko spool list` shows what is left"
         )
+
+
+def _counted(letters: Sequence[ItemResult]) -> str:
+    return f"{len(letters):,} dead letter{'' if len(letters) == 1 else 's'}"

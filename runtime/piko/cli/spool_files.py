@@ -17,6 +17,7 @@ from piko.text import excerpt
 
 if TYPE_CHECKING:
     from piko.spool.intents import DeadLetter
+    from piko.steering.bulk import ItemResult
 
 
 def list_files(
@@ -61,24 +62,24 @@ def change(
     job: str | None,
     run: str | None,
     dry_run: bool,
-) -> None:
-    """Replay or drop dead letters. Raises `SpoolError`: a process uses their file, or one is not there.
+) -> list[ItemResult]:
+    """Replay or drop dead letters; those. Raises `SpoolError`: one is not there, or its file is in use.
 
     - `letters`: which; none: all that `sink`, `job` and `run` leave.
-    - `dry_run`: only say how many there are.
+    - `dry_run`: only say which.
     """
     from piko.spool.intents import SpoolFile, look
 
-    wanted, done = set(letters), 0
+    wanted = set(letters)
+    done: list[ItemResult] = []
     for path in _files(folder):
         _, dead = look(path, job_id=job, run_id=run)
-        chosen = [
-            item.letter_id
-            for item in dead
-            if sink in (None, item.sink) and (not letters or item.letter_id in wanted)
+        found = [
+            item for item in dead if sink in (None, item.sink) and (not letters or item.letter_id in wanted)
         ]
+        chosen = [item.letter_id for item in found]
         wanted -= set(chosen)
-        done += len(chosen)
+        done += map(_result, found)
         if not chosen or dry_run:
             continue
         file = SpoolFile(path)
@@ -88,7 +89,14 @@ def change(
             file.leave()  # even if it is empty: who takes it over strikes its letters off the list
     if wanted:
         raise SpoolError(f"no dead letter {', '.join(sorted(wanted))}; `piko spool list` shows them")
-    typer.echo(f"{done} dead letters: {verb}{' (--dry-run)' if dry_run else ''}")
+    return done
+
+
+def _result(letter: DeadLetter) -> ItemResult:
+    from piko.steering.bulk import ItemResult
+
+    _, job_id, run_id = letter.names
+    return ItemResult(job_id=str(job_id), run_id=str(run_id), letter_id=letter.letter_id, result="changed")
 
 
 def _answer(waiting: Mapping[str, int], letters: Sequence[DeadLetter]) -> dict[str, object]:
