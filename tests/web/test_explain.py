@@ -116,10 +116,10 @@ async def test_what_holds_back_every_due_time_is_said_with_its_cure(
     web: httpx.AsyncClient, emptied_database: TestDatabase
 ) -> None:
     jobs = {
-        "off": ("Disabled", None, "paused", "`piko resume off`"),
-        "bad": ("Invalid", "schedule_expr: no such hour", "invalid", "repair the row or its resource"),
+        "off": ("Disabled", None, "paused", "piko resume off"),
+        "bad": ("Invalid", "schedule_expr: no such hour", "invalid", "piko edit bad --set FIELD=VALUE"),
         "nocode": ("Unregistered", "no replica has it", "unregistered", "deploy a replica with the code"),
-        "nocfg": ("WaitingForConfig", "field x is required", "waits_for_config", "apply a config"),
+        "nocfg": ("WaitingForConfig", "field x is required", "waits_for_config", "apply a PikoJobConfig"),
         "over": ("Completed", None, "completed", "change its schedule"),
         "noted": ("Scheduled", "claims are put off", "noted", None),
     }

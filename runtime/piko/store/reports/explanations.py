@@ -19,6 +19,7 @@ from piko.core.types import JobStatus, RunState
 from piko.errors import PikoError
 from piko.schedule import Schedule, schedule_of_row
 from piko.store.engine import Database
+from piko.store.reports import remedies
 from piko.store.reports.findings import leaderless
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.replicas import ReplicaList
@@ -133,14 +134,14 @@ def _held_back(job: JobReport) -> list[Reason]:
     """What holds back every due time of the job at present."""
     if not job.enabled:
         until = "" if job.paused_until is None else f" until {_shown(job.paused_until)}"
-        text, remedy = f"it is paused{until} (enabled = 0)", f"`piko resume {job.job_id}`"
+        text, remedy = f"it is paused{until} (enabled = 0)", f"piko resume {job.job_id}"
         return [Reason(kind=ReasonKind.PAUSED, text=text, remedy=remedy)]
     if job.status is None:
         return [Reason(kind=ReasonKind.UNSEEN, text="no leader has seen the row yet")]
     if job.status != JobStatus.SCHEDULED:
         text = f"it is {job.status}: {job.message or 'no further due time'}"
         kind = _STATUSES.get(JobStatus(job.status), ReasonKind.NOTED)
-        return [Reason(kind=kind, text=text, remedy=_REMEDIES.get(kind))]
+        return [Reason(kind=kind, text=text, remedy=remedies.of_status(job))]
     return [Reason(kind=ReasonKind.NOTED, text=job.message)] if job.message else []
 
 
@@ -150,12 +151,6 @@ _STATUSES = {
     JobStatus.WAITING_FOR_CONFIG: ReasonKind.WAITS_FOR_CONFIG,
     JobStatus.COMPLETED: ReasonKind.COMPLETED,
     JobStatus.DISABLED: ReasonKind.PAUSED,
-}
-_REMEDIES = {
-    ReasonKind.INVALID: "repair the row or its resource",
-    ReasonKind.UNREGISTERED: "deploy a replica with the code of the job",
-    ReasonKind.WAITS_FOR_CONFIG: "apply a config",
-    ReasonKind.COMPLETED: "change its schedule",
 }
 
 
@@ -239,7 +234,7 @@ def _of_run(run: RunReport, *, fenced: bool = False) -> Reason:
     if fenced:
         why += "; another leader had taken over, so what its instance wrote changed nothing"
     text = f"{times}: {run.state}, attempt {run.attempt}{f': {why}' if why else ''}"
-    remedy = f"`piko logs {run.run_id}`" if run.started_at is not None else None
+    remedy = f"piko logs {run.run_id}" if run.started_at is not None else None
     return Reason(kind=kind_of(run, fenced=fenced), text=text, remedy=remedy, run=run)
 
 

@@ -63,7 +63,7 @@ def findings(facts: Facts, *, timezone: str) -> list[Concern]:
 
 def leaderless(leases: Sequence[LeaseReport]) -> list[Concern]:
     """What is wrong with leadership: a concern for each lease that nobody holds, one if there is none."""
-    remedy = "`piko run MODULE:APP` starts a replica; /readyz of those that run says why they do not lead"
+    remedy = "piko run MODULE:APP starts a replica; /readyz of those that run says why they do not lead"
     if not leases:
         return [Concern(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
     return [

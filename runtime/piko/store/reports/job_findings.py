@@ -8,16 +8,17 @@ from piko.core.types import JobStatus
 from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
 from piko.schedule import schedule_of_row
+from piko.store.reports import remedies
 from piko.store.reports.attention import UNABLE, JobInNeed
 from piko.store.reports.concerns import Concern
 from piko.store.reports.overview import LATE_S, JobReport
 from piko.store.run_notes import REFUSED
 from piko.text import first_line, span
 
-_STATUSES = {
-    JobStatus.INVALID: ("invalid", ""),
-    JobStatus.UNREGISTERED: ("unregistered", "deploy a replica with the code of the job, or pause it"),
-    JobStatus.WAITING_FOR_CONFIG: ("waits_for_config", "apply a config"),
+_KINDS = {
+    JobStatus.INVALID: "invalid",
+    JobStatus.UNREGISTERED: "unregistered",
+    JobStatus.WAITING_FOR_CONFIG: "waits_for_config",
 }
 
 
@@ -38,9 +39,8 @@ def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezon
 def _of_state(need: JobInNeed, now: datetime) -> list[Concern]:
     job, found = need.job, []
     if job.enabled and job.status in UNABLE:
-        kind, remedy = _STATUSES[JobStatus(job.status)]
-        text = first_line(job.message) or "it cannot run"
-        remedy = f"{_repair(job) if kind == 'invalid' else remedy}; piko why {job.job_id}"
+        kind, text = _KINDS[JobStatus(job.status)], first_line(job.message) or "it cannot run"
+        remedy = f"{remedies.of_status(job)}; piko why {job.job_id}"
         found.append(_job_concern(job, kind, text, remedy, job.updated_at))
     elif job.is_failing:
         text, error = _failures(job, now), first_line(job.last_error) or "no error was recorded"
@@ -61,16 +61,6 @@ def _of_state(need: JobInNeed, now: datetime) -> list[Concern]:
         remedy = "apply the resource again, or the operator removes the row after a day"
         found.append(_job_concern(job, "resource_missing", text, remedy, need.missing_since))
     return found
-
-
-def _repair(job: JobReport) -> str:
-    """What repairs an invalid row."""
-    parts = (job.managed_by or "").split("/")
-    if len(parts) != 4:
-        return f"piko edit {job.job_id} --set FIELD=VALUE (--dry-run shows the next due time)"
-    if parts[0] == "dev":
-        return f"edit the resource file of {parts[2]}"
-    return f"kubectl edit pikoschedule {parts[2]} -n {parts[1]}"
 
 
 def _job_concern(

@@ -79,7 +79,7 @@ def _line(reason: Reason) -> ReasonLine:
     return ReasonLine(
         mark=Mark(text=reason.kind.replace("_", " ").capitalize(), tone=_TONES.get(reason.kind, Tone.BAD)),
         sentence=f"{reason.text[:1].upper()}{reason.text[1:]}.",
-        remedy=(reason.remedy or "").strip("`"),
+        remedy=reason.remedy or "",
         run_link=None if reason.run is None else links.run(reason.run.run_id),
     )
 
