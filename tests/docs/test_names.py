@@ -15,6 +15,7 @@ from piko.observability.metrics import Metrics
 from piko.settings import Settings
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.settings import PREFIX, OperatorSettings
+from tests.architecture.sources import PACKAGES
 from tests.docs.pages import ROOT, pages
 
 _PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *pages()]
@@ -43,6 +44,24 @@ def test_a_command_that_a_page_shows_exists(page: Path) -> None:
     known = set(typer.main.get_command(program()).commands)  # type: ignore[attr-defined]
     shown = re.findall(r"(?:^\$ |`)piko ([a-z]+)\b", page.read_text("utf-8"), flags=re.MULTILINE)
     assert set(shown) - known == set()
+
+
+def test_a_command_that_a_message_names_exists() -> None:
+    commands = typer.main.get_command(program()).commands  # type: ignore[attr-defined]
+    sources = {path: path.read_text("utf-8") for package in PACKAGES for path in package.rglob("*.py")}
+    named = [
+        (path.name, name, within)
+        for path, source in sources.items()
+        for name, within in re.findall(r"`piko ([a-z]+)(?: ([a-z]+))?", source)
+    ]
+    assert len(named) > 50
+    assert [item for item in named if item[1] not in commands] == []
+    groups = {name: group.list_commands(None) for name, group in commands.items() if _is_group(group)}
+    assert [item for item in named if item[2] and item[2] not in groups.get(item[1], item[2])] == []
+
+
+def _is_group(command: object) -> bool:
+    return hasattr(command, "list_commands")
 
 
 @_each_page

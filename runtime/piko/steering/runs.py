@@ -10,14 +10,14 @@ from typing import Any
 from piko.clock import Clock
 from piko.core.identity import Ids
 from piko.core.types import FAILED_STATES, FINAL_STATES, DataInterval, RunState, TriggerType
-from piko.errors import NotFoundError, RefusedError
+from piko.errors import RefusedError
 from piko.model.changes import Actor
 from piko.model.runs import Run
 from piko.schedule import schedule_of_row, without_bounds
 from piko.steering.overrides import checked_overrides
 from piko.steering.schedules import stateful_job
 from piko.store.engine import Database
-from piko.store.reports.overview import JobReport, Overview, unknown_job
+from piko.store.reports.overview import JobReport, Overview, unknown_job, unknown_run
 from piko.store.run_acts import RunActs
 from piko.text import instant_text
 
@@ -126,7 +126,7 @@ async def cancel(
         error = f"cancelled by {actor.who}{why}"
         state = await acts.cancel(run, error=error, actor=actor, now=clock.now())
     if state is None:
-        raise _no_run(run_id)
+        raise unknown_run(run_id)
     if state in FINAL_STATES:
         raise RefusedError(f"run {run_id} of {run.job_id} has ended as {state}; there is nothing to cancel")
     return run if dry_run else replace(run, state=RunState.CANCELLED)
@@ -174,9 +174,5 @@ def _registered(job: JobReport) -> None:
 async def _run(acts: RunActs, run_id: str) -> Run:
     run = await acts.read(run_id)
     if run is None:
-        raise _no_run(run_id)
+        raise unknown_run(run_id)
     return run
-
-
-def _no_run(run_id: str) -> NotFoundError:
-    return NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")

@@ -183,5 +183,10 @@ async def unknown_job(database: Database, job_id: str) -> NotFoundError:
     )
 
 
+def unknown_run(run_id: str) -> NotFoundError:
+    """The error for a run that has no row."""
+    return NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")
+
+
 def _covers(row: RunReport, moment: datetime) -> bool:
     return row.missed_through is not None and row.scheduled_time <= moment <= row.missed_through

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from piko.errors import NotFoundError
+from piko.steering.backfills import find as find_backfill
 from piko.store.backfills import BackfillStore
 from piko.store.reports.runs import RunFilter, RunList
 from piko.web.rendering import render
 from piko.web.request import AtClock, OnDatabase
+from piko.web.routes.backfills import BackfillId
 from piko.web.views import acts, links
 from piko.web.views import backfills as view
 
 router = APIRouter(include_in_schema=False)
 
-BackfillId = Annotated[str, Path(max_length=64, pattern=r"^[\x21-\x7e]+$")]
 _NEWEST = 100
 _WINDOWS = 336
 
@@ -37,11 +35,8 @@ async def one_backfill(
     request: Request, backfill_id: BackfillId, database: OnDatabase, clock: AtClock
 ) -> Response:
     """One request, and the windows of it that have been claimed."""
-    matching = await BackfillStore(database=database).matching(backfill_id)
-    found = next((item for item in matching if item.backfill_id == backfill_id), None)
-    if found is None:
-        raise NotFoundError(f"no backfill {backfill_id!r}; `piko backfill list` shows what there is")
-    runs = await RunList(database=database).first(RunFilter(backfill_id=backfill_id), most=_WINDOWS)
+    found = await find_backfill(database, backfill_id)
+    runs = await RunList(database=database).first(RunFilter(backfill_id=found.backfill_id), most=_WINDOWS)
     return render(
         request,
         "backfill.html",
@@ -51,6 +46,6 @@ async def one_backfill(
         acts=acts.backfill_acts(found),
         notice=acts.notice(request.query_params.get(acts.NOTICE)),
         rest=view.not_claimed(found, runs),
-        runs=links.with_query("runs", [("backfill", backfill_id)]),
+        runs=links.with_query("runs", [("backfill", found.backfill_id)]),
         full=len(runs) == _WINDOWS,
     )

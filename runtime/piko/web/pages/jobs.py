@@ -9,16 +9,15 @@ from starlette.responses import Response
 
 from piko.core.types import JobStatus
 from piko.store.reports.config_history import revisions_of
-from piko.store.reports.jobs import JobList, JobOrder, RowOwner, key_of
+from piko.store.reports.jobs import JobOrder, RowOwner
 from piko.store.reports.overview import Overview, unknown_job
 from piko.store.reports.runs import RunFilter, RunList
 from piko.store.reports.standing import standing_of
 from piko.store.schedules import ScheduleStore
-from piko.web import paging
 from piko.web.pages.query import Form
 from piko.web.rendering import render
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
-from piko.web.routes.jobs import JobListQuery, read_key
+from piko.web.routes.jobs import JobListQuery, page_of
 from piko.web.views import acts, links
 from piko.web.views import job as job_view
 from piko.web.views.configs import history
@@ -38,20 +37,14 @@ async def list_jobs(
     request: Request, query: Annotated[JobListQuery, Query()], database: OnDatabase, clock: AtClock
 ) -> Response:
     """Jobs, a page at a time; filters, order and place are in the address."""
-    wanted, now, order = query.filter(), clock.now(), query.sort
-    after = paging.key_of(query.cursor, filters=(wanted, order), read=lambda key: read_key(order, key))
-    reads = JobList(database=database)
-    found = await reads.page(wanted, now=now, order=order, after=after, limit=query.limit + 1)
-    total = await reads.count(wanted, now=now)
-    page = paging.page_of(
-        found, query.limit, key=lambda job: paging.plain(key_of(job, order)), filters=(wanted, order)
-    )
+    now = clock.now()
+    page = await page_of(database, query, now=now, counted=True)
     form = Form.of(query)
     return render(
         request,
         "jobs.html",
         lines=[job_line(job, now) for job in page.items],
-        total=total,
+        total=page.total,
         query=query,
         filtered=form.filtered,
         pause_all=form.link("acts/pause/jobs"),

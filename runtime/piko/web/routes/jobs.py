@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from piko.core.types import JobStatus
+from piko.store.engine import Database
 from piko.store.reports.jobs import JobCounts, JobFilter, JobKey, JobList, JobOrder, RowOwner, key_of
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.web import paging
@@ -56,15 +57,7 @@ async def list_jobs(
     query: Annotated[JobListQuery, Query()], database: OnDatabase, clock: AtClock
 ) -> Page[JobReport]:
     """Jobs, a page at a time."""
-    wanted, now, reads, order = query.filter(), clock.now(), JobList(database=database), query.sort
-    after = paging.key_of(query.cursor, filters=(wanted, order), read=lambda key: read_key(order, key))
-    found = await reads.page(wanted, now=now, order=order, after=after, limit=query.limit + 1)
-    page = paging.page_of(
-        found, query.limit, key=lambda job: paging.plain(key_of(job, order)), filters=(wanted, order)
-    )
-    if query.total:
-        page.total = await reads.count(wanted, now=now)
-    return page
+    return await page_of(database, query, now=clock.now(), counted=query.total)
 
 
 @router.get("/jobs:counts")
@@ -83,7 +76,25 @@ async def one_job(job_id: JobId, database: OnDatabase, response: Response) -> Jo
     return found
 
 
-def read_key(order: JobOrder, key: paging.Key) -> JobKey:
+async def page_of(
+    database: Database, query: JobListQuery, *, now: datetime, counted: bool
+) -> Page[JobReport]:
+    """The page that `query` asks for, with how many jobs its filters leave if that is to be `counted`.
+
+    `now`: by which jobs are late. Raises `ProblemError` if the cursor is another list's.
+    """
+    wanted, order, reads = query.filter(), query.sort, JobList(database=database)
+    after = paging.key_of(query.cursor, filters=(wanted, order), read=lambda key: _read_key(order, key))
+    found = await reads.page(wanted, now=now, order=order, after=after, limit=query.limit + 1)
+    page = paging.page_of(
+        found, query.limit, key=lambda job: paging.plain(key_of(job, order)), filters=(wanted, order)
+    )
+    if counted:
+        page.total = await reads.count(wanted, now=now)
+    return page
+
+
+def _read_key(order: JobOrder, key: paging.Key) -> JobKey:
     """Where in a list of `order` the job of a cursor's `key` stands."""
     return _value(order, key[0]), str(key[1])
 

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from piko.core.types import RunState
-from piko.errors import NotFoundError
 from piko.store.engine import Database
-from piko.store.reports.overview import Overview, RunReport, unknown_job
+from piko.store.reports.overview import Overview, RunReport, unknown_job, unknown_run
 from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
@@ -74,7 +73,7 @@ async def one_run(run_id: RunId, database: OnDatabase) -> RunReport:
     """One run."""
     found = await RunList(database=database).one(run_id)
     if found is None:
-        raise NotFoundError(f"no run {run_id!r} in job_run; it may have been pruned, see history_successful")
+        raise unknown_run(run_id)
     return found
 
 
