@@ -96,6 +96,7 @@ def walked(
     return None
 
 
+@pytest.mark.usefixtures("slow")
 @settings(deadline=None, max_examples=100)
 @given(
     form=due_days(),

@@ -48,13 +48,23 @@ def test_windows_run_one_after_the_other_at_their_due_times(app: PikoApp) -> Non
     assert (timeline.next_run("sync"), timeline.status("sync")) == (START + timedelta(hours=3), "Scheduled")
 
 
-def test_a_year_of_hours_has_every_hour_once_over_both_changes_of_the_clocks(app: PikoApp) -> None:
-    timeline = Timeline(app, start=datetime(2026, 1, 1, tzinfo=UTC), timezone="Europe/Berlin")
+def hours_of_berlin(app: PikoApp, start: datetime, *, days: int) -> list[timedelta]:
+    """How long the windows of an hourly job are in these days."""
+    timeline = Timeline(app, start=start, timezone="Europe/Berlin")
     timeline.schedule("sync", {"cron": "0 * * * *"})
-    timeline.advance(until="2027-01-01T00:00Z")
+    timeline.advance(days=days)
     windows = [run.window for run in timeline.runs("sync", state="SUCCESS")]
-    assert len(windows) == 365 * 24
-    assert all(window is not None and window.duration == timedelta(hours=1) for window in windows)
+    return [window.duration for window in windows if window is not None]
+
+
+@pytest.mark.parametrize("change", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
+def test_every_hour_comes_once_over_a_change_of_the_clocks(app: PikoApp, change: datetime) -> None:
+    assert hours_of_berlin(app, change - timedelta(days=1), days=3) == [timedelta(hours=1)] * 72
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_year_of_hours_has_every_hour_once_over_both_changes_of_the_clocks(app: PikoApp) -> None:
+    assert hours_of_berlin(app, datetime(2026, 1, 1, tzinfo=UTC), days=365) == [timedelta(hours=1)] * 365 * 24
 
 
 def test_failures_are_retried_and_hold_the_watermark(app: PikoApp) -> None:
