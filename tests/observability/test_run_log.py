@@ -75,10 +75,15 @@ def test_the_first_and_the_last_are_kept_and_the_rest_is_counted() -> None:
     assert TAIL - 100 < len(kept.tail) <= TAIL
 
 
-def test_what_comes_faster_than_it_is_settled_keeps_its_first_and_last_lines() -> None:
+@pytest.mark.parametrize("settled_after", [(), (9_999,), (10, 10_000, 19_990), (6_000, 6_001, 12_000)])
+def test_what_comes_faster_than_it_is_settled_keeps_its_first_and_last_lines(
+    settled_after: tuple[int, ...],
+) -> None:
     log, many, text = made(), 20_000, "x" * 100
     for number in range(many):
         log.add(event(f"{text} {number}"))
+        if number in settled_after:
+            log.settle()
     kept = settled(log)
     head, tail = numbers(kept.head), numbers(kept.tail)
     assert head == list(range(len(head)))

@@ -15,7 +15,7 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from piko.observability.bindings import RUN
@@ -153,10 +153,7 @@ class RunLog:
         """Turn what was put aside into lines for people; all that is kept, or None: nothing was logged."""
         aside = self.take()
         if aside is not None:
-            self._keep(aside.first)
-            if aside.left_out:
-                self._leave_out_the_tail(aside.left_out)
-            self._keep(aside.last)
+            self._keep_all(aside)
         if self._first is None:
             return None
         return KeptLines(
@@ -187,6 +184,19 @@ class RunLog:
             self._aside_size -= len(aside.popleft())
             self._skipped += 1
 
+    def _keep_all(self, aside: Aside) -> None:
+        if not aside.left_out:
+            self._keep(aside.first)
+            self._keep(aside.last)
+            return
+        unread = aside.left_out
+        if self._tail or self._left_out:  # the head is full
+            unread += len(aside.first)
+        else:
+            self._keep(aside.first)
+        self._leave_out_the_tail(unread)
+        self._keep_the_end(aside.last)
+
     def _keep(self, lines: Collection[str]) -> None:
         for line in _readable(lines, self.secrets):
             self._lines += 1
@@ -201,12 +211,38 @@ class RunLog:
                 self._tail_size -= len(self._tail.popleft().encode()) + 1
                 self._left_out += 1
 
+    def _keep_the_end(self, lines: Sequence[str]) -> None:
+        """The last lines that fit are the tail. Those before them need not be read: most of what a run logs
+        that logs a gigabyte."""
+        end, kept = len(lines), self._tail
+        while end:
+            begin = _begin_of_part(lines, end)
+            for line in reversed(_readable(lines[begin:end], self.secrets)):
+                size = len(line.encode()) + 1
+                if self._tail_size + size > TAIL:
+                    end = begin = 0
+                    break
+                kept.appendleft(line)
+                self._tail_size += size
+            end = begin
+        self._lines += len(lines)
+        self._left_out += len(lines) - len(kept)
+
     def _leave_out_the_tail(self, more: int) -> None:
         """Lines that follow a gap are the tail; what lies before it is left out, as the gap is."""
         self._lines += more
         self._left_out += more + len(self._tail)
         self._tail.clear()
         self._tail_size = 0
+
+
+def _begin_of_part(lines: Sequence[str], end: int) -> int:
+    """Where the last lines before `end` begin that are as long as the tail together."""
+    begin, size = end, 0
+    while begin and size < TAIL:
+        begin -= 1
+        size += len(lines[begin])
+    return begin
 
 
 def _readable(lines: Collection[str], secrets: Collection[str]) -> list[str]:
