@@ -89,8 +89,12 @@ def test_a_service_account_may_do_only_what_roles_grant(control_plane: ControlPl
     control_plane.kubectl(
         "-n", namespace, "create", "rolebinding", "r", "--role=r", f"--serviceaccount={namespace}:reader"
     )
+    user = f"system:serviceaccount:{namespace}:reader"
+    control_plane.until_may(user, "list", "configmaps", namespace=namespace)
     granted = control_plane.kubectl("get", "configmaps", kubeconfig=kubeconfig)
     assert granted.returncode == 0
+    control_plane.kubectl("-n", namespace, "delete", "rolebinding", "r")
+    control_plane.until_may(user, "list", "configmaps", namespace=namespace, may=False)
 
 
 def test_the_server_says_which_kubernetes_it_is(control_plane: ControlPlane) -> None:
@@ -178,6 +182,21 @@ def test_waiting_for_a_line_ends_as_soon_as_the_program_does(piko_process: PikoP
     with pytest.raises(AssertionError, match="ended with 0 and never printed") as failure:
         process.wait_for_line("ready")
     assert "something else" in failure.value.__notes__[0]
+
+
+def test_a_line_is_not_there_before_its_end_is(piko_process: PikoProcessFactory) -> None:
+    process = piko_process(
+        "-c",
+        "import signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print(' and half'))\n"
+        "print('half', end='')\n"
+        "while True: signal.pause()",
+    )
+    wait_until(lambda: process.output == "half", what="half a line")
+    with pytest.raises(AssertionError, match="waited 0 s"):
+        process.wait_for_line("half", timeout=0)
+    process.signal(signal.SIGUSR1)
+    assert process.wait_for_line("half") == "half and half"
 
 
 def test_a_signal_reaches_the_program_itself(piko_process: PikoProcessFactory) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.chart.rendering import ROOT, VARIANTS, render
 from tests.harness import gobuild, versions
 from tests.harness.control_plane import ControlPlane
 from tests.harness.locate import MissingToolError
-from tests.harness.waiting import PATIENTLY
 
 pytestmark = pytest.mark.usefixtures("helm")
 
@@ -21,8 +18,11 @@ _MONITORS = [
 
 
 @pytest.fixture(scope="module")
-def monitors(control_plane: ControlPlane) -> Iterator[None]:
-    """The API server knows what the chart asks of the Prometheus operator, as that defines it."""
+def monitors(control_plane: ControlPlane) -> None:
+    """The API server knows what the chart asks of the Prometheus operator, as that defines it.
+
+    The definitions stay: other processes of this run may be in the middle of such a test.
+    """
     try:
         module = gobuild.source_folder(
             "github.com/prometheus-operator/prometheus-operator", versions.PROMETHEUS_OPERATOR, say=print
@@ -31,9 +31,7 @@ def monitors(control_plane: ControlPlane) -> Iterator[None]:
         pytest.skip(str(error))
     files = [argument for path in _MONITORS for argument in ("-f", str(module / path))]
     control_plane.kubectl("apply", "--server-side", *files)
-    control_plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *files)
-    yield
-    control_plane.kubectl("delete", *files)
+    control_plane.until_served(*files)
 
 
 @pytest.fixture

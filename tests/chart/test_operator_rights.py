@@ -12,6 +12,7 @@ import yaml
 
 from tests.chart.rendering import EXISTING_SECRET, Values, render
 from tests.harness.control_plane import ControlPlane
+from tests.harness.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("helm")
 
@@ -47,6 +48,7 @@ LEASE: frozenset[Right] = frozenset(
     }
 )
 """In the namespace of the release alone."""
+SECRETS: frozenset[Right] = frozenset({("", "secrets", "get")})
 _RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -61,9 +63,19 @@ class Installed:
         self._operator = control_plane.service_account_kubeconfig(namespace, "piko-operator")
         self._nobody = control_plane.service_account_kubeconfig(namespace, "nobody")
 
-    def rights(self, namespace: str) -> set[Right]:
-        """What the operator may do there beyond what every account may."""
-        return self._rules(self._operator, namespace) - self._rules(self._nobody, namespace)
+    def has_exactly(self, namespace: str, expected: frozenset[Right]) -> None:
+        """Assert what the operator may do there beyond what every account may.
+
+        The API server learns of a role a moment after it was written, so this waits for the rights and then
+        compares all of them.
+        """
+
+        def found() -> set[Right] | None:
+            rights = self._rules(self._operator, namespace) - self._rules(self._nobody, namespace)
+            return rights if rights >= expected else None
+
+        what = f"the operator to have at least {sorted(expected)} in {namespace}"
+        assert wait_until(found, what=what) == expected
 
     def remove(self) -> None:
         self._control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=self._manifest)
@@ -113,21 +125,19 @@ def installed(
 def test_the_operator_of_a_cluster_may_do_exactly_this_everywhere(
     installed: Installed, namespace: str
 ) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace)
-    assert installed.rights("default") == EXPECTED | _trust(namespace)
+    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace))
+    installed.has_exactly("default", EXPECTED | _trust(namespace))
 
 
 @pytest.mark.parametrize("installed", [lambda name: {"namespaces": [name]}], indirect=True, ids=["namespace"])
 def test_the_operator_of_a_namespace_may_do_nothing_in_others(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace)
-    assert installed.rights("default") == {IDENTITY} | _trust(namespace)
+    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace))
+    installed.has_exactly("default", frozenset({IDENTITY}) | _trust(namespace))
 
 
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
 def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace) | {
-        ("", "secrets", "get")
-    }
+    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace) | SECRETS)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +147,5 @@ def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, names
     ids=["secrets of a namespace"],
 )
 def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
-    assert installed.rights(namespace) == EXPECTED | LEASE | ADMISSION | _trust(namespace) | {
-        ("", "secrets", "get")
-    }
-    assert installed.rights("default") == {IDENTITY} | _trust(namespace)
+    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace) | SECRETS)
+    installed.has_exactly("default", frozenset({IDENTITY}) | _trust(namespace))

@@ -45,6 +45,9 @@ async def test_as_its_service_account_the_runtime_takes_renews_and_releases_its_
     control_plane.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(objects))
     account = control_plane.service_account_kubeconfig(namespace, "piko-runtime")
     monkeypatch.setenv("KUBECONFIG", str(account))
+    user, leases = f"system:serviceaccount:{namespace}:piko-runtime", "leases.coordination.k8s.io"
+    control_plane.until_may(user, "create", leases, namespace=namespace)
+    control_plane.until_may(user, "update", f"{leases}/{object_name('default')}", namespace=namespace)
 
     def lease(name: str) -> KubernetesLease:
         return KubernetesLease(

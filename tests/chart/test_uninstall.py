@@ -17,7 +17,7 @@ from tests.chart.rendering import CHART, EXISTING_SECRET, NAMESPACE, RELEASE, RO
 from tests.harness.control_plane import OwnControlPlane
 from tests.harness.locate import find_tool
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import PATIENCE_S, PATIENTLY, wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 _JOB = f"{RELEASE}-delete-psch-pjc-first"
 _DEFINITIONS = ("crd/pikoschedules.piko.dev", "crd/pikojobconfigs.piko.dev")
@@ -112,7 +112,7 @@ def test_nothing_is_uninstalled_while_resources_are_left(
 ) -> None:
     installed = _install(plane)
     assert installed.returncode == 0, installed.stderr
-    plane.kubectl("wait", "--for=condition=Established", PATIENTLY, *_DEFINITIONS)
+    plane.until_served(*_DEFINITIONS)
     schedule = {
         "apiVersion": "piko.dev/v1",
         "kind": "PikoSchedule",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 from tests.harness import locate
 from tests.harness.waiting import PATIENCE_S
@@ -22,6 +22,9 @@ Scheme = Literal["light", "dark"]
 AXE = Path(__file__).parent / "axe" / "axe-4.14.1.min.js"
 DESK = (1280, 900)
 PHONE = (390, 800)
+
+# `expect` has a bound of its own, five seconds, whatever that of its page is.
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @contextmanager

@@ -133,7 +133,33 @@ class ControlPlane:
     def install_crds(self, folder: Path) -> None:
         """Applies every definition in `folder` and waits until the API server serves them."""
         self.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(folder))
-        self.kubectl("wait", "--for=condition=Established", PATIENTLY, "-f", str(folder))
+        self.until_served("-f", str(folder))
+
+    def until_served(self, *definitions: str) -> None:
+        """Waits until resources of `definitions`, arguments of kubectl, can be read.
+
+        A definition is established a little before discovery says so, without which kubectl knows no kind.
+        """
+        self.kubectl("wait", "--for=condition=Established", PATIENTLY, *definitions)
+        paths = self.kubectl("get", *definitions, "-o", "name").stdout.split()
+        kinds = ",".join(path.partition("/")[2] for path in paths)
+        wait_until(
+            lambda: self.kubectl("get", kinds, "-o", "name", check=False).returncode == 0,
+            what=f"{kinds} to be served",
+        )
+
+    def until_may(self, user: str, verb: str, resource: str, *, namespace: str, may: bool = True) -> None:
+        """Waits until the rights of `user` are such: the API server learns of a role after it is written.
+
+        - `verb`, `resource`: as `kubectl auth can-i` takes them.
+        - `namespace`: where the user asks.
+        - `may`: what the answer is to be.
+        """
+        question = ("auth", "can-i", verb, resource, f"--as={user}", "-n", namespace)
+        wait_until(
+            lambda: self.kubectl(*question, check=False).stdout.strip() == ("yes" if may else "no"),
+            what=f"{user} {'to have' if may else 'to lose'} the right to {verb} {resource} in {namespace}",
+        )
 
     def create_namespace(self) -> str:
         """A namespace with a name that nobody else has."""
@@ -145,7 +171,8 @@ class ControlPlane:
         """The writes in a namespace, oldest first. Raises `AssertionError` without an audit log."""
         assert self.audit_log is not None, "this API server shows no audit log"
         found = []
-        for line in self.audit_log.read_text(encoding="utf-8").splitlines():
+        lines, _, _ = self.audit_log.read_text(encoding="utf-8").rpartition("\n")  # the last is still written
+        for line in lines.splitlines():
             entry = json.loads(line)
             where = entry.get("objectRef", {})
             if where.get("namespace") != namespace:

@@ -33,6 +33,8 @@ def leading_pod(control_plane: ControlPlane, folder: Path, *, namespace: str) ->
         ("rolebinding", account, f"--role={account}", f"--serviceaccount={namespace}:{account}"),
     ):
         control_plane.kubectl("-n", namespace, "create", *command)
+    user = f"system:serviceaccount:{namespace}:{account}"
+    control_plane.until_may(user, "update", "leases.coordination.k8s.io", namespace=namespace)
     token = control_plane.kubectl("-n", namespace, "create", "token", account).stdout
     service_account_files(folder, ca_file=control_plane.ca_file, token=token, namespace=namespace)
     return service_environment(control_plane.url)

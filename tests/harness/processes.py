@@ -66,7 +66,7 @@ class ChildProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for_line(self, pattern: str, *, timeout: float = PATIENCE_S) -> str:
-        """The first line of output in which the regular expression is found.
+        """The first whole line of output in which the regular expression is found.
 
         Raises `AssertionError` at the timeout, or at once when the program ends without such a line.
         """
@@ -74,7 +74,8 @@ class ChildProcess:
 
         def matches() -> list[str]:
             ended = not self.running
-            found = [line for line in self.output.splitlines() if compiled.search(line)]
+            output = self.output if ended else self.output.rpartition("\n")[0]  # the last may grow still
+            found = [line for line in output.splitlines() if compiled.search(line)]
             if ended and not found:
                 raise AssertionError(
                     f"{self.name} ended with {self.returncode} and never printed /{pattern}/"

@@ -16,6 +16,7 @@ from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
+from tests.operator.tenants import bind, unbind, user_of
 
 _ACCOUNT = "operator"
 RULES: list[dict[str, Any]] = [
@@ -36,6 +37,13 @@ RULES: list[dict[str, Any]] = [
         "verbs": ["get", "create", "update"],
     },
 ]
+
+_IDENTITY: dict[str, Any] = {
+    "apiGroups": [""],
+    "resources": ["namespaces"],
+    "resourceNames": ["kube-system"],
+    "verbs": ["get"],
+}
 
 
 async def create_tables(database: TestDatabase) -> TestDatabase:
@@ -93,40 +101,20 @@ class World:
 def grant(control_plane: ControlPlane, namespace: str, rules: list[dict[str, Any]], *, name: str) -> None:
     """Give the operator's account a role in the namespace."""
     control_plane.service_account_kubeconfig(namespace, _ACCOUNT)
-    meta = {"name": name, "namespace": namespace}
-    api = "rbac.authorization.k8s.io"
-    role = {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": meta, "rules": rules}
-    binding = {
-        "apiVersion": f"{api}/v1",
-        "kind": "RoleBinding",
-        "metadata": meta,
-        "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": namespace}],
-    }
-    for body in (role, binding):
-        control_plane.kubectl("apply", "-f", "-", input=json.dumps(body))
+    bind(control_plane, name, rules, account=(namespace, _ACCOUNT), namespaces=[namespace])
 
 
 def let_identify(control_plane: ControlPlane, namespace: str, *, may: bool = True) -> None:
     """Let the operator's account of the namespace see which cluster this is, or no longer."""
-    control_plane.service_account_kubeconfig(namespace, _ACCOUNT)
-    api, name = "rbac.authorization.k8s.io", "piko-test-identity"
-    rule = {
-        "apiGroups": [""],
-        "resources": ["namespaces"],
-        "resourceNames": ["kube-system"],
-        "verbs": ["get"],
-    }
-    role = {"apiVersion": f"{api}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [rule]}
-    binding = {
-        "apiVersion": f"{api}/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": f"{name}-{namespace}"},
-        "roleRef": {"apiGroup": api, "kind": "ClusterRole", "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": _ACCOUNT, "namespace": namespace}] if may else [],
-    }
-    for body in (role, binding):
-        control_plane.kubectl("apply", "-f", "-", input=json.dumps(body))
+    account, name = (namespace, _ACCOUNT), f"piko-test-identity-{namespace}"
+    if may:
+        control_plane.service_account_kubeconfig(namespace, _ACCOUNT)
+        bind(control_plane, name, [_IDENTITY], account=account, namespaces=[])
+    else:
+        unbind(control_plane, name)
+        control_plane.until_may(
+            user_of(account), "get", "namespaces/kube-system", namespace=namespace, may=False
+        )
 
 
 @pytest.fixture

@@ -83,6 +83,21 @@ def bind(
         ):
             document = {"apiVersion": f"{_RBAC}/v1", "metadata": meta, **body}
             control_plane.kubectl("apply", "-f", "-", input=json.dumps(document))
+        control_plane.until_may(
+            user_of(account), *_question(rules[0]), namespace=account[0] if scope is None else scope
+        )
+
+
+def user_of(account: tuple[str, str]) -> str:
+    """The user that a ServiceAccount (namespace, name) is for the API server."""
+    return f"system:serviceaccount:{account[0]}:{account[1]}"
+
+
+def _question(rule: dict[str, Any]) -> tuple[str, str]:
+    """Verb and resource of one right that a rule gives."""
+    resource, group = rule["resources"][0], rule["apiGroups"][0]
+    name = "".join(f"/{name}" for name in rule.get("resourceNames", ())[:1])
+    return rule["verbs"][0], f"{resource}{group and '.'}{group}{name}"
 
 
 def unbind(control_plane: ControlPlane, name: str) -> None:

@@ -78,6 +78,7 @@ def _configuration(name: str, namespace: str, port: int) -> dict[str, Any]:
         "admissionReviewVersions": ["v1"],
         "sideEffects": "None",
         "failurePolicy": "Fail",
+        "timeoutSeconds": 30,  # the longest that there is
         "clientConfig": {
             "service": {"name": _SERVICE, "namespace": namespace, "path": "/admission", "port": port}
         },

@@ -69,7 +69,8 @@ async def test_a_config_lives_as_a_row_from_apply_to_delete(world: World) -> Non
         "SELECT config_json, secret_json, schema_version, version FROM job_config",
         [('{"a":[true],"b":1}', None, 2, 1)],
     )
-    assert world.condition("pjc", "c", "Valid")["status"] == "Unknown"
+    valid = await world.until_condition("pjc", "c", "Valid", reason="Pending")
+    assert valid["status"] == "Unknown"
 
     await world.database.execute(
         "INSERT INTO job_config_revision"
@@ -299,10 +300,13 @@ async def test_a_database_that_is_away_is_said_and_caught_up_with(
     away = await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
     assert away["status"] == "Unknown"
     assert "piko:piko@" not in away["message"], "no password in a condition"
-    assert world.condition("psch", "s", "Ready")["status"] == "Unknown"
-    code, reasons = _get(world, "/readyz")
+    ready = await world.until_condition("psch", "s", "Ready", reason="DatabaseUnavailable")
+    assert ready["status"] == "Unknown"
+    code, _ = await wait_until_async(
+        lambda: answer if "is not available" in (answer := _get(world, "/readyz"))[1] else None,
+        what="/readyz to say why",
+    )
     assert code == 503
-    assert "is not available" in reasons
     assert _get(world, "/healthz")[0] == 200
 
     own_mariadb.start()

@@ -67,6 +67,11 @@ def _synced(team: Team, plural: str = "pikojobconfigs") -> dict[str, dict[str, A
     return found
 
 
+def _held(team: Team) -> dict[str, Any]:
+    """The condition Synced of the schedule `held`; empty until there is one."""
+    return _synced(team, "pikoschedules").get("held", {})
+
+
 def _name(poison: Poison) -> str:
     return "".join(c if c.isalnum() else "-" for c in poison.name.lower()).strip("-")
 
@@ -163,10 +168,10 @@ async def test_a_row_that_a_transaction_holds_open_delays_no_other(
             b.apply(resource("PikoSchedule", "s", jobId="b", schedule={"cron": "@hourly"}))
             await served.until_row("SELECT job_id FROM scheduled_job WHERE job_id = 'b'", [("b",)])
             busy = await wait_until_async(
-                lambda: c if (c := _synced(a, "pikoschedules"))["held"]["reason"] == "RowBusy" else None,
+                lambda: c if (c := _held(a)).get("reason") == "RowBusy" else None,
                 what="the condition of the held row",
             )
-            assert "commit or roll back the transaction" in busy["held"]["message"]
+            assert "commit or roll back the transaction" in busy["message"]
     finally:
         await database.close()
     await served.until_row(

@@ -44,9 +44,9 @@ class Replica:
 
     @property
     def acts(self) -> bool:
-        return " 1.0" in next(
-            line for line in self.get("/metrics")[1].splitlines() if "piko_operator_leader_status{" in line
-        )
+        """Whether it says that it leads; the metric has no series before its first word."""
+        lines = self.get("/metrics")[1].splitlines()
+        return any(" 1.0" in line for line in lines if line.startswith("piko_operator_leader_status{"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
+from tests.operator.tenants import bind
 from tests.web.clients import serving
 from tests.web.rows import add_jobs
 
@@ -37,10 +38,12 @@ def _token(plane: ControlPlane, namespace: str, name: str) -> str:
 
 
 def _grant(plane: ControlPlane, namespace: str, name: str, verbs: str) -> None:
-    kinds = "pikoschedules.piko.dev,pikojobconfigs.piko.dev"
-    plane.kubectl("create", "role", name, "-n", namespace, f"--verb={verbs}", f"--resource={kinds}")
-    account = f"--serviceaccount={namespace}:{name}"
-    plane.kubectl("create", "rolebinding", name, "-n", namespace, f"--role={name}", account)
+    rule = {
+        "apiGroups": ["piko.dev"],
+        "resources": ["pikoschedules", "pikojobconfigs"],
+        "verbs": verbs.split(","),
+    }
+    bind(plane, name, [rule], account=(namespace, name), namespaces=[namespace])
 
 
 async def test_rights_to_the_two_kinds_decide_until_the_token_is_revoked(
