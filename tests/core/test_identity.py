@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.core.identity import Ids, content_hash, host_name
+from piko.core.identity import Ids, OrderedIds, content_hash, host_name
 
 
 class Standing:
@@ -30,6 +30,13 @@ def test_ids_differ_at_one_moment_and_sort_by_time() -> None:
     assert len(same) == 1000
     assert all(len(made) == 32 and int(made, 16) for made in same)
     assert Ids(Standing(NOON + timedelta(milliseconds=1))).new() > max(same)
+
+
+def test_ordered_ids_of_one_moment_are_in_the_order_in_which_they_were_made() -> None:
+    ids = OrderedIds(Standing(NOON))
+    made = [ids.new() for _ in range(500)]
+    assert made == sorted(set(made))
+    assert all(len(each) == 32 for each in made)
 
 
 parts = st.lists(st.one_of(st.none(), st.text(max_size=4)), max_size=4)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import socket
+import threading
 from datetime import datetime
 
 from piko.clock import Clock
@@ -39,6 +40,28 @@ class Ids:
             self._prefix = id_at(self._clock.now())
             self._read_at = moment
         return self._prefix + self._chance.pop()
+
+
+class OrderedIds:
+    """`Ids` of which each is greater than all that were made before it, by whichever thread.
+
+    They name what people read in its order, such as two changes of one transaction, which one millisecond
+    may hold.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._ids = Ids(clock)
+        self._last = ""
+        self._turn = threading.Lock()
+
+    def new(self) -> str:
+        """A new unique id."""
+        with self._turn:
+            found = self._ids.new()
+            if found <= self._last:
+                found = f"{int(self._last, 16) + 1:032x}"
+            self._last = found
+            return found
 
 
 def id_at(moment: datetime) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.clock import SystemClock
-from piko.core.identity import Ids
+from piko.core.identity import OrderedIds
 from piko.errors import DatabaseUnavailableError
 from piko.model.changes import Actor
 from piko.model.fences import Fence
@@ -31,6 +31,8 @@ _AGAIN_S = 0.5
 _LONGEST_NAME = 255
 _MOST_FACTS, _LONGEST_FACT, _LONGEST_KEY, _MOST_BYTES = 40, 1000, 200, 16_000
 
+_ids = OrderedIds(SystemClock())
+
 Facts = Mapping[str, object]
 RowLine = tuple[Actor, str, RowEdit, datetime | None]
 """Who edited the row of which job, how, and when; None: now."""
@@ -46,15 +48,15 @@ async def log_change(
     after: Facts | None = None,
 ) -> None:
     """Log a change within its transaction. `before` and `after` must hold no secrets; instants are aware."""
-    row = _row(actor, what, job_id=job_id, before=before, after=after, ids=Ids(SystemClock()))
+    row = _row(actor, what, job_id=job_id, before=before, after=after)
     await connection.execute(insert(change_log), [row])
 
 
 async def insert_changes(connection: AsyncConnection, lines: Iterable[RowLine]) -> None:
     """Log edits of rows within the transaction that makes or finds them."""
-    ids, rows = Ids(SystemClock()), []
+    rows = []
     for actor, job_id, edit, at in lines:
-        row = _row(actor, edit.what, job_id=job_id, before=edit.before, after=edit.after, ids=ids)
+        row = _row(actor, edit.what, job_id=job_id, before=edit.before, after=edit.after)
         rows.append(row if at is None else {**row, "at": at})
     await insert_rows(connection, change_log, rows)
 
@@ -67,7 +69,7 @@ async def insert_logged(
     After a COMMIT that was cut off, the same inserts wait for its end, and change nothing if it succeeded.
     Raises `DatabaseUnavailableError` if that is still unknown after some tries.
     """
-    change = _row(actor, what, job_id=str(row["job_id"]), before=None, after=logged, ids=Ids(SystemClock()))
+    change = _row(actor, what, job_id=str(row["job_id"]), before=None, after=logged)
     change["change_id"] = row[next(iter(table.primary_key)).name]  # so that a second try finds it, too
     for left in reversed(range(_TRIES)):
         try:
@@ -102,10 +104,10 @@ class ChangeStore:
 
 
 def _row(
-    actor: Actor, what: str, *, job_id: str | None, before: Facts | None, after: Facts | None, ids: Ids
+    actor: Actor, what: str, *, job_id: str | None, before: Facts | None, after: Facts | None
 ) -> dict[str, object]:
     return {
-        "change_id": ids.new(),
+        "change_id": _ids.new(),
         "at": SystemClock().now(),
         "who": excerpt(actor.who, limit=_LONGEST_NAME),
         "via": actor.via,
