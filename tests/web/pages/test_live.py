@@ -15,13 +15,10 @@ from piko.store.schema.migrate import upgrade
 from piko.web import event_feed, log_feed
 from tests.harness.browser import Tab
 from tests.harness.databases import TestDatabase, sqlite_database
-from tests.harness.waiting import PATIENCE_S
 from tests.web.pages.conftest import serving_site
 from tests.web.rows import add_jobs, add_runs, add_states
 from tests.web.test_events import end_run
 from tests.web.test_run_logs import say
-
-_PATIENTLY_MS = PATIENCE_S * 1000
 
 
 def done(work: Coroutine[Any, Any, object]) -> None:
@@ -48,7 +45,26 @@ def test_an_open_page_shows_a_failure_without_being_asked(browser: Browser, data
             expect(tab.page.get_by_role("main")).not_to_contain_text("orders")
             done(add_states(database, {"orders": ("Scheduled", None, 3)}))
             needs = tab.page.get_by_role("region", name="Needs attention")
-            expect(needs).to_contain_text("orders", timeout=_PATIENTLY_MS)
+            expect(needs).to_contain_text("orders")
+            assert tab.complaints == []
+        finally:
+            tab.close()
+
+
+def test_who_goes_by_keys_stays_where_they_are_while_a_page_renews_itself(
+    browser: Browser, database: TestDatabase
+) -> None:
+    done(add_states(database, {"orders": ("Scheduled", None, 3)}))
+    with serving_site(database.dsn) as origin:
+        tab = Tab(browser, origin)
+        try:
+            tab.page.goto("/")
+            failing = tab.page.get_by_role("link", name="orders", exact=True)
+            failing.focus()
+            done(add_jobs(database, "billing"))
+            done(add_states(database, {"billing": ("Scheduled", None, 5)}))
+            expect(tab.page.get_by_role("region", name="Needs attention")).to_contain_text("billing")
+            expect(failing).to_be_focused()
             assert tab.complaints == []
         finally:
             tab.close()
@@ -67,12 +83,10 @@ def test_the_log_of_a_run_grows_on_its_page_until_the_run_has_ended(
             log = tab.page.get_by_role("group", name="Log")
             expect(log).to_have_text("reading <b>orders</b>\n")
             done(say(database, "reading <b>orders</b>", "written", done=10))
-            expect(log).to_have_text("reading <b>orders</b>\nwritten\n", timeout=_PATIENTLY_MS)
-            expect(tab.page.get_by_text("10 of 10")).to_be_visible(timeout=_PATIENTLY_MS)
+            expect(log).to_have_text("reading <b>orders</b>\nwritten\n")
+            expect(tab.page.get_by_text("10 of 10")).to_be_visible()
             done(end_run(database, "run-000"))
-            expect(tab.page.get_by_role("region", name="What it did")).to_contain_text(
-                "rows", timeout=_PATIENTLY_MS
-            )
+            expect(tab.page.get_by_role("region", name="What it did")).to_contain_text("rows")
             assert tab.complaints == []
         finally:
             tab.close()

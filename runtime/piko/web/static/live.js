@@ -51,6 +51,22 @@
     stream = null;
   }
 
+  // Who goes by keys stays where they are: what had the focus in a part has it again in the renewed one.
+  const focusable = "a[href], button, summary, input, select, textarea, [tabindex]";
+  const sameness = (each) => [each.tagName, each.getAttribute("href"), each.getAttribute("aria-label"),
+    each.hasAttribute("href") ? "" : each.textContent].join("\n");
+  let focused = null;
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const held = document.activeElement;
+    focused = event.detail.target.contains(held) ? sameness(held) : null;
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    if (focused === null || document.activeElement !== document.body) return;
+    const found = [...document.querySelectorAll(focusable)].find((each) => sameness(each) === focused);
+    if (found) found.focus({preventScroll: true});
+  });
+
   // The log of a run that goes on: each new line at the end of the others, in sight if the end was.
   const shown = document.querySelector("[data-follow]");
   const source = shown && new URL(shown.dataset.follow, location.href);
