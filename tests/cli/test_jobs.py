@@ -20,7 +20,9 @@ from piko.settings import load_settings
 from piko.store.schema.migrate import upgrade
 from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, piko_here
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
+
+PATIENCE = f"{PATIENCE_S:g}"
 
 
 class Limits(BaseModel):
@@ -104,7 +106,8 @@ async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
         desk = Desk(sqlite, tmp_path)
 
         async def seen() -> bool:
-            return len(await sqlite.execute("SELECT 1 FROM job_state")) == 4
+            rows = await sqlite.execute("SELECT status FROM job_state ORDER BY job_id")
+            return [status for (status,) in rows] == ["Scheduled", "Scheduled", "Unregistered", "Scheduled"]
 
         await wait_until_async(seen, what="the leader's account of four jobs")
         yield desk
@@ -123,7 +126,7 @@ async def test_jobs_and_runs_are_listed_and_triggered(desk: Desk) -> None:
     assert "strange  Unregistered" in listed.out
     assert "  no replica has registered the job" in listed.out
 
-    run = await desk.json("trigger", "plain", "--wait", "10")
+    run = await desk.json("trigger", "plain", "--wait", PATIENCE)
     assert (run["state"], run["error"]) == ("SUCCESS", None)
     (line,) = await desk.json("runs", "--job", "plain")
     assert (line["run_id"], line["trigger_type"], line["state"]) == (run["run_id"], "manual", "SUCCESS")
@@ -139,7 +142,7 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
         return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE status = 'Disabled'"))
 
     await wait_until_async(disabled, what="the leader to see it")
-    assert (await desk.json("trigger", "plain", "--wait", "10"))["state"] == "SUCCESS"
+    assert (await desk.json("trigger", "plain", "--wait", PATIENCE))["state"] == "SUCCESS"
     resumed = await desk.json("resume", "plain")
     assert (resumed["enabled"], resumed["changed"]) == (True, True)
 
@@ -147,7 +150,7 @@ async def test_a_job_is_paused_and_resumed_and_runs_by_hand_all_the_same(desk: D
 async def test_a_schedule_that_is_paused_for_a_while_is_resumed_by_the_leader(desk: Desk) -> None:
     shown = await desk("pause", "plain", "--until", "2h", "--dry-run")
     assert "would be paused until" in shown.out
-    assert (await desk("pause", "plain", "--until", "1s", "--reason", "deploy")).code == OK
+    assert (await desk("pause", "plain", "--until", "5s", "--reason", "deploy")).code == OK
 
     async def resumed() -> bool:
         (job,) = await desk.json("jobs", "plain")
@@ -172,13 +175,13 @@ async def test_many_are_paused_by_a_filter(desk: Desk) -> None:
 
 
 async def test_a_run_and_a_window_are_triggered_with_other_values(desk: Desk) -> None:
-    run = await desk("trigger", "plain", "--config", '{"rows": -1}', "--wait", "10")
+    run = await desk("trigger", "plain", "--config", '{"rows": -1}', "--wait", PATIENCE)
     assert (run.code, "rows must not be negative" in run.out) == (NEEDS_ACTION, True)
     assert "no such key" in (await desk("trigger", "plain", "--config", '{"row": 1}')).err
     assert "--config is not JSON" in (await desk("trigger", "plain", "--config", "rows=1")).err
     shown = await desk("trigger", "windows", "--window", "2026-01-08T03:00", "--dry-run")
     assert "window 2026-01-08 03:00:00Z - 2026-01-09 03:00:00Z (--dry-run)" in shown.out
-    window = await desk.json("trigger", "windows", "--window", "2026-01-08T03:00", "--wait", "10")
+    window = await desk.json("trigger", "windows", "--window", "2026-01-08T03:00", "--wait", PATIENCE)
     assert window["state"] == "SUCCESS"
 
 
@@ -207,11 +210,14 @@ async def test_a_revision_whose_secret_was_removed_says_so(desk: Desk) -> None:
 async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -> None:
     await desk.database.execute("UPDATE scheduled_job SET last_data_time = '2999-01-02 03:00:00'")
 
-    async def copied() -> bool:
-        return bool(await desk.database.execute("SELECT 1 FROM job_state WHERE data_through IS NOT NULL"))
+    async def both(condition: str) -> bool:
+        of_both = f"SELECT 1 FROM job_state WHERE job_id IN ('windows', 'plain') AND {condition}"
+        return len(await desk.database.execute(of_both)) == 2
 
-    await wait_until_async(copied, what="the leader to see the watermark")
+    copied = "data_through IS NOT NULL AND (job_id = 'plain' OR cursor_at > '2900-01-01')"
+    await wait_until_async(lambda: both(copied), what="the leader to see the watermarks")
     await desk.database.execute("DELETE FROM scheduled_job WHERE job_id IN ('windows', 'plain')")
+    await wait_until_async(lambda: both("row_gone_at IS NOT NULL"), what="the leader to see that they went")
     assert "deleted jobs with progress: plain, windows" in (await desk("forget", "plane")).err
     answer = await desk("forget", "windows")
     assert answer.out.startswith(
@@ -293,7 +299,7 @@ async def test_a_config_is_rolled_back_and_in_force_at_once(desk: Desk) -> None:
     for number, rows in enumerate((1, -5, '"many"'), start=1):
         await configure(rows)
         await revision(number)
-    failed = await desk("trigger", "plain", "--wait", "10")
+    failed = await desk("trigger", "plain", "--wait", PATIENCE)
     assert (failed.code, "rows must not be negative" in failed.out) == (NEEDS_ACTION, True)
 
     history = await desk("config", "history", "plain")
@@ -304,7 +310,7 @@ async def test_a_config_is_rolled_back_and_in_force_at_once(desk: Desk) -> None:
 
     await desk.json("config", "rollback", "plain", "--to", "1")
     await revision(4)
-    run = await desk.json("trigger", "plain", "--wait", "10")
+    run = await desk.json("trigger", "plain", "--wait", PATIENCE)
     assert run["state"] == "SUCCESS"
     (line,) = await desk.json("runs", "--job", "plain", "--state", "SUCCESS")
     assert line["config_revision"] == 4
@@ -326,13 +332,14 @@ spec: {jobId: plain, config: {rows: many}}
 
 async def test_runs_are_listed_from_an_instant_on(desk: Desk) -> None:
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    await desk.json("trigger", "plain", "--wait", "10")
+    await desk.json("trigger", "plain", "--wait", PATIENCE)
     assert await desk.json("runs", "--since", soon) == []
 
 
-async def _retries(desk: Desk, most: int) -> None:
+async def _retries(desk: Desk, most: int, *, backoff_s: float = 0.5) -> None:
     await desk.database.execute(
-        f"UPDATE scheduled_job SET max_attempts = {most}, retry_backoff_s = 0.5, version = version + 1"
+        f"UPDATE scheduled_job SET max_attempts = {most}, retry_backoff_s = {backoff_s}, "
+        "retry_max_backoff_s = 3600, version = version + 1"
         " WHERE job_id = 'flaky'"
     )
 
@@ -346,23 +353,22 @@ async def _retries(desk: Desk, most: int) -> None:
 
 async def test_a_trigger_waits_for_the_last_attempt_and_prints_each_before_it(desk: Desk) -> None:
     await _retries(desk, 3)
-    answer = await desk("trigger", "flaky", "--wait", "60")
+    answer = await desk("trigger", "flaky", "--wait", PATIENCE)
     first, second, last = answer.out.splitlines()
     assert answer.code == OK
     assert first.startswith("flaky: attempt 1 is FAILED: ValueError: not yet: 1; attempt 2 starts ")
     assert second.startswith("flaky: attempt 2 is FAILED: ValueError: not yet: 2; attempt 3 starts ")
     assert re.fullmatch(r"flaky: run \S+, attempt 3, is SUCCESS", last)
-    found = await desk.json("trigger", "flaky", "--wait", "60")
+    found = await desk.json("trigger", "flaky", "--wait", PATIENCE)
     assert (found["attempt"], found["state"], found["error"]) == (3, "SUCCESS", None)
 
 
 async def test_a_trigger_ends_with_1_once_no_attempt_is_left_or_patience_is(desk: Desk) -> None:
     await _retries(desk, 2)
-    answer = await desk("trigger", "flaky", "--wait", "60")
+    answer = await desk("trigger", "flaky", "--wait", PATIENCE)
     assert answer.code == NEEDS_ACTION
     assert re.search(r"flaky: run \S+, attempt 2, is FAILED: ValueError: not yet: 2", answer.out)
-    await desk.database.execute("UPDATE scheduled_job SET retry_backoff_s = 3600 WHERE job_id = 'flaky'")
-    await _retries(desk, 1)
+    await _retries(desk, 2, backoff_s=3600)
     impatient = await desk("trigger", "flaky", "--wait", "0")
     assert (impatient.code, "after 0 s and continues" in impatient.out) == (NEEDS_ACTION, True)
 
@@ -376,11 +382,11 @@ async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) 
         return bool(await desk.database.execute("SELECT 1 FROM job_config_revision"))
 
     await wait_until_async(in_force, what="the config")
-    await desk("trigger", "plain", "--wait", "60")
+    await desk("trigger", "plain", "--wait", PATIENCE)
     once = (await desk("jobs", "plain")).out
     assert "  failed: ValueError: rows must not be negative" in once
     assert re.search(r"^plain +Scheduled +FAILED \d+s ago +in \d+[mh] +hour 3$", once, re.MULTILINE)
-    await desk("trigger", "plain", "--wait", "60")
+    await desk("trigger", "plain", "--wait", PATIENCE)
     assert "  2 failures in a row: ValueError: rows must not be negative" in (await desk("jobs", "plain")).out
     wide = (await desk("jobs", "plain", "-o", "wide")).out
     assert {"SCHEDULED", "DURATION", "NEXT RUN", "OWNER"} <= set(re.split(r" {2,}", wide.splitlines()[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
     operator: tuple[ChildProcess, int],
 ) -> None:
     process, port = operator
+    began = time.monotonic()
     with ExitStack() as stack:
         for _ in range(300):
             stack.enter_context(connect(port, b"GET /healthz HTTP/1.1\r\n"))
@@ -70,7 +72,8 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
         wait_until(says_why, what="/readyz to say what is missing")
         dropped = 'piko_operator_http_connections_dropped_total{why="full"}'
         assert dropped in ask(port, "/metrics")[1]
-    assert process.output.count("http_connection_dropped") <= 2
+    minutes = 1 + (time.monotonic() - began) // 60
+    assert process.output.count("http_connection_dropped") <= 2 * minutes, "one of each kind a minute"
     assert process.terminate() == 0
     assert "operator_stopped" in process.output
 
@@ -107,8 +110,10 @@ async def _health(probes: Probes) -> tuple[int, str]:
 
 def test_two_signals_of_one_press_are_an_orderly_stop(operator: tuple[ChildProcess, int]) -> None:
     process, _ = operator
+    process.signal(signal.SIGSTOP)  # so that both are there when it goes on, and neither comes late
     process.signal(signal.SIGINT)
-    process.signal(signal.SIGINT)
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGCONT)
 
     assert process.wait() == 0
     assert "operator_stopped" in process.output

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -118,6 +119,7 @@ async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
+    began = time.monotonic()
     for sends in (b"nonsense\r\n\r\n", HEAD + b"X: " + b"x" * 100_000):
         for _ in range(30):
             with connect(served.port) as client:
@@ -128,7 +130,8 @@ async def test_who_makes_nonsense_of_http_gets_a_bounded_number_of_log_lines(
                 await wait_until_async(lambda: is_closed(client), what="a refusal")
     assert await served.ask() == (200, "ok\n")
     reported = [record for record in caplog.records if "Invalid HTTP" in record.getMessage()]
-    assert len(reported) == 1
+    minutes = 1 + (time.monotonic() - began) // 60
+    assert 1 <= len(reported) <= minutes, "one a minute"
 
 
 async def test_probes_answer_head_as_get_without_a_body_and_refuse_the_rest(served: Served) -> None:

@@ -16,9 +16,9 @@ from tests.harness.databases import TestDatabase
 
 
 class _AtCommit:
-    """What is to happen at a COMMIT of which transaction."""
+    """What is to happen at a COMMIT of which transaction; `seconds`: None if it is held until it may go."""
 
-    def __init__(self, of: str, seconds: float) -> None:
+    def __init__(self, of: str, seconds: float | None) -> None:
         self.of = of.encode()
         self.seconds = seconds
 
@@ -60,6 +60,7 @@ class CuttableWay:
         self._cut_after_commit = False
         self._late: _AtCommit | None = None
         self._lost: _AtCommit | None = None
+        self._may_go = asyncio.Event()
         self._questions_vanish = False
         self._answers_vanish = False
         self.keeps_sessions = False
@@ -71,6 +72,7 @@ class CuttableWay:
     def close(self) -> None:
         """Break what is connected, and refuse what comes."""
         self._closed = True
+        self._may_go.set()
         for writer in self._writers:
             writer.transport.abort()
 
@@ -93,6 +95,15 @@ class CuttableWay:
         The next one of a transaction in which a statement holds the text `of`.
         """
         self._late = _AtCommit(of, seconds)
+
+    def hold_next_commit(self) -> None:
+        """The next COMMIT reaches the server after `let_commit_go`; its client's connection ends before."""
+        self._may_go.clear()
+        self._late = _AtCommit("", None)
+
+    def let_commit_go(self) -> None:
+        """End `hold_next_commit`."""
+        self._may_go.set()
 
     def lose_next_commit(self, *, of: str = "") -> None:
         """From the next such COMMIT on nothing arrives; connections and the transaction stay open."""
@@ -149,7 +160,7 @@ class CuttableWay:
                     if self._late is not None and self._late.of in link.said:
                         late, self._late = self._late, None
                         client.transport.abort()
-                        await asyncio.sleep(late.seconds)
+                        await (self._may_go.wait() if late.seconds is None else asyncio.sleep(late.seconds))
                         link.cut = True
                         writer.write(data)
                         await writer.drain()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -63,12 +64,13 @@ class Cut:
         async with self.database.transaction(), self.database.statements():
             pass  # connections are there, and what they commit at their own start is through
         if self.late:
-            self.way.delay_next_commit(_LATE_S)
+            self.way.hold_next_commit()
         else:
             self.way.cut_next_commit()
         with pytest.raises(DatabaseUnavailableError):
             await call()
         assert self.way.cuts == (0 if self.late else 1)
+        asyncio.get_running_loop().call_later(_LATE_S, self.way.let_commit_go)
 
 
 @pytest.fixture(params=["unheard", "late"])

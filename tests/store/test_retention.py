@@ -128,7 +128,11 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
     metrics, clock = Metrics(), SystemClock()
     instance = make_instance()
     lease = DatabaseLease(
-        rows=LeaseStore(database=database), name=LEASE, instance=instance, lease_s=600, renew_interval_s=100
+        rows=LeaseStore(database=database),
+        name=LEASE,
+        instance=instance,
+        lease_s=36_000,
+        renew_interval_s=6_000,  # a renewal would wait for claims, in a test that counts who waits
     )
     elector = Elector(lease=lease, lease_name=LEASE, instance=instance, clock=clock, metrics=metrics)
     task = asyncio.create_task(elector.run())

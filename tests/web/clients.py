@@ -15,6 +15,13 @@ from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
 
 
+class StandingClock(SystemClock):
+    """No time passes: a minute's bound is reached however slow the machine is."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
 @asynccontextmanager
 async def serving(
     database: TestDatabase, *, clock: Clock | None = None, most_streams: int = 80, **settings: Any

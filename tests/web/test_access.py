@@ -12,7 +12,7 @@ import pytest
 from piko.errors import SettingsError
 from piko.web.guard import MOST_BYTES
 from tests.harness.databases import TestDatabase
-from tests.web.clients import serving
+from tests.web.clients import StandingClock, serving
 from tests.web.rows import add_jobs
 
 _JOBS, _PAUSE = "/api/v1/jobs", "/api/v1/jobs/a:pause"
@@ -113,8 +113,12 @@ async def test_a_body_of_more_than_64_kb_is_refused_whether_or_not_it_says_so(
         assert (answer.status_code, "65,536 bytes" in answer.json()["detail"]) == (413, True)
 
 
-async def test_acts_of_one_caller_are_bounded(acting: httpx.AsyncClient) -> None:
-    answers = [await acting.post(_PAUSE, json={}) for _ in range(121)]
+async def test_acts_of_one_caller_are_bounded(sqlite_web: TestDatabase) -> None:
+    proxy: dict[str, Any] = {"access": "header", "operators": ("ann",), "trusted_proxies": ("127.0.0.1/32",)}
+    async with serving(sqlite_web, clock=StandingClock(), **proxy) as acting:
+        acting.headers["X-Forwarded-User"] = "ann"
+        path = "/api/v1/jobs/none:pause"
+        answers = [await acting.post(path, json={}) for _ in range(121)]
     assert {answer.status_code for answer in answers[:120]} == {404}
     assert (answers[-1].status_code, answers[-1].headers["retry-after"]) == (429, "60")
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 from piko.clock import SystemClock
 from piko.store.engine import Database
@@ -23,6 +20,7 @@ from piko.web.application import create_web
 from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
 from tests.harness.servers import database_kinds
+from tests.harness.statements import sent_to
 from tests.store.making import opened
 from tests.web.addresses import (
     API,
@@ -140,7 +138,7 @@ async def test_no_page_or_endpoint_reads_or_sorts_much_or_asks_often(
     async with serving(long_history) as web:
         for address in addresses(_KNOWN):
             for place in await _some_pages(web, address):
-                with _sent() as statements:
+                with sent_to(long_history) as statements:
                     answer = await web.get(place, headers=_ACCEPT)
                 assert answer.status_code in (200, 404), (place, answer.text)
                 if len(statements) > _MOST_STATEMENTS:
@@ -165,7 +163,7 @@ async def test_a_calm_overview_reads_what_is_next_within_the_bound(
     ):
         await long_history.execute(statement)
     async with serving(long_history) as web:
-        with _sent() as statements:
+        with sent_to(long_history) as statements:
             page = (await web.get("/")).text
     assert "Nothing needs attention" in page
     assert "jobs/job-0" in page
@@ -175,8 +173,10 @@ async def test_a_calm_overview_reads_what_is_next_within_the_bound(
 
 
 @on_servers
-async def test_a_look_for_all_who_follow_events_scans_no_history(store: Database) -> None:
-    with _sent() as statements:
+async def test_a_look_for_all_who_follow_events_scans_no_history(
+    long_history: TestDatabase, store: Database
+) -> None:
+    with sent_to(long_history) as statements:
         first = await happenings_since(store, None)
         await happenings_since(store, first.now)
     assert len(statements) == 6
@@ -238,18 +238,3 @@ async def _excesses(store: Database, statement: str, parameters: Any) -> list[st
         if plan["table"] in _HISTORIES and scanned and rows > _MOST_SORTED:
             found.append(f"{plan['table']} {plan['type']} {rows} rows, {extra}: {statement}")
     return found
-
-
-@contextmanager
-def _sent() -> Iterator[list[tuple[str, Any]]]:
-    """What this process sends to a server meanwhile, with its parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)

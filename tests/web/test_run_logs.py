@@ -12,13 +12,15 @@ import pytest
 
 from piko.web import log_feed
 from piko.web.log_feed import LogFeed
+from piko.web.shared_look import KEEPALIVE_S
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import ANSWER_S, PATIENCE_S, wait_until_async
+from tests.harness.statements import sent_to
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.store.making import opened
 from tests.web.clients import serving
 from tests.web.rows import add_runs, quoted
 from tests.web.serving import Listener, served
-from tests.web.test_events import end_run, statements
+from tests.web.test_events import end_run
 
 LOG = "/api/v1/runs/run-000/log"
 
@@ -134,7 +136,7 @@ async def test_lines_that_come_while_a_slow_follower_takes_others_wait_for_no_fu
         await until_event(slow, b'["one"]')
         await say(emptied_database, "one", "two")
         await until_event(other, b'["two"]')  # its look has found them, and no further look finds news
-        async with asyncio.timeout(ANSWER_S / 2):
+        async with asyncio.timeout(KEEPALIVE_S - 1):  # it does not wait at all
             await until_event(slow, b'["two"]')
         await slow.aclose()
         await other.aclose()
@@ -153,7 +155,11 @@ async def test_many_who_follow_one_log_cost_one_look_at_a_time(emptied_database:
         followers = [await stack.enter_async_context(following(origin)) for _ in range(30)]
         for follower in followers:
             assert (await follower.next()).data == ["one"]
-        with statements("run_log.head") as logs, statements("job_run.state, run_log.line_count") as looks:
+        stamps = "job_run.state, run_log.line_count"
+        with (
+            sent_to(emptied_database, of="run_log.head") as logs,
+            sent_to(emptied_database, of=stamps) as looks,
+        ):
             await wait_until_async(lambda: len(looks) >= 3 or None, what="three looks at the database")
             assert logs == [], "nobody reads a log that says nothing new"
             await say(emptied_database, "one", "two")

@@ -18,7 +18,7 @@ from piko.clock import SystemClock
 from piko.store.schema.migrate import upgrade
 from piko.web.access.sessions import LIFETIME_S
 from tests.harness.databases import TestDatabase
-from tests.web.clients import serving
+from tests.web.clients import StandingClock, serving
 from tests.web.rows import add_jobs
 
 _PAGE = {"Accept": "text/html"}
@@ -188,7 +188,7 @@ async def test_the_form_leads_to_no_other_site(database: TestDatabase, tokens: P
 
 
 async def test_sign_ins_are_bounded(database: TestDatabase, tokens: Path) -> None:
-    async with _site(database, tokens) as client:
+    async with _site(database, tokens, clock=StandingClock()) as client:
         answers = [await _sign_in(client, "guess") for _ in range(121)]
         assert {answer.status_code for answer in answers[:120]} == {401}
         assert answers[-1].status_code == 429

@@ -1,4 +1,4 @@
-"""A night as rows: what a person on call finds on the page."""
+"""A night as rows: what a person on call finds on the page, for as long as a run of all tests may take."""
 
 from __future__ import annotations
 
@@ -82,11 +82,11 @@ def _further(many: int) -> list[dict[str, object]]:
 
 def _states(now: datetime) -> list[dict[str, object]]:
     known = {
-        "failing": ("Scheduled", None, now + timedelta(minutes=30), "FAILED", 26, ERROR),
+        "failing": ("Scheduled", None, now + timedelta(days=2), "FAILED", 26, ERROR),
         "late": ("Scheduled", None, now - timedelta(minutes=12), "SUCCESS", 0, None),
         "invalid": ("Invalid", f"hour = 25: is out of range {HOSTILE}", None, None, 0, None),
         "paused": ("Disabled", "the row is disabled", None, "SUCCESS", 0, None),
-        "well": ("Scheduled", None, now + timedelta(minutes=5), "SUCCESS", 0, None),
+        "well": ("Scheduled", None, now + timedelta(days=1), "SUCCESS", 0, None),
     }
     names = ("status", "message", "next_run_at", "last_state", "consecutive_failures", "last_error")
     return [
@@ -155,7 +155,7 @@ def _instance(now: datetime) -> dict[str, object]:
         "pid": 1,
         "version": "0.1.0",
         "started_at": now - timedelta(hours=3),
-        "heartbeat_at": now + timedelta(hours=1),
+        "heartbeat_at": now + timedelta(days=1),
         "sinks": sinks_text(
             [
                 SinkState(

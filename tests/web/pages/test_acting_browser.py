@@ -31,7 +31,8 @@ def operator(acting_tab: OpenTab) -> Page:
 
 
 def _fill(page: Page, path: str) -> None:
-    """What the form at `path` needs."""
+    """What the form at `path` needs, once it is there: its button stands behind its fields."""
+    expect(page.get_by_role("button", name=_CHECK)).to_be_visible()
     for label in ("From (UTC)", "Window begins (UTC)", "Watermark (UTC)"):
         if page.get_by_label(label).count():
             page.get_by_label(label).fill("2026-01-08T00:00:00")
