@@ -185,8 +185,8 @@ async def test_what_a_silent_session_holds_is_free_before_the_lease_is_over(
     if emptied_database.kind == "sqlite":
         pytest.skip("SQLite's locks end with the process that has them")
     await emptied_database.execute("INSERT INTO leader_lease (name, epoch) VALUES ('one', 0)")
-    silent = open_database(emptied_database.dsn, lease_s=6)
-    other = open_database(emptied_database.dsn, lease_s=6, lock_wait_s=6)
+    silent = open_database(emptied_database.dsn, lease_s=9)
+    other = open_database(emptied_database.dsn, lease_s=9, lock_wait_s=9)
     grow = text("UPDATE leader_lease SET epoch = epoch + 1 WHERE name = 'one'")
 
     async def fall_silent() -> None:
