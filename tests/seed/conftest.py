@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -76,6 +76,15 @@ class Trial:
         )
         async with app.running(settings):
             yield app
+
+    def set_clock(self, moment: datetime) -> None:
+        """It is `moment` now, and time goes on from there."""
+        self.clock.shift = moment - datetime.now(UTC)
+
+    async def until_scheduled(self, job_id: str) -> None:
+        """Wait until the job has a next due time, so that its start cannot come after it."""
+        statement = f"SELECT next_run_at FROM job_state WHERE job_id = '{job_id}' AND next_run_at IS NOT NULL"
+        await wait_until_async(lambda: self.database.execute(statement), what=f"{job_id} to be scheduled")
 
     def printed(self) -> str:
         """All that was printed so far."""
