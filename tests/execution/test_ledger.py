@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from piko.background.backoff import Backoff
 from piko.clock import SystemClock
 from piko.core.types import RunState
-from piko.execution import backlog
+from piko.execution import pending_outcomes
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome_replay import OutcomeReplay
@@ -217,7 +218,7 @@ async def test_outcomes_whose_commit_is_cut_off_are_written_once(
 async def test_what_the_database_refuses_of_one_job_is_set_aside_and_the_others_are_written(
     bench: tuple[Bench, Database], emptied_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "_ASIDE_S", 0.3)
+    monkeypatch.setattr(pending_outcomes, "_ASIDE", Backoff.steady(0.3))
     made, database = bench
     fence = await lead(database)
     runs = [make_run(number, job_id=f"job-{number}") for number in range(30)]

@@ -14,7 +14,7 @@ from piko.catalog.jobs import assess
 from piko.core.registry import JobDefinition
 from piko.core.types import RunState, TriggerType
 from piko.decisions import effects
-from piko.decisions.progress import Progress
+from piko.decisions.open_runs import OpenRuns
 from piko.model.claims import ClaimBatch
 from piko.model.runs import Outcome, PassedOver, Run
 from piko.model.schedules import ScheduleRow
@@ -221,7 +221,7 @@ class Leader(Simulation):
     # ---- what is ------------------------------------------------------------------------------------
 
     @property
-    def progress(self) -> Progress:
+    def progress(self) -> OpenRuns:
         """The live runs."""
         return self.leader.runs.live
 

@@ -31,8 +31,8 @@ from piko.decisions.effects import (
 )
 from piko.decisions.events import RowsChanged, StatesRead, StatesWritten, WatermarksRestored, Withdrawn
 from piko.decisions.given_up import answered
+from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
-from piko.decisions.progress import Progress
 from piko.decisions.slots import SlotTable
 from piko.model.states import JobState
 
@@ -45,7 +45,7 @@ class Adoption:
         *,
         rows: AssessedRows,
         agenda: Agenda,
-        progress: Progress,
+        progress: OpenRuns,
         ahead: ClaimsAhead,
         slots: SlotTable,
         outbox: Outbox,

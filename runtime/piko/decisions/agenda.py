@@ -23,8 +23,8 @@ from piko.core.types import JobStatus
 from piko.decisions.beginning import Beginning
 from piko.decisions.failed_windows import FailedWindows
 from piko.decisions.notes import standing
+from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
-from piko.decisions.progress import Progress
 from piko.decisions.refusals import Refusals
 from piko.decisions.replica_configs import ReplicaConfigs
 from piko.decisions.timetable import Timetable
@@ -38,7 +38,7 @@ class Agenda:
     """The jobs' states under one term, and the timetable that follows from them."""
 
     def __init__(
-        self, *, rows: AssessedRows, configs: ReplicaConfigs, progress: Progress, outbox: Outbox
+        self, *, rows: AssessedRows, configs: ReplicaConfigs, progress: OpenRuns, outbox: Outbox
     ) -> None:
         self.states: dict[str, JobState] = {}
         self.timetable = Timetable()

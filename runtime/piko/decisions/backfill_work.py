@@ -24,9 +24,9 @@ from piko.decisions.backfill_windows import schedule_of, windows_within
 from piko.decisions.effects import ClaimWindows, ExplainBackfills, StartQueued
 from piko.decisions.events import BackfillsExplained, Tick, WindowsClaimed
 from piko.decisions.given_up import answered
+from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
-from piko.decisions.progress import Progress
 from piko.decisions.run_orders import RunOrders
 from piko.decisions.slots import Slots, SlotTable
 from piko.decisions.work import Stage
@@ -62,7 +62,7 @@ class BackfillWork:
         *,
         rows: AssessedRows,
         agenda: Agenda,
-        progress: Progress,
+        progress: OpenRuns,
         slots: SlotTable,
         placement: Placement,
         orders: RunOrders,

@@ -15,8 +15,8 @@ from piko.decisions.claims_ahead import upcoming
 from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken, start_of
 from piko.decisions.due_window import decide_window
 from piko.decisions.given_up import given_up, noted
+from piko.decisions.open_runs import OpenRuns
 from piko.decisions.placement import Placement
-from piko.decisions.progress import Progress
 from piko.decisions.slots import Slots, SlotTable
 from piko.model.runs import Run
 from piko.model.states import JobState
@@ -37,7 +37,7 @@ class DuePlanner:
         *,
         rows: AssessedRows,
         agenda: Agenda,
-        progress: Progress,
+        progress: OpenRuns,
         slots: SlotTable,
         placement: Placement,
         new_id: Callable[[], str],

@@ -14,9 +14,9 @@ from piko.decisions.due_planner import DuePlanner
 from piko.decisions.effects import Claim, Level, StartQueued
 from piko.decisions.events import Claimed, Requeued, Tick
 from piko.decisions.lateness import overdue
+from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
-from piko.decisions.progress import Progress
 from piko.decisions.run_orders import RunOrders
 from piko.decisions.slots import SlotTable
 from piko.decisions.work import Stage
@@ -31,7 +31,7 @@ class DueWork:
         *,
         rows: AssessedRows,
         agenda: Agenda,
-        progress: Progress,
+        progress: OpenRuns,
         ahead: ClaimsAhead,
         slots: SlotTable,
         placement: Placement,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.decisions.progress import Progress
+from piko.decisions.open_runs import OpenRuns
 from piko.model.runs import Run
 
 
@@ -10,10 +10,10 @@ class Runs:
     """Two accounts, because the runs of backfills must not keep out live ones; see `backfill_work`."""
 
     def __init__(self) -> None:
-        self.live = Progress()
-        self.backfills = Progress()
+        self.live = OpenRuns()
+        self.backfills = OpenRuns()
 
-    def of(self, run: Run) -> Progress:
+    def of(self, run: Run) -> OpenRuns:
         """The account that `run` belongs to."""
         return self.live if run.backfill_id is None else self.backfills
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from piko.core.types import RunState
 from piko.decisions.events import Tick
-from piko.decisions.progress import Progress
+from piko.decisions.open_runs import OpenRuns
 from piko.model.runs import Outcome, Run
 
 Stage = Callable[[Tick], None]
@@ -18,7 +18,7 @@ Stage = Callable[[Tick], None]
 class WorkSource(Protocol):
     """Claims runs and follows each of them to its end. What it decides goes to the leader's outbox."""
 
-    progress: Progress
+    progress: OpenRuns
     """The runs that came of it."""
 
     @property

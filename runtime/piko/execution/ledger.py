@@ -19,8 +19,8 @@ from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
 from piko.core.types import RunState, TriggerType
 from piko.errors import DatabaseUnavailableError, FencedError
-from piko.execution.backlog import BOUND, Backlog, Pending
 from piko.execution.held_jobs import HeldJobs
+from piko.execution.pending_outcomes import BOUND, Pending, PendingOutcomes
 from piko.model.fences import OutcomeFence
 from piko.model.runs import Outcome
 from piko.observability.logs import get_logger
@@ -66,7 +66,7 @@ class Ledger:
         self._refused = refused
         self._settled = settled
         self._held = held
-        self._backlog = Backlog(spool=spool, metrics=metrics, bound=bound)
+        self._pending = PendingOutcomes(spool=spool, metrics=metrics, bound=bound)
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -74,25 +74,25 @@ class Ledger:
         """How long the next batch may wait, unless something arrives."""
 
     def __len__(self) -> int:
-        return len(self._backlog)
+        return len(self._pending)
 
     @property
     def full(self) -> bool:
         """Whether no more outcomes can be kept, so that no new run may start."""
-        return self._backlog.full
+        return self._pending.full
 
     @property
     def failing(self) -> str | None:
         """Why outcomes cannot be put on disk, if that is needed."""
-        return self._backlog.failing
+        return self._pending.failing
 
     @property
     def run_ids(self) -> set[str]:
         """Runs whose outcome is not written yet."""
-        return self._backlog.run_ids
+        return self._pending.run_ids
 
     def put(self, outcome: Outcome, fence: OutcomeFence) -> None:
-        self._backlog.put(outcome, fence)
+        self._pending.put(outcome, fence)
         self._idle.clear()
         self._arrived.set()
 
@@ -111,22 +111,22 @@ class Ledger:
 
     async def _write_next(self) -> None:
         """Write one batch, if there is one."""
-        if not await self._backlog.refill():
+        if not await self._pending.refill():
             self._idle.set()
-            self._pause_s = self._backlog.until_again()
+            self._pause_s = self._pending.until_again()
             return
-        chosen = self._backlog.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
+        chosen = self._pending.next_batch(_BATCH, without=self._held.left_out() if self._held else ())
         if chosen is None:  # all pending outcomes are of held jobs
             self._pause_s = self._held.again_in_s()
             return
         self._pause_s = 0.0
         fence, pending = chosen
         try:
-            with self._backlog.watched():
+            with self._pending.watched():
                 written = await self._write(pending, fence)
         except FencedError as error:
             batch = [item.outcome for item in pending]
-            self._backlog.written(pending)
+            self._pending.written(pending)
             log.error("outcomes_refused", runs=[outcome.run.run_id for outcome in batch], error=str(error))
             self._refused(batch, fence)
             return
@@ -134,7 +134,7 @@ class Ledger:
 
     def _database_is_away(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()
-        self._backlog.database_is_away()
+        self._pending.database_is_away()
         log.warning("outcomes_kept", outcomes=len(self), error=str(error))
 
     async def _write(self, pending: list[Pending], fence: OutcomeFence) -> Written[set[str]]:
@@ -158,13 +158,13 @@ class Ledger:
             self._held.hold(written.held, searched=written.searched)
             self._held.free(item.outcome.run.job_id for item in done)
         if written.refused:
-            self._backlog.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])
+            self._pending.set_aside([item for item in pending if item.outcome.run.job_id in written.refused])
         accepted_again = {item.outcome.run.job_id for item in done if item.refusals}
         if written.refused or accepted_again:
             self._settled(accepted_again, written.refused)
         if not done:
             return
-        self._backlog.written(done)
+        self._pending.written(done)
         recorded = set().union(*written.results)
         self._recorded(
             [
@@ -177,7 +177,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Put unwritten outcomes on disk, after `run` has ended."""
-        await self._backlog.close()
+        await self._pending.close()
 
     def _count(self, outcome: Outcome) -> Outcome:
         count_end(self._metrics, outcome)

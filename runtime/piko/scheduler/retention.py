@@ -196,12 +196,12 @@ class Retention:
             await self._prune_locks(job, fence, horizon)
 
     async def _prune_runs(self, job: JobFacts, fence: Fence, now: datetime) -> None:
-        keeping = HistoryPolicy(job, now=now, max_age_s=self._max_age_s)
+        policy = HistoryPolicy(job, now=now, max_age_s=self._max_age_s)
         last: EndedRow | None = None
         while True:
             began = self._clock.monotonic()
             page = await self._store.ended(job.job_id, before=last, limit=self._batch)
-            doomed = [run for shown in page for run in keeping.show(shown)]
+            doomed = [run for shown in page for run in policy.show(shown)]
             pruned = 0
             if doomed and self._elector.acting == fence:
                 pruned = await self._store.prune_runs(job, doomed, fence)

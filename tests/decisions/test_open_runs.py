@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from piko.core.types import RunState
-from piko.decisions.progress import Progress
+from piko.decisions.open_runs import OpenRuns
 from tests.store.making import make_run
 
 
 def test_a_retry_that_began_before_its_outcome_was_known_to_be_recorded_does_not_wait_again() -> None:
-    progress = Progress()
+    progress = OpenRuns()
     retry = make_run(state=RunState.QUEUED, attempt=2)
     progress.enqueue([retry])
     progress.begin(retry)
@@ -21,7 +21,7 @@ def test_a_retry_that_began_before_its_outcome_was_known_to_be_recorded_does_not
 
 
 def test_a_run_of_which_nothing_is_known_waits() -> None:
-    progress = Progress()
+    progress = OpenRuns()
     retry = make_run(state=RunState.QUEUED, attempt=2)
     progress.wait(retry)
     assert list(progress.waiting) == [retry.run_id]

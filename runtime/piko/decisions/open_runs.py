@@ -1,4 +1,4 @@
-"""The runs of a term that are in progress or wait for their turn: live ones, and those of backfills."""
+"""The runs of a term that have not ended: live ones, and those of backfills."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from piko.core.types import TriggerType
 from piko.model.runs import Run
 
 
-class Progress:
+class OpenRuns:
     """Runs by id, and which job is busy.
 
     A run gives up its slot when it ends: while the database is away, handlers that have ended must not keep

@@ -13,8 +13,8 @@ import pytest
 
 from piko.core.types import RunState, TriggerType
 from piko.errors import SpoolError
-from piko.execution.backlog import Backlog
 from piko.execution.outcome_replay import OutcomeReplay
+from piko.execution.pending_outcomes import PendingOutcomes
 from piko.model.fences import Fence, InstanceFence
 from piko.model.instances import Instance
 from piko.model.runs import Outcome
@@ -39,7 +39,7 @@ from tests.store.making import (
     window,
 )
 
-TITLE = InstanceFence(instance_id="one", epoch=1)
+FENCE = InstanceFence(instance_id="one", epoch=1)
 
 
 def spool_in(folder: Path, name: str = "one") -> OutcomeSpool:
@@ -51,21 +51,21 @@ def files_in(folder: Path) -> list[str]:
 
 
 @asynccontextmanager
-async def backlog_in(folder: Path, *, bound: int = 5) -> AsyncIterator[Backlog]:
-    backlog = Backlog(spool=spool_in(folder), metrics=Metrics(), bound=bound)
-    yield backlog
-    await backlog.close()
+async def pending_in(folder: Path, *, bound: int = 5) -> AsyncIterator[PendingOutcomes]:
+    unwritten = PendingOutcomes(spool=spool_in(folder), metrics=Metrics(), bound=bound)
+    yield unwritten
+    await unwritten.close()
 
 
-async def drained(backlog: Backlog, most: int = 3) -> list[Outcome]:
+async def drained(unwritten: PendingOutcomes, most: int = 3) -> list[Outcome]:
     """Everything, as it is written batch by batch."""
     found: list[Outcome] = []
-    while await backlog.refill():
-        ready = backlog.next_batch(most)
+    while await unwritten.refill():
+        ready = unwritten.next_batch(most)
         assert ready is not None
         _, batch = ready
         found.extend(item.outcome for item in batch)
-        backlog.written(batch)
+        unwritten.written(batch)
     return found
 
 
@@ -90,7 +90,7 @@ EVERYTHING = make_outcome(
 )
 
 
-@pytest.mark.parametrize("fence", [TITLE, Fence(name="default", epoch=3)], ids=["instance", "leader"])
+@pytest.mark.parametrize("fence", [FENCE, Fence(name="default", epoch=3)], ids=["instance", "leader"])
 async def test_an_outcome_comes_back_as_it_was(fence: InstanceFence | Fence, tmp_path: Path) -> None:
     spool = spool_in(tmp_path)
     recorded = [Account(outcome=EVERYTHING, fence=fence), Account(outcome=outcomes(1)[0], fence=fence)]
@@ -100,39 +100,39 @@ async def test_an_outcome_comes_back_as_it_was(fence: InstanceFence | Fence, tmp
 
 
 async def test_order_stays_through_memory_and_disk_and_the_disk_is_clean_afterwards(tmp_path: Path) -> None:
-    async with backlog_in(tmp_path) as backlog:
+    async with pending_in(tmp_path) as unwritten:
         first, second, third = (outcomes(number) for number in (12, 700, 3))
         for outcome in first:
-            backlog.put(outcome, TITLE)
-        backlog.database_is_away()
+            unwritten.put(outcome, FENCE)
+        unwritten.database_is_away()
         for outcome in second:
-            backlog.put(outcome, TITLE)
-        await wait_until_async(lambda: backlog._in_memory <= 5, what="the rest to be on disk")
-        assert len(backlog) == 712
-        assert len(backlog.run_ids) == 712
+            unwritten.put(outcome, FENCE)
+        await wait_until_async(lambda: unwritten._in_memory <= 5, what="the rest to be on disk")
+        assert len(unwritten) == 712
+        assert len(unwritten.run_ids) == 712
         for outcome in third:
-            backlog.put(outcome, TITLE)
-        assert await drained(backlog) == [*first, *second, *third]
-        assert len(backlog) == 0
+            unwritten.put(outcome, FENCE)
+        assert await drained(unwritten) == [*first, *second, *third]
+        assert len(unwritten) == 0
     assert files_in(tmp_path) == []
 
 
 async def test_in_good_times_nothing_touches_the_disk(tmp_path: Path) -> None:
-    async with backlog_in(tmp_path, bound=100) as backlog:
+    async with pending_in(tmp_path, bound=100) as unwritten:
         for outcome in outcomes(100):
-            backlog.put(outcome, TITLE)
-        assert len(await drained(backlog)) == 100
+            unwritten.put(outcome, FENCE)
+        assert len(await drained(unwritten)) == 100
     assert files_in(tmp_path) == []
 
 
 async def test_what_is_pending_at_the_end_is_left_on_disk_once(tmp_path: Path) -> None:
     pending = outcomes(8)
-    async with backlog_in(tmp_path) as backlog:
+    async with pending_in(tmp_path) as unwritten:
         for outcome in pending[:4]:
-            backlog.put(outcome, TITLE)
-        backlog.database_is_away()
+            unwritten.put(outcome, FENCE)
+        unwritten.database_is_away()
         for outcome in pending[4:]:
-            backlog.put(outcome, TITLE)
+            unwritten.put(outcome, FENCE)
     (spool,) = await left_behind(tmp_path)
     kept = await spool.fetch(after=0, limit=100)
     assert [item.account.outcome for item in kept if item.account] == pending
@@ -141,7 +141,7 @@ async def test_what_is_pending_at_the_end_is_left_on_disk_once(tmp_path: Path) -
 
 async def test_a_file_with_a_living_owner_is_left_alone(tmp_path: Path) -> None:
     living = spool_in(tmp_path, "living")
-    await living.put([Account(outcome=EVERYTHING, fence=TITLE)])
+    await living.put([Account(outcome=EVERYTHING, fence=FENCE)])
     assert await left_behind(tmp_path) == []
     await living.close()
     (spool,) = await left_behind(tmp_path)
@@ -154,19 +154,19 @@ async def test_where_the_disk_refuses_memory_holds_up_to_the_bound_and_nothing_n
 ) -> None:
     folder = tmp_path / "spool"
     folder.write_text("a file in the way")
-    async with backlog_in(folder) as backlog:
+    async with pending_in(folder) as unwritten:
         pending = outcomes(9)
-        backlog.put(pending[0], TITLE)
-        backlog.database_is_away()
-        await wait_until_async(lambda: backlog.failing, what="the disk to refuse")
-        assert not backlog.full
+        unwritten.put(pending[0], FENCE)
+        unwritten.database_is_away()
+        await wait_until_async(lambda: unwritten.failing, what="the disk to refuse")
+        assert not unwritten.full
         for outcome in pending[1:]:
-            backlog.put(outcome, TITLE)
-        assert backlog.full
+            unwritten.put(outcome, FENCE)
+        assert unwritten.full
         folder.unlink()  # the disk works again
-        await wait_until_async(lambda: not backlog.failing, what="the disk to be used")
-        assert not backlog.full
-        assert await drained(backlog) == pending
+        await wait_until_async(lambda: not unwritten.failing, what="the disk to be used")
+        assert not unwritten.full
+        assert await drained(unwritten) == pending
 
 
 # ---- replay -----------------------------------------------------------------------------------------
@@ -262,7 +262,7 @@ async def test_files_that_cannot_be_read_are_logged_and_keep_nobody_from_startin
     folder.mkdir()
     (folder / "broken.outcomes").write_bytes(b"no database" * 500)
     spool = spool_in(folder, "newer")
-    await spool.put([Account(outcome=EVERYTHING, fence=TITLE)])
+    await spool.put([Account(outcome=EVERYTHING, fence=FENCE)])
     assert spool._file is not None
     spool._file._connection.execute("UPDATE outcome SET body = '{}'")
     await spool.close()
@@ -281,24 +281,24 @@ async def test_files_that_cannot_be_read_are_logged_and_keep_nobody_from_startin
 FULL = """
 import asyncio, resource, signal, sys
 from pathlib import Path
-from tests.execution.test_backlog import TITLE, backlog_in, drained, outcomes
+from tests.execution.test_pending_outcomes import FENCE, drained, outcomes, pending_in
 
 async def main():
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     ended = outcomes(4000)
-    async with backlog_in(Path(sys.argv[1]), bound=50) as backlog:
+    async with pending_in(Path(sys.argv[1]), bound=50) as unwritten:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
-        backlog.database_is_away()
+        unwritten.database_is_away()
         recorded = 0
-        while not backlog.full and recorded < len(ended):
-            backlog.put(ended[recorded], TITLE)
+        while not unwritten.full and recorded < len(ended):
+            unwritten.put(ended[recorded], FENCE)
             recorded += 1
             await asyncio.sleep(0.0005)
-        print("full after", recorded, "on disk", len(backlog._on_disk), backlog.failing, flush=True)
+        print("full after", recorded, "on disk", len(unwritten._on_disk), unwritten.failing, flush=True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        while backlog.full:
+        while unwritten.full:
             await asyncio.sleep(0.05)
-        back = await drained(backlog, 500)
+        back = await drained(unwritten, 500)
         print("back", len(back), back == ended[:recorded], flush=True)
 
 asyncio.run(main())
@@ -326,10 +326,10 @@ async def test_closing_with_nowhere_to_leave_outcomes_says_which_are_lost(
     folder = tmp_path / "spool"
     folder.write_text("a file in the way")
     (outcome,) = outcomes(1)
-    async with backlog_in(folder) as backlog:
-        backlog.put(outcome, TITLE)
+    async with pending_in(folder) as unwritten:
+        unwritten.put(outcome, FENCE)
     said = capsys.readouterr().out
     assert "outcomes_lost" in said
     assert outcome.run.run_id in said
     with pytest.raises(SpoolError):
-        await spool_in(folder).put([Account(outcome=outcome, fence=TITLE)])
+        await spool_in(folder).put([Account(outcome=outcome, fence=FENCE)])

@@ -8,8 +8,8 @@ are not on disk yet.
 Outcomes of a job that the database refuses are set aside, and become ready again after a pause; all others
 proceed.
 
-If the disk fails too, memory is all there is. Then `failing` states why, and at `bound` outcomes the backlog
-is `full`: no new runs may start.
+If the disk fails too, memory is all there is. Then `failing` states why, and at `bound`
+outcomes they are `full`: no new runs may start.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Pending:
     """When to try a refused outcome again, on the monotonic clock."""
 
 
-class Backlog:
+class PendingOutcomes:
     """The outcomes that a ledger still has to write."""
 
     def __init__(
