@@ -1,4 +1,4 @@
-"""How fast one job makes up for the windows it has missed, on the leader and with every replica.
+"""How fast one job runs the windows that it has missed, on the leader and with every replica.
 
     python -m benchmarks.chains --seconds 8 --times 2
 

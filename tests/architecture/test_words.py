@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("runtime", "operator", "crds", "helm", "examples", "benchmarks", "docs")
-SUFFIXES = frozenset({".py", ".yaml", ".yml", ".tpl", ".txt", ".json", ".toml", ".md"})
+ROOMS = (
+    *("runtime", "operator", "crds", "helm", "examples", "benchmarks", "docs", ".ci", ".github"),
+    *("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "Makefile", "pyproject.toml"),
+)
+"""Folders, and files that stand alone."""
+SUFFIXES = frozenset({".py", ".yaml", ".yml", ".tpl", ".txt", ".json", ".toml", ".md", ".html"})
 
 # A part of a name counts as a word: `_told_at` and `find_gone` are found, `fourtold` is not.
 AVOIDED = re.compile(
     r"(?<![A-Za-z])"
     r"(whoever|whomever|anew|for good|gone|told|tells|tell(?=[(=:])|what (?:becomes|became) of|in earnest"
-    r"|the title to|elsewhere|at hand|for the sake of|counts? for nothing|without a word)"
+    r"|the title to|elsewhere|at hand|for the sake of|makes? up for|goes? by|counts? for nothing"
+    r"|without a word)"
     r"(?![A-Za-z])",
     re.IGNORECASE,
 )
@@ -33,6 +38,8 @@ NOT_PROSE = {
 
 
 def _files(room: str) -> Iterator[Path]:
+    if (ROOT / room).is_file():
+        yield ROOT / room
     for path in sorted((ROOT / room).rglob("*")):
         if path.suffix in SUFFIXES and path.is_file() and "__pycache__" not in path.parts:
             yield path

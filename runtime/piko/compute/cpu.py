@@ -249,7 +249,17 @@ class CpuManager:
 
         Items are fetched as workers become free, and only a few chunks ahead of the results that were
         consumed. Close the generator, preferably with `contextlib.aclosing`, when leaving the loop early:
-        that frees the workers. The parameters are those of `map_reduce`.
+        that frees the workers.
+
+        - `map_fn`: a plain (not async) function of one item.
+        - `items`: an iterable or an async iterable of picklable items; it may be endless.
+        - `concurrency`: the most workers to use at once; all of them by default.
+        - `chunk_size`: items sent to a worker at a time; chosen automatically by default.
+        - `item_timeout_s`: seconds for each item; it ends the process and raises `TimeoutError`.
+        - `progress(done, total)`: called on the event loop as items are done; `total` is None if it is not
+          known.
+
+        Raises the exception of the first item that fails, with an `ItemError` as its cause.
         """
         mapping = await self._mapping(
             map_fn, items, reduce_fn=None, concurrency=concurrency, chunk_size=chunk_size,

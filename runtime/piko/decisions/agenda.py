@@ -3,8 +3,8 @@
 **Stateless jobs** have a cursor: instants up to it are dealt with. **Stateful jobs** have a watermark, and
 their cursor only says which instant woke them last. At an instant the missing windows run one after the
 other, each as soon as the one before has succeeded. A window that failed is tried again by its retry, or else
-at the schedule's next instant. So is what went missing while the job was disabled: enabling runs nothing by
-itself; the next instant does, and then `CATCH_UP` makes up for the data.
+at the schedule's next instant. Nor does enabling a job run anything by
+itself: at the next instant, `CATCH_UP` runs the windows that were missed meanwhile.
 
 **A job that lacks its config** waits: nothing of it is claimed and its cursor stays, so that what came due
 meanwhile is judged by the rules of every delay once the config is there. **A job of which the database

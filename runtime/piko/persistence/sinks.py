@@ -45,8 +45,9 @@ class JsonLinesSink(ResultSink):
 class SqlTableSink(ResultSink):
     """Upserts payloads (objects or Pydantic models) into a table by its primary key.
 
-    `dsn` names the table's database: MySQL, MariaDB or SQLite. Columns that a payload lacks get their
-    default. A batch is one transaction. `options` are those of `ResultSink`.
+    `name` is what jobs call the sink, `table` where it writes, and `dsn` the table's database: MySQL, MariaDB
+    or SQLite. Columns that a payload lacks get their default. A batch is one transaction. `options` are those
+    of `ResultSink`.
     """
 
     def __init__(self, name: str, *, dsn: str, table: str, **options: Any) -> None:
