@@ -48,6 +48,8 @@ def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_p
 
     again = piko_here("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
     assert (again.code, again.out.count("\n")) == (OK, 1), "there is nothing left to do"
+    as_json = json.loads(piko_here("db", "upgrade", "-o", "json", cwd=tmp_path, dsn=database.dsn).out)
+    assert (as_json["state"], as_json["revision"], as_json["applied"]) == ("current", head(), [])
     after = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
     assert (after.code, after.err) == (OK, "")
 

@@ -31,6 +31,25 @@ def test_every_command_has_help_under_both_names(tmp_path: Path, path: tuple[str
         assert f"Usage: piko {' '.join(path)}".strip() in answer.out
 
 
+_WITHOUT_AN_ANSWER = {"run", "dev", "web", "new", "completion", "db dump"}
+"""What serves until it is stopped, or writes what another program reads as it is."""
+
+
+def _leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    for name, command in sorted(group.commands.items()):
+        if getattr(command, "commands", None):
+            yield from _leaves(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+def test_every_command_with_an_answer_gives_it_as_json_too() -> None:
+    commands = dict(_leaves(typer.main.get_command(program())))
+    assert len(commands) > len(_WITHOUT_AN_ANSWER)
+    options = {name: {param.name for param in command.params} for name, command in commands.items()}
+    assert {name for name, given in options.items() if "output" not in given} == _WITHOUT_AN_ANSWER
+
+
 def test_it_says_its_version(tmp_path: Path) -> None:
     assert piko_here("--version", cwd=tmp_path).out == f"piko {version('piko')}\n"
 

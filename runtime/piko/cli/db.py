@@ -31,6 +31,7 @@ def upgrade(
     lock_wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another upgrade to finish.")
     ] = 60,
+    output: Form = Output.TEXT,
 ) -> None:
     """Upgrade the tables to this release.
 
@@ -38,10 +39,15 @@ def upgrade(
     """
     from piko.store.schema import migrate
 
-    def show(revision: str, what: str) -> None:
-        typer.echo(f"{revision}  {what}")
+    applied: list[str] = []
 
-    _finish(asyncio.run(migrate.upgrade(dsn_in_force(dsn), lock_wait_s=lock_wait, on_revision=show)))
+    def show(revision: str, what: str) -> None:
+        applied.append(revision)
+        if output is not Output.JSON:
+            typer.echo(f"{revision}  {what}")
+
+    status = asyncio.run(migrate.upgrade(dsn_in_force(dsn), lock_wait_s=lock_wait, on_revision=show))
+    _finish(status, output, applied=applied)
 
 
 @commands.command()
@@ -65,7 +71,8 @@ def dump(
     typer.echo(migrate.dump(dialect), nl=False)
 
 
-def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:
+def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
+    """Say what `status` is, with `more` for programs; exit 1 if something has to be done."""
     from piko.store.schema.status import SchemaState
 
     well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
@@ -77,6 +84,7 @@ def _finish(status: SchemaStatus, output: Output = Output.TEXT) -> None:
             "expected": status.expected,
             "differences": list(status.differences),
             "message": status.message,
+            **more,
         }
         typer.echo(json.dumps(answer, indent=2))
     else:
