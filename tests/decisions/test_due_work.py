@@ -598,6 +598,19 @@ def test_a_reading_from_before_the_runtimes_own_write_replays_nothing() -> None:
     assert leader.doubted == {"job"}, "so that the row is read once more"
 
 
+def test_a_watermark_set_back_to_where_it_has_just_been_is_an_edit_though_a_claim_came_between() -> None:
+    leader = stateful(last_data_time=at("10:00:00"))
+    for _ in range(2):  # moves that the leader has not read since
+        (run,) = leader.tick(at("13:00:00"))
+        leader.end(run, now=at("13:00:00"))
+    leader.set_watermark(at("11:00:00"))
+    assert leader.tick(at("13:00:01")) == [], "the database refuses the window from noon on"
+    leader.reread()
+
+    assert leader.stored().data_through == at("11:00:00"), "it is copied, which gives it its line"
+    assert times(leader.tick(at("13:00:02"))) == [NOON]
+
+
 def test_a_watermark_set_back_to_where_the_leader_came_from_replays_once_it_is_read_again() -> None:
     leader = stateful(last_data_time=NOON)
     (run,) = leader.tick(at("13:00:00"))

@@ -27,6 +27,13 @@ async def _until(database: TestDatabase, what: str, after: dict[str, object]) ->
     await wait_until_async(there, what=f"a line {what} {after}")
 
 
+async def _until_line(database: TestDatabase, what: str) -> None:
+    async def there() -> bool:
+        return what in [kind for _, kind, _ in await _lines(database)()]
+
+    await wait_until_async(there, what=f"a line {what}")
+
+
 async def test_each_edit_has_one_line_though_two_replicas_see_it_and_the_leader_is_killed(
     replicas: Replicas, migrated_mariadb: TestDatabase
 ) -> None:
@@ -35,6 +42,7 @@ async def test_each_edit_has_one_line_though_two_replicas_see_it_and_the_leader_
     pair = [replicas.start(database.dsn, name=name) for name in ("one", "two")]
     leader, standby = await leader_of(*pair)
     await until_runs(database, "quick", 2)
+    await _until_line(database, "create_schedule")  # what is edited before is part of it
     await database.execute("UPDATE scheduled_job SET priority = 7")
     await _until(database, "edit_schedule", {"priority": 7})
     leader.process.kill()
@@ -46,11 +54,7 @@ async def test_each_edit_has_one_line_though_two_replicas_see_it_and_the_leader_
     await _until(database, "edit_schedule", {"priority": 8})
     await _until(database, "create_config", {"config_json.name": "x"})
     await database.execute("DELETE FROM job_config")
-
-    async def deleted() -> bool:
-        return "delete_config" in [what for _, what, _ in await _lines(database)()]
-
-    await wait_until_async(deleted, what="the line about the deleted config")
+    await _until_line(database, "delete_config")
     assert sorted(what for _, what, _ in await _lines(database)()) == [
         "create_config",
         "create_schedule",
@@ -68,12 +72,9 @@ async def test_a_watermark_that_sql_sets_has_a_line_and_those_that_runs_move_hav
     replica = replicas.start(database.dsn)
     await replica.until_ready()
     await until_runs(database, "windows", 3)
+    await _until_line(database, "create_schedule")  # what is set before is part of it
     await database.execute("UPDATE scheduled_job SET last_data_time = last_data_time - INTERVAL 10 SECOND")
-
-    async def said() -> bool:
-        return "set_watermark" in [what for _, what, _ in await _lines(database)()]
-
-    await wait_until_async(said, what="the line about the watermark")
+    await _until_line(database, "set_watermark")
     await until_runs(database, "windows", 10)
     lines = [(via, what) for via, what, _ in await _lines(database)()]
     assert sorted(lines) == [("sql", "create_schedule"), ("sql", "set_watermark")]

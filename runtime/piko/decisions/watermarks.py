@@ -88,8 +88,9 @@ class WatermarkBook:
         return row.job_id in self._behind
 
     def doubt(self, job_id: str) -> None:
-        """The database does not agree: what its row says counts."""
-        self._moves.pop(job_id, None)
+        """The database does not agree: what its row says counts, and is an edit where it is not the last move."""
+        if moves := self._moves.pop(job_id, None):
+            self._seen[job_id] = moves[-1]
 
     def forget(self, job_id: str) -> None:
         for known in (self._moves, self._seen, self._behind):
