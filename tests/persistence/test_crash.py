@@ -55,11 +55,8 @@ async def test_nothing_acknowledged_is_lost_however_often_the_process_is_killed(
         )
         process.wait_for_line(f"acknowledged {(life + 1) * 400}")
         process.kill()
-        count = (
-            int(process.output.split()[-1])
-            if process.output.endswith("\n")
-            else int(process.output.split()[-3])
-        )
+        whole_lines, _, _ = process.output.rpartition("\n")
+        count = int(whole_lines.split()[-1])
         promised |= {f"life{life}-{number}" for number in range(count)}
     survivor = Remembering("memory", durability="spooled")
 

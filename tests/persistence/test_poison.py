@@ -113,7 +113,7 @@ async def test_one_good_record_among_many_bad_ones_of_its_batch_is_found(
 ) -> None:
     sink = Remembering(batch_size=count)
     sink.refuses = {str(number) for number in range(count) if number != good}
-    async with running(sink, folder=tmp_path) as (writer, _):
+    async with running(sink, folder=tmp_path, budget_s=0.05) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(count)])
         await wait_until_async(lambda: sink.keys == [str(good)], what="the good record")
 
@@ -121,7 +121,7 @@ async def test_one_good_record_among_many_bad_ones_of_its_batch_is_found(
 async def test_one_good_record_is_found_in_whichever_batch_it_lies(tmp_path: Path) -> None:
     sink = Remembering(batch_size=20)
     sink.refuses = {str(number) for number in range(80) if number != 57}
-    async with running(sink, folder=tmp_path) as (writer, _):
+    async with running(sink, folder=tmp_path, budget_s=0.05) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(80)])
         await wait_until_async(lambda: sink.keys == ["57"], what="the good record")
 
@@ -167,7 +167,7 @@ async def test_what_cannot_be_judged_is_tried_again_and_again(
 ) -> None:
     sink = Remembering()
     sink.refuses = {"0", "1"}
-    async with running(sink, folder=tmp_path) as (writer, _):
+    async with running(sink, folder=tmp_path, budget_s=0.05) as (writer, _):
         await writer.enqueue_many([intent(0), intent(1)])
         await wait_until_async(lambda: sink.called >= 40, what="many tries")
         assert dead_keys(tmp_path) == []
@@ -212,7 +212,7 @@ async def test_a_sink_that_fails_after_a_success_costs_few_records_whatever_it_r
             await super().write_batch(batch)
 
     sink = Broken()
-    async with running(sink, folder=tmp_path) as (writer, _):
+    async with running(sink, folder=tmp_path, budget_s=0.05) as (writer, _):
         await writer.enqueue_many([intent(number) for number in range(300)])
         await wait_until_async(lambda: sink.called >= 600, what="many tries")
         assert len(dead_keys(tmp_path)) <= 40
@@ -268,7 +268,7 @@ async def test_an_unsteady_sink_gets_everything_that_it_may(seed: int, tmp_path:
 
     sink = Unsteady(batch_size=10, attempts=6)
     sink.refuses = {"11"}
-    async with running(sink, folder=tmp_path) as (writer, _):
+    async with running(sink, folder=tmp_path, budget_s=0.05) as (writer, _):
         await feed(writer, range(60), every_s=0.01)
         await wait_until_async(lambda: len(sink.keys) >= 59, what="all but one to be delivered")
     assert set(dead_keys(tmp_path)) <= {"11"}

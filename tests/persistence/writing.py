@@ -14,6 +14,7 @@ from piko.observability.metrics import Metrics
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.writer import PersistenceWriter
+from tests.harness.waiting import PATIENCE_S
 
 AT = datetime(2026, 1, 8, 10, tzinfo=UTC)
 
@@ -55,9 +56,13 @@ class Remembering(ResultSink):
 
 @asynccontextmanager
 async def running(
-    *sinks: ResultSink, folder: Path, owner: str = "one", budget_s: float = 2.0, close_s: float = 10.0
+    *sinks: ResultSink,
+    folder: Path,
+    owner: str = "one",
+    budget_s: float = PATIENCE_S,
+    close_s: float = PATIENCE_S,
 ) -> AsyncIterator[tuple[PersistenceWriter, Metrics]]:
-    """A writer as the runtime runs it."""
+    """A writer as the runtime runs it. A test that leaves something undelivered names its `budget_s`."""
     metrics = Metrics()
     writer = PersistenceWriter(clock=SystemClock(), metrics=metrics)
     for sink in sinks:
