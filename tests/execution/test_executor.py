@@ -324,7 +324,7 @@ async def test_a_handler_that_runs_too_long_is_ended_and_the_place_is_reported(b
     assert ending.error is not None
     assert ending.error.splitlines()[0] == "the handler ran longer than timeout_s = 0.05"
     assert "in forever" in ending.error
-    assert 0.05 <= ending.duration_s < 5
+    assert 0.05 <= ending.duration_s < PATIENCE_S
 
 
 @pytest.mark.parametrize("timeout_s", [None, 60])
@@ -379,7 +379,8 @@ class Stubborn:
 
 
 async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run_has_ended() -> None:
-    bench, handler = Bench(abandon_after_s=0.1), Stubborn()
+    # Long after its timeout, lest a busy machine be late with both: two cancellations at once are one.
+    bench, handler = Bench(abandon_after_s=3.0), Stubborn()
     ending = await bench.end_of(handler, timeout_s=0.05)
     assert (ending.state, ending.error_type) == (RunState.TIMEOUT, "TimeoutError")
     assert "continues although it was cancelled" in (ending.error or "")
@@ -472,7 +473,7 @@ async def test_draining_gives_what_runs_its_time_and_cancels_what_needs_more(ben
         await gate.wait()
 
     done, cut = bench.start(quick), bench.start(forever)
-    draining = asyncio.create_task(bench.executor.drain(0.3))
+    draining = asyncio.create_task(bench.executor.drain(2.0))
     await asyncio.sleep(0)
     assert not draining.done()
     gate.set()

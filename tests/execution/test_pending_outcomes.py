@@ -294,6 +294,8 @@ async def main():
             unwritten.put(ended[recorded], FENCE)
             recorded += 1
             await asyncio.sleep(0.0005)
+            while len(unwritten) - len(unwritten._on_disk) > 500 and not unwritten.full:
+                await asyncio.sleep(0.01)  # the disk is slower than this program on a busy machine
         print("full after", recorded, "on disk", len(unwritten._on_disk), unwritten.failing, flush=True)
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         while unwritten.full:

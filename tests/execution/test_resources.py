@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -97,11 +97,11 @@ def jobs_of(app: PikoApp, events: Events) -> Iterator[None]:
     async def swallowed(ctx: Any, scheduled_time: Any, a: str, b: str) -> None:
         raise ValueError("swallow this")
 
-    @app.job("late", resources={"a": a(fails="release"), "b": b()}, timeout_s=0.2)
+    @app.job("late", resources={"a": a(fails="release"), "b": b()}, timeout_s=1.5)
     async def late(ctx: Any, scheduled_time: Any, a: str, b: str) -> None:
         await asyncio.Event().wait()
 
-    @app.job("late-and-swallowed", resources={"a": a(swallows=True)}, timeout_s=0.2)
+    @app.job("late-and-swallowed", resources={"a": a(swallows=True)}, timeout_s=1.5)
     async def late_and_swallowed(ctx: Any, scheduled_time: Any, a: str) -> None:
         await asyncio.Event().wait()
 
@@ -120,10 +120,11 @@ EXPECTED = {
 
 
 async def _schedule_once(database: TestDatabase, job_id: str) -> None:
-    soon = datetime.now(UTC) + timedelta(seconds=2)
+    """It is due by now, and its row was there before."""
+    now = datetime.now(UTC)
     await database.execute(
-        "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, enabled, version) "
-        f"VALUES ('{job_id}', 'date', '{{\"run_date\": \"{soon:%Y-%m-%d %H:%M:%S}\"}}', 1, 1)"
+        "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, updated_at) VALUES "
+        f"('{job_id}', 'date', '{{\"run_date\": \"{now:%Y-%m-%d %H:%M:%S}\"}}', '2026-01-01 00:00:00')"
     )
 
 

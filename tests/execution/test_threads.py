@@ -32,7 +32,7 @@ async def test_a_run_gets_as_many_threads_as_are_set_and_others_need_not_wait(
         running.add(threading.get_ident())
         most = max(most, len(running))
         busy.release()
-        gate.wait(30)
+        gate.wait(PATIENCE_S)
         running.discard(threading.get_ident())
         return threading.current_thread().name
 
@@ -46,7 +46,7 @@ async def test_a_run_gets_as_many_threads_as_are_set_and_others_need_not_wait(
     names = await asyncio.gather(*calls)
     assert most == 3
     assert all(name.startswith("piko-handler") for name in names)
-    assert await threads.idle(within_s=10)
+    assert await threads.idle(within_s=PATIENCE_S)
 
 
 async def test_a_call_that_is_no_runs_has_a_thread_of_its_own(threads: HandlerThreads) -> None:

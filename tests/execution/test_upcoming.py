@@ -31,8 +31,8 @@ class Stage:
     def _start(self, run: Run, _job: Job, _fence: InstanceFence) -> None:
         self.started.append((run.run_id, self.clock.now()))
 
-    def hold(self, run_id: str, in_s: float) -> Run:
-        starts_at = self.clock.now() + timedelta(seconds=in_s)
+    def hold(self, run_id: str, in_s: float, *, since: datetime | None = None) -> Run:
+        starts_at = (since or self.clock.now()) + timedelta(seconds=in_s)
         run = Run(
             run_id=run_id, job_id="job", scheduled_time=starts_at, state=RunState.RUNNING, starts_at=starts_at
         )
@@ -49,7 +49,9 @@ class Stage:
 async def test_each_run_starts_in_the_order_of_its_instant_and_never_before() -> None:
     stage = Stage()
     stage.upcoming.marked(FAR)
-    held = {run_id: stage.hold(run_id, in_s) for run_id, in_s in (("b", 0.1), ("c", 0.15), ("a", 0.05))}
+    now = stage.clock.now()
+    instants = (("b", 0.1), ("c", 0.15), ("a", 0.05))
+    held = {run_id: stage.hold(run_id, in_s, since=now) for run_id, in_s in instants}
     await stage.until_started("a", "b", "c")
     assert all(moment >= held[run_id].scheduled_time for run_id, moment in stage.started)
     assert len(stage.upcoming) == 0
