@@ -62,8 +62,10 @@ class ChildProcess:
 
     @property
     def output(self) -> str:
-        """Everything it has printed so far."""
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        """Everything it has printed so far; while it runs, without a line whose end is yet to come."""
+        ended = not self.running
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        return text if ended else text[: text.rfind("\n") + 1]
 
     def wait_for_line(self, pattern: str, *, timeout: float = PATIENCE_S) -> str:
         """The first whole line of output in which the regular expression is found.

@@ -88,7 +88,7 @@ class WatermarkBook:
         return row.job_id in self._behind
 
     def doubt(self, job_id: str) -> None:
-        """The database does not agree: what its row says counts, and is an edit where it is not the last move."""
+        """The database does not agree: what its row says counts, an edit if it is not the last move."""
         if moves := self._moves.pop(job_id, None):
             self._seen[job_id] = moves[-1]
 
