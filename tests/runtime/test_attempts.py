@@ -43,7 +43,7 @@ async def test_attempts_backoff_and_timeouts_of_rows_and_of_code(
     replicas.write(APP)
     ((now,),) = await database.execute("SELECT DATE_FORMAT(UTC_TIMESTAMP(), '%Y-%m-%d %T')")
     due: dict[str, Any] = {"expression": ONE_DUE_TIME % now, "updated_at": LONG_AGO}
-    retries = {"max_attempts": 4, "retry_backoff_s": 0.6, "retry_max_backoff_s": 0.9}
+    retries: dict[str, Any] = {"max_attempts": 4, "retry_backoff_s": 0.6, "retry_max_backoff_s": 0.9}
     await schedule(database, "by_row", **due, **retries)
     await schedule(database, "by_code", **due, retry_backoff_s=0.1)
     await schedule(database, "row_wins", **due, timeout_s=600, max_attempts=1)
