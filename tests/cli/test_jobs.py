@@ -200,6 +200,9 @@ async def test_a_revision_whose_secret_was_removed_says_so(desk: Desk) -> None:
     refused = await desk("config", "rollback", "plain", "--to", "1")
     assert refused.code == CANNOT
     assert "held a secret part, which was removed at 2026-01-08 10:00:00Z" in refused.err
+    trial = await desk("config", "rollback", "plain", "--to", "1", "--keep-secret", "--dry-run")
+    assert (trial.code, "would be rolled back" in trial.out) == (OK, True)
+    assert (await execute("SELECT config_json FROM job_config"))[0][0] == '{"rows": 5}'
     done = await desk("config", "rollback", "plain", "--to", "1", "--keep-secret")
     assert done.code == OK
     (row,) = await execute("SELECT config_json, secret_json FROM job_config")

@@ -243,6 +243,25 @@ async def test_a_config_rolls_back_to_a_revision_that_took_effect(
     assert [tuple(row) for row in rows] == [('{"n": 1}', "ann (rollback to 1)")]
 
 
+async def test_a_dry_run_of_a_rollback_changes_nothing_and_refuses_what_would_be_refused(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await emptied_database.execute(
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        "row_version) VALUES ('a', 1, 'x', 1, '{\"n\": 1}', 1)"
+    )
+    path, body = "/api/v1/jobs/a:rollback-config", {"revision": 1, "dry_run": True}
+    assert (await acting.post(path, json=body)).json()["changed"] is False
+    assert await emptied_database.execute("SELECT 1 FROM job_config") == []
+    assert await emptied_database.execute("SELECT 1 FROM change_log") == []
+    await emptied_database.execute(
+        "INSERT INTO job_config (job_id, config_json, managed_by) VALUES ('a', '{}', 'c/data/a/u')"
+    )
+    answer = await acting.post(path, json=body)
+    assert (answer.status_code, "kubectl patch" in answer.json()["detail"]) == (409, True)
+
+
 @pytest.mark.parametrize("body", [{"resaon": "x"}, [], "x", {"dry_run": "maybe"}])
 async def test_a_body_that_is_not_understood_is_refused(acting: httpx.AsyncClient, body: Any) -> None:
     answer = await acting.post("/api/v1/jobs/a:pause", json=body)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import (
+    DryRun,
     Dsn,
     Form,
     Job,
@@ -151,37 +152,58 @@ def status(
 
 
 @commands.command()
-def pause(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def pause(
+    backfill: Id,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
     """Pause a backfill: start no further windows. Running windows continue."""
-    _change(backfill, reason, dsn, output, to=BackfillState.PAUSED)
+    _change(backfill, reason, dsn, output, to=BackfillState.PAUSED, dry_run=dry_run)
 
 
 @commands.command()
-def resume(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def resume(
+    backfill: Id,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
     """Resume a paused backfill."""
-    _change(backfill, reason, dsn, output, to=BackfillState.ACTIVE)
+    _change(backfill, reason, dsn, output, to=BackfillState.ACTIVE, dry_run=dry_run)
 
 
 @commands.command()
-def cancel(backfill: Id, reason: Reason = None, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def cancel(
+    backfill: Id,
+    reason: Reason = None,
+    dry_run: DryRun = False,
+    dsn: Dsn = None,
+    output: Form = Output.TEXT,
+) -> None:
     """Cancel a backfill and its runs. It cannot be resumed."""
-    _change(backfill, reason, dsn, output, to=BackfillState.CANCELLED)
+    _change(backfill, reason, dsn, output, to=BackfillState.CANCELLED, dry_run=dry_run)
 
 
-def _change(backfill: str, reason: str | None, dsn: str | None, output: Output, *, to: BackfillState) -> None:
+def _change(
+    backfill: str, reason: str | None, dsn: str | None, output: Output, *, to: BackfillState, dry_run: bool
+) -> None:
     from piko.clock import SystemClock
     from piko.steering import backfills
 
     changed = with_database(
         dsn,
         lambda database: backfills.change_state(
-            database, backfill, to=to, clock=SystemClock(), actor=person(reason)
+            database, backfill, to=to, clock=SystemClock(), actor=person(reason), dry_run=dry_run
         ),
     )
     if output is Output.JSON:
         show_json(changed)
     else:
-        typer.echo(f"{changed.job_id}: backfill {changed.backfill_id} is {changed.state.value}")
+        becomes = f"would be {to.value} (--dry-run)" if dry_run else f"is {changed.state.value}"
+        typer.echo(f"{changed.job_id}: backfill {changed.backfill_id} {becomes}")
 
 
 def _show(found: list[Backfill], output: Output) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import (
+    DryRun,
     Dsn,
     Form,
     Job,
@@ -71,6 +72,7 @@ def rollback(
         bool, typer.Option("--keep-secret", help="Keep the secret part that the row has now.")
     ] = False,
     reason: Reason = None,
+    dry_run: DryRun = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -80,12 +82,17 @@ def rollback(
 
     revision = with_database(
         dsn,
-        lambda database: configs.rollback(database, job, to, actor=person(reason), keep_secret=keep_secret),
+        lambda database: configs.rollback(
+            database, job, to, actor=person(reason), keep_secret=keep_secret, dry_run=dry_run
+        ),
     )
     if output is Output.JSON:
         show_json(_shown(revision))
-    else:
-        typer.echo(f"{job}: rolled back to the config of revision {to}: {first_line(revision.config_json)}")
+        return
+    done = f"would be rolled back to the config of revision {to} (--dry-run)"
+    if not dry_run:
+        done = f"rolled back to the config of revision {to}"
+    typer.echo(f"{job}: {done}: {first_line(revision.config_json)}")
 
 
 def _secret_part(item: ConfigRevision) -> str:

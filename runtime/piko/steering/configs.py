@@ -27,6 +27,7 @@ async def rollback(
     """Write the content of revision `to` to `job_config` again, effective at once; that revision.
 
     - `keep_secret`: keep the secret part that the row has now.
+    - `dry_run`: change nothing, and refuse what would be refused.
 
     Raises `NotFoundError`, and `RefusedError` if that revision cannot take effect or a resource owns the row.
     """
@@ -43,10 +44,12 @@ async def rollback(
         )
     if revision.error is not None:
         raise RefusedError(f"{job_id}: revision {to} never took effect: {revision.error}")
-    if dry_run:
-        return revision
     edit = await Edits(database=database).restore_config(
-        revision, actor=actor, author=f"{actor.who} (rollback to {to})", keep_secret=keep_secret
+        revision,
+        actor=actor,
+        author=f"{actor.who} (rollback to {to})",
+        keep_secret=keep_secret,
+        dry_run=dry_run,
     )
     if edit.owner is not None:
         patch = {"spec": {"config": json.loads(revision.config_json)}}

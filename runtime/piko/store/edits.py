@@ -173,11 +173,17 @@ class Edits:
             return WatermarkEdit(before=row.last_data_time)
 
     async def restore_config(
-        self, revision: ConfigRevision, *, actor: Actor, author: str, keep_secret: bool = False
+        self,
+        revision: ConfigRevision,
+        *,
+        actor: Actor,
+        author: str,
+        keep_secret: bool = False,
+        dry_run: bool = False,
     ) -> Edit:
         """Write the content of `revision` to the job's config, from now on, as written by `author`.
 
-        `keep_secret` leaves the row's present secret part as it is.
+        `keep_secret` leaves the row's present secret part as it is; `dry_run` says what would be changed.
         """
         columns = job_config.c
         values = {
@@ -192,6 +198,8 @@ class Edits:
             row = (await connection.execute(statement.with_for_update())).first()
             if row is not None and row.managed_by is not None:
                 return Edit(found=True, owner=row.managed_by)
+            if dry_run:
+                return Edit(found=row is not None, changed=True)
             job_id = revision.job_id
             known = await self._configs.settle(connection, [job_id])
             if row is None:
