@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.text import LIMIT, error_text, excerpt, instant_text, listed
+from piko.text import LIMIT, counted, error_text, excerpt, instant_text, listed
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=400), st.integers(60, 400))
@@ -76,3 +76,12 @@ def test_an_instant_is_written_in_utc_with_a_fraction_only_if_it_has_one(moment:
 def test_an_instant_may_be_written_in_whole_seconds() -> None:
     moment = datetime(2026, 1, 8, 3, 0, 0, 999_999, UTC)
     assert instant_text(moment, whole_seconds=True) == "2026-01-08T03:00:00Z"
+
+
+def test_what_is_counted_is_in_the_singular_where_there_is_one() -> None:
+    assert [counted(number, "window") for number in (0, 1, 2_000)] == [
+        "0 windows",
+        "1 window",
+        "2,000 windows",
+    ]
+    assert counted(2, "query", "queries") == "2 queries"

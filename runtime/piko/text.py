@@ -96,6 +96,11 @@ def instant_text(moment: datetime, *, whole_seconds: bool = False) -> str:
     return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 job`, `3 jobs`; `many` is the plural that no `s` makes."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def span(seconds: float) -> str:
     """A length of time in one unit: `12s`, `3m`, `5h`, `2d`."""
     for unit, size in (("d", 86_400), ("h", 3600), ("m", 60)):

@@ -67,7 +67,7 @@ async def test_a_run_is_shown_with_its_attempts_and_what_its_sinks_refused(
         'result     {"rows": 3}',
         "also       attempt 1, FAILED, run r1: KeyError: 7",
         "records refused: 2 by sink w; piko spool list --run r2",
-        "1 lines of log: piko logs r2",
+        "1 line of log: piko logs r2",
     ):
         assert line in shown
     document = json.loads((await piko(night, tmp_path, "runs", "show", "r1", "-o", "json")).out)
@@ -176,3 +176,22 @@ def _programs() -> str:
     import sys
 
     return str(Path(sys.executable).parent)
+
+
+async def test_a_backfill_is_steered_and_a_dry_run_of_it_changes_nothing(
+    night: TestDatabase, tmp_path: Path
+) -> None:
+    window = ("--from", "2026-01-08T00:00", "--to", "2026-01-08T01:00", "-o", "json")
+    request = json.loads((await piko(night, tmp_path, "backfill", "orders", *window)).out)["backfill_id"]
+    for verb, becomes in (("pause", "PAUSED"), ("resume", "ACTIVE"), ("cancel", "CANCELLED")):
+        (before,) = await night.execute("SELECT state FROM backfill")
+        trial = await piko(night, tmp_path, "backfill", verb, request, "--dry-run")
+        assert (trial.code, trial.out) == (
+            OK,
+            f"orders: backfill {request} would be {becomes} (--dry-run)\n",
+        )
+        assert await night.execute("SELECT state FROM backfill") == [before]
+        done = await piko(night, tmp_path, "backfill", verb, request)
+        assert done.out == f"orders: backfill {request} is {becomes}\n"
+    refused = await piko(night, tmp_path, "backfill", "resume", request, "--dry-run")
+    assert (refused.code, "is CANCELLED; only a backfill that is PAUSED" in refused.err) == (CANNOT, True)

@@ -25,6 +25,7 @@ from piko.cli.answers import (
 from piko.cli.groups import DefaultGroup
 from piko.core.types import BackfillState
 from piko.tables import Row
+from piko.text import counted
 
 if TYPE_CHECKING:
     from piko.decisions.backfill_range import PlannedRange
@@ -107,7 +108,7 @@ def start(
             typer.echo(f"… and {planned.count - _SHOWN} more, the last ends at {stamp(planned.end)}")
     for window in planned.left_out:
         typer.echo(f"skipped, not a whole window: {stamp(window.start)} - {stamp(window.end)}")
-    extent = f"{planned.count} windows from {stamp(planned.start)} to {stamp(planned.end)}"
+    extent = f"{counted(planned.count, 'window')} from {stamp(planned.start)} to {stamp(planned.end)}"
     if request is None:
         typer.echo(f"{job}: {extent}; nothing was started (--dry-run)")
     else:

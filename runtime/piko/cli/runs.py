@@ -28,6 +28,7 @@ from piko.cli.groups import DefaultGroup
 from piko.core.types import RunState
 from piko.errors import NotFoundError, RefusedError, did_you_mean
 from piko.tables import Row, ago, shown
+from piko.text import counted
 
 if TYPE_CHECKING:
     from piko.model.runs import Run
@@ -135,7 +136,7 @@ def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     for line in ["", *found.error.rstrip().split("\n")] if found.error else ():
         typer.echo(shown(line, indented=True))
     if log is not None and log.line_count:
-        typer.echo(f"\n{log.line_count} lines of log: piko logs {run}")
+        typer.echo(f"\n{counted(log.line_count, 'line')} of log: piko logs {run}")
 
 
 @commands.command()

@@ -27,7 +27,7 @@ from piko.cli.answers import (
     stamp,
     with_database,
 )
-from piko.text import excerpt
+from piko.text import counted, excerpt
 
 if TYPE_CHECKING:
     from piko.model.dead_letters import LetterVerb
@@ -293,4 +293,4 @@ class _Chosen:
 
 
 def _counted(letters: Sequence[ItemResult]) -> str:
-    return f"{len(letters):,} dead letter{'' if len(letters) == 1 else 's'}"
+    return counted(len(letters), "dead letter")

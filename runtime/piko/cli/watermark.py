@@ -21,6 +21,7 @@ from piko.cli.answers import (
     zone_in_force,
 )
 from piko.errors import RefusedError
+from piko.text import counted
 
 if TYPE_CHECKING:
     from piko.steering.schedules import WatermarkChange
@@ -84,4 +85,4 @@ def _windows(change: WatermarkChange) -> str:
     if not change.windows:
         return "no window is missing"
     first, last = stamp(change.first_window_start), stamp(change.last_window_end)
-    return f"{change.windows} window{'' if change.windows == 1 else 's'} to run, from {first} to {last}"
+    return f"{counted(change.windows, 'window')} to run, from {first} to {last}"

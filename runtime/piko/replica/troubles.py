@@ -17,6 +17,7 @@ from piko.model.troubles import ReportedTrouble
 from piko.observability.watchdog import Watchdog
 from piko.persistence.writer import PersistenceWriter
 from piko.replica.readiness import Readiness
+from piko.text import counted
 
 _BLOCKED_LATELY_S = 600.0
 
@@ -89,7 +90,7 @@ class ReplicaTroubles:
             (
                 "dead_letters",
                 f"sink {state.sink}",
-                f"it refused {state.dead_letters:,} record{'' if state.dead_letters == 1 else 's'}",
+                f"it refused {counted(state.dead_letters, 'record')}",
                 state.first_died_at,
             )
             for state in self.sinks

@@ -14,8 +14,9 @@ from piko.model.runs import Run
 from piko.steering.bulk import ItemResult
 from piko.steering.schedules import WatermarkChange
 from piko.store.reports.overview import JobReport, RunReport
+from piko.text import counted
 from piko.web.views import links
-from piko.web.views.words import counted, stamp
+from piko.web.views.words import stamp
 
 _LISTED = 12
 

@@ -11,9 +11,9 @@ from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
-from piko.text import span
+from piko.text import counted, span
 from piko.web.views import links
-from piko.web.views.words import Mark, Moment, Tone, counted, first_line, moment, owner
+from piko.web.views.words import Mark, Moment, Tone, first_line, moment, owner
 
 _CLOCKS_S = 5.0
 _TONES = {"unregistered": Tone.WARN, "waits_for_config": Tone.WARN, "silent_replica": Tone.WARN}

@@ -123,8 +123,3 @@ def owner(managed_by: str | None) -> str:
         return "SQL"
     parts = managed_by.split("/")
     return f"{parts[1]}/{parts[2]}" if len(parts) == 4 else managed_by
-
-
-def counted(count: int, one: str, many: str | None = None) -> str:
-    """`1 job`, `3 jobs`."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
