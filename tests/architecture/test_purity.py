@@ -16,13 +16,17 @@ _OF_THE_OPERATOR = [
     "piko_operator.conditions",
     "piko_operator.config_spec",
     "piko_operator.field_types",
+    "piko_operator.freshness",
     "piko_operator.mapping",
+    "piko_operator.news",
     "piko_operator.ownership",
+    "piko_operator.pacing",
     "piko_operator.policies",
     "piko_operator.reported",
     "piko_operator.resources",
     "piko_operator.schedule_spec",
     "piko_operator.shapes",
+    "piko_operator.tenancy",
     "piko_operator.trigger_spec",
 ]
 _SHOWN = """
@@ -48,7 +52,8 @@ def modules_of(package: str) -> list[str]:
         pytest.param(modules_of("piko.model"), id="model"),
         pytest.param(modules_of("piko.simulation"), id="simulation"),
         pytest.param(modules_of("piko.schedule"), id="schedule"),
-        pytest.param(["piko.core.types", "piko.execution.outcome"], id="outcome"),
+        pytest.param(modules_of("piko.core"), id="core"),
+        pytest.param(["piko.execution.outcome"], id="outcome"),
         pytest.param(_OF_THE_OPERATOR, id="operator"),
     ],
 )

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from piko.core.identity import content_hash
+from piko.identity import content_hash
 from piko.store.engine import open_database
 from piko.store.idempotency import IdempotencyKeys, KeyedRequest
 from tests.harness.databases import TestDatabase

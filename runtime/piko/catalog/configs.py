@@ -20,9 +20,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from piko.catalog.typed_config import config_warning, secrets_in, typed_config
-from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError, did_you_mean
+from piko.identity import content_hash
 from piko.json_object import read_object
 from piko.model.configs import ConfigRevision, ConfigRow
 from piko.model.revisions import revision_in_force

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from piko.clock import Clock, Slices
-from piko.core.identity import content_hash
 from piko.core.registry import JobDefinition, JobRegistry
+from piko.identity import content_hash
 from piko.model.definitions import DefinitionRow
 from piko.model.instances import Instance
 from piko.observability.logs import get_logger

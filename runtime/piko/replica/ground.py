@@ -9,8 +9,8 @@ from importlib.metadata import version
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock, DatabaseClock
-from piko.core.identity import Ids, host_name
 from piko.core.registry import JobRegistry
+from piko.identity import Ids, host_name
 from piko.leadership.contact import Contact
 from piko.leadership.failure_detector import FailureDetector
 from piko.model.instances import Instance

@@ -14,7 +14,6 @@ from datetime import timedelta
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock
-from piko.core.identity import Ids
 from piko.decisions.events import Recorded, RowsAccepted, RowsRefused, RunEnded, Tick
 from piko.decisions.placement import Anywhere, Here
 from piko.errors import FencedError
@@ -23,6 +22,7 @@ from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
 from piko.execution.run_logs import RunLogs
+from piko.identity import Ids
 from piko.leadership.elector import Elector
 from piko.leadership.failure_detector import FailureDetector
 from piko.model.fences import Fence, InstanceFence, OutcomeFence

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from piko.clock import SystemClock
-from piko.core.identity import Ids
+from piko.identity import Ids
 from piko.spool.owned_file import OwnedFile, as_spool_error, ranges
 
 _TABLES = """

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Literal
 
 from piko.clock import Clock
-from piko.core.identity import Ids
 from piko.core.types import BackfillState
 from piko.decisions.backfill_range import PlannedRange, plan_range
 from piko.errors import NotFoundError, RefusedError
+from piko.identity import Ids
 from piko.model.backfills import Backfill
 from piko.model.changes import Actor
 from piko.schedule import parse_schedule

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from piko.clock import Clock
-from piko.core.identity import Ids
 from piko.core.types import FAILED_STATES, FINAL_STATES, DataInterval, RunState, TriggerType
 from piko.errors import RefusedError
+from piko.identity import Ids
 from piko.model.changes import Actor
 from piko.model.runs import Run
 from piko.schedule import schedule_of_row, without_bounds

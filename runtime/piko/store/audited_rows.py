@@ -22,7 +22,7 @@ from sqlalchemy import Row, Table, and_, delete, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.clock import SystemClock
-from piko.core.identity import content_hash, id_at
+from piko.identity import content_hash, id_at
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.managed import ManagedConfig, ManagedSchedule

@@ -14,8 +14,8 @@ from sqlalchemy import Table, delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.clock import SystemClock
-from piko.core.identity import OrderedIds
 from piko.errors import DatabaseUnavailableError
+from piko.identity import OrderedIds
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.row_edits import RowEdit

@@ -20,7 +20,7 @@ from itertools import islice
 
 from piko.background.backoff import Backoff
 from piko.clock import Clock
-from piko.core.identity import Ids
+from piko.identity import Ids
 from piko.observability.logs import get_logger
 from piko.store.engine import Database
 from piko.store.reports.happenings import MOST, Happenings, JobChangeSeen, happenings_since

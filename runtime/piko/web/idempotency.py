@@ -17,8 +17,8 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from piko.clock import Clock
-from piko.core.identity import Ids, content_hash
 from piko.errors import DatabaseUnavailableError
+from piko.identity import Ids, content_hash
 from piko.observability.logs import get_logger
 from piko.serving.probes import AsgiApp, Message, Receive, Scope, Send
 from piko.store.idempotency import IdempotencyKeys, KeyedAnswer, KeyedRequest

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piko.core.identity import Ids, OrderedIds, content_hash, host_name
+from piko.identity import Ids, OrderedIds, content_hash, host_name
 
 
 class Standing:
