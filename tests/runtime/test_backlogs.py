@@ -38,12 +38,14 @@ async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_reported(
     late = now - timedelta(seconds=15)
     await schedule(database, "late", HALF, last_data_time=str(late))
     await schedule(database, "old", HALF, last_data_time="1970-01-01")
-    await schedule(database, "bounded", HALF, last_data_time="1970-01-01", backfill_max_windows=10)
+    # So many that none falls out of the bound while the machine is busy: the message is of the first time.
+    await schedule(database, "bounded", HALF, last_data_time="1970-01-01", backfill_max_windows=600)
     await schedule(database, "ancient", HALF, last_data_time="1000-01-01", max_lookback_s=5)
     replica = replicas.start(database.dsn)
     await replica.until_ready()
 
     await until_runs(database, "late", 30)
+    await until_runs(database, "old", 5)
     for job_id, since in (("late", late), ("old", EPOCH)):
         assert await windows_that_ran(database, job_id, since) >= 5
     await until_runs(database, "bounded", 1)
@@ -56,8 +58,7 @@ async def test_a_backlog_runs_whole_and_what_a_bound_drops_is_reported(
         assert count == (through - first) // timedelta(seconds=0.5) + 1
         assert f"piko backfill {job_id} --from " in error
     assert min(row[3] for row in rows if row[1].year == 1970) > 2**31
-    reported = await until_reported(database, "bounded")
-    assert "was given up by max_lookback_s or backfill_max_windows" in reported
+    await until_reported(database, "bounded", "was given up by max_lookback_s or backfill_max_windows")
     replica.process.wait_for_line("data_given_up")
     answer = piko_here("jobs", "bounded", cwd=tmp_path, dsn=database.dsn)
     assert "piko backfill bounded --from 1970-01-01T00:00:00Z --to " in answer.out
@@ -78,12 +79,12 @@ async def windows_that_ran(database: TestDatabase, job_id: str, since: datetime)
     return len(rows)
 
 
-async def until_reported(database: TestDatabase, job_id: str) -> str:
-    async def message() -> str | None:
+async def until_reported(database: TestDatabase, job_id: str, text: str) -> None:
+    async def found() -> bool:
         rows = await database.execute(f"SELECT message FROM job_state WHERE job_id = '{job_id}'")
-        return rows[0][0] if rows and rows[0][0] else None
+        return any(text in (message or "") for (message,) in rows)
 
-    return await wait_until_async(message, what=f"a message about {job_id}")
+    await wait_until_async(found, what=f"a message about {job_id} with {text!r}")
 
 
 async def test_each_instant_of_a_stop_runs_without_coalescing(
@@ -106,7 +107,7 @@ async def test_each_instant_of_a_stop_runs_without_coalescing(
     rows = await database.execute(
         "SELECT scheduled_time, state FROM job_run WHERE missed_count IS NULL ORDER BY scheduled_time"
     )
-    assert {state for _, state in rows} <= {"SUCCESS", "RUNNING"}
+    assert {state for _, state in rows} <= {"SUCCESS", "RUNNING", "QUEUED"}, "none is passed over"
     assert all(b[0] - a[0] == timedelta(seconds=2) for a, b in pairwise(rows)), "none is left out"
 
 
@@ -116,13 +117,13 @@ async def test_what_a_stop_left_in_the_queue_is_judged_by_the_grace_when_it_coul
 ) -> None:
     database = migrated_mariadb
     replicas.write(APP)
-    await schedule(database, "each", '{"hours": 1000}', misfire_grace_s=60)
+    await schedule(database, "each", '{"hours": 1000}', misfire_grace_s=3600)
     offered = "NULL" if executor == "leader" else "UTC_TIMESTAMP(6)"
     for run_id, trigger, age in (
-        ("old", "schedule", 90),
+        ("old", "schedule", 4000),
         ("new", "schedule", 5),
-        ("again", "retry", 90),
-        ("asked", "manual", 90),
+        ("again", "retry", 4000),
+        ("asked", "manual", 4000),
     ):
         await database.execute(
             "INSERT INTO job_run (run_id, job_id, scheduled_time, state, trigger_type, offered_at) VALUES ("
@@ -136,7 +137,7 @@ async def test_what_a_stop_left_in_the_queue_is_judged_by_the_grace_when_it_coul
     ends = dict(await database.execute("SELECT run_id, state FROM job_run"))
     assert ends == {"old": "MISSED", "new": "SUCCESS", "again": "SUCCESS", "asked": "SUCCESS"}
     ((why,),) = await database.execute("SELECT error FROM job_run WHERE run_id = 'old'")
-    assert "older than misfire_grace_s = 60" in why
+    assert "older than misfire_grace_s = 3600" in why
 
 
 async def _is_past(database: TestDatabase, moment: datetime) -> bool:

@@ -61,12 +61,12 @@ async def test_half_open_connections_take_neither_the_jobs_files_nor_the_probes(
         begun = len(await runs(mariadb, "files", "SUCCESS"))
         assert replica.get("/healthz") == (200, "ok\n"), "a probe comes through while they last"
         await until_runs(mariadb, "files", begun + 5)
-        assert replica.get("/readyz") == (200, "leader\n")
+        await replica.until_ready()
     assert replica.get("/healthz") == (200, "ok\n")
 
     assert await runs(mariadb, "files", "FAILED") == []
     reported = [line for line in replica.process.output.splitlines()[before:] if "run_" not in line]
-    assert len(reported) <= 10, reported[:20]
+    assert len(reported) <= 50, reported[:20]  # of more than a thousand connections
     assert 'why": "full"' in "\n".join(reported)
     assert 'piko_http_connections_dropped_total{why="full"}' in replica.get("/metrics")[1]
     assert replica.process.terminate() == 0

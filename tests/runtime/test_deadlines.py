@@ -75,7 +75,7 @@ async def test_every_replica_exports_the_deadline_and_a_replica_without_a_leader
         )
         await sqlite.execute("DELETE FROM scheduled_job WHERE job_id = 'orders'")
         await _until(standby, "orders", None)
-        assert left.readiness.ready
+        await wait_until_async(lambda: left.readiness.ready, what="the one that is left to be ready")
 
 
 async def test_a_row_that_promises_otherwise_is_obeyed(sqlite: TestDatabase, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ together = threading.Barrier(12)
 @app.job
 async def many(ctx, scheduled_time):
     # Each waits for all the others: it ends only where all run at once.
-    await asyncio.gather(*(asyncio.to_thread(together.wait, 60) for _ in range(12)))
+    await asyncio.gather(*(asyncio.to_thread(together.wait, 600) for _ in range(12)))
     print("twelve at once", flush=True)
 
 @app.job(timeout_s=0.5)

@@ -11,21 +11,25 @@ from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-from tests.runtime.replicas import Replica, Replicas, runs, schedule
+from tests.runtime.replicas import Replica, Replicas, begun_runs, runs, schedule
 
 
 async def begin(replicas: Replicas, database: TestDatabase, name: str, **environment: str) -> Replica:
-    """A replica in whose only run the handler is."""
+    """A replica in whose only run the handler is, until `end_run`."""
     await schedule(database, "slow", max_attempts=5)
-    replica = replicas.start(database.dsn, name=name, environment={"SLOW_S": "3", **environment})
+    replica = replicas.start(database.dsn, name=name, environment={"SLOW_UNTIL": "set free", **environment})
     replica.process.wait_for_line("slow begins")
     return replica
 
 
+def end_run(replicas: Replicas, replica: Replica) -> None:
+    (replicas.folder / "set free").touch()
+    replica.process.wait_for_line("slow ends")
+
+
 async def of_first(database: TestDatabase) -> list[Any]:
     """State and attempt of each run of the due time that came first."""
-    found = await runs(database, "slow")
-    begun = [row for row in found if row[1] != "SKIPPED"]  # a slow start coalesces its first instants
+    begun = await begun_runs(database, "slow")
     return [row[1:] for row in begun if row[0] == begun[0][0]]
 
 
@@ -37,7 +41,7 @@ async def test_an_end_that_was_spooled_is_recorded_by_the_next_process(
     await upgrade(database.dsn)
     replica = await begin(replicas, database, "first", PIKO_DRAIN_TIMEOUT_S="1")
     own_mariadb.kill()
-    replica.process.wait_for_line("slow ends")
+    end_run(replicas, replica)
     if end == "kill":
         await replica.until("/metrics", 200, "piko_outcomes_spooled_total 1.0")
         replica.process.kill()
@@ -65,7 +69,7 @@ async def test_where_ends_cannot_be_kept_on_disk_readiness_says_so_and_nothing_e
     (replicas.folder / "no-folder").write_text("")
     replica = await begin(replicas, database, "first", PIKO_SPOOL_DIR="no-folder")
     own_mariadb.kill()
-    replica.process.wait_for_line("slow ends")
+    end_run(replicas, replica)
     await replica.until("/readyz", 503, "ends of runs cannot be kept on disk, they are in memory only")
     own_mariadb.start()
 

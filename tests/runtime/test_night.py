@@ -92,7 +92,11 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
     environment = {"PIKO_BLOCKED_LOOP_S": "0.5"}
     replica = replicas.start(database.dsn, environment=environment)
     await replica.until_ready()
-    assert (await status(database, person)) == (OK, {})
+
+    async def all_is_well() -> bool:
+        return await status(database, person) == (OK, {})
+
+    await wait_until_async(all_is_well, what="nothing in `piko status`", interval=0.3)
 
     await schedule(database, "fails", '{"seconds": 1}')
     await schedule(database, "blocks", '{"seconds": 4}')
@@ -105,12 +109,13 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
     async def all_found() -> dict[str, dict[str, Any]] | None:
         code, found = await status(database, person)
         assert code == NEEDS_ACTION or not found
-        return found if wanted <= set(found) else None
+        # A busy machine may have let the event loop wait before, for another job.
+        blocks = found.get("blocked_loop", {}).get("subject") == "blocks"
+        return found if blocks and wanted <= set(found) else None
 
     found = await wait_until_async(all_found, what=f"{wanted} in `piko status`", interval=0.3)
     assert found["failing"]["error"] in ("KeyError: 'customer_id'", "ConnectionError: the source is away")
     assert "event loop for" in found["blocked_loop"]["text"]
-    assert found["blocked_loop"]["subject"] == "blocks"
     assert "piko pause blocks" in found["blocked_loop"]["remedy"]
     assert "ConnectionError: stuck does not work" in found["sink_stuck"]["text"]
     assert "it refused 1 record (on " in found["dead_letters"]["text"]

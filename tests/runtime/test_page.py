@@ -32,9 +32,10 @@ async def test_the_page_answers_while_a_handler_blocks_the_loop_of_the_jobs(
     replicas.write(BLOCKING)
     page_too = {"PIKO_WEB_ENABLED": "true", "PIKO_WEB_PORT": str(port)}
     replica = replicas.start(migrated_mariadb.dsn, environment=page_too)
+    page = Replica(process=replica.process, port=port)
+    await page.until("/metrics", 200, "piko_")
     await schedule(migrated_mariadb, "quick")
     await wait_until_async(lambda: "blocks" in replica.process.output or None, what="a run that blocks")
-    page = Replica(process=replica.process, port=port)
     status, text = page.get("/api/v1/jobs/quick")
     assert (status, json.loads(text)["job_id"]) == (200, "quick")
     assert page.get("/", accept="text/html")[0] == 200

@@ -9,7 +9,15 @@ from itertools import pairwise
 
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-from tests.runtime.replicas import Replicas, leader_of, runs, schedule, times_run_twice, until_runs
+from tests.runtime.replicas import (
+    Replica,
+    Replicas,
+    leader_of,
+    runs,
+    schedule,
+    times_run_twice,
+    until_runs,
+)
 
 APP = """
 import asyncio, os
@@ -29,7 +37,11 @@ async def greet(ctx, scheduled_time):
 
 async def waits(ctx, scheduled_time):
     print("waits begins", scheduled_time.isoformat(), ctx["attempt"], flush=True)
-    await asyncio.sleep(float(os.environ.get("WAIT_S", "0.3")))
+    if "WAIT_UNTIL" in os.environ:
+        while not os.path.exists(os.environ["WAIT_UNTIL"]):
+            await asyncio.sleep(0.05)
+    else:
+        await asyncio.sleep(float(os.environ.get("WAIT_S", "0.3")))
     print("waits ends", flush=True)
 
 for name in ("waits", "waits-1", "waits-2", "waits-3", "waits-4", "waits-5"):
@@ -46,6 +58,15 @@ async def instances(database: TestDatabase, state: str = "SUCCESS") -> Counter[s
     """How many runs in `state` are whose."""
     rows = await database.execute(f"SELECT instance_id FROM job_run WHERE state = '{state}'")
     return Counter(row[0] for row in rows)
+
+
+async def run_in(database: TestDatabase, replica: Replica) -> str:
+    """The one run that is in progress in `replica`."""
+    ((run_id,),) = await database.execute(
+        "SELECT run_id FROM job_run JOIN runtime_instance USING (instance_id) "
+        f"WHERE state = 'RUNNING' AND pid = {replica.process.pid}"
+    )
+    return str(run_id)
 
 
 async def test_every_replica_takes_its_part_and_each_due_time_runs_once(
@@ -79,19 +100,23 @@ async def test_runs_of_a_replica_go_on_through_a_change_of_leader(
 ) -> None:
     database = migrated_mariadb
     replicas.write(APP)
-    environment = {**EVERYWHERE, "WAIT_S": "6", "PIKO_MAX_CONCURRENT_RUNS": "1"}
+    environment = {**EVERYWHERE, "WAIT_UNTIL": "set free", "PIKO_MAX_CONCURRENT_RUNS": "1"}
     pair = [replicas.start(database.dsn, name=name, environment=environment) for name in ("one", "two")]
     leader, standby = await leader_of(*pair)
     await schedule(database, "waits", '{"seconds": 1}', max_instances=2, overlap_policy="skip")
     for replica in (leader, standby):  # which of them is first is chance
         replica.process.wait_for_line("waits begins")
+    killed, kept = [await run_in(database, replica) for replica in (leader, standby)]
     leader.process.kill()
     await standby.until_ready("leader")
+    await until_runs(database, "waits", 1, state="LOST")
+    (replicas.folder / "set free").touch()
     standby.process.wait_for_line("waits ends")
-    (done,) = await until_runs(database, "waits", 1)
-    assert done[2] == 1, "it was not tried again"
-    lost = await until_runs(database, "waits", 1, state="LOST")
-    assert len(lost) == 1, "what the killed one ran is lost, and nothing else"
+    await until_runs(database, "waits", 1)
+    ends = await database.execute(f"SELECT state, attempt FROM job_run WHERE run_id = '{kept}'")
+    assert [tuple(row) for row in ends] == [("SUCCESS", 1)], "it was not tried again"
+    lost = await database.execute("SELECT run_id FROM job_run WHERE state = 'LOST'")
+    assert [run_id for (run_id,) in lost] == [killed], "what the killed one ran is lost, and nothing else"
 
 
 async def test_what_a_killed_replica_had_taken_is_lost_and_runs_again_on_another(
