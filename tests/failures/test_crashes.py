@@ -59,7 +59,17 @@ async def until_both_hold_locks(stage: Stage) -> None:
         return bool(rows[0][0] == len(stage.replicas))
 
     await wait_until_async(both, what="both replicas to hold their locks")
-    await asyncio.sleep(2)  # each has looked at the other since
+
+    async def follower_waits() -> bool:
+        return bool(
+            await stage.database.execute(
+                "SELECT 1 FROM information_schema.processlist "
+                "WHERE db = DATABASE() AND id != CONNECTION_ID() AND state = 'User lock'"
+            )
+        )
+
+    await wait_until_async(follower_waits, what="the follower to wait for the leader's lock")
+    await asyncio.sleep(2)  # the leader has looked at the follower since
 
 
 async def until_lost(stage: Stage, run_id: str) -> datetime:
@@ -83,8 +93,8 @@ async def crash_of_the_leader(stage: Stage) -> None:
     await until_both_hold_locks(stage)
     run_id = await stage.lingering_run(leader, 60)
     instance_id = await instance_of(stage, leader)
+    epoch, _, expires_at = await lease_of(stage)  # of before the kill: the other may be very quick
     leader.process.kill()
-    epoch, _, expires_at = await lease_of(stage)
     await until_leads(stage, follower)
     after, acquired_at, _ = await lease_of(stage)
     assert after == epoch + 1

@@ -23,6 +23,8 @@ from tests.failures.two_replicas import (
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Replica, Stage
 
+LINGERS_S = 8.0
+
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
@@ -53,15 +55,6 @@ def fill(path: Path) -> None:
             return
 
 
-async def until_runs_in(stage: Stage, replica: Replica) -> None:
-    """Wait until a handler runs in `replica`, whose end the database cannot take once it is away."""
-
-    def runs() -> bool:
-        return any(note.pid == replica.process.pid and note.ended_at is None for note in stage.begun())
-
-    await wait_until_async(runs, what=f"a handler that runs in {replica.name}", interval=0.01)
-
-
 async def until_memory_is_all_there_is(stage: Stage, replica: Replica) -> None:
     await until_says(stage, replica, 503, "ends of runs cannot be kept on disk, they are in memory only")
     assert await liveness(replica) == 200
@@ -80,7 +73,7 @@ async def test_ends_of_runs_are_kept_in_memory_and_recorded(
     environment = {**LONG_LEASE, "PIKO_SPOOL_DIR": str(full_disk / "spool")}
     async with two_replicas(executor=executor, environment=environment) as stage:
         leader, _ = await roles(stage)
-        await until_runs_in(stage, leader)
+        await stage.lingering_run(leader, LINGERS_S)  # it ends when the database is away
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)
         await asyncio.to_thread(stage.server.start)
@@ -96,7 +89,7 @@ async def test_a_replica_that_is_killed_meanwhile_leaves_runs_that_are_given_up(
     environment = {"PIKO_SPOOL_DIR": str(full_disk / "spool")}
     async with two_replicas(environment=environment) as stage:
         leader, _ = await roles(stage)
-        await until_runs_in(stage, leader)
+        await stage.lingering_run(leader, LINGERS_S)  # it ends when the database is away
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)
         leader.process.kill()
@@ -112,7 +105,7 @@ async def test_a_disk_that_has_room_again_takes_what_was_in_memory(
     environment = {"PIKO_SPOOL_DIR": str(full_disk / "spool")}
     async with two_replicas(environment=environment) as stage:
         leader, follower = await roles(stage)
-        await until_runs_in(stage, leader)
+        await stage.lingering_run(leader, LINGERS_S)  # it ends when the database is away
         stage.server.kill()
         await until_memory_is_all_there_is(stage, leader)
         await wait_until_async(

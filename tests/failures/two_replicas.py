@@ -12,13 +12,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from tests.harness.reaper import Reaper
 from tests.harness.waiting import ANSWER_S, wait_until_async
-from tests.soak.stage import ENVIRONMENT, Replica, Stage, staged
+from tests.soak.stage import Replica, Stage, staged
 from tests.soak.witness import Said
 
 BOTH_EXECUTORS = ("leader", "replicas")
 LONG_LEASE = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
 """Nobody is deposed by a lease that expires."""
-LEASE_S = float(ENVIRONMENT["PIKO_LEADER_LEASE_S"])
 DEFAULTS = {
     "PIKO_LEADER_LEASE_S": "30",
     "PIKO_LEADER_RENEW_INTERVAL_S": "10",

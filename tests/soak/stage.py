@@ -21,7 +21,7 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import wait_until_async
+from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.soak.judge import Begun, Row, Rules, violations
 from tests.soak.witness import IDLE_S, Witness, untruths
 from tests.store.cutting import CuttableWay, cuttable
@@ -49,7 +49,7 @@ ENVIRONMENT = {
     "PIKO_DRAIN_TIMEOUT_S": "2",
     "PIKO_LOG_FORMAT": "json",
 }
-_HEAL_S = 90
+_HEAL_S = PATIENCE_S
 
 
 class Replica:
@@ -326,7 +326,7 @@ async def _until_nothing_is(found: Callable[[], Awaitable[list[Any]]], how: str)
     try:
         await wait_until_async(nothing, timeout=_HEAL_S, what=f"nothing to be {how}", interval=0.3)
     except AssertionError:
-        print(f"still {how} after {_HEAL_S} s: {await found()}")  # the judge says of each what is wrong
+        print(f"still {how} after {_HEAL_S:g} s: {await found()}")  # the judge says of each what is wrong
 
 
 def _utc_now() -> datetime:
