@@ -24,6 +24,7 @@ from tests.harness.databases import (
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper
 from tests.harness.servers import Servers, database_kinds
+from tests.harness.waiting import wait_until_async
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -189,14 +190,23 @@ def kept_database(
 @pytest.fixture
 async def emptied_database(kept_database: TestDatabase) -> TestDatabase:
     """Piko's tables without a row: as `migrated_database`, without the time that migrations take."""
+    from piko.errors import DatabaseUnavailableError
     from piko.store.engine import open_database
     from piko.store.schema.tables import metadata
 
     opened = open_database(kept_database.dsn)
+
+    async def emptied() -> bool:
+        try:
+            async with opened.transaction() as connection:
+                for table in metadata.tables.values():
+                    await connection.execute(table.delete())
+        except DatabaseUnavailableError:  # a busy server may greet later than Piko waits for a connection
+            return False
+        return True
+
     try:
-        async with opened.transaction() as connection:
-            for table in metadata.tables.values():
-                await connection.execute(table.delete())
+        await wait_until_async(emptied, what="the tables to be emptied")
     finally:
         await opened.close()
     return kept_database
