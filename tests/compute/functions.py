@@ -24,6 +24,14 @@ def busy_for(seconds: float) -> int:
     return os.getpid()
 
 
+def with_another(folder: str) -> int:
+    """Returns, which process this is, once another one is in here, too, or has been."""
+    (Path(folder) / str(os.getpid())).touch()
+    while len(list(Path(folder).iterdir())) < 2:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def process_of(_: object) -> int:
     return os.getpid()
 

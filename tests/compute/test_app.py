@@ -27,7 +27,7 @@ def times(number):
 
 def slowly(number):
     print("slowly begins", flush=True)
-    time.sleep(1.5)
+    time.sleep(float(os.environ.get("SLOWLY_S", "1.5")))
     return number
 
 @app.job(job_id="compute")
@@ -88,7 +88,8 @@ async def test_a_stop_whose_budget_is_over_ends_the_computation(
     replicas: Replicas, sqlite: TestDatabase
 ) -> None:
     await schedule(sqlite, "slow", '{"seconds": 2}')
-    replica = replicas.start(sqlite.dsn, "app.py", environment={"PIKO_DRAIN_TIMEOUT_S": "0.1"})
+    environment = {"PIKO_DRAIN_TIMEOUT_S": "0.1", "SLOWLY_S": "3600"}
+    replica = replicas.start(sqlite.dsn, "app.py", environment=environment)
     replica.process.wait_for_line("slowly begins")
     replica.process.signal(signal.SIGTERM)
     assert replica.process.wait() == 0

@@ -20,12 +20,12 @@ async def test_the_chunks_of_a_machine_that_is_lost_are_computed_by_another(
 ) -> None:
     address, workers = start_dask(piko_process)
     manager = make_manager(dask_address=address)
-    call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 150))
+    call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 500))
     await wait_until_async(lambda: _computed(manager) > 10, what="the first chunks")
     assert not call.done()
     workers[0].kill()
-    assert len(await asyncio.wait_for(call, PATIENCE_S)) == 150
-    assert _computed(manager) == 150
+    assert len(await asyncio.wait_for(call, PATIENCE_S)) == 500
+    assert _computed(manager) == 500
 
 
 async def test_a_scheduler_that_goes_away_is_an_error_and_not_a_wait(

@@ -81,7 +81,8 @@ def test_edits_of_the_files_are_taken_and_broken_ones_are_explained(
 
     (folder / "load.yaml").unlink()
     program.wait_for_line("folder +deleted: PikoSchedule of job 'load', its row: delete")
-    assert rows(folder, "SELECT job_id FROM scheduled_job") == [("tick",)]
+    left = "SELECT job_id FROM scheduled_job"
+    wait_until(lambda: rows(folder, left) == [("tick",)], what="the row of what was deleted to go")
 
     (folder / "tick.yaml").write_text(schedule("tick", "2h", more="suspend: true"))
     program.wait_for_line("all resource files are valid again")

@@ -356,7 +356,7 @@ async def test_a_call_that_hangs_ends_with_its_task_and_leaves_no_thread() -> No
             await call
         async with asyncio.timeout(PATIENCE_S):
             await left.wait()  # the connection has ended
-    assert set(threading.enumerate()) == threads
+    assert set(threading.enumerate()) <= threads
 
 
 @pytest.mark.parametrize(

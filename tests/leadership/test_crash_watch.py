@@ -211,7 +211,10 @@ async def test_a_replica_without_the_right_to_a_further_session_says_so_until_it
                     assert "max_user_connections" in str(said)
                     await connection.exec_driver_sql(limit + "0")
                     await until_published(database, "one")
-        assert "session_lock_taken" in [item["event"] for item in logged]
+                    await wait_until_async(  # the row is there before its writer knows it
+                        lambda: "session_lock_taken" in [item["event"] for item in logged],
+                        what="the log to say so",
+                    )
 
 
 async def test_a_replica_that_is_cut_off_for_longer_than_the_grace_is_presumed_dead_until_it_is_back(
