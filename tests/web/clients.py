@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+from fastapi import FastAPI
 from pydantic import SecretStr
 
 from piko.clock import Clock, SystemClock
@@ -32,6 +33,13 @@ async def serving(
         clock=clock or SystemClock(),
         most_streams=most_streams,
     )
+    async with client_of(app) as client:
+        yield client
+
+
+@asynccontextmanager
+async def client_of(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of `app` while it runs; an error of the application is answered as a server answers it."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("127.0.0.1", 1))
     async with (
         app.router.lifespan_context(app),

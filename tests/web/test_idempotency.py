@@ -7,12 +7,19 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
+from piko.clock import SystemClock
 from piko.identity import content_hash
 from piko.store.engine import open_database
 from piko.store.idempotency import IdempotencyKeys, KeyedRequest
+from piko.web.application import create_web
+from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
-from tests.web.clients import serving
+from tests.web.clients import client_of, serving
 from tests.web.rows import add_definition, add_jobs
 
 _TRIGGER = "/api/v1/jobs/a:trigger"
@@ -79,6 +86,32 @@ async def test_a_refusal_is_replayed_and_a_failure_is_not(
     again = await acting.post(_TRIGGER, json={}, headers=_key())
     assert (first.status_code, again.status_code) == (404, 404)
     assert again.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_request_that_ends_in_a_defect_leaves_its_key_free(job: TestDatabase) -> None:
+    asked: list[str] = []
+
+    async def breaks_once(request: Request) -> Response:
+        asked.append(request.method)
+        if len(asked) == 1:
+            raise LookupError("a defect")
+        return PlainTextResponse("done")
+
+    settings = WebSettings(
+        dsn=SecretStr(job.dsn),
+        timezone="UTC",
+        access="header",
+        operators=("ann",),
+        trusted_proxies=("127.0.0.1/32",),
+    )
+    app = create_web(settings=settings, clock=SystemClock())
+    app.router.routes.append(Route("/breaks", endpoint=breaks_once, methods=["POST"]))
+    headers = {**_key(), "X-Forwarded-User": "ann"}
+    async with client_of(app) as client:
+        answers = [await client.post("/breaks", json={}, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [500, 200, 200]
+    assert len(asked) == 2
+    assert answers[2].headers[_REPLAYED] == "true"
 
 
 async def test_keys_are_a_callers_own(job: TestDatabase) -> None:

@@ -9,7 +9,7 @@ locked for a minute; then the request is carried out, whether or not the first h
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -108,13 +108,21 @@ class Idempotency:
         async def held(message: Message) -> None:
             sent.append(message)
 
-        await self._app(scope, receive, held)
         try:
-            await _keep(keys, request, sent)
-        except DatabaseUnavailableError as error:  # the act is done: its answer counts
-            log.warning("answer_not_kept", path=scope["path"], error=str(error))
+            await self._app(scope, receive, held)
+        except Exception:  # the server answers 500
+            await self._settle(keys.release(request), scope)
+            raise
+        await self._settle(_keep(keys, request, sent), scope)
         for message in sent:
             await send(message)
+
+    async def _settle(self, settling: Awaitable[None], scope: Scope) -> None:
+        """Say what is known of a key; whether that succeeds changes nothing of the request's own end."""
+        try:
+            await settling
+        except DatabaseUnavailableError as error:
+            log.warning("answer_not_kept", path=scope["path"], error=str(error))
 
 
 async def _keep(keys: IdempotencyKeys, request: KeyedRequest, sent: Sequence[Message]) -> None:
