@@ -92,5 +92,33 @@ async def add_replica(
     )
 
 
+async def add_one_of_each(database: TestDatabase) -> None:
+    """One of each thing that has an id: the stateful job `a` with its config, runs, log and letters."""
+    begin, end = quoted(FIRST), quoted(FIRST + timedelta(hours=2))
+    await add_jobs(database, "a", "b:c")
+    await add_states(database, {"a": ("Scheduled", FIRST, 1)})
+    await add_runs(database, "a", ["SUCCESS", "FAILED", "RUNNING", "QUEUED"], window=True)
+    await add_definition(database, "a", stateful=True)
+    await add_definition(database, "b:c")
+    await add_letters(database, 3, job_id="a", run_id="run-001")
+    await add_replica(database, "one")
+    for statement in (
+        "INSERT INTO job_config (job_id, schema_version, config_json, version) "
+        "VALUES ('a', 1, '{\"n\": 1}', 1)",
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        "row_version) VALUES ('a', 1, 'hash', 1, '{\"n\": 1}', 1)",
+        "INSERT INTO run_log (run_id, job_id, head, line_count, result, written_at) "
+        f"VALUES ('run-001', 'a', 'one', 1, '{{\"rows\": 1}}', {begin})",
+        "INSERT INTO backfill (backfill_id, job_id, state, range_start, range_end, schedule_type, "
+        "schedule_expr, timezone, next_start, windows_total) VALUES "
+        f"('backfill-1', 'a', 'ACTIVE', {begin}, {end}, 'cron', '\"@hourly\"', 'UTC', {begin}, 2)",
+        "INSERT INTO leader_lease (name, epoch, holder, acquired_at, renewed_at, expires_at) "
+        f"VALUES ('default', 1, 'one', {begin}, {begin}, {end})",
+        "INSERT INTO change_log (change_id, at, who, via, what, job_id) "
+        f"VALUES ('change-1', {begin}, 'ann', 'cli', 'pause', 'a')",
+    ):
+        await database.execute(statement)
+
+
 def quoted(moment: datetime) -> str:
     return f"'{moment:%Y-%m-%d %H:%M:%S.%f}'"

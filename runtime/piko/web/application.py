@@ -19,13 +19,14 @@ from piko.store.engine import open_database
 from piko.web.access.roles import Access
 from piko.web.access.sessions import Sessions
 from piko.web.access.ways import access_of
+from piko.web.description import complete_description
 from piko.web.event_feed import EventFeed
 from piko.web.guard import Guard
-from piko.web.idempotency import Idempotency, describe_keys
+from piko.web.idempotency import Idempotency
 from piko.web.log_feed import LogFeed
 from piko.web.options import WebSettings
 from piko.web.page import add_pages
-from piko.web.problems import ProblemAnswer, ProblemError, answer_problems
+from piko.web.problems import ProblemError, answer_problems
 from piko.web.routes import (
     attention,
     backfills,
@@ -67,14 +68,6 @@ _NOUNS = (
     events,
 )
 
-_PROBLEMS: dict[int | str, dict[str, object]] = {
-    "4XX": {
-        "model": ProblemAnswer,
-        "description": "The request cannot be answered; `detail` says what is right.",
-    },
-    "503": {"model": ProblemAnswer, "description": "The database cannot be used now."},
-}
-
 
 def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STREAMS) -> FastAPI:
     """The application; the server that serves it has to run its `lifespan`. Raises `SettingsError`.
@@ -106,7 +99,6 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
         docs_url=None,
         redoc_url=None,
         dependencies=[Depends(only_known_filters)],
-        responses=_PROBLEMS,
     )
     app.state.clock = clock
     app.state.feed = app.state.log_feed = None
@@ -117,7 +109,7 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
     app.add_middleware(Guard, access=access, sessions=sessions, clock=clock)
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=API)
-    describe_keys(app)
+    complete_description(app)
     add_pages(app)
     return app
 

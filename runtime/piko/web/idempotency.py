@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
 from starlette.datastructures import Headers
 
 from piko.clock import Clock
@@ -30,31 +29,16 @@ _MOST_BYTES = 1_048_576
 _HEADER = "Idempotency-Key"
 _UNKNOWN_MEDIA = "application/json"
 
-_PARAMETER: dict[str, Any] = {
+KEY_PARAMETER: dict[str, Any] = {
     "name": _HEADER,
     "in": "header",
     "required": False,
     "description": "A request that is sent again with the same key is carried out once.",
     "schema": {"type": "string", "pattern": "^[!#-~]{1,255}$"},
 }
+"""The header, as the description of the API names it at each POST."""
 
 log = get_logger(__name__)
-
-
-def describe_keys(app: FastAPI) -> None:
-    """Have the description of the API name the header at each POST."""
-    openapi = app.openapi
-
-    def described() -> dict[str, Any]:
-        schema = openapi()
-        acts = [item["post"] for item in schema["paths"].values() if "post" in item]
-        for act in acts:
-            parameters = act.setdefault("parameters", [])
-            if _PARAMETER not in parameters:
-                parameters.append(_PARAMETER)
-        return schema
-
-    app.openapi = described  # type: ignore[method-assign]
 
 
 class Idempotency:

@@ -76,13 +76,15 @@ async def list_backfills(
     return await BackfillStore(database=database).newest(job_id=job, limit=limit)
 
 
-@router.get("/backfills/{backfill_id}")
+@router.get(
+    "/backfills/{backfill_id}", responses={409: {"description": "Several ids begin with what was given."}}
+)
 async def one_backfill(backfill_id: BackfillId, database: OnDatabase) -> Backfill:
     """One backfill."""
     return await backfills.find(database, backfill_id)
 
 
-@router.post("/backfills")
+@router.post("/backfills", responses={404: {"description": "There is no such job."}})
 async def start_backfill(
     act: StartBackfill, database: OnDatabase, clock: AtClock, zone: DefaultZone, caller: ByCaller
 ) -> StartedBackfill:

@@ -84,7 +84,7 @@ async def due_times(
     return paging.page_of(found, limit, key=lambda due: paging.plain([due.instant]), filters=filters)
 
 
-@router.get("/jobs/{job_id}/windows")
+@router.get("/jobs/{job_id}/windows", responses={409: {"description": "The job has no windows."}})
 async def windows(
     job_id: JobId,
     database: OnDatabase,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
@@ -17,6 +17,9 @@ from piko.web.paging import Cursor, Limit, Page
 from piko.web.request import AtClock, JobId, OnDatabase, row_tag
 
 router = APIRouter(tags=["jobs"])
+
+_TAG = {"description": "Names the state of the row, for `If-Match`.", "schema": {"type": "string"}}
+_WITH_TAG: dict[int | str, dict[str, Any]] = {200: {"headers": {"ETag": _TAG}}}
 
 
 class JobQuery(BaseModel):
@@ -66,7 +69,7 @@ async def count_jobs(database: OnDatabase, clock: AtClock) -> JobCounts:
     return await JobList(database=database).counts(now=clock.now())
 
 
-@router.get("/jobs/{job_id}")
+@router.get("/jobs/{job_id}", responses=_WITH_TAG)
 async def one_job(job_id: JobId, database: OnDatabase, response: Response) -> JobReport:
     """One job; `ETag` names the state of its row, for `If-Match`."""
     found = await Overview(database=database).job(job_id)

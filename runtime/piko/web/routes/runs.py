@@ -48,7 +48,7 @@ class RunListQuery(RunQuery):
     limit: Limit = 50
 
 
-@router.get("/runs")
+@router.get("/runs", responses={404: {"description": "There is no such job."}})
 async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabase) -> Page[RunReport]:
     """Runs, the newest due time first, a page at a time.
 
