@@ -262,6 +262,23 @@ async def test_a_dry_run_of_a_rollback_changes_nothing_and_refuses_what_would_be
     assert (answer.status_code, "kubectl patch" in answer.json()["detail"]) == (409, True)
 
 
+async def test_the_patch_that_rolls_a_resource_back_names_no_secret(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await emptied_database.execute(
+        "INSERT INTO job_config (job_id, config_json, managed_by) VALUES ('a', '{}', 'main/data/a/uid-1')"
+    )
+    await emptied_database.execute(
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        'row_version) VALUES (\'a\', 1, \'x\', 1, \'{"db": {"password": "hunter2", "port": 5}}\', 1)'
+    )
+    refused = await acting.post("/api/v1/jobs/a:rollback-config", json={"revision": 1})
+    assert refused.status_code == 409
+    assert '{"spec": {"config": {"db": {"port": 5}}}}' in refused.json()["detail"], refused.text
+    assert "hunter2" not in refused.text
+
+
 @pytest.mark.parametrize("body", [{"resaon": "x"}, [], "x", {"dry_run": "maybe"}])
 async def test_a_body_that_is_not_understood_is_refused(acting: httpx.AsyncClient, body: Any) -> None:
     answer = await acting.post("/api/v1/jobs/a:pause", json=body)

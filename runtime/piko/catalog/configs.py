@@ -40,9 +40,13 @@ class ConfigInForce:
 
 
 class ConfigBook:
-    """The revisions of every job's config, as this replica knows them."""
+    """The revisions of every job's config, as this replica knows them.
 
-    def __init__(self, *, registry: JobRegistry) -> None:
+    `secrets`: texts that no run may show, whatever its config: those of the program's own settings.
+    """
+
+    def __init__(self, *, registry: JobRegistry, secrets: frozenset[str] = frozenset()) -> None:
+        self.secrets = secrets
         self._registry = registry
         self._revisions: dict[str, list[ConfigRevision]] = {}
         self._rows: dict[str, ConfigRow] = {}

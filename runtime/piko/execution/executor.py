@@ -287,7 +287,7 @@ class Executor:
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce] | None) -> _HandlerEnd:
         """Call the handler. Never raises: exceptions become the outcome."""
         run, job = active.run, active.job
-        revision, secrets = None, frozenset[str]()
+        revision, secrets = None, self._configs.secrets
         context: JobContext | None = None
 
         def result(returned: object = None) -> str | None:
@@ -306,7 +306,8 @@ class Executor:
                     config = self._configs.in_force(job.definition, now, overrides=run.config_overrides)
                 else:
                     config = give()
-                revision, secrets = active.config_revision, active.secrets = config.revision, config.secrets
+                secrets = active.secrets = secrets | config.secrets
+                revision = active.config_revision = config.revision
                 if active.log is not None:
                     active.log.secrets = secrets
                 context = _context(run, config, active.log, write=self._write)

@@ -127,7 +127,7 @@ class RunLogs:
             job_id=run.job_id,
             progress_done=None if progress is None else progress.done,
             progress_total=None if progress is None else progress.total,
-            progress_text=None if progress is None else progress.text,
+            progress_text=None if progress is None else run.shown(progress.text),
         )
         if kept is None or waits:
             return account

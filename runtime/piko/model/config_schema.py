@@ -1,7 +1,8 @@
-"""What a job's published JSON Schema says of a config: which of its values are secret. Pure."""
+"""Which values of a config are secret, by its job's published JSON Schema and by their names. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +20,40 @@ def sounds_secret(name: str) -> bool:
 def hidden(value: Any, schema: Mapping[str, Any]) -> Any:
     """`value` with what `schema`, or any of its alternatives, declares secret replaced by `HIDDEN`."""
     return _hidden(value, schema, schema, 0)
+
+
+def shown_config(config_json: str, schema_text: str | None) -> Any:
+    """A config as people see it: without what its job's model declares secret, or has a telling name.
+
+    `schema_text`: the JSON Schema of the model, as text; None: it is not known. Raises `ValueError` if
+    `config_json` is not JSON.
+    """
+    config = json.loads(config_json)
+    return _without_telling(hidden(config, json.loads(schema_text) if schema_text else {}), 0)
+
+
+def patchable(config: Any, shown: Any) -> Any:
+    """What of an object a merge patch may hold that people see: the keys of which nothing is hidden."""
+    if not isinstance(config, dict):
+        return config
+    return {
+        key: patchable(item, shown[key])
+        for key, item in config.items()
+        if item == shown[key] or (isinstance(item, dict) and isinstance(shown[key], dict))
+    }
+
+
+def _without_telling(value: Any, depth: int) -> Any:
+    if depth > _DEEPEST:
+        return HIDDEN
+    if isinstance(value, dict):
+        return {
+            key: HIDDEN if item is not None and sounds_secret(key) else _without_telling(item, depth + 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_telling(item, depth + 1) for item in value]
+    return value
 
 
 def _hidden(value: Any, schema: Any, whole: Mapping[str, Any], depth: int) -> Any:

@@ -127,6 +127,10 @@ class RunLog:
         if not announced:
             self._changed(self)
 
+    def shown(self, text: str | None) -> str | None:
+        """`text` of the run, without its secrets."""
+        return text if text is None else hide(text, self.secrets)
+
     def take(self) -> Aside | None:
         """Hand out what was put aside; None: nothing."""
         with self._lock:

@@ -10,11 +10,13 @@ from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
 from piko.clock import Clock, DatabaseClock
 from piko.core.registry import JobRegistry
+from piko.dsn import parse_dsn
 from piko.identity import Ids, host_name
 from piko.leadership.contact import Contact
 from piko.leadership.failure_detector import FailureDetector
 from piko.model.instances import Instance
 from piko.observability.metrics import Metrics
+from piko.observability.redaction import secrets_of
 from piko.settings import Settings
 from piko.store.configs import ConfigStore
 from piko.store.engine import Database, open_database
@@ -26,6 +28,7 @@ _GAP_S = 2.0
 _LOCK_WAIT = 1 / 10
 """Of the lease, how long a transaction waits for a row, at most three seconds: meanwhile others wait for what
 it holds, the lease's row too. Where each statement is slow, a neighbour's transaction takes seconds."""
+_SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +52,9 @@ class Ground:
 def lay_ground(
     *, app_name: str, registry: JobRegistry, settings: Settings, clock: Clock, metrics: Metrics
 ) -> Ground:
+    dsn = settings.mysql_dsn.get_secret_value()
     database = open_database(
-        settings.mysql_dsn.get_secret_value(),
+        dsn,
         lease_s=settings.leader_lease_s,
         lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
     )
@@ -65,9 +69,16 @@ def lay_ground(
         instance=instance,
         database=database,
         catalog=Catalog(contact=Contact(gap_s=max(_GAP_S, 1.5 * settings.poll_interval_s + 1))),
-        configs=ConfigBook(registry=registry),
+        configs=ConfigBook(registry=registry, secrets=_own_secrets(settings, dsn)),
         config_rows=ConfigStore(database=database),
         instances=InstanceStore(database=database),
         runs=RunStore(database=database),
         detector=FailureDetector(instance_id=instance.instance_id, grace_s=settings.crash_grace_s),
     )
+
+
+def _own_secrets(settings: Settings, dsn: str) -> frozenset[str]:
+    """What runs might say of this program's settings; a short password may be a word that any text has."""
+    key = settings.web_session_key
+    found = secrets_of(parse_dsn(dsn).password, None if key is None else key.get_secret_value())
+    return frozenset(text for text in found if len(text) >= _SHORTEST)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from piko.errors import NotFoundError, RefusedError
 from piko.model.changes import Actor
+from piko.model.config_schema import patchable, shown_config
 from piko.model.configs import ConfigRevision
 from piko.steering.owners import owned_by_resource
 from piko.store.configs import ConfigStore
@@ -24,14 +26,16 @@ async def rollback(
     keep_secret: bool = False,
     dry_run: bool = False,
 ) -> ConfigRevision:
-    """Write the content of revision `to` to `job_config` again, effective at once; that revision.
+    """Write the content of revision `to` to `job_config` again, effective at once; that revision, as it is
+    shown.
 
     - `keep_secret`: keep the secret part that the row has now.
     - `dry_run`: change nothing, and refuse what would be refused.
 
     Raises `NotFoundError`, and `RefusedError` if that revision cannot take effect or a resource owns the row.
     """
-    found = {item.revision: item for item in await revisions(database, job_id)}
+    schema = await _schema(database, job_id)
+    found = {item.revision: item for item in await _revisions(database, job_id)}
     revision = found.get(to)
     if revision is None:
         known = ", ".join(map(str, sorted(found))) or "none"
@@ -44,6 +48,7 @@ async def rollback(
         )
     if revision.error is not None:
         raise RefusedError(f"{job_id}: revision {to} never took effect: {revision.error}")
+    shown = _without_secrets(revision, schema)
     edit = await Edits(database=database).restore_config(
         revision,
         actor=actor,
@@ -52,13 +57,30 @@ async def rollback(
         dry_run=dry_run,
     )
     if edit.owner is not None:
-        patch = {"spec": {"config": json.loads(revision.config_json)}}
+        # The patch keeps what is secret as the resource has it: a merge leaves alone what it does not name.
+        config = patchable(json.loads(revision.config_json), json.loads(shown.config_json))
+        patch = {"spec": {"config": config}}
         raise owned_by_resource(job_id, edit.owner, kind="PikoJobConfig", patch=patch)
-    return revision
+    return shown
 
 
 async def revisions(database: Database, job_id: str) -> list[ConfigRevision]:
-    """The revisions of a job's config, the newest first. Raises `NotFoundError`."""
+    """The revisions of a job's config as they are shown, the newest first. Raises `NotFoundError`."""
+    schema = await _schema(database, job_id)
+    return [_without_secrets(item, schema) for item in await _revisions(database, job_id)]
+
+
+def _without_secrets(revision: ConfigRevision, schema: str | None) -> ConfigRevision:
+    """The revision with a config that people may see; whether it has a secret part stays known."""
+    shown = shown_config(revision.config_json, schema)
+    return replace(revision, config_json=json.dumps(shown, ensure_ascii=False))
+
+
+async def _schema(database: Database, job_id: str) -> str | None:
+    return (await Overview(database=database).schemas([job_id])).get(job_id)
+
+
+async def _revisions(database: Database, job_id: str) -> list[ConfigRevision]:
     found = (await ConfigStore(database=database).revisions([job_id]))[::-1]
     if not found and await Overview(database=database).job(job_id) is None:
         raise await unknown_job(database, job_id)

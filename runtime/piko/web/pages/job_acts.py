@@ -226,7 +226,6 @@ async def _rollback_config(on: _On) -> PageAct[RollbackConfig]:
             keep_secret=act.keep_secret,
             dry_run=doing.dry_run,
         )
-        schema = (await Overview(database=on.database).schemas([job_id])).get(job_id)
         secret = "stays as it is" if act.keep_secret else "is that of the revision"
         return Effect(
             sentences=(
@@ -243,7 +242,7 @@ async def _rollback_config(on: _On) -> PageAct[RollbackConfig]:
             ),
             leads_to=links.job(job_id),
             done="rolled-back",
-            text=shown(revision.config_json, schema),
+            text=shown(revision.config_json, None),
         )
 
     known = await configs.revisions(on.database, job_id)

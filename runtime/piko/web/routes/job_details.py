@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,7 +13,6 @@ from piko.schedule import explain, schedule_of_row
 from piko.steering import configs
 from piko.store.reports.overview import Overview, unknown_job
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
-from piko.web.views.configs import without_secrets
 
 router = APIRouter(tags=["jobs"])
 
@@ -82,13 +82,12 @@ async def next_due_times(
 async def config_history(job_id: JobId, database: OnDatabase) -> list[ConfigRevisionShown]:
     """The newest hundred revisions of the job's config. Secrets are not shown."""
     found = (await configs.revisions(database, job_id))[:_MOST_REVISIONS]
-    schema = (await Overview(database=database).schemas([job_id])).get(job_id)
     return [
         ConfigRevisionShown(
             job_id=item.job_id,
             revision=item.revision,
             schema_version=item.schema_version,
-            config=without_secrets(item.config_json, schema),
+            config=json.loads(item.config_json),
             has_secret=item.secret_json is not None,
             secret_blanked_at=item.secret_blanked_at,
             effective_from=item.effective_from,

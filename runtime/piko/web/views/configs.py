@@ -1,4 +1,4 @@
-"""A config as it is shown: without values that its model declares secret."""
+"""A config as pages show it: without its secrets."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from piko.model.config_schema import hidden
+from piko.model.config_schema import shown_config
 from piko.model.revisions import revision_in_force
 from piko.store.reports.config_history import RevisionReport
 from piko.web.views.words import Mark, Moment, Tone, first_line, moment
@@ -56,15 +55,10 @@ def _line(item: RevisionReport, now: datetime, *, current: RevisionReport | None
 
 
 def shown(config_json: str, config_schema: str | None) -> str:
-    """The config, indented, with what its JSON Schema declares as a secret hidden."""
+    """The config, indented, without its secrets."""
     try:
-        found = without_secrets(config_json, config_schema)
+        found = shown_config(config_json, config_schema)
     except ValueError:
         return "(not JSON)"
     text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - _LONGEST:,} more characters"
-
-
-def without_secrets(config_json: str, config_schema: str | None) -> Any:
-    """The config with what its JSON Schema declares as a secret hidden. Raises `ValueError`: not JSON."""
-    return hidden(json.loads(config_json), json.loads(config_schema) if config_schema else {})
