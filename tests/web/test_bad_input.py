@@ -64,7 +64,8 @@ def _cursor(**held: Any) -> str:
         ("POST", "/jobs/late:pause", {"content": b" " * (MOST_BYTES + 1)}, 413, "65,536 bytes"),
         ("POST", "/jobs/late:pause", {"content": b"{}"}, 415, "expected 'application/json'"),
         ("POST", "/jobs/late:pause", {"content": b"{", "headers": _AS_JSON}, 422, "JSON decode error"),
-        ("POST", "/jobs/late:pause", {"json": {"resaon": "no"}}, 422, "field resaon"),
+        ("POST", "/jobs/late:pause", {"json": {"resaon": "no"}}, 422, "did you mean `reason`?"),
+        ("POST", "/jobs/late:pause", {"data": {"reason": "no"}}, 415, "a program sends 'application/json'"),
         ("POST", "/jobs/late:pause", {"headers": {"Origin": "http://evil.test"}}, 403, "another site"),
         ("GET", "/jobs", {"headers": {"Authorization": "Bearer guess"}}, 401, "not admitted"),
     ],
@@ -72,7 +73,8 @@ def _cursor(**held: Any) -> str:
 async def test_each_mistake_is_answered_with_what_is_right(
     operator: httpx.AsyncClient, method: str, path: str, given: dict[str, Any], status: int, right: str
 ) -> None:
-    body: dict[str, Any] = {} if method == "GET" or "content" in given else {"json": {}}
+    has_body = method == "GET" or "content" in given or "data" in given
+    body: dict[str, Any] = {} if has_body else {"json": {}}
     answer = await operator.request(method, f"/api/v1{path}", **{**body, **given})
     _is_a_problem(answer, status)
     assert right in answer.json()["detail"]

@@ -30,6 +30,10 @@ MOST_BYTES = 65_536
 _ACTS, _PER_S = 120, 60.0
 _CALLERS = 1000
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_NO_PAGE = (
+    "header Content-Type: 'application/x-www-form-urlencoded' is that of a form, and a browser says which "
+    "page a form comes from; a program sends 'application/json', as `curl --json` does"
+)
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -86,6 +90,8 @@ class Guard:
         if not length.isdecimal() or int(length) > MOST_BYTES:
             return _too_large(scope)
         if acts and not same_origin(headers):
+            if not from_a_page(headers):
+                return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _NO_PAGE, path=path)
             detail = "this act comes from a page of another site; open the page of this server and act there"
             return problem(HTTPStatus.FORBIDDEN, detail, path=path)
         shown = Shown(headers=headers) if self._sessions is None else self._sessions.shown(headers)

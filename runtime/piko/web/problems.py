@@ -20,6 +20,7 @@ from piko.errors import (
     SchemaError,
     StaleError,
     TransientError,
+    did_you_mean,
 )
 from piko.observability.logs import get_logger
 from piko.text import excerpt
@@ -113,7 +114,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not _is_json(kind) and any(item["loc"] == ("body",) for item in error.errors()):
         detail = f"header Content-Type: {excerpt(repr(kind), limit=_SHOWN)}; expected 'application/json'"
         return problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, path=request.url.path)
-    issues = [_issue(item) for item in error.errors()]
+    issues = [_issue(item, _fields(request)) for item in error.errors()]
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(issues), path=request.url.path, errors=issues[:20]
     )
@@ -124,13 +125,23 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-def _issue(item: Mapping[str, Any]) -> str:
+def _issue(item: Mapping[str, Any], known: Sequence[str]) -> str:
     place, *names = (str(part) for part in item["loc"])
     name = ".".join(names) or place
+    where = {"query": "filter", "body": "field", "path": "", "header": "header"}.get(place, place)
+    if item["type"] == "extra_forbidden" and known and len(names) == 1:
+        expected = ", ".join(known)
+        return f"{where} {name[:_SHOWN]}: is not known here{did_you_mean(name, known)}; expected {expected}"
     value = excerpt(repr(item.get("input")), limit=_SHOWN)
     shown = "" if item["type"] in ("missing", "json_invalid", "extra_forbidden") else f" = {value}"
-    where = {"query": "filter", "body": "field", "path": "", "header": "header"}.get(place, place)
     return f"{where} {name}{shown}: {item['msg'].removeprefix('Value error, ')}".strip()
+
+
+def _fields(request: Request) -> Sequence[str]:
+    """The fields that the body of a request may have; empty: it takes none, or a form."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = None if body is None else body.field_info.annotation
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else ()
 
 
 async def _http(request: Request, error: Exception) -> Response:
