@@ -33,6 +33,7 @@ from piko.store.progress import ProgressStore
 from piko.store.retention import RetentionStore
 from piko.store.runs import RunStore
 from piko.store.schema.migrate import upgrade
+from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.runs import job_lock, job_run
 from tests.decisions.test_history_policy import kept_by_sorting
 from tests.harness.database_servers import DatabaseServer
@@ -147,7 +148,7 @@ async def leading(database: Database, **values: Any) -> AsyncIterator[tuple[Rete
             elector=elector,
             clock=ClockAtNow(),
             metrics=metrics,
-            **{"max_age_s": 30 * DAY_S, "rests": 0.0, **values},
+            **{"max_age_s": 30 * DAY_S, "most_changes": 1000, "rests": 0.0, **values},
         )
         yield retention, fence, metrics
     finally:
@@ -260,6 +261,35 @@ async def test_a_run_that_holds_a_window_still_to_be_done_stays_so_that_attempts
     async with leading(store) as (retention, fence, _):
         await retention.go_round(fence)
     assert await kept(emptied_database) == ["job-000006"]
+
+
+async def test_of_one_job_the_newest_changes_stay_and_of_others_all(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    old = NOW - timedelta(days=40)
+    lines = [(f"b-{number:03}", "busy", NOW) for number in range(12)]
+    lines += [("a-000", "busy", old), ("b-100", "calm", NOW), ("b-101", "calm", NOW), ("b-102", None, NOW)]
+    named = [
+        {
+            "change_id": change_id,
+            "job_id": job_id,
+            "at": at,
+            "who": "ann",
+            "via": "sql",
+            "what": "edit_schedule",
+        }
+        for change_id, job_id, at in lines
+    ]
+    await write(store, change_log, named)
+    async with leading(store, batch=3, most_changes=5) as (retention, fence, _):
+        await retention.go_round(fence)
+    rows = await emptied_database.execute("SELECT change_id FROM change_log ORDER BY change_id")
+    assert [row[0] for row in rows] == [
+        *(f"b-{number:03}" for number in range(7, 12)),
+        "b-100",
+        "b-101",
+        "b-102",
+    ]
 
 
 async def test_a_deposed_leader_prunes_nothing(store: Database, emptied_database: TestDatabase) -> None:

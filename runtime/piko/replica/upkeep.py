@@ -51,4 +51,5 @@ def retention_of(ground: Ground, elector: Elector) -> Retention:
         clock=ground.clock,
         metrics=ground.metrics,
         max_age_s=ground.settings.history_max_age_s,
+        most_changes=ground.settings.history_changes,
     )

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime
+from functools import partial
+from typing import Protocol
 
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
@@ -45,6 +47,12 @@ _AGAIN_S = 5.0
 log = get_logger(__name__)
 
 
+class Prune(Protocol):
+    """Deletes at most `limit` rows, and says how many it were."""
+
+    async def __call__(self, *, limit: int) -> int: ...
+
+
 class Retention:
     """Prunes runs and locks while `elector` leads: a round each `round_s` seconds, or soon after a large one.
 
@@ -66,6 +74,7 @@ class Retention:
         clock: Clock,
         metrics: Metrics,
         max_age_s: float,
+        most_changes: int,
         batch: int = _BATCH,
         round_s: float = _ROUND_S,
         rests: float = _RESTS,
@@ -79,6 +88,7 @@ class Retention:
         self._clock = clock
         self._metrics = metrics
         self._max_age_s = max_age_s
+        self._most_changes = most_changes
         self._batch = batch
         self._round_s = round_s
         self._usual_rest = Rest(times=rests, longest_s=_LONGEST_REST_S)
@@ -117,7 +127,6 @@ class Retention:
         if not self._at:
             await self._prune_kept(fence)
             await self._prune_changes(fence)
-            await self._prune_keys(fence)
             await self._prune_revisions(fence)
         while (job_id := await self._store.next_job(self._at)) is not None:
             if self._elector.acting != fence:
@@ -136,30 +145,33 @@ class Retention:
         self._runs = self._locks = 0
 
     async def _prune_kept(self, fence: Fence) -> None:
-        """Drop how far jobs had come whose rows went too long ago."""
-        before, pruned = self._clock.now() - seconds(self._max_age_s), self._batch
-        while pruned == self._batch and self._elector.acting == fence:
-            began = self._clock.monotonic()
-            pruned = await self._kept.prune(before, fence, limit=self._batch)
-            if pruned:
-                log.info("kept_progress_pruned", jobs=pruned)
-            await self._rest(began, pruned=pruned)
+        """Drop how far jobs had come whose rows went too long ago, and keys of requests that are too old."""
+        before = self._clock.now() - seconds(self._max_age_s)
+        pruned = await self._in_batches(fence, partial(self._kept.prune, before, fence))
+        if pruned:
+            log.info("kept_progress_pruned", jobs=pruned)
+        unused = self._clock.now() - KEPT_FOR
+        await self._in_batches(fence, partial(self._keys.prune, unused, fence))
 
     async def _prune_changes(self, fence: Fence) -> None:
-        """Drop what change_log says of changes that were made too long ago."""
-        before, pruned = self._clock.now() - seconds(self._max_age_s), self._batch
-        while pruned == self._batch and self._elector.acting == fence:
-            began = self._clock.monotonic()
-            pruned = await self._changes.prune(before, fence, limit=self._batch)
-            await self._rest(began, pruned=pruned)
+        """Drop what change_log says of changes that were made too long ago, or before a job's newest ones."""
+        before = self._clock.now() - seconds(self._max_age_s)
+        await self._in_batches(fence, partial(self._changes.prune, before, fence))
+        job_id = await self._changes.next_job("")
+        while job_id is not None and self._elector.acting == fence:
+            prune = partial(self._changes.prune_job, job_id, fence, keep=self._most_changes)
+            await self._in_batches(fence, prune)
+            job_id = await self._changes.next_job(job_id)
 
-    async def _prune_keys(self, fence: Fence) -> None:
-        """Drop the keys of requests over HTTP that are too old to be sent again."""
-        before, pruned = self._clock.now() - KEPT_FOR, self._batch
+    async def _in_batches(self, fence: Fence, prune: Prune) -> int:
+        """Prune until nothing is left to prune; how much it was."""
+        whole, pruned = 0, self._batch
         while pruned == self._batch and self._elector.acting == fence:
             began = self._clock.monotonic()
-            pruned = await self._keys.prune(before, fence, limit=self._batch)
+            pruned = await prune(limit=self._batch)
+            whole += pruned
             await self._rest(began, pruned=pruned)
+        return whole
 
     async def _prune_revisions(self, fence: Fence) -> None:
         """Blank the secrets of configs that are no longer in force, and drop the oldest revisions."""

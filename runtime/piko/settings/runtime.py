@@ -74,6 +74,9 @@ class Settings(ProgramSettings):
         le=3_153_600_000,
         description="how long runs and progress of deleted jobs, and runs of ended backfills, are kept",
     )
+    history_changes: int = Field(
+        1000, ge=10, le=1_000_000, description="lines of change_log that are kept of one job, the newest"
+    )
 
     cpu_backend: Literal["processes", "dask"] = Field(
         "processes", description="where app.cpu_manager computes: on this machine, or on a Dask cluster"

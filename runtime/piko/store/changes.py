@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Table, delete, insert, select
@@ -96,11 +96,37 @@ class ChangeStore:
         oldest = select(ids, change_log.c.at).order_by(ids).limit(limit)
         async with self._database.statements() as connection:
             stale = [row.change_id for row in await connection.execute(oldest) if row.at < before]
-        if not stale:
+        return await self._drop(stale, fence)
+
+    async def next_job(self, after: str) -> str | None:
+        """The first job after `after` of which there is a change; None: there is no further one."""
+        jobs = change_log.c.job_id
+        async with self._database.statements() as connection:
+            following = select(jobs).where(jobs > after).order_by(jobs).limit(1)
+            return (await connection.execute(following)).scalar()
+
+    async def prune_job(self, job_id: str, fence: Fence, *, keep: int, limit: int) -> int:
+        """Delete at most `limit` changes of a job that are older than its newest `keep`; how many.
+
+        Raises `FencedError`.
+        """
+        ids, of_it = change_log.c.change_id, change_log.c.job_id == job_id
+        newest = select(ids).where(of_it).order_by(ids.desc()).offset(keep).limit(1)
+        async with self._database.statements() as connection:
+            last = (await connection.execute(newest)).scalar()
+            if last is None:
+                return 0
+            stale = select(ids).where(of_it, ids <= last).order_by(ids).limit(limit)
+            doomed = list((await connection.execute(stale)).scalars())
+        return await self._drop(doomed, fence)
+
+    async def _drop(self, doomed: Sequence[str], fence: Fence) -> int:
+        if not doomed:
             return 0
         async with self._database.transaction() as connection:
             await hold(connection, fence)
-            return (await connection.execute(delete(change_log).where(ids.in_(stale)))).rowcount
+            found = delete(change_log).where(change_log.c.change_id.in_(doomed))
+            return (await connection.execute(found)).rowcount
 
 
 def _row(
