@@ -75,6 +75,7 @@ async def prune(database: Database) -> int:
             clock=clock,
             metrics=metrics,
             max_age_s=30 * 86_400,
+            most_changes=1000,
         )
         await retention.go_round(fence)
     finally:

@@ -267,7 +267,7 @@ async def test_of_one_job_the_newest_changes_stay_and_of_others_all(
     store: Database, emptied_database: TestDatabase
 ) -> None:
     old = NOW - timedelta(days=40)
-    lines = [(f"b-{number:03}", "busy", NOW) for number in range(12)]
+    lines: list[tuple[str, str | None, datetime]] = [(f"b-{number:03}", "busy", NOW) for number in range(12)]
     lines += [("a-000", "busy", old), ("b-100", "calm", NOW), ("b-101", "calm", NOW), ("b-102", None, NOW)]
     named = [
         {

@@ -46,6 +46,8 @@ def _cursor(**held: Any) -> str:
         ("GET", "/jobs?stat=Invalid", {}, 422, "did you mean `state`?"),
         ("GET", "/jobs?state=Broken", {}, 422, "'Scheduled', 'Disabled'"),
         ("GET", f"/runs?cursor={_cursor(v=0, k=['a'], f='x')}", {}, 400, "this release has 1"),
+        ("GET", "/runs?job=é", {}, 422, "filter job = 'é'"),
+        ("GET", "/dead-letters?run=é", {}, 422, "filter run = 'é'"),
         ("GET", "/runs?cursor=%00", {}, 400, "leave `cursor` out to start from the first page"),
         ("GET", "/jobs/a/b", {}, 404, "The id of a job has no `/`: it is 1 to 128 of A-Z a-z 0-9 _ . : -"),
         ("GET", "/jobs/a%2Fb", {}, 404, "The id of a job has no `/`"),

@@ -75,6 +75,8 @@ def key_of(cursor: str | None, *, filters: object, read: Callable[[Key], K]) -> 
     if digest != _digest(filters):
         raise _refused("it belongs to other filters or to another order")
     try:
+        if any(isinstance(part, str) and not part.isascii() for part in key):
+            raise ValueError("keys are ids and instants")
         return read(key)
     except (ValueError, TypeError, IndexError, KeyError, OverflowError):
         raise _refused("it is not one that Piko made") from None

@@ -87,5 +87,9 @@ AtClock = Annotated[Clock, Depends(_clock)]
 
 DefaultZone = Annotated[str, Depends(_timezone)]
 
+JOBS = r"^[A-Za-z0-9_.:-]*$"
+IDS = r"^[\x21-\x7e]*$"
+"""What the filters of lists may say of jobs, and of other ids: those columns hold no other text."""
+
 JobId = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9_.:-]+$", description="The job's id.")]
 RunId = Annotated[str, Path(max_length=64, pattern=r"^[\x21-\x7e]+$", description="The run's id.")]

@@ -13,7 +13,7 @@ from piko.steering import backfills, shell
 from piko.store.backfills import BackfillStore
 from piko.web.asked import Act, Done, by_api
 from piko.web.paging import MOST
-from piko.web.request import AtClock, ByCaller, DefaultZone, Instant, OnDatabase
+from piko.web.request import JOBS, AtClock, ByCaller, DefaultZone, Instant, OnDatabase
 
 router = APIRouter(tags=["backfills"])
 
@@ -69,7 +69,9 @@ class StartedBackfill(Done):
 @router.get("/backfills")
 async def list_backfills(
     database: OnDatabase,
-    job: Annotated[str | None, Query(max_length=128, description="Backfills of this job.")] = None,
+    job: Annotated[
+        str | None, Query(max_length=128, pattern=JOBS, description="Backfills of this job.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> list[Backfill]:
     """The newest backfills."""

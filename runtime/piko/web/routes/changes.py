@@ -13,7 +13,7 @@ from piko.store.reports.changes import ChangeList
 from piko.store.reports.overview import Overview, unknown_job
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
-from piko.web.request import JobId, OnDatabase
+from piko.web.request import JOBS, JobId, OnDatabase
 
 router = APIRouter(tags=["changes"])
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["changes"])
 class ChangeQuery(BaseModel):
     """A page of changes."""
 
-    job: str | None = Field(None, max_length=128, description="Changes of this job.")
+    job: str | None = Field(None, max_length=128, pattern=JOBS, description="Changes of this job.")
     cursor: Cursor = None
     limit: Limit = 50
 

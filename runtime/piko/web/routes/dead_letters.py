@@ -14,7 +14,7 @@ from piko.store.reports.dead_letters import DeadLetterList, DeadLetterReport, Le
 from piko.web import paging
 from piko.web.asked import Act, BulkResult, Done, by_api
 from piko.web.paging import Cursor, Limit, Page
-from piko.web.request import ByCaller, OnDatabase
+from piko.web.request import IDS, JOBS, ByCaller, OnDatabase
 
 router = APIRouter(tags=["dead letters"])
 
@@ -25,9 +25,9 @@ class LetterQuery(BaseModel):
     """Which dead letters. Filters that are given all apply."""
 
     sink: str | None = Field(None, max_length=255, description="Refused by this sink.")
-    job: str | None = Field(None, max_length=128, description="Written by this job.")
-    run: str | None = Field(None, max_length=64, description="Written by this run.")
-    replica: str | None = Field(None, max_length=64, description="On the disk of this instance.")
+    job: str | None = Field(None, max_length=128, pattern=JOBS, description="Written by this job.")
+    run: str | None = Field(None, max_length=64, pattern=IDS, description="Written by this run.")
+    replica: str | None = Field(None, max_length=64, pattern=IDS, description="On the disk of this instance.")
     asked: bool | None = Field(None, description="Whether a replay or a drop is asked for, and not done yet.")
 
     def filter(self) -> LetterFilter:

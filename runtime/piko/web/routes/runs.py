@@ -14,7 +14,7 @@ from piko.store.reports.overview import Overview, RunReport, unknown_job, unknow
 from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
-from piko.web.request import AtClock, Instant, OnDatabase, RunId
+from piko.web.request import IDS, JOBS, AtClock, Instant, OnDatabase, RunId
 
 router = APIRouter(tags=["runs"])
 
@@ -24,9 +24,9 @@ _LATELY = timedelta(days=1)
 class RunQuery(BaseModel):
     """Which runs. Filters that are given all apply."""
 
-    job: str | None = Field(None, max_length=128, description="Runs of this job.")
+    job: str | None = Field(None, max_length=128, pattern=JOBS, description="Runs of this job.")
     state: list[RunState] = Field([], max_length=9, description="Runs in one of these states.")
-    backfill: str | None = Field(None, max_length=64, description="Runs of this backfill.")
+    backfill: str | None = Field(None, max_length=64, pattern=IDS, description="Runs of this backfill.")
     since: Instant | None = Field(None, description="Due at this instant or later.")
     until: Instant | None = Field(None, description="Due before this instant.")
 
