@@ -11,10 +11,11 @@ import pytest
 
 from piko.web import event_feed, log_feed
 from tests.harness.databases import TestDatabase
+from tests.harness.statements import sent_to
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.web.rows import add_runs
 from tests.web.serving import served
-from tests.web.test_events import end_run, statements
+from tests.web.test_events import end_run
 
 _MANY = 150
 
@@ -31,9 +32,9 @@ async def test_hundreds_who_follow_events_and_logs_cost_what_one_costs(
         async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*(stream.readuntil(b"retry: ") for stream in (*events, *logs)))
         with (
-            statements("") as sent,
-            statements("finished_at") as event_looks,
-            statements("job_run.state, run_log.line_count") as log_looks,
+            sent_to(emptied_database) as sent,
+            sent_to(emptied_database, of="finished_at") as event_looks,
+            sent_to(emptied_database, of="job_run.state, run_log.line_count") as log_looks,
         ):
             await wait_until_async(lambda: min(len(event_looks), len(log_looks)) > 5 or None, what="looks")
             counted = len(sent), len(event_looks), len(log_looks)
