@@ -263,7 +263,7 @@ async def test_why_names_what_holds_a_job_back_now_and_at_an_instant(
 
     standing = await why("orders")
     assert "no replica has led yet" in standing
-    assert "it is paused (enabled = 0); `piko resume orders`" in standing
+    assert "it is paused (enabled = 0); piko resume orders" in standing
     assert "MISSED, attempt 1: too late" in await why("orders", "2026-01-03T03:00")
     assert "is no due time" in await why("orders", "2026-01-03T04:00")
     assert "is a due time without a run" in await why("orders", "2026-01-05T03:00")
