@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from piko.clock import SystemClock
 from piko.store.engine import Database
-from piko.store.reports import runs
+from piko.store.reports import jobs_in_need, runs
 from piko.store.reports.happenings import happenings_since
 from piko.store.schema.migrate import upgrade
 from piko.web.application import create_web
@@ -170,6 +170,61 @@ async def test_a_calm_overview_reads_what_is_next_within_the_bound(
     assert len(statements) <= _MOST_STATEMENTS
     for sent, parameters in statements:
         assert await _excesses(store, sent, parameters) == []
+
+
+_MORE = 2000
+_WELL = (
+    f"""INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr)
+    SELECT concat('well-', seq), 'cron', '"@hourly"' FROM numbers WHERE seq < {_MORE}""",
+    f"""INSERT INTO job_state (job_id, status, next_run_at, last_state, last_success_at)
+    SELECT concat('well-', seq), 'Scheduled', '2999-01-08', 'SUCCESS', now(6)
+    FROM numbers WHERE seq < {_MORE}""",
+    f"""INSERT INTO job_definition (job_id, app, handler, stateful, content_hash, instance_id)
+    SELECT concat('well-', seq), 'demo', 'app:job', 0, 'hash', 'one' FROM numbers WHERE seq < {_MORE}""",
+    "ANALYZE TABLE scheduled_job, job_state, job_definition",
+)
+
+
+@pytest.mark.parametrize("address", ["/", f"{API}/attention", f"{API}/jobs:counts"])
+@on_servers
+async def test_of_a_job_that_is_well_what_needs_a_person_costs_one_entry_of_each_index_that_counts(
+    long_history: TestDatabase, store: Database, address: str
+) -> None:
+    """All jobs are counted, and the jobs of each replica: an entry of one narrow index for either."""
+    async with serving(long_history) as web:
+        few = await _rows_of(web, long_history, store, address)
+        for statement in _WELL:
+            await long_history.execute(statement)
+        many = await _rows_of(web, long_history, store, address)
+    counted = 1 if "counts" in address else 2
+    assert many - few <= counted * _MORE + _MORE // 10
+
+
+@on_servers
+async def test_the_page_reads_a_bounded_part_of_the_jobs_when_all_of_them_fail(
+    long_history: TestDatabase, store: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_in_need, "LOOKED", _LOOKED)
+    jobs_in_need.statement_of.cache_clear()
+    failing = "UPDATE job_state SET consecutive_failures = 2, last_state = 'FAILED'"
+    for statement in (*_WELL, failing):
+        await long_history.execute(statement)
+    try:
+        async with serving(long_history) as web:
+            with sent_to(long_history) as statements:
+                await web.get("/", headers=_ACCEPT)
+        search = max(statements, key=lambda sent: len(sent[0]))
+        assert await _rows_read(store, *search) < 10 * _LOOKED
+    finally:
+        jobs_in_need.statement_of.cache_clear()
+
+
+async def _rows_of(web: httpx.AsyncClient, database: TestDatabase, store: Database, address: str) -> int:
+    with sent_to(database) as statements:
+        answer = await web.get(address, headers=_ACCEPT)
+    assert answer.status_code == 200, answer.text
+    counts = [await _rows_read(store, *sent) for sent in statements]
+    return sum(counts)
 
 
 @on_servers

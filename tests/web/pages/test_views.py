@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from piko.model.config_schema import HIDDEN
-from piko.store.reports.attention import Facts, JobInNeed
+from piko.store.reports.attention import Facts
 from piko.store.reports.config_history import RevisionReport
 from piko.store.reports.findings import findings
 from piko.store.reports.jobs import JobCounts
+from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.overview import JobReport, RunReport
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts

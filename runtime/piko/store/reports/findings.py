@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from piko.model.troubles import ReportedTrouble
-from piko.store.reports.attention import Facts, RunName
+from piko.store.reports.attention import Facts
 from piko.store.reports.concerns import Concern
 from piko.store.reports.job_findings import of_job, of_objective
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
+from piko.store.reports.runs_in_need import RunName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
 from piko.schedule import schedule_of_row
 from piko.store.reports import remedies
-from piko.store.reports.attention import UNABLE, JobInNeed
 from piko.store.reports.concerns import Concern
+from piko.store.reports.jobs_in_need import UNABLE, JobInNeed
 from piko.store.reports.overview import LATE_S, JobReport
 from piko.store.run_notes import REFUSED
 from piko.text import first_line, span

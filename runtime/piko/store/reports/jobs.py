@@ -8,6 +8,7 @@ lists and counters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,6 +19,7 @@ from sqlalchemy import ColumnElement, Label, Select, and_, case, false, func, or
 from piko.core.types import FAILED_STATES, JobStatus
 from piko.store.engine import Database
 from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
+from piko.store.schema.column_types import Moment
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 
@@ -109,31 +111,34 @@ class JobList:
         return JobCounts(**{name: int(value) for name, value in row._mapping.items()})
 
 
-def counters(now: datetime, *others: Label[Any]) -> Select[Any]:
-    """One row with the columns of `JobCounts`, and `others`, which need no table beside them.
+def counters(now: datetime, *others: Label[Any], of_rows: Sequence[Label[Any]] = ()) -> Select[Any]:
+    """One row with the columns of `JobCounts` and others, for which no more is read of jobs that are well.
 
-    Only states that may count are joined with their rows, which are few where little is wrong.
+    All jobs are counted in one narrow index, which says which are paused; each trouble in its own, see
+    `jobs_in_need`.
+
+    - `others`: columns that need no table beside them.
+    - `of_rows`: aggregates over `scheduled_job`.
     """
-    rows, status = select(func.count()).select_from(scheduled_job), job_state.c.status
-    of_states: dict[str, ColumnElement[bool]] = {
+    status, paused = job_state.c.status, scheduled_job.c.enabled.is_(False)
+    rows = select(
+        func.count().label("jobs"),
+        func.coalesce(func.sum(case((paused, 1), else_=0)), 0).label("disabled"),
+        *of_rows,
+    )
+    troubles: dict[str, ColumnElement[bool]] = {
         "late": is_late(now),
         "failing": is_failing(),
         "waiting": status == JobStatus.WAITING_FOR_CONFIG,
         "invalid": status == JobStatus.INVALID,
         "unregistered": status == JobStatus.UNREGISTERED,
     }
-    return (
-        select(
-            rows.scalar_subquery().label("jobs"),
-            rows.where(scheduled_job.c.enabled.is_(False)).scalar_subquery().label("disabled"),
-            *(
-                func.coalesce(func.sum(case((condition, 1), else_=0)), 0).label(name)
-                for name, condition in of_states.items()
-            ),
-            *others,
-        )
-        .select_from(job_state.join(scheduled_job, scheduled_job.c.job_id == job_state.c.job_id))
-        .where(or_(*of_states.values()))
+    with_rows = job_state.join(scheduled_job, scheduled_job.c.job_id == job_state.c.job_id)
+    counted = select(func.count()).select_from(with_rows)
+    return select(
+        rows.select_from(scheduled_job).subquery(),
+        *(counted.where(trouble).scalar_subquery().label(name) for name, trouble in troubles.items()),
+        *others,
     )
 
 
@@ -193,10 +198,20 @@ def _conditions(wanted: JobFilter, now: datetime) -> list[ColumnElement[bool]]:
 
 def is_late(now: datetime) -> ColumnElement[bool]:
     """`JobReport.is_late`, in SQL."""
+    return waits_since(late_before(now))
+
+
+def late_before(now: datetime) -> datetime:
+    """What was due before that instant and waits `now` is late."""
+    return now - timedelta(seconds=LATE_S)
+
+
+def waits_since(instant: Moment) -> ColumnElement[bool]:
+    """Jobs that were due before `instant` and that nothing has claimed."""
     return and_(
         scheduled_job.c.enabled.is_(True),
         job_state.c.status == JobStatus.SCHEDULED,
-        job_state.c.next_run_at < now - timedelta(seconds=LATE_S),
+        job_state.c.next_run_at < instant,
     )
 
 

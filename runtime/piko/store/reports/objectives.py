@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Label, Row, Select, and_, case, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState, TriggerType
@@ -19,7 +19,7 @@ from piko.model.objectives import JobObjective
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.missing_tables import statements_once_migrated
-from piko.store.schema.column_types import INSTANT, SecondsAfter
+from piko.store.schema.column_types import INSTANT, Moment, SecondsAfter
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -52,9 +52,20 @@ OBJECTIVE_COLUMNS: list[ColumnElement[Any]] = [
     _JOINED_IN[name] if name in _JOINED_IN else _row[name] for name in _NAMES
 ]
 """The fields of `JobObjective` but for those of its runs, in their order."""
+_PREFIX = "promise_"
+PROMISED = [column.label(_PREFIX + column.name) for column in OBJECTIVE_COLUMNS]
+"""The same under names of their own, beside columns of other reports."""
 
 
-def may_lack_data(now: datetime) -> ColumnElement[bool]:
+def promise_of(row: Row[Any]) -> JobObjective | None:
+    """The objective in the columns `PROMISED` of `row`; None: nothing is promised."""
+    values = row._mapping
+    if not any(values[_PREFIX + name] for name in _PROMISES):
+        return None
+    return JobObjective(**{column.name: values[_PREFIX + column.name] for column in OBJECTIVE_COLUMNS})
+
+
+def may_lack_data(now: Moment) -> ColumnElement[bool]:
     """Whether the promise of data may be broken: true for each job whose is, and for few others."""
     within = func.coalesce(_row.data_within_s, _code.data_within_s)
     reached = case(
@@ -74,16 +85,48 @@ def may_lack_data(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def may_lack_a_start_or_an_end(now: datetime) -> ColumnElement[bool]:
+def may_lack_a_start_or_an_end(now: Moment) -> ColumnElement[bool]:
     """Whether the due time to come may break a promise: true for each job whose does, and for few others."""
     return SecondsAfter(_state.next_run_at, soonest()) < now
 
 
 def soonest() -> ColumnElement[Any]:
     """Within how many seconds a run has to start or to end, whichever is first; NULL: neither is promised."""
-    start = func.coalesce(_row.start_within_s, _code.start_within_s)
-    finish = func.coalesce(_row.finish_within_s, _code.finish_within_s)
+    return _first_of(
+        func.coalesce(_row.start_within_s, _code.start_within_s),
+        func.coalesce(_row.finish_within_s, _code.finish_within_s),
+    )
+
+
+def _first_of(start: ColumnElement[Any], finish: ColumnElement[Any]) -> ColumnElement[Any]:
     return case((start.is_(None), finish), (finish < start, finish), else_=start)
+
+
+SOONEST_OF_ROWS = func.min(_first_of(_row.start_within_s, _row.finish_within_s)).label("soonest_of_rows")
+"""The least that any row says of `soonest`, over `scheduled_job`."""
+
+
+def _least_of_code(name: str, value: ColumnElement[Any], *conditions: ColumnElement[bool]) -> Label[Any]:
+    return select(func.min(value)).where(*conditions).scalar_subquery().label(name)
+
+
+SOONEST_OF_CODE = [
+    _least_of_code(
+        "soonest_start_of_code",
+        _first_of(_code.start_within_s, _code.finish_within_s),
+        _code.start_within_s.is_not(None),
+    ),
+    _least_of_code(
+        "soonest_end_of_code",
+        _code.finish_within_s,
+        _code.start_within_s.is_(None),
+        _code.finish_within_s.is_not(None),
+    ),
+]
+"""The least that the code of any job says of `soonest`: where a start is promised, and where only an end is.
+
+Apart, since an index over both leads to either.
+"""
 
 
 class Objectives:

@@ -117,18 +117,12 @@ class ReplicaList:
     async def replicas(self, *, since: datetime | None = None, most: int = _MOST) -> list[ReplicaReport]:
         """At most `most` replicas that were heard of after `since`, None: ever; the latest first."""
         published = (
-            select(job_definition.c.instance_id, func.count().label("jobs"))
-            .group_by(job_definition.c.instance_id)
-            .subquery()
+            select(func.count())
+            .where(job_definition.c.instance_id == runtime_instance.c.instance_id)
+            .scalar_subquery()
         )
         statement = (
-            select(*_REPLICA, func.coalesce(published.c.jobs, 0).label("jobs"))
-            .add_columns(Now().label("now"))
-            .select_from(
-                runtime_instance.outerjoin(
-                    published, published.c.instance_id == runtime_instance.c.instance_id
-                )
-            )
+            select(*_REPLICA, published.label("jobs"), Now().label("now"))
             .order_by(runtime_instance.c.heartbeat_at.desc())
             .limit(most)
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, String, Text
+from sqlalchemy import ColumnElement, DateTime, Dialect, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -66,6 +66,10 @@ JSON_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), *MYSQL_FAMILY)
 """JSON kept as it was written; a CHECK refuses what does not parse."""
 
 LONG_TEXT = Text().with_variant(mysql.MEDIUMTEXT(), *MYSQL_FAMILY)
+
+
+Moment = datetime | ColumnElement[datetime]
+"""An instant in a condition: a value, or a parameter of a statement that is made once."""
 
 
 class Now(FunctionElement[datetime]):

@@ -23,7 +23,7 @@ async def first_sight(
 ) -> Response:
     """Who leads, what there is, and what needs someone."""
     now = clock.now()
-    facts = await read_facts(database, at=now, coming=_COMING)
+    facts = await read_facts(database, at=now, most=_SHOWN + 1, coming=_COMING)
     concerns = findings(facts, timezone=timezone)
     return render(
         request,

@@ -36,6 +36,10 @@ job_definition = Table(
     Column("timezone", String(64), comment="zone of schedules that name none, by the replica's setting"),
     **ON_MYSQL,
 )
+Index("ix_job_definition_start", job_definition.c.start_within_s, job_definition.c.finish_within_s)
+Index("ix_job_definition_data", job_definition.c.data_within_s)
+Index("ix_job_definition_stateful", job_definition.c.stateful)
+Index("ix_job_definition_instance", job_definition.c.instance_id)
 triggers_on_sqlite(job_definition)
 
 runtime_instance = Table(

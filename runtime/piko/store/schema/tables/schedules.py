@@ -48,6 +48,13 @@ scheduled_job = Table(
 )
 Index("ix_scheduled_job_updated", scheduled_job.c.updated_at, scheduled_job.c.version)
 Index("ix_scheduled_job_paused_until", scheduled_job.c.paused_until)
+Index(
+    "ix_scheduled_job_objective",
+    scheduled_job.c.data_within_s,
+    scheduled_job.c.start_within_s,
+    scheduled_job.c.finish_within_s,
+    scheduled_job.c.enabled,
+)
 triggers_on_sqlite(
     scheduled_job, instants=(*declared_instants(ScheduleOptions), "last_data_time", "completed_at")
 )

@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     Double,
+    Index,
     Integer,
     String,
     Table,
@@ -61,4 +62,9 @@ job_state = Table(
     checks.one_of("status", JobStatus, "job_status_is_known"),
     **ON_MYSQL,
 )
+# But for the first, a run that goes well changes nothing of these; they lead to the jobs that need somebody.
+Index("ix_job_state_next", job_state.c.status, job_state.c.next_run_at)
+Index("ix_job_state_failures", job_state.c.consecutive_failures, job_state.c.last_state)
+Index("ix_job_state_given_up", job_state.c.given_up_to)
+Index("ix_job_state_error", job_state.c.last_error, mysql_length=20, mariadb_length=20)
 triggers_on_sqlite(job_state)
