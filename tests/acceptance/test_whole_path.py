@@ -67,8 +67,7 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
 
     # An edit by kubectl changes the cadence.
     installation.patch("psch/greet", schedule={"interval": {"every": "1s"}})
-    first = await until_runs(database, "greet", len(await runs(database, "greet")) + 4)
-    assert gaps(first)[-3:] == [timedelta(seconds=1)] * 3
+    await until_each(timedelta(seconds=1), database, "greet")
 
     # An edit by SQL changes the cadence, where the resource lets SQL have its way.
     installation.patch("psch/digest", driftPolicy="Observe")
@@ -77,19 +76,19 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
         "UPDATE scheduled_job SET schedule_type = 'interval', schedule_expr = '{\"seconds\": 2}' "
         "WHERE job_id = 'digest'"
     )
-    digests = await until_runs(database, "digest", len(await runs(database, "digest")) + 3)
-    assert gaps(digests)[-2:] == [timedelta(seconds=2)] * 2
+    await until_each(timedelta(seconds=2), database, "digest")
 
     # Suspending stops it; resuming goes on from there and makes up for nothing.
     installation.patch("psch/greet", suspend=True)
     installation.wait_for('jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Disabled', "psch/greet")
     suspended_at = (await runs(database, "greet"))[-1][0]
-    await until_runs(database, "digest", len(digests) + 2)
+    await until_runs(database, "digest", len(await runs(database, "digest", "SUCCESS")) + 2)
     assert (await runs(database, "greet"))[-1][0] == suspended_at
     installation.patch("psch/greet", suspend=False)
-    resumed = await until_runs(database, "greet", len(await runs(database, "greet", "SUCCESS")) + 2)
-    assert gaps(resumed)[-1] == timedelta(seconds=1)
-    assert max(gaps(resumed)) > timedelta(seconds=2)
+    await until_each(timedelta(seconds=1), database, "greet", after=suspended_at + timedelta(seconds=2))
+    instants = await spans(database, "greet")
+    (resumed_at, _) = next(span for span in instants if span[0] > suspended_at)
+    assert resumed_at > suspended_at + timedelta(seconds=2)
 
     # The leader dies: the other goes on.
     leader.process.kill()
@@ -119,9 +118,26 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     assert operator.terminate() == 0
 
 
-def gaps(rows: list[tuple[datetime, str, int]]) -> list[timedelta]:
-    moments = [row[0] for row in rows]
-    return [later - earlier for earlier, later in pairwise(moments)]
+async def spans(database: TestDatabase, job_id: str) -> list[tuple[datetime, datetime]]:
+    """The first and the last instant of each record: one instant of a run, more of what coalesced."""
+    found = await database.execute(
+        "SELECT DISTINCT scheduled_time, COALESCE(missed_through, scheduled_time) FROM job_run "
+        f"WHERE job_id = '{job_id}' ORDER BY scheduled_time"
+    )
+    return [(first, last) for first, last in found]
+
+
+async def until_each(
+    interval: timedelta, database: TestDatabase, job_id: str, *, after: datetime | None = None
+) -> None:
+    """Wait until the last four instants, of those that come after `after`, are so far apart."""
+
+    async def steady() -> bool:
+        found = await spans(database, job_id)
+        last = [span for span in found if after is None or span[0] > after][-4:]
+        return [later[0] - earlier[1] for earlier, later in pairwise(last)] == [interval] * 3
+
+    await wait_until_async(steady, what=f"{job_id} to be due every {interval}")
 
 
 async def column(database: TestDatabase, name: str, table: str, job_id: str) -> object:
