@@ -134,7 +134,7 @@ async def test_where_all_is_well_it_says_so_and_what_is_next(
     assert "nothing is wrong" in answer.out
     document = json.loads((await status(emptied_database, tmp_path, "-o", "json")).out)
     assert document["well"] is True
-    assert document["findings"] == []
+    assert document["troubles"] == []
 
 
 @pytest.mark.parametrize("incident", INCIDENTS)
@@ -145,18 +145,18 @@ async def test_an_incident_is_found_with_what_to_do(
     await stage(emptied_database, statements)
     answer = await status(emptied_database, tmp_path, "-o", "json")
     assert answer.code == NEEDS_ACTION
-    (finding,) = json.loads(answer.out)["findings"]
-    assert finding["kind"] == kind
-    assert text in finding["text"]
-    assert remedy in finding["remedy"]
+    (trouble,) = json.loads(answer.out)["troubles"]
+    assert trouble["kind"] == kind
+    assert text in trouble["text"]
+    assert remedy in trouble["remedy"]
     shown = await status(emptied_database, tmp_path)
     assert shown.code == NEEDS_ACTION
     assert text in shown.out
     async with serving(emptied_database) as web:
-        assert (await web.get("/api/v1/attention")).json()["findings"] == [finding], "the API says the same"
+        assert (await web.get("/api/v1/attention")).json()["troubles"] == [trouble], "the API says the same"
         page = unescape((await web.get("/")).text)
-    sentence = f"{finding['text'][:1].upper()}{finding['text'][1:]}."
-    assert all(said in page for said in (sentence, finding["remedy"], finding["error"] or ""))
+    sentence = f"{trouble['text'][:1].upper()}{trouble['text'][1:]}."
+    assert all(said in page for said in (sentence, trouble["remedy"], trouble["error"] or ""))
 
 
 async def test_a_run_of_an_objective_that_has_not_ended_in_time_is_found(

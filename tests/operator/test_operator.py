@@ -240,7 +240,7 @@ async def test_status_finds_drift_and_prints_the_command_that_puts_the_row_back(
     async def found() -> dict[str, str] | None:
         words = ("status", "-o", "json")
         answer = await asyncio.to_thread(piko_here, *words, cwd=tmp_path, dsn=world.database.dsn)
-        drifted = [item for item in json.loads(answer.out)["findings"] if item["kind"] == "drift"]
+        drifted = [item for item in json.loads(answer.out)["troubles"] if item["kind"] == "drift"]
         return drifted[0] if drifted else None
 
     drift = await wait_until_async(found, what="drift in `piko status`", interval=1.0)

@@ -71,7 +71,7 @@ _NEVER = '{"weeks": 500}'
 async def status(database: TestDatabase, folder: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code, and each trouble by its kind."""
     answer = await piko(database, folder, "status", "-o", "json")
-    return answer.code, {item["kind"]: item for item in json.loads(answer.out)["findings"]}
+    return answer.code, {item["kind"]: item for item in json.loads(answer.out)["troubles"]}
 
 
 async def piko(database: TestDatabase, folder: Path, *arguments: str) -> Any:

@@ -30,9 +30,9 @@ async def test_the_page_shows_the_first_of_what_the_api_lists(emptied_database: 
     async with serving(emptied_database) as web:
         answer = (await web.get("/api/v1/attention")).json()
         page = (await web.get("/")).text
-    listed = [finding["subject"] for finding in answer["findings"]]
+    listed = [trouble["subject"] for trouble in answer["troubles"]]
     shown = re.findall(r'<a class="job" href="[^"]*">([^<]+)</a>', page)
     assert shown == listed[:50]
     assert answer["jobs"]["failing"] == _FAILING
-    assert len([item for item in answer["findings"] if item["kind"] == "failing"]) == _FAILING
+    assert len([item for item in answer["troubles"] if item["kind"] == "failing"]) == _FAILING
     assert {f"job-{n}" for n in range(_FAILING, 80)} < set(listed), "those whose data alone is late"

@@ -11,7 +11,7 @@ from piko.tables import Row, ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.findings import InstallationReport
+    from piko.store.reports.troubles import InstallationReport
 
 _LATE = ("late", "late_data")
 
@@ -19,7 +19,7 @@ _LATE = ("late", "late_data")
 def late(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Show the jobs that are late; exit code 1 if there are any."""
     from piko.store.reports.attention import read_facts
-    from piko.store.reports.findings import report
+    from piko.store.reports.troubles import report
 
     timezone = zone_in_force(dsn)
 
@@ -27,7 +27,7 @@ def late(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         return report(await read_facts(database), timezone=timezone)
 
     seen = with_database(dsn, read)
-    found = [item for item in seen.findings if item.kind in _LATE]
+    found = [item for item in seen.troubles if item.kind in _LATE]
     if output is Output.JSON:
         show_json({"now": seen.now, "late": found})
     else:

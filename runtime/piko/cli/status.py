@@ -16,8 +16,8 @@ from piko.tables import Row, ago
 
 if TYPE_CHECKING:
     from piko.store.engine import Database
-    from piko.store.reports.concerns import Concern
-    from piko.store.reports.findings import InstallationReport
+    from piko.store.reports.trouble import Trouble
+    from piko.store.reports.troubles import InstallationReport
     from piko.store.schema.status import SchemaStatus
 
 _SHOWN = 40
@@ -30,13 +30,13 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
     from piko.settings import load_settings
-    from piko.store.reports.concerns import Concern
+    from piko.store.reports.trouble import Trouble
 
     settings = load_settings(mysql_dsn=dsn_in_force(dsn))
     schema, seen, found = _look(dsn, settings.timezone)
     said = {(item.kind, item.subject) for item in found}
     found += [
-        Concern(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list --on-disk")
+        Trouble(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list --on-disk")
         for kind, sink, text in _of_spool(settings.spool_dir)
         if (kind, f"sink {sink}") not in said
     ]
@@ -50,24 +50,24 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
 def _look(
     dsn: str | None, timezone: str
-) -> tuple[SchemaStatus | None, InstallationReport | None, list[Concern]]:
+) -> tuple[SchemaStatus | None, InstallationReport | None, list[Trouble]]:
     """The schema, the installation and what is wrong; None where the database does not say."""
     import asyncio
 
     from piko.store.reports.attention import read_facts
-    from piko.store.reports.concerns import Concern
-    from piko.store.reports.findings import report
+    from piko.store.reports.trouble import Trouble
+    from piko.store.reports.troubles import report
     from piko.store.schema import migrate
 
     try:
         schema = asyncio.run(migrate.check(dsn_in_force(dsn)))
     except DatabaseUnavailableError as error:
         text = str(error)
-        return None, None, [Concern(kind="database", subject="database", text=text, remedy="see its server")]
+        return None, None, [Trouble(kind="database", subject="database", text=text, remedy="see its server")]
     found = []
     if schema.state not in ("current", "ahead"):
         remedy = "piko db check" if schema.usable else "piko db upgrade"
-        found.append(Concern(kind="schema", subject="database", text=schema.message, remedy=remedy))
+        found.append(Trouble(kind="schema", subject="database", text=schema.message, remedy=remedy))
     if not schema.usable:
         return schema, None, found
 
@@ -75,7 +75,7 @@ def _look(
         return report(await read_facts(database), timezone=timezone)
 
     seen = with_database(dsn, read)
-    return schema, seen, [*found, *seen.findings]
+    return schema, seen, [*found, *seen.troubles]
 
 
 def _of_spool(folder: Path) -> list[tuple[str, str, str]]:
@@ -115,17 +115,17 @@ def _look_into(folder: Path) -> tuple[Counter[str], Counter[str]]:
 
 
 def _as_document(
-    schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Concern]
+    schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Trouble]
 ) -> dict[str, object]:
     return {
         "well": not found,
         "database": None if schema is None else {"where": schema.where, "schema": schema.state},
         **({} if seen is None else {field.name: getattr(seen, field.name) for field in fields(seen)[1:]}),
-        "findings": list(found),
+        "troubles": list(found),
     }
 
 
-def _show(schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Concern]) -> None:
+def _show(schema: SchemaStatus | None, seen: InstallationReport | None, found: Sequence[Trouble]) -> None:
     if schema is not None:
         typer.echo(f"database  {schema.where}, schema {schema.state} at {schema.revision or 'none'}")
     if seen is not None:

@@ -2,8 +2,8 @@
 
 Intents of a `memory` sink do not touch the disk while the sink works. From its first failed try on, or once a
 write is overdue, the batch and the queue behind it are moved to the spool, and new intents go there too until
-the sink works again. `Trouble` finds out what a failure means: whether the sink is down, or which records are
-bad.
+the sink works again. `SinkTrouble` finds out what a failure means: whether the sink is down, or which records
+are bad.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
-from piko.persistence.trouble import Trouble
+from piko.persistence.sink_trouble import SinkTrouble
 from piko.spool.intents import SpooledIntent
 from piko.spool.spool import Spool
 
@@ -161,7 +161,7 @@ class SinkWorker:
         with self._in_trouble():
             await self._secure(batch)
             async with self._handling:
-                trouble = Trouble(
+                trouble = SinkTrouble(
                     self.sink,
                     delivery=self._delivery,
                     queue=self._queue,

@@ -12,13 +12,13 @@ import pytest
 from piko.model.config_schema import HIDDEN
 from piko.store.reports.attention import Facts
 from piko.store.reports.config_history import RevisionReport
-from piko.store.reports.findings import findings
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.overview import JobReport, RunReport
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.store.reports.standing import JobStanding
+from piko.store.reports.troubles import troubles
 from piko.web.views import configs, front, links, runs, standing, words
 from piko.web.views.words import Tone
 
@@ -98,7 +98,7 @@ def run(**values: Any) -> RunReport:
 def test_what_a_job_needs_is_one_sentence(
     values: dict[str, Any], kind: str, text: str, since: datetime | None, error: str | None
 ) -> None:
-    (found,) = findings(facts(JobInNeed(job=job(**values))), timezone="UTC")
+    (found,) = troubles(facts(JobInNeed(job=job(**values))), timezone="UTC")
     assert (found.kind, found.text, found.since, found.error) == (kind, text, since, error)
     shown = front.need(found, NOW)
     assert (shown.link, shown.owner, shown.since) == ("jobs/a", "SQL", words.moment(since, NOW))
@@ -108,7 +108,7 @@ def test_what_a_job_needs_is_one_sentence(
 def test_a_paused_job_needs_nobody() -> None:
     values = {"consecutive_failures": 3, "last_state": "FAILED", "next_run_at": NOW - _HOUR}
     paused = JobInNeed(job=job(enabled=False, **values))
-    assert findings(facts(paused), timezone="UTC") == []
+    assert troubles(facts(paused), timezone="UTC") == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 What they cost follows from how many jobs, runs and replicas need somebody, and neither from the history nor
 from the jobs that are well; see `jobs_in_need` for the exceptions. What the facts mean, and what cures each
-trouble, says `findings`, once for `piko status`, the API and the page.
+trouble, says `troubles`, once for `piko status`, the API and the page.
 """
 
 from __future__ import annotations

@@ -20,10 +20,10 @@ from piko.errors import PikoError
 from piko.schedule import Schedule, schedule_of_row
 from piko.store.engine import Database
 from piko.store.reports import remedies
-from piko.store.reports.findings import leaderless
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.replicas import ReplicaList
 from piko.store.reports.runs import RunFilter, RunList
+from piko.store.reports.troubles import leaderless
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run

@@ -1,4 +1,4 @@
-"""What makes a job run again that cannot run, by its status: once for findings and explanations. Pure."""
+"""What makes a job run again that cannot run, by its status: once for troubles and explanations. Pure."""
 
 from __future__ import annotations
 

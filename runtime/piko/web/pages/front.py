@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from piko.store.reports.attention import read_facts
-from piko.store.reports.findings import findings
+from piko.store.reports.troubles import troubles
 from piko.web.rendering import render
 from piko.web.request import AtClock, DefaultZone, OnDatabase
 from piko.web.views import front
@@ -24,7 +24,7 @@ async def first_sight(
     """Who leads, what there is, and what needs someone."""
     now = clock.now()
     facts = await read_facts(database, at=now, most=_SHOWN + 1, coming=_COMING)
-    concerns = findings(facts, timezone=timezone)
+    found = troubles(facts, timezone=timezone)
     return render(
         request,
         "front.html",
@@ -34,8 +34,8 @@ async def first_sight(
             *front.server_parts(facts.server, now),
         ],
         counters=front.counters(facts.jobs, facts.runs, facts.replicas),
-        needs=[front.need(concern, now) for concern in concerns[:_SHOWN]],
-        more=len(concerns) > _SHOWN,
+        needs=[front.need(trouble, now) for trouble in found[:_SHOWN]],
+        more=len(found) > _SHOWN,
         coming=[front.coming(job, now) for job in facts.coming],
         jobs=facts.jobs.jobs,
     )

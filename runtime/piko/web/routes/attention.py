@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter
 
 from piko.store.reports.attention import read_facts
-from piko.store.reports.findings import InstallationReport, report
+from piko.store.reports.troubles import InstallationReport, report
 from piko.web.request import DefaultZone, OnDatabase
 
 router = APIRouter(tags=["attention"])

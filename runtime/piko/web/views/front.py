@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from piko.store.reports.concerns import Concern
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.overview import JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
+from piko.store.reports.trouble import Trouble
 from piko.text import counted, span
 from piko.web.views import links
 from piko.web.views.words import Mark, Moment, Tone, first_line, moment, owner
@@ -164,27 +164,27 @@ def _counter(name: str, count: int, tone: Tone, link: str, title: str) -> Counte
     return Counter(name=name, count=shown, tone=tone if count else Tone.QUIET, link=link, title=title)
 
 
-def need(concern: Concern, now: datetime) -> Need:
+def need(trouble: Trouble, now: datetime) -> Need:
     """A trouble as a line of what needs someone."""
     return Need(
-        subject=concern.subject,
-        link=_place(concern),
-        owner="" if concern.job_id is None else owner(concern.managed_by),
-        mark=Mark(text=concern.kind.replace("_", " ").capitalize(), tone=_TONES.get(concern.kind, Tone.BAD)),
-        sentence=f"{concern.text[:1].upper()}{concern.text[1:]}.",
-        since=moment(concern.since, now),
-        error=first_line(concern.error),
-        remedy=concern.remedy,
+        subject=trouble.subject,
+        link=_place(trouble),
+        owner="" if trouble.job_id is None else owner(trouble.managed_by),
+        mark=Mark(text=trouble.kind.replace("_", " ").capitalize(), tone=_TONES.get(trouble.kind, Tone.BAD)),
+        sentence=f"{trouble.text[:1].upper()}{trouble.text[1:]}.",
+        since=moment(trouble.since, now),
+        error=first_line(trouble.error),
+        remedy=trouble.remedy,
     )
 
 
-def _place(concern: Concern) -> str:
+def _place(trouble: Trouble) -> str:
     """The page that shows more of a trouble."""
-    if concern.kind == "dead_letters":
-        return links.letters(sink=concern.subject.removeprefix("sink "))
-    if concern.job_id is not None:
-        return links.job(concern.job_id)
-    return "sinks" if concern.kind == "sink_stuck" else "replicas"
+    if trouble.kind == "dead_letters":
+        return links.letters(sink=trouble.subject.removeprefix("sink "))
+    if trouble.job_id is not None:
+        return links.job(trouble.job_id)
+    return "sinks" if trouble.kind == "sink_stuck" else "replicas"
 
 
 def coming(job: JobReport, now: datetime) -> Coming:

@@ -9,9 +9,9 @@ from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
 from piko.schedule import schedule_of_row
 from piko.store.reports import remedies
-from piko.store.reports.concerns import Concern
 from piko.store.reports.jobs_in_need import UNABLE, JobInNeed
 from piko.store.reports.overview import LATE_S, JobReport
+from piko.store.reports.trouble import Trouble
 from piko.store.run_notes import REFUSED
 from piko.text import first_line, span
 
@@ -22,7 +22,7 @@ _KINDS = {
 }
 
 
-def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezone: str) -> list[Concern]:
+def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezone: str) -> list[Trouble]:
     """Every trouble of a job in need.
 
     - `promise`: its objective, which says better than "late" what that means; None: it has none.
@@ -36,38 +36,38 @@ def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezon
     return found + _of_refusal(need)
 
 
-def _of_state(need: JobInNeed, now: datetime) -> list[Concern]:
+def _of_state(need: JobInNeed, now: datetime) -> list[Trouble]:
     job, found = need.job, []
     if job.enabled and job.status in UNABLE:
         kind, text = _KINDS[JobStatus(job.status)], first_line(job.message) or "it cannot run"
         remedy = f"{remedies.of_status(job)}; piko why {job.job_id}"
-        found.append(_job_concern(job, kind, text, remedy, job.updated_at))
+        found.append(_job_trouble(job, kind, text, remedy, job.updated_at))
     elif job.is_failing:
         text, error = _failures(job, now), first_line(job.last_error) or "no error was recorded"
         found.append(
-            _job_concern(job, "failing", text, f"piko logs {job.job_id}", job.last_success_at, error=error)
+            _job_trouble(job, "failing", text, f"piko logs {job.job_id}", job.last_success_at, error=error)
         )
     elif job.is_late(now) and job.next_run_at is not None:
         ago = span((now - job.next_run_at).total_seconds())
         text = f"it was due {ago} ago and has not started"
-        found.append(_job_concern(job, "late", text, f"piko why {job.job_id}", job.next_run_at))
+        found.append(_job_trouble(job, "late", text, f"piko why {job.job_id}", job.next_run_at))
     if need.given_up_to is not None:
         text = "a bound of its backlog has dropped data"
         found.append(
-            _job_concern(job, "data_dropped", text, f"piko jobs {job.job_id}", since=need.given_up_to)
+            _job_trouble(job, "data_dropped", text, f"piko jobs {job.job_id}", since=need.given_up_to)
         )
     if need.missing is not None:
         text = f"its row belongs to the resource {need.missing}, which no longer exists"
         remedy = "apply the resource again, or the operator removes the row after a day"
-        found.append(_job_concern(job, "resource_missing", text, remedy, need.missing_since))
+        found.append(_job_trouble(job, "resource_missing", text, remedy, need.missing_since))
     return found
 
 
-def _job_concern(
+def _job_trouble(
     job: JobReport, kind: str, text: str, remedy: str, since: datetime | None, *, error: str | None = None
-) -> Concern:
-    """The trouble of one `job`; the other parameters are those of `Concern`."""
-    return Concern(
+) -> Trouble:
+    """The trouble of one `job`; the other parameters are those of `Trouble`."""
+    return Trouble(
         kind=kind,
         subject=job.job_id,
         text=text,
@@ -87,21 +87,21 @@ def _failures(job: JobReport, now: datetime) -> str:
     return f"{text}, and the next one is late" if job.is_late(now) else text
 
 
-def _of_data(job: JobReport, now: datetime, timezone: str) -> list[Concern]:
+def _of_data(job: JobReport, now: datetime, timezone: str) -> list[Trouble]:
     since = _late_since(job, now, timezone)
     if since is None:
         return []
     text, remedy = "its data is more than one window behind", f"piko why {job.job_id}"
-    return [_job_concern(job, "late_data", text, remedy, since)]
+    return [_job_trouble(job, "late_data", text, remedy, since)]
 
 
-def of_objective(job: JobObjective, now: datetime, timezone: str) -> Concern | None:
+def of_objective(job: JobObjective, now: datetime, timezone: str) -> Trouble | None:
     """Which objective of the job is broken; None: none is."""
     late = next((due for due in deadlines(job, timezone=timezone) if due.at <= now), None)
     if late is None:
         return None
     text, remedy = broken(job, late), f"piko why {job.job_id}"
-    return Concern(
+    return Trouble(
         kind="late", subject=job.job_id, text=text, remedy=remedy, since=late.at, job_id=job.job_id
     )
 
@@ -119,10 +119,10 @@ def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None
     return coming[1] if coming is not None and (now - coming[1]).total_seconds() > LATE_S else None
 
 
-def _of_refusal(need: JobInNeed) -> list[Concern]:
+def _of_refusal(need: JobInNeed) -> list[Trouble]:
     job = need.job
     if not (job.last_error or "").startswith(REFUSED):
         return []
     text = first_line(job.last_error).partition("; piko spool")[0]
     remedy = f"piko spool list --run {need.last_run_id}, then replay or drop; a run without any ends this"
-    return [_job_concern(job, "records_refused", text, remedy, job.last_success_at)]
+    return [_job_trouble(job, "records_refused", text, remedy, job.last_success_at)]

@@ -54,7 +54,7 @@ class _Span:
 Part = _Span | list[Letter]
 
 
-class Trouble:
+class SinkTrouble:
     """Handles a failing sink, from its first failed write until the backlog is resolved.
 
     `secure` puts letters on disk. `hurried` is set when the writer stops, so that pauses become short.

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from piko.model.troubles import ReportedTrouble
 from piko.store.reports.attention import Facts
-from piko.store.reports.concerns import Concern
-from piko.store.reports.job_findings import of_job, of_objective
+from piko.store.reports.job_troubles import of_job, of_objective
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.store.reports.runs_in_need import RunName
+from piko.store.reports.trouble import Trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +28,12 @@ class InstallationReport:
     replicas: Sequence[ReplicaReport]
     jobs: JobCounts
     runs: RunCounts
-    findings: Sequence[Concern]
+    troubles: Sequence[Trouble]
 
 
 def report(facts: Facts, *, timezone: str) -> InstallationReport:
     """What `facts` say and mean. `timezone`: of schedules that name none."""
-    found = findings(facts, timezone=timezone)
+    found = troubles(facts, timezone=timezone)
     return InstallationReport(
         well=not found,
         now=facts.now,
@@ -42,11 +42,11 @@ def report(facts: Facts, *, timezone: str) -> InstallationReport:
         replicas=facts.replicas,
         jobs=facts.jobs,
         runs=facts.runs,
-        findings=found,
+        troubles=found,
     )
 
 
-def findings(facts: Facts, *, timezone: str) -> list[Concern]:
+def troubles(facts: Facts, *, timezone: str) -> list[Trouble]:
     """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
     found = [
         *leaderless(facts.leaders),
@@ -62,13 +62,13 @@ def findings(facts: Facts, *, timezone: str) -> list[Concern]:
     return found
 
 
-def leaderless(leases: Sequence[LeaseReport]) -> list[Concern]:
+def leaderless(leases: Sequence[LeaseReport]) -> list[Trouble]:
     """What is wrong with leadership: a concern for each lease that nobody holds, one if there is none."""
     remedy = "piko run MODULE:APP starts a replica; /readyz of those that run says why they do not lead"
     if not leases:
-        return [Concern(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
+        return [Trouble(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
     return [
-        Concern(
+        Trouble(
             kind="no_leader",
             subject=f"leader {lease.name!r}",
             text="the last leader released its lease, and no replica has taken it"
@@ -82,7 +82,7 @@ def leaderless(leases: Sequence[LeaseReport]) -> list[Concern]:
     ]
 
 
-def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[RunName]]) -> list[Concern]:
+def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[RunName]]) -> list[Trouble]:
     found = []
     for replica in replicas:
         if replica.silent:
@@ -92,14 +92,14 @@ def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[
     return found
 
 
-def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Concern:
+def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Trouble:
     """A replica that was killed says nothing either; then others take its runs."""
     text = "it sends no heartbeats: it was killed, cannot reach the database, or its event loop is blocked"
     remedy = f"its log says which (`event_loop_blocked` names the job); kubectl delete pod {replica.host}"
     if runs:
         text += f"; in progress there: {', '.join(f'{run.job_id} ({run.run_id})' for run in runs)}"
         remedy += f"; piko pause {runs[0].job_id} if it blocks"
-    return Concern(
+    return Trouble(
         kind="silent_replica",
         subject=f"replica {replica.host}",
         text=text,
@@ -108,7 +108,7 @@ def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Concern:
     )
 
 
-def _reported(trouble: ReportedTrouble, host: str) -> Concern:
+def _reported(trouble: ReportedTrouble, host: str) -> Trouble:
     """What a replica on `host` says of itself."""
     of_job = trouble.kind == "blocked_loop" and not trouble.subject.startswith("replica ")
     sink = shlex.quote(trouble.subject.removeprefix("sink "))
@@ -121,7 +121,7 @@ def _reported(trouble: ReportedTrouble, host: str) -> Concern:
         "blocked_loop": "let it await, or use asyncio.to_thread or app.cpu_manager"
         + (f"; until then: piko pause {trouble.subject}" if of_job else ""),
     }
-    return Concern(
+    return Trouble(
         kind=trouble.kind,
         subject=trouble.subject or f"replica {host}",
         text=trouble.text if trouble.kind == "not_ready" else f"{trouble.text} (on {host})",
@@ -131,12 +131,12 @@ def _reported(trouble: ReportedTrouble, host: str) -> Concern:
     )
 
 
-def _of_operators(operators: Sequence[OperatorReport]) -> list[Concern]:
+def _of_operators(operators: Sequence[OperatorReport]) -> list[Trouble]:
     found = []
     for operator in operators:
         if operator.silent:
             found.append(
-                Concern(
+                Trouble(
                     kind="silent_operator",
                     subject=f"operator of {operator.cluster}",
                     text="it sends no heartbeats: changed resources do not reach the database",
@@ -148,7 +148,7 @@ def _of_operators(operators: Sequence[OperatorReport]) -> list[Concern]:
     return found
 
 
-def _of_resource(trouble: ReportedTrouble, cluster: str) -> Concern:
+def _of_resource(trouble: ReportedTrouble, cluster: str) -> Trouble:
     """What the operator says of a resource, whose name is its kind, namespace and name."""
     kind, _, place = trouble.subject.partition(" ")
     namespace, _, name = place.partition("/")
@@ -157,7 +157,7 @@ def _of_resource(trouble: ReportedTrouble, cluster: str) -> Concern:
     if trouble.kind == "drift":
         enforce = '{"spec":{"driftPolicy":"Enforce"}}'
         remedy = f"kubectl patch {resource} --type merge -p '{enforce}' puts the row back"
-    return Concern(
+    return Trouble(
         kind=trouble.kind,
         subject=trouble.subject,
         text=f"{trouble.text} (cluster {cluster})",

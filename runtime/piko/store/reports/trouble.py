@@ -7,7 +7,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Concern:
+class Trouble:
     """One trouble: of which kind, whose, in one sentence, since when, and what to do.
 
     `job_id` and `managed_by` are those of a job, and `error` is the first line of what it said last.
