@@ -137,6 +137,24 @@ async def test_it_can_be_paused_resumed_and_cancelled(
     assert (await _row(database, backfill))[0] == "CANCELLED"
 
 
+async def test_a_window_that_a_statement_cancels_is_counted_and_the_backfill_ends(
+    replicas: Replicas, migrated_mariadb: TestDatabase, waiting_job: Replica
+) -> None:
+    database, hold = migrated_mariadb, replicas.folder / "hold"
+    hold.touch()
+    backfill = await _start(replicas, database, (YESTERDAY + timedelta(minutes=3)).isoformat())
+    waiting_job.process.wait_for_line("is held")
+    await database.execute("UPDATE job_run SET state = 'CANCELLED' WHERE state = 'RUNNING'")
+    waiting_job.process.wait_for_line("run_cancelled_by_row")
+    hold.unlink()
+    assert await _ended(database, backfill) == ("FAILED", 3, 2, 1)
+    (row,) = await database.execute("SELECT error FROM job_run WHERE state = 'CANCELLED'")
+    assert row[0] == "a statement set its row to CANCELLED"
+    assert await database.execute("SELECT who, via FROM change_log WHERE what = 'cancel'") == [
+        ("unknown", "sql")
+    ]
+
+
 async def test_a_failing_window_is_tried_again_and_then_counted_and_the_others_run(
     replicas: Replicas, migrated_mariadb: TestDatabase, waiting_job: Replica
 ) -> None:

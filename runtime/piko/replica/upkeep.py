@@ -9,6 +9,7 @@ from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
 from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
+from piko.store.ends_by_sql import EndsBySql
 from piko.store.idempotency import IdempotencyKeys
 from piko.store.pauses import PauseStore
 from piko.store.progress import ProgressStore
@@ -31,6 +32,7 @@ def audit_of(ground: Ground, elector: Elector) -> Audit:
     return Audit(
         schedules=audited_schedules(ground.database),
         configs=audited_configs(ground.database),
+        ends=EndsBySql(database=ground.database),
         catalog=ground.catalog,
         elector=elector,
         clock=ground.clock,

@@ -7,6 +7,8 @@ database nothing while nobody edits. Once an hour all rows are looked at again.
 A row that a program edits every second does not fill the log: after some lines within a minute its further
 edits wait, and become one line. Rows are compared in small transactions with rests between them, so that ten
 thousand new ones hold up no run.
+
+What a statement ends, a run or the last window of a backfill, gets here what else belongs to an end.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.audited_rows import LINES_A_MINUTE, AuditedRows
 from piko.store.chunks import chunks
+from piko.store.ends_by_sql import EndsBySql
 from piko.store.isolation import write_isolated
 
 _TOGETHER = 100
@@ -45,6 +48,7 @@ class Audit:
         *,
         schedules: AuditedRows,
         configs: AuditedRows,
+        ends: EndsBySql,
         catalog: Catalog,
         elector: Elector,
         clock: Clock,
@@ -53,6 +57,7 @@ class Audit:
         a_minute: int = LINES_A_MINUTE,
     ) -> None:
         self._tables = (schedules, configs)
+        self._ends = ends
         self._catalog = catalog
         self._elector = elector
         self._clock = clock
@@ -80,14 +85,16 @@ class Audit:
             if now >= self._put_off_until:
                 self._edited[table.name] |= self._put_off[table.name]
                 self._put_off[table.name].clear()
-        if now >= self._put_off_until:
+        again, everything = now >= self._put_off_until, fence != self._term or now >= self._all_at
+        if again:
             self._put_off_until = now + _AGAIN_S
-        everything = fence != self._term or now >= self._all_at
         try:
             for table in self._tables:
                 if everything:
                     self._edited[table.name] |= set(await table.suspects())
                 await self._settle(table, fence)
+            if again:
+                await self._complete(fence)
         except FencedError:
             self._elector.deposed(fence)
             return
@@ -109,6 +116,13 @@ class Audit:
             for job_id, why in written.refused.items():  # that row's trouble: the others go on
                 log.error("edit_not_logged", table=table.name, job_id=job_id, why=why)
             await asyncio.sleep(_REST.after_s(self._clock.monotonic() - began))
+
+    async def _complete(self, fence: Fence) -> None:
+        cancelled = await self._ends.complete_runs(fence, now=self._clock.now())
+        if cancelled:
+            log.info("ends_completed", runs=len(cancelled), first=cancelled[0])
+        for backfill_id in await self._ends.complete_backfills(fence, now=self._clock.now()):
+            log.warning("backfill_ended_short", backfill_id=backfill_id, why="runs of it were ended by SQL")
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()
