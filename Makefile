@@ -57,7 +57,7 @@ check: setup ## the quick look before a commit: format, lint, types, arrows
 	$(BIN)/lint-imports --no-cache --no-logo
 
 unit: setup ## the quick tier, which needs no server: as often as you like
-	$(BIN)/pytest -m unit -n 3 --dist=worksteal
+	$(BIN)/pytest -m unit -n 2 --dist=worksteal
 
 test: lint servers ## everything: lint, servers, the whole suite in three processes that share the servers
 	$(BIN)/pytest -n 3 --dist=worksteal

@@ -192,7 +192,8 @@ def test_a_line_is_not_there_before_its_end_is(piko_process: PikoProcessFactory)
         "print('half', end='')\n"
         "while True: signal.pause()",
     )
-    wait_until(lambda: process.output == "half", what="half a line")
+    wait_until(lambda: process.log.read_text() == "half", what="half a line")
+    assert process.output == ""
     with pytest.raises(AssertionError, match="waited 0 s"):
         process.wait_for_line("half", timeout=0)
     process.signal(signal.SIGUSR1)

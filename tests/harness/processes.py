@@ -76,8 +76,7 @@ class ChildProcess:
 
         def matches() -> list[str]:
             ended = not self.running
-            output = self.output if ended else self.output.rpartition("\n")[0]  # the last may grow still
-            found = [line for line in output.splitlines() if compiled.search(line)]
+            found = [line for line in self.output.splitlines() if compiled.search(line)]
             if ended and not found:
                 raise AssertionError(
                     f"{self.name} ended with {self.returncode} and never printed /{pattern}/"
