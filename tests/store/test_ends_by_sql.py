@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from piko.core.types import RunState
 from piko.errors import FencedError
@@ -17,6 +18,7 @@ from piko.store.ends_by_sql import EndsBySql
 from piko.store.engine import Database
 from piko.store.run_acts import RunActs
 from piko.store.runs import RunStore
+from piko.store.schema.tables.backfills import backfill
 from tests.harness.databases import TestDatabase
 from tests.store.making import NOW, lead, make_outcome, make_run, minute
 from tests.store.test_backfills import _requested, _step
@@ -112,6 +114,22 @@ async def test_a_backfill_with_windows_to_claim_goes_on(
     await emptied_database.execute("DELETE FROM job_run")
     assert await ends.complete_backfills(fence, now=NOW) == []
     assert await _backfill(emptied_database) == ("ACTIVE", 0, 0, True)
+
+
+async def test_a_backfill_whose_row_somebody_holds_waits_and_holds_up_nobody(
+    emptied_database: TestDatabase, store: Database, ends: EndsBySql
+) -> None:
+    if emptied_database.kind == "sqlite":
+        pytest.skip("SQLite has no locks of rows: an open transaction stops every writer")
+    fence = await lead(store)
+    await _requested(store, windows=1)
+    await _claimed(store, fence, _step(0))
+    await emptied_database.execute("DELETE FROM job_run")
+    async with store.transaction() as held:
+        await held.execute(select(backfill.c.state).with_for_update())
+        assert await ends.complete_backfills(fence, now=NOW) == []
+    assert await ends.complete_backfills(fence, now=NOW) == ["b1"]
+    assert await _backfill(emptied_database) == ("FAILED", 0, 1, False)
 
 
 async def test_who_no_longer_leads_completes_nothing(

@@ -82,11 +82,13 @@ class EndsBySql:
         async with self._database.statements() as connection:
             found = await connection.execute(select(columns.backfill_id).where(*claimed).limit(MOST))
             ids = await _without_runs(connection, sorted(found.scalars()))
+        ended = []
         for backfill_id in ids:
             async with self._database.transaction() as connection:
                 await hold(connection, fence)
-                await _end(connection, backfill_id, now)
-        return ids
+                if await _end(connection, backfill_id, now):
+                    ended.append(backfill_id)
+        return ended
 
 
 async def _without_runs(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
@@ -99,13 +101,16 @@ async def _without_runs(connection: AsyncConnection, ids: Sequence[str]) -> list
     return [backfill_id for backfill_id in ids if backfill_id not in busy]
 
 
-async def _end(connection: AsyncConnection, backfill_id: str, now: datetime) -> None:
+async def _end(connection: AsyncConnection, backfill_id: str, now: datetime) -> bool:
+    """Whether it was there to be ended; one whose row somebody holds waits for the next look."""
     columns, run = backfill.c, job_run.c
     is_it = columns.backfill_id == backfill_id
-    row = (await connection.execute(select(columns.state).where(is_it).with_for_update())).first()
+    row = (
+        await connection.execute(select(columns.state).where(is_it).with_for_update(skip_locked=True))
+    ).first()
     # Seen under its lock, which each writer of an outcome takes first: nothing of it is still to come.
     if row is None or row.state not in OPEN_STATES or not await _without_runs(connection, [backfill_id]):
-        return
+        return False
     of_it = (run.backfill_id == backfill_id, run.state == RunState.SUCCESS)
     succeeded = int(
         (await connection.execute(select(func.count(run.window_start.distinct())).where(*of_it))).scalar_one()
@@ -124,3 +129,4 @@ async def _end(connection: AsyncConnection, backfill_id: str, now: datetime) -> 
             message=None,
         )
     )
+    return True
