@@ -15,7 +15,7 @@ import json
 import re
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from piko.observability.bindings import RUN
@@ -218,19 +218,14 @@ class RunLog:
     def _keep_the_end(self, lines: Sequence[str]) -> None:
         """The last lines that fit are the tail. Those before them need not be read: most of what a run logs
         that logs a gigabyte."""
-        end, kept = len(lines), self._tail
-        while end:
-            begin = _begin_of_part(lines, end)
-            for line in reversed(_readable(lines[begin:end], self.secrets)):
-                size = len(line.encode()) + 1
-                if self._tail_size + size > TAIL:
-                    end = begin = 0
-                    break
-                kept.appendleft(line)
-                self._tail_size += size
-            end = begin
+        for line in _backwards(lines, self.secrets):
+            size = len(line.encode()) + 1
+            if self._tail_size + size > TAIL:
+                break
+            self._tail.appendleft(line)
+            self._tail_size += size
         self._lines += len(lines)
-        self._left_out += len(lines) - len(kept)
+        self._left_out += len(lines) - len(self._tail)
 
     def _leave_out_the_tail(self, more: int) -> None:
         """Lines that follow a gap are the tail; what lies before it is left out, as the gap is."""
@@ -240,13 +235,16 @@ class RunLog:
         self._tail_size = 0
 
 
-def _begin_of_part(lines: Sequence[str], end: int) -> int:
-    """Where the last lines before `end` begin that are as long as the tail together."""
-    begin, size = end, 0
-    while begin and size < TAIL:
-        begin -= 1
-        size += len(lines[begin])
-    return begin
+def _backwards(lines: Sequence[str], secrets: Collection[str]) -> Iterator[str]:
+    """The lines for people, the last first; in parts as long as the tail, to read few for nothing."""
+    end = len(lines)
+    while end:
+        begin, size = end, 0
+        while begin and size < TAIL:
+            begin -= 1
+            size += len(lines[begin])
+        yield from reversed(_readable(lines[begin:end], secrets))
+        end = begin
 
 
 def _readable(lines: Collection[str], secrets: Collection[str]) -> list[str]:
