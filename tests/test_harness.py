@@ -307,6 +307,35 @@ def test_the_reaper_leaves_released_groups_alone(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+_WRITES_ON = """
+import itertools, pathlib, sys, time
+
+folder = pathlib.Path(sys.argv[1], "data")
+folder.mkdir(parents=True)
+end = time.monotonic() + 1
+for number in itertools.count():
+    try:
+        (folder / str(number)).touch()
+    except FileNotFoundError:
+        break
+    if number == 0:
+        print("writes", flush=True)
+    if time.monotonic() > end:
+        break
+"""
+
+
+def test_the_reaper_removes_what_is_written_while_it_removes(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    reaper = Reaper()
+    reaper.adopt_folder(folder)
+    with subprocess.Popen([sys.executable, "-c", _WRITES_ON, folder], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"writes\n"
+        reaper.close()
+    assert not folder.exists()
+
+
 def _program(path: Path) -> Path:
     path.parent.mkdir(parents=True)
     path.touch(mode=0o755)

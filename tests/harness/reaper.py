@@ -2,7 +2,8 @@
 
 A `Reaper` is a small process that holds the reading end of a pipe whose writing end belongs to the test run
 alone. The run tells it which process groups and folders are its own. When the run dies, however it dies, the
-pipe closes: the reaper then kills those groups and removes those folders, and ends. A parent-death signal
+pipe closes: the reaper then kills those groups and removes those folders, and ends. What is killed still
+writes until it is dead, so that a folder may have to be removed several times. A parent-death signal
 would not do: it follows the thread that started a process, not the run, and is lost when a server changes
 its user.
 
@@ -21,9 +22,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
-_PATIENCE_S = 120.0  # as in `waiting`, which the program cannot import
+_PATIENCE_S = 300.0  # as in `waiting`, which the program cannot import
+_INTERVAL_S = 0.05
 
 
 class Reaper:
@@ -89,8 +92,12 @@ def _main() -> None:
     for group in groups:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(group, signal.SIGKILL)
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+    deadline = time.monotonic() + _PATIENCE_S
+    while folders and time.monotonic() < deadline:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        folders = {folder for folder in folders if Path(folder).exists()}
+        time.sleep(_INTERVAL_S if folders else 0)
 
 
 if __name__ == "__main__":
