@@ -49,6 +49,7 @@ def test_values_that_were_read_otherwise_are_held_to_the_same(value: object, sai
         check_json(value)
 
 
+@pytest.mark.usefixtures("slow")
 def test_what_repeats_itself_ends() -> None:
     circle: list[Any] = []
     circle.append(circle)

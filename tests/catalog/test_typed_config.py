@@ -158,6 +158,7 @@ def test_a_value_beside_a_secret_is_reported() -> None:
     assert 'user = "long"' in refusal(Login, {"user": "long"}, {"pin": SECRET})
 
 
+@pytest.mark.usefixtures("slow")
 def test_an_error_with_20000_items_is_bounded_and_says_how_many_there_are() -> None:
     wide = create_model("Wide", items=(list[int], []))
     said = refusal(wide, {"items": ["x" * 20] * 20_000})

@@ -20,6 +20,7 @@ from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import PATIENCE_S
 
 
+@pytest.mark.usefixtures("programs")
 def test_it_is_a_program(tmp_path: Path) -> None:
     outcome = subprocess.run(
         [sys.executable, "-m", "piko", "db", "check"],
@@ -155,6 +156,7 @@ def test_dump_needs_no_settings_and_prints_every_table(tmp_path: Path, dialect: 
         assert f"CREATE TABLE {table} (" in answer.out
 
 
+@pytest.mark.usefixtures("programs")
 def test_the_command_itself_brings_no_heavy_library(tmp_path: Path) -> None:
     program = """
 import sys, piko

@@ -55,6 +55,7 @@ def test_it_says_its_version(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("programs")
+@pytest.mark.usefixtures("programs")
 def test_a_start_imports_no_other_subcommand(tmp_path: Path) -> None:
     ask = (
         "import sys, contextlib; from piko.cli import main; sys.argv = ['piko', 'run', '--help']\n"
@@ -85,6 +86,7 @@ def test_a_misspelt_command_is_reported_with_what_was_meant(tmp_path: Path) -> N
     assert (answer.code, "Did you mean 'jobs'?" in answer.err) == (CANNOT, True)
 
 
+@pytest.mark.usefixtures("programs")
 @pytest.mark.usefixtures("programs")
 def test_a_reader_that_has_seen_enough_is_no_trouble(tmp_path: Path) -> None:
     pipe = f"{sys.executable} -m piko db dump | head -n 1"

@@ -145,6 +145,7 @@ async def test_a_report_counts_a_period_by_job(night: TestDatabase, tmp_path: Pa
     assert (wrong.code, "is not after --since" in wrong.err) == (CANNOT, True)
 
 
+@pytest.mark.usefixtures("programs")
 def test_bash_that_has_sourced_the_completion_knows_commands_and_options(tmp_path: Path) -> None:
     script = piko_here("completion", "bash", cwd=tmp_path).out
     (tmp_path / "piko.bash").write_text(script)

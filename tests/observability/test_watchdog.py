@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from piko.clock import SystemClock
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Blockage, Watchdog, run_name
@@ -84,6 +86,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.usefixtures("programs")
 async def test_nobody_is_blamed_for_a_process_that_was_stopped() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", STOPPED, stdout=subprocess.PIPE, env=dict(os.environ)

@@ -102,6 +102,7 @@ def test_a_service_called_piko_operator_is_no_setting() -> None:
     assert load_settings(_DSN | links).http_port == 8081
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_missing_dsn_ends_the_program_with_one_sentence() -> None:
     outcome = subprocess.run(
         [sys.executable, "-m", "piko_operator"], env={}, capture_output=True, text=True, check=False

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
+
 from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
@@ -38,6 +40,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.usefixtures("programs")
 def test_the_package_itself_loads_next_to_nothing() -> None:
     reported = subprocess.run(
         [sys.executable, "-c", "import sys, piko; print(*sys.modules)"],
