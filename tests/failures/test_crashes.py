@@ -148,7 +148,8 @@ async def test_runs_of_a_follower_that_is_killed_are_lost_before_its_heartbeats_
 async def test_the_only_replica_is_killed_and_its_successor_waits_for_no_lease(
     two_replicas: TwoReplicas,
 ) -> None:
-    async with two_replicas(environment=DEFAULTS) as stage:
+    environment = {**DEFAULTS, "PIKO_LEADER_LEASE_S": "600"}  # longer than a program takes to start anywhere
+    async with two_replicas(environment=environment) as stage:
         leader, follower = await roles(stage)
         assert await asyncio.to_thread(follower.process.terminate) == 0
         await until_leads(stage, leader)
