@@ -71,7 +71,7 @@ def late(leader: Leader, *, edited: datetime, looked: datetime | None, now: date
     leader.rows["job"] = replace(
         assessed(row(updated_at=edited, **columns), definition()), seen_at=now, unseen_at=looked
     )
-    leader.adopt({"job"}, now)
+    leader.take_in({"job"}, now)
 
 
 def test_a_row_committed_late_fires_what_comes_after_it_was_seen() -> None:
@@ -128,7 +128,7 @@ def test_a_new_leader_begins_where_it_saw_a_late_commit_as_a_standby() -> None:
     leader.rows["job"] = replace(
         assessed(row(updated_at=NOON), definition()), seen_at=at("12:00:25"), unseen_at=at("12:00:24")
     )
-    leader.adopt({"job"}, at("12:01:00"))
+    leader.take_in({"job"}, at("12:01:00"))
     (run,) = leader.tick(at("12:01:00"))
 
     assert run.scheduled_time == at("12:01:00")

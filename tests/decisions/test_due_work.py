@@ -67,7 +67,7 @@ def test_a_schedule_that_was_edited_a_moment_ago_is_not_fired_by_the_cursor_befo
     leader.learn(row(expression={"minutes": 1}, updated_at=at("12:09:59")))
 
     assert leader.tick(at("12:10:00")) == []
-    leader.adopt({"job"}, at("12:10:00"))
+    leader.take_in({"job"}, at("12:10:00"))
     assert times(leader.tick(at("12:10:00"))) == [at("12:10:00")]
     assert passed_over(leader) == []
 
@@ -148,7 +148,7 @@ def test_only_states_that_differ_are_written() -> None:
     leader = Leader(row())
     assert [state.job_id for state in leader.written] == ["job"]
 
-    leader.adopt({"job"}, at("12:00:01"))
+    leader.take_in({"job"}, at("12:00:01"))
     assert leader.written == []
 
 

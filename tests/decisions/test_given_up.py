@@ -116,7 +116,7 @@ def test_a_backlog_of_half_a_century_is_run_from_its_beginning_when_nobody_bound
         done.append(run.scheduled_time)
         leader.end(run, now=now)
         now += seconds(0.01)
-        leader.adopt((), now)
+        leader.take_in((), now)
         (run,) = leader.tick(now)
 
     assert done == [since + seconds(0.5 * number) for number in range(1, 21)]

@@ -131,9 +131,9 @@ class Leader(Simulation):
     def put(self, new: ScheduleRow, now: datetime) -> None:
         """Replace a row, and let the leader see it at `now`."""
         self.learn(new)
-        self.adopt({new.job_id}, now)
+        self.take_in({new.job_id}, now)
 
-    def adopt(self, job_ids: Collection[str], now: datetime) -> None:
+    def take_in(self, job_ids: Collection[str], now: datetime) -> None:
         """The leader sees these rows at `now`."""
         self.now, self.written, self.deleted = now, [], []
         self.look(job_ids)

@@ -209,7 +209,7 @@ def test_an_edit_after_the_start_takes_nothing_back() -> None:
 
 def test_a_row_that_is_read_again_unchanged_takes_nothing_back() -> None:
     leader = claimed_ahead()
-    leader.adopt({"job"}, leader.now)
+    leader.take_in({"job"}, leader.now)
     assert len(leader.upcoming) == 1
 
 

@@ -27,7 +27,7 @@ class Catalog:
     """When the database has answered the reconciler, on the monotonic clock."""
     changed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
-    """Jobs whose row is to be read and adopted again, whether it looks changed or not."""
+    """Jobs whose row is to be read and taken in again, whether it looks changed or not."""
     edited_schedules: set[str] = field(default_factory=set)
     edited_configs: set[str] = field(default_factory=set)
     """Jobs whose rows people, or the operator, have written since that was asked last."""

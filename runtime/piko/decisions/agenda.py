@@ -49,7 +49,7 @@ class Agenda:
         self.unseen: dict[str, Beginning] = {}
         """Jobs with instants that came due before their row was seen, until that is recorded."""
         self.unwritten: set[str] = set()
-        """Jobs whose state is to be written when their row is adopted next."""
+        """Jobs whose state is to be written when their row is taken in next."""
         self._rows = rows
         self._configs = configs
         self._progress = progress
@@ -179,11 +179,11 @@ class Agenda:
             self.note(job_id, self.schedule(job, state, now))
 
     def note(self, job_id: str, new: JobState) -> None:
-        """Keep a state that came to be outside of a claim; it is written when its row is adopted next."""
+        """Keep a state that came to be outside of a claim; it is written when its row is taken in next."""
         if new != self.states[job_id]:
             self.states[job_id] = new
             self.unwritten.add(job_id)
-            self._outbox.adopt_again(job_id)
+            self._outbox.take_in_again(job_id)
 
 
 def _resting(state: JobState, cursor: datetime, status: JobStatus, message: str) -> JobState:

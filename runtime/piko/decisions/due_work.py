@@ -132,7 +132,7 @@ class DueWork:
             why = f"its instance {run.instance_id} ended before it was to start"
             self._outbox.log(Level.WARNING, "run_requeued", job_id=run.job_id, run_id=run.run_id, why=why)
             if self._ahead.return_to_queue(run, agenda.states.get(run.job_id), self._rows, event.now):
-                self._outbox.adopt_again(run.job_id)  # its row may have changed meanwhile
+                self._outbox.take_in_again(run.job_id)  # its row may have changed meanwhile
 
     # ---- what waits ---------------------------------------------------------------------------------
 

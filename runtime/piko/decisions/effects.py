@@ -47,7 +47,7 @@ class Conclude:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdoptAgain:
+class TakeInAgain:
     """The rows of these jobs are to be among the next `RowsChanged`, changed or not."""
 
     job_ids: Collection[str]
@@ -55,7 +55,7 @@ class AdoptAgain:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadAgain:
-    """The rows of these jobs are to be read again, and adopted, whether they look changed or not."""
+    """The rows of these jobs are to be read again, and taken in, whether they look changed or not."""
 
     job_ids: Collection[str]
 
@@ -212,7 +212,7 @@ class ExplainBackfills:
     """The job of each."""
 
 
-Act = Start | Cancel | Conclude | AdoptAgain | ReadAgain | Export | Log
+Act = Start | Cancel | Conclude | TakeInAgain | ReadAgain | Export | Log
 Write = (
     ReadStates
     | ReadQueue

@@ -18,7 +18,7 @@ from piko.model.watermarks import WatermarkMove
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermBegan:
-    """A term of leadership begins, with what the database holds; every row is yet to be adopted."""
+    """A term of leadership begins, with what the database holds; every row is yet to be taken in."""
 
     states: Mapping[str, JobState]
     in_progress: Sequence[Run]
@@ -30,7 +30,7 @@ class TermBegan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowsChanged:
-    """The rows of these jobs were read and are new, changed or deleted, or are to be adopted again."""
+    """The rows of these jobs were read and are new, changed or deleted, or are to be taken in again."""
 
     job_ids: Sequence[str]
     now: datetime
@@ -97,7 +97,7 @@ class Withdrawn:
     """Of `withdrawals`, the runs of `won` will never begin, and their due times are free.
 
     Those of `begun` have begun. Nothing could be written yet of the jobs that were `left_out`; their runs do
-    not begin either, and it is tried again when their rows are adopted again. All others have ended
+    not begin either, and it is tried again when their rows are taken in again. All others have ended
     otherwise.
     """
 

@@ -39,13 +39,13 @@ from typing import Any
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.decisions import events
-from piko.decisions.adoption import Adoption
 from piko.decisions.agenda import Agenda
 from piko.decisions.backfill_work import BackfillWork
 from piko.decisions.claims_ahead import ClaimsAhead
 from piko.decisions.due_work import DueWork
 from piko.decisions.effects import Effect, Level
 from piko.decisions.events import Event
+from piko.decisions.intake import Intake
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
 from piko.decisions.readings import Readings
@@ -76,7 +76,7 @@ class Leader:
         slots = SlotTable(rows=rows, runs=self.runs, total=max_concurrent_runs)
         self._ahead = ahead = ClaimsAhead()
         self._rows = rows
-        self._adoption = Adoption(
+        self._intake = Intake(
             rows=rows, agenda=self.agenda, progress=self.runs.live, ahead=ahead, slots=slots, outbox=outbox
         )
         self._due = DueWork(
@@ -108,16 +108,16 @@ class Leader:
         self._handlers = self._handlers_by_event()
 
     def _handlers_by_event(self) -> Mapping[type[Event], Callable[[Any], None]]:
-        adoption, readings = self._adoption, self._readings
+        intake, readings = self._intake, self._readings
         return {
             events.TermBegan: self._begin,
-            events.RowsChanged: adoption.rows_changed,
-            events.StatesRead: adoption.states_read,
-            events.WatermarksRestored: adoption.restored,
-            events.StatesWritten: adoption.states_written,
+            events.RowsChanged: intake.rows_changed,
+            events.StatesRead: intake.states_read,
+            events.WatermarksRestored: intake.restored,
+            events.StatesWritten: intake.states_written,
             events.Tick: self._tick,
             events.Claimed: self._due.claimed,
-            events.Withdrawn: adoption.withdrawn,
+            events.Withdrawn: intake.withdrawn,
             events.Requeued: self._due.requeued,
             events.QueuedStarted: self._started,
             events.WindowsClaimed: self._backfills.claimed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piko.decisions.effects import AdoptAgain, Effect, Level, Log, ReadAgain
+from piko.decisions.effects import Effect, Level, Log, ReadAgain, TakeInAgain
 from piko.decisions.series import JobSeries
 
 
@@ -12,7 +12,7 @@ class Outbox:
     def __init__(self) -> None:
         self.series = JobSeries()
         self._effects: list[Effect] = []
-        self._adopt_again: set[str] = set()
+        self._take_in_again: set[str] = set()
         self._read_again: set[str] = set()
 
     def put(self, effect: Effect) -> None:
@@ -23,8 +23,8 @@ class Outbox:
         """Add an event for the log."""
         self._effects.append(Log(level=level, event=event, facts=facts))
 
-    def adopt_again(self, job_id: str) -> None:
-        self._adopt_again.add(job_id)
+    def take_in_again(self, job_id: str) -> None:
+        self._take_in_again.add(job_id)
 
     def read_again(self, job_id: str) -> None:
         self._read_again.add(job_id)
@@ -37,8 +37,8 @@ class Outbox:
         if self._read_again:
             first.append(ReadAgain(job_ids=frozenset(self._read_again)))
             self._read_again.clear()
-        if self._adopt_again:
-            first.append(AdoptAgain(job_ids=frozenset(self._adopt_again)))
-            self._adopt_again.clear()
+        if self._take_in_again:
+            first.append(TakeInAgain(job_ids=frozenset(self._take_in_again)))
+            self._take_in_again.clear()
         effects, self._effects = self._effects, []
         return first + effects

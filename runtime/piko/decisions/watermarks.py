@@ -37,7 +37,7 @@ class WatermarkBook:
         """This leader has moved the watermark from `old` to `new`."""
         self._moves.setdefault(job_id, [old]).append(new)
 
-    def adopt(self, row: ScheduleRow, state: JobState) -> bool:
+    def take_in(self, row: ScheduleRow, state: JobState) -> bool:
         """Take over a row that was read again; whether somebody else has set the watermark."""
         is_new = state.is_of_another_row(row.created_at)
         if is_new:
@@ -97,5 +97,5 @@ class WatermarkBook:
             known.pop(job_id, None)
 
     def knows(self, job_id: str) -> bool:
-        """Whether a row of the job has been adopted."""
+        """Whether a row of the job has been taken in."""
         return job_id in self._seen

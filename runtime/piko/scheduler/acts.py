@@ -64,7 +64,7 @@ class Acts:
                 return self._cancel(run_id, reason)
             case effects.Conclude(outcome=outcome):
                 self._ledger.put(outcome, self._fence)
-            case effects.AdoptAgain(job_ids=job_ids):
+            case effects.TakeInAgain(job_ids=job_ids):
                 self._catalog.touch(set(job_ids))
             case effects.ReadAgain(job_ids=job_ids):
                 self._catalog.doubted.update(job_ids)

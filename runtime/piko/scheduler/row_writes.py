@@ -20,7 +20,7 @@ from piko.store.states import StateStore
 
 
 class RowWrites:
-    """Writes what comes of adopted rows, in one term. Everything raises `FencedError`."""
+    """Writes what comes of rows that were taken in, in one term. Everything raises `FencedError`."""
 
     def __init__(
         self,
@@ -60,15 +60,15 @@ class RowWrites:
             lambda jobs: self._states.write(of_jobs(states, jobs), self._fence),
             jobs=lambda: [state.job_id for state in states],
         )
-        self.adopt_later(written.held)
+        self.take_in_later(written.held)
         return StatesWritten(held=written.held)
 
-    def adopt_later(self, job_ids: Collection[str]) -> None:
+    def take_in_later(self, job_ids: Collection[str]) -> None:
         """Something of these jobs could not be written: they are for `try_again`."""
         self._locked |= set(job_ids)
 
     def try_again(self) -> None:
-        """Have the jobs adopted again of which something could not be written."""
+        """Have the jobs taken in again of which something could not be written."""
         if self._locked:
             locked, self._locked = self._locked, set()
             self._catalog.touch(locked)

@@ -116,7 +116,7 @@ class RunWrites:
             runs=[item.run for item in unbegun],
         )
         self._upcoming.forget({item.run.run_id for item in unbegun if item.job_id not in written.left_out})
-        self._rows.adopt_later(written.left_out)
+        self._rows.take_in_later(written.left_out)
         return Withdrawn(
             withdrawals=effect.withdrawals,
             won=set().union(*written.results),

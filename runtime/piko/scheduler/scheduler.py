@@ -33,7 +33,7 @@ from piko.observability.metrics import Metrics
 from piko.scheduler.orphans import Orphans
 from piko.scheduler.parts import SchedulerLimits, SchedulerParts, SchedulerStores
 from piko.scheduler.punctuality import Punctuality
-from piko.scheduler.term import LeadershipTerm, adopt, begin_term
+from piko.scheduler.term import LeadershipTerm, begin_term, take_in
 from piko.spool.outcomes import OutcomeSpool
 
 _FULL_S = 0.5
@@ -171,7 +171,7 @@ class Scheduler:
         term = self._term
         while self._elector.acting == fence:
             if self._catalog.changed:
-                await adopt(term.driver, self._catalog.take_changed(), self._parts)
+                await take_in(term.driver, self._catalog.take_changed(), self._parts)
             await term.driver.rows.record_revisions()
             began = self._clock.monotonic()
             await term.lookout.look()

@@ -1,4 +1,4 @@
-"""How a term of leadership begins: what the database holds is read, and every row adopted."""
+"""How a term of leadership begins: what the database holds is read, and every row taken in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from piko.scheduler.row_writes import RowWrites
 from piko.scheduler.run_writes import RunWrites
 
 _TOGETHER = 250
-"""Rows that are adopted together."""
+"""Rows that are taken in together."""
 _NO_LIMIT = 2**31
 _LOAD_AGAIN_S = 0.05
 
@@ -40,7 +40,7 @@ class LeadershipTerm:
 
 
 async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
-    """Read what the database holds, and adopt every row. Raises `FencedError`."""
+    """Read what the database holds, and take in every row. Raises `FencedError`."""
     catalog, stores = parts.catalog, parts.stores
     while not catalog.loaded:
         await catalog.wait(within_s=_LOAD_AGAIN_S)
@@ -66,13 +66,13 @@ async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
         now=parts.clock.now(),
     )
     await term.driver.feed(began)
-    await adopt(term.driver, {*catalog.assessed_rows, *states}, parts)
+    await take_in(term.driver, {*catalog.assessed_rows, *states}, parts)
     gc.freeze()  # it stays for the whole term: nothing for the collector to go through each time
     return term
 
 
-async def adopt(driver: Driver, job_ids: Collection[str], parts: SchedulerParts) -> None:
-    """Have the leader adopt the rows of `job_ids`. Raises `FencedError`."""
+async def take_in(driver: Driver, job_ids: Collection[str], parts: SchedulerParts) -> None:
+    """Have the leader take in the rows of `job_ids`. Raises `FencedError`."""
     ordered = sorted(job_ids)
     for start in range(0, len(ordered), _TOGETHER):
         changed = RowsChanged(job_ids=ordered[start : start + _TOGETHER], now=parts.clock.now())

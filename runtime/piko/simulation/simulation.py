@@ -45,7 +45,7 @@ class Simulation:
         self.rows = rows
         self.database = ModelDatabase(rows=rows)
         self.changed: set[str] = set()
-        """Jobs whose rows the leader is to adopt."""
+        """Jobs whose rows the leader is to take in."""
         self.doubted: set[str] = set()
         """Jobs whose rows are to be read again."""
         self.cancelled: dict[str, str] = {}
@@ -86,7 +86,7 @@ class Simulation:
             self.feed(events.UnknownRunsFound(runs=(), lost=(), unbegun=unbegun, now=self.now))
 
     def look(self, job_ids: Iterable[str] = ()) -> None:
-        """The leader adopts the rows of `job_ids`, and those that have changed."""
+        """The leader takes in the rows of `job_ids`, and those that have changed."""
         changed, self.changed = sorted({*self.changed, *job_ids}), set()
         self.feed(events.RowsChanged(job_ids=changed, now=self.now))
 
@@ -212,7 +212,7 @@ class Simulation:
             case effects.Conclude(outcome=outcome):
                 self._steps_on += 1
                 self._record(outcome)
-            case effects.AdoptAgain(job_ids=job_ids):
+            case effects.TakeInAgain(job_ids=job_ids):
                 self.changed |= set(job_ids)
             case effects.ReadAgain(job_ids=job_ids):
                 self.doubted |= set(job_ids)

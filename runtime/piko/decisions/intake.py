@@ -37,7 +37,7 @@ from piko.decisions.slots import SlotTable
 from piko.model.states import JobState
 
 
-class Adoption:
+class Intake:
     """Takes over rows, and asks for what comes of them to be written."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Adoption:
         self._outbox = outbox
 
     def rows_changed(self, event: RowsChanged) -> None:
-        """Adopt rows; those that the leader has not met, once their states are read.
+        """Take in rows; those that the leader has not met, once their states are read.
 
         Where a due time was claimed ahead by what the row said before, once that claim is taken back.
         """
@@ -70,15 +70,15 @@ class Adoption:
         if unmet:
             self._outbox.put(ReadStates(job_ids=sorted(unmet)))
         later |= unmet
-        self._adopt([job_id for job_id in event.job_ids if job_id not in later], event.now)
+        self._take_in([job_id for job_id in event.job_ids if job_id not in later], event.now)
 
     def withdrawn(self, event: Withdrawn) -> None:
-        """Adopt the rows by which claims were taken back, from before these claims."""
-        adopted = []
+        """Take in the rows by which claims were taken back, from before these claims."""
+        taken_in = []
         for item in event.withdrawals:
             if item.job_id in event.left_out:
                 continue
-            adopted.append(item.job_id)
+            taken_in.append(item.job_id)
             self._ahead.forget(item.job_id)
             if item.run.run_id in event.begun:
                 continue
@@ -88,17 +88,17 @@ class Adoption:
                 self._outbox.log(
                     Level.INFO, "claim_taken_back", job_id=item.job_id, run_id=item.run.run_id, why=item.why
                 )
-        self.rows_changed(RowsChanged(job_ids=adopted, now=event.now))
+        self.rows_changed(RowsChanged(job_ids=taken_in, now=event.now))
 
     def states_read(self, event: StatesRead) -> None:
-        """Adopt the rows whose states were read; a job that has none begins afresh."""
+        """Take in the rows whose states were read; a job that has none begins afresh."""
         for job_id in event.job_ids:
             self._agenda.states.pop(job_id, None)
         self._agenda.states.update(event.states)
-        self._adopt(event.job_ids, event.now)
+        self._take_in(event.job_ids, event.now)
 
     def states_written(self, event: StatesWritten) -> None:
-        """Where somebody holds the row of a state, it is written when the job is adopted next."""
+        """Where somebody holds the row of a state, it is written when the job is taken in next."""
         self._agenda.unwritten.update(event.held)
 
     def restored(self, event: WatermarksRestored) -> None:
@@ -127,7 +127,7 @@ class Adoption:
         assessed, state = self._rows.get(job_id), self._agenda.states.get(job_id)
         return assessed is not None and (state is None or state.row_created_at != assessed.row.created_at)
 
-    def _adopt(self, job_ids: Iterable[str], now: datetime) -> None:
+    def _take_in(self, job_ids: Iterable[str], now: datetime) -> None:
         agenda = self._agenda
         write: dict[str, JobState] = {}
         deleted, resumed = [], []
@@ -151,7 +151,7 @@ class Adoption:
     def _ask(
         self, write: dict[str, JobState], deleted: Sequence[str], resumed: Iterable[str], now: datetime
     ) -> None:
-        """Ask for what comes of an adoption to be written, the watermarks of new rows first."""
+        """Ask for what comes of an intake to be written, the watermarks of new rows first."""
         restore = self._agenda.watermarks.take_to_restore()
         restoring = {move.job_id for move in restore}
         if restore:
@@ -188,7 +188,7 @@ class Adoption:
         """The state of a job by its row as it was read now."""
         row, job, agenda = assessed.row, assessed.job, self._agenda
         first_seen = not agenda.watermarks.knows(row.job_id) or state.is_of_another_row(row.created_at)
-        foreign = agenda.watermarks.adopt(row, state)
+        foreign = agenda.watermarks.take_in(row, state)
         if agenda.watermarks.is_behind(row):
             self._outbox.read_again(row.job_id)
         if first_seen:
