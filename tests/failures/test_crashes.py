@@ -51,14 +51,18 @@ async def instance_of(stage: Stage, replica: Replica) -> str:
     return str(rows[0][0])
 
 
-async def until_both_hold_locks(stage: Stage) -> None:
-    async def both() -> bool:
+async def until_locks_are_held(stage: Stage, count: int) -> None:
+    async def held() -> bool:
         rows = await stage.database.execute(
             "SELECT COUNT(*) FROM session_lock WHERE IS_USED_LOCK(lock_name) = session_id"
         )
-        return bool(rows[0][0] == len(stage.replicas))
+        return bool(rows[0][0] == count)
 
-    await wait_until_async(both, what="both replicas to hold their locks")
+    await wait_until_async(held, what=f"{count} replicas to hold their locks")
+
+
+async def until_both_hold_locks(stage: Stage) -> None:
+    await until_locks_are_held(stage, len(stage.replicas))
 
     async def follower_waits() -> bool:
         return bool(
@@ -153,6 +157,7 @@ async def test_the_only_replica_is_killed_and_its_successor_waits_for_no_lease(
         leader, follower = await roles(stage)
         assert await asyncio.to_thread(follower.process.terminate) == 0
         await until_leads(stage, leader)
+        await until_locks_are_held(stage, 1)
         leader.process.kill()
         epoch, _, expires_at = await lease_of(stage)
         leader.start()
