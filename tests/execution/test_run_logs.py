@@ -42,10 +42,9 @@ class Bench:
     def __init__(self, database: Database, **options: Any) -> None:
         self.database = database
         self.logs = RunLogs(
-            store=RunLogStore(database=database),
             clock=SystemClock(),
             metrics=Metrics(),
-            **{"capture": "all", **options},
+            **{"capture": "all", "store": RunLogStore(database=database), **options},
         )
         self.endings: asyncio.Queue[Ending] = asyncio.Queue()
         self.executor = Executor(
@@ -116,6 +115,42 @@ async def test_a_running_run_is_seen_at_work_and_its_last_line_is_kept(store: Da
     assert texts(report) == ["info     begun rows=3", "warning  nearly done", "info     done"]
     assert (report.progress_done, report.progress_total, report.progress_text) == (4, 4, None)
     assert report.job_id == "sync"
+
+
+async def test_a_run_that_logs_without_a_pause_is_written_once_a_round(store: Database) -> None:
+    begun, over = asyncio.Event(), asyncio.Event()
+
+    class Counted(RunLogStore):
+        writes = 0
+
+        async def write(self, *args: Any, **values: Any) -> None:
+            self.writes += 1
+            await super().write(*args, **values)
+            if self.writes == 5:
+                over.set()  # it would be written for ever
+
+    counted = Counted(database=store)
+    bench = Bench(store, store=counted)
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        while not over.is_set():
+            ctx.log.info("again")
+            begun.set()
+            await asyncio.sleep(0)
+
+    run_id = await bench.begin(handler)
+    await begun.wait()
+    await bench.logs.write()
+    assert counted.writes == 1
+    first = await bench.told(run_id)
+    await bench.logs.write()
+    second = await bench.told(run_id)
+    assert counted.writes == 2
+    assert first is not None
+    assert second is not None
+    assert 0 < first.line_count < second.line_count, "what it said meanwhile is written by the next round"
+    over.set()
+    await bench.end()
 
 
 async def test_a_run_that_says_nothing_costs_no_row(store: Database, migrated_database: TestDatabase) -> None:

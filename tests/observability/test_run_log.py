@@ -6,15 +6,19 @@ import asyncio
 import io
 import json
 import logging
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from piko.observability import log_excerpt
 from piko.observability.bindings import current_log, of_no_run, of_run
+from piko.observability.line_text import readable
+from piko.observability.log_excerpt import HEAD, TAIL, KeptLines
 from piko.observability.logs import configure_logging, get_logger
-from piko.observability.run_log import HEAD, TAIL, KeptLines, RunLog
+from piko.observability.run_log import RunLog
 
 STAMP = "2026-11-29T07:28:19.123456Z"
 
@@ -90,6 +94,42 @@ def test_what_comes_faster_than_it_is_settled_keeps_its_first_and_last_lines(
     assert tail == list(range(many - len(tail), many))
     assert (kept.lines, kept.left_out) == (many, many - len(head) - len(tail))
     assert TAIL - 200 < len(kept.tail) <= TAIL
+
+
+@pytest.mark.parametrize("length", [0, 100, 900, 7_000])
+def test_what_is_put_aside_is_bounded_and_suffices_for_the_last_lines(length: int) -> None:
+    log, other, text = made(), made(), "x" * length
+    many = max(3_000_000 // (length + 100), 1_000)
+    for number in range(many):
+        log.add(event(f"{text} {number}"))
+        other.add(event(f"{text} {number}"))
+    aside = other.take()
+    assert aside is not None
+    assert sum(map(len, (*aside.first, *aside.last))) < 6 * (HEAD + TAIL)
+    assert len(aside.first) + aside.left_out + len(aside.last) == many
+    kept = settled(log)
+    tail = numbers(kept.tail)
+    assert tail == list(range(many - len(tail), many))
+    assert len(kept.head) > HEAD - length - 100
+    assert len(kept.tail) > TAIL - length - 100
+
+
+def test_lines_that_are_left_out_are_not_made_readable(monkeypatch: pytest.MonkeyPatch) -> None:
+    made_readable = 0
+
+    def counted(lines: Sequence[str], secrets: Collection[str]) -> list[str]:
+        nonlocal made_readable
+        made_readable += len(lines)
+        return readable(lines, secrets)
+
+    monkeypatch.setattr(log_excerpt, "readable", counted)
+    log, many, text = made(), 30_000, "x" * 900
+    for number in range(many):
+        log.add(event(f"{text} {number}"))
+        if number % 10_000 == 0:
+            log.settle()
+    assert settled(log).lines == many
+    assert made_readable < 400
 
 
 @given(st.lists(st.one_of(st.text(max_size=3_000), st.just("é" * 9_000), st.none()), max_size=80))

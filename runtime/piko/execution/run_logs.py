@@ -15,6 +15,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Literal
 
 from piko.background.periodic import Transient, repeat
@@ -90,8 +91,14 @@ class RunLogs:
         await repeat(self.write, pause_s=_EVERY_S, transient=[away])
 
     async def write(self) -> None:
-        """Write what runs have said since the last time. Raises `DatabaseUnavailableError`."""
-        while batch := self._next_batch():
+        """Write what runs have said since the last time. Raises `DatabaseUnavailableError`.
+
+        What they say while it is written waits for the next time: a run that never pauses would have its log
+        written without a pause, too.
+        """
+        due = len(self._changed)
+        while batch := self._next_batch(min(due, _RUNS)):
+            due -= len(batch)
             accounts = [self._account(run) for run in batch]
             written = False
             try:
@@ -112,9 +119,9 @@ class RunLogs:
         with self._lock:
             self._changed[run.run_id] = run
 
-    def _next_batch(self) -> list[RunLog]:
+    def _next_batch(self, most: int) -> list[RunLog]:
         with self._lock:
-            chosen = list(self._changed.values())[:_RUNS]
+            chosen = list(islice(self._changed.values(), most))
             for run in chosen:
                 del self._changed[run.run_id]
         return chosen

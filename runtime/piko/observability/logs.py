@@ -79,7 +79,7 @@ def configure_logging(
     of_that_name = structlog.stdlib.LoggerFactory([__name__])  # used for loggers without a name
     structlog.configure(
         processors=[*shared, *last],
-        logger_factory=lambda *names: _EventLogger(of_that_name(*names)),
+        logger_factory=lambda *names: _EventLogger(of_that_name(*names), as_json=as_json),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
@@ -206,35 +206,36 @@ def _short(value: object, budget: int) -> object:
 
 
 class _JsonLine:
-    """Renders an event as one line of JSON, and gives it to the log of its run."""
+    """Renders an event as one line of JSON; a record of the standard library goes to the log of its run.
+
+    An `_EventLogger` gives the run of its events what it writes.
+    """
 
     def __call__(self, logger: Any, level: str, event: EventDict) -> str:
         line = event_line(event)
-        log = current_log()
-        if log is not None and _is_kept(logger, level):
-            log.add(line)
+        if not isinstance(logger, _EventLogger):
+            log = current_log()
+            if log is not None and _number(level) >= logging.INFO:
+                log.add(line)
         return line
 
 
 def _keep_event(logger: Any, level: str, event: EventDict) -> EventDict:
     """Give an event to the log of its run, where the process writes its log as text."""
     log = current_log()
-    if log is not None and _is_kept(logger, level):
+    if log is None or _number(level) < logging.INFO:
+        return event
+    # Records of the standard library's loggers arrive after their loggers have let them pass.
+    if not isinstance(logger, _EventLogger) or logger.writes(_number(level)):
         log.add(event_line(event))
     return event
 
 
-def _is_kept(logger: Any, level: str) -> bool:
-    """Whether an event belongs to the log of a run: at INFO or above, and its logger is not silenced.
-
-    Records of the standard library's loggers arrive after their loggers have let them pass.
-    """
-    if level in _BELOW_INFO:
-        return False
-    return not isinstance(logger, _EventLogger) or logger.writes(level)
+def _number(level: str) -> int:
+    return _LEVELS.get(level, logging.INFO)
 
 
-_BELOW_INFO = ("debug", "notset")
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 
 
 def _fitting(_logger: object, _name: str, event: EventDict) -> EventDict:
@@ -276,10 +277,11 @@ class _Event(logging.LogRecord):
 
 
 class _EventLogger:
-    """Passes events to the standard library's logger of the same name."""
+    """Passes events to the standard library's logger of the same name, and JSON to the log of their run."""
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, *, as_json: bool) -> None:
         self.name = logger.name
+        self._as_json = as_json
         self._logger = logger
         self._now = SystemClock().now
 
@@ -298,12 +300,14 @@ class _EventLogger:
     def critical(self, text: str) -> None:
         self._emit(logging.CRITICAL, text)
 
-    def writes(self, level: str) -> bool:
-        """Whether an event of the level of this name is written."""
-        return self._logger.isEnabledFor(logging.getLevelNamesMapping().get(level.upper(), logging.INFO))
+    def writes(self, level: int) -> bool:
+        """Whether an event of this level is written."""
+        return self._logger.isEnabledFor(level)
 
     def _emit(self, level: int, text: str) -> None:
         if self._logger.isEnabledFor(level):
+            if self._as_json and level >= logging.INFO and (log := current_log()) is not None:
+                log.add(text)
             self._logger.handle(_Event(self.name, level, text, created=self._now().timestamp()))
 
 
