@@ -19,6 +19,7 @@ from tests.harness.databases import (
     TestDatabase,
     create_database,
     drop_database,
+    migrate,
     sqlite_database,
 )
 from tests.harness.programs import PikoProcessFactory
@@ -65,7 +66,7 @@ def pytest_xdist_setupnodes(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What the chosen tests will ask for starts now, all at once, instead of one after the other."""
+    """What the chosen tests will ask for starts now, all at once: before the first test, and beside none."""
     if session.config.option.collectonly:
         return
     marks = {mark.name for item in session.items for mark in item.iter_markers()}
@@ -158,10 +159,7 @@ def sqlite(tmp_path: Path) -> TestDatabase:
 @pytest.fixture
 async def migrated_database(database: TestDatabase) -> TestDatabase:
     """`database` with Piko's tables in it."""
-    from piko.store.schema.migrate import upgrade
-
-    await upgrade(database.dsn)
-    return database
+    return await migrate(database)
 
 
 @pytest.fixture(scope="session", params=database_kinds())
@@ -169,17 +167,12 @@ def kept_database(
     request: pytest.FixtureRequest, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TestDatabase]:
     """A migrated database that many tests use one after the other; they ask for `emptied_database`."""
-    from piko.store.schema.migrate import upgrade
-
     kind: DatabaseKind = request.param
 
     async def make() -> TestDatabase:
         if kind == "sqlite":
-            made = sqlite_database(tmp_path_factory.mktemp("kept"))
-        else:
-            made = await create_database(kind, _servers(pytestconfig).database_host(kind).dsn)
-        await upgrade(made.dsn)
-        return made
+            return await migrate(sqlite_database(tmp_path_factory.mktemp("kept")))
+        return await migrate(await create_database(kind, _servers(pytestconfig).database_host(kind).dsn))
 
     kept = asyncio.run(make())
     yield kept

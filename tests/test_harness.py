@@ -18,6 +18,7 @@ from tests.harness import locate
 from tests.harness.control_plane import ControlPlane
 from tests.harness.database_servers import DatabaseServer, NamedServer
 from tests.harness.databases import TestDatabase, create_database
+from tests.harness.processes import lives
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper
 from tests.harness.servers import Servers
@@ -210,6 +211,33 @@ def test_a_signal_reaches_the_program_itself(piko_process: PikoProcessFactory) -
     )
     assert process.wait_for_line("^ready$") == "ready"
     assert process.terminate() == 3
+
+
+@pytest.mark.usefixtures("programs")
+def test_two_processes_of_tests_never_choose_one_port() -> None:
+    ports = "from tests.harness.ports import free_port; print([free_port() for _ in range(300)])"
+    pair = [
+        subprocess.Popen([sys.executable, "-c", f"{ports}; input()"], cwd=_ROOT, stdin=-1, stdout=-1)
+        for _ in range(2)
+    ]
+    chosen = []
+    for process in pair:
+        assert process.stdout is not None
+        chosen.append(set(json.loads(process.stdout.readline())))
+    for process in pair:
+        process.communicate(b"\n", timeout=PATIENCE_S)
+    assert min(map(len, chosen)) > 100
+    assert not chosen[0] & chosen[1]
+
+
+def test_a_process_that_nobody_has_collected_yet_does_not_live() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert lives(process.pid)
+        assert process.stdin is not None
+        process.stdin.close()
+        wait_until(lambda: not lives(process.pid), what="its end")
+        assert process.returncode is None, "it was collected, which this test is not about"
+    assert not lives(process.pid)
 
 
 # ---- waiting --------------------------------------------------------------------------------------

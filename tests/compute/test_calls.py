@@ -13,14 +13,8 @@ import pytest
 from piko.compute.cpu import CpuManager
 from piko.errors import ComputeError, ItemError, WorkerLostError
 from tests.compute import functions
+from tests.harness.processes import lives
 from tests.harness.waiting import PATIENCE_S, wait_until_async
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
 
 
 async def test_a_result_comes_back(manager: CpuManager) -> None:
@@ -142,11 +136,11 @@ async def test_a_cancelled_call_frees_its_worker(manager: CpuManager, tmp_path: 
     call = asyncio.create_task(manager.submit(functions.note_and_hang, str(note)))
     await wait_until_async(note.exists, what="the function to run")
     pid = int(note.read_text())
-    assert _runs(pid)
+    assert lives(pid)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    await wait_until_async(lambda: not _runs(pid), what="the worker to be ended")
+    await wait_until_async(lambda: not lives(pid), what="the worker to be ended")
     assert await asyncio.wait_for(manager.submit(functions.square, 3), PATIENCE_S) == 9
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from piko.compute.processors import usable_processors
 from piko.errors import ComputeError
 from tests.compute import functions
 from tests.compute.conftest import MakeManager
+from tests.harness.processes import lives
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_async
 
@@ -47,15 +49,9 @@ asyncio.run(main())
 def _children_of(pid: int) -> list[int]:
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return "Z (" not in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between opening and reading
-        return False
 
 
 def _oom_score(pid: int) -> int:
@@ -95,7 +91,7 @@ async def test_stopping_ends_busy_workers_and_a_later_call_starts_new_ones(
     call = asyncio.create_task(manager.submit(functions.note_and_hang, str(note)))
     await wait_until_async(note.exists, what="the function to run")
     await manager.stop()
-    assert not _runs(int(note.read_text()))
+    assert not lives(int(note.read_text()))
     call.cancel()
     await asyncio.gather(call, return_exceptions=True)
     assert await manager.submit(functions.square, 2) == 4
@@ -250,7 +246,7 @@ def test_no_worker_outlives_its_owner(how: str, piko_process: PikoProcessFactory
     if how == "it is killed":
         process.signal(signal.SIGKILL)
     process.wait()
-    wait_until(lambda: not _runs(worker), what="the worker to end")
+    wait_until(lambda: not lives(worker), what="the worker to end")
 
 
 def test_a_containers_limit_bounds_the_number_of_workers(tmp_path: Path) -> None:

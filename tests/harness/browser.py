@@ -34,6 +34,7 @@ def running_browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(
             executable_path=locate.find_chromium(),
             args=["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
+            timeout=PATIENCE_S * 1000,
         )
         try:
             yield browser

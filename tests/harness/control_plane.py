@@ -295,8 +295,6 @@ class OwnControlPlane(ControlPlane):
         return process
 
     def _says_ready(self) -> bool:
-        if not self.ca_file.exists():
-            return False
         try:
             response = httpx.get(
                 f"{self.url}/readyz",
@@ -305,6 +303,8 @@ class OwnControlPlane(ControlPlane):
                 trust_env=False,
                 verify=ssl.create_default_context(cafile=str(self.ca_file)),
             )
+        except (FileNotFoundError, ssl.SSLError):  # its certificate is not there yet, or in part
+            return False
         except httpx.TransportError:
             return False
         return response.status_code == httpx.codes.OK

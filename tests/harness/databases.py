@@ -11,6 +11,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.harness.waiting import PATIENCE_S, wait_until_async
+
 DatabaseKind = Literal["sqlite", "mariadb", "mysql"]
 
 
@@ -29,8 +31,9 @@ class TestDatabase:
 
 
 async def run_statement(dsn: str, sql: str) -> list[tuple[Any, ...]]:
-    """One statement on a connection of its own."""
-    engine = create_async_engine(dsn, poolclass=NullPool)
+    """One statement on a connection of its own; a busy server may greet late, SQLite be locked for long."""
+    bound = "timeout" if make_url(dsn).get_backend_name() == "sqlite" else "connect_timeout"
+    engine = create_async_engine(dsn, poolclass=NullPool, connect_args={bound: PATIENCE_S})
     try:
         async with engine.begin() as connection:
             as_written = await connection.execution_options(no_parameters=True)
@@ -38,6 +41,22 @@ async def run_statement(dsn: str, sql: str) -> list[tuple[Any, ...]]:
             return [tuple(row) for row in outcome] if outcome.returns_rows else []
     finally:
         await engine.dispose()
+
+
+async def migrate(database: TestDatabase) -> TestDatabase:
+    """Piko's tables in it, however late a busy server greets."""
+    from piko.errors import DatabaseUnavailableError
+    from piko.store.schema.migrate import upgrade
+
+    async def upgraded() -> bool:
+        try:
+            await upgrade(database.dsn)
+        except DatabaseUnavailableError:  # Piko waits some seconds for a connection
+            return False
+        return True
+
+    await wait_until_async(upgraded, what="the tables to be made")
+    return database
 
 
 async def create_database(kind: DatabaseKind, server_dsn: str) -> TestDatabase:

@@ -35,6 +35,7 @@ class ChildProcess:
         self.name = name
         self.log = log
         self._reaper = reaper
+        self._group_has_ended = False
         with log.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(part) for part in command],
@@ -116,6 +117,19 @@ class ChildProcess:
         return "\n".join(self.output.splitlines()[-_SHOWN_LINES:])
 
     def _end_group(self) -> None:
+        """Once: the number of a group that has ended may be that of another by now."""
+        if self._group_has_ended:
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        self._group_has_ended = True
         self._reaper.release_group(self.pid)
+
+
+def lives(pid: int) -> bool:
+    """Whether there is such a process; one that has ended and that nobody has collected yet does not live."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between opening and reading
+        return False
+    return state != "Z"

@@ -10,7 +10,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -79,13 +79,18 @@ class Servers:
         return host
 
     def begin(self, names: Iterable[str]) -> None:
-        """Starts servers in the background, by the names `control_plane`, `mariadb`, `mysql`."""
+        """Starts servers, by the names `control_plane`, `mariadb`, `mysql`, all at once, and waits for them.
+
+        No test runs meanwhile: what starts a server goes by the environment and the folder of this process,
+        and tests change both. Why one did not start, the tests that ask for it say.
+        """
         for name in names:
             match name:
                 case "control_plane":
                     self._once(_CONTROL_PLANE, self._find_control_plane)
                 case "mariadb" | "mysql" as kind:
                     self._once(kind, partial(self._find_database_host, kind))
+        wait(self._starting.values())
 
     def export(self) -> None:
         """Names this run in the environment, for test processes that this one starts."""

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.schema.migrate import upgrade
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.programs import PikoProcessFactory
 from tests.runtime.replicas import Replicas
 
@@ -23,5 +22,4 @@ def replicas(piko_process: PikoProcessFactory, tmp_path: Path) -> Replicas:
 @pytest.fixture
 async def migrated_mariadb(mariadb: TestDatabase) -> TestDatabase:
     """MariaDB with Piko's tables. What a database does differently is tested below the level of processes."""
-    await upgrade(mariadb.dsn)
-    return mariadb
+    return await migrate(mariadb)

@@ -119,8 +119,7 @@ class Replica:
 
     def end(self) -> None:
         self.thaw()
-        if self.process.running:
-            self.process.kill()
+        self.process.kill()
 
 
 class Stage:
