@@ -47,6 +47,33 @@ async def test_the_run_that_blocks_is_named_once_however_long_it_takes() -> None
     assert 0.3 <= seconds <= watched_s, "from when it was asked to when it answered"
 
 
+async def test_each_run_that_blocks_before_the_loop_turns_is_named_with_its_part_of_the_time() -> None:
+    metrics = Metrics()
+    seen: list[str] = []
+
+    async def handler(run_id: str) -> None:
+        def by() -> str | None:
+            blockage = watchdog.blockage
+            return None if blockage is None or blockage.run_id != run_id else blockage.by
+
+        seen.append(wait_until(by, what=f"{run_id} to be named"))
+
+    with make_watchdog(metrics) as watchdog:
+        await asyncio.gather(
+            *(asyncio.create_task(handler(run), name=run_name(f"of-{run}", run)) for run in ("one", "two"))
+        )
+        await wait_until_async(lambda: watchdog.blockage is None, what="the end to be seen")
+        assert watchdog.latest is not None
+        assert watchdog.latest.blockage.run_id == "two"
+    assert seen == ["job of-one, run one", "job of-two, run two"]
+    for run in ("one", "two"):
+        assert blocked(metrics, f"of-{run}") == 1
+        name = "piko_event_loop_blocked_seconds_total"
+        seconds = metrics.registry.get_sample_value(name, {"job_id": f"of-{run}"})
+        assert seconds is not None
+        assert seconds >= 0.1
+
+
 def _block(watchdog: Watchdog) -> Blockage:
     """Keep the event loop until the watchdog sees it, and say what it sees."""
     return wait_until(lambda: watchdog.blockage, what="the watchdog to see that the loop is blocked")
