@@ -84,11 +84,12 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     suspended_at = (await runs(database, "greet"))[-1][0]
     await until_runs(database, "digest", len(await runs(database, "digest", "SUCCESS")) + 2)
     assert (await runs(database, "greet"))[-1][0] == suspended_at
+    passed = suspended_at + timedelta(seconds=3)
+    await wait_until_async(lambda: now_is_after(database, passed), what="instants to pass unused")
     installation.patch("psch/greet", suspend=False)
-    await until_each(timedelta(seconds=1), database, "greet", after=suspended_at + timedelta(seconds=2))
-    instants = await spans(database, "greet")
-    (resumed_at, _) = next(span for span in instants if span[0] > suspended_at)
-    assert resumed_at > suspended_at + timedelta(seconds=2)
+    await until_each(timedelta(seconds=1), database, "greet", after=passed)
+    (resumed_at, _) = next(span for span in await spans(database, "greet") if span[0] > suspended_at)
+    assert resumed_at > passed
 
     # The leader dies: the other goes on.
     leader.process.kill()
@@ -125,6 +126,11 @@ async def spans(database: TestDatabase, job_id: str) -> list[tuple[datetime, dat
         f"WHERE job_id = '{job_id}' ORDER BY scheduled_time"
     )
     return [(first, last) for first, last in found]
+
+
+async def now_is_after(database: TestDatabase, moment: datetime) -> bool:
+    ((now,),) = await database.execute("SELECT UTC_TIMESTAMP(6)")
+    return bool(now > moment)
 
 
 async def until_each(

@@ -23,6 +23,8 @@ from tests.harness.databases import TestDatabase
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 
 PATIENCE = f"{PATIENCE_S:g}"
+HOUR = 3 if 6 <= datetime.now(UTC).hour < 18 else 15
+"""Of the jobs' schedule: hours from now, so that none comes due while tests count its runs."""
 
 
 class Limits(BaseModel):
@@ -95,7 +97,7 @@ async def desk(sqlite: TestDatabase, tmp_path: Path) -> AsyncIterator[Desk]:
     for job_id in ("flaky", "plain", "windows", "strange"):
         await sqlite.execute(
             "INSERT INTO scheduled_job(job_id, schedule_type, schedule_expr) "
-            f"VALUES ('{job_id}', 'cron', '{{\"hour\": 3}}')"
+            f"VALUES ('{job_id}', 'cron', '{{\"hour\": {HOUR}}}')"
         )
     settings = load_settings(
         environment={}, directory=tmp_path, mysql_dsn=sqlite.dsn, poll_interval_s=0.1, heartbeat_interval_s=1
@@ -121,7 +123,7 @@ async def test_jobs_and_runs_are_listed_and_triggered(desk: Desk) -> None:
         "flaky": "Scheduled",
         "strange": "Unregistered",
     }
-    assert found["plain"]["next_run_at"].endswith("T03:00:00Z")
+    assert found["plain"]["next_run_at"].endswith(f"T{HOUR:02}:00:00Z")
     listed = await desk("jobs")
     assert "strange  Unregistered" in listed.out
     assert "  no replica has registered the job" in listed.out
@@ -179,9 +181,10 @@ async def test_a_run_and_a_window_are_triggered_with_other_values(desk: Desk) ->
     assert (run.code, "rows must not be negative" in run.out) == (NEEDS_ACTION, True)
     assert "no such key" in (await desk("trigger", "plain", "--config", '{"row": 1}')).err
     assert "--config is not JSON" in (await desk("trigger", "plain", "--config", "rows=1")).err
-    shown = await desk("trigger", "windows", "--window", "2026-01-08T03:00", "--dry-run")
-    assert "window 2026-01-08 03:00:00Z - 2026-01-09 03:00:00Z (--dry-run)" in shown.out
-    window = await desk.json("trigger", "windows", "--window", "2026-01-08T03:00", "--wait", PATIENCE)
+    begin = f"2026-01-08T{HOUR:02}:00"
+    shown = await desk("trigger", "windows", "--window", begin, "--dry-run")
+    assert f"window 2026-01-08 {HOUR:02}:00:00Z - 2026-01-09 {HOUR:02}:00:00Z (--dry-run)" in shown.out
+    window = await desk.json("trigger", "windows", "--window", begin, "--wait", PATIENCE)
     assert window["state"] == "SUCCESS"
 
 
@@ -211,7 +214,7 @@ async def test_a_revision_whose_secret_was_removed_says_so(desk: Desk) -> None:
 
 
 async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -> None:
-    await desk.database.execute("UPDATE scheduled_job SET last_data_time = '2999-01-02 03:00:00'")
+    await desk.database.execute(f"UPDATE scheduled_job SET last_data_time = '2999-01-02 {HOUR:02}:00:00'")
 
     async def both(condition: str) -> bool:
         of_both = f"SELECT 1 FROM job_state WHERE job_id IN ('windows', 'plain') AND {condition}"
@@ -224,9 +227,9 @@ async def test_what_a_deleted_job_has_done_is_forgotten_on_request(desk: Desk) -
     assert "deleted jobs with progress: plain, windows" in (await desk("forget", "plane")).err
     answer = await desk("forget", "windows")
     assert answer.out.startswith(
-        "windows: progress deleted (data up to 2999-01-02 03:00:00Z, due times up to 29"
+        f"windows: progress deleted (data up to 2999-01-02 {HOUR:02}:00:00Z, due times up to 29"
     )
-    assert (await desk.json("forget", "plain"))["data_through"] == "2999-01-02T03:00:00Z"
+    assert (await desk.json("forget", "plain"))["data_through"] == f"2999-01-02T{HOUR:02}:00:00Z"
     assert await desk.database.execute("SELECT job_id FROM job_state") == [("flaky",), ("strange",)]
 
 
@@ -250,20 +253,21 @@ async def test_what_cannot_be_done_is_explained(desk: Desk) -> None:
 
 async def test_next_of_a_job_in_the_database(desk: Desk) -> None:
     answer = await desk("next", "plain", "-n", "1", "--after", "2026-01-01")
-    assert answer.out == "plain:\nAt 03:00, UTC.\n  Thu 2026-01-01 03:00:00+00:00  2026-01-01 03:00:00Z\n"
+    due = f"{HOUR:02}:00:00"
+    assert answer.out == f"plain:\nAt {due[:5]}, UTC.\n  Thu 2026-01-01 {due}+00:00  2026-01-01 {due}Z\n"
 
 
 async def test_a_dry_run_shows_the_windows_and_starts_nothing(desk: Desk) -> None:
-    arguments = ("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-04T05:00", "--dry-run")
+    arguments = ("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-04T20:00", "--dry-run")
     answer = await desk(*arguments)
+    first, second, third, last = (f"2026-01-0{day} {HOUR:02}:00:00Z" for day in (1, 2, 3, 4))
     assert answer.out.splitlines() == [
-        "2026-01-01 03:00:00Z - 2026-01-02 03:00:00Z",
-        "2026-01-02 03:00:00Z - 2026-01-03 03:00:00Z",
-        "2026-01-03 03:00:00Z - 2026-01-04 03:00:00Z",
-        "skipped, not a whole window: 2026-01-01 00:00:00Z - 2026-01-01 03:00:00Z",
-        "skipped, not a whole window: 2026-01-04 03:00:00Z - 2026-01-04 05:00:00Z",
-        "windows: 3 windows from 2026-01-01 03:00:00Z to 2026-01-04 03:00:00Z; "
-        "nothing was started (--dry-run)",
+        f"{first} - {second}",
+        f"{second} - {third}",
+        f"{third} - {last}",
+        f"skipped, not a whole window: 2026-01-01 00:00:00Z - {first}",
+        f"skipped, not a whole window: {last} - 2026-01-04 20:00:00Z",
+        f"windows: 3 windows from {first} to {last}; nothing was started (--dry-run)",
     ]
     assert await desk.json("backfill", "status") == []
     found = await desk.json(*arguments)
@@ -271,7 +275,8 @@ async def test_a_dry_run_shows_the_windows_and_starts_nothing(desk: Desk) -> Non
 
 
 async def test_a_backfill_is_asked_for_and_seen_to_its_end(desk: Desk) -> None:
-    asked = await desk.json("backfill", "windows", "--from", "2026-01-01T03:00", "--to", "2026-01-11T03:00")
+    begin, end = (f"2026-01-{day}T{HOUR:02}:00" for day in ("01", "11"))
+    asked = await desk.json("backfill", "windows", "--from", begin, "--to", end)
 
     async def done() -> Any:
         (found,) = await desk.json("backfill", "status", asked["backfill_id"][:20])
@@ -388,7 +393,7 @@ async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) 
     await desk("trigger", "plain", "--wait", PATIENCE)
     once = (await desk("jobs", "plain")).out
     assert "  failed: ValueError: rows must not be negative" in once
-    assert re.search(r"^plain +Scheduled +FAILED \d+s ago +in \d+[mh] +hour 3$", once, re.MULTILINE)
+    assert re.search(rf"^plain +Scheduled +FAILED \d+[sm] ago +in \d+h +hour {HOUR}$", once, re.MULTILINE)
     await desk("trigger", "plain", "--wait", PATIENCE)
     assert "  2 failures in a row: ValueError: rows must not be negative" in (await desk("jobs", "plain")).out
     wide = (await desk("jobs", "plain", "-o", "wide")).out
@@ -399,5 +404,5 @@ async def test_jobs_tell_their_last_error_and_how_often_they_failed(desk: Desk) 
     assert await desk.json("runs", "--state", "success") == []
     listed = (await desk("runs", "--job", "plain")).out.splitlines()
     assert listed[0].split() == ["JOB", "SCHEDULED", "STATE", "ATTEMPT", "TRIGGER", "DURATION"]
-    assert re.fullmatch(r"plain +\d+s ago +FAILED +1 +manual +\S+", listed[1])
+    assert re.fullmatch(r"plain +\d+[sm] ago +FAILED +1 +manual +\S+", listed[1])
     assert listed[2] == "  ValueError: rows must not be negative"

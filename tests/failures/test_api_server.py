@@ -12,6 +12,7 @@ import pytest
 from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
     TwoReplicas,
+    answers_of,
     epoch_of,
     liveness,
     more_starts,
@@ -89,8 +90,7 @@ async def test_an_api_server_that_is_slow_within_reason_changes_nothing(
             proxy.delay_s = 0.4
             await more_starts(stage, 60)
             assert await epoch_of(stage) == epoch
-            said = stage.witness.said_by(leader.name, since=slow_since)
-            assert {each.text for each in said} == {"leader"}
+            assert answers_of(stage, leader, since=slow_since) == {"leader"}
 
 
 def lease_by(proxy: ApiProxy, namespace: str) -> Mapping[str, str]:

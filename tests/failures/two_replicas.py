@@ -26,6 +26,9 @@ DEFAULTS = {
 }
 """What a team has that sets none of them."""
 
+IDLE_S = 60.0
+"""How long a leader may begin nothing: a soak has a machine to itself, and a test has one that is busy."""
+
 TwoReplicas = Callable[..., AbstractAsyncContextManager[Stage]]
 """The fixture `two_replicas`: keywords are those of `two_replicas_by`."""
 
@@ -43,6 +46,7 @@ async def two_replicas_by(
     """
     given = environment if callable(environment) else lambda _: environment or {}
     async with staged(reaper=reaper, replicas=2, executor=executor, environment=given) as stage:
+        stage.idle_s = IDLE_S
         yield stage
         await stage.heal()
         found = await stage.assessed()

@@ -89,8 +89,8 @@ class Stage:
             directory=self.folder,
             mysql_dsn=self.database.dsn,
             spool_dir=self.folder / "spool",
-            leader_lease_s=300,
-            leader_renew_interval_s=100,  # at which the clock would be corrected
+            leader_lease_s=3600,
+            leader_renew_interval_s=1200,  # at which the clock would be corrected
             poll_interval_s=0.2,
         )
 
