@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -362,6 +364,41 @@ def test_the_reaper_removes_what_is_written_while_it_removes(tmp_path: Path) -> 
         assert writer.stdout.readline() == b"writes\n"
         reaper.close()
     assert not folder.exists()
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own, two folders below `tmp_path`."""
+    place = tmp_path / f"pytest-of-{getpass.getuser()}" / "garbage-of-a-killed-run" / "disk"
+    place.mkdir(parents=True)
+    mounting = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True, check=False)
+    if mounting.returncode != 0:
+        pytest.skip("a filesystem can be mounted by root only")
+    (place / "file").touch()
+    yield place
+    subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
+
+
+def test_the_reaper_removes_a_folder_in_which_something_is_mounted(mounted: Path) -> None:
+    reaper = Reaper()
+    reaper.adopt_folder(mounted.parent)
+    reaper.close()
+    assert not mounted.parent.exists()
+
+
+@pytest.mark.usefixtures("mounted")
+def test_what_a_killed_run_has_left_fails_no_later_one(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    (tmp_path / "test_inner.py").write_text("def test_passes(tmp_path): pass", encoding="utf-8")
+    run = piko_process(
+        *("-m", "pytest", "-p", "no:cacheprovider", "--rootdir", tmp_path),
+        *("-c", _ROOT / "pyproject.toml", tmp_path / "test_inner.py"),
+        env={"PYTEST_DEBUG_TEMPROOT": str(tmp_path)},
+        cwd=_ROOT,
+    )
+    assert run.wait() == 0, run.output
+    assert "Device or resource busy" in run.output, "it was met"
 
 
 def _program(path: Path) -> Path:

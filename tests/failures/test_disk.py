@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.failures.two_replicas import (
     until_leads,
     until_says,
 )
+from tests.harness.servers import Servers
 from tests.harness.waiting import wait_until_async
 from tests.soak.stage import Replica, Stage
 
@@ -27,10 +29,10 @@ LINGERS_S = 8.0
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(servers: Servers) -> Iterator[Path]:
     """A folder on a small filesystem of its own, with nothing left of it."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
+    # In the folder of the run: one that is killed leaves no mount, which no later run of pytest could remove.
+    folder = Path(tempfile.mkdtemp(prefix="disk-", dir=servers.folder))
     mounting = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder],
         capture_output=True,

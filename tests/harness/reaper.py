@@ -3,7 +3,8 @@
 A `Reaper` is a small process that holds the reading end of a pipe whose writing end belongs to the test run
 alone. The run tells it which process groups and folders are its own. When the run dies, however it dies, the
 pipe closes: the reaper then kills those groups and removes those folders, and ends. What is killed still
-writes until it is dead, so that a folder may have to be removed several times. A parent-death signal
+writes until it is dead, so that a folder may have to be removed several times; what is mounted within
+it is unmounted. A parent-death signal
 would not do: it follows the thread that started a process, not the run, and is lost when a server changes
 its user.
 
@@ -95,9 +96,17 @@ def _main() -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while folders and time.monotonic() < deadline:
         for folder in folders:
+            _unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)
         folders = {folder for folder in folders if Path(folder).exists()}
         time.sleep(_INTERVAL_S if folders else 0)
+
+
+def _unmount_below(folder: str) -> None:
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    for mount in mounts:
+        if mount.startswith(f"{folder}/"):
+            subprocess.run(["umount", "--lazy", mount], check=False)
 
 
 if __name__ == "__main__":
