@@ -47,6 +47,7 @@ _SUBCOMMANDS = MappingProxyType(
         "backfill": "backfill.commands",
         "config": "config.commands",
         "validate": "validate.validate",
+        "import": "imports.commands",
         "completion": "completion.completion",
     }
 )
