@@ -7,6 +7,7 @@ from piko.replica.ground import Ground
 from piko.scheduler.audit import Audit
 from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
+from piko.store.audited_backfills import AuditedBackfills
 from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
 from piko.store.ends_by_sql import EndsBySql
@@ -32,6 +33,7 @@ def audit_of(ground: Ground, elector: Elector) -> Audit:
     return Audit(
         schedules=audited_schedules(ground.database),
         configs=audited_configs(ground.database),
+        backfills=AuditedBackfills(database=ground.database),
         ends=EndsBySql(database=ground.database),
         catalog=ground.catalog,
         elector=elector,

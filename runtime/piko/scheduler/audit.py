@@ -25,6 +25,7 @@ from piko.leadership.elector import Elector, leadership
 from piko.model.fences import Fence
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.store.audited_backfills import AuditedBackfills
 from piko.store.audited_rows import LINES_A_MINUTE, AuditedRows
 from piko.store.chunks import chunks
 from piko.store.ends_by_sql import EndsBySql
@@ -48,6 +49,7 @@ class Audit:
         *,
         schedules: AuditedRows,
         configs: AuditedRows,
+        backfills: AuditedBackfills,
         ends: EndsBySql,
         catalog: Catalog,
         elector: Elector,
@@ -57,6 +59,7 @@ class Audit:
         a_minute: int = LINES_A_MINUTE,
     ) -> None:
         self._tables = (schedules, configs)
+        self._backfills = backfills
         self._ends = ends
         self._catalog = catalog
         self._elector = elector
@@ -94,6 +97,7 @@ class Audit:
                     self._edited[table.name] |= set(await table.suspects())
                 await self._settle(table, fence)
             if again:
+                await self._settle_backfills(fence)
                 await self._complete(fence)
         except FencedError:
             self._elector.deposed(fence)
@@ -116,6 +120,11 @@ class Audit:
             for job_id, why in written.refused.items():  # that row's trouble: the others go on
                 log.error("edit_not_logged", table=table.name, job_id=job_id, why=why)
             await asyncio.sleep(_REST.after_s(self._clock.monotonic() - began))
+
+    async def _settle_backfills(self, fence: Fence) -> None:
+        edited = await self._backfills.settle_edits(fence, now=self._clock.now())
+        if edited:
+            log.info("backfills_edited", backfills=len(edited), first=edited[0])
 
     async def _complete(self, fence: Fence) -> None:
         cancelled = await self._ends.complete_runs(fence, now=self._clock.now())

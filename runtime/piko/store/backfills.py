@@ -21,7 +21,8 @@ from piko.model.backfills import OPEN_STATES, Backfill, BackfillStep
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
-from piko.store.changes import insert_logged, log_change
+from piko.store.audited_backfills import AUDITED, settle_states, state_edit
+from piko.store.changes import insert_changes, insert_logged
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
@@ -47,7 +48,8 @@ class BackfillStore:
         """Ask for `request`; the leader begins within a poll."""
         values = {name: getattr(request, name) for name in _NAMES if name != "created_at"}
         logged = {name: values[name] for name in _LOGGED}
-        await insert_logged(self._database, backfill, values, actor, "backfill", logged=logged)
+        row = {**values, "audited_state": request.state}
+        await insert_logged(self._database, backfill, row, actor, "backfill", logged=logged)
 
     async def matching(self, beginning: str) -> list[Backfill]:
         """The requests whose id begins so, at most ten."""
@@ -71,26 +73,18 @@ class BackfillStore:
         actor: Actor,
     ) -> bool:
         """Pause, resume or cancel; False where its state is none of `of`."""
-        values: dict[str, object] = {"state": to, "message": None}
+        values: dict[str, object] = {"state": to, "audited_state": to, "message": None}
         if to is BackfillState.CANCELLED:
             values["finished_at"] = now
         async with self._database.transaction() as connection:
-            changed = await connection.execute(
-                update(backfill)
-                .where(backfill.c.backfill_id == request.backfill_id, backfill.c.state.in_(sorted(of)))
-                .values(values)
-            )
-            if changed.rowcount != 1:
+            is_it = backfill.c.backfill_id == request.backfill_id
+            row = (await connection.execute(select(*AUDITED).where(is_it).with_for_update())).first()
+            if row is None or row.state not in of:
                 return False
-            of_it = {"backfill_id": request.backfill_id}
-            await log_change(
-                connection,
-                actor,
-                "change_backfill",
-                job_id=request.job_id,
-                before={**of_it, "state": request.state},
-                after={**of_it, "state": to},
-            )
+            await settle_states(connection, [row], now=now)
+            await connection.execute(update(backfill).where(is_it).values(values))
+            edit = state_edit(request.backfill_id, before=row.state, after=to)
+            await insert_changes(connection, [(actor, request.job_id, edit, None)])
             return True
 
     # ---- the leader -------------------------------------------------------------------------------
@@ -139,15 +133,16 @@ class BackfillStore:
 
 
 async def lock_backfills(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
-    """Lock the requests that `outcomes` belong to, before the runs of either are touched.
+    """Lock the requests that `outcomes` belong to, before the runs of either are touched, and settle them.
 
     Raises `RowsLockedError` where somebody holds one.
     """
     ids = {outcome.run.backfill_id for outcome in outcomes if outcome.run.backfill_id is not None}
     if ids:
-        rows = await lock_free(connection, [backfill.c.backfill_id], backfill.c.backfill_id.in_(sorted(ids)))
+        rows = await lock_free(connection, AUDITED, backfill.c.backfill_id.in_(sorted(ids)))
         if held := await held_keys(connection, backfill.c.backfill_id, ids - {row[0] for row in rows}):
             raise rows_locked(item.run.job_id for item in outcomes if item.run.backfill_id in held)
+        await settle_states(connection, rows, now=outcomes[-1].finished_at)
 
 
 async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -> None:
@@ -178,7 +173,7 @@ async def count_ends(connection: AsyncConnection, outcomes: Sequence[Outcome]) -
         await connection.execute(
             update(backfill)
             .where(columns.backfill_id == backfill_id, columns.state.in_(OPEN_STATES), all_ended)
-            .values(state=how, finished_at=outcomes[-1].finished_at, message=None)
+            .values(state=how, audited_state=how, finished_at=outcomes[-1].finished_at, message=None)
         )
 
 

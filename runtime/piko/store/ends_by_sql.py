@@ -17,10 +17,12 @@ from piko.core.types import BackfillState, RunState
 from piko.model.backfills import OPEN_STATES
 from piko.model.changes import Actor
 from piko.model.fences import Fence
+from piko.store.audited_backfills import AUDITED, settle_states
 from piko.store.audited_watermarks import NOBODY
 from piko.store.changes import log_change
 from piko.store.engine import Database
 from piko.store.fences import hold
+from piko.store.held_rows import lock_free
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.runs import job_run
 
@@ -105,12 +107,11 @@ async def _end(connection: AsyncConnection, backfill_id: str, now: datetime) -> 
     """Whether it was there to be ended; one whose row somebody holds waits for the next look."""
     columns, run = backfill.c, job_run.c
     is_it = columns.backfill_id == backfill_id
-    row = (
-        await connection.execute(select(columns.state).where(is_it).with_for_update(skip_locked=True))
-    ).first()
+    rows = await lock_free(connection, AUDITED, is_it)
     # Seen under its lock, which each writer of an outcome takes first: nothing of it is still to come.
-    if row is None or row.state not in OPEN_STATES or not await _without_runs(connection, [backfill_id]):
+    if not rows or rows[0].state not in OPEN_STATES or not await _without_runs(connection, [backfill_id]):
         return False
+    await settle_states(connection, rows, now=now)
     of_it = (run.backfill_id == backfill_id, run.state == RunState.SUCCESS)
     succeeded = int(
         (await connection.execute(select(func.count(run.window_start.distinct())).where(*of_it))).scalar_one()
@@ -123,6 +124,7 @@ async def _end(connection: AsyncConnection, backfill_id: str, now: datetime) -> 
         .where(is_it)
         .values(
             state=how,
+            audited_state=how,
             windows_succeeded=succeeded,
             windows_failed=columns.windows_total - succeeded,
             finished_at=now,

@@ -10,6 +10,7 @@ from piko.core.types import FINAL_STATES, RunState
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
+from piko.store.audited_backfills import AUDITED, settle_states
 from piko.store.backfills import count_ends
 from piko.store.changes import insert_logged, log_change
 from piko.store.engine import Database
@@ -65,11 +66,9 @@ class RunActs:
         columns = job_run.c
         async with self._database.transaction() as connection:
             if run.backfill_id is not None:  # before the run, as every transaction locks them
-                await connection.execute(
-                    select(backfill.c.backfill_id)
-                    .where(backfill.c.backfill_id == run.backfill_id)
-                    .with_for_update()
-                )
+                of_it = select(*AUDITED).where(backfill.c.backfill_id == run.backfill_id)
+                held = (await connection.execute(of_it.with_for_update())).all()
+                await settle_states(connection, held, now=now)
             row = (
                 await connection.execute(
                     select(columns.state).where(columns.run_id == run.run_id).with_for_update()

@@ -57,9 +57,15 @@ backfill = Table(
     Column("requested_by", String(255), comment="who asked for it, by their own account"),
     Column("finished_at", INSTANT, comment="when the last window ended, or it was cancelled"),
     created_at(),
+    Column(
+        "audited_state",
+        String(16),
+        comment="its state as change_log knows it; it differs from state after an edit by SQL",
+    ),
     checks.one_of("state", BackfillState, "backfill_state_is_known"),
     CheckConstraint("range_start < range_end", name="range_start_is_before_range_end"),
     checks.between("parallelism", 1, MAX_INTEGER, "parallelism_is_positive"),
     **ON_MYSQL,
 )
 Index("ix_backfill_state", backfill.c.state, backfill.c.created_at)
+Index("ix_backfill_audited_state", backfill.c.audited_state, backfill.c.state)
