@@ -32,6 +32,7 @@ from piko_operator.settings import OperatorSettings
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
 from piko_operator.tally import ConditionTally
+from piko_operator.triggers import Triggers
 from piko_operator.watch import Watch
 
 
@@ -47,6 +48,7 @@ class OperatorParts:
     mirror: Mirror
     status: StatusWriter
     sweep: Sweep
+    triggers: Triggers
     watch: Watch
 
     @property
@@ -57,6 +59,7 @@ class OperatorParts:
             self.finalizers,
             self.mirror,
             self.changes,
+            self.triggers,
             self.status,
             self.sweep,
             self.heartbeat,
@@ -113,6 +116,20 @@ def compose(
     finalizers = Finalizers(
         clock=clock, cluster=cluster, inventory=inventory, records=records, news=status.look
     )
+    triggers = Triggers(
+        database=database,
+        clock=clock,
+        events=events,
+        inventory=inventory,
+        look=status.look,
+        owner=owner,
+        records=records,
+    )
+
+    def compared(*uids: str) -> None:
+        triggers.look(*uids)
+        status.look(*uids)
+
     mirror = Mirror(
         cluster=cluster,
         clock=clock,
@@ -123,7 +140,7 @@ def compose(
         events=events,
         identity=identity,
         finalizers=finalizers,
-        look=status.look,
+        look=compared,
         records=records,
         tenants=settings.tenants,
     )
@@ -180,5 +197,6 @@ def compose(
         mirror=mirror,
         status=status,
         sweep=sweep,
+        triggers=triggers,
         watch=watch,
     )

@@ -17,7 +17,7 @@ MESSAGE_LIMIT = 4096
 
 _READY = frozenset({"Scheduled", "Disabled", "Completed"})
 """Job statuses of a schedule that is in order, even if it does not fire."""
-_NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused"})
+NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused"})
 """Reasons that only an edit by a person can resolve."""
 _NOT_HERE = frozenset({"DatabaseUnavailable", "Pending"})
 """Reasons that cannot be resolved in this resource."""
@@ -75,7 +75,7 @@ def outlook(
     if ready.status == "True":
         return _outlook(cause, stalled=False, reconciling=False)
     since = _not_ready_since(previous, ready, now)
-    if cause.reason in _NEEDS_EDIT or (cause.reason not in _NOT_HERE and now - since >= _SETTLE):
+    if cause.reason in NEEDS_EDIT or (cause.reason not in _NOT_HERE and now - since >= _SETTLE):
         return _outlook(cause, stalled=True, reconciling=False)
     return _outlook(cause, stalled=False, reconciling=True)
 

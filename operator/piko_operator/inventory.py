@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 from piko_operator.resources import FINALIZER
+from piko_operator.trigger_annotation import TRIGGER
 
 SCHEDULE = "PikoSchedule"
 JOB_CONFIG = "PikoJobConfig"
@@ -27,7 +29,8 @@ class Seen:
     """One resource as the API server showed it.
 
     `deleted` is True once the API server has deleted it without Piko's finalizer. `manager` is the program
-    that wrote its spec last, by `managedFields`.
+    that wrote its spec last, by `managedFields`; `trigger` is the value of the annotation that runs its job,
+    and `trigger_manager` the program that wrote it.
     """
 
     kind: str
@@ -43,6 +46,8 @@ class Seen:
     order: int = 0
     deleted: bool = False
     manager: str | None = None
+    trigger: str | None = None
+    trigger_manager: str | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -78,14 +83,25 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         finalizers=tuple(metadata.get("finalizers", ())),
         created_at=str(metadata.get("creationTimestamp", "")),
         body={name: body[name] for name in ("spec", "status") if name in body},
-        manager=_manager(metadata.get("managedFields", ())),
+        manager=_manager(metadata, "f:spec"),
+        trigger=(metadata.get("annotations") or {}).get(TRIGGER),
+        trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
     )
 
 
-def _manager(fields: Iterable[Mapping[str, Any]]) -> str | None:
-    of_spec = [item for item in fields if "f:spec" in item.get("fieldsV1", {})]
-    by_time = sorted(of_spec, key=lambda item: str(item.get("time", "")))  # of one second, the last listed
+def _manager(metadata: Mapping[str, Any], *path: str) -> str | None:
+    """The program that wrote the field at `path` last."""
+    entries = [item for item in metadata.get("managedFields", ()) if _has(item.get("fieldsV1", {}), path)]
+    by_time = sorted(entries, key=lambda item: str(item.get("time", "")))  # of one second, the last listed
     return by_time[-1].get("manager") if by_time else None
+
+
+def _has(fields: Any, path: Sequence[str]) -> bool:
+    for name in path:
+        if not isinstance(fields, Mapping) or name not in fields:
+            return False
+        fields = fields[name]
+    return True
 
 
 class Inventory:
@@ -102,8 +118,11 @@ class Inventory:
         self._changed: dict[str, None] = {}
         self._compared: dict[str, None] = {}
         self._touched: dict[str, None] = {}
+        self._asking: dict[str, None] = {}
         self.marked = asyncio.Event()
         """Set when a resource has to be reconciled."""
+        self.asked = asyncio.Event()
+        """Set when a resource may ask for a run of its job."""
 
     @property
     def is_complete(self) -> bool:
@@ -174,6 +193,8 @@ class Inventory:
             or (known.is_held and not seen.is_held)
         ):
             self.mark(seen.uid)
+        if known is not None and known.trigger != seen.trigger:
+            self.ask(seen.uid)
 
     def deleted(self, uid: str) -> None:
         """Note that the watch has shown the end of an object.
@@ -254,6 +275,22 @@ class Inventory:
         """The uids whose status has changed, or which were deleted, since the last call."""
         touched, self._touched = self._touched, {}
         return list(touched)
+
+    def ask(self, *uids: str) -> None:
+        """Note resources that may ask for a run of their job, by an annotation."""
+        self._asking |= dict.fromkeys(uids)
+        if self._asking:
+            self.asked.set()
+
+    def asking(self, most: int) -> list[str]:
+        """At most `most` uids of those, in the order in which they asked."""
+        return list(islice(self._asking, most))
+
+    def asked_no_more(self, uid: str) -> None:
+        """Note that what a resource asks for is being looked at."""
+        self._asking.pop(uid, None)
+        if self._asking:
+            self.asked.set()
 
     def _index(self, seen: Seen, known: Seen | None) -> None:
         if known is None:

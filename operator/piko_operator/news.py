@@ -7,6 +7,7 @@ from typing import Any
 
 from piko.core.types import FAILED_STATES
 from piko_operator.ownership import Notice
+from piko_operator.trigger_annotation import triggered
 
 _SILENT = frozenset({"ClusterNameTaken", "ClusterUnidentified", "DatabaseUnavailable", "NotSynced"})
 """Reasons that concern all resources and not one of them."""
@@ -19,7 +20,7 @@ _INVALID_CONFIG = "the job's own model refuses the config; see the condition Val
 
 def news_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Notice]:
     """The events for the changes from `before` to `after`."""
-    return [*_of_conditions(before, after), *_of_runs(before, after)]
+    return [*_of_conditions(before, after), *_of_runs(before, after), *_of_triggers(before, after)]
 
 
 def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
@@ -51,6 +52,17 @@ def _of_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[No
         yield Notice(type="Warning", reason="RunFailed", message=f"{what} ended {now['state']}{why}")
     elif failed_before and now.get("state") == "SUCCESS":
         yield Notice(type="Normal", reason="RunSucceeded", message=f"{what} ended SUCCESS, after failures")
+
+
+def _of_triggers(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
+    then, now = before.get("trigger") or {}, after.get("trigger") or {}
+    if now.get("value") == then.get("value"):
+        return
+    condition = triggered(now)
+    if condition.status == "True":
+        yield Notice(type="Normal", reason="Triggered", message=condition.message)
+    else:
+        yield Notice(type="Warning", reason="TriggerRefused", message=condition.message)
 
 
 def _by_type(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

@@ -1,4 +1,4 @@
-"""The result for each resource, and when it is tried again.
+"""The result for each resource, and when it is tried again; also how its trigger annotation was answered.
 
 Every failure is recorded here as the condition of one resource, with its own back-off. `status` turns records
 into conditions.
@@ -17,6 +17,7 @@ from piko_operator.cluster import ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.ownership import Condition, synced
 from piko_operator.resource_backoff import ResourceBackoff
+from piko_operator.trigger_annotation import TriggerAnswer
 
 _BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 _NOT_ITS_FAULT = frozenset({401, 408, 409, 429})
@@ -42,6 +43,7 @@ class SyncRecords:
         self._inventory = inventory
         self._records: dict[str, SyncRecord] = {}
         self._settled: dict[str, int] = {}
+        self._answers: dict[str, TriggerAnswer] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
 
     def get(self, uid: str) -> SyncRecord | None:
@@ -119,9 +121,18 @@ class SyncRecords:
         pause_s = self._backoff.failed(seen.uid)
         asyncio.get_running_loop().call_later(pause_s, self._inventory.compare, seen.uid)
 
+    def answered(self, seen: Seen, answer: TriggerAnswer) -> None:
+        """Record what was done about the value of the resource's trigger annotation."""
+        self._answers[seen.uid] = answer
+
+    def answer(self, uid: str) -> TriggerAnswer | None:
+        """The last such answer of this process."""
+        return self._answers.get(uid)
+
     def forget(self, uid: str) -> None:
         """Drop what is recorded of a deleted resource."""
         self._records.pop(uid, None)
+        self._answers.pop(uid, None)
         self._settled.pop(uid, None)
         self._backoff.succeeded(uid)
 

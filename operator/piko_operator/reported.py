@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 from piko_operator.conditions import MESSAGE_LIMIT
+from piko_operator.trigger_annotation import LONGEST_VALUE
 
 _READY = '.status.conditions[?(@.type=="Ready")]'
 _FRESH = '.status.conditions[?(@.type=="Fresh")]'
@@ -70,6 +71,18 @@ class ReportedRun(StatusPart):
     message: Message | None = None
 
 
+class ReportedTrigger(StatusPart):
+    """What was done about the annotation piko.dev/trigger."""
+
+    value: Annotated[str, Field(max_length=LONGEST_VALUE)] | None = Field(
+        None, description="The value that was acted on or refused last; it is not looked at again."
+    )
+    time: datetime | None = None
+    run_id: str | None = Field(None, description="The run that was queued.")
+    scheduled_time: datetime | None = None
+    refusal: Message | None = Field(None, description="Why no run was queued.")
+
+
 class ScheduleStatus(StatusPart):
     """What the operator has seen."""
 
@@ -91,6 +104,9 @@ class ScheduleStatus(StatusPart):
         None, description="The earliest instant by which the job has to have kept an objective."
     )
     last_run: ReportedRun | None = None
+    trigger: ReportedTrigger | None = Field(
+        None, description="What was done about the annotation piko.dev/trigger."
+    )
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
 
@@ -106,6 +122,9 @@ class ConfigStatus(StatusPart):
     conditions: Conditions | None = None
     revision: Number | None = Field(None, description="The revision that holds this config.")
     effective_revision: Number | None = Field(None, description="The revision that runs use now.")
+    trigger: ReportedTrigger | None = Field(
+        None, description="What was done about the annotation piko.dev/trigger."
+    )
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
 

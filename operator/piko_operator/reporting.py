@@ -23,12 +23,14 @@ from piko_operator.freshness import fresh
 from piko_operator.ownership import Condition, is_same_owner
 from piko_operator.records import SyncRecord
 from piko_operator.shapes import duration_text
+from piko_operator.trigger_annotation import TriggerAnswer, reported, triggered
 
 
 def schedule_status(
     previous: Mapping[str, Any],
     record: SyncRecord,
     *,
+    answer: TriggerAnswer | None = None,
     job: JobSummary | None,
     objective: JobObjective | None,
     owner: str,
@@ -38,6 +40,7 @@ def schedule_status(
 
     - `previous`: its status as it is.
     - `record`: what the mirror came to.
+    - `answer`: what was done about its trigger annotation, if this process has done anything.
     - `job`: what the runtime says of the job, if it has a row.
     - `objective`: what is promised of the job, if anything is.
     - `owner`: the owner that the resource is for its row.
@@ -49,11 +52,14 @@ def schedule_status(
     if promised is None:
         previous = without_condition(previous, "Fresh")
     kept = [] if promised is None else [fresh(promised, dues, now=now)]
-    conditions = _conditions(previous, record, ready(record.synced, own), [given_up(own), *kept], now)
+    trigger = _trigger(previous, answer)
+    further = [given_up(own), *kept, *_triggered(trigger)]
+    conditions = _conditions(previous, record, ready(record.synced, own), further, now)
     status: dict[str, Any] = {
         "observedGeneration": record.generation,
         "schedule": record.schedule,
         "conditions": conditions,
+        "trigger": trigger,
         "row": _row(job, record),
     }
     if own is not None:
@@ -72,6 +78,7 @@ def config_status(
     previous: Mapping[str, Any],
     record: SyncRecord,
     *,
+    answer: TriggerAnswer | None = None,
     row: ConfigSummary | None,
     revisions: Sequence[RevisionSummary],
     owner: str,
@@ -81,6 +88,7 @@ def config_status(
 
     - `previous`: its status as it is.
     - `record`: what the mirror came to.
+    - `answer`: what was done about its trigger annotation, if this process has done anything.
     - `row`: the row of the job's config, if there is one.
     - `revisions`: the revisions of the job's config, oldest first.
     - `owner`: the owner that the resource is for its row.
@@ -90,10 +98,13 @@ def config_status(
     current = [item for item in revisions if own is not None and item.row_version == own.version]
     valid, effective = revision_conditions(record.synced, own, revisions, now)
     is_ready = config_ready(record.synced, valid, effective)
+    trigger = _trigger(previous, answer)
+    further = [valid, effective, *_triggered(trigger)]
     return _present(
         {
             "observedGeneration": record.generation,
-            "conditions": _conditions(previous, record, is_ready, [valid, effective], now),
+            "conditions": _conditions(previous, record, is_ready, further, now),
+            "trigger": trigger,
             "row": _row(row, record),
             "revision": current[-1].revision if current else None,
             "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
@@ -140,6 +151,19 @@ def _row(row: JobSummary | ConfigSummary | None, record: SyncRecord) -> dict[str
     # Who may not have the job does not learn whose it is.
     hidden = row is None or record.synced.reason == "NotAllowed"
     return None if row is None or hidden else _present({"version": row.version, "managedBy": row.managed_by})
+
+
+def _trigger(previous: Mapping[str, Any], answer: TriggerAnswer | None) -> dict[str, Any] | None:
+    """The last answer to a trigger annotation, which the status keeps: no restart may forget it."""
+    known = previous.get("trigger")
+    if answer is None:
+        return dict(known) if isinstance(known, Mapping) else None
+    found = reported(answer)
+    return {**found, "refusal": excerpt(answer.refusal, limit=MESSAGE_LIMIT)} if answer.refusal else found
+
+
+def _triggered(trigger: Mapping[str, Any] | None) -> list[Condition]:
+    return [] if trigger is None else [triggered(trigger)]
 
 
 def _last_run(job: JobSummary) -> dict[str, Any] | None:

@@ -12,12 +12,12 @@ from piko.model.changes import Actor
 from piko.model.managed import OPERATOR, Change, R
 from piko_operator.inventory import Seen
 from piko_operator.ownership import Decision
+from piko_operator.trigger_annotation import TRIGGER
 
 
 def named(change: Change[R], seen: Seen, owner: str, decision: Decision[R] | None) -> Change[R]:
     """`change`, which `decision` on the resource `seen` asks for; None: the resource is deleted."""
-    cluster = owner.partition("/")[0]
-    resource = f"{seen.kind} {seen.namespace}/{seen.name} of cluster {cluster}"
+    resource = _resource(seen, owner)
     if decision is None:
         # Who deletes a resource leaves no name in it.
         by = Actor(who=_name(seen), via="resource", reason=f"{resource}, deleted")
@@ -29,6 +29,16 @@ def named(change: Change[R], seen: Seen, owner: str, decision: Decision[R] | Non
         who=seen.manager or _name(seen), via="resource", reason=f"{resource}, generation {seen.generation}"
     )
     return replace(change, by=by)
+
+
+def triggering(seen: Seen, owner: str, *, value: str) -> Actor:
+    """Who triggers the job by giving the annotation of its resource this value."""
+    reason = f"{_resource(seen, owner)}, {TRIGGER}={value!r}"
+    return Actor(who=seen.trigger_manager or _name(seen), via="resource", reason=reason)
+
+
+def _resource(seen: Seen, owner: str) -> str:
+    return f"{seen.kind} {seen.namespace}/{seen.name} of cluster {owner.partition('/')[0]}"
 
 
 def _name(seen: Seen) -> str:

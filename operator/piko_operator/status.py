@@ -148,15 +148,17 @@ class StatusWriter:
         revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
         for seen in schedules:
             job, objective = jobs.get(seen.job_id), objectives.get(seen.job_id)
+            owner, answer = self._owner(seen), self._records.answer(seen.uid)
             status_of = partial(
-                schedule_status, job=job, objective=objective, owner=self._owner(seen), now=now
+                schedule_status, answer=answer, job=job, objective=objective, owner=owner, now=now
             )
             self._want(seen, status_of)
             self._look_when_due(seen, objective, now)
         for seen in configs:
             row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
-            owner = self._owner(seen)
-            self._want(seen, partial(config_status, row=row, revisions=held, owner=owner, now=now))
+            owner, answer = self._owner(seen), self._records.answer(seen.uid)
+            status_of = partial(config_status, answer=answer, row=row, revisions=held, owner=owner, now=now)
+            self._want(seen, status_of)
 
     def _without_database(self, error: Exception) -> None:
         """Say of resources with something to write that nothing is known of their rows."""

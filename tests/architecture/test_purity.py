@@ -27,6 +27,7 @@ _OF_THE_OPERATOR = [
     "piko_operator.schedule_spec",
     "piko_operator.shapes",
     "piko_operator.tenancy",
+    "piko_operator.trigger_annotation",
     "piko_operator.trigger_spec",
 ]
 _SHOWN = """

@@ -1,4 +1,4 @@
-"""`kubectl piko`: which pod it finds on a real API server, what it runs there, what it says if it cannot."""
+"""`kubectl piko`: which resource or pod it finds on a real API server, and what it does there or refuses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from piko.cli.at_resource import patch_of, switched_job
-from piko.cli.kubectl import Pod, choose, in_pod, split
+from piko.cli.at_resource import OwningResource, ResourceAct, act_of, owner_among, patch_of, schedule_of
+from piko.cli.in_pod import Pod, choose, in_pod
+from piko.cli.kubectl import split
 from piko.errors import NotFoundError, RefusedError
 from tests.cli.piko import CANNOT, IMPORT_PATH, OK
 from tests.harness.control_plane import ControlPlane
@@ -55,32 +56,87 @@ def test_what_runs_in_the_pod_knows_who_asked_and_how_wide_the_terminal_is() -> 
     assert in_pod(_POD, ["status"], user=None, columns=None)[-2:] == ["piko", "status"]
 
 
+_SCHEDULE = OwningResource(namespace="data", name="orders", served_by="piko/piko-operator", owns=True)
+
+
 @pytest.mark.parametrize(
-    ("command", "suspend", "reason", "dry_run"),
+    ("command", "act"),
     [
-        (["pause", "a"], True, None, False),
-        (["resume", "a", "--reason", "it is back"], False, "it is back", False),
-        (["pause", "a", "--reason=down", "--dry-run"], True, "down", True),
+        (["pause", "a"], ResourceAct(verb="pause", job_id="a")),
+        (
+            ["resume", "a", "--reason", "it is back"],
+            ResourceAct(verb="resume", job_id="a", reason="it is back"),
+        ),
+        (
+            ["pause", "a", "--reason=down", "--dry-run"],
+            ResourceAct(verb="pause", job_id="a", reason="down", dry_run=True),
+        ),
+        (["trigger", "a"], ResourceAct(verb="trigger", job_id="a")),
+        (["trigger", "a", "-o", "json"], ResourceAct(verb="trigger", job_id="a", as_json=True)),
+        (
+            ["trigger", "a", "--output=json", "--dry-run"],
+            ResourceAct(verb="trigger", job_id="a", as_json=True, dry_run=True),
+        ),
     ],
 )
-def test_a_schedule_of_a_resource_is_paused_and_resumed_at_the_resource(
-    command: list[str], suspend: bool, reason: str | None, dry_run: bool
-) -> None:
-    assert switched_job(command) == "a"
-    asked = patch_of(command, "prod/data/orders/uid") or []
-    assert asked[:7] == ["patch", "pikoschedule", "orders", "-n", "data", "--type", "merge"]
-    annotations = {"piko.dev/reason": reason}
-    assert json.loads(asked[8]) == {"spec": {"suspend": suspend}, "metadata": {"annotations": annotations}}
-    assert ("--dry-run=server" in asked) is dry_run
-    assert patch_of(command, "dev/data/orders/uid") is None
+def test_an_act_whose_options_a_resource_knows_is_done_there(command: list[str], act: ResourceAct) -> None:
+    assert act_of(command) == act
 
 
 @pytest.mark.parametrize(
     "command",
-    [["status"], ["pause"], ["pause", "--late"], ["pause", "a", "--until", "2h"], ["pause", "a", "--reason"]],
+    [
+        ["status"],
+        ["pause"],
+        ["pause", "--late"],
+        ["pause", "a", "--until", "2h"],
+        ["pause", "a", "--reason"],
+        ["pause", "a", "-o", "json"],
+        ["trigger", "a", "--wait", "5"],
+        ["trigger", "a", "--window", "2026-01-08"],
+        ["trigger", "a", "-o", "wide"],
+        ["trigger", "a", "-o"],
+    ],
 )
 def test_what_a_resource_does_not_know_is_left_to_the_command(command: list[str]) -> None:
-    assert switched_job(command) is None
+    assert act_of(command) is None
+
+
+def test_a_patch_says_what_to_do_and_keeps_why() -> None:
+    act = ResourceAct(verb="pause", job_id="a", reason="down", dry_run=True)
+    words = patch_of(_SCHEDULE, act, annotations={"piko.dev/reason": "down"})
+    assert words[:7] == ["patch", "pikoschedules.piko.dev", "orders", "-n", "data", "--type", "merge"]
+    annotated = {"metadata": {"annotations": {"piko.dev/reason": "down"}}}
+    assert json.loads(words[8]) == {"spec": {"suspend": True}, **annotated}
+    assert words[9:] == ["--field-manager=kubectl-piko", "--dry-run=server"]
+    trigger = patch_of(
+        _SCHEDULE, ResourceAct(verb="trigger", job_id="a"), annotations={"piko.dev/trigger": "1"}
+    )
+    assert json.loads(trigger[8]) == {"metadata": {"annotations": {"piko.dev/trigger": "1"}}}
+    assert trigger[9:] == ["--field-manager=kubectl-piko"]
+
+
+def test_of_several_resources_the_one_that_owns_the_row_is_meant() -> None:
+    loser = replace(_SCHEDULE, namespace="other", owns=False)
+    assert owner_among([loser, _SCHEDULE], "a", namespace=None) == _SCHEDULE
+    assert owner_among([loser], "a", namespace=None) is None, "its row is another's"
+    second = replace(_SCHEDULE, namespace="late", served_by="two/piko-operator")
+    assert owner_among([second, _SCHEDULE], "a", namespace="late") == second
+    assert owner_among([second, _SCHEDULE], "a", namespace="piko") == _SCHEDULE, "whose operator is there"
+    for namespace in (None, "elsewhere"):
+        with pytest.raises(RefusedError, match="several resources declare it: data/orders, late/orders"):
+            owner_among([second, _SCHEDULE], "a", namespace=namespace)
+
+
+@pytest.mark.parametrize(
+    ("reason", "owns"), [("Synced", True), ("Drifted", True), ("InvalidSpec", True), ("Conflict", False)]
+)
+def test_a_resource_says_whether_the_row_is_its_own(reason: str, owns: bool) -> None:
+    conditions = [{"type": "Ready", "reason": "Conflict"}, {"type": "Synced", "reason": reason}]
+    status = {"servedBy": "piko/piko-operator", "conditions": conditions}
+    meta = {"namespace": "data", "name": "orders"}
+    assert schedule_of({"metadata": meta, "status": status}) == replace(_SCHEDULE, owns=owns)
+    assert schedule_of({"metadata": meta}) == replace(_SCHEDULE, served_by="", owns=True)
 
 
 def _kubectl_piko(control_plane: ControlPlane, *arguments: str, cwd: Path) -> tuple[int, str]:

@@ -18,6 +18,7 @@ from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
 from piko.store.leases import LeaseStore
+from piko.store.reports.changes import ChangeList
 from piko.store.run_acts import RunActs
 from piko.store.runs import RunStore
 from piko.store.states import StateStore
@@ -177,6 +178,26 @@ async def test_a_request_that_is_made_again_is_made_once(cut: Cut) -> None:
         await wait_until_async(lambda: cut.way.cuts == number, what="the COMMIT to be cut off")  # noqa: B023
     assert [run.run_id for run in await runs.queued()] == [queued.run_id]
     assert [found.backfill_id for found in await requests.newest()] == ["one"]
+
+
+async def test_a_run_with_an_id_of_its_own_is_queued_once_however_often_it_is_asked_for(cut: Cut) -> None:
+    acts, changes = RunActs(database=cut.database), ChangeList(database=cut.database)
+    asked = make_run(state=RunState.QUEUED, trigger_type=TriggerType.MANUAL)
+    later = replace(asked, scheduled_time=minute(5))
+
+    async def ask() -> None:
+        await acts.queue_once(asked, actor=_SOMEBODY, what="trigger")
+
+    await cut.commit_of(ask)
+    assert await acts.queue_once(later, actor=_SOMEBODY, what="trigger") == asked.scheduled_time
+    known = await acts.queued_at(asked.run_id, job_id=asked.job_id, what="trigger")
+    assert known == asked.scheduled_time
+    assert len(await changes.page(job_id=asked.job_id, after=None, limit=9)) == 1
+
+    await cut.direct.execute("DELETE FROM job_run")  # as retention does
+    assert await acts.queued_at(asked.run_id, job_id=asked.job_id, what="trigger") == known
+    assert await acts.queued_at(asked.run_id, job_id=asked.job_id, what="retry") is None
+    assert await acts.queued_at("another", job_id=asked.job_id, what="trigger") is None
 
 
 async def test_what_was_taken_unheard_is_found_when_its_commit_has_come(cut: Cut) -> None:

@@ -22,6 +22,7 @@ from piko.store.run_acts import RunActs
 from piko.text import instant_text
 
 _AGAIN = FAILED_STATES | {RunState.CANCELLED}
+_TRIGGER = "trigger"
 
 
 async def trigger(
@@ -40,6 +41,32 @@ async def trigger(
     Raises `NotFoundError`, and `RefusedError` if nothing would run it, the job runs windows, or its config
     would not fit with `overrides`.
     """
+    run = await _manual_run(database, job_id, run_id=Ids(clock).new(), overrides=overrides or {}, clock=clock)
+    if not dry_run:
+        await RunActs(database=database).queue(run, actor=actor, what=_TRIGGER)
+    return run
+
+
+async def trigger_once(
+    database: Database, job_id: str, *, run_id: str, clock: Clock, actor: Actor
+) -> datetime:
+    """As `trigger`, unless the run of that id was queued before: by another process, or by one that failed.
+
+    - `run_id`: made from what asks for the run, so that it is the same each time.
+
+    Returns the due time of the run. Raises what `trigger` raises.
+    """
+    acts = RunActs(database=database)
+    known = await acts.queued_at(run_id, job_id=job_id, what=_TRIGGER)
+    if known is not None:
+        return known
+    run = await _manual_run(database, job_id, run_id=run_id, overrides={}, clock=clock)
+    return await acts.queue_once(run, actor=actor, what=_TRIGGER)
+
+
+async def _manual_run(
+    database: Database, job_id: str, *, run_id: str, overrides: Mapping[str, Any], clock: Clock
+) -> Run:
     job = await Overview(database=database).job(job_id)
     if job is None:
         raise await unknown_job(database, job_id)
@@ -51,17 +78,14 @@ async def trigger(
             f"`piko backfill {job_id} --from … --to …`, or set scheduled_job.last_data_time back to replay "
             "the windows after it"
         )
-    run = Run(
-        run_id=Ids(clock).new(),
+    return Run(
+        run_id=run_id,
         job_id=job_id,
         scheduled_time=clock.now(),
         state=RunState.QUEUED,
         trigger_type=TriggerType.MANUAL,
-        config_overrides=await checked_overrides(database, job_id, overrides or {}, clock=clock),
+        config_overrides=await checked_overrides(database, job_id, overrides, clock=clock),
     )
-    if not dry_run:
-        await RunActs(database=database).queue(run, actor=actor, what="trigger")
-    return run
 
 
 async def run_window(

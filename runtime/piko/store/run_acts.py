@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exc, func, select, update
 
 from piko.core.types import FINAL_STATES, RunState
+from piko.json_object import read_object
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
@@ -16,7 +17,9 @@ from piko.store.changes import insert_logged, log_change
 from piko.store.engine import Database
 from piko.store.run_rows import RUN_COLUMNS, run_of, run_row
 from piko.store.schema.tables.backfills import backfill
+from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.runs import job_run
+from piko.store.upsert import insert_rows
 
 
 class RunActs:
@@ -30,18 +33,39 @@ class RunActs:
 
         After a COMMIT that was cut off, it is made again and finds what its first try wrote.
         """
-        row = {**run_row(run, Fence(name="", epoch=0), now=None), "epoch": None}
-        window = (
-            {} if run.window is None else {"window_start": run.window.start, "window_end": run.window.end}
-        )
-        logged = {
-            "run_id": run.run_id,
-            "scheduled_time": run.scheduled_time,
-            "attempt": run.attempt,
-            **window,
-            **({} if run.config_overrides is None else {"config_overrides": run.config_overrides}),
-        }
-        await insert_logged(self._database, job_run, row, actor, what, logged=logged)
+        await insert_logged(self._database, job_run, _queued(run), actor, what, logged=_logged(run))
+
+    async def queue_once(self, run: Run, *, actor: Actor, what: str) -> datetime:
+        """Queue `run` unless another process has queued one of its id meanwhile; the due time of that one."""
+        try:
+            async with self._database.transaction() as connection:
+                await insert_rows(connection, job_run, [_queued(run)])
+                await log_change(connection, actor, what, job_id=run.job_id, after=_logged(run))
+        except exc.IntegrityError:
+            known = await self.queued_at(run.run_id, job_id=run.job_id, what=what)
+            if known is None:
+                raise
+            return known
+        return run.scheduled_time
+
+    async def queued_at(self, run_id: str, *, job_id: str, what: str) -> datetime | None:
+        """The due time with which `what` has queued the run of that id; None: it has not.
+
+        The line in `change_log` answers for a run that is pruned by now.
+        """
+        of_it, lines = job_run.c.run_id == run_id, change_log.c
+        mentions = lines.after.contains(f'"run_id": "{run_id}"', autoescape=True)
+        logged = select(lines.after).where(lines.job_id == job_id, lines.what == what, mentions)
+        async with self._database.statements() as connection:
+            due: datetime | None = (
+                await connection.execute(select(job_run.c.scheduled_time).where(of_it))
+            ).scalar()
+            if due is not None:
+                return due
+            line = (await connection.execute(logged.order_by(lines.change_id.desc()).limit(1))).scalar()
+        if line is None:
+            return None
+        return datetime.fromisoformat(str(read_object(line)["scheduled_time"])).astimezone(UTC)
 
     async def read(self, run_id: str) -> Run | None:
         """The run of that id."""
@@ -94,3 +118,18 @@ class RunActs:
                 after={"run_id": run.run_id, "state": RunState.CANCELLED},
             )
             return RunState(row.state)
+
+
+def _queued(run: Run) -> dict[str, object]:
+    return {**run_row(run, Fence(name="", epoch=0), now=None), "epoch": None}
+
+
+def _logged(run: Run) -> dict[str, object]:
+    window = {} if run.window is None else {"window_start": run.window.start, "window_end": run.window.end}
+    return {
+        "run_id": run.run_id,
+        "scheduled_time": run.scheduled_time,
+        "attempt": run.attempt,
+        **window,
+        **({} if run.config_overrides is None else {"config_overrides": run.config_overrides}),
+    }

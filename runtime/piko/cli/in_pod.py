@@ -1,0 +1,89 @@
+"""A command in a pod of the release, by `kubectl exec`: with the settings and the database of that pod."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from piko.cli.kubectl_calls import Kubectl
+from piko.errors import NotFoundError, RefusedError
+
+_COMPONENTS = ("runtime", "web")
+"""Whose pods have the command: those that run jobs first, since they have a spool, too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pod:
+    """A running pod that has the command."""
+
+    namespace: str
+    name: str
+    release: str
+    component: str
+    ready: bool
+
+
+def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, name: str | None) -> int:
+    """Run `command` in the pod `name`, or in one of `release`; its exit code. Raises what `choose` raises."""
+    pod = choose(_pods(kubectl), release=release, name=name)
+    return kubectl.run(in_pod(pod, command, user=kubectl.user(), columns=_columns()))
+
+
+def choose(pods: Sequence[Pod], *, release: str | None, name: str | None) -> Pod:
+    """The pod to run in: a ready one, of the runtime before the web.
+
+    Raises `NotFoundError`, and `RefusedError` if there are several releases.
+    """
+    found = [pod for pod in pods if (release is None or pod.release == release) and name in (None, pod.name)]
+    if not found:
+        what = " ".join(
+            f"{option} {value}" for option, value in (("--release", release), ("--pod", name)) if value
+        )
+        named = ", ".join(sorted({f"{pod.release}/{pod.name}" for pod in pods})[:10])
+        raise NotFoundError(
+            f"no running pod {f'for {what}; there are {named}' if pods else 'of Piko in this namespace'}; "
+            "name its namespace with -n, or see `kubectl get pods -A -l app.kubernetes.io/component=runtime`"
+        )
+    releases = sorted({pod.release for pod in found})
+    if len(releases) > 1:
+        raise RefusedError(f"several releases are in this namespace: {', '.join(releases)}; give --release")
+    return min(found, key=lambda pod: (not pod.ready, _COMPONENTS.index(pod.component), pod.name))
+
+
+def in_pod(pod: Pod, command: Sequence[str], *, user: str | None, columns: int | None) -> list[str]:
+    """What kubectl is asked to run. `user` goes into `change_log`; `columns` is the terminal's width."""
+    environment = [
+        *([] if user is None else [f"LOGNAME={user}"]),
+        *([] if columns is None else [f"COLUMNS={columns}"]),
+    ]
+    prefix = ["env", *environment] if environment else []
+    interactive = ["-i"] if "-" in command else []
+    where = ["-n", pod.namespace, pod.name, "-c", pod.component]
+    return ["exec", *interactive, *where, "--", *prefix, "piko", *command]
+
+
+def _pods(kubectl: Kubectl) -> list[Pod]:
+    selector = f"app.kubernetes.io/component in ({','.join(_COMPONENTS)})"
+    words = ["get", "pods", "-l", selector, "--field-selector", "status.phase=Running"]
+    return [_pod(item) for item in kubectl.asked(words)["items"]]
+
+
+def _pod(item: Mapping[str, Any]) -> Pod:
+    meta, conditions = item["metadata"], item.get("status", {}).get("conditions") or ()
+    return Pod(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        release=meta["labels"].get("app.kubernetes.io/instance", ""),
+        component=meta["labels"]["app.kubernetes.io/component"],
+        ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
+    )
+
+
+def _columns() -> int | None:
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,64 @@
+"""Calls of the user's own kubectl: it has their cluster, their identity and their rights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from piko.errors import NotFoundError, RefusedError
+
+_PASSED = ("--namespace", "--context", "--kubeconfig")
+
+
+class KubectlError(RefusedError):
+    """kubectl ended with an error; `answer` is what it said."""
+
+    def __init__(self, message: str, *, answer: str) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+    @property
+    def forbids(self) -> bool:
+        """Whether the user lacks the right."""
+        return "(Forbidden)" in self.answer
+
+
+class Kubectl:
+    """kubectl with the options that came before the command. Raises `NotFoundError` if there is none."""
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        found = shutil.which("kubectl")
+        if found is None:
+            raise NotFoundError("kubectl is not on the PATH, and it is what reaches the cluster; install it")
+        self._command = [found, *(f"{name}={options[name]}" for name in _PASSED if name in options)]
+
+    def run(self, words: Sequence[str]) -> int:
+        """Run it in the user's terminal; its exit code."""
+        return subprocess.run([*self._command, *words], check=False).returncode  # noqa: S603
+
+    def text(self, words: Sequence[str]) -> str:
+        """What it prints. Raises `KubectlError`."""
+        done = subprocess.run(  # noqa: S603
+            [*self._command, *words], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            answer = done.stderr.strip() or "no answer"
+            raise KubectlError(f"kubectl {words[0]} {words[1]}: {answer}", answer=answer)
+        return done.stdout
+
+    def asked(self, words: Sequence[str]) -> dict[str, Any]:
+        """The object that it prints as JSON. Raises `KubectlError`."""
+        answer: dict[str, Any] = json.loads(self.text([*words, "-o", "json"]))
+        return answer
+
+    def user(self) -> str | None:
+        """The name by which the cluster knows the user; None if it does not say."""
+        try:
+            answer = self.asked(["auth", "whoami"])
+        except KubectlError:  # an old cluster, or one that does not say
+            return None
+        name = answer.get("status", {}).get("userInfo", {}).get("username")
+        return str(name) if name else None
