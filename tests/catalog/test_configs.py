@@ -128,6 +128,17 @@ def test_without_a_model_the_config_is_a_fresh_dict_for_each_run() -> None:
     assert job.at(NOON).value == {"a": [1], "b": 2}
 
 
+def test_what_a_job_hands_over_shows_no_secret_of_the_configs_that_it_had() -> None:
+    own, job = "of-the-program", definition(schema=Sweep)
+    book = ConfigBook(registry=registry(job), secrets=frozenset({own}))
+    assert book.secrets_of_jobs({"job", "unknown"}) == {own}
+    book.observe([config({"concurrency": 1}, secret={"token": "first-token"})])
+    book.observe([config({"concurrency": 2}, secret={"token": "second-token"})])
+    book.observe([config({"concurrency": 3}, secret={"token": "refused, for it is much too long"})])
+    assert book.secrets_of_jobs({"job"}) == {own, "first-token", "second-token"}
+    assert book.secrets_of_jobs({"unknown"}) == {own}
+
+
 def test_secrets_are_merged_over_the_config() -> None:
     job = Configured()
     job.write(config({"concurrency": 7, "token": "shown"}, secret={"token": SECRET}))

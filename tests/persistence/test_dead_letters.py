@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import io
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
 
+from piko.errors import PayloadError
 from piko.model.dead_letters import ListedLetter
+from piko.observability.logs import configure_logging
 from piko.persistence.codec import decode, encode
+from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter
 from piko.persistence.queue import SinkQueue
+from piko.persistence.sink_base import ResultSink
 from piko.persistence.writer import PersistenceWriter
 from piko.spool.intents import DeadIntent, SpooledIntent, SpoolFile
 from piko.spool.spool import Spool
@@ -27,6 +33,42 @@ async def dead(writer: PersistenceWriter, count: int) -> list[ListedLetter]:
         return letters if len(letters) == count else None
 
     return await wait_until_async(found, what=f"{count} dead letters") or []
+
+
+@DURABILITIES
+async def test_no_secret_that_a_sink_quotes_is_kept_or_logged(durability: str, tmp_path: Path) -> None:
+    secret, asked, stream = "hunter2-of-the-sink", set[str](), io.StringIO()
+    configure_logging(log_format="json", stream=stream)
+
+    class Quoting(ResultSink):
+        async def write_batch(self, batch: list[WriteIntent]) -> None:
+            raise PayloadError(f"{'x' * 900} {batch[0].payload}" * 10)
+
+    def secrets_of(job_ids: Collection[str]) -> Collection[str]:
+        asked.update(job_ids)
+        return {secret}
+
+    sink = Quoting("memory", durability=durability)
+    async with running(sink, folder=tmp_path, secrets_of=secrets_of) as (writer, _):
+        await writer.enqueue(intent(1, {"token": secret}))
+        (letter,) = await dead(writer, 1)
+    assert asked == {"load"}
+    assert "{'token': '***'}" in letter.error
+    assert "hunter" not in letter.error, "nor is half of it beside a cut"
+    lines = [line for line in stream.getvalue().splitlines() if "dead_letter" in line]
+    assert len(lines) == 1
+    assert "hunter" not in lines[0]
+
+
+async def test_no_secret_is_in_what_is_said_of_a_record_that_can_no_longer_be_read(tmp_path: Path) -> None:
+    file = SpoolFile(tmp_path / "one.spool")
+    file.put([("memory", json.dumps(["k", "load", "r1", "hunter2 is no instant", {}]))])
+    file.close()
+    sink = Remembering(durability="spooled")
+    async with running(sink, folder=tmp_path, owner="two", secrets_of=lambda _: {"hunter2"}) as (writer, _):
+        await wait_until_async(lambda: writer.dead_letters.changes is not None, what="an open spool")
+        (letter,) = await dead(writer, 1)
+    assert "hunter2" not in letter.error, letter.error
 
 
 @DURABILITIES

@@ -11,6 +11,7 @@ from typing import Any
 
 from piko.clock import SystemClock
 from piko.observability.metrics import Metrics
+from piko.persistence.delivery import SecretsOf
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.writer import PersistenceWriter
@@ -61,13 +62,14 @@ async def running(
     owner: str = "one",
     budget_s: float = PATIENCE_S,
     close_s: float = PATIENCE_S,
+    secrets_of: SecretsOf = lambda _: (),
 ) -> AsyncIterator[tuple[PersistenceWriter, Metrics]]:
     """A writer as the runtime runs it. A test that leaves something undelivered names its `budget_s`."""
     metrics = Metrics()
     writer = PersistenceWriter(clock=SystemClock(), metrics=metrics)
     for sink in sinks:
         writer.register_sink(sink)
-    writer.prepare(folder=folder, fsync=True, owner=owner)
+    writer.prepare(folder=folder, fsync=True, owner=owner, secrets_of=secrets_of)
     task = asyncio.create_task(writer.run())
     try:
         yield writer, metrics

@@ -63,7 +63,8 @@ async def test_no_secret_of_a_config_is_stored_or_logged(
 SAYING = """
 import logging, os
 from pydantic import BaseModel, SecretStr
-from piko import PikoApp
+from piko import PikoApp, ResultSink
+from piko.errors import PayloadError
 
 app = PikoApp(name="trial")
 
@@ -71,10 +72,17 @@ class Login(BaseModel):
     token: str
     pin: SecretStr
 
+class Quoting(ResultSink):
+    async def write_batch(self, batch):
+        raise PayloadError(f"cannot write {[item.payload for item in batch]}")
+
+app.writer.register_sink(Quoting("quoting"))
+
 @app.job(job_id="login", schema=Login)
 async def login(ctx, scheduled_time):
     config = ctx["config"]
     dsn = os.environ["PIKO_MYSQL_DSN"]
+    await ctx.write("quoting", "record", [config.token, config.pin.get_secret_value(), dsn])
     for text in (config.token, config.pin.get_secret_value(), dsn, os.environ["PIKO_WEB_SESSION_KEY"]):
         print("printed", text)
         logging.getLogger("theirs").warning("logged %s", text)
@@ -126,11 +134,18 @@ async def test_no_secret_of_a_config_or_a_setting_is_on_any_page(
         await until_runs(migrated_mariadb, "login", 1, state="FAILED")
         await until_runs(migrated_mariadb, "untyped", 1)
         run_id = await _logged(migrated_mariadb)
+        letter, said = await _refused(migrated_mariadb)
+        line = await wait_until_async(
+            lambda: _line(replica.process.output, "dead_letter"), what="the line of a dead letter"
+        )
         async with httpx.AsyncClient(
             base_url=f"http://127.0.0.1:{port}", headers=as_ann, timeout=PATIENCE_S
         ) as web:
-            shown = await _everything(web, run_id)
+            shown = await _everything(web, run_id, letter)
         replica.process.terminate()
+    assert said.startswith("cannot write [['***', '***', 'mysql+asyncmy://")
+    shown["its error in the database"] = said
+    shown["its line in the log"] = line
     leaks = {place: text for place, text in shown.items() if "hunter2" in text or hashed in text}
     assert leaks == {}
     log = shown[f"/api/v1/runs/{run_id}/log application/json"]
@@ -139,7 +154,7 @@ async def test_no_secret_of_a_config_or_a_setting_is_on_any_page(
     assert '"rows":2' in shown["/api/v1/jobs/untyped/config application/json"].replace(" ", "")
 
 
-async def _everything(web: httpx.AsyncClient, run_id: str) -> dict[str, str]:
+async def _everything(web: httpx.AsyncClient, run_id: str, letter: str) -> dict[str, str]:
     """What each address answers, as a page and as JSON, to those who may read, and to others."""
     shown = {}
     known = Known(
@@ -147,9 +162,9 @@ async def _everything(web: httpx.AsyncClient, run_id: str) -> dict[str, str]:
         stateful="login",
         run=run_id,
         backfill="none",
-        letter="none",
+        letter=letter,
         replica="none",
-        sink="none",
+        sink="quoting",
         since="2026-01-08T00:00:00Z",
         until="2026-01-09T00:00:00Z",
     )
@@ -190,6 +205,21 @@ async def _logged(database: TestDatabase) -> str:
         return str(rows[0][0]) if rows else None
 
     return await wait_until_async(found, what="a log of login")
+
+
+async def _refused(database: TestDatabase) -> tuple[str, str]:
+    """The id and the error of a dead letter."""
+
+    async def found() -> tuple[str, str] | None:
+        rows = await database.execute("SELECT letter_id, error FROM dead_letter LIMIT 1")
+        return tuple(rows[0]) if rows else None
+
+    return await wait_until_async(found, what="a dead letter of login")
+
+
+def _line(output: str, event: str) -> str | None:
+    whole = output.splitlines(keepends=True)
+    return next((line for line in whole if f'"event": "{event}"' in line and line.endswith("\n")), None)
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ Conversely, a refused revision takes effect with the first release whose model a
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -27,6 +28,9 @@ from piko.json_object import read_object
 from piko.model.configs import ConfigRevision, ConfigRow
 from piko.model.revisions import revision_in_force
 from piko.observability.redaction import secrets_of
+
+_LAST_REVISIONS = 5
+"""Revisions of a job whose secrets are hidden: what a run hands over may arrive after its config changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +156,18 @@ class ConfigBook:
         """The revision of a run that starts now; None: the defaults."""
         newest = revision_in_force(self._current(definition), now)
         return None if newest is None else newest.revision
+
+    def secrets_of_jobs(self, job_ids: Collection[str]) -> frozenset[str]:
+        """Texts that nothing may show that comes of runs of `job_ids`: whichever config such a run had."""
+        found = set(self.secrets)
+        for job_id in job_ids:
+            definition = self._registry.get(job_id)
+            if definition is None:
+                continue
+            for revision in (None, *self._revisions.get(job_id, [])[-_LAST_REVISIONS:]):
+                with suppress(ConfigError):  # no run has had one that the model refuses
+                    found |= config_of(definition, revision).secrets
+        return frozenset(found)
 
     def missing(self, definition: JobDefinition, now: datetime) -> str | None:
         """What the job waits for, if its model has required fields and no config is in force; else None."""

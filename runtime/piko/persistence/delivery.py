@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,12 +22,13 @@ from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError, PayloadError, SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.redaction import hide
 from piko.persistence.codec import decode, encode, encode_unkeepable
 from piko.persistence.letter import Letter, facts
 from piko.persistence.sink_base import ResultSink
 from piko.spool.intents import DeadIntent, SpooledIntent
 from piko.spool.spool import Spool
-from piko.text import error_text, excerpt
+from piko.text import excerpt, whole_error_text
 
 _PATIENCE_S = 2.0
 """Seconds after which a write is overdue and its letters are put on disk, in case it fails."""
@@ -54,6 +55,8 @@ class WriteFailure(NamedTuple):
     timed_out: bool = False
 
 
+SecretsOf = Callable[[Collection[str]], Collection[str]]
+"""Called with jobs: what no text about their records may show."""
 Refused = Callable[[str, Sequence[str]], None]
 """Called with the records that a sink refused: the sink's name and the run of each record."""
 
@@ -61,8 +64,10 @@ Refused = Callable[[str, Sequence[str]], None]
 class Delivery:
     """Writes letters to one sink.
 
-    `spool` opens the spool. `secure` puts letters on disk whose write is overdue. `refused` is called for
-    dead letters.
+    - `spool` opens the spool.
+    - `secure` puts letters on disk whose write is overdue.
+    - `refused` is called for dead letters.
+    - `secrets_of` says what is hidden in what the sink says.
     """
 
     def __init__(
@@ -72,11 +77,13 @@ class Delivery:
         spool: Callable[[], Awaitable[Spool]],
         secure: Callable[[Sequence[Letter]], Awaitable[None]],
         refused: Refused,
+        secrets_of: SecretsOf,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._sink = sink
         self._refused = refused
+        self._secrets_of = secrets_of
         self._spool = spool
         self._secure = secure
         self._clock = clock
@@ -180,13 +187,21 @@ class Delivery:
             ourselves = asyncio.current_task()
             if ourselves is not None and ourselves.cancelling():
                 raise
-            return WriteFailure(error_text(error))
+            return WriteFailure(self._said(whole_error_text(error), letters))
         except PayloadError as error:
-            return WriteFailure(excerpt(str(error), limit=_ERROR_BYTES), of_record=True)
+            return WriteFailure(self._said(str(error), letters), of_record=True)
         except BaseException as error:  # noqa: BLE001
-            text = excerpt(error_text(error), limit=_ERROR_BYTES)
+            text = self._said(whole_error_text(error), letters)
             return WriteFailure(text, away=isinstance(error, OSError | DatabaseUnavailableError))
         return None
+
+    def _said(self, text: str, letters: Sequence[Letter]) -> str:
+        """What the sink says of `letters`; it may quote values, and these may be secrets of their jobs."""
+        return self._shown(text, {str(letter.intent.job_id) for letter in letters})
+
+    def _shown(self, text: str, job_ids: Collection[str]) -> str:
+        """`text` about records of these jobs, without secrets, which are hidden before it is cut."""
+        return excerpt(hide(text, self._secrets_of(job_ids)), limit=_ERROR_BYTES)
 
     async def _tick_off(self, letters: Sequence[Letter]) -> None:
         self._delivered.inc(len(letters))
@@ -238,8 +253,8 @@ class Delivery:
             try:
                 found.append(Letter(decode(self._sink.name, item.body, models), item.id, len(item.body)))
             except Exception as error:  # noqa: BLE001 - validating a model runs the job's code
-                text = str(error) if isinstance(error, PayloadError) else error_text(error)
-                unreadable.append((item, excerpt(text, limit=_ERROR_BYTES)))
+                text = str(error) if isinstance(error, PayloadError) else whole_error_text(error)
+                unreadable.append((item, self._shown(text, {str(_facts_of(item.body)["job_id"])})))
         if unreadable:
             rows = [DeadIntent(why, item.id) for item, why in unreadable]
             await self.insist(lambda spool: spool.bury(self._sink.name, rows))
@@ -258,7 +273,7 @@ class Delivery:
         try:
             return DeadIntent(error, body=encode(letter.intent, self._sink.models))
         except PayloadError as unkeepable:
-            text = excerpt(f"{error}; {unkeepable}", limit=_ERROR_BYTES)
+            text = self._said(f"{error}; {unkeepable}", [letter])
             return DeadIntent(text, body=encode_unkeepable(letter.intent))
 
     def _log_dead_letter(self, whose: dict[str, Any], error: str) -> None:

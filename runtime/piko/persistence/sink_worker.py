@@ -17,7 +17,7 @@ from piko.clock import Clock
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.delivery import Delivery, Refused, WriteFailure
+from piko.persistence.delivery import Delivery, Refused, SecretsOf, WriteFailure
 from piko.persistence.intent import WriteIntent
 from piko.persistence.letter import Letter, facts
 from piko.persistence.queue import SinkQueue
@@ -40,13 +40,20 @@ class SinkWorker:
         *,
         spool: Callable[[], Awaitable[Spool]],
         refused: Refused,
+        secrets_of: SecretsOf,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self.sink = sink
         self.models = sink.models
         self._delivery = Delivery(
-            sink, spool=spool, secure=self._secure, refused=refused, clock=clock, metrics=metrics
+            sink,
+            spool=spool,
+            secure=self._secure,
+            refused=refused,
+            secrets_of=secrets_of,
+            clock=clock,
+            metrics=metrics,
         )
         self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
         self._spilled = metrics.persistence_spilled.labels(sink.name)

@@ -20,7 +20,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.persistence.codec import check_keepable, detached, encode
 from piko.persistence.dead_letters import DeadLetters
-from piko.persistence.delivery import Refused
+from piko.persistence.delivery import Refused, SecretsOf
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.sink_states import sink_states
@@ -239,19 +239,31 @@ class PersistenceWriter:
     # ---- its life ----------------------------------------------------------------------------------
 
     def prepare(
-        self, *, folder: Path, fsync: bool, owner: str, refused: Refused = lambda _, __: None
+        self,
+        *,
+        folder: Path,
+        fsync: bool,
+        owner: str,
+        refused: Refused = lambda _, __: None,
+        secrets_of: SecretsOf = lambda _: (),
     ) -> None:
         """Set up the spool and a worker per sink. Call before `run`.
 
-        `folder` is the folder of the spool, and `owner` names this process's file in it. `fsync`: whether a
-        write returns only once it is on the disk. `refused` is called with records that become dead letters:
-        the sink, and the run of each.
+        - `folder`: the folder of the spool; `owner` names this process's file in it.
+        - `fsync`: whether a write returns only once it is on the disk.
+        - `refused` is called with records that become dead letters: the sink, and the run of each.
+        - `secrets_of` says what is hidden in errors of sinks, by the jobs of the records.
         """
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
         for name, sink in self._sinks.items():
             self._workers[name] = SinkWorker(
-                sink, spool=self._opened, refused=refused, clock=self._clock, metrics=self._metrics
+                sink,
+                spool=self._opened,
+                refused=refused,
+                secrets_of=secrets_of,
+                clock=self._clock,
+                metrics=self._metrics,
             )
         self._opens_spool = any(sink.durability == "spooled" for sink in self._sinks.values()) or (
             bool(self._sinks) and folder.is_dir()

@@ -98,6 +98,7 @@ def compose(
         fsync=settings.spool_fsync,
         owner=ground.instance.instance_id,
         refused=refusals.add,
+        secrets_of=ground.configs.secrets_of_jobs,
     )
     return Parts(
         catalog=ground.catalog,
