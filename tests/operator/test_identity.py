@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import urllib.error
-import urllib.request
-
-from tests.harness.waiting import ANSWER_S, wait_until_async
+from tests.harness.waiting import wait_until_async
 from tests.operator.conftest import World, let_identify
+from tests.serving.sockets import answer_of
 
 _FOREIGN = "2f1e7d0a-0000-4000-8000-000000000000"
 _ROW = (
@@ -16,12 +14,7 @@ _ROW = (
 
 
 def _readyz(world: World) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}/readyz", timeout=ANSWER_S) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    return answer_of(world.port, "/readyz")
 
 
 async def test_a_second_cluster_of_one_name_writes_and_removes_nothing(world: World) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shlex
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,19 +12,15 @@ from pathlib import Path
 from tests.cli.piko import piko_here
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
-from tests.harness.waiting import ANSWER_S, PATIENTLY, wait_until, wait_until_async
+from tests.harness.waiting import PATIENTLY, wait_until, wait_until_async
 from tests.operator.conftest import World, create_tables, grant
+from tests.serving.sockets import answer_of
 
 _SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
 
 
 def _get(world: World, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{world.port}{path}", timeout=ANSWER_S) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read().decode()
+    return answer_of(world.port, path)
 
 
 async def test_a_schedule_lives_as_a_row_from_apply_to_delete(world: World) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,10 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import ANSWER_S, wait_until
+from tests.harness.waiting import wait_until
 from tests.operator.conftest import RULES
 from tests.operator.tenants import bind
+from tests.serving.sockets import answer_of
 
 _ROOT = Path(__file__).parents[2]
 _CHANGES = 50
@@ -35,12 +34,7 @@ class Replica:
     port: int
 
     def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=ANSWER_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
+        return answer_of(self.port, path)
 
     @property
     def acts(self) -> bool:

@@ -40,3 +40,11 @@ def ask(
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
+
+
+def answer_of(port: int, path: str) -> tuple[int, str]:
+    """Status and body; (0, "") where nobody answers, or not soon, so that a test that waits asks again."""
+    try:
+        return ask(port, path)
+    except OSError:
+        return 0, ""
