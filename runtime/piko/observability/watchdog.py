@@ -56,7 +56,7 @@ class EndedBlockage:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _SeenRun:
     """Which run the last looks found, and since when: at the first of these looks."""
 
     run: _Named = (None, None)
@@ -74,7 +74,7 @@ class Watchdog:
         self._ending = threading.Event()
         self._answered = threading.Event()
         self._thread: threading.Thread | None = None
-        self._seen = _Seen()
+        self._seen = _SeenRun()
         self._named_since = 0.0
         self.blockage: Blockage | None = None
         """The current blockage. May be read from any thread."""
@@ -121,7 +121,7 @@ class Watchdog:
             now = self._clock.monotonic()
             if now - looked_at > self._look_s + self._blocked_after_s:
                 asked_at = now  # this thread did not run either: the process was stopped
-                self._seen = _Seen()
+                self._seen = _SeenRun()
             looked_at = now
             self._look(loop, thread_id, asked_at, now)
         if self.blockage is not None:
@@ -132,7 +132,7 @@ class Watchdog:
         """Report what has kept the loop since `asked_at`, or the run that keeps it now instead of that."""
         run = _run_of(asyncio.current_task(loop))
         if run != self._seen.run or self._seen.since < asked_at:
-            self._seen = _Seen(run=run, since=now)
+            self._seen = _SeenRun(run=run, since=now)
         blockage = self.blockage
         if blockage is None:
             if now - asked_at >= self._blocked_after_s:
