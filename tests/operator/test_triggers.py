@@ -101,8 +101,11 @@ async def test_each_new_value_runs_the_job_once_and_the_change_log_says_who(
         ("kubectl-annotate", "resource", f"{where}'two'"),
     ]
     await wait_until_async(lambda: len(world.events("Triggered")) == 2, what="an event for each")
-    last = world.read("psch", "s")["status"]["lastRun"]
-    assert last["state"] == "SUCCESS"
+
+    def last_state() -> bool:
+        return bool(world.read("psch", "s")["status"].get("lastRun", {}).get("state") == "SUCCESS")
+
+    await wait_until_async(last_state, what="the status to tell how the last run ended")
 
 
 async def test_a_restart_repeats_no_value_although_the_run_was_pruned(
