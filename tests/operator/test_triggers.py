@@ -221,6 +221,8 @@ def kubeconfig(world: World) -> Path:
         account=(world.namespace, "maria"),
         namespaces=[world.namespace],
     )
+    user = f"system:serviceaccount:{world.namespace}:maria"
+    world.control_plane.until_may(user, "patch", "pikoschedules.piko.dev", namespace=world.namespace)
     return found
 
 
