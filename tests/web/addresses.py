@@ -70,6 +70,7 @@ _LISTED_RUNS = (
 
 ENDPOINTS: Mapping[str, Sequence[str]] = {
     "/attention": ["/attention"],
+    "/schema": ["/schema"],
     "/jobs": [*(f"/jobs{query}" for query in _LISTED_JOBS), "/jobs?failing=true&total=true"],
     "/jobs:counts": ["/jobs:counts"],
     "/jobs/{job_id}": ["/jobs/{job}", "/jobs/job-nobody"],

@@ -17,13 +17,11 @@ from piko.cli.answers import (
     show_json,
     show_table,
     stamp,
-    unknown_job,
-    with_database,
 )
+from piko.cli.reads import with_reads
 from piko.tables import Row, ago
 
 if TYPE_CHECKING:
-    from piko.store.engine import Database
     from piko.store.reports.overview import JobReport
 
 
@@ -36,16 +34,8 @@ def jobs(
 ) -> None:
     """List jobs: their status, last outcome, next due time and problems."""
     from piko.clock import SystemClock
-    from piko.store.reports.overview import Overview
 
-    async def read(database: Database) -> list[JobReport]:
-        found = await Overview(database=database).jobs(job or ())
-        missing = set(job or ()) - {line.job_id for line in found}
-        if missing:
-            raise await unknown_job(database, min(missing))
-        return found
-
-    found = with_database(dsn, read)
+    found = with_reads(dsn, lambda reads: reads.jobs(job or ()))
     if output is Output.JSON:
         show_json(found)
         return

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from piko.errors import NotFoundError, RefusedError
@@ -38,6 +39,17 @@ class Kubectl:
     def run(self, words: Sequence[str]) -> int:
         """Run it in the user's terminal; its exit code."""
         return subprocess.run([*self._command, *words], check=False).returncode  # noqa: S603
+
+    @contextmanager
+    def child(self, words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+        """It as a process, which ends with the context at the latest."""
+        pipe = subprocess.PIPE
+        command = [*self._command, *words]
+        with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:  # noqa: S603
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def text(self, words: Sequence[str]) -> str:
         """What it prints. Raises `KubectlError`."""

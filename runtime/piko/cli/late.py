@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, show_json, show_table, with_database, zone_in_force
+from piko.cli.answers import Dsn, Form, Output, show_json, show_table
+from piko.cli.reads import with_reads
 from piko.tables import Row, ago
-
-if TYPE_CHECKING:
-    from piko.store.engine import Database
-    from piko.store.reports.troubles import InstallationReport
 
 _LATE = ("late", "late_data")
 
 
 def late(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Show the jobs that are late; exit code 1 if there are any."""
-    from piko.store.reports.attention import read_facts
-    from piko.store.reports.troubles import report
-
-    timezone = zone_in_force(dsn)
-
-    async def read(database: Database) -> InstallationReport:
-        return report(await read_facts(database), timezone=timezone)
-
-    seen = with_database(dsn, read)
+    seen = with_reads(dsn, lambda reads: reads.installation())
     found = [item for item in seen.troubles if item.kind in _LATE]
     if output is Output.JSON:
         show_json({"now": seen.now, "late": found})

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, first_line, show_json, stamp, unknown_job, with_database
+from piko.cli.answers import Dsn, Form, Output, first_line, show_json, stamp
+from piko.cli.reads import Reads, with_reads
 from piko.core.types import FINAL_STATES, RunState
 from piko.errors import RefusedError
 from piko.tables import shown
 
 if TYPE_CHECKING:
-    from piko.store.engine import Database
     from piko.store.reports.overview import RunReport
 
 _LOOK_EVERY_S = 0.5
@@ -38,30 +38,25 @@ def logs(
     if follow and output is Output.JSON:
         raise RefusedError("-o json shows one document, and -f a stream; leave one of them out")
 
-    async def read(database: Database) -> None:
-        from piko.store.reports.run_logs import RunLogReader
-
-        run = await _run(database, what)
+    async def read(reads: Reads) -> None:
+        run = await _run(reads, what)
         if output is Output.JSON:
-            show_json({"run": run, "log": await RunLogReader(database=database).of_run(run.run_id)})
+            show_json({"run": run, "log": await reads.log(run.run_id)})
             return
         typer.echo(f"# {run.job_id}, run {run.run_id}, due {stamp(run.scheduled_time)}: {run.state}")
-        await _show(database, run, follow=follow)
+        await _show(reads, run, follow=follow)
 
-    with_database(dsn, read)
+    with_reads(dsn, read)
 
 
-async def _run(database: Database, what: str) -> RunReport:
+async def _run(reads: Reads, what: str) -> RunReport:
     """The run that `what` names, or the newest run that has started of the job. Raises `RefusedError`."""
-    from piko.store.reports.runs import RunFilter, RunList
+    from piko.store.reports.runs import RunFilter
 
-    reads = RunList(database=database)
-    run = await reads.one(what)
+    run = await reads.run(what)
     if run is not None:
         return run
-    newest = await reads.first(RunFilter(job_id=what), most=20)
-    if not newest:
-        raise await unknown_job(database, what)
+    newest = await reads.runs(RunFilter(job_id=what), most=20)
     in_progress = [item for item in newest if item.state == RunState.RUNNING]
     started = in_progress or [item for item in newest if item.started_at is not None]
     if not started:
@@ -69,17 +64,13 @@ async def _run(database: Database, what: str) -> RunReport:
     return started[0]
 
 
-async def _show(database: Database, run: RunReport, *, follow: bool) -> None:
-    from piko.store.reports.overview import Overview
-    from piko.store.reports.run_logs import RunLogReader
-
-    logs, overview = RunLogReader(database=database), Overview(database=database)
+async def _show(reads: Reads, run: RunReport, *, follow: bool) -> None:
     printed, progress, looks = 0, "", _LAST_LOOKS if follow else 1
     while looks:
-        now = await overview.run(run.run_id) if follow else run
+        now = await reads.run(run.run_id) if follow else run
         ended = now is None or RunState(now.state) in FINAL_STATES
         looks -= 1 if ended or not follow else 0
-        log = await logs.of_run(run.run_id)
+        log = await reads.log(run.run_id)
         if log is not None:
             for line in log.lines(after=printed):
                 for part in line.split("\n"):

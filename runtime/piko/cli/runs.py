@@ -21,10 +21,10 @@ from piko.cli.answers import (
     show_json,
     show_table,
     stamp,
-    unknown_job,
     with_database,
 )
 from piko.cli.groups import DefaultGroup
+from piko.cli.reads import Reads, with_reads
 from piko.core.types import RunState
 from piko.errors import NotFoundError, RefusedError, did_you_mean
 from piko.tables import Row, ago, shown
@@ -77,21 +77,14 @@ def runs(
 ) -> None:
     """List runs, newest due time first. Each attempt is a run of its own."""
     from piko.clock import SystemClock
-    from piko.store.reports.overview import Overview
-    from piko.store.reports.runs import RunFilter, RunList
+    from piko.store.reports.runs import RunFilter
 
     now = SystemClock().now()
     states = _states(state or ())
     begin = None if since is None else instant_or_age(since, option="--since", now=now)
 
-    async def read(database: Database) -> list[RunReport]:
-        wanted = RunFilter(job_id=job, states=tuple(states), backfill_id=backfill, since=begin)
-        found = await RunList(database=database).first(wanted, most=limit)
-        if not found and job is not None and await Overview(database=database).job(job) is None:
-            raise await unknown_job(database, job)
-        return found
-
-    found = with_database(dsn, read)
+    wanted = RunFilter(job_id=job, states=tuple(states), backfill_id=backfill, since=begin)
+    found = with_reads(dsn, lambda reads: reads.runs(wanted, most=limit))
     if output is Output.JSON:
         show_json(found)
         return
@@ -114,18 +107,13 @@ def runs(
 def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Show one run: its times, window, attempts, error, records that sinks refused, progress and result."""
 
-    async def read(database: Database) -> tuple[RunReport, list[RunReport], RunLogReport | None]:
-        from piko.store.reports.overview import Overview
-        from piko.store.reports.run_logs import RunLogReader
-
-        overview = Overview(database=database)
-        found = await overview.run(run)
+    async def read(reads: Reads) -> tuple[RunReport, list[RunReport], RunLogReport | None]:
+        found = await reads.run(run)
         if found is None:
             raise NotFoundError(f"no run {run!r} in job_run; `piko runs -o wide` lists ids")
-        attempts = await overview.attempts(found.job_id, found.scheduled_time)
-        return found, attempts, await RunLogReader(database=database).of_run(run)
+        return found, await reads.attempts(found), await reads.log(run)
 
-    found, attempts, log = with_database(dsn, read)
+    found, attempts, log = with_reads(dsn, read)
     if output is Output.JSON:
         show_json({"run": found, "attempts": attempts, "log": log})
         return

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_json, show_table, with_database
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_json, show_table
+from piko.cli.reads import Reads, elsewhere, with_reads
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.tables import Row, ago
 
 if TYPE_CHECKING:
-    from piko.store.engine import Database
     from piko.store.reports.trouble import Trouble
     from piko.store.reports.troubles import InstallationReport
     from piko.store.schema.status import SchemaStatus
@@ -29,17 +29,9 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
 
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
-    from piko.settings import load_settings
-    from piko.store.reports.trouble import Trouble
-
-    settings = load_settings(mysql_dsn=dsn_in_force(dsn))
-    schema, seen, found = _look(dsn, settings.timezone)
-    said = {(item.kind, item.subject) for item in found}
-    found += [
-        Trouble(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list --on-disk")
-        for kind, sink, text in _of_spool(settings.spool_dir)
-        if (kind, f"sink {sink}") not in said
-    ]
+    schema, seen, found = with_reads(dsn, _look)
+    if elsewhere.get() is None:
+        found += _of_this_machine(dsn, said={(item.kind, item.subject) for item in found})
     if output is Output.JSON:
         show_json(_as_document(schema, seen, found))
     else:
@@ -48,19 +40,12 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         raise typer.Exit(1)
 
 
-def _look(
-    dsn: str | None, timezone: str
-) -> tuple[SchemaStatus | None, InstallationReport | None, list[Trouble]]:
+async def _look(reads: Reads) -> tuple[SchemaStatus | None, InstallationReport | None, list[Trouble]]:
     """The schema, the installation and what is wrong; None where the database does not say."""
-    import asyncio
-
-    from piko.store.reports.attention import read_facts
     from piko.store.reports.trouble import Trouble
-    from piko.store.reports.troubles import report
-    from piko.store.schema import migrate
 
     try:
-        schema = asyncio.run(migrate.check(dsn_in_force(dsn)))
+        schema = await reads.schema()
     except DatabaseUnavailableError as error:
         text = str(error)
         return None, None, [Trouble(kind="database", subject="database", text=text, remedy="see its server")]
@@ -70,12 +55,21 @@ def _look(
         found.append(Trouble(kind="schema", subject="database", text=schema.message, remedy=remedy))
     if not schema.usable:
         return schema, None, found
-
-    async def read(database: Database) -> InstallationReport:
-        return report(await read_facts(database), timezone=timezone)
-
-    seen = with_database(dsn, read)
+    seen = await reads.installation()
     return schema, seen, [*found, *seen.troubles]
+
+
+def _of_this_machine(dsn: str | None, *, said: Collection[tuple[str, str]]) -> list[Trouble]:
+    """What the spool of this machine says, and no replica has `said`."""
+    from piko.settings import load_settings
+    from piko.store.reports.trouble import Trouble
+
+    folder = load_settings(mysql_dsn=dsn_in_force(dsn)).spool_dir
+    return [
+        Trouble(kind=kind, subject=f"sink {sink}", text=text, remedy="piko spool list --on-disk")
+        for kind, sink, text in _of_spool(folder)
+        if (kind, f"sink {sink}") not in said
+    ]
 
 
 def _of_spool(folder: Path) -> list[tuple[str, str, str]]:

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from piko.cli.answers import (
-    Dsn,
-    Form,
-    Job,
-    Output,
-    instant,
-    show_json,
-    unknown_job,
-    with_database,
-    zone_in_force,
-)
-
-if TYPE_CHECKING:
-    from piko.store.engine import Database
-    from piko.store.reports.explanations import JobExplanation
+from piko.cli.answers import Dsn, Form, Job, Output, show_json
+from piko.cli.reads import with_reads
 
 
 def why(
@@ -37,21 +24,7 @@ def why(
     output: Form = Output.TEXT,
 ) -> None:
     """Say why a job does not run now, or did not run at an instant, each reason a line."""
-    zone = zone_in_force(dsn)
-
-    async def read(database: Database) -> JobExplanation:
-        from piko.store.reports.explanations import explain_job
-        from piko.store.reports.overview import Overview
-
-        moment = None
-        if at is not None:
-            line = await Overview(database=database).job(job)
-            if line is None:
-                raise await unknown_job(database, job)
-            moment = instant(at, option="INSTANT", zone=line.timezone or zone)
-        return await explain_job(database, job, at=moment, timezone=zone)
-
-    explained = with_database(dsn, read)
+    explained = with_reads(dsn, lambda reads: reads.explain(job, at))
     if output is Output.JSON:
         show_json(explained)
         return

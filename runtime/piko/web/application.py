@@ -42,6 +42,7 @@ from piko.web.routes import (
     run_acts,
     run_logs,
     runs,
+    schema,
     sinks,
 )
 from piko.web.views.acts import NOTICE
@@ -52,6 +53,7 @@ POOL = 4
 _STREAMS = 80
 _NOUNS = (
     attention,
+    schema,
     jobs,
     job_details,
     job_explain,

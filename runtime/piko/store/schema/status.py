@@ -73,10 +73,16 @@ class SchemaStatus:
             raise SchemaVersionError(self.message)
 
 
+def state_at(revision: str) -> SchemaState:
+    """What a revision alone says."""
+    known = revisions()
+    if revision == known[-1]:
+        return SchemaState.CURRENT
+    return SchemaState.BEHIND if revision in known else SchemaState.AHEAD
+
+
 def read_status(connection: Connection, *, compare_tables: bool = True) -> SchemaStatus:
     """What the database says. Without `compare_tables` its revision alone decides."""
-    known = revisions()
-    expected = known[-1]
     inspector = inspect(connection)
     revision = None
     if inspector.has_table(VERSION_TABLE):
@@ -85,18 +91,17 @@ def read_status(connection: Connection, *, compare_tables: bool = True) -> Schem
     if revision is None:
         present = set(inspector.get_table_names()) & set(metadata.tables)
         state = SchemaState.BEHIND if present else SchemaState.EMPTY
-    elif revision == expected:
-        if compare_tables:
+    else:
+        state = state_at(revision)
+        if state is SchemaState.CURRENT and compare_tables:
             from piko.store.schema.comparison import differences
 
             found = differences(connection)
-        state = SchemaState.DRIFTED if found else SchemaState.CURRENT
-    else:
-        state = SchemaState.BEHIND if revision in known else SchemaState.AHEAD
+            state = SchemaState.DRIFTED if found else state
     return SchemaStatus(
         state=state,
         where=connection.engine.url.render_as_string(hide_password=True),
         revision=revision,
-        expected=expected,
+        expected=revisions()[-1],
         differences=found,
     )

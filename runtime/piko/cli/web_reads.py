@@ -1,0 +1,106 @@
+"""What commands read, from the web service of a release."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from piko.cli.answers import instant
+from piko.cli.web_service import WebApi, WebUnavailableError
+from piko.errors import NotFoundError, RefusedError
+from piko.store.reports.explanations import JobExplanation
+from piko.store.reports.overview import JobReport, RunReport
+from piko.store.reports.run_logs import RunLogReport
+from piko.store.reports.runs import RunFilter
+from piko.store.reports.troubles import InstallationReport
+from piko.store.schema.status import SchemaStatus
+from piko.text import instant_text
+
+T = TypeVar("T")
+
+_PAGE = 500
+
+
+class WebReads:
+    """`Reads` over HTTP. A value that a later release has more of is left out; one that lacks is an error.
+
+    Raises `WebUnavailableError` in addition.
+    """
+
+    def __init__(self, *, api: WebApi) -> None:
+        self._api = api
+
+    async def schema(self) -> SchemaStatus:
+        return _read(SchemaStatus, self._api.get("schema"))
+
+    async def installation(self) -> InstallationReport:
+        return _read(InstallationReport, self._api.get("attention"))
+
+    async def jobs(self, job_ids: Collection[str]) -> list[JobReport]:
+        if job_ids:
+            return [_read(JobReport, self._api.get("jobs", job_id)) for job_id in sorted(set(job_ids))]
+        return self._pages(JobReport, most=None, path="jobs")
+
+    async def runs(self, wanted: RunFilter, *, most: int) -> list[RunReport]:
+        filters = {
+            "job": wanted.job_id,
+            "state": list(wanted.states),
+            "backfill": wanted.backfill_id,
+            "since": None if wanted.since is None else instant_text(wanted.since),
+            "until": None if wanted.until is None else instant_text(wanted.until),
+        }
+        return self._pages(RunReport, most=most, path="runs", **filters)
+
+    async def run(self, run_id: str) -> RunReport | None:
+        try:
+            return _read(RunReport, self._api.get("runs", run_id))
+        except (NotFoundError, RefusedError):  # refused: no run can have that id
+            return None
+
+    async def attempts(self, run: RunReport) -> list[RunReport]:
+        return _read(list[RunReport], self._api.get("runs", run.run_id, "attempts"))
+
+    async def log(self, run_id: str) -> RunLogReport | None:
+        found = self._api.get("runs", run_id, "log")
+        return None if found is None else _read(RunLogReport, found)
+
+    async def explain(self, job_id: str, at: str | None) -> JobExplanation:
+        moment = None if at is None else instant_text(await self._instant(job_id, at))
+        return _read(JobExplanation, self._api.get("jobs", job_id, "explain", at=moment))
+
+    async def _instant(self, job_id: str, text: str) -> datetime:
+        (job,) = await self.jobs([job_id])
+        if job.timezone is None and instant(text, option="INSTANT") != instant(
+            text, option="INSTANT", zone="Etc/GMT+12"
+        ):
+            raise RefusedError(
+                f"INSTANT = {text!r}: the schedule of {job_id} names no zone, and that of the release is not "
+                f"known here; give an offset, as in {text}Z"
+            )
+        return instant(text, option="INSTANT", zone=job.timezone or "UTC")
+
+    def _pages(self, kind: type[T], *, most: int | None, path: str, **filters: object) -> list[T]:
+        """At most `most` items of a list, page by page; None: all of them."""
+        found: list[T] = []
+        cursor = None
+        while most is None or len(found) < most:
+            limit = _PAGE if most is None else min(_PAGE, most - len(found))
+            page = self._api.get(path, cursor=cursor, limit=limit, **filters)
+            found += [_read(kind, item) for item in page["items"]]
+            cursor = page.get("next")
+            if cursor is None:
+                break
+        return found
+
+
+def _read(kind: type[T], value: Any) -> T:
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise WebUnavailableError(
+            f"the web service is of another release than this command: {where}: {error.errors()[0]['msg']}"
+        ) from None

@@ -1,0 +1,232 @@
+"""`kubectl piko` reads through the web service of a release: what `piko` reads, or it says why not."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from piko.cli.kubectl import only_reads
+from piko.cli.web_service import WebService, WebUnavailableError, choose_service
+from piko.errors import RefusedError
+from piko.store.schema.migrate import upgrade
+from tests.cli.piko import CANNOT, IMPORT_PATH, NEEDS_ACTION, OK, Answer, piko
+from tests.cli.service_network import ServiceNetwork, service_network
+from tests.harness.control_plane import ControlPlane, write_kubeconfig
+from tests.harness.databases import TestDatabase
+from tests.harness.locate import find_tool
+from tests.harness.waiting import PATIENCE_S
+from tests.operator.tenants import bind
+from tests.web.rows import add_jobs, add_one_of_each
+from tests.web.serving import served
+
+_READER = [
+    {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]},
+    {
+        "apiGroups": [""],
+        "resources": ["services/proxy"],
+        "resourceNames": ["trial-web:http"],
+        "verbs": ["get"],
+    },
+]
+
+
+@pytest.mark.parametrize(
+    ("command", "reads"),
+    [
+        ("status", True),
+        ("runs", True),
+        ("runs --job a", True),
+        ("runs show r", True),
+        ("logs a -f", True),
+        ("why a 2026-01-08", True),
+        ("runs cancel r", False),
+        ("runs retry r", False),
+        ("jobs --dsn=mysql://elsewhere", False),
+        ("report", False),
+        ("pause a", False),
+    ],
+)
+def test_a_command_goes_to_the_web_service_if_that_has_all_that_it_shows(command: str, reads: bool) -> None:
+    assert only_reads(command.split()) is reads
+
+
+def _item(release: str) -> dict[str, Any]:
+    labels = {"app.kubernetes.io/instance": release}
+    return {"metadata": {"namespace": "data", "name": f"{release}-web", "labels": labels}}
+
+
+def test_the_service_is_that_of_the_release() -> None:
+    one = WebService(namespace="data", name="one-web", release="one")
+    assert choose_service([_item("one")], release=None) == one
+    assert choose_service([_item("two"), _item("one")], release="one") == one
+    assert one.path == "/api/v1/namespaces/data/services/one-web:http/proxy"
+    with pytest.raises(RefusedError, match="several releases are in this namespace: one, two"):
+        choose_service([_item("two"), _item("one")], release=None)
+    for release in (None, "three"):
+        with pytest.raises(WebUnavailableError, match="no web service is in this namespace"):
+            choose_service([] if release is None else [_item("one")], release=release)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release whose web service is reached from a kubeconfig."""
+
+    database: TestDatabase
+    namespace: str
+    network: ServiceNetwork
+    kubeconfig: Path
+    folder: Path
+
+    async def beside_the_database(self, *command: str) -> Answer:
+        return await asyncio.to_thread(piko, *command, cwd=self.folder, dsn=self.database.dsn)
+
+    async def kubectl_piko(self, *command: str, **environment: str) -> Answer:
+        """As kubectl runs its plugin."""
+        return await asyncio.to_thread(self._kubectl_piko, command, environment)
+
+    def _kubectl_piko(self, command: Sequence[str], environment: dict[str, str]) -> Answer:
+        path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "from piko.cli.kubectl import main; main()",
+                "-n",
+                self.namespace,
+                *command,
+            ],
+            cwd=self.folder,
+            env={
+                "PATH": path,
+                "HOME": str(self.folder),
+                "KUBECONFIG": str(self.kubeconfig),
+                **{name: os.environ[name] for name in IMPORT_PATH},
+                **environment,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Answer(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+async def release(
+    control_plane: ControlPlane, sqlite: TestDatabase, tmp_path: Path
+) -> AsyncIterator[Release]:
+    """A Service of the chart's shape, and somebody who may list Services and read this one."""
+    await upgrade(sqlite.dsn)
+    namespace = control_plane.create_namespace()
+    labels = {"app.kubernetes.io/component": "web", "app.kubernetes.io/instance": "trial"}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "trial-web", "namespace": namespace, "labels": labels},
+        "spec": {"ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    }
+    try:
+        control_plane.kubectl("create", "-f", "-", input=json.dumps(service))
+        control_plane.service_account_kubeconfig(namespace, "maria")
+        bind(control_plane, "reader", _READER, account=(namespace, "maria"), namespaces=[namespace])
+        token = control_plane.kubectl("-n", namespace, "create", "token", "maria").stdout.strip()
+        with service_network(control_plane, tmp_path) as network:
+            kubeconfig = tmp_path / "kubeconfig"
+            write_kubeconfig(
+                kubeconfig, url=network.url, ca_file=network.ca_file, token=token, namespace=namespace
+            )
+            yield Release(
+                database=sqlite, namespace=namespace, network=network, kubeconfig=kubeconfig, folder=tmp_path
+            )
+    finally:
+        control_plane.remove_namespace(namespace)
+
+
+def _without_now(text: str) -> Any:
+    """What a command says as JSON, without when it was asked."""
+    found = json.loads(text)
+    return (
+        {name: value for name, value in found.items() if name != "now"} if isinstance(found, dict) else found
+    )
+
+
+async def test_each_read_shows_what_it_shows_beside_the_database(release: Release) -> None:
+    await add_one_of_each(release.database)
+    run_id = "run-001"
+    commands = [
+        "jobs -o json",
+        "jobs b:c -o json",
+        "runs -o json",
+        "runs --job a --state failed,success -n 1 -o json",
+        f"runs show {run_id} -o json",
+        f"logs {run_id} -o json",
+        "why a 2026-01-08T00:00Z -o json",
+    ]
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        for command in commands:
+            there = await release.kubectl_piko(*command.split())
+            here = await release.beside_the_database(*command.split())
+            assert (there.code, there.err) == (OK, ""), f"{command}: {there.err}"
+            assert _without_now(there.out) == _without_now(here.out), command
+        for command in ("status", "late", "jobs", f"runs show {run_id}", f"logs {run_id}"):
+            there = await release.kubectl_piko(*command.split())
+            here = await release.beside_the_database(*command.split())
+            assert (there.code, there.err) == (here.code, ""), f"{command}: {there.err}"
+            assert [line.split()[:1] for line in there.out.splitlines()] == [
+                line.split()[:1] for line in here.out.splitlines()
+            ], command
+    assert release.network.carried, "and each was carried by the API server"
+    assert {path.partition("?")[0].split("/")[2] for path in release.network.carried} == {"v1"}
+
+
+async def test_what_the_service_refuses_is_said_in_its_words(release: Release) -> None:
+    await add_jobs(release.database, "orders")
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        for command in ("jobs order", "why order", "logs order", "runs --job order"):
+            answer = await release.kubectl_piko(*command.split())
+            assert answer.code == CANNOT, answer
+            assert "did you mean `orders`?" in answer.err
+        answer = await release.kubectl_piko("runs", "show", "none")
+        assert (answer.code, "no run 'none' in job_run" in answer.err) == (CANNOT, True)
+        answer = await release.kubectl_piko("why", "orders", "2026-01-08T00:00")
+        assert (answer.code, "give an offset" in answer.err) == (CANNOT, True)
+        answer = await release.kubectl_piko("status", "-o", "json")
+        found = json.loads(answer.out)
+        assert (answer.code, found["well"]) == (NEEDS_ACTION, False)
+        assert found["database"] == {"where": "the release", "schema": "current"}
+
+
+async def test_where_the_service_cannot_be_asked_it_says_why_and_a_pod_is_looked_for(
+    release: Release, control_plane: ControlPlane
+) -> None:
+    async def answer(*command: str) -> str:
+        found = await release.kubectl_piko(*command)
+        assert found.code == CANNOT, found
+        assert "this runs in a pod instead" in found.err
+        assert "pods is forbidden" in found.err, "which this user may not"
+        return found.err
+
+    assert 'no endpoints available for service "trial-web:http"' in await answer("status")
+    tokens = release.folder / "tokens"
+    tokens.mkdir()
+    (tokens / "viewer").write_text(f"maria {hashlib.sha256(b'reads').hexdigest()}\n", encoding="utf-8")
+    async with served(release.database, access="token", tokens_dir=tokens) as origin:
+        release.network.backends["trial-web:http"] = origin
+        assert "the web service refuses you" in await answer("jobs")
+        found = await release.kubectl_piko("jobs", "-o", "json", KUBECTL_PIKO_TOKEN="reads")
+        assert (found.code, found.out.strip()) == (OK, "[]"), found.err
+    control_plane.kubectl("-n", release.namespace, "delete", "service", "trial-web")
+    assert "no web service is in this namespace" in await answer("late")
