@@ -29,7 +29,7 @@ _SUSPENDS = {"pause": True, "resume": False}
 _VERBS = (*_SUSPENDS, "trigger")
 _NOT_OWNERS = frozenset({"RowNotManaged", "Conflict", "NotAllowed"})
 """Reasons of the condition Synced with which the row of the job is another's."""
-_PATIENCE_S, _LOOK_EVERY_S = 20.0, 0.25
+_PATIENCE_S, _LOOK_EVERY_S = 60.0, 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from piko.errors import DatabaseUnavailableError, NotFoundError, PikoError, Refu
 
 TOKEN = "KUBECTL_PIKO_TOKEN"  # noqa: S105 the variable's name
 """The environment variable with a token of Piko."""
-_ANSWER_S = 30.0
+_ANSWER_S = 60.0
 _PROBLEM = "application/problem+json"
 _NOBODY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
