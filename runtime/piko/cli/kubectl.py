@@ -21,7 +21,7 @@ from piko.cli import program
 from piko.cli.at_resource import act_of, carry_out
 from piko.cli.in_pod import execute
 from piko.cli.kubectl_calls import Kubectl
-from piko.cli.reads import elsewhere
+from piko.cli.reads import web_reads
 from piko.cli.web_service import WebUnavailableError, reached, web_service
 from piko.errors import PikoError, RefusedError
 
@@ -85,7 +85,7 @@ def _read(kubectl: Kubectl, command: Sequence[str], *, release: str | None) -> N
 
     service = web_service(kubectl, release=release)
     with reached(kubectl, service) as api:
-        elsewhere.set(WebReads(api=api))
+        web_reads.set(WebReads(api=api))
         program(command[:1])(args=list(command), prog_name="kubectl piko")
     raise SystemExit(0)
 

@@ -60,7 +60,7 @@ class Reads(Protocol):
         ...
 
 
-elsewhere: ContextVar[Reads | None] = ContextVar("elsewhere", default=None)
+web_reads: ContextVar[Reads | None] = ContextVar("web_reads", default=None)
 """Where commands read instead of the database of the settings."""
 
 
@@ -68,7 +68,7 @@ def with_reads(dsn: str | None, work: Callable[[Reads], Awaitable[T]]) -> T:
     """The result of `work`. Raises `SettingsError`, and what the source raises."""
     import asyncio
 
-    reads = elsewhere.get()
+    reads = web_reads.get()
     if reads is not None:
         source = reads
 

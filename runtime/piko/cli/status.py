@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_json, show_table
-from piko.cli.reads import Reads, elsewhere, with_reads
+from piko.cli.reads import Reads, web_reads, with_reads
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.tables import Row, ago
 
@@ -30,7 +30,7 @@ def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
     schema, seen, found = with_reads(dsn, _look)
-    if elsewhere.get() is None:
+    if web_reads.get() is None:
         found += _of_this_machine(dsn, said={(item.kind, item.subject) for item in found})
     if output is Output.JSON:
         show_json(_as_document(schema, seen, found))
