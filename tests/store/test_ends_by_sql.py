@@ -18,9 +18,12 @@ from piko.store.ends_by_sql import EndsBySql
 from piko.store.engine import Database
 from piko.store.run_acts import RunActs
 from piko.store.runs import RunStore
+from piko.store.schema.migrate import upgrade
 from piko.store.schema.tables.backfills import backfill
 from tests.harness.databases import TestDatabase
-from tests.store.making import NOW, lead, make_outcome, make_run, minute
+from tests.harness.servers import database_kinds
+from tests.harness.statements import sent_to
+from tests.store.making import NOW, lead, make_outcome, make_run, minute, opened
 from tests.store.test_backfills import _requested, _step
 
 _PERSON = Actor(who="ann", via="cli")
@@ -145,3 +148,41 @@ async def test_who_no_longer_leads_completes_nothing(
             await complete(deposed, now=minute(1))
     assert await _runs(emptied_database) == {"run0": ("CANCELLED", True, None)}
     assert await _backfill(emptied_database) == ("ACTIVE", 0, 0, True)
+
+
+_RUNS = 20_000
+_OPEN = 40
+_HISTORY = f"""
+INSERT INTO job_run (run_id, job_id, scheduled_time, state, finished_at)
+WITH digit AS ({" UNION ALL ".join(f"SELECT {number} AS d" for number in range(10))})
+SELECT concat('run-', lpad(number, 8, '0')), concat('job-', number % 50),
+  '2026-01-08' + INTERVAL number MINUTE,
+  CASE WHEN number < {_OPEN} THEN 'QUEUED' WHEN number % 20 = 7 THEN 'CANCELLED' ELSE 'SUCCESS' END,
+  CASE WHEN number < {_OPEN} THEN NULL ELSE '2026-01-08' + INTERVAL number MINUTE END
+FROM (
+  SELECT a.d + 10 * b.d + 100 * c.d + 1000 * d.d + 10000 * e.d AS number
+  FROM digit a CROSS JOIN digit b CROSS JOIN digit c CROSS JOIN digit d CROSS JOIN digit e
+) AS numbers WHERE number < {_RUNS}
+"""
+
+
+@pytest.mark.parametrize("database", [kind for kind in database_kinds() if kind != "sqlite"], indirect=True)
+async def test_cancelled_runs_without_an_end_are_looked_for_among_those_that_have_not_ended(
+    database: TestDatabase,
+) -> None:
+    """And not among all that were ever cancelled, of which a history may have many."""
+    await upgrade(database.dsn)
+    for statement in (_HISTORY, "ANALYZE TABLE job_run"):
+        await database.execute(statement)
+    async with opened(database) as store:
+        fence = await lead(store)
+        with sent_to(database, of="job_run") as sent:
+            assert await EndsBySql(database=store).complete_runs(fence, now=NOW) == []
+        ((statement, parameters),) = sent
+        async with store.statements() as connection:
+            explained = await connection.exec_driver_sql(
+                f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters
+            )
+            (plan,) = explained.mappings().all()
+    assert plan["key"] == "ix_job_run_finished"
+    assert int(plan["rows"]) < 10 * _OPEN
