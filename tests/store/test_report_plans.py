@@ -77,7 +77,7 @@ _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
         RunFilter(since=_LATELY), after=None, limit=50
     ),
     "one run": lambda database: RunList(database=database).one("run-00000001"),
-    "what needs a person": lambda database: read_facts(database, at=_LAST),
+    "what needs a person": lambda database: read_facts(database, timezone="UTC", at=_LAST),
     "counters of runs": lambda database: RunList(database=database).counts(since=_LATELY),
     "a page of jobs": lambda database: JobList(database=database).page(
         JobFilter(text="1", late=True), now=_LAST, order=JobOrder.NEXT, after=None, limit=50

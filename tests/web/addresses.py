@@ -69,7 +69,7 @@ _LISTED_RUNS = (
 )
 
 ENDPOINTS: Mapping[str, Sequence[str]] = {
-    "/attention": ["/attention"],
+    "/attention": ["/attention", "/attention?limit=5"],
     "/schema": ["/schema"],
     "/jobs": [*(f"/jobs{query}" for query in _LISTED_JOBS), "/jobs?failing=true&total=true"],
     "/jobs:counts": ["/jobs:counts"],

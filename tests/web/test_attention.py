@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+import httpx
 
 from tests.harness.databases import TestDatabase
 from tests.web.clients import serving
@@ -36,3 +39,72 @@ async def test_the_page_shows_the_first_of_what_the_api_lists(emptied_database: 
     assert answer["jobs"]["failing"] == _FAILING
     assert len([item for item in answer["troubles"] if item["kind"] == "failing"]) == _FAILING
     assert {f"job-{n}" for n in range(_FAILING, 80)} < set(listed), "those whose data alone is late"
+
+
+async def test_pages_have_together_what_one_page_has_and_each_job_once(
+    emptied_database: TestDatabase,
+) -> None:
+    for statement in (*_STATEMENTS, _A_SILENT_LEADER):
+        await emptied_database.execute(statement)
+    async with serving(emptied_database) as web:
+        whole = (await web.get("/api/v1/attention?limit=500")).json()
+        pages = await _pages(web, limit=7)
+        refused = await web.get("/api/v1/attention?cursor=nonsense")
+    assert whole["next"] is None
+    assert [item for page in pages for item in page["troubles"]] == whole["troubles"]
+    assert pages[0]["troubles"][0]["kind"] == "no_leader", "what concerns all jobs comes first, and once"
+    subjects = [item["subject"] for item in whole["troubles"] if item["kind"] in ("failing", "late_data")]
+    assert len({*subjects}) == 80
+    assert all(len(page["troubles"]) <= 2 * 7 + 1 and not page["well"] for page in pages)
+    assert refused.status_code == 400
+
+
+async def test_a_run_that_breaks_a_promise_is_on_one_page_alone(emptied_database: TestDatabase) -> None:
+    for statement in (*_STATEMENTS, _PROMISED, _OPEN_RUN):
+        await emptied_database.execute(statement)
+    async with serving(emptied_database) as web:
+        pages = await _pages(web, limit=3)
+    found = [item for page in pages for item in page["troubles"] if item["subject"] == "job-79"]
+    assert [item["kind"] for item in found] == ["late"]
+    assert "a run had to end by 2026-01-08T03:01:00Z" in found[0]["text"]
+
+
+async def test_jobs_whose_schedule_says_that_they_are_well_fill_no_page_and_hide_no_job(
+    emptied_database: TestDatabase,
+) -> None:
+    """Their data is older than that of the others, since theirs is due once in a thousand years."""
+    for statement in (*_STATEMENTS, _NOT_FAILING, _SELDOM):
+        await emptied_database.execute(statement)
+    async with serving(emptied_database) as web:
+        first = (await web.get("/api/v1/attention?limit=5")).json()
+        page = (await web.get("/")).text
+    assert [item["subject"] for item in first["troubles"]] == [f"job-{n}" for n in (72, 73, 74, 75, 76)]
+    assert not first["well"]
+    assert re.findall(r'<a class="job" href="[^"]*">([^<]+)</a>', page)[:5] == [
+        item["subject"] for item in first["troubles"]
+    ]
+
+
+_A_SILENT_LEADER = "UPDATE leader_lease SET expires_at = '2026-01-01'"
+_PROMISED = "UPDATE scheduled_job SET finish_within_s = 60 WHERE job_id = 'job-79'"
+_OPEN_RUN = (
+    "INSERT INTO job_run (run_id, job_id, scheduled_time, state, attempt) "
+    "VALUES ('r1', 'job-79', '2026-01-08 03:00:00', 'RUNNING', 1)"
+)
+_NOT_FAILING = "UPDATE job_state SET consecutive_failures = 0"
+_SELDOM = (
+    "UPDATE scheduled_job SET schedule_type = 'interval', schedule_expr = '{\"hours\": 8760000}' "
+    "WHERE job_id < 'job-70'"
+)
+
+
+async def _pages(web: httpx.AsyncClient, *, limit: int) -> list[dict[str, Any]]:
+    pages: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while not pages or cursor:
+        answer = await web.get("/api/v1/attention", params={"limit": limit, **cursor})
+        assert answer.status_code == 200, answer.text
+        pages.append(answer.json())
+        following = pages[-1]["next"]
+        cursor = {} if following is None else {"cursor": following}
+    return pages

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from piko.clock import SystemClock
 from piko.store.engine import Database
-from piko.store.reports import jobs_in_need, runs
+from piko.store.reports import need_statement, runs
 from piko.store.reports.happenings import happenings_since
 from piko.store.schema.migrate import upgrade
 from piko.web.application import create_web
@@ -170,6 +170,11 @@ async def test_a_calm_overview_reads_what_is_next_within_the_bound(
     assert len(statements) <= _MOST_STATEMENTS
     for sent, parameters in statements:
         assert await _excesses(store, sent, parameters) == []
+    few = sum([await _rows_read(store, *sent) for sent in statements])
+    for statement in _WELL:
+        await long_history.execute(statement)
+    many = sum([await _rows_read(store, *sent) for sent in statements])
+    assert many - few <= 2 * _MORE + _MORE // 10, "of all that are due, the first are read"
 
 
 _MORE = 2000
@@ -204,8 +209,8 @@ async def test_of_a_job_that_is_well_what_needs_a_person_costs_one_entry_of_each
 async def test_the_page_reads_a_bounded_part_of_the_jobs_when_all_of_them_fail(
     long_history: TestDatabase, store: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs_in_need, "LOOKED", _LOOKED)
-    jobs_in_need.statement_of.cache_clear()
+    monkeypatch.setattr(need_statement, "LOOKED", _LOOKED)
+    need_statement.statement_of.cache_clear()
     failing = "UPDATE job_state SET consecutive_failures = 2, last_state = 'FAILED'"
     for statement in (*_WELL, failing):
         await long_history.execute(statement)
@@ -216,7 +221,7 @@ async def test_the_page_reads_a_bounded_part_of_the_jobs_when_all_of_them_fail(
         search = max(statements, key=lambda sent: len(sent[0]))
         assert await _rows_read(store, *search) < 10 * _LOOKED
     finally:
-        jobs_in_need.statement_of.cache_clear()
+        need_statement.statement_of.cache_clear()
 
 
 async def _rows_of(web: httpx.AsyncClient, database: TestDatabase, store: Database, address: str) -> int:

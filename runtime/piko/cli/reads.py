@@ -92,10 +92,10 @@ class DatabaseReads:
         return await migrate.check(dsn_in_force(self._dsn))
 
     async def installation(self) -> InstallationReport:
-        from piko.store.reports.attention import read_facts
+        from piko.store.reports.attention import read_all_facts
         from piko.store.reports.troubles import report
 
-        return report(await read_facts(self._database), timezone=zone_in_force(self._dsn))
+        return report(await read_all_facts(self._database, timezone=zone_in_force(self._dsn)))
 
     async def jobs(self, job_ids: Collection[str]) -> list[JobReport]:
         from piko.store.reports.overview import Overview

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -37,7 +38,12 @@ class WebReads:
         return _read(SchemaStatus, self._api.get("schema"))
 
     async def installation(self) -> InstallationReport:
-        return _read(InstallationReport, self._api.get("attention"))
+        first = page = _read(InstallationReport, self._api.get("attention"))
+        troubles = list(first.troubles)
+        while page.next is not None:
+            page = _read(InstallationReport, self._api.get("attention", cursor=page.next))
+            troubles += page.troubles
+        return replace(first, well=not troubles, troubles=troubles, next=None)
 
     async def jobs(self, job_ids: Collection[str]) -> list[JobReport]:
         if job_ids:

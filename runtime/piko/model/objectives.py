@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from piko.errors import ScheduleError
 from piko.schedule import Schedule, schedule_of_row
 from piko.schedule.deadlines import deadline_after, later
+from piko.schedule.parsing import HoldsSchedule
 from piko.text import instant_text
 
 
@@ -84,13 +86,21 @@ class JobObjective:
         return max(self.cursor_at or self.created_at, self.created_at)
 
 
-def deadlines(job: JobObjective, *, timezone: str = "UTC") -> list[Deadline]:
+class ParsesRows(Protocol):
+    """Gives the schedule of a row, as `schedule_of_row` does."""
+
+    def __call__(self, row: HoldsSchedule, /, *, timezone: str) -> Schedule: ...
+
+
+def deadlines(
+    job: JobObjective, *, timezone: str = "UTC", parsed: ParsesRows = schedule_of_row
+) -> list[Deadline]:
     """The deadline of each objective that has one now, the earliest first.
 
-    A row that cannot be scheduled has none: its status says that it is invalid.
+    A row that cannot be scheduled has none: its status says that it is invalid. `parsed` gives its schedule.
     """
     try:
-        schedule = schedule_of_row(job, timezone=timezone)
+        schedule = parsed(job, timezone=timezone)
     except ScheduleError:
         return []
     return sorted(_deadlines(job, schedule), key=lambda deadline: (deadline.at, deadline.kind))

@@ -55,7 +55,7 @@ def page_of(found: Sequence[T], limit: int, *, key: Callable[[T], Key], filters:
 
 def page_before(items: Sequence[T], key: Key | None, *, filters: object) -> Page[T]:
     """A page of `items`; the next one comes after `key`, None: this is the last one."""
-    return Page[T](items=list(items), next=None if key is None else _encode(key, filters))
+    return Page[T](items=list(items), next=cursor_of(key, filters=filters))
 
 
 def key_of(cursor: str | None, *, filters: object, read: Callable[[Key], K]) -> K | None:
@@ -95,7 +95,10 @@ def moment(part: Part) -> datetime:
     return found
 
 
-def _encode(key: Key, filters: object) -> str:
+def cursor_of(key: Key | None, *, filters: object) -> str | None:
+    """The cursor of the page that comes after `key`; None: there is none."""
+    if key is None:
+        return None
     held = json.dumps({"v": _VERSION, "k": list(key), "f": _digest(filters)}, separators=(",", ":"))
     return base64.urlsafe_b64encode(held.encode()).decode().rstrip("=")
 

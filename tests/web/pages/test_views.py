@@ -12,6 +12,7 @@ import pytest
 from piko.model.config_schema import HIDDEN
 from piko.store.reports.attention import Facts
 from piko.store.reports.config_history import RevisionReport
+from piko.store.reports.job_troubles import of_job
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.overview import JobReport, RunReport
@@ -46,7 +47,7 @@ def facts(*needs: JobInNeed) -> Facts:
         replicas=[],
         jobs=JobCounts(jobs=1, late=0, failing=0, waiting=0, invalid=0, unregistered=0, disabled=0),
         runs=RunCounts(running=0, queued=0, missed=0),
-        needs=needs,
+        of_jobs=[trouble for need in needs for trouble in of_job(need, NOW, "UTC")],
     )
 
 
@@ -98,17 +99,25 @@ def run(**values: Any) -> RunReport:
 def test_what_a_job_needs_is_one_sentence(
     values: dict[str, Any], kind: str, text: str, since: datetime | None, error: str | None
 ) -> None:
-    (found,) = troubles(facts(JobInNeed(job=job(**values))), timezone="UTC")
+    (found,) = troubles(facts(JobInNeed(job=job(**values))))
     assert (found.kind, found.text, found.since, found.error) == (kind, text, since, error)
     shown = front.need(found, NOW)
     assert (shown.link, shown.owner, shown.since) == ("jobs/a", "SQL", words.moment(since, NOW))
     assert shown.sentence == f"{text[0].upper()}{text[1:]}."
 
 
+def test_what_is_not_counted_to_its_end_says_so() -> None:
+    jobs = JobCounts(jobs=10_000, late=999, failing=1000, waiting=0, invalid=0, unregistered=0, disabled=2000)
+    runs_open = RunCounts(running=1000, queued=7, missed=0)
+    shown = {item.name: item.count for item in front.counters(jobs, runs_open, [])}
+    assert (shown["Late"], shown["Failing"], shown["Running"]) == ("999", "1,000+", "1,000+")
+    assert (shown["Jobs"], shown["Paused"], shown["Queued"]) == ("10,000", "2,000", "7")
+
+
 def test_a_paused_job_needs_nobody() -> None:
     values = {"consecutive_failures": 3, "last_state": "FAILED", "next_run_at": NOW - _HOUR}
     paused = JobInNeed(job=job(enabled=False, **values))
-    assert troubles(facts(paused), timezone="UTC") == []
+    assert troubles(facts(paused)) == []
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 
 from piko.core.types import JobStatus
 from piko.errors import PikoError
 from piko.model.objectives import JobObjective, broken, deadlines
-from piko.schedule import schedule_of_row
+from piko.schedule import Schedule, parse_schedule
+from piko.schedule.parsing import HoldsSchedule
 from piko.store.reports import remedies
-from piko.store.reports.jobs_in_need import UNABLE, JobInNeed
+from piko.store.reports.jobs_in_need import JobInNeed
+from piko.store.reports.need_statement import UNABLE
 from piko.store.reports.overview import LATE_S, JobReport
 from piko.store.reports.trouble import Trouble
 from piko.store.run_notes import REFUSED
@@ -22,16 +25,13 @@ _KINDS = {
 }
 
 
-def of_job(need: JobInNeed, promise: JobObjective | None, now: datetime, timezone: str) -> list[Trouble]:
-    """Every trouble of a job in need.
-
-    - `promise`: its objective, which says better than "late" what that means; None: it has none.
-    - `timezone`: of schedules that name none.
-    """
+def of_job(need: JobInNeed, now: datetime, timezone: str) -> list[Trouble]:
+    """Every trouble of a job in need. `timezone`: of schedules that name none."""
     found = _of_state(need, now)
-    if promise is None:
+    if need.promise is None:
         found += _of_data(need.job, now, timezone)
-    elif (broken_one := of_objective(promise, now, timezone)) is not None:
+    # What it has promised says better than "late" what that means.
+    elif (broken_one := _of_objective(need.promise, now, timezone)) is not None:
         found = [item for item in found if item.kind != "late"] + [broken_one]
     return found + _of_refusal(need)
 
@@ -95,9 +95,9 @@ def _of_data(job: JobReport, now: datetime, timezone: str) -> list[Trouble]:
     return [_job_trouble(job, "late_data", text, remedy, since)]
 
 
-def of_objective(job: JobObjective, now: datetime, timezone: str) -> Trouble | None:
+def _of_objective(job: JobObjective, now: datetime, timezone: str) -> Trouble | None:
     """Which objective of the job is broken; None: none is."""
-    late = next((due for due in deadlines(job, timezone=timezone) if due.at <= now), None)
+    late = next((due for due in deadlines(job, timezone=timezone, parsed=_parsed) if due.at <= now), None)
     if late is None:
         return None
     text, remedy = broken(job, late), f"piko why {job.job_id}"
@@ -112,11 +112,32 @@ def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None
     if job.last_data_time is None or not scheduled:
         return None
     try:
-        schedule = schedule_of_row(job, timezone=timezone)
+        schedule = _parsed(job, timezone=timezone)
     except PikoError:
         return None  # the status of the job says so
     coming = schedule.next_two_after(job.last_data_time)
     return coming[1] if coming is not None and (now - coming[1]).total_seconds() > LATE_S else None
+
+
+def _parsed(row: HoldsSchedule, *, timezone: str) -> Schedule:
+    """The schedule of `row`; a job that is in trouble stays so for some looks. Raises `ScheduleError`."""
+    return _remembered(
+        row.job_id, row.schedule_type, row.schedule_expr, row.timezone or timezone, row.start_at, row.end_at
+    )
+
+
+@lru_cache(maxsize=1000)
+def _remembered(
+    job_id: str, kind: str, expression: str, timezone: str, start_at: datetime | None, end_at: datetime | None
+) -> Schedule:
+    return parse_schedule(
+        job_id=job_id,
+        schedule_type=kind,
+        schedule_expr=expression,
+        timezone=timezone,
+        start_at=start_at,
+        end_at=end_at,
+    )
 
 
 def _of_refusal(need: JobInNeed) -> list[Trouble]:

@@ -25,6 +25,9 @@ from piko.store.schema.tables.states import job_state
 
 _WITH_STATES = scheduled_job.outerjoin(job_state, job_state.c.job_id == scheduled_job.c.job_id)
 
+BOUND = 1000
+"""Of jobs in a trouble, no more are counted."""
+
 JobKey = tuple[datetime | int | None, str]
 """Where a job stands in a list: what the list is sorted by, and its id."""
 
@@ -65,7 +68,7 @@ class JobFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobCounts:
-    """How many jobs there are, and how many of them need someone."""
+    """How many jobs there are, are paused, and need someone; of a trouble none is counted beyond 1,000."""
 
     jobs: int
     late: int
@@ -107,16 +110,17 @@ class JobList:
     async def counts(self, *, now: datetime) -> JobCounts:
         """The counters of all jobs, in one statement."""
         async with self._database.statements() as connection:
-            row = (await connection.execute(counters(now))).one()
+            row = (await connection.execute(counters(late_before(now)))).one()
         return JobCounts(**{name: int(value) for name, value in row._mapping.items()})
 
 
-def counters(now: datetime, *others: Label[Any], of_rows: Sequence[Label[Any]] = ()) -> Select[Any]:
+def counters(late: Moment, *others: Label[Any], of_rows: Sequence[Label[Any]] = ()) -> Select[Any]:
     """One row with the columns of `JobCounts` and others, for which no more is read of jobs that are well.
 
     All jobs are counted in one narrow index, which says which are paused; each trouble in its own, see
-    `jobs_in_need`.
+    `jobs_in_need`, and with a look at each row, since what is paused needs nobody: hence the bound.
 
+    - `late`: what was due before that instant and waits is late.
     - `others`: columns that need no table beside them.
     - `of_rows`: aggregates over `scheduled_job`.
     """
@@ -127,17 +131,20 @@ def counters(now: datetime, *others: Label[Any], of_rows: Sequence[Label[Any]] =
         *of_rows,
     )
     troubles: dict[str, ColumnElement[bool]] = {
-        "late": is_late(now),
+        "late": waits_since(late),
         "failing": is_failing(),
         "waiting": status == JobStatus.WAITING_FOR_CONFIG,
         "invalid": status == JobStatus.INVALID,
         "unregistered": status == JobStatus.UNREGISTERED,
     }
     with_rows = job_state.join(scheduled_job, scheduled_job.c.job_id == job_state.c.job_id)
-    counted = select(func.count()).select_from(with_rows)
+    found = select(job_state.c.job_id).select_from(with_rows).limit(BOUND)
     return select(
         rows.select_from(scheduled_job).subquery(),
-        *(counted.where(trouble).scalar_subquery().label(name) for name, trouble in troubles.items()),
+        *(
+            select(func.count()).select_from(found.where(trouble).subquery()).scalar_subquery().label(name)
+            for name, trouble in troubles.items()
+        ),
         *others,
     )
 

@@ -19,6 +19,7 @@ from sqlalchemy import ColumnElement, Label, Select, and_, func, or_, select, un
 from piko.core.types import RunState
 from piko.store.engine import Database
 from piko.store.reports.overview import RUN_COLUMNS_SHOWN, RunReport
+from piko.store.schema.column_types import Moment
 from piko.store.schema.tables.runs import job_run
 
 _COUNTED = 1000
@@ -99,7 +100,7 @@ class RunList:
         return RunCounts(**row._mapping)
 
 
-def counters(since: datetime) -> list[Label[Any]]:
+def counters(since: Moment) -> list[Label[Any]]:
     """The columns of `RunCounts`; they need no table beside them."""
     state = job_run.c.state
     counted = {

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from piko.model.troubles import ReportedTrouble
 from piko.store.reports.attention import Facts
-from piko.store.reports.job_troubles import of_job, of_objective
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
@@ -19,7 +18,7 @@ from piko.store.reports.trouble import Trouble
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstallationReport:
-    """The whole installation, and every trouble of it; `well` if there is none."""
+    """The whole installation, and its troubles; `well` if there are none, here and on a next page."""
 
     well: bool
     now: datetime
@@ -29,13 +28,15 @@ class InstallationReport:
     jobs: JobCounts
     runs: RunCounts
     troubles: Sequence[Trouble]
+    next: str | None = None
+    """`cursor` of the page with further troubles, where the answer comes in pages; None: this is the last."""
 
 
-def report(facts: Facts, *, timezone: str) -> InstallationReport:
-    """What `facts` say and mean. `timezone`: of schedules that name none."""
-    found = troubles(facts, timezone=timezone)
+def report(facts: Facts, *, next_page: str | None = None) -> InstallationReport:
+    """What `facts` say and mean; `next_page` is the cursor of what comes after them."""
+    found = troubles(facts)
     return InstallationReport(
-        well=not found,
+        well=not found and facts.next is None,
         now=facts.now,
         server=facts.server,
         leaders=facts.leaders,
@@ -43,23 +44,18 @@ def report(facts: Facts, *, timezone: str) -> InstallationReport:
         jobs=facts.jobs,
         runs=facts.runs,
         troubles=found,
+        next=next_page,
     )
 
 
-def troubles(facts: Facts, *, timezone: str) -> list[Trouble]:
-    """Every trouble, what concerns all jobs first. `timezone`: of schedules that name none."""
-    found = [
-        *leaderless(facts.leaders),
-        *_of_replicas(facts.replicas, facts.left),
-        *_of_operators(facts.server.operators),
-    ]
-    overdue = {job.job_id: job for job in facts.overdue}
-    for need in facts.needs:
-        promise = overdue.pop(need.job.job_id, need.promise)
-        found += of_job(need, promise, facts.now, timezone)
-    broken = (of_objective(promise, facts.now, timezone) for promise in overdue.values())
-    found += [item for item in broken if item is not None]
-    return found
+def troubles(facts: Facts) -> list[Trouble]:
+    """Every trouble, what concerns more than one job first."""
+    found: list[Trouble] = []
+    if facts.first:
+        found += leaderless(facts.leaders)
+        found += _of_replicas(facts.replicas, facts.left)
+        found += _of_operators(facts.server.operators)
+    return [*found, *facts.of_jobs]
 
 
 def leaderless(leases: Sequence[LeaseReport]) -> list[Trouble]:

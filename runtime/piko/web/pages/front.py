@@ -23,8 +23,8 @@ async def first_sight(
 ) -> Response:
     """Who leads, what there is, and what needs someone."""
     now = clock.now()
-    facts = await read_facts(database, at=now, most=_SHOWN + 1, coming=_COMING)
-    found = troubles(facts, timezone=timezone)
+    facts = await read_facts(database, timezone=timezone, at=now, most=_SHOWN, coming=_COMING)
+    found = troubles(facts)
     return render(
         request,
         "front.html",
@@ -35,7 +35,7 @@ async def first_sight(
         ],
         counters=front.counters(facts.jobs, facts.runs, facts.replicas),
         needs=[front.need(trouble, now) for trouble in found[:_SHOWN]],
-        more=len(found) > _SHOWN,
+        more=len(found) > _SHOWN or facts.next is not None,
         coming=[front.coming(job, now) for job in facts.coming],
         jobs=facts.jobs.jobs,
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from piko.store.reports.jobs import JobCounts
+from piko.store.reports.jobs import BOUND, JobCounts
 from piko.store.reports.overview import JobReport
 from piko.store.reports.replicas import LeaseReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
@@ -17,6 +17,7 @@ from piko.web.views.words import Mark, Moment, Tone, first_line, moment, owner
 
 _CLOCKS_S = 5.0
 _TONES = {"unregistered": Tone.WARN, "waits_for_config": Tone.WARN, "silent_replica": Tone.WARN}
+_EXACT = ("Dead letters", "Paused", "Jobs")
 _PRODUCTS = {"sqlite": "SQLite", "mysql": "MySQL"}
 
 
@@ -160,7 +161,7 @@ def counters(jobs: JobCounts, runs: RunCounts, replicas: Sequence[ReplicaReport]
 
 
 def _counter(name: str, count: int, tone: Tone, link: str, title: str) -> Counter:
-    shown = "1,000+" if link.startswith("runs") and count >= 1000 else f"{count:,}"
+    shown = f"{count:,}" if count < BOUND or name in _EXACT else f"{BOUND:,}+"
     return Counter(name=name, count=shown, tone=tone if count else Tone.QUIET, link=link, title=title)
 
 
