@@ -117,7 +117,7 @@ async def places(web: httpx.AsyncClient, address: str, size: Size) -> list[str]:
     """The address, and those of a page in the middle and near the end of the list that it begins."""
     if not address.startswith("/api/"):
         return [address]
-    listed = (await web.get(address)).json()
+    listed = (await web.get(address, headers={"Accept": "application/json"})).json()
     cursor = listed.get("next") if isinstance(listed, dict) else None
     if cursor is None:
         return [address]
