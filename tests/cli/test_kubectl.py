@@ -18,6 +18,7 @@ from piko.errors import NotFoundError, RefusedError
 from tests.cli.piko import CANNOT, IMPORT_PATH, OK
 from tests.harness.control_plane import ControlPlane
 from tests.harness.locate import find_tool
+from tests.harness.waiting import PATIENCE_S
 
 _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="runtime", ready=True)
 
@@ -193,3 +194,18 @@ def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
         assert (code, "the chart runs replicas" in text) == (CANNOT, True)
     finally:
         control_plane.remove_namespace(namespace)
+
+
+@pytest.mark.usefixtures("programs")
+def test_a_command_about_files_runs_where_they_are(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", "import", "crontab", "-"],
+        cwd=tmp_path,
+        env={"PATH": "/nowhere", **IMPORT_PATH},
+        input="0 2 * * * backup\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE_S,
+    )
+    assert (done.returncode, "name: backup" in done.stdout) == (0, True), done.stderr

@@ -25,7 +25,7 @@ from piko.cli.reads import web_reads
 from piko.cli.web_service import WebUnavailableError, reached, web_service
 from piko.errors import PikoError, RefusedError
 
-_HERE = ("completion", "dev", "next", "validate")
+_HERE = ("completion", "dev", "import", "new", "next", "test", "validate")
 """Commands about files and texts of this machine."""
 _NOT_THERE = {"run": "the chart runs replicas", "web": "the chart serves the page by a Deployment"}
 _READS = ("jobs", "late", "logs", "runs", "status", "why")
