@@ -355,6 +355,7 @@ for number in itertools.count():
 """
 
 
+@pytest.mark.usefixtures("programs")
 def test_the_reaper_removes_what_is_written_while_it_removes(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     reaper = Reaper()

@@ -60,6 +60,7 @@ def test_a_kubernetes_client_is_imported_on_request_only() -> None:
 
 
 @pytest.mark.parametrize("module", ["piko", "piko.cli", "piko_operator.resources"])
+@pytest.mark.usefixtures("programs")
 def test_importing_it_brings_no_kubernetes_client(module: str) -> None:
     shown = f"import {module}, sys; print([m for m in ('kopf', 'kubernetes_asyncio') if m in sys.modules])"
     outcome = subprocess.run([sys.executable, "-c", shown], capture_output=True, text=True, check=True)

@@ -58,12 +58,14 @@ def modules_of(package: str) -> list[str]:
         pytest.param(_OF_THE_OPERATOR, id="operator"),
     ],
 )
+@pytest.mark.usefixtures("programs")
 def test_importing_it_loads_nothing_that_does_anything(modules: list[str]) -> None:
     command = [sys.executable, "-c", _SHOWN, ",".join(_IMPURE), *modules]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr
 
 
+@pytest.mark.usefixtures("programs")
 def test_what_loads_something_is_named() -> None:
     command = [sys.executable, "-c", _SHOWN, ",".join(_IMPURE), "piko.model.runs", "piko.catalog.catalog"]
     outcome = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

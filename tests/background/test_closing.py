@@ -69,6 +69,7 @@ def test_each_is_closed_once_whatever_the_others_do(kinds: list[str], together: 
     asyncio.run(main())
 
 
+@pytest.mark.usefixtures("slow")
 async def test_one_that_swallows_its_cancellation_is_counted_and_left(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

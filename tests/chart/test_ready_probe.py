@@ -38,6 +38,7 @@ def becomes_ready() -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.usefixtures("programs")
 def test_it_waits_until_the_service_is_ready(becomes_ready: str) -> None:
     outcome = subprocess.run(
         [sys.executable, "-c", PROGRAM.read_text(encoding="utf-8"), becomes_ready],

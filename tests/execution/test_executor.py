@@ -378,6 +378,7 @@ class Stubborn:
         self.ended.set()
 
 
+@pytest.mark.usefixtures("slow")
 async def test_a_handler_that_goes_on_after_its_timeout_is_abandoned_and_its_run_has_ended() -> None:
     # Long after its timeout, lest a busy machine be late with both: two cancellations at once are one.
     bench, handler = Bench(abandon_after_s=3.0), Stubborn()
@@ -466,6 +467,7 @@ async def test_a_handler_that_finishes_in_spite_of_its_cancellation_succeeds(ben
     assert (await bench.end()).state is RunState.SUCCESS
 
 
+@pytest.mark.usefixtures("slow")
 async def test_draining_gives_what_runs_its_time_and_cancels_what_needs_more(bench: Bench) -> None:
     gate = asyncio.Event()
 

@@ -79,6 +79,7 @@ def _block(watchdog: Watchdog) -> Blockage:
     return wait_until(lambda: watchdog.blockage, what="the watchdog to see that the loop is blocked")
 
 
+@pytest.mark.usefixtures("slow")
 async def test_a_loop_that_turns_is_left_alone() -> None:
     metrics = Metrics()
     with make_watchdog(metrics, 2) as watchdog:

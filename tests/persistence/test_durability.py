@@ -197,6 +197,7 @@ async def test_a_sink_that_does_not_close_costs_the_others_nothing(
     assert "not_closed" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("slow")
 async def test_a_write_that_swallows_its_cancellation_does_not_hold_up_the_stop(tmp_path: Path) -> None:
     class Deaf(Remembering):
         async def write_batch(self, batch: list[WriteIntent]) -> None:
