@@ -22,7 +22,7 @@ from tests.harness.database_servers import DatabaseServer, NamedServer
 from tests.harness.databases import TestDatabase, create_database
 from tests.harness.processes import lives
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.reaper import Reaper
+from tests.harness.reaper import Reaper, unmount_below
 from tests.harness.servers import Servers
 from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_async
 
@@ -377,7 +377,7 @@ def mounted(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("a filesystem can be mounted by root only")
     (place / "file").touch()
     yield place
-    subprocess.run(["umount", "--lazy", place], capture_output=True, check=False)
+    unmount_below(tmp_path)  # pytest gives the folder another name before it removes it
 
 
 def test_the_reaper_removes_a_folder_in_which_something_is_mounted(mounted: Path) -> None:

@@ -23,6 +23,7 @@ from tests.harness.locate import (
     find_promtool,
     mysql_tree,
 )
+from tests.harness.reaper import unmount_below
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _FORBID_SERVICES = "#!/bin/sh\nexit 101\n"
@@ -99,7 +100,7 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
                 _run(install, log=log, remedy=remedy, environment=environment)
             _run([*inside, "apt-get", "clean"], log=log, remedy=remedy)
         finally:
-            _unmount_below(unfinished)
+            unmount_below(unfinished, check=True)  # debootstrap leaves /proc and /sys if it is interrupted
         if not (unfinished / "usr/sbin/mysqld").exists():
             raise MissingToolError(f"Debian unstable's mysql-server brought no mysqld: {remedy}")
         unfinished.chmod(0o755)
@@ -110,7 +111,7 @@ def install_mysql(*, say: Callable[[str], None]) -> Path:
 def clear_interrupted_installs() -> None:
     """Removes the trees of installations that were killed; call it while nobody else installs."""
     for unfinished in cache_folder().glob(f"{_UNFINISHED}*"):
-        _unmount_below(unfinished)
+        unmount_below(unfinished, check=True)
         shutil.rmtree(unfinished)
 
 
@@ -170,13 +171,6 @@ def _no_services_started(policy: Path) -> Iterator[None]:
             policy.unlink()
         else:
             policy.write_bytes(before)
-
-
-def _unmount_below(folder: Path) -> None:
-    """An interrupted debootstrap leaves /proc and /sys mounted; what holds mounts must not be removed."""
-    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
-    for mount in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
-        subprocess.run(["umount", "--lazy", mount], check=True)
 
 
 def _log(name: str) -> Path:

@@ -96,17 +96,17 @@ def _main() -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while folders and time.monotonic() < deadline:
         for folder in folders:
-            _unmount_below(folder)
+            unmount_below(folder)
             shutil.rmtree(folder, ignore_errors=True)
         folders = {folder for folder in folders if Path(folder).exists()}
         time.sleep(_INTERVAL_S if folders else 0)
 
 
-def _unmount_below(folder: str) -> None:
+def unmount_below(folder: str | Path, *, check: bool = False) -> None:
+    """Unmount whatever is mounted below `folder`, the innermost first; with `check`, or raise."""
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
-    for mount in mounts:
-        if mount.startswith(f"{folder}/"):
-            subprocess.run(["umount", "--lazy", mount], check=False)
+    for mount in sorted((path for path in mounts if path.startswith(f"{folder}/")), reverse=True):
+        subprocess.run(["umount", "--lazy", mount], check=check)
 
 
 if __name__ == "__main__":
