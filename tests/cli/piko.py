@@ -13,6 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from piko.cli import main
+from tests.harness.locate import find_tool
 from tests.harness.waiting import PATIENCE_S
 
 OK, NEEDS_ACTION, CANNOT = 0, 1, 2
@@ -37,6 +38,25 @@ def piko(
         [sys.executable, "-m", "piko", *arguments],
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", **IMPORT_PATH, **settings},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert "Traceback" not in outcome.stderr, outcome.stderr
+    return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
+
+
+def kubectl_piko(
+    *arguments: str, cwd: Path, kubeconfig: Path, stdin: str | None = None, **environment: str
+) -> Answer:
+    """Run `kubectl piko` as kubectl runs its plugin."""
+    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+    outcome = subprocess.run(
+        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
+        cwd=cwd,
+        env={"PATH": path, "HOME": str(cwd), "KUBECONFIG": str(kubeconfig), **IMPORT_PATH, **environment},
         input=stdin,
         capture_output=True,
         text=True,

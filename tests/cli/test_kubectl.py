@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +12,8 @@ from piko.cli.at_resource import OwningResource, ResourceAct, act_of, owner_amon
 from piko.cli.in_pod import Pod, choose, in_pod
 from piko.cli.kubectl import split
 from piko.errors import NotFoundError, RefusedError
-from tests.cli.piko import CANNOT, IMPORT_PATH, OK
+from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.harness.control_plane import ControlPlane
-from tests.harness.locate import find_tool
-from tests.harness.waiting import PATIENCE_S
 
 _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="runtime", ready=True)
 
@@ -142,21 +137,8 @@ def test_a_resource_says_whether_the_row_is_its_own(reason: str, owns: bool) -> 
 
 def _kubectl_piko(control_plane: ControlPlane, *arguments: str, cwd: Path) -> tuple[int, str]:
     """As kubectl runs its plugin."""
-    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
-    done = subprocess.run(
-        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
-        cwd=cwd,
-        env={
-            "PATH": path,
-            "HOME": str(cwd),
-            "KUBECONFIG": str(control_plane.admin_kubeconfig),
-            **{name: os.environ[name] for name in IMPORT_PATH},
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    answer = kubectl_piko(*arguments, cwd=cwd, kubeconfig=control_plane.admin_kubeconfig)
+    return answer.code, answer.out + answer.err
 
 
 def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
@@ -198,14 +180,11 @@ def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
 
 @pytest.mark.usefixtures("programs")
 def test_a_command_about_files_runs_where_they_are(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", "import", "crontab", "-"],
+    answer = kubectl_piko(
+        *("import", "crontab", "-"),
         cwd=tmp_path,
-        env={"PATH": "/nowhere", **IMPORT_PATH},
-        input="0 2 * * * backup\n",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
+        kubeconfig=tmp_path / "none",
+        stdin="0 2 * * * backup\n",
+        PATH="/nowhere",
     )
-    assert (done.returncode, "name: backup" in done.stdout) == (0, True), done.stderr
+    assert (answer.code, "name: backup" in answer.out) == (0, True), answer.err

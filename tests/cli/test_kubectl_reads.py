@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,10 @@ from piko.cli.kubectl import only_reads
 from piko.cli.web_service import WebService, WebUnavailableError, choose_service
 from piko.errors import RefusedError
 from piko.store.schema.migrate import upgrade
-from tests.cli.piko import CANNOT, IMPORT_PATH, NEEDS_ACTION, OK, Answer, piko
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, kubectl_piko, piko
 from tests.cli.service_network import ServiceNetwork, service_network
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.databases import TestDatabase
-from tests.harness.locate import find_tool
-from tests.harness.waiting import PATIENCE_S
 from tests.operator.tenants import bind
 from tests.web.rows import add_jobs, add_one_of_each
 from tests.web.serving import served
@@ -92,34 +87,10 @@ class Release:
 
     async def kubectl_piko(self, *command: str, **environment: str) -> Answer:
         """As kubectl runs its plugin."""
-        return await asyncio.to_thread(self._kubectl_piko, command, environment)
-
-    def _kubectl_piko(self, command: Sequence[str], environment: dict[str, str]) -> Answer:
-        path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
-        done = subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                "from piko.cli.kubectl import main; main()",
-                "-n",
-                self.namespace,
-                *command,
-            ],
-            cwd=self.folder,
-            env={
-                "PATH": path,
-                "HOME": str(self.folder),
-                "KUBECONFIG": str(self.kubeconfig),
-                **{name: os.environ[name] for name in IMPORT_PATH},
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
+        arguments = ("-n", self.namespace, *command)
+        return await asyncio.to_thread(
+            kubectl_piko, *arguments, cwd=self.folder, kubeconfig=self.kubeconfig, **environment
         )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Answer(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.piko import CANNOT, IMPORT_PATH, OK
+from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.harness.databases import TestDatabase
-from tests.harness.locate import find_tool
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
@@ -190,21 +186,8 @@ async def test_a_value_that_cannot_be_acted_on_says_why_and_is_not_kept_for_late
 
 def _kubectl_piko(kubeconfig: Path, *arguments: str, cwd: Path) -> tuple[int, str]:
     """As kubectl runs its plugin."""
-    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
-    done = subprocess.run(
-        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
-        cwd=cwd,
-        env={
-            "PATH": path,
-            "HOME": str(cwd),
-            "KUBECONFIG": str(kubeconfig),
-            **{name: os.environ[name] for name in IMPORT_PATH},
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stdout + done.stderr
+    answer = kubectl_piko(*arguments, cwd=cwd, kubeconfig=kubeconfig)
+    return answer.code, answer.out + answer.err
 
 
 _PERSON = [{"apiGroups": ["piko.dev"], "resources": ["pikoschedules"], "verbs": ["get", "list", "patch"]}]
