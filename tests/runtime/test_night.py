@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,11 @@ async def status(database: TestDatabase, folder: Path) -> tuple[int, dict[str, d
     return answer.code, {item["kind"]: item for item in json.loads(answer.out)["troubles"]}
 
 
+def troubles(found: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """The kinds of what was `found`, without the event loops that a busy machine lets wait."""
+    return {kind for kind, item in found.items() if kind != "blocked_loop" or item["subject"] == "blocks"}
+
+
 async def piko(database: TestDatabase, folder: Path, *arguments: str) -> Any:
     return await asyncio.to_thread(piko_here, *arguments, cwd=folder, dsn=database.dsn)
 
@@ -94,7 +100,9 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
     await replica.until_ready()
 
     async def all_is_well() -> bool:
-        return await status(database, person) == (OK, {})
+        code, found = await status(database, person)
+        assert code == (NEEDS_ACTION if found else OK)
+        return not troubles(found)
 
     await wait_until_async(all_is_well, what="nothing in `piko status`", interval=0.3)
 
@@ -149,8 +157,8 @@ async def test_a_night_of_incidents_is_found_by_status_and_cured_with_its_comman
 
     async def cured() -> bool:
         _, left = await status(database, person)
-        # The replica that was killed falls silent, and what blocked is remembered for a while.
-        return set(left) <= {"silent_replica", "late_data"}
+        # The replica that was killed falls silent.
+        return troubles(left) <= {"silent_replica", "late_data"}
 
     await wait_until_async(cured, what="everything cured", interval=1.0)
 
