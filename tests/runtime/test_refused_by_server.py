@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.engine import make_url
 
-from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import Replicas, schedule, until_runs
 
@@ -17,7 +16,7 @@ RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 async def for_an_app(server: DatabaseServer) -> tuple[TestDatabase, str]:
     """A database with Piko's tables, and the DSN of a user who may use them and nothing else."""
     database = await server.create_database()
-    await upgrade(database.dsn)
+    await migrate(database)
     url = make_url(database.dsn)
     await database.execute("CREATE USER 'app'@'%' IDENTIFIED BY 'app'")
     await database.execute(f"GRANT {RIGHTS} ON {url.database}.* TO 'app'@'%'")
@@ -38,7 +37,7 @@ async def test_a_read_only_server_is_waited_for_and_its_connections_are_thrown_a
     await database.execute("SET GLOBAL read_only = 1")
     replica = replicas.start(dsn)
     await replica.until("/readyz", 503, "--read-only")
-    assert "make the server writable" in replica.get("/readyz")[1]
+    await replica.until("/readyz", 503, "make the server writable")
     assert replica.get("/healthz")[0] == 200
     await database.execute("SET GLOBAL read_only = 0")
     await replica.until_ready()
@@ -74,7 +73,7 @@ async def test_a_right_that_is_missing_at_the_start_is_waited_for(
         await database.execute(f"GRANT {rights} ON {name}.{each} TO 'app'@'%'")
     replica = replicas.start(dsn)
     await replica.until("/readyz", 503, "command denied to user 'app'")
-    assert "GRANT it SELECT, INSERT, UPDATE and DELETE" in replica.get("/readyz")[1]
+    await replica.until("/readyz", 503, "GRANT it SELECT, INSERT, UPDATE and DELETE")
     assert replica.process.running
     await database.execute(f"GRANT {RIGHTS} ON {name}.{table} TO 'app'@'%'")
     await replica.until_ready()

@@ -42,9 +42,9 @@ def ask(
             return error.code, error.read().decode()
 
 
-def answer_of(port: int, path: str) -> tuple[int, str]:
+def answer_of(port: int, path: str, *, method: str = "GET") -> tuple[int, str]:
     """Status and body; (0, "") where nobody answers, or not soon, so that a test that waits asks again."""
     try:
-        return ask(port, path)
+        return ask(port, path, method=method)
     except OSError:
         return 0, ""
