@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.harness.waiting import PATIENCE_S, wait_until_async
@@ -30,10 +30,15 @@ class TestDatabase:
         return await run_statement(self.dsn, sql)
 
 
-async def run_statement(dsn: str, sql: str) -> list[tuple[Any, ...]]:
-    """One statement on a connection of its own; a busy server may greet late, SQLite be locked for long."""
+def patient_engine(dsn: str) -> AsyncEngine:
+    """Connections of a test's own; a busy server may greet late, SQLite be locked for long."""
     bound = "timeout" if make_url(dsn).get_backend_name() == "sqlite" else "connect_timeout"
-    engine = create_async_engine(dsn, poolclass=NullPool, connect_args={bound: PATIENCE_S})
+    return create_async_engine(dsn, poolclass=NullPool, connect_args={bound: PATIENCE_S})
+
+
+async def run_statement(dsn: str, sql: str) -> list[tuple[Any, ...]]:
+    """One statement on a connection of its own."""
+    engine = patient_engine(dsn)
     try:
         async with engine.begin() as connection:
             as_written = await connection.execution_options(no_parameters=True)

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from piko.store.schema.migrate import upgrade
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.runtime.replicas import Replicas, runs, schedule, until_runs
 from tests.serving.sockets import connect
 
@@ -41,7 +40,7 @@ def many_sockets() -> None:
 async def test_half_open_connections_take_neither_the_jobs_files_nor_the_probes(
     replicas: Replicas, mariadb: TestDatabase, many_sockets: None
 ) -> None:
-    await upgrade(mariadb.dsn)
+    await migrate(mariadb)
     await schedule(mariadb, "files")
     replicas.write(FILES)
     limited = f'ulimit -n {LIMIT}; exec "$0" -m piko run app:app'
@@ -59,10 +58,12 @@ async def test_half_open_connections_take_neither_the_jobs_files_nor_the_probes(
             half_a_head = b"GET /healthz HTTP/1.1\r\nHost: x\r\n" if number % 2 else b""
             stack.enter_context(connect(replica.port, half_a_head))
         begun = len(await runs(mariadb, "files", "SUCCESS"))
-        assert replica.get("/healthz") == (200, "ok\n"), "a probe comes through while they last"
+        # As often as a kubelet asks before it ends a container.
+        answers = [replica.get("/healthz") for _ in range(3)]
+        assert (200, "ok\n") in answers, "a probe comes through while they last"
         await until_runs(mariadb, "files", begun + 5)
         await replica.until_ready()
-    assert replica.get("/healthz") == (200, "ok\n")
+    await replica.until("/healthz", 200, "ok\n")
 
     assert await runs(mariadb, "files", "FAILED") == []
     reported = [line for line in replica.process.output.splitlines()[before:] if "run_" not in line]

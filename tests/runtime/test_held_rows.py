@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, patient_engine
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import Replica, Replicas, runs, schedule, until_runs
 
@@ -55,7 +54,7 @@ async def test_a_row_that_is_held_delays_its_job_alone(
     for job_id in ("quick", "windows", "slow"):
         await until_runs(database, job_id, 2)
     epoch = await database.execute("SELECT epoch FROM leader_lease")
-    person = create_async_engine(database.dsn, poolclass=NullPool)
+    person = patient_engine(database.dsn)
     try:
         for held, edit in EDITS:
             reported = len(replica.process.output)

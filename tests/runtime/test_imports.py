@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import ControlPlane
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.pods import leading_pod
 from tests.runtime.replicas import Replicas, schedule
 
@@ -55,7 +54,7 @@ async def _loaded(
     replicas: Replicas, database: TestDatabase, more: str, environment: Mapping[str, str] | None = None
 ) -> set[str]:
     """Packages in the process of a replica that has begun to run jobs."""
-    await upgrade(database.dsn)
+    await migrate(database)
     await schedule(database, "tells")
     replicas.write(TELLS.format(more=more))
     replica = replicas.start(database.dsn, "app.py", environment=environment)

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import Replica, Replicas, begun_runs, runs, schedule
 
@@ -37,8 +36,7 @@ async def of_first(database: TestDatabase) -> list[Any]:
 async def test_an_end_that_was_spooled_is_recorded_by_the_next_process(
     end: str, replicas: Replicas, own_mariadb: DatabaseServer
 ) -> None:
-    database = await own_mariadb.create_database()
-    await upgrade(database.dsn)
+    database = await migrate(await own_mariadb.create_database())
     replica = await begin(replicas, database, "first", PIKO_DRAIN_TIMEOUT_S="1")
     own_mariadb.kill()
     end_run(replicas, replica)
@@ -64,8 +62,7 @@ async def test_an_end_that_was_spooled_is_recorded_by_the_next_process(
 async def test_where_ends_cannot_be_kept_on_disk_readiness_says_so_and_nothing_else_breaks(
     replicas: Replicas, own_mariadb: DatabaseServer
 ) -> None:
-    database = await own_mariadb.create_database()
-    await upgrade(database.dsn)
+    database = await migrate(await own_mariadb.create_database())
     (replicas.folder / "no-folder").write_text("")
     replica = await begin(replicas, database, "first", PIKO_SPOOL_DIR="no-folder")
     own_mariadb.kill()

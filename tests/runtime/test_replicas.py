@@ -7,9 +7,8 @@ from itertools import pairwise
 
 import pytest
 
-from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import (
     Replicas,
@@ -94,8 +93,7 @@ async def test_a_run_of_a_killed_replica_is_lost_and_runs_again_where_attempts_a
 async def test_a_database_that_goes_away_costs_no_due_time_and_none_runs_twice(
     how: str, replicas: Replicas, own_mariadb: DatabaseServer
 ) -> None:
-    database = await own_mariadb.create_database()
-    await upgrade(database.dsn)
+    database = await migrate(await own_mariadb.create_database())
     await schedule(database, "quick", coalesce=0)
     await schedule(database, "windows")
     replica = replicas.start(database.dsn)
@@ -155,8 +153,7 @@ async def test_a_stop_hands_over_at_once_and_the_run_in_progress_still_ends_wher
 async def test_a_database_that_hangs_makes_leader_and_standby_unready_within_seconds(
     replicas: Replicas, own_mariadb: DatabaseServer
 ) -> None:
-    database = await own_mariadb.create_database()
-    await upgrade(database.dsn)
+    database = await migrate(await own_mariadb.create_database())
     # Nor is one presumed dead that a busy machine lets be slow to take its lock again.
     environment = {**SLOW_LEASE, "PIKO_CRASH_GRACE_S": "60"}
     pair = [replicas.start(database.dsn, name=name, environment=environment) for name in ("one", "two")]

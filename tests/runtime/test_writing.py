@@ -17,7 +17,7 @@ from piko.persistence.intent import WriteIntent
 from piko.settings import Settings, load_settings
 from piko.spool.intents import look
 from piko.store.schema.migrate import upgrade
-from tests.harness.databases import TestDatabase
+from tests.harness.databases import TestDatabase, migrate
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.persistence.writing import Remembering
 from tests.runtime.replicas import schedule
@@ -41,7 +41,7 @@ def in_spool(folder: Path) -> dict[str, int]:
 async def test_a_run_whose_records_were_refused_says_so_and_stays_a_success(
     database: TestDatabase, tmp_path: Path
 ) -> None:
-    await upgrade(database.dsn)
+    await migrate(database)
     await schedule(database, "load")
     app = PikoApp(name="trial")
     sink = Remembering("picky")

@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.harness.databases import patient_engine
 
 
 class Session:
@@ -25,9 +26,9 @@ class Session:
 @asynccontextmanager
 async def open_session(dsn: str) -> AsyncIterator[Session]:
     """One connection until the end of the block."""
-    engine = create_async_engine(dsn, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = patient_engine(dsn)
     try:
         async with engine.connect() as connection:
-            yield Session(connection)
+            yield Session(await connection.execution_options(isolation_level="AUTOCOMMIT"))
     finally:
         await engine.dispose()
