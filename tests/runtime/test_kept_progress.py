@@ -37,6 +37,13 @@ async def until_kept(database: TestDatabase) -> datetime:
     return await wait_until_async(gone, what="the leader to see that the row went")
 
 
+async def until_nothing_runs(database: TestDatabase) -> None:
+    async def none() -> bool:
+        return not await database.execute("SELECT 1 FROM job_run WHERE state IN ('QUEUED', 'RUNNING')")
+
+    await wait_until_async(none, what="the end of what ran when the row went")
+
+
 async def test_windows_meet_however_the_row_went(replicas: Replicas, migrated_mariadb: TestDatabase) -> None:
     database = migrated_mariadb
     await schedule(database, "windows")
@@ -80,6 +87,7 @@ async def test_what_was_forgotten_and_what_was_set_to_null_begin_afresh(
     await until_runs(database, "windows", 1)
     await database.execute("DELETE FROM scheduled_job")
     await until_kept(database)
+    await until_nothing_runs(database)  # whose end would keep progress again
     await database.execute("DELETE FROM job_state WHERE job_id = 'windows'")  # as `piko forget` does
     await database.execute("DO SLEEP(3)")
     (_, through) = (await windows(database))[-1]
