@@ -128,8 +128,12 @@ class ChildProcess:
 
 def lives(pid: int) -> bool:
     """Whether there is such a process; one that has ended and that nobody has collected yet does not live."""
+    return state_of(pid) not in (None, "Z")
+
+
+def state_of(pid: int) -> str | None:
+    """What it does, in the letter that the kernel has for it: `T` is stopped; None: there is no such one."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):  # the latter if it ends between opening and reading
-        return False
-    return state != "Z"
+        return None

@@ -12,7 +12,7 @@ import pytest
 
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
-from tests.harness.processes import ChildProcess
+from tests.harness.processes import ChildProcess, state_of
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until
 from tests.runtime.replicas import Replicas, schedule
@@ -118,6 +118,7 @@ async def test_two_signals_of_one_press_are_one(replicas: Replicas, sqlite: Test
     replica = replicas.start(sqlite.dsn)
     await replica.until_ready()
     replica.process.signal(signal.SIGSTOP)  # both are there when it goes on, however late this test sends one
+    wait_until(lambda: state_of(replica.process.pid) == "T", what="the process to stand still")
     replica.process.signal(signal.SIGINT)
     replica.process.signal(signal.SIGTERM)
     replica.process.signal(signal.SIGCONT)
