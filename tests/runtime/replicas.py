@@ -7,6 +7,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -69,16 +70,21 @@ class Replica:
     port: int
 
     def get(self, path: str, *, accept: str = "*/*") -> tuple[int, str]:
-        """Status and body; (0, "") while nobody listens."""
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
+        """Status and body; (0, "") while nobody listens, or where the answer is cut off."""
+        try:
+            return self._ask(
+                urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
+            )
+        except (OSError, HTTPException):
+            return 0, ""
+
+    def _ask(self, request: urllib.request.Request) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.read().decode()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return 0, ""
 
     async def until_ready(self, body: str = "leader") -> None:
         await self.until("/readyz", 200, body)

@@ -72,7 +72,7 @@ async def test_attempts_backoff_and_timeouts_of_rows_and_of_code(
     assert first["error"].startswith("ValueError: attempt 1 of by_row@")
     assert first["error_type"] == "ValueError"
     assert "the handler ran longer than timeout_s = 0.2" in rows["by_code"][0]["error"]
-    assert 0.2 <= rows["by_code"][0]["duration_s"] < 60, "its handler never ends by itself"
+    assert 0.2 <= rows["by_code"][0]["duration_s"] < 3600, "its handler did not end by itself"
     locks = await database.execute("SELECT job_id, run_id FROM job_lock")
     assert dict(map(tuple, locks)) == {job_id: of_job[-1]["run_id"] for job_id, of_job in rows.items()}
     failures = await database.execute("SELECT job_id, consecutive_failures FROM job_state")

@@ -6,7 +6,6 @@ import json
 
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
-from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import Replica, Replicas, schedule
 
 BLOCKING = """
@@ -35,7 +34,7 @@ async def test_the_page_answers_while_a_handler_blocks_the_loop_of_the_jobs(
     page = Replica(process=replica.process, port=port)
     await page.until("/metrics", 200, "piko_")
     await schedule(migrated_mariadb, "quick")
-    await wait_until_async(lambda: "blocks" in replica.process.output or None, what="a run that blocks")
+    replica.process.wait_for_line('"event": "blocks"')
     status, text = page.get("/api/v1/jobs/quick")
     assert (status, json.loads(text)["job_id"]) == (200, "quick")
     assert page.get("/", accept="text/html")[0] == 200

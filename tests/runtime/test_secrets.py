@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -133,6 +134,7 @@ async def test_no_secret_of_a_config_or_a_setting_is_on_any_page(
             await schedule(migrated_mariadb, job_id)
         await until_runs(migrated_mariadb, "login", 1, state="FAILED")
         await until_runs(migrated_mariadb, "untyped", 1)
+        await _until_edited(migrated_mariadb)
         run_id = await _logged(migrated_mariadb)
         letter, said = await _refused(migrated_mariadb)
         line = await wait_until_async(
@@ -192,6 +194,16 @@ async def _everything(web: httpx.AsyncClient, run_id: str, letter: str) -> dict[
     for token in ("", "Bearer hunter2-web-tokens", "Basic hunter2"):
         shown[f"as {token}"] = (await web.get(f"{API}/jobs", headers={"Authorization": token})).text
     return shown
+
+
+async def _until_edited(database: TestDatabase) -> None:
+    """Wait until the leader has seen the second config of `untyped`."""
+
+    async def seen() -> bool:
+        rows = await database.execute("SELECT config_json FROM job_config_revision WHERE job_id = 'untyped'")
+        return any(json.loads(config)["rows"] == 2 for (config,) in rows)
+
+    await wait_until_async(seen, what="the revision of the second config")
 
 
 async def _logged(database: TestDatabase) -> str:

@@ -67,7 +67,7 @@ async def test_each_line_is_json_and_carries_its_run(
 ) -> None:
     database = migrated_mariadb
     replicas.write(APP)
-    replica = replicas.start(database.dsn, "app.py")
+    replica = replicas.start(database.dsn, "app.py", environment={"PIKO_DRAIN_TIMEOUT_S": "600"})
     await replica.until_ready()
     await schedule(database, "talks", max_attempts=2, retry_backoff_s=0.1)
     await until_runs(database, "talks", 2, state="FAILED")
