@@ -187,7 +187,7 @@ async def test_live_runs_are_not_delayed(replicas: Replicas, migrated_mariadb: T
 
     async def live_runs() -> bool:
         done = await runs(database, "quick", "SUCCESS")
-        return sum(scheduled_time > began for scheduled_time, *_ in done) >= 6
+        return len([row for row in done if row[0] > began]) >= 6
 
     # One that waited for a window would wait for ever: those are held until the test ends.
     await wait_until_async(live_runs, what="live runs that came due beside the windows")
