@@ -15,7 +15,7 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import ANSWER_S, wait_until_async
+from tests.harness.waiting import ANSWER_S, PATIENCE_S, wait_until_async
 
 APP = """
 import asyncio, os
@@ -69,29 +69,23 @@ class Replica:
     process: ChildProcess
     port: int
 
-    def get(self, path: str, *, accept: str = "*/*") -> tuple[int, str]:
-        """Status and body; (0, "") while nobody listens, or where the answer is cut off."""
+    def get(self, path: str, *, accept: str = "*/*", timeout: float = PATIENCE_S) -> tuple[int, str]:
+        """Status and body; (0, "") while nobody listens, or where the answer is cut off.
+
+        `timeout`: seconds to wait for the answer; fewer where the test asks again.
+        """
+        url = f"http://127.0.0.1:{self.port}{path}"
         try:
-            return self._ask(
-                urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", headers={"Accept": accept})
-            )
+            return _answer(urllib.request.Request(url, headers={"Accept": accept}), timeout)
         except (OSError, HTTPException):
             return 0, ""
-
-    def _ask(self, request: urllib.request.Request) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
 
     async def until_ready(self, body: str = "leader") -> None:
         await self.until("/readyz", 200, body)
 
     async def until(self, path: str, status: int, text: str) -> None:
         def answers() -> bool:
-            found, body = self.get(path)
+            found, body = self.get(path, timeout=ANSWER_S)
             return found == status and text in body
 
         try:
@@ -99,6 +93,15 @@ class Replica:
         except AssertionError as failure:
             failure.add_note(f"last answer: {self.get(path)}")
             raise
+
+
+def _answer(request: urllib.request.Request, timeout: float) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ async def leader_of(*replicas: Replica) -> tuple[Replica, Replica]:
     """The replica that leads, and the other."""
 
     def roles() -> list[str] | None:
-        found = [replica.get("/readyz")[1].strip() for replica in replicas]
+        found = [replica.get("/readyz", timeout=ANSWER_S)[1].strip() for replica in replicas]
         return found if sorted(found) == ["leader", "standby"] else None
 
     found = await wait_until_async(roles, what="one leader and one standby")
