@@ -37,6 +37,7 @@ async def test_from_kubectl_apply_to_a_run_and_its_status_and_away_again(install
     # What is applied becomes rows, each owned by its resource.
     installation.kubectl("apply", "-f", EXAMPLES / "cluster" / "schedule.yaml", "-f", EXAMPLES / "manifests")
     installation.wait_for("condition=Synced", "psch", "--all")
+    installation.wait_for("condition=Synced", "pjc/greet")  # another asks for a Secret that nobody made
     rows = await database.execute("SELECT job_id, managed_by FROM scheduled_job ORDER BY job_id")
     jobs = {row[0]: row[1] for row in rows}
     assert sorted(jobs) == [
