@@ -369,6 +369,7 @@ async def test_leadership_that_was_won_unheard_is_found_and_released(
         way.cut_next_commit()
         elector = await replicas.start(beyond, "one", lease_s=3600, renew_interval_s=30)
         await wait_until_async(lambda: way.cuts, what="the COMMIT to be cut", interval=0.01)
+        await replicas.vanish(elector)  # before it tries again, and then knows
         assert await count(emptied_database, "leader_lease", "holder = 'one'") == 1
         assert elector.fence is None
         await replicas.stop(elector)  # it does not know that it leads, and gives it up all the same
