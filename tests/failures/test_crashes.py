@@ -61,8 +61,10 @@ async def until_locks_are_held(stage: Stage, count: int) -> None:
     await wait_until_async(held, what=f"{count} replicas to hold their locks")
 
 
-async def until_both_hold_locks(stage: Stage) -> None:
+async def until_both_hold_locks(stage: Stage, leader: Replica) -> None:
+    """Wait until each has seen that the other holds its lock: only then does its fall mean anything."""
     await until_locks_are_held(stage, len(stage.replicas))
+    await until_it_has_looked(stage, leader)
 
     async def follower_waits() -> bool:
         return bool(
@@ -73,7 +75,25 @@ async def until_both_hold_locks(stage: Stage) -> None:
         )
 
     await wait_until_async(follower_waits, what="the follower to wait for the leader's lock")
-    await asyncio.sleep(2)  # the leader has looked at the follower since
+
+
+async def until_it_has_looked(stage: Stage, leader: Replica) -> None:
+    """Wait until the leader has begun a look at all locks after this call, and ended it.
+
+    Its session with the lock does nothing else, so two further statements there are two looks: the second
+    begins when the first has ended.
+    """
+    instance_id, seen = await instance_of(stage, leader), list[int]()
+
+    async def looked_twice() -> bool:
+        rows = await stage.database.execute(
+            "SELECT query_id FROM information_schema.processlist "
+            f"WHERE id = (SELECT session_id FROM session_lock WHERE instance_id = '{instance_id}')"
+        )
+        seen.extend(number for (number,) in rows if number not in seen)
+        return len(seen) > 2
+
+    await wait_until_async(looked_twice, what="the leader to look at the locks")
 
 
 async def until_lost(stage: Stage, run_id: str) -> datetime:
@@ -94,7 +114,7 @@ async def until_lost(stage: Stage, run_id: str) -> datetime:
 async def crash_of_the_leader(stage: Stage) -> None:
     """Kill the leader in the middle of a run, and see that nothing waits for its lease or its heartbeat."""
     leader, follower = await roles(stage)
-    await until_both_hold_locks(stage)
+    await until_both_hold_locks(stage, leader)
     run_id = await stage.lingering_run(leader, 60)
     instance_id = await instance_of(stage, leader)
     epoch, _, expires_at = await lease_of(stage)  # of before the kill: the other may be very quick
@@ -135,9 +155,9 @@ async def test_runs_of_a_follower_that_is_killed_are_lost_before_its_heartbeats_
     two_replicas: TwoReplicas,
 ) -> None:
     async with two_replicas(executor="replicas", environment=DEFAULTS) as stage:
-        _, follower = await roles(stage)
+        leader, follower = await roles(stage)
         epoch = await epoch_of(stage)
-        await until_both_hold_locks(stage)
+        await until_both_hold_locks(stage, leader)
         run_id = await stage.lingering_run(follower, 60)
         instance_id = await instance_of(stage, follower)
         follower.process.kill()
@@ -171,12 +191,12 @@ async def test_the_only_replica_is_killed_and_its_successor_waits_for_no_lease(
 async def test_what_is_no_crash_changes_no_leader(how: str, two_replicas: TwoReplicas) -> None:
     async with two_replicas(environment=PATIENT) as stage:
         leader, follower = await roles(stage)
-        await until_both_hold_locks(stage)
+        await until_both_hold_locks(stage, leader)
         epoch = await epoch_of(stage)
         if how == "its session is killed":
             for replica in (leader, follower, leader):
                 await kill_session(stage, replica)
-                await until_both_hold_locks(stage)
+                await until_both_hold_locks(stage, leader)
         elif how == "it is frozen":
             leader.freeze()
             await asyncio.sleep(5)
@@ -192,12 +212,18 @@ async def test_what_is_no_crash_changes_no_leader(how: str, two_replicas: TwoRep
 
 
 async def kill_session(stage: Stage, replica: Replica) -> None:
-    """End the session with which a living replica holds its lock."""
+    """End the session with which a living replica holds its lock, and wait until it has."""
     instance_id = await instance_of(stage, replica)
     ((session_id,),) = await stage.database.execute(
         f"SELECT session_id FROM session_lock WHERE instance_id = '{instance_id}'"
     )
     await stage.database.execute(f"KILL {session_id}")
+    session = f"SELECT 1 FROM information_schema.processlist WHERE id = {session_id}"
+
+    async def has_ended() -> bool:
+        return not await stage.database.execute(session)
+
+    await wait_until_async(has_ended, what=f"the session of {replica.name} to end")
 
 
 async def test_behind_a_proxy_that_keeps_sessions_the_lease_decides(two_replicas: TwoReplicas) -> None:
@@ -207,7 +233,7 @@ async def test_behind_a_proxy_that_keeps_sessions_the_lease_decides(two_replicas
         for replica in stage.replicas:
             replica.way.keeps_sessions = True
         leader, follower = await roles(stage)
-        await until_both_hold_locks(stage)
+        await until_both_hold_locks(stage, leader)
         leader.process.kill()
         epoch, _, expires_at = await lease_of(stage)
         await until_leads(stage, follower)
