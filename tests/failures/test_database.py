@@ -191,7 +191,7 @@ async def test_the_database_is_away_for_longer_than_the_lease(
             what="the end of what had ended while the database was away",
         )
         ((state,),) = await stage.database.execute(ended.format(ended_meanwhile))
-        assert state in {"SUCCESS", "FAILED"}, "as its handler ended, which may fail by chance"
+        assert state == "SUCCESS", "as its handler ended"
         assert await stage.database.execute("SELECT run_id, error FROM job_run WHERE state = 'LOST'") == []
         assert await epoch_of(stage) == epoch, "an absence of the database is nobody's silence"
 
@@ -203,12 +203,12 @@ async def test_a_leader_that_falls_silent_within_a_transaction_is_followed_when_
     terms = {"PIKO_LEADER_LEASE_S": "6", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
     async with two_replicas(environment=terms) as stage:
         leader, follower = await roles(stage)
-        epoch = await epoch_of(stage)
+        ((epoch, expired_at),) = await stage.database.execute("SELECT epoch, expires_at FROM leader_lease")
         leader.way.lose_next_commit(of="leader_lease")  # it holds that row, and will not let go of it
         await wait_until_async(lambda: leader.way.is_lost, what="a COMMIT to be lost")
         if how == "it is frozen":
             leader.freeze()
-        expired_at = acquired_at = None
+        acquired_at = None
 
         async def taken_over() -> bool:
             nonlocal expired_at, acquired_at
@@ -220,7 +220,6 @@ async def test_a_leader_that_falls_silent_within_a_transaction_is_followed_when_
 
         await wait_until_async(taken_over, what="the takeover", interval=0.1)
         await until_leads(stage, follower)
-        assert expired_at is not None
         assert acquired_at is not None
         waited_s = (acquired_at - expired_at).total_seconds()
         # Where the server did not end that transaction, its row would be held for as long as the way is lost.

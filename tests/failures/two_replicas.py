@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 import urllib.error
@@ -25,6 +26,9 @@ DEFAULTS = {
     "PIKO_POLL_INTERVAL_S": "1",
 }
 """What a team has that sets none of them."""
+
+_LOOP_WAS_KEPT = re.compile(r"the event loop has been blocked for \d+ s by code outside any run")
+"""All that is said where the machine itself keeps the loop; a second reason would be another line."""
 
 IDLE_S = 60.0
 """How long a leader may begin nothing: a soak has a machine to itself, and a test has one that is busy."""
@@ -122,9 +126,13 @@ async def liveness(replica: Replica) -> int:
 
 
 def answers_of(stage: Stage, replica: Replica, *, since: float) -> set[str]:
-    """What the replica answered after the moment `since`; a busy machine may leave a question unanswered."""
+    """What the replica answered after the moment `since`.
+
+    A busy machine may leave a question unanswered, or keep the event loop for a while, and then the answer
+    says only that.
+    """
     said = stage.witness.said_by(replica.name, since=since)
-    return {each.text for each in said if each.status}
+    return {each.text for each in said if each.status and not _LOOP_WAS_KEPT.fullmatch(each.text)}
 
 
 async def more_starts(stage: Stage, count: int = 20, *, pid: int | None = None) -> None:
