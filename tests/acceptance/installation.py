@@ -71,6 +71,7 @@ class Installation:
             "KUBECONFIG": str(kubeconfig),
             "PIKO_OPERATOR_LEASE_NAMESPACE": self.namespace,
             "PIKO_OPERATOR_HTTP_PORT": str(free_port()),
+            "PIKO_OPERATOR_ADMISSION_PORT": str(free_port()),
         }
         return self.start_process("-m", "piko_operator", env=environment, name="operator")
 
