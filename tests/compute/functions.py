@@ -24,6 +24,12 @@ def busy_for(seconds: float) -> int:
     return os.getpid()
 
 
+def once_there(file: str | None) -> None:
+    """Done once `file` is there; at once without one."""
+    while file is not None and not Path(file).exists():
+        time.sleep(0.01)
+
+
 def with_another(folder: str) -> int:
     """Returns, which process this is, once another one is in here, too, or has been."""
     (Path(folder) / str(os.getpid())).touch()

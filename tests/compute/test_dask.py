@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from piko.compute.cpu import CpuManager
 from tests.compute import functions
@@ -16,14 +17,16 @@ def _computed(manager: CpuManager) -> float:
 
 
 async def test_the_chunks_of_a_machine_that_is_lost_are_computed_by_another(
-    make_manager: MakeManager, piko_process: PikoProcessFactory
+    make_manager: MakeManager, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
     address, workers = start_dask(piko_process)
     manager = make_manager(dask_address=address)
-    call = asyncio.create_task(manager.map_reduce(functions.busy_for, [0.02] * 500))
-    await wait_until_async(lambda: _computed(manager) > 10, what="the first chunks")
-    assert not call.done()
+    gate = tmp_path / "gate"
+    items = [None] * 20 + [str(gate)] * 480
+    call = asyncio.create_task(manager.map_reduce(functions.once_there, items, chunk_size=5))
+    await wait_until_async(lambda: _computed(manager) == 20, what="the first chunks")
     workers[0].kill()
+    gate.touch()
     assert len(await asyncio.wait_for(call, PATIENCE_S)) == 500
     assert _computed(manager) == 500
 
