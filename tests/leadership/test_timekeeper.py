@@ -42,9 +42,11 @@ def timekeeper(database: Database, clock: DatabaseClock, metrics: Metrics) -> Ti
 
 
 async def off_by(database: Database, clock: DatabaseClock) -> timedelta:
+    """How far `clock` is ahead of the database's, or behind, for certain; how long asking took is neither."""
     before = clock.now()
     _, moment, _ = await LeaseStore(database=database).now(clock.monotonic)
-    return before - moment
+    after = clock.now()
+    return max(before - moment, timedelta(0)) or min(after - moment, timedelta(0))
 
 
 @pytest.mark.parametrize("off_s", [7.5, -7.5, 86_400 * 365])
