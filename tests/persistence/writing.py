@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from piko.clock import SystemClock
+from piko.clock import Clock, SystemClock
 from piko.observability.metrics import Metrics
 from piko.persistence.delivery import SecretsOf
 from piko.persistence.intent import WriteIntent
@@ -63,10 +63,11 @@ async def running(
     budget_s: float = PATIENCE_S,
     close_s: float = PATIENCE_S,
     secrets_of: SecretsOf = lambda _: (),
+    clock: Clock | None = None,
 ) -> AsyncIterator[tuple[PersistenceWriter, Metrics]]:
     """A writer as the runtime runs it. A test that leaves something undelivered names its `budget_s`."""
     metrics = Metrics()
-    writer = PersistenceWriter(clock=SystemClock(), metrics=metrics)
+    writer = PersistenceWriter(clock=clock or SystemClock(), metrics=metrics)
     for sink in sinks:
         writer.register_sink(sink)
     writer.prepare(folder=folder, fsync=True, owner=owner, secrets_of=secrets_of)
