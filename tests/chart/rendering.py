@@ -62,6 +62,10 @@ VARIANTS: dict[str, Values] = {
         **EXISTING_SECRET,
         "prometheusRule": {"enabled": True, "labels": {"release": "p"}, "alertLabels": {"team": "data"}},
     },
+    "dashboard": {
+        **EXISTING_SECRET,
+        "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Data"}},
+    },
     "pod monitor": {**EXISTING_SECRET, "podMonitor": {"enabled": True}},
     "spool on a volume for each replica": {
         **EXISTING_SECRET,

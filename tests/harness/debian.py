@@ -20,7 +20,7 @@ from tests.harness.locate import (
     find_chromium,
     find_mariadb,
     find_postgresql,
-    find_promtool,
+    find_prometheus,
     mysql_tree,
 )
 from tests.harness.reaper import unmount_below
@@ -50,11 +50,11 @@ def install_chromium(*, say: Callable[[str], None]) -> Path:
 
 
 def install_prometheus(*, say: Callable[[str], None]) -> Path:
-    """Installs Debian's prometheus and returns its `promtool`. Raises `MissingToolError`."""
+    """Installs Debian's prometheus and promtool, and returns the former. Raises `MissingToolError`."""
     if not _can_install():
-        return find_promtool()
+        return find_prometheus()
     _install_server("prometheus", log=_log("prometheus"), remedy="install Prometheus by hand", say=say)
-    return find_promtool()
+    return find_prometheus()
 
 
 def install_postgresql(*, say: Callable[[str], None]) -> Path:

@@ -122,10 +122,19 @@ def find_chromium() -> Path:
 
 def find_promtool() -> Path:
     """Prometheus' own checker of rules and metrics. Raises `MissingToolError`."""
-    found = _on_path("promtool")
+    return _of_prometheus("promtool")
+
+
+def find_prometheus() -> Path:
+    """The Prometheus server. Raises `MissingToolError`."""
+    return _of_prometheus("prometheus")
+
+
+def _of_prometheus(name: str) -> Path:
+    found = _on_path(name)
     if found is None:
         raise MissingToolError(
-            "no promtool was found on PATH: run `make servers` as root on Debian, or install Prometheus "
+            f"no {name} was found on PATH: run `make servers` as root on Debian, or install Prometheus "
             "(package prometheus)"
         )
     return found

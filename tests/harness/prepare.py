@@ -35,7 +35,7 @@ def _wanted() -> Iterator[tuple[str, Callable[[], Path | None], Callable[[], Pat
     if locate.mysql_is_wanted() and not os.environ.get(locate.MYSQL_DSN_VARIABLE):
         yield "mysqld", _found_mysql, functools.partial(debian.install_mysql, say=_say)
     yield "chromium", _found(locate.find_chromium), functools.partial(debian.install_chromium, say=_say)
-    yield "promtool", _found(locate.find_promtool), functools.partial(debian.install_prometheus, say=_say)
+    yield "prometheus", _found(locate.find_prometheus), functools.partial(debian.install_prometheus, say=_say)
     programs = list(gobuild.RECIPES)
     if os.environ.get(locate.KUBECONFIG_VARIABLE):
         programs = [name for name in programs if name not in ("etcd", "kube-apiserver")]
