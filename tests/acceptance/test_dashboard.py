@@ -124,7 +124,7 @@ async def test_every_query_of_the_dashboard_finds_series(
     assert _value(server, "Leaders", namespace) == 1
     assert _value(server, "Failing jobs", namespace) == 1
     assert _value(server, "Late jobs", namespace) == 0
-    assert _value(server, "Replicas", namespace) == 1
+    assert _value(server, "Ready replicas", namespace) == 1
 
 
 def _queries(panel: Mapping[str, Any], namespace: str) -> list[str]:

@@ -83,6 +83,11 @@ CASES = {
         {**_LEADS, 'piko_leader_status{pod="b"}': "0x9 1x0 0x9 1x20"},
         {11: 0, 30: 1},
     ),
+    "a replica is unready for a moment, and then for long": Case(
+        "PikoReplicaUnready",
+        {'piko_ready{pod="a"}': "1x50", 'piko_ready{pod="b"}': "1x4 0x5 1x9 0x15 1x20"},
+        {9: 0, 32: 1, 45: 0},
+    ),
     "the database is away, and comes back": Case(
         "PikoDatabaseAway",
         {

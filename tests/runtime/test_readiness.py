@@ -25,15 +25,21 @@ async def test_a_leader_that_stood_still_past_its_lease_does_not_say_that_it_lea
     def leads() -> float | None:
         return app.metrics.registry.get_sample_value("piko_leader_status", {"host": runtime.instance.host})
 
+    def says_ready() -> float | None:
+        return app.metrics.registry.get_sample_value("piko_ready")
+
+    assert says_ready() == 0
+
     async with app.running(settings) as runtime:
 
         def ready() -> bool:
             return runtime.readiness.ready and runtime.readiness.role == "leader"
 
         await wait_until_async(ready, what="a leader that is ready")
-        assert leads() == 1
+        assert (leads(), says_ready()) == (1, 1)
         clock.ahead_s += settings.leader_lease_s  # its parts have not been run since, and cannot know
         said = runtime.readiness
         assert (said.ready, said.role) == (False, "standby")
         assert "the leader's lease could not be renewed in time; nothing is claimed" in said.reasons
-        assert leads() == 0
+        assert (leads(), says_ready()) == (0, 0)
+    assert says_ready() == 0

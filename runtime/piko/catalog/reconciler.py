@@ -94,6 +94,7 @@ class Reconciler:
             log.info("rows_read_again", away_since=self._catalog.stale_since.isoformat())
         self._catalog.stale_since = self._catalog.stale_reason = None
         self._metrics.reconciles.labels("ok").inc()
+        self._metrics.rows_read.set(self._clock.now().timestamp())
 
     def _failed(self, error: Exception) -> None:
         self._catalog.contact.failed()

@@ -122,6 +122,9 @@ class Metrics:
         self.reconciles = Counter(
             "piko_reconcile", "Comparisons of rows with the catalog.", ["outcome"], registry=registry
         )
+        self.rows_read = Gauge(
+            "piko_rows_read_timestamp_seconds", "When the rows were last compared.", registry=registry
+        )
         self.reconcile_duration = Histogram(
             "piko_reconcile_duration_seconds", "How long a comparison took.",
             buckets=_DELAYS, registry=registry,
@@ -131,6 +134,9 @@ class Metrics:
             "piko_invalid_configs",
             "Jobs whose row in job_config does not fit their model.",
             registry=registry,
+        )
+        self.ready = Gauge(
+            "piko_ready", "1 if this replica can do its part, as /readyz says, else 0.", registry=registry
         )
         self.leader = Gauge(
             "piko_leader_status", "1 if this replica leads, else 0.", ["host"], registry=registry

@@ -29,6 +29,7 @@ class Replica:
         self._stop = asyncio.Event()
         self._ended = asyncio.Event()
         parts.troubles.watch(lambda: self.readiness)
+        parts.metrics.ready.set_function(lambda: float(self.readiness.ready))
 
     # ---- what others ask, from any thread ---------------------------------------------------------
 
