@@ -120,6 +120,24 @@ def test_saved_code_runs_and_code_that_cannot_be_loaded_leaves_the_last_good_one
     assert not states & {"FAILED", "TIMEOUT", "LOST"}, "runs in progress end before their code is replaced"
 
 
+def test_code_that_is_saved_while_it_is_loaded_is_loaded_again(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "200ms"))
+    app = folder / "app.py"
+    good = app.read_text()
+    saves = "from pathlib import Path\nnext_code = Path(__file__).with_name({!r})\n"
+    saves += "Path(__file__).write_text(next_code.read_text())\n"
+    (folder / "first").write_text(good.replace("ticked", "saved at the start"))
+    (folder / "second").write_text(good.replace("ticked", "saved later"))
+    app.write_text(good + saves.format("first"))
+    program = _dev(piko_process, folder)
+    program.wait_for_line("saved at the start ")
+    app.write_text(good + saves.format("second"))
+    program.wait_for_line("saved later ")
+    assert program.terminate() == 0
+
+
 def test_a_run_that_was_killed_is_lost_and_its_window_runs_after_the_next_start(
     piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
@@ -160,9 +160,24 @@ def _place(error: Exception, path: Path) -> str:
 
 def code_stamps(folder: Path) -> dict[str, int]:
     """The modification time of each Python file in `folder`, and of those below it that are loaded."""
+    return _stamps(folder, {*folder.glob("*.py"), *_files_of(folder)})
+
+
+def stamps_of_loaded(folder: Path, before: Mapping[str, int]) -> dict[str, int]:
+    """The stamps of the code that was loaded; `before` are those of `code_stamps` right before the load.
+
+    A file that was saved during the load keeps its stamp of before, so that it counts as changed.
+    """
+    return {**_stamps(folder, _files_of(folder)), **before}
+
+
+def _files_of(folder: Path) -> set[Path]:
+    return {Path(str(module.__file__)) for module in _modules_of(folder).values()}
+
+
+def _stamps(folder: Path, paths: Iterable[Path]) -> dict[str, int]:
     stamps = {}
-    loaded = [Path(str(module.__file__)) for module in _modules_of(folder).values()]
-    for path in {*folder.glob("*.py"), *loaded}:
+    for path in paths:
         with suppress(OSError):  # it was deleted at this moment
             stamps[str(path.relative_to(folder))] = path.stat().st_mtime_ns
     return stamps

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -17,7 +17,7 @@ from rich.console import Console
 from piko.app import PikoApp
 from piko.background.waiting import happens
 from piko.clock import SystemClock
-from piko.dev.application import code_stamps, load_app, reload_app
+from piko.dev.application import code_stamps, load_app, reload_app, stamps_of_loaded
 from piko.dev.board import Board
 from piko.dev.files import Reading, ResourceFiles
 from piko.dev.journal import Entry, Journal
@@ -49,7 +49,9 @@ def run_folder(folder: Path, *, console: Console) -> None:
     sys.dont_write_bytecode = True  # two saves within a second would load the first one's bytecode
     files = ResourceFiles(path)
     reading = files.first()
+    stamps = code_stamps(path)
     app = load_app(path)
+    code = stamps_of_loaded(path, stamps)
     with hold_place(path) as place, StopSignals(last_words=lambda: _last_words(console)) as signals:
         settings = load_settings(
             directory=path,
@@ -59,7 +61,13 @@ def run_folder(folder: Path, *, console: Console) -> None:
         )
         run_to_end(
             _Session(
-                folder=folder, app=app, place=place, settings=settings, console=console, signals=signals
+                folder=folder,
+                app=app,
+                code=code,
+                place=place,
+                settings=settings,
+                console=console,
+                signals=signals,
             ).run(files, reading)
         )
 
@@ -75,6 +83,7 @@ class _Session:
         *,
         folder: Path,
         app: PikoApp,
+        code: Mapping[str, int],
         place: DevDatabase,
         settings: Settings,
         console: Console,
@@ -91,7 +100,7 @@ class _Session:
         self._signals = signals
         self._problems: Sequence[str] = ()
         self._reasons: Sequence[str] = ()
-        self._code = code_stamps(self._path)
+        self._code = code
 
     async def run(self, files: ResourceFiles, reading: Reading) -> None:
         await migrate.upgrade(self._place.dsn)
@@ -215,7 +224,7 @@ class _Session:
                 Entry(subject="code", text="the last good version stays in force", tone="red")
             )
             return None
-        self._code = code_stamps(self._path)
+        self._code = stamps_of_loaded(self._path, stamps)
         text = f"{names} changed: waiting for runs in progress, then the new code runs"
         self._board.show_entry(Entry(subject="code", text=text, tone="cyan"))
         return app
