@@ -170,15 +170,16 @@ def test_a_watermark_set_back_while_a_window_is_being_run_replays_the_windows(
         tmp_path / "jobs", load=schedule("load", "1s"), config=config("load", "{takes: 0.9}")
     )
     program = _dev(piko_process, folder)
-    running = "SELECT window_start, run_id FROM job_run WHERE job_id = 'load' AND state = 'RUNNING'"
-    (found,) = wait_until(
-        lambda: _read(folder, running) if (folder / ".piko" / "piko.db").exists() else None,
-        what="a window being run",
+    # In one statement: the watermark goes on, window by window, between two.
+    set_it_back = (
+        "UPDATE scheduled_job SET last_data_time = strftime('%Y-%m-%d %H:%M:%f000', begun, '-6 seconds') "
+        "FROM (SELECT window_start AS begun FROM job_run WHERE job_id = 'load' AND state = 'RUNNING') "
+        "WHERE job_id = 'load' RETURNING last_data_time"
     )
-    back = "strftime('%Y-%m-%d %H:%M:%f000', last_data_time, '-6 seconds')"
-    rows(folder, f"UPDATE scheduled_job SET last_data_time = {back} WHERE job_id = 'load'")
-    (set_back,) = rows(folder, "SELECT last_data_time FROM scheduled_job")
-    assert set_back < found[:1]
+    (set_back,) = wait_until(
+        lambda: _read(folder, set_it_back) if (folder / ".piko" / "piko.db").exists() else None,
+        what="a window being run, and the watermark to be set back from there",
+    )
     wait_until(
         lambda: _read(folder, "SELECT run_id FROM job_run WHERE window_start = ?", *set_back),
         what="the window after the watermark that was set to be run",
