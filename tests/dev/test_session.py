@@ -14,7 +14,7 @@ from piko.errors import SettingsError
 from tests.dev.folders import config, make_folder, rows, schedule
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import ANSWER_S, wait_until
+from tests.harness.waiting import PATIENCE_S, wait_until
 
 _SUCCESSES = "SELECT count(*) FROM job_run WHERE job_id = ? AND state = 'SUCCESS'"
 
@@ -37,7 +37,7 @@ def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(
     first.wait_for_line("ticked {}")
     page = re.search(r"page: (http://127\.0\.0\.1:\d+/)", first.output)
     assert page is not None
-    with urllib.request.urlopen(f"{page[1]}jobs/tick", timeout=ANSWER_S) as answer:
+    with urllib.request.urlopen(f"{page[1]}jobs/tick", timeout=PATIENCE_S) as answer:
         assert "<title>tick" in answer.read().decode()
     with (
         pytest.raises(SettingsError, match=f"already runs on this folder, as process {first.pid}"),
