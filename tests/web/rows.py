@@ -81,14 +81,18 @@ async def add_letters(
 async def add_replica(
     database: TestDatabase, instance_id: str, *, sinks: str | None = None, ago_s: int = 0
 ) -> None:
-    """A replica that was heard of `ago_s` seconds ago; `sinks` is what it says of them, as JSON."""
-    now = datetime.now(UTC) - timedelta(seconds=ago_s)
+    """A replica that was heard of `ago_s` seconds ago; `sinks` is what it says of them, as JSON.
+
+    With 0 it is alive for as long as a test may take: a minute later it would be silent.
+    """
+    heard = datetime.now(UTC) - timedelta(seconds=ago_s)
+    until = heard if ago_s else heard + timedelta(days=1)
     said = "NULL" if sinks is None else f"'{sinks}'"
     await database.execute(
         "INSERT INTO runtime_instance "
         "(instance_id, app, host, pid, version, started_at, heartbeat_at, sinks) "
-        f"VALUES ('{instance_id}', 'demo', 'host-{instance_id}', 1, '0', {quoted(now)}, "
-        f"{quoted(now)}, {said})"
+        f"VALUES ('{instance_id}', 'demo', 'host-{instance_id}', 1, '0', {quoted(heard)}, "
+        f"{quoted(until)}, {said})"
     )
 
 
