@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from piko.store.reports import happenings
 from piko.store.reports.overview import LATE_S
 from piko.web import event_feed
 from tests.harness.databases import TestDatabase
@@ -26,6 +27,12 @@ _LOOKED_AT = ("leader_lease", "finished_at", "job_state")
 @pytest.fixture(autouse=True)
 def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_feed, "LOOK_S", 0.1)
+    look_far_back(monkeypatch)
+
+
+def look_far_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take longer than a look goes back, from an instant to the commit that has it."""
+    monkeypatch.setattr(happenings, "_OVERLAP", timedelta(hours=1))
 
 
 async def end_run(database: TestDatabase, run_id: str) -> None:

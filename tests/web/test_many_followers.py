@@ -15,7 +15,7 @@ from tests.harness.statements import sent_to
 from tests.harness.waiting import PATIENCE_S, wait_until_async
 from tests.web.rows import add_runs
 from tests.web.serving import served
-from tests.web.test_events import end_run
+from tests.web.test_events import end_run, look_far_back
 
 _MANY = 150
 
@@ -25,6 +25,7 @@ async def test_hundreds_who_follow_events_and_logs_cost_what_one_costs(
 ) -> None:
     monkeypatch.setattr(event_feed, "LOOK_S", 0.2)
     monkeypatch.setattr(log_feed, "LOOK_S", 0.2)
+    look_far_back(monkeypatch)
     await add_runs(emptied_database, "a", ["RUNNING"] * 3)
     async with served(emptied_database, most=3 * _MANY) as origin, AsyncExitStack() as stack:
         events = [await _follow(stack, origin, "/api/v1/events") for _ in range(_MANY)]
