@@ -97,7 +97,8 @@ async def test_each_release_serves_its_own_class_and_is_silent_on_the_other(worl
     world.apply("PikoSchedule", "plain", jobId="plain", schedule=_DAILY)
     world.apply("PikoSchedule", "blue", jobId="blue", schedule=_DAILY, className="blue")
     world.apply("PikoSchedule", "later", jobId="later", schedule=_DAILY)
-    await world.until_condition("psch", "later", "Synced", reason="Synced")
+    for name in ("plain", "later"):
+        await world.until_condition("psch", name, "Synced", reason="Synced")
     assert world.read("psch", "plain")["status"]["servedBy"] == f"{world.namespace}/piko-plain"
     blue = world.read("psch", "blue")
     assert blue["status"] == {"observedGeneration": -1}
