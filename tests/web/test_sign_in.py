@@ -118,10 +118,12 @@ async def test_a_revoked_token_ends_its_session_at_the_next_request(
         await _sign_in(client, "ann-token")
         assert (await client.get("/", headers=_PAGE)).status_code == 200
         (tokens / "viewer").write_text("")
-        ended = await client.get("/", headers={**_PAGE, "HX-Request": "true"})
+        part = await client.get("/", headers={"Accept": "*/*", "HX-Request": "true"})
+        assert (part.status_code, part.headers["hx-refresh"]) == (401, "true")
+        assert "piko_session" in client.cookies, "the whole page says why the session has ended"
+        ended = await client.get("/", headers=_PAGE)
         assert ended.status_code == 401
         assert "The token is not known, or was revoked." in ended.text
-        assert ended.headers["hx-refresh"] == "true"
         assert "piko_session" not in client.cookies
 
 

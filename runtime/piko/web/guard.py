@@ -30,6 +30,8 @@ MOST_BYTES = 65_536
 _ACTS, _PER_S = 120, 60.0
 _CALLERS = 1000
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_RENEWAL = "hx-request"
+"""The header of a page that asks for a part of itself."""
 _NO_PAGE = (
     "header Content-Type: 'application/x-www-form-urlencoded' is that of a form, and a browser says which "
     "page a form comes from; a program sends 'application/json', as `curl --json` does"
@@ -170,8 +172,10 @@ def _is_open(scope: Scope) -> bool:
 
 
 def _is_for_a_person(scope: Scope) -> bool:
-    accepted = Headers(scope=scope).get("accept", "")
-    return "text/html" in accepted and not _path(scope).startswith("/api/")
+    """Whether a browser asks for a page, or a page for a part of itself, which accepts anything."""
+    headers = Headers(scope=scope)
+    asks = "text/html" in headers.get("accept", "") or _RENEWAL in headers
+    return asks and not _path(scope).startswith("/api/")
 
 
 def _signing_in(scope: Scope, shown: Shown) -> Response:
@@ -182,10 +186,10 @@ def _signing_in(scope: Scope, shown: Shown) -> Response:
         to=place_of(request),
         from_outside=request.headers.get("sec-fetch-site") == "cross-site" and scope["method"] in _SAFE,
     )
-    if shown.session:
+    if _RENEWAL in request.headers:
+        answer.headers["HX-Refresh"] = "true"  # the whole page signs in, and says why the session has ended
+    elif shown.session:
         drop(answer)
-    if "hx-request" in request.headers:
-        answer.headers["HX-Refresh"] = "true"  # a part of a page renews itself: the whole of it signs in
     return answer
 
 

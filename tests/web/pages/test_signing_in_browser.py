@@ -68,7 +68,7 @@ def test_a_person_signs_in_comes_to_the_page_that_they_asked_for_and_signs_out(
 def test_a_viewer_has_no_buttons_and_is_shown_the_form_once_their_token_is_revoked(
     closed_tab: OpenTab, tokens: Path
 ) -> None:
-    opened = closed_tab()
+    opened = closed_tab(scripts=False)  # else it may renew itself before the click
     opened.page.goto("/jobs/well")
     _sign_in(opened, "ann-token")
     expect(opened.page.get_by_role("banner")).to_contain_text("ann, viewer")
@@ -76,6 +76,17 @@ def test_a_viewer_has_no_buttons_and_is_shown_the_form_once_their_token_is_revok
     (tokens / "viewer").write_text("")
     opened.page.get_by_role("link", name="Overview", exact=True).click()
     expect(opened.page.get_by_role("alert")).to_contain_text("was revoked")
+
+
+def test_an_open_page_becomes_the_form_once_its_token_is_revoked(closed_tab: OpenTab, tokens: Path) -> None:
+    opened = closed_tab()
+    opened.page.goto("/jobs/well")
+    _sign_in(opened, "ann-token")
+    expect(opened.page.get_by_role("banner")).to_contain_text("ann, viewer")
+    (tokens / "viewer").write_text("")
+    opened.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # it is in sight again
+    expect(opened.page.get_by_role("alert")).to_contain_text("was revoked")
+    expect(opened.page).to_have_url(re.compile(r"/jobs/well$"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
