@@ -90,6 +90,20 @@ def test_a_phone_shows_each_page_without_scrolling_sideways(tab: OpenTab) -> Non
         assert opened.width_beyond() <= 0, path
 
 
+def test_who_goes_by_keys_stays_at_a_link_whose_address_the_navigation_has_too(tab: OpenTab) -> None:
+    page = tab().page
+    page.goto("/")
+    jobs = page.get_by_role("main").get_by_role("link", name="306 Jobs")
+    jobs.focus()
+    page.evaluate(
+        """() => new Promise((renewed) => {
+          document.addEventListener("htmx:afterSettle", () => renewed(), {once: true});
+          document.dispatchEvent(new Event("visibilitychange"));
+        })"""
+    )
+    assert jobs.evaluate("(link) => link === document.activeElement")
+
+
 def test_keys_alone_lead_past_the_navigation_to_what_needs_attention(tab: OpenTab) -> None:
     page = tab().page
     page.goto("/")

@@ -51,20 +51,23 @@
     stream = null;
   }
 
-  // Who goes by keys stays where they are: what had the focus in a part has it again in the renewed one.
+  // Who goes by keys stays where they are: what had the focus in a part has it again in the renewed one. It is
+  // sought in there alone, by its place among its like: the navigation may lead to where it leads, too.
   const focusable = "a[href], button, summary, input, select, textarea, [tabindex]";
   const sameness = (each) => [each.tagName, each.getAttribute("href"), each.getAttribute("aria-label"),
     each.hasAttribute("href") ? "" : each.textContent].join("\n");
+  const alike = (part, said) =>
+    [...part.querySelectorAll(focusable)].filter((each) => sameness(each) === said);
   let focused = null;
 
   document.addEventListener("htmx:beforeSwap", (event) => {
-    const held = document.activeElement;
-    focused = event.detail.target.contains(held) ? sameness(held) : null;
+    const part = event.detail.target, held = document.activeElement, said = sameness(held);
+    focused = part.contains(held) ? {said, place: alike(part, said).indexOf(held)} : null;
   });
-  document.addEventListener("htmx:afterSwap", () => {
+  document.addEventListener("htmx:afterSwap", (event) => {
     if (focused === null || document.activeElement !== document.body) return;
-    const found = [...document.querySelectorAll(focusable)].find((each) => sameness(each) === focused);
-    if (found) found.focus({preventScroll: true});
+    const found = alike(event.target, focused.said);
+    if (found.length > 0) (found[focused.place] || found[0]).focus({preventScroll: true});
   });
 
   // The log of a run that goes on: each new line at the end of the others, in sight if the end was.
