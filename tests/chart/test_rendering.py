@@ -95,12 +95,18 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
         ("without admission", "Secret"),
         ("without admission", "ValidatingWebhookConfiguration"),
         ("existing secret", "ServiceMonitor"),
-        ("without operator", "ClusterRole"),
         ("without operator", "ClusterRoleBinding"),
     ],
 )
 def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
     assert render(VARIANTS[variant]).all(absent) == []
+
+
+def test_without_the_operator_people_have_no_rights_but_to_read_what_the_web_service_says() -> None:
+    without_operator = VARIANTS["without operator"]
+    (role,) = render(without_operator).all("ClusterRole")
+    assert [rule["resources"] for rule in role["rules"]] == [["services/proxy"]]
+    assert render({**without_operator, "web": {"enabled": False}}).all("ClusterRole") == []
 
 
 def test_of_all_the_cluster_a_namespaced_operator_may_see_one_namespace() -> None:

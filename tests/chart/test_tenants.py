@@ -117,6 +117,18 @@ def test_people_may_do_with_pikos_kinds_what_they_may_do_with_others(
     for kind in ("pikoschedules.piko.dev", "pikojobconfigs.piko.dev"):
         answer = crds.kubectl("-n", people, "auth", "can-i", verb, kind, f"--as={user}", check=False)
         assert answer.stdout.strip() == ("yes" if may else "no")
+    for service, reads in (("piko-web:http", True), ("another-web:http", False)):
+        for verb_there, does in (("get", reads), ("create", False)):
+            asked = (
+                "auth",
+                "can-i",
+                verb_there,
+                f"services/{service}",
+                "--subresource=proxy",
+                f"--as={user}",
+            )
+            proxied = crds.kubectl("-n", people, *asked, check=False)
+            assert proxied.stdout.strip() == ("yes" if does and who == "viewer" else "no"), asked
     # What the operator reports, only the operator writes.
     status = crds.kubectl(
         "-n", people, "auth", "can-i", "patch", "pikoschedules.piko.dev", "--subresource=status",

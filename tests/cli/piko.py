@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from tests.harness.locate import find_tool
 from tests.harness.waiting import PATIENCE_S
 
 OK, NEEDS_ACTION, CANNOT = 0, 1, 2
+_INTERRUPTED = 130
 IMPORT_PATH = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
 
 
@@ -48,15 +50,19 @@ def piko(
     return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
+def _path() -> str:
+    """Where kubectl finds its plugin, and the plugin finds kubectl."""
+    return f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+
+
 def kubectl_piko(
     *arguments: str, cwd: Path, kubeconfig: Path, stdin: str | None = None, **environment: str
 ) -> Answer:
     """Run `kubectl piko` as kubectl runs its plugin."""
-    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
     outcome = subprocess.run(
         [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
         cwd=cwd,
-        env={"PATH": path, "HOME": str(cwd), "KUBECONFIG": str(kubeconfig), **IMPORT_PATH, **environment},
+        env={"PATH": _path(), "HOME": str(cwd), "KUBECONFIG": str(kubeconfig), **IMPORT_PATH, **environment},
         input=stdin,
         capture_output=True,
         text=True,
@@ -65,6 +71,29 @@ def kubectl_piko(
     )
     assert "Traceback" not in outcome.stderr, outcome.stderr
     return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
+
+
+def watched(*arguments: str, kubeconfig: Path, answers: int) -> list[str]:
+    """The lines of so many answers of `kubectl piko … -w` in a pipe, where an empty line is between two."""
+    command = [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments]
+    environment = {"PATH": _path(), "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        env={**environment, **IMPORT_PATH, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                lines.append(line.rstrip("\n"))
+                if lines.count("") == answers:
+                    break
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == _INTERRUPTED
+    return lines
 
 
 def piko_here(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from piko.cli.answers import Output
 from piko.cli.at_resource import OwningResource, ResourceAct, act_of, owner_among, patch_of, schedule_of
 from piko.cli.in_pod import Pod, choose, in_pod
-from piko.cli.kubectl import split
+from piko.cli.kubectl_options import PluginCall, output_of, read_call
 from piko.errors import NotFoundError, RefusedError
 from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.harness.control_plane import ControlPlane
@@ -18,14 +19,57 @@ from tests.harness.control_plane import ControlPlane
 _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="runtime", ready=True)
 
 
-def test_options_before_the_command_are_its_own_and_those_behind_it_are_the_commands() -> None:
-    options, command = split(["-n", "data", "--context=prod", "runs", "-n", "5", "--job", "a"])
-    assert options == {"--namespace": "data", "--context": "prod"}
-    assert command == ["runs", "-n", "5", "--job", "a"]
-    assert split(["status"]) == ({}, ["status"])
-    for wrong, text in ((["--colour", "x"], "is not known"), (["-n"], "expected a value")):
-        with pytest.raises(RefusedError, match=text):
-            split(wrong)
+@pytest.mark.parametrize(
+    ("typed", "options", "command"),
+    [
+        ("status", {}, "status"),
+        ("-n data --context=prod jobs", {"--namespace": "data", "--context": "prod"}, "jobs"),
+        ("jobs a -n data -o yaml", {"--namespace": "data"}, "jobs a -o yaml"),
+        ("trigger a --context=prod", {"--context": "prod"}, "trigger a"),
+        ("-n data runs -n 5 --job a", {"--namespace": "data"}, "runs -n 5 --job a"),
+        ("runs --namespace data -n 5", {"--namespace": "data"}, "runs -n 5"),
+        ("-n data pause --namespace team", {"--namespace": "data"}, "pause --namespace team"),
+        ("next -f a.yaml -n 3", {}, "next -f a.yaml -n 3"),
+        ("jobs -- -n", {}, "jobs -- -n"),
+    ],
+)
+def test_options_of_kubectl_stand_before_the_command_or_behind_it(
+    typed: str, options: dict[str, str], command: str
+) -> None:
+    assert read_call(typed.split()) == PluginCall(options=options, command=command.split())
+
+
+@pytest.mark.parametrize("typed", ["-A status", "status -A", "status --all-namespaces"])
+def test_all_namespaces_are_asked_for_as_with_kubectl(typed: str) -> None:
+    assert read_call(typed.split()) == PluginCall(options={}, command=["status"], everywhere=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        ("--colour x status", "--colour: is not known before the command"),
+        ("-n", "-n: expected a value"),
+        ("status --context", "--context: expected a value"),
+        ("runs -n data", "a namespace goes before it: kubectl piko -n data runs"),
+    ],
+)
+def test_an_option_that_is_misplaced_is_refused_with_what_is_expected(typed: str, text: str) -> None:
+    with pytest.raises(RefusedError, match=text):
+        read_call(typed.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("jobs", Output.TEXT),
+        ("jobs -o yaml", Output.YAML),
+        ("jobs --output=json", Output.JSON),
+        ("jobs -o csv", Output.TEXT),
+        ("jobs -o", Output.TEXT),
+    ],
+)
+def test_the_form_of_the_answer_is_known_before_the_command_runs(command: str, output: Output) -> None:
+    assert output_of(command.split()) is output
 
 
 def test_a_ready_pod_of_the_runtime_goes_before_others() -> None:
@@ -68,10 +112,10 @@ _SCHEDULE = OwningResource(namespace="data", name="orders", served_by="piko/piko
             ResourceAct(verb="pause", job_id="a", reason="down", dry_run=True),
         ),
         (["trigger", "a"], ResourceAct(verb="trigger", job_id="a")),
-        (["trigger", "a", "-o", "json"], ResourceAct(verb="trigger", job_id="a", as_json=True)),
+        (["trigger", "a", "-o", "json"], ResourceAct(verb="trigger", job_id="a", output=Output.JSON)),
         (
-            ["trigger", "a", "--output=json", "--dry-run"],
-            ResourceAct(verb="trigger", job_id="a", as_json=True, dry_run=True),
+            ["trigger", "a", "--output=yaml", "--dry-run"],
+            ResourceAct(verb="trigger", job_id="a", output=Output.YAML, dry_run=True),
         ),
     ],
 )
@@ -148,7 +192,7 @@ def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
     try:
         code, text = _kubectl_piko(control_plane, "-n", namespace, "status", cwd=tmp_path)
         assert (code, "no running pod of Piko in this namespace" in text) == (CANNOT, True)
-        labels = {"app.kubernetes.io/component": "runtime", "app.kubernetes.io/instance": "trial"}
+        labels = {"piko.dev/component": "runtime", "app.kubernetes.io/instance": "trial"}
         body = {
             "apiVersion": "v1",
             "kind": "Pod",

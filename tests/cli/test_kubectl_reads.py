@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from piko.cli.kubectl import only_reads
 from piko.cli.web_service import WebService, WebUnavailableError, choose_service
 from piko.errors import RefusedError
 from piko.store.schema.migrate import upgrade
-from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, kubectl_piko, piko
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, kubectl_piko, piko, watched
 from tests.cli.service_network import ServiceNetwork, service_network
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.databases import TestDatabase
@@ -24,6 +25,7 @@ from tests.operator.tenants import bind
 from tests.web.rows import add_jobs, add_one_of_each
 from tests.web.serving import served
 
+_LISTER = [{"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}]
 _READER = [
     {"apiGroups": [""], "resources": ["services"], "verbs": ["list"]},
     {
@@ -97,10 +99,13 @@ class Release:
 async def release(
     control_plane: ControlPlane, sqlite: TestDatabase, tmp_path: Path
 ) -> AsyncIterator[Release]:
-    """A Service of the chart's shape, and somebody who may list Services and read this one."""
+    """A Service of the chart's shape, and somebody who may list Services and read this one.
+
+    The release is named as its namespace is, unlike any other of the cluster.
+    """
     await upgrade(sqlite.dsn)
     namespace = control_plane.create_namespace()
-    labels = {"app.kubernetes.io/component": "web", "app.kubernetes.io/instance": "trial"}
+    labels = {"piko.dev/component": "web", "app.kubernetes.io/instance": namespace}
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -160,6 +165,65 @@ async def test_each_read_shows_what_it_shows_beside_the_database(release: Releas
             ], command
     assert release.network.carried, "and each was carried by the API server"
     assert {path.partition("?")[0].split("/")[2] for path in release.network.carried} == {"v1"}
+
+
+async def test_a_document_is_shown_as_yaml_too(release: Release) -> None:
+    await add_one_of_each(release.database)
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        for command in ("jobs", "runs", "runs show run-001", "late"):
+            as_json = await release.kubectl_piko(*command.split(), "-o", "json")
+            as_yaml = await release.kubectl_piko(*command.split(), "-o", "yaml")
+            assert as_yaml.code == as_json.code, as_yaml
+            there, here = yaml.safe_load(as_yaml.out), json.loads(as_json.out)
+            for found in (there, here):
+                if isinstance(found, dict):
+                    found.pop("now", None)
+            assert there == here, command
+
+
+async def test_an_answer_is_watched_until_somebody_interrupts_it(release: Release) -> None:
+    await add_jobs(release.database, "orders")
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        answers = await asyncio.to_thread(
+            watched, "-n", release.namespace, "jobs", "-w", kubeconfig=release.kubeconfig, answers=2
+        )
+        refused = await release.kubectl_piko("jobs", "-w", "-o", "yaml")
+    assert [line.split()[0] for line in answers if "JOB" in line or "orders" in line] == [
+        *("JOB", "orders"),
+        *("JOB", "orders"),
+    ]
+    assert (refused.code, "leave one of them out" in refused.err) == (CANNOT, True)
+
+
+async def test_with_all_namespaces_each_release_is_asked(
+    release: Release, control_plane: ControlPlane
+) -> None:
+    await add_jobs(release.database, "orders")
+    refused = await release.kubectl_piko("jobs", "-A")
+    assert (refused.code, 'services" in API group "" at the cluster scope' in refused.err) == (CANNOT, True)
+    bind(control_plane, "reader-of-all", _LISTER, account=(release.namespace, "maria"), namespaces=[])
+    control_plane.until_may(
+        f"system:serviceaccount:{release.namespace}:maria", "list", "services", namespace="default"
+    )
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        shown = await release.kubectl_piko("jobs", "-A", f"--release={release.namespace}")
+        listed = await release.kubectl_piko("jobs", "-A", f"--release={release.namespace}", "-o", "json")
+        for command in ("pause orders", "status -w", "logs orders -f", "report"):
+            answer = await release.kubectl_piko("-A", *command.split())
+            assert (answer.code, "done in one namespace: -n" in answer.err) == (CANNOT, True), command
+        release.network.backends.clear()
+        silent = await release.kubectl_piko("jobs", "-A", f"--release={release.namespace}")
+    assert shown.code == OK, shown.err
+    heading, *table = shown.out.splitlines()
+    assert heading == f"# namespace {release.namespace}, release {release.namespace}"
+    assert [line.split()[0] for line in table][:2] == ["JOB", "orders"]
+    (found,) = json.loads(listed.out)["releases"]
+    assert (found["namespace"], found["error"]) == (release.namespace, None)
+    assert [job["job_id"] for job in found["answer"]] == ["orders"]
+    assert (silent.code, "no endpoints available" in silent.err) == (CANNOT, True)
 
 
 async def test_what_the_service_refuses_is_said_in_its_words(release: Release) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from piko.store.reports.jobs_in_need import MOST
 from tests.harness.databases import TestDatabase
 from tests.web.clients import serving
 
@@ -83,6 +84,31 @@ async def test_jobs_whose_schedule_says_that_they_are_well_fill_no_page_and_hide
     assert re.findall(r'<a class="job" href="[^"]*">([^<]+)</a>', page)[:5] == [
         item["subject"] for item in first["troubles"]
     ]
+
+
+async def test_a_page_without_a_trouble_does_not_say_that_all_is_well_where_more_jobs_are_to_be_looked_at(
+    emptied_database: TestDatabase,
+) -> None:
+    """More jobs than a page looks at may have late data; the schedules of the first say that it is not."""
+    ids = [f"seldom-{n:03}" for n in range(MOST + 1)]
+    for statement in (
+        _STATEMENTS[0],
+        "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, last_data_time) VALUES "
+        + ", ".join(
+            f"""('{job_id}', 'interval', '{{"hours": 8760000}}', '2026-01-08 00:00:00')""" for job_id in ids
+        ),
+        "INSERT INTO job_definition (job_id, app, handler, stateful, content_hash, instance_id) VALUES "
+        + ", ".join(f"('{job_id}', 'demo', 'app:job', 1, 'h', 'one')" for job_id in ids),
+        "INSERT INTO job_state (job_id, status, next_run_at, cursor_at, last_state) VALUES "
+        + ", ".join(f"('{job_id}', 'Scheduled', '2999-01-01', '2026-01-10', 'SUCCESS')" for job_id in ids),
+    ):
+        await emptied_database.execute(statement)
+    async with serving(emptied_database) as web:
+        first = (await web.get("/api/v1/attention")).json()
+        page = (await web.get("/")).text
+    assert (first["troubles"], first["well"], first["next"] is None) == ([], False, False)
+    assert "None of the jobs that were looked at needs attention, but there are more" in page
+    assert "Nothing needs attention" not in page
 
 
 _A_SILENT_LEADER = "UPDATE leader_lease SET expires_at = '2026-01-01'"

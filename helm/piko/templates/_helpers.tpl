@@ -31,6 +31,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{ include "piko.selector" . }}
 app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{/* By which `kubectl piko` knows Services and pods: other programs have a component `web`, too. */ -}}
+piko.dev/component: {{ index . 1 }}
 helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end -}}
 

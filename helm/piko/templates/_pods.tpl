@@ -7,6 +7,7 @@ labels:
   {{- toYaml . | nindent 2 }}
   {{- end }}
   {{- include "piko.selector" (list .root .name) | nindent 2 }}
+  piko.dev/component: {{ .name }}
   {{- with .component.podLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

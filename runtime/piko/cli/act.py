@@ -20,7 +20,7 @@ from piko.cli.answers import (
     instant,
     instant_or_length,
     person,
-    show_json,
+    show_document,
     stamp,
     with_database,
     zone_in_force,
@@ -112,7 +112,7 @@ def trigger(
         run = await queue(database)
         if wait is None or dry_run:
             return run, None
-        return run, await _last_attempt(database, run, wait, print_retries=output is not Output.JSON)
+        return run, await _last_attempt(database, run, wait, print_retries=not output.is_document)
 
     run, end = with_database(dsn, ask)
     if dry_run:
@@ -120,7 +120,7 @@ def trigger(
         typer.echo(f"{job}: a run would be queued for {stamp(run.scheduled_time)}{covers} (--dry-run)")
         return
     state = RunState.QUEUED if end is None else RunState(end.state)
-    if output is Output.JSON:
+    if output.is_document:
         answer = {
             "run_id": run.run_id if end is None else end.run_id,
             "job_id": job,
@@ -128,7 +128,7 @@ def trigger(
             "attempt": 1 if end is None else end.attempt,
             "state": state,
         }
-        show_json({**answer, "error": None if end is None else end.error})
+        show_document({**answer, "error": None if end is None else end.error}, output)
     elif wait is None:
         typer.echo(f"{job}: queued as run {run.run_id}, for {stamp(run.scheduled_time)}")
     else:
@@ -219,8 +219,8 @@ def forget(job: Job, reason: Reason = None, dsn: Dsn = None, output: Form = Outp
         raise RefusedError(f"{job}: no progress is kept for it; deleted jobs with progress: {others}")
 
     kept = with_database(dsn, drop)
-    if output is Output.JSON:
-        show_json({"job_id": job, "data_through": kept.data_through, "cursor_at": kept.cursor_at})
+    if output.is_document:
+        show_document({"job_id": job, "data_through": kept.data_through, "cursor_at": kept.cursor_at}, output)
         return
     moments = {"data": kept.data_through, "due times": kept.cursor_at}
     extent = ", ".join(

@@ -36,6 +36,12 @@ class Output(StrEnum):
     TEXT = "text"
     WIDE = "wide"
     JSON = "json"
+    YAML = "yaml"
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is for programs: one document with everything."""
+        return self in (Output.JSON, Output.YAML)
 
 
 Dsn = Annotated[
@@ -93,9 +99,14 @@ def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -
     return asyncio.run(main())
 
 
-def show_json(value: object) -> None:
-    """Print `value` as JSON: instants in UTC, dataclasses as objects."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+def show_document(value: object, output: Output) -> None:
+    """Print `value` as JSON or YAML: instants in UTC, dataclasses as objects."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    if output is Output.YAML:
+        import yaml
+
+        text = yaml.safe_dump(json.loads(text), allow_unicode=True, sort_keys=False).rstrip("\n")
+    typer.echo(text)
 
 
 def show_table(

@@ -15,7 +15,9 @@ from typing import Any
 
 import typer
 
+from piko.cli.answers import Output, show_document
 from piko.cli.kubectl_calls import Kubectl, KubectlError
+from piko.cli.kubectl_options import output_of
 from piko.errors import RefusedError
 from piko.text import instant_text, listed
 from piko_operator.trigger_annotation import TRIGGER, shown
@@ -40,7 +42,7 @@ class ResourceAct:
     job_id: str
     reason: str | None = None
     dry_run: bool = False
-    as_json: bool = False
+    output: Output = Output.TEXT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +67,13 @@ def act_of(command: Sequence[str]) -> ResourceAct | None:
             options["dry_run"] = True
         elif name == "--reason" and (equals or rest):
             options["reason"] = value if equals else rest.pop(0)
-        elif name in ("-o", "--output") and (value if equals else (rest or [""])[0]) == "json":
-            options["as_json"] = True
-            del rest[: 0 if equals else 1]
+        elif name in ("-o", "--output") and (equals or rest):
+            options["output"] = output_of([name, value if equals else rest.pop(0)])
+            if not options["output"].is_document:
+                return None
         else:
             return None
-    if options.get("as_json") and command[0] != "trigger":
+    if "output" in options and command[0] != "trigger":
         return None
     return ResourceAct(verb=command[0], job_id=command[1], **options)
 
@@ -173,9 +176,9 @@ def _trigger(kubectl: Kubectl, found: OwningResource, act: ResourceAct) -> int:
         return 1
     if "refusal" in answer:
         raise RefusedError(str(answer["refusal"]))
-    if act.as_json:
+    if act.output.is_document:
         run = {"run_id": answer["runId"], "job_id": act.job_id, "scheduled_time": answer["scheduledTime"]}
-        typer.echo(json.dumps({**run, "attempt": 1, "state": "QUEUED", "error": None}, indent=2))
+        show_document({**run, "attempt": 1, "state": "QUEUED", "error": None}, act.output)
     else:
         typer.echo(f"{act.job_id}: queued as run {answer['runId']}, by the annotation {TRIGGER} of {where}")
     return 0

@@ -15,7 +15,7 @@ from piko.cli.answers import (
     Reason,
     instant,
     person,
-    show_json,
+    show_document,
     show_table,
     stamp,
     unknown_job,
@@ -89,16 +89,17 @@ def start(
         )
 
     planned, request = with_database(dsn, ask)
-    if output is Output.JSON:
+    if output.is_document:
         answer = {"start": planned.start, "end": planned.end, "windows_total": planned.count}
-        show_json(
+        show_document(
             {
                 "backfill_id": None if request is None else request.backfill_id,
                 "job_id": job,
                 **answer,
                 "windows": planned.windows,
                 "left_out": planned.left_out,
-            }
+            },
+            output,
         )
         return
     if request is None:
@@ -144,8 +145,8 @@ def status(
         return [await find(database, backfill)]
 
     found = with_database(dsn, read)
-    if output is Output.JSON:
-        show_json(found)
+    if output.is_document:
+        show_document(found, output)
     else:
         _show(found, output)
     if backfill is not None and any(item.windows_failed for item in found):
@@ -200,8 +201,8 @@ def _change(
             database, backfill, to=to, clock=SystemClock(), actor=person(reason), dry_run=dry_run
         ),
     )
-    if output is Output.JSON:
-        show_json(changed)
+    if output.is_document:
+        show_document(changed, output)
     else:
         becomes = f"would be {to.value} (--dry-run)" if dry_run else f"is {changed.state.value}"
         typer.echo(f"{changed.job_id}: backfill {changed.backfill_id} {becomes}")

@@ -16,7 +16,7 @@ from piko.cli.answers import (
     Reason,
     first_line,
     person,
-    show_json,
+    show_document,
     show_table,
     stamp,
     with_database,
@@ -37,8 +37,8 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     from piko.steering import configs
 
     found = with_database(dsn, lambda database: configs.revisions(database, job))
-    if output is Output.JSON:
-        show_json([_shown(item) for item in found])
+    if output.is_document:
+        show_document([_shown(item) for item in found], output)
         return
     columns = ["REVISION", "VALID", "FROM", "AUTHOR", "SOURCE", "CONFIG"]
     wide = output is Output.WIDE
@@ -86,8 +86,8 @@ def rollback(
             database, job, to, actor=person(reason), keep_secret=keep_secret, dry_run=dry_run
         ),
     )
-    if output is Output.JSON:
-        show_json(_shown(revision))
+    if output.is_document:
+        show_document(_shown(revision), output)
         return
     done = f"would be rolled back to the config of revision {to} (--dry-run)"
     if not dry_run:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, dsn_in_force
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_document
 
 if TYPE_CHECKING:
     from piko.store.schema.status import SchemaStatus
@@ -43,7 +42,7 @@ def upgrade(
 
     def show(revision: str, what: str) -> None:
         applied.append(revision)
-        if output is not Output.JSON:
+        if not output.is_document:
             typer.echo(f"{revision}  {what}")
 
     status = asyncio.run(migrate.upgrade(dsn_in_force(dsn), lock_wait_s=lock_wait, on_revision=show))
@@ -76,7 +75,7 @@ def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
     from piko.store.schema.status import SchemaState
 
     well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
-    if output is Output.JSON:
+    if output.is_document:
         answer = {
             "state": status.state,
             "database": status.where,
@@ -86,7 +85,7 @@ def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
             "message": status.message,
             **more,
         }
-        typer.echo(json.dumps(answer, indent=2))
+        show_document(answer, output)
     else:
         typer.echo(status.message, err=not well)
     if not well:

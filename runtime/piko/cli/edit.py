@@ -14,7 +14,7 @@ from piko.cli.answers import (
     Output,
     Reason,
     person,
-    show_json,
+    show_document,
     stamp,
     with_database,
     zone_in_force,
@@ -59,8 +59,8 @@ def edit(
         )
 
     done = with_database(dsn, act)
-    if output is Output.JSON:
-        show_json(done)
+    if output.is_document:
+        show_document(done, output)
         return
     if not done.after:
         typer.echo(f"{job}: it is so already")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Form, Output, show_json
+from piko.cli.answers import Form, Output, show_document
 from piko.errors import ManifestError
 from piko.tables import shown
 from piko.text import counted, excerpt
@@ -65,8 +65,8 @@ def _print(file: Path, found: Sequence[Translated], left: Sequence[Left], output
     results = [checked(item, zone="UTC", now=now) for item in found]
     usable = [item for item in results if isinstance(item, Translated)]
     refused = sorted([*left, *(item for item in results if not isinstance(item, Translated))], key=_line)
-    if output is Output.JSON:
-        show_json({"schedules": [item.resource for item in usable], "left": refused})
+    if output.is_document:
+        show_document({"schedules": [item.resource for item in usable], "left": refused}, output)
     else:
         for line in yaml_of(usable, _source(file)):
             typer.echo(line)

@@ -66,7 +66,7 @@ def in_pod(pod: Pod, command: Sequence[str], *, user: str | None, columns: int |
 
 
 def _pods(kubectl: Kubectl) -> list[Pod]:
-    selector = f"app.kubernetes.io/component in ({','.join(_COMPONENTS)})"
+    selector = f"piko.dev/component in ({','.join(_COMPONENTS)})"
     words = ["get", "pods", "-l", selector, "--field-selector", "status.phase=Running"]
     return [_pod(item) for item in kubectl.asked(words)["items"]]
 
@@ -77,7 +77,7 @@ def _pod(item: Mapping[str, Any]) -> Pod:
         namespace=meta["namespace"],
         name=meta["name"],
         release=meta["labels"].get("app.kubernetes.io/instance", ""),
-        component=meta["labels"]["app.kubernetes.io/component"],
+        component=meta["labels"]["piko.dev/component"],
         ready=any(each["type"] == "Ready" and each["status"] == "True" for each in conditions),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +15,12 @@ from piko.cli.answers import (
     Output,
     duration,
     first_line,
-    show_json,
+    show_document,
     show_table,
     stamp,
 )
 from piko.cli.reads import with_reads
+from piko.cli.watching import Watch, show_answer
 from piko.tables import Row, ago
 
 if TYPE_CHECKING:
@@ -29,16 +31,25 @@ def jobs(
     job: Annotated[
         list[str] | None, typer.Argument(metavar="[JOB]...", help="Only these jobs.", show_default=False)
     ] = None,
+    watch: Watch = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
     """List jobs: their status, last outcome, next due time and problems."""
+    show_answer(
+        lambda: with_reads(dsn, lambda reads: reads.jobs(job or ())),
+        lambda found: _show(found, output),
+        watch=watch,
+        output=output,
+    )
+
+
+def _show(found: Sequence[JobReport], output: Output) -> bool:
     from piko.clock import SystemClock
 
-    found = with_reads(dsn, lambda reads: reads.jobs(job or ()))
-    if output is Output.JSON:
-        show_json(found)
-        return
+    if output.is_document:
+        show_document(found, output)
+        return False
     now = SystemClock().now()
     columns, shorten = ["JOB", "STATUS", "LAST", "NEXT", "SCHEDULE"], ["SCHEDULE"]
     if output is Output.WIDE:
@@ -49,6 +60,7 @@ def jobs(
         for line in found
     ]
     show_table(columns, rows, otherwise="no jobs: scheduled_job is empty", shorten=shorten)
+    return False
 
 
 def schedule_text(line: JobReport) -> str:

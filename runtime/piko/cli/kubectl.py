@@ -12,96 +12,98 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 
 from piko.cli import main as piko
 from piko.cli import program
 from piko.cli.at_resource import act_of, carry_out
+from piko.cli.each_release import read_each
 from piko.cli.in_pod import execute
 from piko.cli.kubectl_calls import Kubectl
+from piko.cli.kubectl_options import HERE, NAMESPACE, POD, READS, RELEASE, PluginCall, output_of, read_call
 from piko.cli.reads import web_reads
-from piko.cli.web_service import WebUnavailableError, reached, web_service
+from piko.cli.web_service import (
+    WebApi,
+    WebUnavailableError,
+    reached,
+    web_service,
+    web_services,
+)
 from piko.errors import PikoError, RefusedError
 
-_HERE = ("completion", "dev", "import", "new", "next", "test", "validate")
-"""Commands about files and texts of this machine."""
 _NOT_THERE = {"run": "the chart runs replicas", "web": "the chart serves the page by a Deployment"}
-_READS = ("jobs", "late", "logs", "runs", "status", "why")
 _RUN_ACTS = ("cancel", "retry")
-_VALUED = ("--namespace", "--context", "--kubeconfig", "--release", "--pod")
-_SHORT = {"-n": "--namespace"}
-_HELP = f"""usage: kubectl piko [-n NAMESPACE] [--context NAME] [--kubeconfig FILE] [--release NAME]
+_STREAMS = ("-w", "--watch", "-f", "--follow")
+_HELP = f"""usage: kubectl piko [-n NAMESPACE | -A] [--context NAME] [--kubeconfig FILE] [--release NAME]
                     [--pod NAME] COMMAND ...
 
-`pause`, `resume` and `trigger` act at the resource that owns the job. {", ".join(_READS)}
-ask the web service of the release. Other commands run as `piko COMMAND` in a pod of the release. The options
-above come before the command. {", ".join(_HERE)} run on this machine."""
+`pause`, `resume` and `trigger` act at the resource that owns the job. {", ".join(READS)}
+ask the web service of the release, or with -A of each release in the cluster. Other commands run as
+`piko COMMAND` in a pod of the release. {", ".join(HERE)} run on this machine."""
 
 
 def main() -> None:
     """Do what the command says, and exit as it did."""
     try:
-        raise SystemExit(_run(sys.argv[1:]))
+        raise SystemExit(_run(read_call(sys.argv[1:])))
     except PikoError as error:
         typer.echo(f"kubectl piko: {error}", err=True)
         raise SystemExit(2) from None
 
 
-def _run(arguments: Sequence[str]) -> int:
-    options, command = split(arguments)
+def _run(call: PluginCall) -> int:
+    command = call.command
     if not command or command[0] in ("-h", "--help"):
         typer.echo(_HELP)
         return 0
-    if command[0] in _HERE:
+    if command[0] in HERE:
         sys.argv[1:] = command
         piko()
         return 0
     if command[0] in _NOT_THERE:
         raise RefusedError(f"{command[0]}: {_NOT_THERE[command[0]]}; see `kubectl get deployments`")
-    kubectl = Kubectl(options)
+    kubectl = Kubectl(call.options)
+    if call.everywhere:
+        return _everywhere(kubectl, call)
     act = act_of(command)
-    done = None if act is None else carry_out(kubectl, act, namespace=options.get("--namespace"))
+    done = None if act is None else carry_out(kubectl, act, namespace=call.options.get(NAMESPACE))
     if done is not None:
         return done
-    if "--pod" not in options and only_reads(command):
+    release, pod = call.options.get(RELEASE), call.options.get(POD)
+    if pod is None and only_reads(command):
         try:
-            _read(kubectl, command, release=options.get("--release"))
+            with reached(kubectl, web_service(kubectl, release=release)) as api:
+                return _read(api, command)
         except WebUnavailableError as error:
             typer.echo(f"kubectl piko: {error}; this runs in a pod instead", err=True)
-    return execute(kubectl, command, release=options.get("--release"), name=options.get("--pod"))
+    return execute(kubectl, command, release=release, name=pod)
+
+
+def _everywhere(kubectl: Kubectl, call: PluginCall) -> int:
+    """Read from each release of the cluster. Raises `RefusedError`."""
+    if not only_reads(call.command) or not {*_STREAMS, POD}.isdisjoint((*call.command, *call.options)):
+        raise RefusedError(
+            f"-A: shows what each release says, once, by {', '.join(READS)}; anything else is done in one "
+            "namespace: -n"
+        )
+    services = web_services(kubectl, release=call.options.get(RELEASE))
+    return read_each(kubectl, services, lambda api: _read(api, call.command), output=output_of(call.command))
+
+
+def _read(api: WebApi, command: Sequence[str]) -> int:
+    """Run `command` here, on what the web service says; its exit code. Raises `WebUnavailableError`."""
+    from piko.cli.web_reads import WebReads
+
+    web_reads.set(WebReads(api=api))
+    try:
+        program(command[:1])(args=list(command), prog_name="kubectl piko")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def only_reads(command: Sequence[str]) -> bool:
     """Whether the web service has all that `command` shows."""
     words = [*command, ""]
-    return command[0] in _READS and words[1] not in _RUN_ACTS and "--dsn" not in "".join(command)
-
-
-def _read(kubectl: Kubectl, command: Sequence[str], *, release: str | None) -> NoReturn:
-    """Run `command` here, on what the web service says. Raises `WebUnavailableError`."""
-    from piko.cli.web_reads import WebReads
-
-    service = web_service(kubectl, release=release)
-    with reached(kubectl, service) as api:
-        web_reads.set(WebReads(api=api))
-        program(command[:1])(args=list(command), prog_name="kubectl piko")
-    raise SystemExit(0)
-
-
-def split(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """The options before the command, and the command with its own. Raises `RefusedError`."""
-    options: dict[str, str] = {}
-    rest = list(arguments)
-    while rest and rest[0].startswith("-") and rest[0] not in ("-h", "--help"):
-        name, equals, value = rest.pop(0).partition("=")
-        name = _SHORT.get(name, name)
-        if name not in _VALUED:
-            raise RefusedError(f"{name}: is not known before the command; expected {', '.join(_VALUED)}")
-        if not equals:
-            if not rest:
-                raise RefusedError(f"{name}: expected a value")
-            value = rest.pop(0)
-        options[name] = value
-    return options, rest
+    return command[0] in READS and words[1] not in _RUN_ACTS and "--dsn" not in "".join(command)

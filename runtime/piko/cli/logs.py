@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, first_line, show_json, stamp
+from piko.cli.answers import Dsn, Form, Output, first_line, show_document, stamp
 from piko.cli.reads import Reads, with_reads
 from piko.core.types import FINAL_STATES, RunState
 from piko.errors import RefusedError
@@ -35,13 +35,13 @@ def logs(
     output: Form = Output.TEXT,
 ) -> None:
     """Show the log of a run: its first and last lines, its progress and its result."""
-    if follow and output is Output.JSON:
+    if follow and output.is_document:
         raise RefusedError("-o json shows one document, and -f a stream; leave one of them out")
 
     async def read(reads: Reads) -> None:
         run = await _run(reads, what)
-        if output is Output.JSON:
-            show_json({"run": run, "log": await reads.log(run.run_id)})
+        if output.is_document:
+            show_document({"run": run, "log": await reads.log(run.run_id)}, output)
             return
         typer.echo(f"# {run.job_id}, run {run.run_id}, due {stamp(run.scheduled_time)}: {run.state}")
         await _show(reads, run, follow=follow)

@@ -12,7 +12,7 @@ from piko.cli.answers import (
     Output,
     duration,
     instant_or_age,
-    show_json,
+    show_document,
     show_table,
     stamp,
     with_database,
@@ -52,8 +52,8 @@ def report(
         return await read_period(database, since=begin, until=end, job_id=job)
 
     found = with_database(dsn, read)
-    if output is Output.JSON:
-        show_json(found)
+    if output.is_document:
+        show_document(found, output)
         return
     typer.echo(f"due from {stamp(begin)} to {stamp(end)}")
     columns = ["JOB", "RUNS", "SUCCEEDED", "FAILED", "CANCELLED", "LEFT OUT", "UNDER WAY", "MEAN", "LONGEST"]

@@ -18,13 +18,14 @@ from piko.cli.answers import (
     first_line,
     instant_or_age,
     person,
-    show_json,
+    show_document,
     show_table,
     stamp,
     with_database,
 )
 from piko.cli.groups import DefaultGroup
 from piko.cli.reads import Reads, with_reads
+from piko.cli.watching import Watch, show_answer
 from piko.core.types import RunState
 from piko.errors import NotFoundError, RefusedError, did_you_mean
 from piko.tables import Row, ago, shown
@@ -72,6 +73,7 @@ def runs(
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=10_000, help="Maximum number of runs.")
     ] = 20,
+    watch: Watch = False,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -79,15 +81,23 @@ def runs(
     from piko.clock import SystemClock
     from piko.store.reports.runs import RunFilter
 
-    now = SystemClock().now()
-    states = _states(state or ())
-    begin = None if since is None else instant_or_age(since, option="--since", now=now)
+    states = tuple(_states(state or ()))
 
-    wanted = RunFilter(job_id=job, states=tuple(states), backfill_id=backfill, since=begin)
-    found = with_reads(dsn, lambda reads: reads.runs(wanted, most=limit))
-    if output is Output.JSON:
-        show_json(found)
-        return
+    def read() -> list[RunReport]:
+        begin = None if since is None else instant_or_age(since, option="--since", now=SystemClock().now())
+        wanted = RunFilter(job_id=job, states=states, backfill_id=backfill, since=begin)
+        return with_reads(dsn, lambda reads: reads.runs(wanted, most=limit))
+
+    show_answer(read, lambda found: _show_list(found, output), watch=watch, output=output)
+
+
+def _show_list(found: Sequence[RunReport], output: Output) -> bool:
+    from piko.clock import SystemClock
+
+    if output.is_document:
+        show_document(found, output)
+        return False
+    now = SystemClock().now()
     columns = ["JOB", "SCHEDULED", "STATE", "ATTEMPT", "TRIGGER", "DURATION"]
     if output is Output.WIDE:
         columns += ["RUN", "SCHEDULED TIME", "WINDOW", "STARTED"]
@@ -101,6 +111,7 @@ def runs(
         for line in found
     ]
     show_table(columns, rows, otherwise="no runs match")
+    return False
 
 
 @commands.command()
@@ -114,8 +125,8 @@ def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         return found, await reads.attempts(found), await reads.log(run)
 
     found, attempts, log = with_reads(dsn, read)
-    if output is Output.JSON:
-        show_json({"run": found, "attempts": attempts, "log": log})
+    if output.is_document:
+        show_document({"run": found, "attempts": attempts, "log": log}, output)
         return
     others = [("also", _attempt(other)) for other in attempts if other.run_id != run]
     for name, text in [*_facts(found, log), *others]:
@@ -174,8 +185,8 @@ def _act(
 
     run = with_database(dsn, act)
     unmade = verb == "retry" and dry_run
-    if output is Output.JSON:
-        show_json(
+    if output.is_document:
+        show_document(
             {
                 "run_id": None if unmade else run.run_id,
                 "job_id": run.job_id,
@@ -183,7 +194,8 @@ def _act(
                 "attempt": run.attempt,
                 "state": run.state,
                 "dry_run": dry_run,
-            }
+            },
+            output,
         )
         return
     done = "cancelled" if verb == "cancel" else "queued"

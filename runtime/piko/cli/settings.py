@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from piko.cli.answers import Form, Output, show_json, show_table
+from piko.cli.answers import Form, Output, show_document, show_table
 from piko.tables import Row
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ def settings(output: Form = Output.TEXT) -> None:
         (name, _shown(found, name), origins.get(name, _DEFAULT).removeprefix("in "))
         for name in type(found).model_fields
     ]
-    if output is Output.JSON:
-        show_json({name: {"value": value, "from": origin} for name, value, origin in rows})
+    if output.is_document:
+        show_document({name: {"value": value, "from": origin} for name, value, origin in rows}, output)
     else:
         lines = [Row(cells=(name, _text(value), origin)) for name, value, origin in rows]
         shorten = [] if output is Output.WIDE else ["VALUE", "FROM"]

@@ -23,7 +23,7 @@ from piko.cli.answers import (
     Reason,
     first_line,
     person,
-    show_json,
+    show_document,
     stamp,
     with_database,
 )
@@ -98,8 +98,8 @@ def list_(
         return
     wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
     found, sinks = with_database(dsn, lambda database: _read(database, wanted))
-    if output is Output.JSON:
-        show_json({"sinks": sinks, "dead_letters": found})
+    if output.is_document:
+        show_document({"sinks": sinks, "dead_letters": found}, output)
         return
     for item in sinks:
         if wanted == LetterFilter() or wanted.sink == item.sink:
@@ -254,8 +254,8 @@ class _Chosen:
         results = spool_files.change(
             folder, verb, self.letters, sink=self.sink, job=self.job, run=self.run, dry_run=dry_run
         )
-        if output is Output.JSON:
-            show_json(results)
+        if output.is_document:
+            show_document(results, output)
             return
         typer.echo(f"{_counted(results)}: {verb}{' (--dry-run)' if dry_run else ''}")
 
@@ -277,8 +277,8 @@ class _Chosen:
             return await dead_letters.ask_for_all(database, wanted, verb, actor=actor, dry_run=dry_run)
 
         results = with_database(dsn, ask)
-        if output is Output.JSON:
-            show_json(results)
+        if output.is_document:
+            show_document(results, output)
             return
         changed = [item for item in results if item.result == "changed"]
         for note in sorted({item.detail for item in results if item.detail}):

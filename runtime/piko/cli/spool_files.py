@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from piko.cli.answers import Output, first_line
+from piko.cli.answers import Output, first_line, show_document
 from piko.errors import SpoolError
 from piko.model.dead_letters import LetterVerb
 from piko.text import excerpt
@@ -38,8 +38,8 @@ def list_files(
             if sink in (None, name):
                 waiting[name] = waiting.get(name, 0) + count
         letters.extend(item for item in dead if sink in (None, item.sink))
-    if output is Output.JSON:
-        typer.echo(json.dumps(_answer(waiting, letters), indent=2))
+    if output.is_document:
+        show_document(_answer(waiting, letters), output)
         return
     for name, count in sorted(waiting.items()):
         typer.echo(f"{count} waiting for {name}")

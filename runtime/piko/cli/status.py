@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_json, show_table
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_document, show_table
 from piko.cli.reads import Reads, web_reads, with_reads
+from piko.cli.watching import Watch, show_answer
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.tables import Row, ago
 
@@ -20,28 +21,40 @@ if TYPE_CHECKING:
     from piko.store.reports.troubles import InstallationReport
     from piko.store.schema.status import SchemaStatus
 
+Look: TypeAlias = "tuple[SchemaStatus | None, InstallationReport | None, list[Trouble]]"
+"""The schema, the installation and what is wrong; None where the database does not say."""
+
 _SHOWN = 40
 _MOMENT_S = 1.0
 
 
-def status(dsn: Dsn = None, output: Form = Output.TEXT) -> None:
+def status(watch: Watch = False, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Say on one screen whether all is well. Exit 1 if something needs a person, with what to do.
 
     Looks at the database, the leader, the replicas, every job, and the spool if this machine has it.
     """
+    show_answer(lambda: _read(dsn), lambda read: _answer(read, output), watch=watch, output=output)
+
+
+def _read(dsn: str | None) -> Look:
     schema, seen, found = with_reads(dsn, _look)
     if web_reads.get() is None:
         found += _of_this_machine(dsn, said={(item.kind, item.subject) for item in found})
-    if output is Output.JSON:
-        show_json(_as_document(schema, seen, found))
+    return schema, seen, found
+
+
+def _answer(read: Look, output: Output) -> bool:
+    """Show it; whether something needs a person."""
+    schema, seen, found = read
+    if output.is_document:
+        show_document(_as_document(schema, seen, found), output)
     else:
         _show(schema, seen, found)
-    if found:
-        raise typer.Exit(1)
+    return bool(found)
 
 
-async def _look(reads: Reads) -> tuple[SchemaStatus | None, InstallationReport | None, list[Trouble]]:
-    """The schema, the installation and what is wrong; None where the database does not say."""
+async def _look(reads: Reads) -> Look:
+    """What the database and the replicas say."""
     from piko.store.reports.trouble import Trouble
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Output, first_line, person, show_json, stamp, with_database
+from piko.cli.answers import Output, first_line, person, show_document, stamp, with_database
 from piko.core.types import JobStatus
 from piko.errors import RefusedError, did_you_mean
 
@@ -135,9 +135,9 @@ def _switch_one(asked: Switch, job: str, dsn: str | None, output: Output) -> Non
         )
 
     changed = with_database(dsn, ask)
-    if output is Output.JSON:
+    if output.is_document:
         answer = {"job_id": job, "enabled": asked.enabled, "paused_until": asked.until, "changed": changed}
-        show_json({**answer, "dry_run": asked.dry_run})
+        show_document({**answer, "dry_run": asked.dry_run}, output)
     elif asked.dry_run:
         typer.echo(f"{job}: {'would be' if changed else 'is already'} {asked.word} (--dry-run)")
     else:
@@ -162,8 +162,8 @@ def _switch_many(asked: Switch, wanted: JobFilter, dsn: str | None, output: Outp
     results = with_database(dsn, ask)
     refused = [item for item in results if item.result == "refused"]
     changed = sum(item.result == "changed" for item in results)
-    if output is Output.JSON:
-        show_json({"dry_run": asked.dry_run, "changed": changed, "results": results})
+    if output.is_document:
+        show_document({"dry_run": asked.dry_run, "changed": changed, "results": results}, output)
     else:
         for item in refused:
             typer.echo(f"{item.job_id}: refused: {first_line(item.detail, length=200)}")

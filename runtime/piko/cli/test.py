@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from piko.cli.answers import Form, Output, show_json
+from piko.cli.answers import Form, Output, show_document
 from piko.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def run_once(
     except ValueError as error:
         raise InputError(f"--config {error}") from None
     run = run_job(load_app(folder.resolve()), job, window=window, config=given, attempt=attempt)
-    if output is Output.JSON:
-        show_json(_answer(run))
+    if output.is_document:
+        show_document(_answer(run), output)
     else:
         _show(run)
     if not run.succeeded:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, instant, show_json, stamp, with_database, zone_in_force
+from piko.cli.answers import Dsn, Form, Output, instant, show_document, stamp, with_database, zone_in_force
 from piko.errors import RefusedError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def next_instants(
         zone = schedule.zone.key
         now = SystemClock().now() if after is None else instant(after, option="--after", zone=zone)
         found.append((schedule, explain(schedule, now=now, count=count)))
-    if output is Output.JSON:
-        show_json([_shown(schedule, explanation) for schedule, explanation in found])
+    if output.is_document:
+        show_document([_shown(schedule, explanation) for schedule, explanation in found], output)
         return
     named = file is not None or (what is not None and _is_job_id(what))
     for number, (schedule, explanation) in enumerate(found):

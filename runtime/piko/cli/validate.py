@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, show_json, with_database
+from piko.cli.answers import Dsn, Form, Output, show_document, with_database
 from piko.errors import did_you_mean
 from piko.tables import shown
 from piko.text import listed
@@ -83,8 +83,8 @@ def validate(
     findings = [_invalid(problem) for problem in problems]
     findings.extend(finding for item in placed for finding in _check(item, zone, known))
     findings.sort(key=lambda item: (item.file, item.line or 0))
-    if output is Output.JSON:
-        show_json(findings)
+    if output.is_document:
+        show_document(findings, output)
     else:
         _show(findings)
     if any(not item.valid for item in findings):

@@ -15,7 +15,7 @@ from piko.cli.answers import (
     Reason,
     instant,
     person,
-    show_json,
+    show_document,
     stamp,
     with_database,
     zone_in_force,
@@ -68,8 +68,8 @@ def watermark(
         )
 
     change = with_database(dsn, act)
-    if output is Output.JSON:
-        show_json(change)
+    if output.is_document:
+        show_document(change, output)
     elif shows:
         typer.echo(f"{job}: {stamp(change.before) or 'none yet'}; {_windows(change)}")
     else:

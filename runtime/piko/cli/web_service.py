@@ -28,6 +28,8 @@ from piko.errors import DatabaseUnavailableError, NotFoundError, PikoError, Refu
 
 TOKEN = "KUBECTL_PIKO_TOKEN"  # noqa: S105 the variable's name
 """The environment variable with a token of Piko."""
+_SELECTED = ("-l", "piko.dev/component=web")
+_SWITCH = "web.enabled"
 _ANSWER_S = 60.0
 _PROBLEM = "application/problem+json"
 _NOBODY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -54,10 +56,22 @@ class WebService:
 def web_service(kubectl: Kubectl, *, release: str | None) -> WebService:
     """That of the release in the user's namespace. Raises what `choose_service` raises."""
     try:
-        found = kubectl.asked(["get", "services", "-l", "app.kubernetes.io/component=web"])
+        found = kubectl.asked(["get", "services", *_SELECTED])
     except KubectlError as error:
         raise WebUnavailableError(str(error)) from error
     return choose_service(found["items"], release=release)
+
+
+def web_services(kubectl: Kubectl, *, release: str | None) -> list[WebService]:
+    """Those of all releases in the cluster, or of those that are called `release`, by namespace.
+
+    Raises `RefusedError`, and `NotFoundError` if there is none.
+    """
+    found = [_service(item) for item in kubectl.asked(["get", "services", "-A", *_SELECTED])["items"]]
+    chosen = [item for item in found if release in (None, item.release)]
+    if not chosen:
+        raise NotFoundError(f"no web service is in any namespace (`{_SWITCH}` of the chart)")
+    return sorted(chosen, key=lambda item: (item.namespace, item.release))
 
 
 def choose_service(items: Sequence[Mapping[str, Any]], *, release: str | None) -> WebService:
@@ -68,7 +82,7 @@ def choose_service(items: Sequence[Mapping[str, Any]], *, release: str | None) -
     found = [_service(item) for item in items]
     chosen = [item for item in found if release in (None, item.release)]
     if not chosen:
-        raise WebUnavailableError("no web service is in this namespace (`web.enabled` of the chart)")
+        raise WebUnavailableError(f"no web service is in this namespace (`{_SWITCH}` of the chart)")
     if len(chosen) > 1:
         releases = ", ".join(sorted(item.release for item in chosen))
         raise RefusedError(f"several releases are in this namespace: {releases}; give --release")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Job, Output, show_json
+from piko.cli.answers import Dsn, Form, Job, Output, show_document
 from piko.cli.reads import with_reads
 
 
@@ -25,8 +25,8 @@ def why(
 ) -> None:
     """Say why a job does not run now, or did not run at an instant, each reason a line."""
     explained = with_reads(dsn, lambda reads: reads.explain(job, at))
-    if output is Output.JSON:
-        show_json(explained)
+    if output.is_document:
+        show_document(explained, output)
         return
     for reason in explained.reasons:
         typer.echo(f"{reason.text}; {reason.remedy}" if reason.remedy else reason.text)
