@@ -15,7 +15,9 @@ from piko.cli.kubectl_options import PluginCall, output_of, read_call
 from piko.errors import NotFoundError, RefusedError
 from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.harness.control_plane import ControlPlane
+from tests.operator.tenants import bind
 
+_LISTS_PODS = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
 _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="runtime", ready=True)
 
 
@@ -212,6 +214,14 @@ def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
         code, text = _kubectl_piko(control_plane, "-n", namespace, "status", cwd=tmp_path)
         assert code not in (OK, CANNOT)
         assert "nowhere" in text
+        viewer = control_plane.service_account_kubeconfig(namespace, "viewer")
+        bind(control_plane, "viewer", _LISTS_PODS, account=(namespace, "viewer"), namespaces=[namespace])
+        control_plane.until_may(
+            f"system:serviceaccount:{namespace}:viewer", "list", "pods", namespace=namespace
+        )
+        refused = kubectl_piko("-n", namespace, "report", cwd=tmp_path, kubeconfig=viewer)
+        assert (refused.code, refused.out) == (CANNOT, "")
+        assert f"you lack the right to create pods/exec in namespace {namespace}" in refused.err
         code, text = _kubectl_piko(control_plane, "-n", namespace, "--release=x", "jobs", cwd=tmp_path)
         assert (code, "there are trial/trial-runtime-0" in text) == (CANNOT, True)
         code, text = _kubectl_piko(control_plane, "next", "0 3 * * *", "-n", "1", cwd=tmp_path)

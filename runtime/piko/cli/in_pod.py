@@ -27,8 +27,16 @@ class Pod:
 
 
 def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, name: str | None) -> int:
-    """Run `command` in the pod `name`, or in one of `release`; its exit code. Raises what `choose` raises."""
+    """Run `command` in the pod `name`, or in one of `release`; its exit code.
+
+    Raises what `choose` raises, and `RefusedError` if the user may not.
+    """
     pod = choose(_pods(kubectl), release=release, name=name)
+    if not kubectl.may("create", "pods/exec", namespace=pod.namespace):
+        raise RefusedError(
+            f"{command[0]}: it runs in pod {pod.name}, and you lack the right to create pods/exec in "
+            f"namespace {pod.namespace}; who has the cluster's role `edit` there has it"
+        )
     return kubectl.run(in_pod(pod, command, user=kubectl.user(), columns=_columns()))
 
 

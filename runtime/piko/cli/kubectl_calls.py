@@ -66,6 +66,15 @@ class Kubectl:
         answer: dict[str, Any] = json.loads(self.text([*words, "-o", "json"]))
         return answer
 
+    def may(self, verb: str, resource: str, *, namespace: str) -> bool:
+        """Whether the user has the right there; True if the cluster does not say."""
+        resource, _, part = resource.partition("/")
+        words = ["auth", "can-i", verb, resource, f"--subresource={part}", f"--namespace={namespace}"]
+        done = subprocess.run(  # noqa: S603
+            [*self._command, *words], capture_output=True, text=True, check=False
+        )
+        return done.stdout.strip() != "no"
+
     def user(self) -> str | None:
         """The name by which the cluster knows the user; None if it does not say."""
         try:

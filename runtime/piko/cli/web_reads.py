@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -102,11 +103,19 @@ class WebReads:
         return found
 
 
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    """What reads values of that kind; to make one takes longer than to read hundreds."""
+    return TypeAdapter(kind)
+
+
 def _read(kind: type[T], value: Any) -> T:
+    hashable: Any = kind
     try:
-        return TypeAdapter(kind).validate_python(value)
+        found: T = _adapter(hashable).validate_python(value)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise WebUnavailableError(
             f"the web service is of another release than this command: {where}: {error.errors()[0]['msg']}"
         ) from None
+    return found

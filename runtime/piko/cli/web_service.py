@@ -67,7 +67,11 @@ def web_services(kubectl: Kubectl, *, release: str | None) -> list[WebService]:
 
     Raises `RefusedError`, and `NotFoundError` if there is none.
     """
-    found = [_service(item) for item in kubectl.asked(["get", "services", "-A", *_SELECTED])["items"]]
+    try:
+        items = kubectl.asked(["get", "services", "-A", *_SELECTED])["items"]
+    except KubectlError as error:
+        raise RefusedError(f"{error}; without -A it reads in one namespace: -n") from None
+    found = [_service(item) for item in items]
     chosen = [item for item in found if release in (None, item.release)]
     if not chosen:
         raise NotFoundError(f"no web service is in any namespace (`{_SWITCH}` of the chart)")
