@@ -16,9 +16,11 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
+from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.e2e.cluster import CHART, Cluster, StepError
 from tests.e2e.due_times import judged
 from tests.harness.locate import find_tool
@@ -27,6 +29,7 @@ EXAMPLES = CHART.parent.parent / "examples" / "cluster"
 EVERY = timedelta(seconds=1)
 SETTLE_S = 10
 """After a disturbance, until its last due times have run."""
+_READS = ("status", "jobs greet", "runs --job greet -n 3", "late", "logs greet", "why greet", "jobs -o yaml")
 SCHEDULES = """
 apiVersion: piko.dev/v1
 kind: PikoSchedule
@@ -64,6 +67,7 @@ class Trial:
             self.test,
             self.scrape,
             self.upgrade_under_load,
+            self.read_with_a_kubeconfig,
             self.kill_the_leader,
             self.evict_the_leader,
             self.kill_an_operator,
@@ -118,6 +122,30 @@ class Trial:
             self.say(f"{component}: {len(series)} series")
             if not series:
                 self.troubles.append(f"{component} exports no metrics of Piko's")
+
+    def read_with_a_kubeconfig(self) -> None:
+        """`kubectl piko`, of somebody with the cluster's role `view`, and of somebody with `edit`."""
+        self._cluster.wait("all is well", lambda: bool(self._cluster.piko("status")["well"]))
+        with TemporaryDirectory(prefix="piko-e2e-") as folder:
+            for role in ("view", "edit"):
+                kubeconfig = self._cluster.kubeconfig_of(f"{role}er", role=role, folder=Path(folder))
+                for command in _READS:
+                    self._kubectl_piko(kubeconfig, command, role, expected=OK)
+                self._kubectl_piko(
+                    kubeconfig, "pause digest", role, expected=OK if role == "edit" else CANNOT
+                )
+        self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+
+    def _kubectl_piko(self, kubeconfig: Path, command: str, role: str, *, expected: int) -> None:
+        answer = kubectl_piko(
+            "-n", self._cluster.namespace, *command.split(), cwd=kubeconfig.parent, kubeconfig=kubeconfig
+        )
+        said = (answer.out if expected == OK else answer.err).splitlines()
+        self.say(f"{role}: {command}: {said[0] if said else ''}")
+        if answer.code != expected or (expected == OK and answer.err):
+            self.troubles.append(
+                f"kubectl piko {command} by {role}: exit {answer.code}: {answer.err.strip()}"
+            )
 
     def upgrade_under_load(self) -> None:
         self._under_load(lambda: self._helm_upgrade(CHART, self._options.tag, again="upgraded"))

@@ -46,6 +46,19 @@ class Cluster:
         pod = self.a_ready_pod("runtime")
         return json.loads(self.kubectl("exec", pod, "-c", "runtime", "--", "piko", *arguments, "-o", "json"))
 
+    def kubeconfig_of(self, name: str, *, role: str, folder: Path) -> Path:
+        """A kubeconfig in `folder`, of somebody who has the cluster's role `role` in the namespace alone."""
+        account = f"{self.namespace}:{name}"
+        self.kubectl("create", "serviceaccount", name)
+        self.kubectl("create", "rolebinding", name, f"--clusterrole={role}", f"--serviceaccount={account}")
+        token = self.kubectl("create", "token", name, "--duration=1h").strip()
+        config = json.loads(self.kubectl("config", "view", "--minify", "--flatten", "-o", "json"))
+        config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
+        path = folder / f"{name}.kubeconfig"
+        path.touch(mode=0o600)
+        path.write_text(json.dumps(config), encoding="utf-8")
+        return path
+
     def a_ready_pod(self, component: str) -> str:
         """The name of a pod that answers."""
         for pod in self.pods(component):
