@@ -6,12 +6,13 @@ import socket
 import urllib.error
 import urllib.request
 
-from tests.harness.waiting import ANSWER_S
+from tests.harness.waiting import ANSWER_S, PATIENCE_S
 
 
 def connect(port: int, sends: bytes = b"", *, host: str = "127.0.0.1") -> socket.socket:
     """A connection on which so much is sent and no more."""
-    made = socket.create_connection((host, port), timeout=ANSWER_S)
+    made = socket.create_connection((host, port), timeout=PATIENCE_S)  # a full backlog drops packets
+    made.settimeout(ANSWER_S)
     made.sendall(sends)
     return made
 
