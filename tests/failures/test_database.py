@@ -13,6 +13,7 @@ from tests.failures.two_replicas import (
     BOTH_EXECUTORS,
     DEFAULTS,
     LONG_LEASE,
+    STEADY_LEASE,
     TwoReplicas,
     answers_of,
     epoch_of,
@@ -91,7 +92,7 @@ async def test_all_connections_are_killed(executor: str, two_replicas: TwoReplic
     ],
 )
 async def test_the_leader_alone_is_cut_off(executor: str, cut: str, two_replicas: TwoReplicas) -> None:
-    async with two_replicas(executor=executor) as stage:
+    async with two_replicas(executor=executor, environment=STEADY_LEASE) as stage:
         leader, follower = await roles(stage)
         if cut == "both ways":
             leader.way.close()

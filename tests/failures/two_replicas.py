@@ -19,6 +19,8 @@ from tests.soak.witness import Said
 BOTH_EXECUTORS = ("leader", "replicas")
 LONG_LEASE = {"PIKO_LEADER_LEASE_S": "120", "PIKO_LEADER_RENEW_INTERVAL_S": "2"}
 """Nobody is deposed by a lease that expires."""
+STEADY_LEASE = {"PIKO_LEADER_LEASE_S": "8", "PIKO_LEADER_RENEW_INTERVAL_S": "1"}
+"""A lease that a test can wait out, and that a leader keeps who stands still for some seconds."""
 DEFAULTS = {
     "PIKO_LEADER_LEASE_S": "30",
     "PIKO_LEADER_RENEW_INTERVAL_S": "10",
