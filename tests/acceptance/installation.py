@@ -41,6 +41,8 @@ class Installation:
     database: TestDatabase
     rendering: Rendering
     start_process: PikoProcessFactory
+    folder: Path
+    """What a pod has to itself in its own file system: each replica a folder for its spool."""
 
     def kubectl(self, *arguments: str | Path) -> str:
         words = [str(argument) for argument in arguments]
@@ -85,6 +87,7 @@ class Installation:
             "PIKO_LEADER_NAMESPACE": self.namespace,
             **_SHORT_LEASE,
             "PIKO_HTTP_PORT": str(port),
+            "PIKO_SPOOL_DIR": str(self.folder / f"spool-of-{name}"),
             "HOSTNAME": name,
         }
         arguments = self._container("Deployment", "runtime")["args"]
@@ -109,7 +112,11 @@ class Installation:
 
 @contextmanager
 def install(
-    control_plane: ControlPlane, namespace: str, database: TestDatabase, start_process: PikoProcessFactory
+    control_plane: ControlPlane,
+    namespace: str,
+    database: TestDatabase,
+    start_process: PikoProcessFactory,
+    folder: Path,
 ) -> Iterator[Installation]:
     """Accounts and roles of the chart, for one namespace; nothing runs yet."""
     rendering = render({**EXISTING_SECRET, "operator": {"namespaces": [namespace]}}, namespace=namespace)
@@ -122,6 +129,7 @@ def install(
             database=database,
             rendering=rendering,
             start_process=start_process,
+            folder=folder,
         )
     finally:
         control_plane.kubectl("delete", "--ignore-not-found", "-f", "-", input=manifest)

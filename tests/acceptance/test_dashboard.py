@@ -71,7 +71,7 @@ async def server(
     reaper: Reaper,
 ) -> AsyncIterator[Prometheus]:
     """Prometheus beside a replica that has all of that to do, and the operator of some resources."""
-    with install(crds, namespace, mariadb, piko_process) as installation:
+    with install(crds, namespace, mariadb, piko_process, tmp_path) as installation:
         installation.migrate()
         operator = installation.start_operator()
         replica = await _replica(mariadb, piko_process, tmp_path)

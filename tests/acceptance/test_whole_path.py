@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +23,13 @@ from tests.runtime.replicas import leader_of, runs, times_run_twice, until_runs
 
 @pytest.fixture
 def installation(
-    crds: ControlPlane, namespace: str, mariadb: TestDatabase, piko_process: PikoProcessFactory
+    crds: ControlPlane,
+    namespace: str,
+    mariadb: TestDatabase,
+    piko_process: PikoProcessFactory,
+    tmp_path: Path,
 ) -> Iterator[Installation]:
-    with install(crds, namespace, mariadb, piko_process) as installed:
+    with install(crds, namespace, mariadb, piko_process, tmp_path) as installed:
         yield installed
 
 
