@@ -311,7 +311,7 @@ class OwnControlPlane(ControlPlane):
 
 
 def write_kubeconfig(path: Path, *, url: str, ca_file: Path, token: str, namespace: str = "default") -> None:
-    """Writes a kubeconfig with one cluster, one user and one context; JSON is YAML."""
+    """Writes a kubeconfig with one cluster, one user and one context, or replaces one; JSON is YAML."""
     document: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -322,8 +322,10 @@ def write_kubeconfig(path: Path, *, url: str, ca_file: Path, token: str, namespa
         "clusters": [{"name": "test", "cluster": {"server": url, "certificate-authority": str(ca_file)}}],
         "users": [{"name": "test", "user": {"token": token}}],
     }
-    path.touch(mode=0o600)
-    path.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    new = path.with_name(f"{path.name}.new")  # who reads it meanwhile sees the one before, whole
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(document, indent=2), encoding="utf-8")
+    new.rename(path)
 
 
 def _private_key() -> bytes:
