@@ -6,6 +6,7 @@ those of thousands of jobs. Some jobs fail, are late or cannot run; some runs wa
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.harness.databases import TestDatabase
@@ -99,6 +100,39 @@ SELECT concat('run-', lpad(seq, 9, '0')), 'job-00001',
   '{{"rows": 5}}'
 FROM seq_1_to_{runs} WHERE seq % 20 = 0 AND seq BETWEEN {first} AND {last}
 """
+_WELL = (
+    """UPDATE scheduled_job JOIN job_definition USING (job_id) SET enabled = TRUE,
+      last_data_time = IF(stateful, date_format(now(6) - INTERVAL 10 MINUTE, '%Y-%m-%d %H:00'), NULL),
+      scheduled_job.data_within_s = IF(job_id LIKE '%0', 7200, NULL),
+      job_definition.data_within_s = IF(job_id LIKE '%5', 7200, NULL),
+      job_definition.finish_within_s = IF(job_id LIKE '%5', 7200, NULL)""",
+    """UPDATE job_state JOIN scheduled_job USING (job_id) SET status = 'Scheduled', message = NULL,
+      consecutive_failures = 0, last_state = 'SUCCESS', last_error = NULL, given_up_to = NULL,
+      next_run_at = now(6) + INTERVAL 86400 + ascii(right(job_id, 1)) SECOND,
+      last_success_at = now(6) - INTERVAL 10 MINUTE,
+      cursor_at = coalesce(last_data_time, now(6)), data_through = last_data_time""",
+    """UPDATE job_run SET state = 'SUCCESS', finished_at = now(6)
+    WHERE state IN ('QUEUED', 'RUNNING') AND scheduled_time < now(6) - INTERVAL 90 MINUTE""",
+    """UPDATE runtime_instance SET heartbeat_at = now(6) + INTERVAL 1 HOUR WHERE stopped_at IS NULL""",
+)
+_BEHIND = """UPDATE scheduled_job JOIN job_definition USING (job_id) JOIN job_state USING (job_id)
+  SET last_data_time = last_data_time - INTERVAL 5 HOUR, data_through = data_through - INTERVAL 5 HOUR
+  WHERE stateful"""
+_FAILING = """UPDATE job_state SET consecutive_failures = 2, last_state = 'FAILED',
+  last_error = repeat('Traceback line of an error\n', 60)"""
+AS_FILLED = "mixed"
+SCENES: Mapping[str, Sequence[str]] = {
+    AS_FILLED: (),
+    "well": _WELL,
+    "behind": (*_WELL, _BEHIND),
+    "failing": (*_WELL, _FAILING),
+}
+"""What makes a scene of a database that was filled, in an order in which each may follow the one before.
+
+Some hundred jobs in need of somebody; all jobs well, a third of them stateful, a fifth with a promise; all
+that is stateful behind, and nothing else; all jobs failing.
+"""
+
 _TABLES = (
     "job_run, run_log, change_log, scheduled_job, job_state, job_definition, job_config_revision, backfill"
 )
@@ -133,4 +167,11 @@ async def fill(database: TestDatabase, size: Size) -> None:
         part = {"first": first, "last": min(first + _AT_ONCE - 1, size.runs)}
         await database.execute(_RUNS.format(**values, **part))
         await database.execute(_LOGS.format(**values, **part))
+    await database.execute(f"ANALYZE TABLE {_TABLES}")
+
+
+async def set_scene(database: TestDatabase, scene: str) -> None:
+    """Make `scene`, one of `SCENES`, of a database that `fill` has filled; the first follows no other."""
+    for statement in SCENES[scene]:
+        await database.execute(statement)
     await database.execute(f"ANALYZE TABLE {_TABLES}")

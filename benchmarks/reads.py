@@ -2,12 +2,14 @@
 
     python -m benchmarks.reads                       # fills a MariaDB of its own first: some minutes
     python -m benchmarks.reads --runs 100000 --only '/runs'
+    python -m benchmarks.reads --runs 100000 --scene behind --only /attention
 
 Every address of `tests.web.addresses` is asked as its first page, and lists also in their middle and at their
-end. By address: statements; milliseconds from sending to answers of all of them, the median and the p99; and
-milliseconds of processor time, user and system, of the database and of the application, in mean. The
-application runs in this process, so its time has that of the client in it. What takes more than 50 ms of both
-processors, or more than 5 statements, is listed at the end, and the exit status is 1.
+end; those that say who needs a person, in each scene of `benchmarks.history`. By address: statements;
+milliseconds from sending to answers of all of them, the median and the p99; and milliseconds of processor
+time, user and system, of the database and of the application, in mean. The application runs in this process,
+so its time has that of the client in it. What takes more than 50 ms of both processors, or more than 5
+statements, is listed at the end, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import asyncio
 import statistics
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,11 +28,11 @@ import httpx
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from tests.harness.databases import TestDatabase
-from tests.web.addresses import Known, addresses, key_in, with_cursor
+from tests.web.addresses import API, Known, addresses, key_in, with_cursor
 from tests.web.clients import serving
 
 from benchmarks.database import durable_mariadb
-from benchmarks.history import Size, fill
+from benchmarks.history import AS_FILLED, SCENES, Size, fill, set_scene
 from benchmarks.run_cost import processor_s
 
 MOST_STATEMENTS, MOST_MS = 5, 50.0
@@ -39,8 +41,9 @@ _ACCEPT = {"Accept": "text/html, application/json"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """What one address costs; times are milliseconds."""
+    """What one address costs in a scene; times are milliseconds."""
 
+    scene: str
     address: str
     statements: int
     median_ms: float
@@ -56,10 +59,10 @@ class Cost:
 
     def __str__(self) -> str:
         times = f"{self.median_ms:8.1f} {self.p99_ms:8.1f} {self.database_ms:8.1f} {self.application_ms:8.1f}"
-        return f"{self.statements:>3} {times} {self.bytes:>9,}  {self.address}"
+        return f"{self.statements:>3} {times} {self.bytes:>9,}  {self.scene:7}  {self.address}"
 
 
-_HEAD = "  n   median      p99 database  appl. ms     bytes"
+_HEAD = "  n   median      p99 database  appl. ms     bytes  scene"
 
 
 @dataclass(slots=True)
@@ -90,7 +93,9 @@ def _sent() -> Iterator[_Sent]:
         event.remove(Engine, "after_cursor_execute", sent.after)
 
 
-async def cost_of(web: httpx.AsyncClient, address: str, *, server: int, repeats: int) -> Cost:
+async def cost_of(
+    web: httpx.AsyncClient, address: str, *, server: int, repeats: int, scene: str = AS_FILLED
+) -> Cost:
     """What `address` costs once it was asked before."""
     answer = await web.get(address, headers=_ACCEPT)
     if answer.status_code not in (200, 404):
@@ -103,6 +108,7 @@ async def cost_of(web: httpx.AsyncClient, address: str, *, server: int, repeats:
         times.append(sent.seconds * 1000)
     of_application = (time.process_time() - of_application) * 1000 / repeats
     return Cost(
+        scene=scene,
         address=address,
         statements=sent.count,
         median_ms=statistics.median(times),
@@ -154,18 +160,35 @@ def known(size: Size) -> Known:
     )
 
 
-async def measure(database: TestDatabase, *, server: int, size: Size, repeats: int, only: str) -> list[Cost]:
-    """The cost of each address that begins with `only`, printed as it is known."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What to measure: addresses that contain `only`, in `scenes`, each asked `repeats` times."""
+
+    scenes: Sequence[str]
+    only: str
+    repeats: int
+
+
+async def measure(database: TestDatabase, *, server: int, size: Size, asked: Asked) -> list[Cost]:
+    """The cost of each address in each scene, printed as it is known."""
     found = []
     print(_HEAD, flush=True)
-    async with serving(database) as web:
-        for address in addresses(known(size)):
-            if only not in address:
-                continue
-            for place in await places(web, address, size):
-                found.append(await cost_of(web, place, server=server, repeats=repeats))
-                print(found[-1], flush=True)
+    for scene in asked.scenes:
+        await set_scene(database, scene)
+        async with serving(database) as web:
+            for address in addresses(known(size)):
+                if asked.only not in address or not _differs(address, scene):
+                    continue
+                for place in await places(web, address, size):
+                    cost = await cost_of(web, place, server=server, repeats=asked.repeats, scene=scene)
+                    found.append(cost)
+                    print(cost, flush=True)
     return found
+
+
+def _differs(address: str, scene: str) -> bool:
+    """Whether `scene` may change what `address` costs."""
+    return scene == AS_FILLED or address == "/" or address.startswith(f"{API}/attention")
 
 
 @asynccontextmanager
@@ -181,16 +204,14 @@ async def _filled(size: Size) -> AsyncIterator[tuple[TestDatabase, int]]:
 async def run(options: argparse.Namespace) -> bool:
     """Measure, and say what is over; whether anything is."""
     size = Size(jobs=options.jobs, runs=options.runs)
+    scenes = [options.scene] if options.scene else list(SCENES)
+    asked = Asked(scenes=scenes, only=options.only, repeats=options.repeats)
     if options.dsn:
         database = TestDatabase(kind="mariadb", dsn=options.dsn)
-        costs = await measure(
-            database, server=options.server, size=size, repeats=options.repeats, only=options.only
-        )
+        costs = await measure(database, server=options.server, size=size, asked=asked)
     else:
         async with _filled(size) as (database, server):
-            costs = await measure(
-                database, server=server, size=size, repeats=options.repeats, only=options.only
-            )
+            costs = await measure(database, server=server, size=size, asked=asked)
     over = [cost for cost in costs if cost.over]
     print(f"{len(costs)} addresses; over {MOST_STATEMENTS} statements or {MOST_MS:.0f} ms: {len(over)}")
     for cost in over:
@@ -204,6 +225,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2_000_000)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--only", default="", help="addresses that contain this")
+    parser.add_argument("--scene", choices=SCENES, help="this one alone")
     parser.add_argument("--dsn", help="a database that `benchmarks.history` has filled, with --server")
     parser.add_argument("--server", type=int, help="the process of its server")
     sys.exit(asyncio.run(run(parser.parse_args())))
