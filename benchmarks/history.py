@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.harness.databases import TestDatabase
+from tests.store.making import foresee, opened
 
+from piko.model.fences import Fence
 from piko.store.schema.migrate import upgrade
 
 _AT_ONCE = 100_000
@@ -134,7 +136,8 @@ that is stateful behind, and nothing else; all jobs failing.
 """
 
 _TABLES = (
-    "job_run, run_log, change_log, scheduled_job, job_state, job_definition, job_config_revision, backfill"
+    "job_run, run_log, change_log, scheduled_job, job_state, job_definition, job_config_revision, backfill, "
+    "data_deadline"
 )
 
 
@@ -174,4 +177,7 @@ async def set_scene(database: TestDatabase, scene: str) -> None:
     """Make `scene`, one of `SCENES`, of a database that `fill` has filled; the first follows no other."""
     for statement in SCENES[scene]:
         await database.execute(statement)
+    await database.execute("DELETE FROM data_deadline")
+    async with opened(database) as store:
+        await foresee(store, Fence(name="default", epoch=7))
     await database.execute(f"ANALYZE TABLE {_TABLES}")

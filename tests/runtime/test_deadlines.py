@@ -41,6 +41,20 @@ def _settings(database: TestDatabase, folder: Path, name: str) -> Settings:
     )
 
 
+async def test_the_leader_writes_down_from_when_on_data_is_late(sqlite: TestDatabase, tmp_path: Path) -> None:
+    await upgrade(sqlite.dsn)
+    await sqlite.execute(_ROW.format(", last_data_time", "orders", ", '2026-01-09 06:00:00'"))
+
+    async def is_written(late_at: str) -> bool:
+        rows = await sqlite.execute("SELECT job_id, late_at FROM data_deadline")
+        return [(row[0], str(row[1])[:19]) for row in rows] == [("orders", late_at)]
+
+    async with _app().running(_settings(sqlite, tmp_path, "leader")):
+        await wait_until_async(lambda: is_written("2026-01-12 08:00:00"), what="two hours after Monday's run")
+        await sqlite.execute("UPDATE scheduled_job SET last_data_time = '2026-01-07 06:00:00'")
+        await wait_until_async(lambda: is_written("2026-01-08 08:00:00"), what="what follows from the edit")
+
+
 async def _until(app: PikoApp, job_id: str, expected: datetime | None) -> None:
     await wait_until_async(lambda: _deadline(app, job_id) == expected, what=f"{job_id}: {expected}")
 

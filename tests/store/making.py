@@ -14,8 +14,10 @@ from piko.model.changes import Actor
 from piko.model.claims import ClaimBatch
 from piko.model.fences import Fence
 from piko.model.instances import Instance
+from piko.model.objectives import data_late_at
 from piko.model.runs import Outcome, Run
 from piko.model.states import JobState
+from piko.store.data_deadlines import DataDeadlineStore
 from piko.store.engine import Database, open_database
 from piko.store.leases import LeaseStore
 from tests.harness.databases import TestDatabase
@@ -111,6 +113,15 @@ async def lead(database: Database, holder: str = "one", *, lease_s: float = 60) 
     )
     assert epoch is not None
     return Fence(name=LEASE, epoch=epoch)
+
+
+async def foresee(database: Database, fence: Fence) -> None:
+    """Write down of every job from when on its data is late, as a leader has done soon after it took over."""
+    deadlines = DataDeadlineStore(database=database)
+    while job_ids := await deadlines.astray(limit=1000):
+        found = await deadlines.read(job_ids)
+        late = {job_id: data_late_at(data.job) for job_id, data in found.items()}
+        await deadlines.write(late, fence, deleted=set(job_ids) - found.keys())
 
 
 @asynccontextmanager

@@ -7,8 +7,11 @@ from typing import Any
 
 import httpx
 
+from piko.model.fences import Fence
 from piko.store.reports.jobs_in_need import MOST
 from tests.harness.databases import TestDatabase
+from tests.harness.statements import sent_to
+from tests.store.making import foresee, opened
 from tests.web.clients import serving
 
 _FAILING = 70
@@ -111,6 +114,53 @@ async def test_a_page_without_a_trouble_does_not_say_that_all_is_well_where_more
     assert "Nothing needs attention" not in page
 
 
+async def test_what_is_foreseen_of_late_data_finds_the_jobs_that_a_search_finds(
+    emptied_database: TestDatabase,
+) -> None:
+    for statement in (*_STATEMENTS, *_VARIED, _PROMISED, _OPEN_RUN):
+        await emptied_database.execute(statement)
+    async with serving(emptied_database) as web:
+        with sent_to(emptied_database, of="late_at <=") as foreseen:
+            searched = (await web.get("/api/v1/attention?limit=500")).json()["troubles"]
+        assert foreseen == []
+        await _foresee(emptied_database)
+        with sent_to(emptied_database, of="late_at <=") as foreseen:
+            found = (await web.get("/api/v1/attention?limit=500")).json()["troubles"]
+            pages = await _pages(web, limit=7)
+        assert len(foreseen) > 1
+    assert sorted(found, key=str) == sorted(searched, key=str)
+    assert [item for page in pages for item in page["troubles"]] == found
+    alone = [item for item in found if item["subject"] >= f"job-{_FAILING}" and item["kind"] == "late_data"]
+    assert alone == sorted(alone, key=lambda item: (item["since"], item["subject"])), "the first late first"
+
+
+async def test_without_a_leader_nobody_relies_on_what_was_foreseen(emptied_database: TestDatabase) -> None:
+    for statement in (*_STATEMENTS, _NOT_FAILING):
+        await emptied_database.execute(statement)
+    await _foresee(emptied_database)
+    await emptied_database.execute("UPDATE data_deadline SET late_at = '9999-01-01 00:00:00'")
+    async with serving(emptied_database) as web:
+        led = (await web.get("/api/v1/attention")).json()
+        await emptied_database.execute(_A_SILENT_LEADER)
+        left = (await web.get("/api/v1/attention")).json()
+    assert [item["kind"] for item in led["troubles"]] == []
+    assert [item["kind"] for item in left["troubles"]] == ["no_leader", *["late_data"] * 80]
+
+
+async def _foresee(database: TestDatabase) -> None:
+    async with opened(database) as store:
+        await foresee(store, Fence(name="default", epoch=7))
+
+
+_VARIED = (
+    "UPDATE scheduled_job SET data_within_s = 86400 WHERE job_id IN ('job-72', 'job-03')",
+    "UPDATE scheduled_job SET data_within_s = 315360000 WHERE job_id = 'job-73'",
+    "UPDATE scheduled_job SET enabled = 0 WHERE job_id IN ('job-72', 'job-74', 'job-04')",
+    "UPDATE scheduled_job SET last_data_time = NULL WHERE job_id = 'job-75'",
+    "UPDATE scheduled_job SET schedule_expr = '\"no schedule\"' WHERE job_id = 'job-76'",
+    "UPDATE job_state SET status = 'Invalid' WHERE job_id = 'job-76'",
+    "UPDATE scheduled_job SET end_at = last_data_time WHERE job_id = 'job-77'",
+)
 _A_SILENT_LEADER = "UPDATE leader_lease SET expires_at = '2026-01-01'"
 _PROMISED = "UPDATE scheduled_job SET finish_within_s = 60 WHERE job_id = 'job-79'"
 _OPEN_RUN = (

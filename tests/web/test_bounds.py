@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from piko.clock import SystemClock
+from piko.model.fences import Fence
 from piko.store.engine import Database
 from piko.store.reports import need_statement, runs
 from piko.store.reports.happenings import happenings_since
@@ -21,7 +22,7 @@ from piko.web.options import WebSettings
 from tests.harness.databases import TestDatabase
 from tests.harness.servers import database_kinds
 from tests.harness.statements import sent_to
-from tests.store.making import opened
+from tests.store.making import foresee, opened
 from tests.web.addresses import (
     API,
     ENDPOINTS,
@@ -203,6 +204,35 @@ async def test_of_a_job_that_is_well_what_needs_a_person_costs_one_entry_of_each
         many = await _rows_of(web, long_history, store, address)
     counted = 1 if "counts" in address else 2
     assert many - few <= counted * _MORE + _MORE // 10
+
+
+@pytest.mark.parametrize("address", ["/", f"{API}/attention"])
+@pytest.mark.parametrize("watermark", ["'2026-01-08'", "now(6)"], ids=["late", "well"])
+@on_servers
+async def test_of_data_that_is_foreseen_no_more_is_read_than_a_page_has(
+    long_history: TestDatabase, store: Database, address: str, watermark: str
+) -> None:
+    """All jobs are counted three times: those foreseen, and as in the test before."""
+    for statement in (
+        "UPDATE leader_lease SET holder = 'one', expires_at = '2999-01-08'",
+        "UPDATE job_state SET consecutive_failures = 0, last_state = 'SUCCESS', next_run_at = '2999-01-08'",
+        "UPDATE runtime_instance SET heartbeat_at = now(6) + INTERVAL 1 HOUR",
+    ):
+        await long_history.execute(statement)
+    fence = Fence(name="default", epoch=1)
+    await foresee(store, fence)
+    async with serving(long_history) as web:
+        few = await _rows_of(web, long_history, store, address)
+        stateful = (
+            f"UPDATE scheduled_job SET last_data_time = {watermark} WHERE job_id LIKE 'well-%'",
+            "UPDATE job_definition SET stateful = 1 WHERE job_id LIKE 'well-%'",
+            "UPDATE job_state SET cursor_at = now(6) WHERE job_id LIKE 'well-%'",
+        )
+        for statement in (*_WELL, *stateful):
+            await long_history.execute(statement)
+        await foresee(store, fence)
+        many = await _rows_of(web, long_history, store, address)
+    assert many - few <= 4 * _MORE
 
 
 @on_servers

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from piko.model.objectives import LATE_S
 from piko.store.reports import happenings
-from piko.store.reports.overview import LATE_S
 from piko.web import event_feed
 from tests.harness.databases import TestDatabase
 from tests.harness.statements import sent_to

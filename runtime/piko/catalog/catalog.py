@@ -31,6 +31,8 @@ class Catalog:
     edited_schedules: set[str] = field(default_factory=set)
     edited_configs: set[str] = field(default_factory=set)
     """Jobs whose rows people, or the operator, have written since that was asked last."""
+    nearer: set[str] = field(default_factory=set)
+    """Jobs whose data may be late sooner than their rows have said before, since that was asked last."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:
@@ -48,6 +50,11 @@ class Catalog:
         """Jobs whose schedules, and whose configs, were edited since this was asked last."""
         taken = self.edited_schedules, self.edited_configs
         self.edited_schedules, self.edited_configs = set(), set()
+        return taken
+
+    def take_nearer(self) -> set[str]:
+        """Jobs whose data may be late sooner than before, since this was asked last."""
+        taken, self.nearer = self.nearer, set()
         return taken
 
     async def wait(self, *, within_s: float) -> None:

@@ -23,6 +23,7 @@ from piko.core.registry import JobRegistry
 from piko.core.types import JobStatus
 from piko.errors import DatabaseUnavailableError
 from piko.model.digests import Digest, Mark
+from piko.model.schedules import ScheduleRow
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.store.configs import ConfigStore
@@ -130,8 +131,7 @@ class Reconciler:
                         self._catalog.touch({row.job_id})
                     continue
                 changed.add(row.job_id)
-                if before is None or row.is_edit_of(before.row):
-                    self._catalog.edited_schedules.add(row.job_id)
+                self._note_edit(row, None if before is None else before.row)
                 assessed = assess(row, registry=self._registry, timezone=self._timezone)
                 if assessed.status is JobStatus.INVALID and (
                     before is None or before.message != assessed.message
@@ -142,6 +142,7 @@ class Reconciler:
         self._looked_at = began
         self._comparison.done()
         self._catalog.edited_schedules |= deleted
+        self._catalog.nearer |= deleted
         for job_id in deleted:
             self._forget(job_id)
         changed |= await self._ask_other_replicas()
@@ -152,6 +153,13 @@ class Reconciler:
             log.info("rows_changed", changed=len(changed), deleted=len(deleted), jobs=jobs)
         self._catalog.loaded, self._catalog.read_at = True, read_at
         self._catalog.contact.answered(self._clock.monotonic())
+
+    def _note_edit(self, row: ScheduleRow, before: ScheduleRow | None) -> None:
+        edited = before is None or row.is_edit_of(before)
+        if edited:
+            self._catalog.edited_schedules.add(row.job_id)
+        if edited or (before is not None and row.is_less_done_than(before)):
+            self._catalog.nearer.add(row.job_id)
 
     def _understand(self, assessed: AssessedRow) -> None:
         job_id = assessed.row.job_id

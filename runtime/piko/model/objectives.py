@@ -6,6 +6,9 @@
 | start | `start_within_s` after the first due time whose run has not started |
 | finish | `finish_within_s` after the first due time whose run has not ended |
 
+The data of a stateful job that promises nothing is late, too, once it is more than one window behind:
+`LATE_S` after the second due time after the watermark.
+
 A job that has not succeeded yet is counted from the creation of its row. A backfill moves neither the
 watermark nor the last success, so it moves no deadline. A pause does not move the first one either: data that
 nobody makes gets old. But no run of a paused job has to start, so no due time to come counts for the other
@@ -23,8 +26,14 @@ from typing import Protocol
 from piko.errors import ScheduleError
 from piko.schedule import Schedule, schedule_of_row
 from piko.schedule.deadlines import deadline_after, later
+from piko.schedule.instants import LAST_INSTANT, to_datetime
 from piko.schedule.parsing import HoldsSchedule
 from piko.text import instant_text
+
+LATE_S = 30.0
+"""What was due longer ago than that, in seconds, is late where nothing else is promised."""
+NEVER = to_datetime(LAST_INSTANT)
+"""When data is late that cannot be."""
 
 
 class ObjectiveKind(StrEnum):
@@ -104,6 +113,32 @@ def deadlines(
     except ScheduleError:
         return []
     return sorted(_deadlines(job, schedule), key=lambda deadline: (deadline.at, deadline.kind))
+
+
+def data_late_at(
+    job: JobObjective, *, timezone: str = "UTC", parsed: ParsesRows = schedule_of_row
+) -> datetime:
+    """From when on the data of `job` is late if it comes no further than it has; `NEVER`: it cannot be late.
+
+    Progress moves it on, and nothing but an edit brings it nearer. Whether a job that promises no data is
+    paused, or cannot run, is left to whoever asks: then its data is not late.
+    """
+    try:
+        schedule = parsed(job, timezone=timezone)
+    except ScheduleError:
+        return NEVER
+    if job.data_within_s is not None:
+        return deadline_after(schedule, job.reached, within_s=job.data_within_s) or NEVER
+    if not job.stateful or job.last_data_time is None:
+        return NEVER
+    second = a_window_behind(schedule, job.last_data_time)
+    return NEVER if second is None else later(second, LATE_S)
+
+
+def a_window_behind(schedule: Schedule, watermark: datetime) -> datetime | None:
+    """When a watermark that stays where it is falls more than a window behind; None: it never does."""
+    coming = schedule.next_two_after(watermark)
+    return None if coming is None else coming[1]
 
 
 def broken(job: JobObjective, deadline: Deadline) -> str:

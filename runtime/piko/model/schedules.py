@@ -139,3 +139,8 @@ class ScheduleRow(ScheduleOptions):
             return self.digest != before.digest
         names = (item.name for item in fields(self) if item.name not in _OF_RUNTIME)
         return any(getattr(self, name) != getattr(before, name) for name in names)
+
+    def is_less_done_than(self, before: ScheduleRow) -> bool:
+        """Whether the watermark lies before that of `before`, or one of the two has none."""
+        mine, earlier = self.last_data_time, before.last_data_time
+        return mine != earlier and (mine is None or earlier is None or mine < earlier)

@@ -27,7 +27,7 @@ from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
 from piko.replica.troubles import ReplicaTroubles
-from piko.replica.upkeep import audit_of, resumption_of, retention_of
+from piko.replica.upkeep import audit_of, data_deadlines_of, resumption_of, retention_of
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
 from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
@@ -138,6 +138,7 @@ def compose(
             *(() if fetcher is None else (fetcher,)),
             resumption_of(ground, elector),
             audit_of(ground, elector),
+            data_deadlines_of(ground, elector),
             retention_of(ground, elector),
         ),
         scheduler=scheduler,

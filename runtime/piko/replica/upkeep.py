@@ -5,11 +5,13 @@ from __future__ import annotations
 from piko.leadership.elector import Elector
 from piko.replica.ground import Ground
 from piko.scheduler.audit import Audit
+from piko.scheduler.data_deadlines import DataDeadlines
 from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
 from piko.store.audited_backfills import AuditedBackfills
 from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
+from piko.store.data_deadlines import DataDeadlineStore
 from piko.store.ends_by_sql import EndsBySql
 from piko.store.idempotency import IdempotencyKeys
 from piko.store.pauses import PauseStore
@@ -40,6 +42,18 @@ def audit_of(ground: Ground, elector: Elector) -> Audit:
         clock=ground.clock,
         metrics=ground.metrics,
         poll_interval_s=ground.settings.poll_interval_s,
+    )
+
+
+def data_deadlines_of(ground: Ground, elector: Elector) -> DataDeadlines:
+    """What writes down from when on data is late."""
+    return DataDeadlines(
+        store=DataDeadlineStore(database=ground.database),
+        catalog=ground.catalog,
+        elector=elector,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        timezone=ground.settings.timezone,
     )
 
 

@@ -7,13 +7,14 @@ from dataclasses import fields
 from datetime import timedelta
 from functools import partial
 
-from sqlalchemy import and_, select
+from sqlalchemy import and_, delete, select
 
 from piko.model.definitions import DefiningReplica, DefinitionRow, Published
 from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.isolation import write_isolated
 from piko.store.schema.column_types import Now
+from piko.store.schema.tables.data_deadlines import data_deadline
 from piko.store.schema.tables.replicas import job_definition, runtime_instance
 from piko.store.upsert import upsert
 
@@ -85,4 +86,7 @@ class DefinitionStore:
         ]
         async with self._database.transaction() as connection:
             await connection.execute(upsert(self._database, job_definition, update=_NAMES[1:]), rows)
+            # What the code says now may have the data late sooner: the leader finds out from when on.
+            job_ids = [row["job_id"] for row in rows]
+            await connection.execute(delete(data_deadline).where(data_deadline.c.job_id.in_(job_ids)))
         return len(rows)

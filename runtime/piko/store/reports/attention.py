@@ -1,8 +1,8 @@
 """What needs a person: the facts of the whole installation in a few bounded reads.
 
 What they cost follows from how many jobs, runs and replicas need somebody, and neither from the history nor
-from the jobs that are well; see `jobs_in_need` for the exceptions. What the facts mean, and what cures each
-trouble, says `troubles`, once for `piko status`, the API and the page.
+from the jobs that are well, which are only counted; see `jobs_in_need` for the exceptions. What the facts
+mean, and what cures each trouble, says `troubles`, once for `piko status`, the API and the page.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam
+from sqlalchemy import Select, bindparam, func, select
 
 from piko.store.engine import Database
 from piko.store.reports import jobs, runs
@@ -27,9 +27,11 @@ from piko.store.reports.runs import RunCounts
 from piko.store.reports.runs_in_need import RunName, runs_in_need
 from piko.store.reports.trouble import Trouble
 from piko.store.schema.column_types import INSTANT
+from piko.store.schema.tables.data_deadlines import data_deadline
 
 _LATELY = timedelta(days=1)
 _HEARD = timedelta(hours=1)
+_DEADLINES = select(func.count()).select_from(data_deadline).scalar_subquery().label("deadlines")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ async def read_facts(
     replicas = ReplicaList(database=database)
     leaders, server = await replicas.leaders()
     now = at or server.now
-    counted, ran, soonest_s = await _counts(database, now)
+    counted, ran, soonest_s, deadlines = await _counts(database, now)
     overdue = _before(now, soonest_s)
     heard = await replicas.replicas(since=server.now - _HEARD)
     broken, left = await runs_in_need(database, now, replicas=heard, overdue=overdue)
@@ -89,6 +91,7 @@ async def read_facts(
         open_runs=broken,
         possible=after is not None or certain <= most,
         coming=coming if calm else 0,
+        foreseen=deadlines == counted.jobs and any(lease.leads for lease in leaders),
     )
     found = await jobs_in_need(database, now, search, judge=lambda need: of_job(need, now, timezone))
     return Facts(
@@ -116,15 +119,17 @@ async def read_all_facts(database: Database, *, timezone: str) -> Facts:
     return replace(facts, of_jobs=of_jobs, next=None)
 
 
-async def _counts(database: Database, now: datetime) -> tuple[JobCounts, RunCounts, float | None]:
-    """The counters; and the least that any job promises of starts and ends, in seconds."""
+async def _counts(database: Database, now: datetime) -> tuple[JobCounts, RunCounts, float | None, int]:
+    """The counters; the least that any job promises of starts and ends, in seconds; and of how many jobs it
+    is foreseen from when on their data is late."""
     values = {"late": jobs.late_before(now), "lately": now - _LATELY}
     async with database.statements() as connection:
         numbers = dict((await connection.execute(_counters(), values)).one()._mapping)
     promised = [numbers.pop(column.name) for column in (SOONEST_OF_ROWS, *SOONEST_OF_CODE)]
     ran = RunCounts(**{item.name: int(numbers.pop(item.name)) for item in fields(RunCounts)})
+    deadlines = int(numbers.pop(_DEADLINES.name))
     counted = JobCounts(**{name: int(value) for name, value in numbers.items()})
-    return counted, ran, min((each for each in promised if each is not None), default=None)
+    return counted, ran, min((each for each in promised if each is not None), default=None), deadlines
 
 
 @cache
@@ -132,7 +137,7 @@ def _counters() -> Select[Any]:
     """The statement of all counters, made once: to put it together takes longer than to send it."""
     of_runs = runs.counters(bindparam("lately", type_=INSTANT))
     late = bindparam("late", type_=INSTANT)
-    return jobs.counters(late, *of_runs, *SOONEST_OF_CODE, of_rows=[SOONEST_OF_ROWS])
+    return jobs.counters(late, *of_runs, *SOONEST_OF_CODE, _DEADLINES, of_rows=[SOONEST_OF_ROWS])
 
 
 def _before(now: datetime, seconds: float | None) -> datetime | None:

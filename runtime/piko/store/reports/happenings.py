@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Select, select, union_all
 
+from piko.model.objectives import LATE_S
 from piko.store.engine import Database
-from piko.store.reports.overview import LATE_S
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.replicas import leader_lease
 from piko.store.schema.tables.runs import job_run

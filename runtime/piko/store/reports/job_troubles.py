@@ -7,13 +7,13 @@ from functools import lru_cache
 
 from piko.core.types import JobStatus
 from piko.errors import PikoError
-from piko.model.objectives import JobObjective, broken, deadlines
+from piko.model.objectives import LATE_S, JobObjective, a_window_behind, broken, deadlines
 from piko.schedule import Schedule, parse_schedule
 from piko.schedule.parsing import HoldsSchedule
 from piko.store.reports import remedies
 from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.need_statement import UNABLE
-from piko.store.reports.overview import LATE_S, JobReport
+from piko.store.reports.overview import JobReport
 from piko.store.reports.trouble import Trouble
 from piko.store.run_notes import REFUSED
 from piko.text import first_line, span
@@ -115,8 +115,8 @@ def _late_since(job: JobReport, now: datetime, timezone: str) -> datetime | None
         schedule = _parsed(job, timezone=timezone)
     except PikoError:
         return None  # the status of the job says so
-    coming = schedule.next_two_after(job.last_data_time)
-    return coming[1] if coming is not None and (now - coming[1]).total_seconds() > LATE_S else None
+    since = a_window_behind(schedule, job.last_data_time)
+    return since if since is not None and (now - since).total_seconds() > LATE_S else None
 
 
 def _parsed(row: HoldsSchedule, *, timezone: str) -> Schedule:

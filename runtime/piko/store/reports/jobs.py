@@ -17,8 +17,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Label, Select, and_, case, false, func, or_, select
 
 from piko.core.types import FAILED_STATES, JobStatus
+from piko.model.objectives import LATE_S
 from piko.store.engine import Database
-from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, LATE_S, JobReport
+from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED, JobReport
 from piko.store.schema.column_types import Moment
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state

@@ -2,8 +2,9 @@
 
 Nearly every job is well nearly always, so a table is not searched for the others: each trouble has an index
 that leads to the jobs which have it, and in which a run that goes well moves nothing (but for when it is due
-next). The exceptions are jobs that have promised data, and stateful ones: theirs is compared with what was
-claimed, row by row, in `job_state` alone where that is enough. `need_statement` has the statement.
+next). From when on data is late, the leader foresees, see `piko.store.data_deadlines`. Where none leads, or
+it has not written that down of all jobs yet, those that have promised data, and stateful ones, are looked at
+row by row. `need_statement` has the statement.
 
 They have one order, and a list of them is cut by the place in it at which a page ends. What a schedule says
 of a job, no statement can: so more rows are read than a page holds, one by one until it is full.
@@ -29,6 +30,8 @@ from piko.store.reports.trouble import Trouble
 
 MOST = 500
 """Jobs that one page looks at, if more than these may need somebody."""
+_NEARLY_ALL = 1.25
+"""As many times as many jobs as a page holds are looked at where it is foreseen which may be late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class NeedSearch:
     - `possible`: whether to look for those that may need a person, too; False: more than `most` do for
       certain.
     - `coming`: how many of the jobs to read that are due next.
+    - `foreseen`: whether what the leader foresees of late data stands for all jobs.
     """
 
     most: int
@@ -73,6 +77,14 @@ class NeedSearch:
     open_runs: Mapping[str, OverdueRuns]
     possible: bool = True
     coming: int = 0
+    foreseen: bool = False
+
+    @property
+    def looked(self) -> int:
+        """How many jobs to look at."""
+        if not self.possible:
+            return self.most + 1
+        return min(int(self.most * _NEARLY_ALL) + 1, MOST + 1) if self.foreseen else MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +104,8 @@ async def jobs_in_need(database: Database, now: datetime, search: NeedSearch, *,
     """Troubles of jobs that need a person for certain, then of those that may. One statement.
 
     Of either the oldest data comes first. `judge` says what the troubles of each are: there may be none. So a
-    page may be short, and even empty, where `next` leads on: it looks at `MOST` jobs.
+    page may be short, and even empty, where `next` leads on: it looks at `MOST` jobs at most, and at few more
+    than it has where it is foreseen whose data is late.
     """
     statement = statement_of(
         after=None if search.after is None else (search.after[0], search.after[1] is None),
@@ -100,14 +113,15 @@ async def jobs_in_need(database: Database, now: datetime, search: NeedSearch, *,
         broken=bool(search.open_runs),
         possible=search.possible,
         coming=search.coming > 0,
+        foreseen=search.foreseen,
     )
     values = _values(now, search)
     async with database.statements() as connection:
         rows = await connection.execute(statement, values)
-        return _page_of(rows, search, judge, looked=values["most"])
+        return _page_of(rows, search, judge)
 
 
-def _page_of(rows: Iterable[Row[Any]], search: NeedSearch, judge: Judge, *, looked: int) -> NeedPage:
+def _page_of(rows: Iterable[Row[Any]], search: NeedSearch, judge: Judge) -> NeedPage:
     """What `rows` say, none of which is turned into values before it is its turn."""
     troubles: list[Trouble] = []
     coming: list[JobReport] = []
@@ -123,13 +137,13 @@ def _page_of(rows: Iterable[Row[Any]], search: NeedSearch, judge: Judge, *, look
         found = judge(_need(row, search.open_runs))
         jobs += bool(found)
         troubles += found
-    return NeedPage(troubles=troubles, next=last if seen == looked else None, coming=coming)
+    return NeedPage(troubles=troubles, next=last if seen == search.looked else None, coming=coming)
 
 
 def _values(now: datetime, search: NeedSearch) -> dict[str, Any]:
     _, reached, job_id = search.after or (None, None, None)
     return {
-        "most": MOST if search.possible else search.most + 1,
+        "most": search.looked,
         "coming": search.coming,
         "now": now,
         "late": late_before(now),

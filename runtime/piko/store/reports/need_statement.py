@@ -8,6 +8,8 @@ statistics to the next.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,6 +21,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    case,
     func,
     literal,
     or_,
@@ -34,6 +37,7 @@ from piko.store.reports.objectives import PROMISED, may_lack_a_start_or_an_end, 
 from piko.store.reports.overview import JOB_COLUMNS, JOBS_JOINED
 from piko.store.run_notes import REFUSED
 from piko.store.schema.column_types import INSTANT, JOB_ID, MYSQL_FAMILY
+from piko.store.schema.tables.data_deadlines import data_deadline
 from piko.store.schema.tables.operators import orphaned_row
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.schedules import scheduled_job
@@ -54,32 +58,45 @@ CERTAIN, POSSIBLE, COMING = range(3)
 
 @cache
 def statement_of(
-    *, after: tuple[int, bool] | None, overdue: bool, broken: bool, possible: bool, coming: bool
+    *,
+    after: tuple[int, bool] | None,
+    overdue: bool,
+    broken: bool,
+    possible: bool,
+    coming: bool,
+    foreseen: bool = False,
 ) -> Select[Any]:
     """The statement, made once for each kind: to put it together takes longer than to read what it finds.
 
     - `after`: what the place begins with that jobs have to come after, and whether it has no instant.
     - `overdue`: whether a due time to come may break a promise; `broken`: whether open runs do.
     - `possible`: whether to look for jobs that may need a person, too; `coming`: for those that are due next.
+    - `foreseen`: whether `data_deadline` says from when on the data of each job is late. Else it is searched.
 
     Its parameters: `now`, `late` (what was due before is late), `overdue`, `broken` (ids), `most` and
     `coming` (how many to read), `after` and `after_id` (the rest of the place).
     """
-    asked = [_in_need(after=after, overdue=overdue, broken=broken, possible=possible)]
+    asked = [_in_need(after=after, overdue=overdue, broken=broken, possible=possible, foreseen=foreseen)]
     if coming:
         asked.append(_due_next())
     return _rows_of(asked[0] if len(asked) == 1 else union_all(*(select(one.subquery()) for one in asked)))
 
 
-def _in_need(*, after: tuple[int, bool] | None, overdue: bool, broken: bool, possible: bool) -> Select[Any]:
+def _in_need(
+    *, after: tuple[int, bool] | None, overdue: bool, broken: bool, possible: bool, foreseen: bool
+) -> Select[Any]:
     """The ids, each with its `place`; a job that has several troubles is found by each of them."""
     found = [(CERTAIN, ids.subquery()) for ids in _certain(broken=broken)]
     if possible:
-        found += [(POSSIBLE, ids.subquery()) for ids in _possible(after, overdue=overdue)]
+        maybe = _possible(after, overdue=overdue, foreseen=foreseen)
+        found += [(POSSIBLE, ids.subquery()) for ids in maybe]
     together = union_all(
         *(select(ids.c.job_id, literal(place).label("place"), ids.c.reached) for place, ids in found)
     ).subquery()
-    place, reached = func.min(together.c.place), func.max(together.c.reached)
+    place = func.min(together.c.place)
+    # What a job that needs a person for certain is in the order of the others does not count.
+    of_certain = func.max(case((together.c.place == CERTAIN, together.c.reached)))
+    reached = case((place == CERTAIN, of_certain), else_=func.max(together.c.reached))
     ids = select(together.c.job_id, place.label("place"), reached.label("reached")).group_by(
         together.c.job_id
     )
@@ -92,13 +109,13 @@ def _in_need(*, after: tuple[int, bool] | None, overdue: bool, broken: bool, pos
 
 def _certain(*, broken: bool) -> list[Select[Any]]:
     """Jobs by what their rows name for certain, of each trouble the first in the order of its index."""
-    state, enabled = job_state.c, scheduled_job.c.enabled.is_(True)
+    state = job_state.c
     refused = state.last_error.startswith(REFUSED, autoescape=True)
     # No order names a column of which one value is looked for: MariaDB then sorts what the index has sorted.
     of_states: list[tuple[ColumnElement[bool], list[ColumnElement[Any]]]] = [
         (waits_since(_LATE), [state.next_run_at, state.job_id]),
         (is_failing(), [state.consecutive_failures.desc(), state.last_state.desc(), state.job_id.desc()]),
-        (and_(enabled, state.status.in_(sorted(UNABLE))), []),
+        (_is_unable(), []),
         (state.given_up_to.is_not(None), [state.given_up_to, state.job_id]),
         (refused, []),  # the index has the beginning alone, which is the same of all
     ]
@@ -115,28 +132,72 @@ def _certain(*, broken: bool) -> list[Select[Any]]:
     return found
 
 
-def _possible(after: tuple[int, bool] | None, *, overdue: bool) -> list[Select[Any]]:
-    """Jobs by what their schedule may say: of the watermark, of promised data, and of a start or an end that
-    is still to come."""
-    row, code = scheduled_job.c, job_definition.c
-    code_first = job_definition.join(scheduled_job, _OF_CODE)
-    data = may_lack_data(_NOW)
-    found = [
-        _found(
-            job_definition.join(job_state, _STATE_OF_CODE).join(scheduled_job, _OF_CODE), _may_be_behind()
-        ),
-        _found(JOBS_JOINED, and_(row.data_within_s.is_not(None), data)),
-        _found(
-            code_first.outerjoin(job_state, _OF_STATE),
-            and_(code.data_within_s.is_not(None), row.data_within_s.is_(None), data),
-        ),
-    ]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Search:
+    """Jobs that may need a person: of which tables, by what, and where each stands in the order of all.
+
+    `order` is that of the index, if it is the same; then no more are read than a page has.
+    """
+
+    tables: FromClause
+    trouble: ColumnElement[bool]
+    reached: ColumnElement[Any]
+    order: Sequence[ColumnElement[Any]] = ()
+
+
+def _possible(after: tuple[int, bool] | None, *, overdue: bool, foreseen: bool) -> list[Select[Any]]:
+    """Jobs by what their schedule may say: of their data, and of a start or an end that is still to come.
+
+    They are in the order of their data or, where that is foreseen, in that in which they became late.
+    """
+    searches = [_late_data()] if foreseen else _searched_data()
     if overdue:
+        tables = _STATES_FIRST.outerjoin(job_definition, _OF_CODE)
         unclaimed = and_(waits_since(_OVERDUE), may_lack_a_start_or_an_end(_NOW))
-        found.append(_found(_STATES_FIRST.outerjoin(job_definition, _OF_CODE), unclaimed))
-    if after is not None and after[0] == POSSIBLE:
-        found = [ids.where(_beyond(after, _REACHED, row.job_id)) for ids in found]
-    return [ids.limit(COMPARED) for ids in found]
+        reached = job_state.c.next_run_at if foreseen else _REACHED
+        searches.append(_Search(tables=tables, trouble=unclaimed, reached=reached))
+    statements = []
+    for search in searches:
+        ids = _found(search.tables, search.trouble, search.reached)
+        if after is not None and after[0] == POSSIBLE:
+            ids = ids.where(_beyond(after, search.reached, scheduled_job.c.job_id))
+        statements.append(ids.order_by(*search.order).limit(_MOST) if search.order else ids.limit(COMPARED))
+    return statements
+
+
+def _late_data() -> _Search:
+    """Jobs whose data was to be late by now, but for those that need a person for certain."""
+    late_at, state = data_deadline.c.late_at, job_state.c
+    certain = or_(waits_since(_LATE), is_failing(), _is_unable())
+    promised = func.coalesce(scheduled_job.c.data_within_s, job_definition.c.data_within_s).is_not(None)
+    runs = and_(scheduled_job.c.enabled.is_(True), state.status == JobStatus.SCHEDULED)
+    joined = data_deadline.join(scheduled_job, scheduled_job.c.job_id == data_deadline.c.job_id)
+    return _Search(
+        tables=joined.outerjoin(job_state, _OF_STATE).outerjoin(job_definition, _OF_CODE),
+        trouble=and_(late_at <= _NOW, or_(promised, runs), func.coalesce(~certain, true())),
+        reached=late_at,
+        order=(late_at, data_deadline.c.job_id),
+    )
+
+
+def _searched_data() -> list[_Search]:
+    """Jobs whose data may be late as far as that can be seen without their schedules."""
+    row, code = scheduled_job.c, job_definition.c
+    data = may_lack_data(_NOW)
+    code_first = job_definition.join(scheduled_job, _OF_CODE)
+    of_code = and_(code.data_within_s.is_not(None), row.data_within_s.is_(None), data)
+    states_of_code = job_definition.join(job_state, _STATE_OF_CODE)
+    searched: list[tuple[FromClause, ColumnElement[bool]]] = [
+        (states_of_code.join(scheduled_job, _OF_CODE), _may_be_behind()),
+        (JOBS_JOINED, and_(row.data_within_s.is_not(None), data)),
+        (code_first.outerjoin(job_state, _OF_STATE), of_code),
+    ]
+    return [_Search(tables=tables, trouble=trouble, reached=_REACHED) for tables, trouble in searched]
+
+
+def _is_unable() -> ColumnElement[bool]:
+    """Whether a job does not run until somebody repairs it."""
+    return and_(scheduled_job.c.enabled.is_(True), job_state.c.status.in_(sorted(UNABLE)))
 
 
 def _beyond(
@@ -148,9 +209,13 @@ def _beyond(
     return or_(reached > _AFTER, and_(reached == _AFTER, job_id > _AFTER_ID))
 
 
-def _found(where: FromClause, trouble: ColumnElement[bool]) -> Select[Any]:
-    """Ids with how far each job has come, read from the first table on: it has the index."""
-    ids = select(scheduled_job.c.job_id, _REACHED.label("reached")).select_from(where).where(trouble)
+def _found(
+    where: FromClause, trouble: ColumnElement[bool], reached: ColumnElement[Any] | None = None
+) -> Select[Any]:
+    """Ids with `reached`, by default how far each job has come, read from the first table on: it has the
+    index."""
+    place = _REACHED if reached is None else reached
+    ids = select(scheduled_job.c.job_id, place.label("reached")).select_from(where).where(trouble)
     return _in_this_order(ids)
 
 

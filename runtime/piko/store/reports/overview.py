@@ -10,14 +10,12 @@ from sqlalchemy import select
 
 from piko.core.types import FAILED_STATES, JobStatus
 from piko.errors import NotFoundError, did_you_mean
+from piko.model.objectives import LATE_S
 from piko.store.engine import Database
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
-
-LATE_S = 30.0
-"""A job is late if its next due time passed longer ago than that, in seconds, and nothing has claimed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ async def whole_installation(
     """Who leads, which replicas there are, counters, and each trouble with what cures it.
 
     What concerns more than one job is on the first page alone. A page may have troubles of fewer jobs, and
-    even none, where there are more: it looks at 500 jobs that may be in trouble. `next` says whether there
-    are.
+    even none, where there are more: it looks at 500 jobs at most that may be in trouble. `next` says whether
+    there are.
     """
     after = paging.key_of(cursor, filters=_FILTERS, read=_read_key)
     facts = await read_facts(database, timezone=timezone, most=limit, after=after)

@@ -17,6 +17,7 @@ from piko.store.schema.tables.audited_rows import audited_row
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.configs import job_config
+from piko.store.schema.tables.data_deadlines import data_deadline
 from piko.store.schema.tables.dead_letters import dead_letter
 from piko.store.schema.tables.idempotency import idempotency_key
 from piko.store.schema.tables.metadata import metadata
@@ -38,6 +39,7 @@ TABLES = (
     job_lock,
     run_log,
     job_state,
+    data_deadline,
     job_config_revision,
     job_definition,
     runtime_instance,
