@@ -43,6 +43,25 @@ async def test_a_config_is_shown_without_its_secret(
     assert [(item["config"], item["has_secret"]) for item in answer.json()] == [({"n": 1}, True)]
 
 
+async def test_revisions_of_a_config_are_listed_in_parts(
+    web: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    rows = ", ".join(f"('a', {number}, 'x', 1, '{{\"n\": {number}}}', 1)" for number in range(1, 121))
+    await emptied_database.execute(
+        "INSERT INTO job_config_revision (job_id, revision, content_hash, schema_version, config_json, "
+        f"row_version) VALUES {rows}"
+    )
+    found: list[int] = []
+    while len(found) < 120:
+        before = {"before": found[-1]} if found else {}
+        answer = await web.get("/api/v1/jobs/a/config", params={"limit": 50, **before})
+        found += [item["revision"] for item in answer.json()]
+    assert found == list(range(120, 0, -1))
+    await add_jobs(emptied_database, "a")
+    assert (await web.get("/api/v1/jobs/a/config?before=1")).json() == []
+    assert (await web.get("/api/v1/jobs/a/config?limit=101")).status_code == 422
+
+
 async def test_replicas_the_leader_and_definitions_are_listed(
     web: httpx.AsyncClient, emptied_database: TestDatabase
 ) -> None:

@@ -64,10 +64,19 @@ async def rollback(
     return shown
 
 
-async def revisions(database: Database, job_id: str) -> list[ConfigRevision]:
-    """The revisions of a job's config as they are shown, the newest first. Raises `NotFoundError`."""
+async def revisions(
+    database: Database, job_id: str, *, before: int | None = None, most: int | None = None
+) -> list[ConfigRevision]:
+    """The revisions of a job's config as they are shown, the newest first. Raises `NotFoundError`.
+
+    - `before`: only those with a smaller number; None: from the newest on.
+    - `most`: how many; None: all.
+    """
+    found = await ConfigStore(database=database).newest_revisions(job_id, before=before, most=most)
+    if not found and await Overview(database=database).job(job_id) is None:
+        raise await unknown_job(database, job_id)
     schema = await _schema(database, job_id)
-    return [_without_secrets(item, schema) for item in await _revisions(database, job_id)]
+    return [_without_secrets(item, schema) for item in found]
 
 
 def _without_secrets(revision: ConfigRevision, schema: str | None) -> ConfigRevision:

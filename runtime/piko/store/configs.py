@@ -56,6 +56,18 @@ class ConfigStore:
                 found.extend(ConfigRevision(**row._mapping) for row in rows)
         return found
 
+    async def newest_revisions(
+        self, job_id: str, *, before: int | None, most: int | None
+    ) -> list[ConfigRevision]:
+        """The newest revisions of a job, newest first: at most `most`, and only those before that number."""
+        columns = job_config_revision.c
+        statement = select(*_REVISION).where(columns.job_id == job_id)
+        if before is not None:
+            statement = statement.where(columns.revision < before)
+        ordered = statement.order_by(columns.revision.desc()).limit(most)
+        async with self._database.statements() as connection:
+            return [ConfigRevision(**row._mapping) for row in await connection.execute(ordered)]
+
     async def record(self, revisions: Sequence[ConfigRevision], fence: Fence) -> None:
         """Keep `revisions`; of one that is there, the content stays. Raises `FencedError`."""
         rows = [

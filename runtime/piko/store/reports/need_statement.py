@@ -43,7 +43,7 @@ from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 
-LOOKED = 2000
+LOOKED = 1000
 """Jobs that are found by each trouble, to begin with those that have the oldest data: the late ones that were
 due first, and of those that fail the ones that did so most often."""
 COMPARED = 1000

@@ -245,10 +245,8 @@ async def _rollback_config(on: _On) -> PageAct[RollbackConfig]:
             text=shown(revision.config_json, None),
         )
 
-    known = await configs.revisions(on.database, job_id)
-    choices = tuple(
-        (str(item.revision), f"{item.revision}, by {item.author or 'SQL'}") for item in known[:_CHOICES]
-    )
+    known = await configs.revisions(on.database, job_id, most=_CHOICES)
+    choices = tuple((str(item.revision), f"{item.revision}, by {item.author or 'SQL'}") for item in known)
     revision = FormField(
         name="revision", label="Revision", kind=FieldKind.CHOICE, required=True, choices=choices
     )

@@ -70,6 +70,7 @@ async def one_job(
         raise await unknown_job(database, job_id)
     runs = await RunList(database=database).first(RunFilter(job_id=job_id), most=_RUNS)
     revisions = await revisions_of(database, job_id)
+    shown = history(revisions, now)
     return render(
         request,
         "job.html",
@@ -88,7 +89,8 @@ async def one_job(
         changes=links.with_query("changes", [("job", job_id)]),
         stages=stages(standing, revisions, now),
         standing=standing,
-        history=history(revisions, now),
+        history=shown,
+        older=len(revisions) - len(shown),
         message=first_line(job.message) if job.message else "",
         failed_run=next((links.run(run.run_id) for run in runs if run.error), None),
     )

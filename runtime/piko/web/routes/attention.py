@@ -28,7 +28,8 @@ async def whole_installation(
 
     What concerns more than one job is on the first page alone. A page may have troubles of fewer jobs, and
     even none, where there are more: it looks at 500 jobs at most that may be in trouble. `next` says whether
-    there are.
+    there are. Of the jobs that fail it has the 1,000 that did so most often, of each other trouble the first
+    1,000.
     """
     after = paging.key_of(cursor, filters=_FILTERS, read=_read_key)
     facts = await read_facts(database, timezone=timezone, most=limit, after=after)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from piko.model.columns import MAX_INTEGER
 from piko.schedule import explain, schedule_of_row
 from piko.steering import configs
 from piko.store.reports.overview import Overview, unknown_job
@@ -79,9 +80,19 @@ async def next_due_times(
 
 
 @router.get("/jobs/{job_id}/config")
-async def config_history(job_id: JobId, database: OnDatabase) -> list[ConfigRevisionShown]:
-    """The newest hundred revisions of the job's config. Secrets are not shown."""
-    found = (await configs.revisions(database, job_id))[:_MOST_REVISIONS]
+async def config_history(
+    job_id: JobId,
+    database: OnDatabase,
+    before: Annotated[
+        int | None, Query(ge=1, le=MAX_INTEGER, description="Only revisions before that one.")
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=_MOST_REVISIONS, description="How many revisions.")] = 50,
+) -> list[ConfigRevisionShown]:
+    """Revisions of the job's config, the newest first. Secrets are not shown.
+
+    Others, if there are any, come `before` the last one of the answer.
+    """
+    found = await configs.revisions(database, job_id, before=before, most=limit)
     return [
         ConfigRevisionShown(
             job_id=item.job_id,

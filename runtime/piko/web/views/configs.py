@@ -13,6 +13,7 @@ from piko.store.reports.config_history import RevisionReport
 from piko.web.views.words import Mark, Moment, Tone, first_line, moment
 
 _LONGEST = 20_000
+_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +30,12 @@ class RevisionLine:
 
 
 def history(revisions: Sequence[RevisionReport], now: datetime) -> list[RevisionLine]:
-    """`revisions`, oldest first, as lines with the newest first."""
+    """The newest of `revisions`, oldest first, and the one in force, as lines with the newest first."""
     current = revision_in_force(revisions, now)
-    return [_line(item, now, current=current) for item in reversed(revisions)]
+    shown_ones = list(revisions[-_SHOWN:])
+    if current is not None and current not in shown_ones:
+        shown_ones.insert(0, current)
+    return [_line(item, now, current=current) for item in reversed(shown_ones)]
 
 
 def _line(item: RevisionReport, now: datetime, *, current: RevisionReport | None) -> RevisionLine:
