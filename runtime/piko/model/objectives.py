@@ -121,7 +121,7 @@ def data_late_at(
     """From when on the data of `job` is late if it comes no further than it has; `NEVER`: it cannot be late.
 
     Progress moves it on, and nothing but an edit brings it nearer. Whether a job that promises no data is
-    paused, or cannot run, is left to whoever asks: then its data is not late.
+    paused, or cannot run, is left to those who ask: then its data is not late.
     """
     try:
         schedule = parsed(job, timezone=timezone)
