@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ async def test_what_a_deposed_leader_runs_is_cancelled_before_anybody_gives_it_u
     )
 
     def exported() -> bool:
-        of_jobs = [item for item in app.metrics.registry.collect() if "_timestamp_seconds" in item.name]
+        names = re.compile(r"piko_job_\w+_timestamp_seconds")
+        of_jobs = [item for item in app.metrics.registry.collect() if names.fullmatch(item.name)]
         assert len(of_jobs) == 5
         return any(family.samples for family in of_jobs)
 
