@@ -185,10 +185,18 @@ class Ledger:
 
 
 def count_end(metrics: Metrics, outcome: Outcome) -> None:
-    """Count the end of a run in the metrics."""
-    metrics.job_runs.inc(outcome.run.job_id, outcome.state.value)
-    if outcome.state is RunState.SUCCESS and outcome.run.trigger_type is not TriggerType.BACKFILL:
-        metrics.job_last_success.advance(outcome.run.job_id, outcome.finished_at)
+    """Count the end of a run in the metrics.
+
+    The start, too: a leader that fetches runs as any replica does may not have seen a short one in progress.
+    """
+    run = outcome.run
+    metrics.job_runs.inc(run.job_id, outcome.state.value)
+    if run.trigger_type is TriggerType.BACKFILL:
+        return
+    if outcome.started_at is not None:
+        metrics.job_last_run.advance(run.job_id, outcome.started_at)
+    if outcome.state is RunState.SUCCESS:
+        metrics.job_last_success.advance(run.job_id, outcome.finished_at)
 
 
 def _without_effect(outcome: Outcome) -> Outcome:
