@@ -1,11 +1,14 @@
 """What it costs to be seen: the log of a run that is kept, and a page that is open while runs go on.
 
-    python -m benchmarks.observation                        # both: some ten minutes
+    python -m benchmarks.observation                        # all three: a quarter of an hour
     python -m benchmarks.observation --megabytes 100 --jobs 200 --seconds 10
 
 **Log.** One run of a replica logs a gigabyte in lines of 1,000 bytes, with `log_capture = "off"` and with
 `"all"`, in turns: processor seconds of the replica from the first line until the run is recorded, and the
 bytes that the database keeps of it. What is written to the log of the process is thrown away.
+
+**Runs.** The same with a tenth of these bytes, while `--due` jobs of one second have more due than the
+replica can do: how many of their runs are recorded a second.
 
 **Page.** Jobs of one second run on a replica, in turns with nobody looking, and with `piko web` on the same
 database and three pages in sight: each follows `/events` and renews itself as the page's own script does.
@@ -48,9 +51,13 @@ _AT_ONCE_S, _SELDOM_S = 0.3, 3.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Logged:
-    """What one run cost that logged: processor seconds of its replica, bytes and lines that are kept."""
+    """What one run cost that logged: processor seconds of its replica, bytes and lines that are kept.
+
+    `others_per_s`: runs of other jobs that were recorded a second meanwhile.
+    """
 
     cpu_s: float
+    others_per_s: float
     kept_bytes: int
     left_out: int
 
@@ -71,15 +78,14 @@ class Watched:
 # ---- a gigabyte of one run --------------------------------------------------------------------------
 
 
-async def log_lines(dsn: str, *, capture: str, megabytes: int) -> Logged:
-    """One run that logs `megabytes`, in this process."""
-    from sqlalchemy import func, select
+async def log_lines(dsn: str, *, capture: str, megabytes: int, due: int) -> Logged:
+    """One run that logs `megabytes`, in this process, beside `due` other jobs of one second."""
+    from sqlalchemy import case, func, select
 
     from piko import PikoApp
     from piko.observability.logs import configure_logging
     from piko.settings import load_settings
     from piko.store.engine import open_database
-    from piko.store.schema.migrate import upgrade
     from piko.store.schema.tables.run_logs import run_log
     from piko.store.schema.tables.runs import job_run
     from piko.store.schema.tables.schedules import scheduled_job
@@ -87,7 +93,7 @@ async def log_lines(dsn: str, *, capture: str, megabytes: int) -> Logged:
     # Thrown away, but written; what else goes wrong is said on stderr.
     nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: ASYNC230, SIM115 - as long as the process
     configure_logging(log_format="json", stream=nowhere)
-    await upgrade(dsn)
+    await insert(dsn, due, spread=True)
     app = PikoApp(name="benchmark")
     begun: list[float] = []
     text = "x" * (_LINE - 200)
@@ -100,25 +106,37 @@ async def log_lines(dsn: str, *, capture: str, megabytes: int) -> Logged:
             if number % 100 == 0:
                 await asyncio.sleep(0)
 
+    async def other(_ctx: Any, _scheduled_time: datetime) -> None: ...
+
+    for number in range(due):
+        app.job(job_id=f"job-{number}")(other)
     database = open_database(dsn)
     async with database.transaction() as connection:
-        soon = datetime.fromtimestamp(time.time() + 5, UTC).isoformat()
+        soon = datetime.fromtimestamp(time.time() + (15 if due else 5), UTC).isoformat()
         expression = json.dumps({"run_date": soon})
         row = {"job_id": "talkative", "schedule_type": "date", "schedule_expr": expression}
         await connection.execute(scheduled_job.insert(), [row])
 
     deadline = time.monotonic() + 60
 
-    async def ended() -> bool:
+    async def recorded() -> tuple[float, int, bool]:
+        """When that was asked, how many other runs have been recorded, and whether the run that logs has."""
+        it = job_run.c.job_id == "talkative"
+        counts = func.count(), func.coalesce(func.sum(case((it, 1), else_=0)), 0)
         async with database.statements() as connection:
-            found = select(func.count()).where(job_run.c.state == "SUCCESS")
-            return bool((await connection.execute(found)).scalar_one())
+            found = select(*counts).where(job_run.c.state == "SUCCESS")
+            count, own = (await connection.execute(found)).one()
+        return time.monotonic(), int(count) - int(own), bool(own)
 
     async with app.running(load_settings(environment={}, mysql_dsn=dsn, log_capture=capture)):
-        while not await ended():
-            await asyncio.sleep(0.2)
-            if not begun and time.monotonic() > deadline:
+        while not begun:
+            await asyncio.sleep(0.05)
+            if time.monotonic() > deadline:
                 raise RuntimeError("the run did not start within a minute")
+        first = now = await recorded()
+        while not now[2]:
+            await asyncio.sleep(0.5)
+            now = await recorded()
         cpu_s = time.process_time() - begun[0]
     columns = run_log.c
     kept = select(func.length(columns.head) + func.length(columns.tail), columns.left_out)
@@ -126,24 +144,43 @@ async def log_lines(dsn: str, *, capture: str, megabytes: int) -> Logged:
         rows = (await connection.execute(kept)).all()
     await database.close()
     kept_bytes, left_out = rows[0] if rows else (0, 0)
-    return Logged(cpu_s=cpu_s, kept_bytes=int(kept_bytes), left_out=int(left_out))
+    others_per_s = (now[1] - first[1]) / max(now[0] - first[0], 0.001)
+    return Logged(cpu_s=cpu_s, others_per_s=others_per_s, kept_bytes=int(kept_bytes), left_out=int(left_out))
 
 
-async def compare_capture(server: DatabaseServer, *, megabytes: int, repeats: int) -> None:
+async def compare_capture(server: DatabaseServer, *, megabytes: int, due: int, repeats: int) -> None:
+    """With `due`, runs a second of other jobs, else processor time of the run that logs."""
     found: dict[str, list[Logged]] = {"off": [], "all": []}
     for _ in range(repeats):
         for capture, costs in found.items():
             dsn = (await server.create_database()).dsn
-            child = await _child("--log", dsn, "--capture", capture, "--megabytes", str(megabytes))
+            child = await _child(
+                "--log", dsn, "--capture", capture, "--megabytes", str(megabytes), "--due", str(due)
+            )
             costs.append(Logged(**child))
-    first = statistics.median(cost.cpu_s for cost in found["off"])
     for capture, costs in found.items():
-        cpu_s = statistics.median(cost.cpu_s for cost in costs)
+        cpu_s, rate = (
+            [statistics.median(of(cost) for cost in some) for some in (costs, found["off"])]
+            for of in (_cpu_s, _others_per_s)
+        )
+        what = (
+            f"{rate[0]:,.0f} other runs a second ({rate[0] / rate[1]:.3f})"
+            if due
+            else f"{cpu_s[0]:6.1f} s of processor ({cpu_s[0] / cpu_s[1]:.3f})"
+        )
         print(
-            f"log_capture={capture:<4} {megabytes:,} MB of one run: {cpu_s:6.1f} s of processor"
-            f" ({cpu_s / first:.3f})   kept {costs[-1].kept_bytes:,} bytes, {costs[-1].left_out:,} lines not",
+            f"log_capture={capture:<4} {megabytes:,} MB of one run: {what}"
+            f"   kept {costs[-1].kept_bytes:,} bytes, {costs[-1].left_out:,} lines not",
             flush=True,
         )
+
+
+def _cpu_s(one: Logged) -> float:
+    return one.cpu_s
+
+
+def _others_per_s(one: Logged) -> float:
+    return one.others_per_s
 
 
 # ---- pages in sight ---------------------------------------------------------------------------------
@@ -284,10 +321,17 @@ async def _child(*options: str) -> dict[str, Any]:
     return found
 
 
+async def _logged(options: argparse.Namespace) -> Logged:
+    return await log_lines(options.log, capture=options.capture, megabytes=options.megabytes, due=options.due)
+
+
 async def compare(options: argparse.Namespace) -> None:
     async with durable_mariadb() as server:
         if not options.only or options.only == "log":
-            await compare_capture(server, megabytes=options.megabytes, repeats=options.repeats)
+            await compare_capture(server, megabytes=options.megabytes, due=0, repeats=options.repeats)
+        if not options.only or options.only == "runs":
+            tenth = max(options.megabytes // 10, 1)
+            await compare_capture(server, megabytes=tenth, due=options.due, repeats=options.repeats)
         if not options.only or options.only == "page":
             await compare_pages(server, jobs=options.jobs, seconds=options.seconds, repeats=options.repeats)
 
@@ -295,16 +339,16 @@ async def compare(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1000)
+    parser.add_argument("--due", type=int, default=6000, help="jobs of one second beside a run that logs")
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=("log", "page"))
+    parser.add_argument("--only", choices=("log", "runs", "page"))
     parser.add_argument("--log", help=argparse.SUPPRESS)
     parser.add_argument("--capture", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.log:
-        logged = asyncio.run(log_lines(options.log, capture=options.capture, megabytes=options.megabytes))
-        print(json.dumps(asdict(logged)))
+        print(json.dumps(asdict(asyncio.run(_logged(options)))))
         return
     asyncio.run(compare(options))
 
