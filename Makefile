@@ -86,7 +86,7 @@ bench-schedules: setup ## 10,000 and 100,000 schedules: start, stalls, steady pa
 bench-reads: setup ## what each page and endpoint costs on 10,000 jobs and 2,000,000 runs: some minutes
 	$(BIN)/python -m benchmarks.reads
 
-bench-observation: setup ## what the log of a run and an open page cost the runs: ten minutes
+bench-observation: setup ## what the log of a run and an open page cost the runs: a quarter of an hour
 	$(BIN)/python -m benchmarks.observation
 
 bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, changes of leader, capacity: 20 minutes

@@ -158,18 +158,12 @@ async def compare_capture(server: DatabaseServer, *, megabytes: int, due: int, r
                 "--log", dsn, "--capture", capture, "--megabytes", str(megabytes), "--due", str(due)
             )
             costs.append(Logged(**child))
+    of, what = (_others_per_s, "other runs a second") if due else (_cpu_s, "s of processor")
+    first = statistics.median(map(of, found["off"]))
     for capture, costs in found.items():
-        cpu_s, rate = (
-            [statistics.median(of(cost) for cost in some) for some in (costs, found["off"])]
-            for of in (_cpu_s, _others_per_s)
-        )
-        what = (
-            f"{rate[0]:,.0f} other runs a second ({rate[0] / rate[1]:.3f})"
-            if due
-            else f"{cpu_s[0]:6.1f} s of processor ({cpu_s[0] / cpu_s[1]:.3f})"
-        )
+        cost = statistics.median(map(of, costs))
         print(
-            f"log_capture={capture:<4} {megabytes:,} MB of one run: {what}"
+            f"log_capture={capture:<4} {megabytes:,} MB of one run: {cost:8,.1f} {what} ({cost / first:.3f})"
             f"   kept {costs[-1].kept_bytes:,} bytes, {costs[-1].left_out:,} lines not",
             flush=True,
         )

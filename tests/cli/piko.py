@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -36,10 +37,21 @@ def piko(
 ) -> Answer:
     """Run `piko` in a process of its own, with no settings but these."""
     settings = {**environment, **({} if dsn is None else {"PIKO_MYSQL_DSN": dsn})}
-    outcome = subprocess.run(
+    return _answer(
         [sys.executable, "-m", "piko", *arguments],
         cwd=cwd,
-        env={"PATH": "/usr/bin:/bin", **IMPORT_PATH, **settings},
+        environment={"PATH": "/usr/bin:/bin", **settings},
+        stdin=stdin,
+    )
+
+
+def _answer(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], stdin: str | None
+) -> Answer:
+    outcome = subprocess.run(
+        command,
+        cwd=cwd,
+        env={**IMPORT_PATH, **environment},
         input=stdin,
         capture_output=True,
         text=True,
@@ -50,36 +62,33 @@ def piko(
     return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
-def _path() -> str:
-    """Where kubectl finds its plugin, and the plugin finds kubectl."""
-    return f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+_PLUGIN = (sys.executable, "-c", "from piko.cli.kubectl import main; main()")
+
+
+def _as_kubectl_has_it(kubeconfig: Path, *, home: Path) -> dict[str, str]:
+    """An environment in which kubectl finds its plugin, and the plugin finds kubectl."""
+    path = f"{Path(sys.executable).parent}:{Path(find_tool('kubectl')).parent}:/usr/bin:/bin"
+    return {"PATH": path, "HOME": str(home), "KUBECONFIG": str(kubeconfig)}
 
 
 def kubectl_piko(
     *arguments: str, cwd: Path, kubeconfig: Path, stdin: str | None = None, **environment: str
 ) -> Answer:
     """Run `kubectl piko` as kubectl runs its plugin."""
-    outcome = subprocess.run(
-        [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments],
+    return _answer(
+        [*_PLUGIN, *arguments],
         cwd=cwd,
-        env={"PATH": _path(), "HOME": str(cwd), "KUBECONFIG": str(kubeconfig), **IMPORT_PATH, **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
+        environment={**_as_kubectl_has_it(kubeconfig, home=cwd), **environment},
+        stdin=stdin,
     )
-    assert "Traceback" not in outcome.stderr, outcome.stderr
-    return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
 def watched(*arguments: str, kubeconfig: Path, answers: int) -> list[str]:
     """The lines of so many answers of `kubectl piko … -w` in a pipe, where an empty line is between two."""
-    command = [sys.executable, "-c", "from piko.cli.kubectl import main; main()", *arguments]
-    environment = {"PATH": _path(), "HOME": str(kubeconfig.parent), "KUBECONFIG": str(kubeconfig)}
+    environment = _as_kubectl_has_it(kubeconfig, home=kubeconfig.parent)
     lines: list[str] = []
     with subprocess.Popen(
-        command,
+        [*_PLUGIN, *arguments],
         env={**environment, **IMPORT_PATH, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
