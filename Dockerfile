@@ -8,13 +8,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY pyproject.toml constraints.txt ./
-# The dependencies change less often than the code and get a layer of their own. Wheels only: an image
-# that had to compile something would need a compiler.
-RUN python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-print(*p["dependencies"], *p["optional-dependencies"]["operator"], sep="\n")' > requirements.txt \
-    && pip wheel --only-binary=:all: --wheel-dir=/wheels -c constraints.txt -r requirements.txt
-COPY LICENSE README.md ./
+COPY requirements/operator.txt requirements.txt
+# The dependencies change less often than the code and get a layer of their own; the operator's include the
+# runtime's. A file whose hash is not in the list is refused. Wheels only: an image that had to compile
+# something would need a compiler.
+RUN pip wheel --only-binary=:all: --no-deps --require-hashes --wheel-dir=/wheels -r requirements.txt
+COPY LICENSE README.md pyproject.toml ./
 COPY runtime runtime
 COPY operator operator
 RUN pip wheel --no-deps --wheel-dir=/wheels . \
@@ -33,8 +32,11 @@ RUN groupadd --gid 10001 piko \
 RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(tests?|lib2to3|idlelib|site-packages)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # Nothing more is compiled while a pod runs: its file system is read-only, and those who build on this image
-# compile what they install with pip.
-ENV PYTHONDONTWRITEBYTECODE=1 \
+# compile what they install with pip. A user whose number has no name, such as OpenShift's, has a name and a
+# home by these variables: without them libraries fail, or write to /.
+ENV HOME=/tmp \
+    LOGNAME=piko \
+    PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 ARG VERSION=0.1.0
 ARG REVISION=unknown

@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-runs constraints clean generate images kind-tools kind-up kind-down e2e
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-runs constraints requirements sbom clean generate images kind-tools kind-up kind-down e2e
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,23 @@ bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, c
 constraints: $(BENCH) $(AUDIT) ## writes constraints.txt from what is installed
 	@{ echo "# The versions that the tests run with. Renew: make constraints"; \
 	  $(BIN)/python -m pip freeze --exclude-editable; } > constraints.txt.new && mv constraints.txt.new constraints.txt
+	@$(MAKE) --no-print-directory requirements
+
+# One line for each package of an image, with the hashes of all its files: what is built is what was looked at.
+requirements: $(AUDIT) ## writes requirements/, what the images may install, from constraints.txt
+	@for image in runtime operator; do \
+	  { echo "# The packages of the image piko-$$image, with the hashes of their files. Renew: make requirements"; \
+	    $(BIN)/uv pip compile --quiet --python-platform linux --python-version 3.11 --generate-hashes --no-header \
+	      --no-annotate -c constraints.txt $$(test $$image = runtime || echo --extra $$image) pyproject.toml; \
+	  } > requirements/$$image.new && mv requirements/$$image.new requirements/$$image.txt || exit 1; done
+
+sbom: $(AUDIT) ## what of Python the images contain, by name, version and licence: dist/piko-….cdx.json
+	@mkdir -p dist && for image in runtime operator; do \
+	  rm -rf dist/$$image && $(BIN)/python -m venv --without-pip dist/$$image && \
+	  $(BIN)/python -m pip --python dist/$$image/bin/python install --quiet --disable-pip-version-check \
+	    --only-binary=:all: --no-deps --require-hashes -r requirements/$$image.txt && \
+	  $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    -o dist/piko-$$image.cdx.json dist/$$image/bin/python && rm -rf dist/$$image || exit 1; done
 
 # ---- images and cluster ----
 
