@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import tomllib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,13 @@ def test_chart_images_and_distribution_have_one_version() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert chart["version"] == chart["appVersion"] == project["version"]
     assert f"ARG VERSION={project['version']}\n" in dockerfile
+
+
+def test_the_icon_of_the_chart_is_that_of_the_page() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    kind, _, data = chart["icon"].partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    assert base64.b64decode(data) == files("piko.web").joinpath("static/piko.svg").read_bytes()
 
 
 @pytest.mark.parametrize("definition", sorted((ROOT / "crds").glob("*.yaml")), ids=lambda path: path.stem)
