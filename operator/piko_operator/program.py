@@ -59,7 +59,7 @@ class Operator:
         log.info("operator_stopped")
 
     async def _run(self, closing: ClosingStack, signals: StopSignals) -> None:
-        database = open_database(self._settings.mysql_dsn.get_secret_value())
+        database = open_database(self._settings.mysql_dsn.get_secret_value(), awaits_tables=True)
         closing.push("database", database.close)
         client = await connect()
         closing.push("client of the API server", client.close)

@@ -332,6 +332,22 @@ async def test_tables_that_are_not_there_yet_are_waited_for(
     assert "Traceback" not in running.output
 
 
+async def test_tables_of_which_some_are_not_there_yet_are_waited_for(
+    mariadb: TestDatabase, make_world: Callable[[TestDatabase], World]
+) -> None:
+    await create_tables(mariadb)
+    await mariadb.execute("RENAME TABLE audited_row TO not_yet_audited_row")  # as amid `piko db upgrade`
+    world = make_world(mariadb)
+    running = world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    away = await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
+    assert away["status"] == "Unknown"
+    assert "run `piko db upgrade`" in away["message"]
+    await mariadb.execute("RENAME TABLE not_yet_audited_row TO audited_row")
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    assert "Traceback" not in running.output
+
+
 async def test_it_shows_its_metrics_and_stops_on_sigterm(world: World) -> None:
     running = world.start()
     world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})

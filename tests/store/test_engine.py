@@ -79,17 +79,20 @@ async def test_a_cancellation_at_any_moment_ends_the_task(entrance: str, mariadb
     gc.collect()  # a socket that was left open is warned of here, and a warning is an error
 
 
+@pytest.mark.parametrize(
+    ("awaits_tables", "error"), [(False, SchemaVersionError), (True, DatabaseUnavailableError)]
+)
 @pytest.mark.parametrize("entrance", ["transaction", "statements"])
-async def test_a_missing_table_or_column_is_told_with_its_remedy(
-    entrance: str, database: TestDatabase
+async def test_a_missing_table_or_column_is_reported_with_its_remedy(
+    entrance: str, awaits_tables: bool, error: type[Exception], database: TestDatabase
 ) -> None:
     await database.execute("CREATE TABLE job_config (job_id INTEGER)")
-    opened = open_database(database.dsn)
+    opened = open_database(database.dsn, awaits_tables=awaits_tables)
     for missing, statement in (
         ("job_state", "SELECT * FROM job_state"),
         ("config_json", "SELECT config_json FROM job_config"),
     ):
-        with pytest.raises(SchemaVersionError, match=rf"{missing}.*run `piko db upgrade`"):
+        with pytest.raises(error, match=rf"{missing}.*run `piko db upgrade`"):
             async with getattr(opened, entrance)() as connection:
                 await connection.execute(text(statement))
     await opened.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.engine import Database
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.operators import operator_cluster
@@ -23,17 +22,14 @@ class Clusters:
 
         Raises `DatabaseUnavailableError`.
         """
-        try:
-            async with self._database.statements() as connection:
-                bound = await _uid(connection, cluster)
-            if bound is not None:
-                return bound
-            async with self._database.transaction() as connection:
-                rows = [{"cluster": cluster, "uid": uid}]
-                await write_rows(connection, self._database, operator_cluster, rows)
-                return await _uid(connection, cluster) or uid
-        except SchemaVersionError as error:  # tables that are not there yet
-            raise DatabaseUnavailableError(str(error)) from error
+        async with self._database.statements() as connection:
+            bound = await _uid(connection, cluster)
+        if bound is not None:
+            return bound
+        async with self._database.transaction() as connection:
+            rows = [{"cluster": cluster, "uid": uid}]
+            await write_rows(connection, self._database, operator_cluster, rows)
+            return await _uid(connection, cluster) or uid
 
     async def beat(self, cluster: str, *, trouble: str | None) -> None:
         """Say that the operator of `cluster` acts, and what it knows; before `bind` nothing is written.
@@ -45,11 +41,8 @@ class Clusters:
             .where(operator_cluster.c.cluster == cluster)
             .values(heartbeat_at=Now(), trouble=trouble)
         )
-        try:
-            async with self._database.transaction() as connection:
-                await connection.execute(statement)
-        except SchemaVersionError as error:  # tables that are not there yet
-            raise DatabaseUnavailableError(str(error)) from error
+        async with self._database.transaction() as connection:
+            await connection.execute(statement)
 
 
 async def _uid(connection: AsyncConnection, cluster: str) -> str | None:

@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from piko.clock import SystemClock
 from piko.dsn import dsn_file, parse_dsn
-from piko.errors import DatabaseUnavailableError
+from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.driver import driver_options
 from piko.store.failures import ServerHealth, meaning_of
 
@@ -40,6 +40,8 @@ class Database:
     engine: AsyncEngine
     autocommit: AsyncEngine
     health: ServerHealth = field(default_factory=ServerHealth)
+    awaits_tables: bool = False
+    """Whether a table that is missing or too old counts as a database that is not available."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -111,6 +113,7 @@ def open_database(
     pool_size: int = 10,
     lease_s: float = _USUAL_LEASE_S,
     lock_wait_s: int = _PATIENT_LOCK_WAIT_S,
+    awaits_tables: bool = False,
 ) -> Database:
     """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work.
 
@@ -118,16 +121,22 @@ def open_database(
 
     A session that falls silent within a transaction is ended by the server before `lease_s` is over; one that
     waits for a row gives up after `lock_wait_s`.
+
+    With `awaits_tables`, a statement that meets a table which is missing or too old raises
+    `DatabaseUnavailableError`, not `SchemaVersionError`: for a program that may start before the end of
+    `piko db upgrade`, and waits for it.
     """
     url = parse_dsn(dsn)
     if url.drivername.startswith("sqlite"):
-        return _open_sqlite(url)
-    return _open_mysql(
-        url,
-        pool_size=pool_size,
-        timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s),
-        renewed_in=dsn_file(dsn),
-    )
+        database = _open_sqlite(url)
+    else:
+        database = _open_mysql(
+            url,
+            pool_size=pool_size,
+            timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s),
+            renewed_in=dsn_file(dsn),
+        )
+    return replace(database, awaits_tables=awaits_tables)
 
 
 def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_in: Path | None) -> Database:
@@ -224,7 +233,7 @@ def _begin_immediate(connection: Any) -> None:
 def translate_errors(database: Database) -> Iterator[None]:
     """Give what the server says the names that the parts above know, see `meaning_of`.
 
-    Raises `DatabaseUnavailableError`, its kinds, and `SchemaVersionError`.
+    Raises `DatabaseUnavailableError`, its kinds, and `SchemaVersionError` unless the database awaits tables.
     """
     try:
         yield
@@ -233,6 +242,8 @@ def translate_errors(database: Database) -> Iterator[None]:
         if meaning is None:
             raise
         database.health.refused(meaning)
+        if database.awaits_tables and isinstance(meaning, SchemaVersionError):
+            meaning = DatabaseUnavailableError(str(meaning))
         raise meaning from error
     except (OSError, TimeoutError, exc.TimeoutError) as error:
         raise DatabaseUnavailableError(

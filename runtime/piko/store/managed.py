@@ -28,7 +28,6 @@ from piko.model.managed import (
 from piko.store.audited_rows import LINES_A_MINUTE, AuditedRows, Known
 from piko.store.chunks import chunks
 from piko.store.engine import Database
-from piko.store.missing_tables import statements_once_migrated
 from piko.store.progress import drop
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.revisions import job_config_revision
@@ -55,7 +54,7 @@ class ManagedTable(Generic[R]):
         """The rows of `job_ids`, by job; one that does not exist is left out."""
         columns = [self._table.c[name] for name in self._names]
         found: dict[str, Held[R]] = {}
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*columns, self._table.c.version).where(self._table.c.job_id.in_(chunk))
                 for *values, version in await connection.execute(statement):
@@ -69,7 +68,7 @@ class ManagedTable(Generic[R]):
         statement = select(self._table.c.job_id, owner).where(
             owner.startswith(f"{cluster}/", autoescape=True)
         )
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             rows = await connection.execute(statement)
             # LIKE compares by the collation, which may ignore case; ownership does not.
             return {job_id: by for job_id, by in rows if by.startswith(f"{cluster}/")}

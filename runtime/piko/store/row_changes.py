@@ -18,7 +18,6 @@ from sqlalchemy import Row, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.store.engine import Database
-from piko.store.missing_tables import statements_once_migrated
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.schedules import scheduled_job
@@ -65,7 +64,7 @@ class RowChanges:
         """
         first = self._looked_at is None
         since = None if completely or self._looked_at is None else self._looked_at - _OVERLAP
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             now, rows = (
                 await connection.execute(select(Now().label("now"), func.count()).select_from(self._table))
             ).one()

@@ -18,7 +18,6 @@ from piko.core.types import RunState, TriggerType
 from piko.model.objectives import JobObjective
 from piko.store.chunks import chunks
 from piko.store.engine import Database
-from piko.store.missing_tables import statements_once_migrated
 from piko.store.schema.column_types import INSTANT, Moment, SecondsAfter
 from piko.store.schema.tables.replicas import job_definition
 from piko.store.schema.tables.runs import job_run
@@ -137,7 +136,7 @@ class Objectives:
         """By job, what differs after any change that could move a deadline, but for those of its runs."""
         stamps = (_row.version, _row.updated_at, _state.updated_at, _code.updated_at)
         statement = select(_row.job_id, *stamps).select_from(_JOINED).where(HAS_OBJECTIVE)
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             return {row[0]: tuple(row[1:]) for row in await connection.execute(statement)}
 
     async def failures(self) -> dict[str, int]:
@@ -147,13 +146,13 @@ class Objectives:
             .select_from(scheduled_job.join(job_state, _state.job_id == _row.job_id))
             .where(_state.consecutive_failures > 0)
         )
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             return {row[0]: row[1] for row in await connection.execute(statement)}
 
     async def read(self, job_ids: Collection[str]) -> dict[str, JobObjective]:
         """Those of `job_ids` that have an objective, by job."""
         found: dict[str, JobObjective] = {}
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*OBJECTIVE_COLUMNS).select_from(_JOINED).where(_row.job_id.in_(chunk))
                 rows = await connection.execute(statement.where(HAS_OBJECTIVE))
@@ -162,7 +161,7 @@ class Objectives:
 
     async def all(self) -> dict[str, JobObjective]:
         """Every job that has an objective, by job."""
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             rows = await connection.execute(
                 select(*OBJECTIVE_COLUMNS).select_from(_JOINED).where(HAS_OBJECTIVE)
             )

@@ -10,7 +10,6 @@ from sqlalchemy import select
 from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
 from piko.store.chunks import chunks
 from piko.store.engine import Database
-from piko.store.missing_tables import statements_once_migrated
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.schema.tables.schedules import scheduled_job
@@ -32,7 +31,7 @@ class Summaries:
         columns = [(scheduled_job if name in own else job_state).c[name] for name in names]
         joined = scheduled_job.outerjoin(job_state, scheduled_job.c.job_id == job_state.c.job_id)
         found: dict[str, JobSummary] = {}
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*columns).select_from(joined).where(scheduled_job.c.job_id.in_(chunk))
                 for values in await connection.execute(statement):
@@ -44,7 +43,7 @@ class Summaries:
         """By job; a job without a config row is left out."""
         names = [item.name for item in fields(ConfigSummary)]
         found: dict[str, ConfigSummary] = {}
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*[job_config.c[name] for name in names]).where(
                     job_config.c.job_id.in_(chunk)
@@ -58,7 +57,7 @@ class Summaries:
         """Revisions of each job's config, oldest first."""
         names = [item.name for item in fields(RevisionSummary)]
         found: dict[str, list[RevisionSummary]] = {}
-        async with statements_once_migrated(self._database) as connection:
+        async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = (
                     select(*[job_config_revision.c[name] for name in names])
