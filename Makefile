@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-runs constraints requirements sbom clean generate images kind-tools kind-up kind-down e2e
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-runs constraints requirements sbom clean generate images kind-tools kind-up kind-down e2e
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ bench-reads: setup ## what each page and endpoint costs on 10,000 jobs and 2,000
 
 bench-observation: setup ## what the log of a run and an open page cost the runs: a quarter of an hour
 	$(BIN)/python -m benchmarks.observation
+
+bench-metrics: setup ## what a scrape costs when 10,000 jobs have run, and who waits for it: three minutes
+	$(BIN)/python -m benchmarks.metrics
 
 bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, changes of leader, capacity: 20 minutes
 	$(BIN)/python -m benchmarks.load
