@@ -30,6 +30,10 @@ def missed(leader: Leader, reason: str, job_id: str = "job") -> float:
     return leader.missed[job_id, reason]
 
 
+def left_out(leader: Leader, reason: str, job_id: str = "job") -> float:
+    return leader.left_out[job_id, reason]
+
+
 # ---- rows -------------------------------------------------------------------------------------------
 
 
@@ -205,7 +209,8 @@ def test_missed_instants_are_counted_once_they_are_recorded() -> None:
 
     won = {run.run_id: run for run in claim.batch.runs}
     leader.feed(Claimed(claim=claim, won=won, now=at("12:01:00")))
-    assert (missed(leader, "misfire"), missed(leader, "coalesced")) == (4, 1)
+    assert (missed(leader, "misfire"), left_out(leader, "coalesced")) == (4, 1)
+    assert missed(leader, "coalesced") == 0, "what the row wants is no reason for an alert"
 
 
 # ---- overlap ----------------------------------------------------------------------------------------
@@ -218,7 +223,7 @@ def test_skip_records_the_instant_that_finds_its_job_running() -> None:
     assert leader.tick(at("12:00:20")) == []
     assert passed_over(leader) == [("SKIPPED", at("12:00:20"), at("12:00:20"), 1)]
     assert "overlap_policy = skip" in leader.skipped[0][0].reason
-    assert missed(leader, "overlap") == 1
+    assert left_out(leader, "overlap") == 1
 
 
 def test_a_job_runs_as_often_at_once_as_it_may() -> None:
@@ -235,6 +240,7 @@ def test_queue_lets_the_newest_wait() -> None:
     assert leader.tick(at("12:00:20")) == []
     assert leader.tick(at("12:00:30")) == []
     assert times(leader.plan.superseded) == [at("12:00:20")]
+    assert left_out(leader, "superseded") == 1
     assert times(list(leader.progress.waiting.values())) == [at("12:00:30")]
 
     leader.end(first, now=at("12:00:31"))
@@ -550,7 +556,7 @@ def test_skip_jumps_to_the_latest_window_and_says_so() -> None:
     assert run.window is not None
     assert run.window.start == NOON
     assert passed_over(leader) == [("SKIPPED", at("10:00:00"), NOON, 3)]
-    assert missed(leader, "policy") == 3
+    assert left_out(leader, "policy") == 3
 
 
 def test_a_watermark_set_back_by_sql_replays_at_once() -> None:

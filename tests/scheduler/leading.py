@@ -67,6 +67,7 @@ class Leader(Simulation):
         self.deleted: list[str] = []
         self.restored: list[WatermarkMove] = []
         self.missed: Counter[tuple[str, str]] = Counter()
+        self.left_out: Counter[tuple[str, str]] = Counter()
         self.writes = 0
         self.ended: dict[str, RunState] = {}
         self.jumps: set[datetime] = set()
@@ -90,8 +91,9 @@ class Leader(Simulation):
                 self.restored.extend(moves)
             case effects.MarkDeleted(job_ids=job_ids):
                 self.deleted.extend(job_ids)
-            case effects.Export(missed=missed):
+            case effects.Export(missed=missed, skipped=skipped):
                 self.missed.update(missed)
+                self.left_out.update(skipped)
             case effects.Conclude(outcome=outcome):
                 self.ended[outcome.run.run_id] = outcome.state
             case _:

@@ -64,7 +64,7 @@ class DueWork:
         for run in self._ahead.take_begun(now):
             self._outbox.series.ran(run.job_id, run.starts_at)
         for run, why in overdue(self.progress.waiting.values(), self._rows, now):
-            self._outbox.series.missed(run.job_id, "misfire", 1)
+            self._outbox.series.passed_over(run.job_id, RunState.MISSED, "misfire")
             self._orders.conclude(run, RunState.MISSED, why, now)
         self._agenda.look_for_configs(now)
         plan = self._planner.plan(now, first=self._startable(now), ahead=tick.ahead)
@@ -81,6 +81,7 @@ class DueWork:
             self._orders.cancel(run, reason, now)
         for run in claim.superseded:
             why = "superseded by a newer due time (overlap_policy = queue)"
+            self._outbox.series.passed_over(run.job_id, RunState.SKIPPED, "superseded")
             self._orders.conclude(run, RunState.SKIPPED, why, now)
         self._take_over(claim, event.won)
         for run_id, decided_by in claim.ahead.items():
@@ -99,7 +100,7 @@ class DueWork:
         refused = {run.job_id for run in batch.runs if run.window is not None and run.run_id not in won}
         for item, reason in zip(batch.passed_over, claim.reasons, strict=True):
             if item.job_id not in refused:
-                self._outbox.series.missed(item.job_id, reason, item.count)
+                self._outbox.series.passed_over(item.job_id, item.state, reason, item.count)
         for move in batch.watermarks:
             if move.job_id not in refused:
                 agenda.watermarks.move(move.job_id, move.old, move.new)

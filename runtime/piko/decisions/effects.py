@@ -73,7 +73,9 @@ class Export:
     last_run: Mapping[str, datetime]
     last_success: Mapping[str, datetime]
     missed: Mapping[tuple[str, str], int]
-    """Instants that do not run, by job and reason."""
+    """Instants that do not run although they should have, by job and reason."""
+    skipped: Mapping[tuple[str, str], int]
+    """Instants that do not run because the row says so, by job and reason."""
     refused: Mapping[str, int]
     """What the database has refused, and how often."""
 

@@ -8,6 +8,7 @@ lease falls silent.
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 from piko.core.types import RunState
@@ -29,7 +30,8 @@ class JobSeries:
         self._watermark: dict[str, datetime | None] = {}
         self._last_run: dict[str, datetime] = {}
         self._last_success: dict[str, datetime] = {}
-        self._missed: dict[tuple[str, str], int] = {}
+        self._missed: Counter[tuple[str, str]] = Counter()
+        self._skipped: Counter[tuple[str, str]] = Counter()
         self._refused: dict[str, int] = {}
 
     def known(self, state: JobState) -> None:
@@ -58,9 +60,10 @@ class JobSeries:
         self._watermark[job_id] = watermark
         self._changed = True
 
-    def missed(self, job_id: str, reason: str, count: int) -> None:
-        """Instants of the job do not run."""
-        self._missed[job_id, reason] = self._missed.get((job_id, reason), 0) + count
+    def passed_over(self, job_id: str, state: RunState, reason: str, count: int = 1) -> None:
+        """Instants of the job do not run: `state` is MISSED, or SKIPPED where its row wants it so."""
+        counts = self._skipped if state is RunState.SKIPPED else self._missed
+        counts[job_id, reason] += count
         self._changed = True
 
     def refused(self, what: str) -> None:
@@ -84,6 +87,7 @@ class JobSeries:
             last_run=self._last_run,
             last_success=self._last_success,
             missed=self._missed,
+            skipped=self._skipped,
             refused=self._refused,
         )
         self._begin()

@@ -18,5 +18,7 @@ def show(metrics: Metrics, export: Export) -> None:
         metrics.job_last_success.advance(job_id, instant)
     for (job_id, reason), count in export.missed.items():
         metrics.job_missed.inc(job_id, reason, count)
+    for (job_id, reason), count in export.skipped.items():
+        metrics.job_skipped.inc(job_id, reason, count)
     for what, count in export.refused.items():
         metrics.rows_refused.labels(what).inc(count)
