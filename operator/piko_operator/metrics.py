@@ -52,6 +52,11 @@ class OperatorMetrics:
             "When the watch last delivered an event.",
             registry=registry,
         )
+        self.heartbeat = Gauge(
+            "piko_operator_heartbeat_timestamp_seconds",
+            "When it was last seen at work: its event loop turned, and its watches asked the API server.",
+            registry=registry,
+        )
         self.leads: Callable[[], bool] = lambda: False
         self.leader = Gauge(
             "piko_operator_leader_status",

@@ -41,6 +41,7 @@ def operator_probes(
     ended: Callable[[], list[str]],
     unready: Callable[[], list[str]],
     metrics: OperatorMetrics,
+    clock: Clock,
 ) -> Probes:
     """`/healthz`, `/readyz` and `/metrics`.
 
@@ -48,7 +49,7 @@ def operator_probes(
     - `watch_still_for_s`: for how long the watch has asked the API server for nothing.
     - `ended`: parts that ended although nobody stopped them.
     - `unready`: why the operator cannot work; it is ready if this is empty.
-    - `metrics`: what is scraped.
+    - `metrics`: what is scraped, with when the operator was last seen at work.
     """
 
     def health() -> ProbeResult:
@@ -62,8 +63,12 @@ def operator_probes(
             return ProbeResult(False, (f"the watch has stood still for {still_for_s:.0f} s",))
         return ProbeResult(True, ("ok",))
 
+    def heartbeat() -> float:
+        return clock.now().timestamp() - max(pulse.still_for_s, watch_still_for_s())
+
     def readiness() -> ProbeResult:
         reasons = unready()
         return ProbeResult(not reasons, tuple(reasons) or ("ok",))
 
+    metrics.heartbeat.set_function(heartbeat)
     return Probes(health=health, readiness=readiness, metrics=metrics.registry)

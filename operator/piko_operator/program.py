@@ -95,6 +95,7 @@ class Operator:
             ended=lambda: self._supervisor.ended + duty.ended,
             unready=lambda: _failing(self._supervisor) + duty.reasons,
             metrics=self._metrics,
+            clock=self._clock,
         )
         address = self._serve(probes, closing)
         trust = await self._open_admission(client, database, closing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from tests.runtime.replicas import Replica, Replicas, schedule
 _DASHBOARD: dict[str, Any] = json.loads((CHART / "files" / "dashboard.json").read_text(encoding="utf-8"))
 _PANELS = [panel for panel in _DASHBOARD["panels"] if panel["type"] != "row"]
 
-# What panels are about happens: runs that succeed, fail, overlap and block, windows, results, dead letters.
+# What panels are about happens: runs that succeed, fail, are tried again, overlap and block, windows, some of
+# which are dropped, results, dead letters.
 _APP = """
 import asyncio, time
 from piko import PikoApp, ResultSink
@@ -87,10 +89,11 @@ async def server(
 
 
 async def _replica(database: TestDatabase, start_process: PikoProcessFactory, folder: Path) -> Replica:
-    for job_id in ("fails", "writes"):
-        await schedule(database, job_id, data_within_s=3600)
+    await schedule(database, "writes", data_within_s=3600)
+    await schedule(database, "fails", data_within_s=3600, max_attempts=2, retry_backoff_s=0.2)
     await schedule(database, "overlaps", overlap_policy="skip")
-    await schedule(database, "windows")
+    an_hour_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(hours=1)
+    await schedule(database, "windows", last_data_time=str(an_hour_ago), backfill_max_windows=10)
     await schedule(database, "blocks", '{"seconds": 2}')
     replicas = Replicas(start_process=start_process, folder=folder)
     replicas.write(_APP)

@@ -73,6 +73,11 @@ CASES = {
     "a row is invalid for long": Case(
         "PikoRowsInvalid", {"piko_invalid_rows": "1x20 0x20"}, {5: 0, 15: 1, 25: 0}
     ),
+    "a run waits for a slot, and then gets it": Case(
+        "PikoQueueOld",
+        {'piko_queue_oldest_timestamp_seconds{pod="a"}': "_x9 600x15 _x20", **_LEADS},
+        {14: 0, 20: 1, 30: 0},
+    ),
     "the leader dies and another takes over": Case(
         "PikoNoLeader",
         {'piko_leader_status{pod="a"}': "1x10 _x30", 'piko_leader_status{pod="b"}': "0x19 1x20"},
@@ -136,6 +141,16 @@ CASES = {
         "PikoOperatorDown",
         {'piko_operator_leader_status{pod="a"}': "1x10 _x15 1x20"},
         {9: 0, 24: 1, 30: 0},
+    ),
+    "the operator acts and asks for nothing, and is started again": Case(
+        "PikoOperatorSilent",
+        {
+            'piko_operator_leader_status{pod="a"}': "1x40",
+            'piko_operator_heartbeat_timestamp_seconds{pod="a"}': "0+60x10 600x10 1260+60x20",
+            'piko_operator_leader_status{pod="b"}': "0x40",
+            'piko_operator_heartbeat_timestamp_seconds{pod="b"}': "0x40",
+        },
+        {10: 0, 15: 1, 30: 0},
     ),
     "a resource is not mirrored": Case(
         "PikoResourcesNotSynced",

@@ -13,12 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from piko.observability.metrics import Metrics
 
 NAMES = {
+    "piko_backfill_windows": "gauge",
     "piko_build_info": "gauge",
     "piko_cpu_items_total": "counter",
     "piko_cpu_workers": "gauge",
     "piko_cpu_workers_busy": "gauge",
     "piko_cpu_workers_lost_total": "counter",
     "piko_crashes_seen_total": "counter",
+    "piko_db_connections": "gauge",
+    "piko_db_connections_limit": "gauge",
     "piko_db_errors_total": "counter",
     "piko_lease_errors_total": "counter",
     "piko_event_loop_blocked_total": "counter",
@@ -35,13 +38,16 @@ NAMES = {
     "piko_job_last_success_timestamp_seconds": "gauge",
     "piko_job_missed_total": "counter",
     "piko_job_next_run_timestamp_seconds": "gauge",
+    "piko_job_retries_total": "counter",
     "piko_job_run_total": "counter",
+    "piko_job_skipped_total": "counter",
     "piko_job_start_delay_seconds": "histogram",
     "piko_job_watermark_timestamp_seconds": "gauge",
     "piko_claim_horizon_seconds": "gauge",
     "piko_clock_offset_seconds": "gauge",
     "piko_jobs_held": "gauge",
     "piko_jobs_running": "gauge",
+    "piko_jobs_running_limit": "gauge",
     "piko_leader_status": "gauge",
     "piko_leader_transitions_total": "counter",
     "piko_locks_pruned_total": "counter",
@@ -53,10 +59,14 @@ NAMES = {
     "piko_persistence_batch_size": "histogram",
     "piko_persistence_dead_letter_total": "counter",
     "piko_persistence_intents_total": "counter",
+    "piko_persistence_memory_limit": "gauge",
+    "piko_persistence_memory_size": "gauge",
+    "piko_persistence_oldest_timestamp_seconds": "gauge",
     "piko_persistence_queue_size": "gauge",
     "piko_persistence_recovered_total": "counter",
     "piko_persistence_sink_failure_total": "counter",
     "piko_persistence_spilled_total": "counter",
+    "piko_queue_oldest_timestamp_seconds": "gauge",
     "piko_ready": "gauge",
     "piko_reconcile_duration_seconds": "histogram",
     "piko_reconcile_total": "counter",
@@ -76,7 +86,11 @@ LABELS = {
     "piko_build_info": {"version", "python"},
     "piko_cpu_items_total": {"outcome"},
     "piko_db_errors_total": {"part"},
+    "piko_backfill_windows": {"state"},
     "piko_job_missed_total": {"job_id", "reason"},
+    "piko_job_retries_total": {"job_id", "status"},
+    "piko_job_skipped_total": {"job_id", "reason"},
+    "piko_persistence_oldest_timestamp_seconds": {"sink"},
     "piko_job_run_total": {"job_id", "status"},
     "piko_outcomes_recovered_total": {"how"},
     "piko_leader_status": {"host"},
@@ -91,6 +105,11 @@ def used() -> Metrics:
     metrics = Metrics()
     metrics.job_runs.inc("job", "SUCCESS")
     metrics.job_missed.inc("job", "misfire", 3)
+    metrics.job_skipped.inc("job", "overlap")
+    metrics.job_retries.inc("job", "FAILED")
+    metrics.queue_oldest.replace({"": datetime.fromtimestamp(1_800_000_000, UTC)})
+    metrics.persistence_oldest.replace({"sink": datetime.fromtimestamp(1_800_000_000, UTC), "idle": None})
+    metrics.backfill_windows.labels("left").set(3)
     metrics.rows_refused.labels("a claim").inc()
     metrics.reconciles.labels("ok").inc()
     metrics.leader.labels("here").set(1)
@@ -293,10 +312,21 @@ OF_THE_LEADER = [
 ]
 
 
+def test_what_does_not_wait_has_no_age() -> None:
+    metrics = used()
+    name = "piko_persistence_oldest_timestamp_seconds"
+    assert metrics.registry.get_sample_value(name, {"sink": "idle"}) is None
+    assert metrics.registry.get_sample_value(name, {"sink": "sink"}) == 1_800_000_000
+    metrics.queue_oldest.replace({"": None})
+    assert metrics.registry.get_sample_value("piko_queue_oldest_timestamp_seconds") is None
+
+
 def test_a_replica_that_no_longer_leads_says_nothing_of_jobs() -> None:
     metrics = used()
     metrics.runs_queued.set(7)
     metrics.forget_jobs()
+    assert metrics.registry.get_sample_value("piko_queue_oldest_timestamp_seconds") is None
+    assert metrics.registry.get_sample_value("piko_backfill_windows", {"state": "left"}) is None
     sample = metrics.registry.get_sample_value
     assert [sample(name, {"job_id": "job"}) for name in OF_THE_LEADER] == [None] * 4
     assert sample("piko_runs_queued") == 0

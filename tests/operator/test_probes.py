@@ -81,17 +81,25 @@ def test_probes_come_through_half_open_connections_and_say_what_is_away(
 
 async def test_a_watch_that_stands_still_and_a_part_that_returned_turn_health_red() -> None:
     ended: list[str] = []
-    still_for_s = 0.0
+    still_for_s, metrics, clock = 0.0, OperatorMetrics(), SystemClock()
+
+    def seen_s_ago() -> float:
+        at = metrics.registry.get_sample_value("piko_operator_heartbeat_timestamp_seconds")
+        assert at is not None
+        return clock.now().timestamp() - at
+
     probes = operator_probes(
-        pulse=Pulse(clock=SystemClock()),
+        pulse=Pulse(clock=clock),
         watch_still_for_s=lambda: still_for_s,
         ended=lambda: ended,
         unready=list,
-        metrics=OperatorMetrics(),
+        metrics=metrics,
+        clock=clock,
     )
     assert await _health(probes) == (200, "ok\n")
     still_for_s = 61.0
     assert await _health(probes) == (503, "the watch has stood still for 61 s\n")
+    assert seen_s_ago() >= 61, "the alert looks at the same"
     ended.append("watch")
     assert await _health(probes) == (503, "parts that ended unexpectedly: watch\n")
 

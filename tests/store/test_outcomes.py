@@ -70,6 +70,26 @@ async def test_what_waits_is_told_with_the_highest_priority_first_then_the_oldes
     assert replace((await runs.queued())[0], epoch=None) in waiting
 
 
+async def test_the_age_of_the_queue_is_that_of_the_oldest_run_that_only_needs_a_slot(
+    store: Database, runs: RunStore
+) -> None:
+    later = NOW + timedelta(hours=1)
+    assert await runs.waiting_since(now=NOW) is None
+    await claim(
+        runs,
+        store,
+        make_run(1, job_id="busy"),
+        make_run(2, job_id="busy", state=RunState.QUEUED, not_before=minute(2)),
+        make_run(3, job_id="retries", state=RunState.QUEUED, not_before=later),
+        make_run(4, job_id="backfilled", state=RunState.QUEUED, not_before=minute(4), backfill_id="b"),
+    )
+    assert await runs.waiting_since(now=NOW) is None, "they wait for something else than a slot"
+    assert await runs.waiting_since(now=later) == later
+    offered = make_run(5, job_id="busy", state=RunState.QUEUED, not_before=minute(5), offered_at=NOW)
+    await claim(runs, store, make_run(6, job_id="idle", state=RunState.QUEUED, not_before=minute(6)), offered)
+    assert await runs.waiting_since(now=NOW) == minute(5), "a replica may fetch what is offered"
+
+
 async def test_a_run_that_waits_is_started_once(store: Database, runs: RunStore) -> None:
     waiting = make_run(state=RunState.QUEUED)
     await claim(runs, store, waiting)

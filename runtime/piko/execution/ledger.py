@@ -191,6 +191,8 @@ def count_end(metrics: Metrics, outcome: Outcome) -> None:
     """
     run = outcome.run
     metrics.job_runs.inc(run.job_id, outcome.state.value)
+    if outcome.retry is not None:
+        metrics.job_retries.inc(run.job_id, outcome.state.value)
     if run.trigger_type is TriggerType.BACKFILL:
         return
     if outcome.started_at is not None:

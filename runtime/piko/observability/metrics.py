@@ -13,6 +13,7 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from piko.observability.instants import Instants
 from piko.observability.job_metrics import (
     JobCounter,
     JobDeadlines,
@@ -60,15 +61,36 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.job_missed = JobCounter(
-            "piko_job_missed", "Due times that did not run.", label="reason", registry=registry
+            "piko_job_missed", "Due times that did not run although they should have.",
+            label="reason", registry=registry,
+        )  # fmt: skip
+        self.job_skipped = JobCounter(
+            "piko_job_skipped", "Due times left out because the schedule's row says so.",
+            label="reason", registry=registry,
+        )  # fmt: skip
+        self.job_retries = JobCounter(
+            "piko_job_retries", "Attempts that failed and are made again.", label="status", registry=registry
         )
         self.rows_refused = Counter(
             "piko_rows_refused", "Writes for a job that the database refused; the job is held back.",
             ["what"], registry=registry,
         )  # fmt: skip
         self.jobs_running = Gauge("piko_jobs_running", "Runs in progress on this replica.", registry=registry)
+        self.jobs_running_limit = Gauge(
+            "piko_jobs_running_limit", "Live runs that may be in progress on this replica at once.",
+            registry=registry,
+        )  # fmt: skip
         self.runs_queued = Gauge(
             "piko_runs_queued", "Runs that wait for a slot or for their time.", registry=registry
+        )
+        self.queue_oldest = Instants(
+            "piko_queue_oldest_timestamp_seconds",
+            "Since when the oldest live run waits that only needs a slot or a replica.",
+            leads=lambda: self.leads(),
+            registry=registry,
+        )
+        self.backfill_windows = Gauge(
+            "piko_backfill_windows", "Windows of the backfills that are open.", ["state"], registry=registry
         )
         self.claim_horizon = Gauge(
             "piko_claim_horizon_seconds", "How long before its due time a run is claimed.", registry=registry
@@ -176,6 +198,21 @@ class Metrics:
             "piko_persistence_queue_size", "Write intents that are neither delivered nor dead yet.", ["sink"],
             registry=registry,
         )  # fmt: skip
+        self.persistence_oldest = Instants(
+            "piko_persistence_oldest_timestamp_seconds",
+            "When the oldest write intent that waits on disk was put there.",
+            label="sink", registry=registry,
+        )  # fmt: skip
+        self.persistence_memory = Gauge(
+            "piko_persistence_memory_size", "Write intents that wait only in memory.", ["sink"],
+            registry=registry,
+        )  # fmt: skip
+        self.persistence_memory_limit = Gauge(
+            "piko_persistence_memory_limit",
+            "Write intents that may wait only in memory; at this number a handler that writes waits.",
+            ["sink"],
+            registry=registry,
+        )
         self.persistence_intents = Counter(
             "piko_persistence_intents", "Write intents accepted and delivered.", ["sink", "outcome"],
             registry=registry,
@@ -202,6 +239,13 @@ class Metrics:
         self.db_errors = Counter(
             "piko_db_errors", "Failed calls to the database.", ["part"], registry=registry
         )
+        self.db_connections = Gauge(
+            "piko_db_connections", "Connections to the database that are in use.", ["pool"], registry=registry
+        )
+        self.db_connections_limit = Gauge(
+            "piko_db_connections_limit", "Connections to the database that may be in use at once.", ["pool"],
+            registry=registry,
+        )  # fmt: skip
         self.part_restarts = Counter(
             "piko_part_restarts", "Times that a part failed and was restarted.", ["part"], registry=registry
         )
@@ -233,3 +277,5 @@ class Metrics:
         for gauge in (self.job_last_success, self.job_last_run, self.job_next_run, self.job_watermark):
             gauge.clear()
         self.runs_queued.set(0)
+        self.queue_oldest.replace({})
+        self.backfill_windows.clear()

@@ -57,8 +57,13 @@ class SinkQueue:
     # ---- in ----------------------------------------------------------------------------------------
 
     @property
+    def in_memory(self) -> int:
+        """Intents that are only in memory."""
+        return len(self._in_memory)
+
+    @property
     def full(self) -> bool:
-        return len(self._in_memory) >= self._sink.queue_size
+        return self.in_memory >= self._sink.queue_size
 
     def put(self, intent: WriteIntent) -> None:
         """Put an intent into memory; the caller has checked that there is space."""

@@ -56,6 +56,8 @@ class SinkWorker:
             metrics=metrics,
         )
         self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
+        metrics.persistence_memory.labels(sink.name).set_function(lambda: self._queue.in_memory)
+        metrics.persistence_memory_limit.labels(sink.name).set(sink.queue_size)
         self._spilled = metrics.persistence_spilled.labels(sink.name)
         self._recovered = metrics.persistence_recovered.labels(sink.name)
         self._troubled = 0

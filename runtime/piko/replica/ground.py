@@ -58,6 +58,8 @@ def lay_ground(
         lease_s=settings.leader_lease_s,
         lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
     )
+    _show_connections(database, metrics)
+    metrics.jobs_running_limit.set(settings.max_concurrent_runs)
     instance = Instance(
         instance_id=Ids(clock).new(), app=app_name, host=host_name(), pid=os.getpid(), version=version("piko")
     )
@@ -75,6 +77,13 @@ def lay_ground(
         runs=RunStore(database=database),
         detector=FailureDetector(instance_id=instance.instance_id, grace_s=settings.crash_grace_s),
     )
+
+
+def _show_connections(database: Database, metrics: Metrics) -> None:
+    for pool, in_use in database.in_use.items():
+        metrics.db_connections.labels(pool).set_function(in_use)
+        if database.most_connections is not None:
+            metrics.db_connections_limit.labels(pool).set(database.most_connections)
 
 
 def _own_secrets(settings: Settings, dsn: str) -> frozenset[str]:

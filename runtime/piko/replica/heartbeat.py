@@ -58,6 +58,9 @@ class Heartbeat:
         # One that hangs must not keep the next one from a connection that works.
         async with asyncio.timeout(max(self._interval_s, _PATIENCE_S)):
             trouble = troubles_text(await self._troubles.look())
+            self._metrics.persistence_oldest.replace(
+                {state.sink: state.oldest_at for state in self._troubles.sinks}
+            )
             sinks = sinks_text(self._troubles.sinks)
             await self._instances.beat(self._instance, trouble=trouble, sinks=sinks)
             self._beats += 1

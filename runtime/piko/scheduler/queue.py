@@ -14,6 +14,7 @@ from piko.clock import Clock
 from piko.decisions.events import QueueRead
 from piko.model.backfills import Backfill
 from piko.model.runs import Run
+from piko.observability.metrics import Metrics
 from piko.scheduler.insistence import Insistence
 from piko.store.backfills import BackfillStore
 from piko.store.runs import RunStore
@@ -33,6 +34,7 @@ class Queue:
         runs: RunStore,
         backfills: BackfillStore,
         clock: Clock,
+        metrics: Metrics,
         offers: bool,
     ) -> None:
         self._insist = insist
@@ -40,6 +42,7 @@ class Queue:
         self._runs = runs
         self._backfills = backfills
         self._clock = clock
+        self._metrics = metrics
         self._offers = offers
         self._without_row: dict[str, float] = {}
         """When runs of a job were first seen whose row is not known, on the monotonic clock."""
@@ -56,6 +59,8 @@ class Queue:
         """Both; `asked`: the runs that are known to wait. Raises `FencedError`."""
         runs = await self._waiting()
         backfills = await self.backfills()
+        await self._show_age(runs)
+        self._show_windows(backfills)
         return QueueRead(
             asked=asked,
             runs=self._of_rows_read(runs),
@@ -66,6 +71,24 @@ class Queue:
 
     async def _waiting(self) -> Sequence[Run]:
         return await self._insist(lambda: self._runs.queued(limit=_MOST, offered=not self._offers))
+
+    async def _show_age(self, waiting: Sequence[Run]) -> None:
+        """Export how old the queue is. Raises `FencedError`."""
+        since = None
+        if waiting or self._offers:  # what is offered is not among `waiting`
+            since = await self._insist(lambda: self._runs.waiting_since(now=self._clock.now()))
+        self._metrics.queue_oldest.replace({"": since})
+
+    def _show_windows(self, backfills: Sequence[Backfill]) -> None:
+        counts = {
+            "succeeded": sum(each.windows_succeeded for each in backfills),
+            "failed": sum(each.windows_failed for each in backfills),
+            "left": sum(
+                each.windows_total - each.windows_succeeded - each.windows_failed for each in backfills
+            ),
+        }
+        for state, count in counts.items():
+            self._metrics.backfill_windows.labels(state).set(count)
 
     def _of_rows_read(self, runs: Sequence[Run]) -> Sequence[Run]:
         """`runs` without those whose rows may have been inserted since rows were read last."""

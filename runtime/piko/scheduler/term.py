@@ -137,6 +137,7 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
         runs=stores.runs,
         backfills=stores.backfills,
         clock=clock,
+        metrics=parts.metrics,
         offers=limits.offers,
     )
     driver = Driver(fence=fence, leader=leader, acts=acts, rows=rows, runs=runs, queue=queue)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import event, exc
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from piko.clock import SystemClock
 from piko.dsn import dsn_file, parse_dsn
@@ -28,6 +29,8 @@ from piko.store.failures import ServerHealth, meaning_of
 
 _PATIENT_LOCK_WAIT_S = 5
 _USUAL_LEASE_S = 30.0
+_OVERFLOW = 10
+"""Connections of an engine beyond its pool, which are closed after use."""
 
 # Among the values of a statement are configs with secrets: no error's text may hold them.
 _PRIVATE: dict[str, Any] = {"hide_parameters": True}
@@ -42,6 +45,8 @@ class Database:
     health: ServerHealth = field(default_factory=ServerHealth)
     awaits_tables: bool = False
     """Whether a table that is missing or too old counts as a database that is not available."""
+    most_connections: int | None = None
+    """Of each of the two engines; None: there is no server that they could be too many for."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -70,6 +75,12 @@ class Database:
         with keep_cancellation(), translate_errors(self):
             async with self.autocommit.connect() as connection:
                 yield connection
+
+    @property
+    def in_use(self) -> Mapping[str, Callable[[], int]]:
+        """By the name of each engine, how many of its connections are in use now."""
+        pools = {"transactions": self.engine.pool, "statements": self.autocommit.pool}
+        return {name: pool.checkedout for name, pool in pools.items() if isinstance(pool, QueuePool)}
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -145,6 +156,8 @@ def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_
     )
     arguments["stmt_cache_size"] = 64
     shared: dict[str, Any] = {
+        "pool_size": pool_size,
+        "max_overflow": _OVERFLOW,
         "pool_recycle": 1800,
         "pool_timeout": 10,
         "pool_use_lifo": True,
@@ -156,7 +169,6 @@ def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_
     engine = create_async_engine(
         url,
         connect_args=arguments,
-        pool_size=pool_size,
         pool_reset_on_return=None,
         isolation_level="READ COMMITTED",
         **shared,
@@ -164,12 +176,11 @@ def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_
     autocommit = create_async_engine(
         url,
         connect_args=arguments,
-        pool_size=pool_size,
         isolation_level="AUTOCOMMIT",
         skip_autocommit_rollback=True,
         **shared,
     )
-    database = Database(engine=engine, autocommit=autocommit)
+    database = Database(engine=engine, autocommit=autocommit, most_connections=pool_size + _OVERFLOW)
     for each in (engine, autocommit):
         _refuse_stale(each, database.health, idle_s=timeouts.idle_connection_s / 2)
     return database

@@ -30,6 +30,7 @@ from piko.store.starts import offer, start
 from piko.store.withdrawals import requeue, withdraw
 
 _CHUNK = 500
+_OLDEST = 1000
 
 _PROGRESS = [job_run.c[name] for name in RunProgress.__dataclass_fields__]
 
@@ -137,6 +138,29 @@ class RunStore:
             .limit(limit)
         )
         return await self._runs(statement)
+
+    async def waiting_since(self, *, now: datetime) -> datetime | None:
+        """Since when the oldest live run waits that only needs a slot or a replica; None: none does.
+
+        One that waits for another run of its job, as its overlap policy says, counts once it is offered. Only
+        the thousand with the earliest due times are looked at.
+        """
+        busy = select(job_run.c.job_id).where(job_run.c.state == RunState.RUNNING)
+        oldest = (
+            select(func.coalesce(job_run.c.not_before, job_run.c.created_at).label("since"))
+            .where(
+                job_run.c.state == RunState.QUEUED,
+                job_run.c.backfill_id.is_(None),
+                or_(job_run.c.not_before.is_(None), job_run.c.not_before <= now),
+                or_(job_run.c.offered_at.is_not(None), job_run.c.job_id.not_in(busy)),
+            )
+            .order_by(job_run.c.scheduled_time)
+            .limit(_OLDEST)
+            .subquery()
+        )
+        async with self._database.statements() as connection:
+            since: datetime | None = (await connection.execute(select(func.min(oldest.c.since)))).scalar_one()
+        return since
 
     async def running(self) -> list[Run]:
         """Every run that is recorded as in progress, on whatever instance."""
