@@ -8,6 +8,7 @@ from datetime import datetime
 
 from piko.background.waiting import happens
 from piko.catalog.assessed_rows import AssessedRows
+from piko.catalog.edited_ids import EditedIds
 from piko.leadership.contact import Contact
 
 _GAP_S = 3.0
@@ -28,11 +29,11 @@ class Catalog:
     changed: set[str] = field(default_factory=set)
     doubted: set[str] = field(default_factory=set)
     """Jobs whose row is to be read and taken in again, whether it looks changed or not."""
-    edited_schedules: set[str] = field(default_factory=set)
-    edited_configs: set[str] = field(default_factory=set)
-    """Jobs whose rows people, or the operator, have written since that was asked last."""
-    nearer: set[str] = field(default_factory=set)
-    """Jobs whose data may be late sooner than their rows have said before, since that was asked last."""
+    edited_schedules: EditedIds = field(default_factory=EditedIds)
+    edited_configs: EditedIds = field(default_factory=EditedIds)
+    """Jobs whose rows people, or the operator, have written."""
+    nearer: EditedIds = field(default_factory=EditedIds)
+    """Jobs whose data may be late sooner than their rows have said before."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def touch(self, job_ids: set[str]) -> None:
@@ -45,17 +46,6 @@ class Catalog:
         changed, self.changed = self.changed, set()
         self.news.clear()
         return changed
-
-    def take_edited(self) -> tuple[set[str], set[str]]:
-        """Jobs whose schedules, and whose configs, were edited since this was asked last."""
-        taken = self.edited_schedules, self.edited_configs
-        self.edited_schedules, self.edited_configs = set(), set()
-        return taken
-
-    def take_nearer(self) -> set[str]:
-        """Jobs whose data may be late sooner than before, since this was asked last."""
-        taken, self.nearer = self.nearer, set()
-        return taken
 
     async def wait(self, *, within_s: float) -> None:
         """Wait for news of rows or runs, `within_s` seconds at most."""

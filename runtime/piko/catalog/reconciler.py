@@ -141,8 +141,8 @@ class Reconciler:
                 self._understand(seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at))
         self._looked_at = began
         self._comparison.done()
-        self._catalog.edited_schedules |= deleted
-        self._catalog.nearer |= deleted
+        self._catalog.edited_schedules.add(deleted)
+        self._catalog.nearer.add(deleted)
         for job_id in deleted:
             self._forget(job_id)
         changed |= await self._ask_other_replicas()
@@ -157,9 +157,9 @@ class Reconciler:
     def _note_edit(self, row: ScheduleRow, before: ScheduleRow | None) -> None:
         edited = before is None or row.is_edit_of(before)
         if edited:
-            self._catalog.edited_schedules.add(row.job_id)
+            self._catalog.edited_schedules.add([row.job_id])
         if edited or (before is not None and row.is_less_done_than(before)):
-            self._catalog.nearer.add(row.job_id)
+            self._catalog.nearer.add([row.job_id])
 
     def _understand(self, assessed: AssessedRow) -> None:
         job_id = assessed.row.job_id
@@ -215,7 +215,7 @@ class Reconciler:
                     log.warning("config_does_not_fit", job_id=row.job_id, why=note)
             log.info("configs_changed", jobs=listed(sorted(changed)))
         self._configs.drop(deleted)
-        self._catalog.edited_configs |= changed | deleted
+        self._catalog.edited_configs.add(changed | deleted)
         if changed or deleted:
             self._catalog.touch(changed | deleted)  # a job may have waited for it, or its message changes
             self._metrics.invalid_configs.set(len(self._configs.refused()))

@@ -83,8 +83,11 @@ class Audit:
         """Settle what was edited since the last look. Raises `DatabaseUnavailableError`."""
         fence = await leadership(self._elector)
         now = self._clock.monotonic()
-        for table, edited in zip(self._tables, self._catalog.take_edited(), strict=True):
-            self._edited[table.name] |= edited
+        for table, edited in zip(self._tables, self._take_edited(), strict=True):
+            if edited is None:
+                self._all_at = now
+            else:
+                self._edited[table.name] |= edited
             if now >= self._put_off_until:
                 self._edited[table.name] |= self._put_off[table.name]
                 self._put_off[table.name].clear()
@@ -104,6 +107,9 @@ class Audit:
             return
         if everything:
             self._term, self._all_at = fence, now + _ALL_EVERY_S
+
+    def _take_edited(self) -> tuple[set[str] | None, set[str] | None]:
+        return self._catalog.edited_schedules.take(), self._catalog.edited_configs.take()
 
     async def _settle(self, table: AuditedRows, fence: Fence) -> None:
         waiting = self._edited[table.name]

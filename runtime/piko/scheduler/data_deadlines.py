@@ -82,7 +82,8 @@ class DataDeadlines:
 
     async def look(self, fence: Fence) -> None:
         """Find once what is to be found again. Raises `FencedError` and `DatabaseUnavailableError`."""
-        self._pending |= self._catalog.take_nearer()
+        nearer = self._catalog.nearer.take()
+        self._pending |= {*self._catalog.assessed_rows} if nearer is None else nearer
         wanted = {*self._pending, *await self._due(), *await self._in_turn()}
         wanted.update(await self._store.astray(limit=_PAGE))
         for chunk in chunks(wanted, size=_TOGETHER):
