@@ -85,6 +85,36 @@ def test_a_killed_leader_loses_its_runs_and_they_run_again(app: PikoApp) -> None
     assert timeline.watermark("sync") == START + timedelta(hours=1)
 
 
+def test_the_next_leader_goes_on_at_the_watermark_of_the_one_that_died(app: PikoApp) -> None:
+    timeline = Timeline(app, start=START)
+    timeline.schedule("sync", {"cron": "0 * * * *"})
+    timeline.takes("sync", timedelta(minutes=10))
+    timeline.advance(hours=2, minutes=5)
+    timeline.kill_leader()
+    timeline.advance(hours=1, minutes=30)
+    assert ends(timeline.runs("sync")) == [("SUCCESS", 1), ("LOST", 1), ("SUCCESS", 2), ("SUCCESS", 1)]
+
+
+def test_a_window_that_has_failed_comes_again_at_each_due_time_until_it_succeeds(app: PikoApp) -> None:
+    timeline = Timeline(app, start=START)
+    timeline.schedule("sync", {"cron": "0 * * * *"})
+    timeline.fail("sync", times=3)
+    timeline.advance(hours=4)
+    first = [run for run in timeline.runs("sync") if run.scheduled_time == START + timedelta(hours=1)]
+    assert ends(first) == [("FAILED", 1), ("FAILED", 2), ("FAILED", 3), ("SUCCESS", 4)]
+    assert timeline.watermark("sync") == timeline.now
+
+
+def test_a_run_takes_as_long_as_was_said_when_it_started(app: PikoApp) -> None:
+    timeline = Timeline(app, start=START)
+    timeline.schedule("ping", {"interval": {"every": "10m"}})
+    timeline.takes("ping", timedelta(minutes=5))
+    timeline.advance(minutes=11)
+    timeline.takes("ping", timedelta(0))
+    timeline.advance(minutes=1)
+    assert ends(timeline.runs("ping")) == [("TIMEOUT", 1)]
+
+
 def test_an_edit_and_a_pause_count_from_their_moment(app: PikoApp) -> None:
     timeline = Timeline(app, SCHEDULE, start=START)
     timeline.edit("sync", enabled=False)

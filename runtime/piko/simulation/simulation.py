@@ -28,7 +28,8 @@ class Simulation:
     """Rows, a leader, and a database; a handler ends when the caller says so.
 
     `now` stands still but for `until` and `away`, or set it. `ahead` is the horizon of claims. `observe` is
-    shown each effect before it is carried out.
+    shown each effect before it is carried out. `read_again` is given the jobs whose rows the leader is about
+    to take in: a replica knows by then where runs have moved their watermarks.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Simulation:
         max_concurrent_runs: int = 1000,
         ahead: timedelta = timedelta(0),
         observe: Callable[[effects.Effect], None] = lambda _: None,
+        read_again: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         self.now = now
         self.rows = rows
@@ -53,6 +55,7 @@ class Simulation:
         self._configs = configs
         self._max_concurrent_runs = max_concurrent_runs
         self._observe = observe
+        self._read_again = read_again
         self._numbers = itertools.count(1)
         self._jobs: dict[str, Job] = {}
         self._starting: list[Run] = []
@@ -88,6 +91,7 @@ class Simulation:
     def look(self, job_ids: Iterable[str] = ()) -> None:
         """The leader takes in the rows of `job_ids`, and those that have changed."""
         changed, self.changed = sorted({*self.changed, *job_ids}), set()
+        self._read_again(changed)
         self.feed(events.RowsChanged(job_ids=changed, now=self.now))
 
     def _new_leader(self) -> Leader:

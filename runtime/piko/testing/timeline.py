@@ -76,6 +76,7 @@ class Timeline:
         self._failures: Counter[str] = Counter()
         self._doomed: set[tuple[str, datetime]] = set()
         self._ending: list[tuple[datetime, int, str]] = []
+        self._too_long: set[str] = set()
         self._numbers = itertools.count()
         self._running: dict[str, Run] = {}
         self._started: dict[str, datetime] = {}
@@ -87,6 +88,7 @@ class Timeline:
             now=instant(start),
             max_concurrent_runs=max_concurrent_runs,
             observe=self._observe,
+            read_again=self._read_again,
         )
         self._simulation.take_over()
         for resource in resources_of(manifests):
@@ -135,6 +137,7 @@ class Timeline:
         orphans = list(self._running.values())
         self._running.clear()
         self._ending.clear()
+        self._read_again(self._simulation.rows)  # the next leader knows what the tables say, and no more
         self._simulation.away(away)
         lost = [(run, "its replica died") for run in orphans]
         self._simulation.feed(events.UnknownRunsFound(runs=orphans, lost=lost, now=self.now))
@@ -143,7 +146,7 @@ class Timeline:
     # ---- what handlers do -----------------------------------------------------------------------------
 
     def takes(self, job_id: str, duration: timedelta) -> None:
-        """From now on a run of the job takes so long; longer than its timeout ends it as `TIMEOUT`."""
+        """Runs of the job that start from now on take so long; longer than the timeout ends as `TIMEOUT`."""
         self._known(job_id)
         self._durations[job_id] = duration
 
@@ -241,11 +244,11 @@ class Timeline:
             near = did_you_mean(job_id, list(rows)) or f"; there are {', '.join(sorted(rows)) or 'none'}"
             raise InputError(f"job {job_id!r} has no schedule here{near}")
 
-    def _learn(self, row: ScheduleRow) -> None:
+    def _learn(self, row: ScheduleRow, *, seen_at: datetime | None = None) -> None:
         assessed = assess(row, registry=self._registry, timezone=self._timezone)
         if assessed.status in _UNUSABLE:
             raise InputError(f"schedule of {row.job_id!r}: {assessed.message}")
-        self._simulation.rows[row.job_id] = replace(assessed, seen_at=self.now)
+        self._simulation.rows[row.job_id] = replace(assessed, seen_at=seen_at or self.now)
         self._simulation.database.watermarks.pop(row.job_id, None)
 
     def _write(self, job_id: str, columns: dict[str, Any]) -> None:
@@ -255,6 +258,15 @@ class Timeline:
         self._learn(replace(before, **{"updated_at": self.now, **known, **columns}))
         self._look(job_id)
 
+    def _read_again(self, job_ids: Iterable[str]) -> None:
+        """Rows are known with the watermarks that runs have moved meanwhile."""
+        rows = self._simulation.rows
+        for job_id in [job_id for job_id in job_ids if job_id in rows]:
+            known = rows[job_id]
+            watermark = self._simulation.database.watermark(job_id)
+            if watermark != known.row.last_data_time:
+                self._learn(replace(known.row, last_data_time=watermark), seen_at=known.seen_at)
+
     def _look(self, job_id: str) -> None:
         self._simulation.look([job_id])
         self._settle()
@@ -262,6 +274,8 @@ class Timeline:
     def _settle(self) -> None:
         """All that is to happen at this moment happens."""
         while True:
+            self._simulation.changed |= self._simulation.doubted
+            self._simulation.doubted.clear()
             self._simulation.work()
             self._begin()
             if not (self._cancel() or self._end()):
@@ -275,8 +289,9 @@ class Timeline:
             self._running[run.run_id] = run
             takes = self._durations.get(run.job_id, timedelta(0))
             timeout_s = self._simulation.job_of(run).timeout_s
-            if timeout_s is not None:
-                takes = min(takes, timedelta(seconds=timeout_s))
+            if timeout_s is not None and takes.total_seconds() > timeout_s:
+                takes = timedelta(seconds=timeout_s)
+                self._too_long.add(run.run_id)
             heapq.heappush(self._ending, (moment + takes, next(self._numbers), run.run_id))
 
     def _cancel(self) -> bool:
@@ -295,11 +310,7 @@ class Timeline:
         return bool(ended)
 
     def _end_of(self, run: Run) -> RunState:
-        timeout_s = self._simulation.job_of(run).timeout_s
-        if (
-            timeout_s is not None
-            and self._durations.get(run.job_id, timedelta(0)).total_seconds() > timeout_s
-        ):
+        if run.run_id in self._too_long:
             return RunState.TIMEOUT
         if run.due_time in self._doomed:
             return RunState.FAILED
