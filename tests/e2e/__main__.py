@@ -4,7 +4,12 @@ The cluster must have the images already, or be able to pull them. One job is du
 disturbance the rows of its runs are judged: no due time is missed, and none runs twice. The namespace is made
 for the trial, refuses pods that are not `restricted`, and is deleted at its end, unless --keep is given.
 
+A real Prometheus with the chart's alerts watches all of it: those of a job that is made to fail fire and end,
+and no other may fire until the database is disturbed, too.
+
 With --previous-chart and --previous-tag the trial begins with that release, upgrades, and rolls back to it.
+After the upgrade pods run as a user that their images do not know, as on OpenShift. Where the cluster has a
+default storage class, what was spooled is delivered by a pod that comes back.
 """
 
 from __future__ import annotations
@@ -14,15 +19,19 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
 from tests.cli.piko import CANNOT, OK, kubectl_piko
-from tests.e2e.cluster import CHART, Cluster, StepError
+from tests.e2e.cluster import CHART, COMPONENTS, Cluster, StepError
 from tests.e2e.due_times import judged
+from tests.e2e.spooling import Spooling
+from tests.e2e.watching import Watch, watching
 from tests.harness.locate import find_tool
 
 EXAMPLES = CHART.parent.parent / "examples" / "cluster"
@@ -46,8 +55,13 @@ kind: PikoSchedule
 metadata: {name: digest}
 spec:
   jobId: digest
-  schedule: {cron: "* * * * *"}
+  schedule: {interval: {every: 10s}}
+  timeout: 1m
+  objective: {dataWithin: 20s}
 """
+UNKNOWN_USER = {"runAsUser": 1234560000, "runAsGroup": 0}
+"""As OpenShift runs pods: a number without a name, in the group of root."""
+_ALERTS = frozenset({"PikoJobFailing of digest", "PikoJobLate of digest"})
 
 
 class Trial:
@@ -57,6 +71,8 @@ class Trial:
         self._cluster = cluster
         self._options = options
         self._began = time.monotonic()
+        self._stack = ExitStack()
+        self._watch: Watch | None = None
         self.troubles: list[str] = []
 
     def run(self) -> None:
@@ -66,21 +82,25 @@ class Trial:
             self.apply,
             self.test,
             self.scrape,
+            self.alert,
             self.upgrade_under_load,
             self.read_with_a_kubeconfig,
             self.kill_the_leader,
             self.evict_the_leader,
             self.kill_an_operator,
+            self.look_back_at_alerts,
             self.restart_the_database,
             self.change_the_password,
+            self.keep_what_is_spooled,
             self.roll_back,
             self.uninstall,
         ]
-        for step in steps:
-            if step.__name__ in self._options.skip:
-                continue
-            self.say(f"== {step.__name__.replace('_', ' ')}")
-            step()
+        with self._stack:
+            for step in steps:
+                if step.__name__ in self._options.skip:
+                    continue
+                self.say(f"== {step.__name__.replace('_', ' ')}")
+                step()
 
     def say(self, text: str) -> None:
         print(f"{time.monotonic() - self._began:7.1f} s  {text}", flush=True)
@@ -115,13 +135,38 @@ class Trial:
                 self.say(line)
 
     def scrape(self) -> None:
-        for component in ("runtime", "operator"):
-            path = f"/api/v1/namespaces/{self._cluster.namespace}/services"
-            text = self._cluster.kubectl("get", "--raw", f"{path}/piko-{component}:http/proxy/metrics")
-            series = [line for line in text.splitlines() if line.startswith("piko_")]
-            self.say(f"{component}: {len(series)} series")
-            if not series:
+        self._watch = watch = self._stack.enter_context(watching(self._cluster))
+        for component in COMPONENTS:
+            running = len(self._cluster.pods(component))
+            query = f'count(up{{job="{component}"}} == 1)'
+            self._cluster.wait(
+                f"every pod of {component} is scraped",
+                lambda query=query, running=running: watch.value(query) == running,  # type: ignore[misc]
+            )
+            series = watch.value(f'count({{__name__=~"piko_.+", job="{component}"}})') or 0
+            self.say(f"{component}: {series:g} series of {running} pods")
+            if not series and component != "web":  # which has series only of what went wrong
                 self.troubles.append(f"{component} exports no metrics of Piko's")
+
+    def alert(self) -> None:
+        """A job that fails, and is late by that, until it is repaired."""
+        watch = self._watch
+        if watch is None:
+            return
+        self._patch_digest({"timeout": "1ms"})
+        self._cluster.wait("alerts fire", lambda: watch.firing() >= _ALERTS)
+        self.say(f"fire: {', '.join(sorted(watch.firing()))}")
+        self._patch_digest({"timeout": "1m"})
+        self._cluster.wait("alerts end", lambda: not watch.firing())
+        self.say("none fires once the job is repaired")
+
+    def look_back_at_alerts(self) -> None:
+        if self._watch is None:
+            return
+        further = self._watch.fired() - _ALERTS
+        self.say(f"further alerts: {', '.join(sorted(further)) or 'none'}")
+        if further:
+            self.troubles.append(f"alerts that nothing was to cause: {', '.join(sorted(further))}")
 
     def read_with_a_kubeconfig(self) -> None:
         """`kubectl piko`, of somebody with the cluster's role `view`, and of somebody with `edit`."""
@@ -134,7 +179,7 @@ class Trial:
                 self._kubectl_piko(
                     kubeconfig, "pause digest", role, expected=OK if role == "edit" else CANNOT
                 )
-        self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", '{"spec":{"suspend":false}}')
+        self._patch_digest({"suspend": False})
 
     def _kubectl_piko(self, kubeconfig: Path, command: str, role: str, *, expected: int) -> None:
         answer = kubectl_piko(
@@ -148,15 +193,41 @@ class Trial:
             )
 
     def upgrade_under_load(self) -> None:
-        self._under_load(lambda: self._helm_upgrade(CHART, self._options.tag, again="upgraded"))
-        if not self._options.previous_chart:
-            return
+        again: dict[str, Any] = {
+            component: {"podAnnotations": {"e2e": "upgraded"}, "podSecurityContext": UNKNOWN_USER}
+            for component in COMPONENTS
+        }
+        self._under_load(lambda: self._helm_upgrade(CHART, self._options.tag, again))
+        for component in COMPONENTS:
+            pod = self._cluster.a_ready_pod(component)
+            who = self._cluster.kubectl("exec", pod, "-c", component, "--", "id").strip()
+            self.say(f"{component}: {who}")
         self.test()
+
+    def keep_what_is_spooled(self) -> None:
+        """A replica is replaced, or taken away for a while, with results and outcomes on its volume."""
+        classes = self._cluster.found("storageclasses")
+        default = "storageclass.kubernetes.io/is-default-class"
+        if not any(each["metadata"].get("annotations", {}).get(default) == "true" for each in classes):
+            self.say("left out: the cluster has no default storage class")
+            return
+        spooling = Spooling(self._cluster, say=self.say)
+        spooling.prepare()
+        values = spooling.values()
+        values["runtime"]["podSecurityContext"] = UNKNOWN_USER
+        self._helm_upgrade(CHART, self._options.tag, values)
+        self._cluster.wait("all pods are ready", self._all_ready)
+        self.troubles += spooling.by_a_pod_that_comes_back()
+        self.troubles += spooling.by_a_pod_that_was_scaled_away()
 
     def roll_back(self) -> None:
         self._under_load(
             lambda: self._cluster.helm_of("rollback", self._cluster.release, "1", "--wait", "--timeout=5m")
         )
+        pod = self._cluster.a_ready_pod("runtime")
+        check = self._cluster.kubectl("exec", pod, "-c", "runtime", "--", "piko", "db", "check").strip()
+        self.say(f"the tables are, to the release that is back: {check}")
+        self.test()
 
     def uninstall(self) -> None:
         cluster = self._cluster
@@ -184,9 +255,13 @@ class Trial:
         self._under_load(
             lambda: self._delete(self._cluster.a_ready_pod("operator"), "--grace-period=0", "--force")
         )
-        self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", '{"spec":{"suspend":true}}')
+        self._patch_digest({"suspend": True})
         self._cluster.wait("a change is mirrored", lambda: self._digest_is_suspended())
         self.say("a change of a resource is mirrored")
+        self._patch_digest({"suspend": False})  # else it is late soon, and all is not well
+
+    def _patch_digest(self, spec: dict[str, object]) -> None:
+        self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def restart_the_database(self) -> None:
         self._under_load(lambda: self._cluster.kubectl("exec", "deploy/database", "--", "sh", "-c", "kill 1"))
@@ -253,25 +328,27 @@ class Trial:
                 )
 
     def _all_ready(self) -> bool:
-        deployments = self._cluster.found("deployments")
+        workloads = [*self._cluster.found("deployments"), *self._cluster.found("statefulsets")]
         return all(
             each["status"].get("readyReplicas", 0) == each["spec"]["replicas"]
             and each["status"].get("observedGeneration") == each["metadata"]["generation"]
             and each["status"].get("replicas") == each["spec"]["replicas"]
-            for each in deployments
+            for each in workloads
         )
 
-    def _helm_upgrade(self, chart: Path, tag: str, *, again: str = "") -> None:
-        values = ["database.existingSecret=piko-database"]
-        values += [f"{component}.image.tag={tag}" for component in ("runtime", "operator")]
-        values.append(f"image.registry={self._options.registry}")
+    def _helm_upgrade(self, chart: Path, tag: str, further: dict[str, Any] | None = None) -> None:
+        values: dict[str, Any] = {
+            "database": {"existingSecret": "piko-database"},
+            "image": {"registry": self._options.registry},
+        }
         if chart == CHART:
-            values.append("test.job=greet")
-        if again:
-            values += [f"{component}.podAnnotations.e2e={again}" for component in ("runtime", "operator")]
+            values["test"] = {"job": "greet"}
+        for component in COMPONENTS:
+            own = {} if component == "web" else {"image": {"tag": tag}}
+            values[component] = own | (further or {}).get(component, {})
         self._cluster.helm_of(
-            "upgrade", "--install", self._cluster.release, str(chart), "--wait", "--timeout=5m",
-            *(f"--set-string={each}" for each in values),
+            "upgrade", "--install", self._cluster.release, str(chart), "--wait", "--timeout=5m", "--values=-",
+            given=yaml.safe_dump(values),
         )  # fmt: skip
 
     def _config(self) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 CHART = Path(__file__).parent.parent.parent / "helm" / "piko"
+COMPONENTS = ("runtime", "operator", "web")
 _ANSWER_S = 300.0
 _LOOK_EVERY_S = 1.0
 
@@ -32,9 +33,9 @@ class Cluster:
         """What kubectl prints. Raises `StepError` with what it says where it fails."""
         return self._run(["kubectl", f"--namespace={self.namespace}", *arguments], given)
 
-    def helm_of(self, *arguments: str) -> str:
+    def helm_of(self, *arguments: str, given: str | None = None) -> str:
         """What helm prints. Raises `StepError`."""
-        return self._run([self.helm, f"--namespace={self.namespace}", *arguments], None)
+        return self._run([self.helm, f"--namespace={self.namespace}", *arguments], given)
 
     def found(self, kind: str, *arguments: str) -> list[dict[str, Any]]:
         """The objects of a kind."""
@@ -44,7 +45,9 @@ class Cluster:
     def piko(self, *arguments: str) -> Any:
         """The answer of the command line in a runtime pod, from JSON."""
         pod = self.a_ready_pod("runtime")
-        return json.loads(self.kubectl("exec", pod, "-c", "runtime", "--", "piko", *arguments, "-o", "json"))
+        # 1 says that something needs a person, and there is an answer all the same.
+        command = ["sh", "-c", 'piko "$@" -o json || [ $? = 1 ]', "piko", *arguments]
+        return json.loads(self.kubectl("exec", pod, "-c", "runtime", "--", *command))
 
     def kubeconfig_of(self, name: str, *, role: str, folder: Path) -> Path:
         """A kubeconfig in `folder`, of somebody who has the cluster's role `role` in the namespace alone."""

@@ -1,9 +1,9 @@
-"""A real Prometheus that scrapes what a test names, each second, and answers its queries."""
+"""A real Prometheus that scrapes what a test names, and answers its queries."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,18 +40,32 @@ class Prometheus:
 @contextmanager
 def prometheus(targets: Mapping[int, Labels], *, folder: Path, reaper: Reaper) -> Iterator[Prometheus]:
     """Scrapes `/metrics` at these ports of loopback; each target's series get its labels."""
-    port = free_port()
-    configuration = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [
-            {
-                "job_name": "piko",
-                "static_configs": [
-                    {"targets": [f"127.0.0.1:{target}"], "labels": dict(labels)}
-                    for target, labels in targets.items()
-                ],
-            }
+    scraping = {
+        "job_name": "piko",
+        "static_configs": [
+            {"targets": [f"127.0.0.1:{target}"], "labels": dict(labels)} for target, labels in targets.items()
         ],
+    }
+    with configured([scraping], folder=folder, reaper=reaper) as running:
+        yield running
+
+
+@contextmanager
+def configured(
+    scrapings: Sequence[Mapping[str, Any]],
+    *,
+    folder: Path,
+    reaper: Reaper,
+    rules: Sequence[Path] = (),
+    every_s: int = 1,
+) -> Iterator[Prometheus]:
+    """Scrapes as `scrapings` say, in Prometheus' own form, and evaluates the files of `rules`."""
+    port = free_port()
+    every = f"{every_s}s"
+    configuration = {
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
+        "scrape_configs": list(scrapings),
+        "rule_files": [str(path) for path in rules],
     }
     (folder / "prometheus.json").write_text(json.dumps(configuration), encoding="utf-8")  # JSON is YAML
     process = ChildProcess(
