@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-runs constraints requirements sbom clean generate images kind-tools kind-up kind-down e2e
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-runs constraints requirements sbom clean generate site dist images kind-tools kind-up kind-down e2e
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,13 @@ sbom: $(AUDIT) ## what of Python the images contain, by name, version and licenc
 	    --only-binary=:all: --no-deps --require-hashes -r requirements/$$image.txt && \
 	  $(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
 	    -o dist/piko-$$image.cdx.json dist/$$image/bin/python && rm -rf dist/$$image || exit 1; done
+
+site: setup ## the documentation as a site with search, which needs no server: dist/site/index.html
+	$(BIN)/python -m website dist/site
+
+# With the time of the commit, so that everyone who builds it gets the same bytes.
+dist: setup ## wheel and sdist in dist/, the same for everyone who builds this commit
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --no-isolation --outdir dist .
 
 # ---- images and cluster ----
 

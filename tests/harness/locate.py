@@ -21,6 +21,8 @@ MYSQL_DSN_VARIABLE = "PIKO_TEST_MYSQL_DSN"
 MYSQL_VARIABLE = "PIKO_TEST_MYSQL"
 CHROMIUM_VARIABLE = "PIKO_TEST_CHROMIUM"
 
+SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
 # Debian keeps servers out of the PATH of ordinary users.
 _SERVER_FOLDERS = ("/usr/sbin", "/usr/local/sbin")
 _CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
@@ -152,6 +154,17 @@ def find_postgresql() -> Path:
             f"PostgreSQL 13 or newer (package postgresql)"
         )
     return whole[-1]
+
+
+def find_pythons() -> dict[str, Path]:
+    """The interpreters that Piko supports, by version, oldest first: on `PATH`, or made by pyenv."""
+    found = {}
+    for version in SUPPORTED_PYTHONS:
+        made = sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"))
+        program = made[-1] if made else _on_path(f"python{version}")
+        if program is not None:
+            found[version] = program
+    return found
 
 
 @cache

@@ -29,6 +29,7 @@ class PikoProcessFactory:
         env: Mapping[str, str] | None = None,
         name: str = "piko",
         cwd: Path | None = None,
+        python: Path = Path(sys.executable),
     ) -> ChildProcess:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("PIKO_")}
         environment = {
@@ -38,7 +39,7 @@ class PikoProcessFactory:
             **(env or {}),
         }
         process = ChildProcess(
-            [sys.executable, *arguments],
+            [python, *arguments],
             name=name,
             log=self._folder / f"{len(self.started)}-{name}.log",
             reaper=self._reaper,
