@@ -9,7 +9,7 @@ and finds each number as it was before or after an observation.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import accumulate
 
@@ -25,6 +25,7 @@ from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from piko.clock import SystemClock
+from piko.observability.streamed import streamed
 
 _now = SystemClock().now
 
@@ -64,13 +65,19 @@ class JobInstants(Collector):
         self._instants.clear()
 
     def describe(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(self._name, self._text, labels=["job_id"])]
+        return [self._family()]
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
-        for job_id, instant in list(self._instants.items()) if self._leads() else []:
-            family.add_metric([job_id], instant.timestamp())
-        return [family]
+        return [streamed(self._family, self._fill)]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._text, labels=["job_id"])
+
+    def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
+        for job_id in list(self._instants) if self._leads() else []:
+            if (instant := self._instants.get(job_id)) is not None:
+                family.add_metric([job_id], instant.timestamp())
+                yield
 
 
 class JobDeadlines(Collector):
@@ -90,14 +97,19 @@ class JobDeadlines(Collector):
         self._instants.pop(job_id, None)
 
     def describe(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])]
+        return [self._family()]
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])
-        for job_id, instants in list(self._instants.items()):
-            for objective, instant in instants.items():
+        return [streamed(self._family, self._fill)]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])
+
+    def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
+        for job_id in list(self._instants):
+            for objective, instant in self._instants.get(job_id, {}).items():
                 family.add_metric([job_id, objective], instant.timestamp())
-        return [family]
+            yield
 
 
 class JobNumbers(Collector):
@@ -114,13 +126,18 @@ class JobNumbers(Collector):
         self._numbers = numbers
 
     def describe(self) -> Iterable[Metric]:
-        return [GaugeMetricFamily(self._name, self._text, labels=["job_id"])]
+        return [self._family()]
 
     def collect(self) -> Iterable[Metric]:
-        family = GaugeMetricFamily(self._name, self._text, labels=["job_id"])
+        return [streamed(self._family, self._fill)]
+
+    def _family(self) -> GaugeMetricFamily:
+        return GaugeMetricFamily(self._name, self._text, labels=["job_id"])
+
+    def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
         for job_id, number in self._numbers.items():
             family.add_metric([job_id], number)
-        return [family]
+            yield
 
 
 class JobCounter(Collector):
@@ -153,14 +170,19 @@ class JobCounter(Collector):
         self._counts[key] = known + by
 
     def describe(self) -> Iterable[Metric]:
-        return [CounterMetricFamily(self._name, self._text, labels=self._labels)]
+        return [self._family()]
 
     def collect(self) -> Iterable[Metric]:
-        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
+        return [streamed(self._family, self._fill)]
+
+    def _family(self) -> CounterMetricFamily:
+        return CounterMetricFamily(self._name, self._text, labels=self._labels)
+
+    def _fill(self, family: CounterMetricFamily) -> Iterator[None]:
         created = self._created if self._detailed() else {}
-        for key, count in list(self._counts.items()):
-            family.add_metric(key, count, created=created.get(key))
-        return [family]
+        for key in list(self._counts):
+            family.add_metric(key, self._counts[key], created=created.get(key))
+            yield
 
 
 class JobHistogram(Collector):
@@ -207,7 +229,7 @@ class JobHistogram(Collector):
             exemplars[bucket] = (run_id, seconds, at)
 
     def describe(self) -> Iterable[Metric]:
-        return [HistogramMetricFamily(self._name, self._text, labels=["job_id"])]
+        return [self._family()]
 
     @property
     def jobs(self) -> int:
@@ -215,20 +237,26 @@ class JobHistogram(Collector):
         return len(self._counts)
 
     def collect(self) -> Iterable[Metric]:
-        family = HistogramMetricFamily(self._name, self._text, labels=["job_id"])
         if not self._detailed():
-            return [self._together(family)]
-        for job_id, counts in list(self._counts.items()):
+            return [self._together(self._family())]
+        return [streamed(self._family, self._fill)]
+
+    def _family(self) -> HistogramMetricFamily:
+        return HistogramMetricFamily(self._name, self._text, labels=["job_id"])
+
+    def _fill(self, family: HistogramMetricFamily) -> Iterator[None]:
+        for job_id in list(self._counts):
             exemplars = dict(self._exemplars.get(job_id, {}))
+            counts = accumulate(list(self._counts[job_id]))
             buckets = [
                 (name, float(count), _exemplar(exemplars[number]))
                 if number in exemplars
                 else (name, float(count))
-                for number, (name, count) in enumerate(zip(self._names, accumulate(counts), strict=True))
+                for number, (name, count) in enumerate(zip(self._names, counts, strict=True))
             ]
             family.add_metric([job_id], buckets, self._sums[job_id])
             family.add_sample(f"{self._name}_created", {"job_id": job_id}, self._created[job_id])
-        return [family]
+            yield
 
     def _together(self, family: HistogramMetricFamily) -> Metric:
         totals = [sum(column) for column in zip(*list(self._counts.values()), strict=True)]

@@ -11,6 +11,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from piko.serving.unhurried import Unhurried
+
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -34,8 +36,8 @@ class ProbeResult:
 class Probes:
     """`/healthz`, `/readyz` and `/metrics`, to GET and to HEAD.
 
-    Metrics are encoded on a thread of their own, one scrape at a time: with thousands of jobs that takes a
-    while, and no probe waits for it.
+    Metrics are encoded on a thread of their own, one scrape at a time and unhurried: with thousands of jobs
+    that takes a while, and neither a probe nor a job waits for it.
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Probes:
         metrics: CollectorRegistry,
     ) -> None:
         self._probes = {"/healthz": health, "/readyz": readiness}
-        self._metrics = metrics
+        self._metrics = Unhurried(metrics)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="piko-metrics")
 
     async def __call__(self, scope: Scope, _: Receive, send: Send) -> None:
