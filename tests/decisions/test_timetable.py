@@ -64,6 +64,19 @@ def test_entries_that_are_replaced_over_and_over_take_no_room() -> None:
     assert timetable.earliest() == NOON + seconds(9_999)
 
 
+@given(st.lists(st.tuples(st.sampled_from(JOBS), st.one_of(st.none(), st.integers(0, 9)))), st.integers(0, 9))
+def test_what_comes_by_an_instant_is_found_once_each(
+    steps: list[tuple[str, int | None]], before: int
+) -> None:
+    timetable = Timetable()
+    for job_id, second in steps:
+        timetable.put(job_id, None if second is None else NOON + seconds(second))
+
+    last = dict(steps)
+    wanted = [job_id for job_id, second in last.items() if second is not None and second <= before]
+    assert sorted(timetable.coming(NOON + seconds(before))) == sorted(wanted)
+
+
 def test_what_is_not_taken_yet_stays_due_and_the_highest_priority_goes_first() -> None:
     timetable = Timetable()
     for number, job_id in enumerate(("low", "high", "middle", "also high")):

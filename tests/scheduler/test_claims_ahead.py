@@ -183,6 +183,21 @@ def test_a_due_time_that_was_taken_back_runs_under_the_new_row() -> None:
     assert (job.timeout_s, run.attempt) == (5.0, 1)
 
 
+@pytest.mark.parametrize(("of_window", "of_plain"), [(2, 0), (0, 0), (0, 2)])
+def test_the_last_slot_is_left_to_what_comes_due_meanwhile_with_a_higher_priority(
+    of_window: int, of_plain: int
+) -> None:
+    leader = Leader(
+        row("window", priority=of_window, last_data_time=NOON),
+        row("plain", priority=of_plain),
+        stateful=["window"],
+        places=1,
+        ahead=2,
+    )
+    leader.until(TEN)
+    assert [run.job_id for _, run in leader.begun] == ["window" if of_window > of_plain else "plain"]
+
+
 def test_a_paused_job_starts_nothing_that_was_claimed_ahead() -> None:
     leader = claimed_ahead()
     leader.edit(enabled=False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -70,9 +71,14 @@ class DuePlanner:
                 self._agenda.timetable.put(job_id, now)
             else:
                 self._add(plan, job_id, slots, now)
+        rivals = self._rivals(now + ahead) if len(timetable) + len(early) > slots.free else ()
         for job_id in early:
-            self._add_early(plan, job_id, slots, now, ahead)
+            self._add_early(plan, job_id, slots, now, ahead, rivals)
         return plan
+
+    def _rivals(self, before: datetime) -> Sequence[int]:
+        """The priorities, rising, of jobs that come due by `before` and are not claimed ahead."""
+        return sorted(self._priority(job_id) for job_id in self._agenda.timetable.coming(before))
 
     def _priority(self, job_id: str) -> int:
         job = self._rows.scheduled(job_id)
@@ -132,8 +138,19 @@ class DuePlanner:
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
         return True
 
-    def _add_early(self, plan: ClaimPlan, job_id: str, slots: Slots, now: datetime, ahead: timedelta) -> None:
-        """Claim the next due time of a job before it comes; or look at the job when it has come."""
+    def _add_early(
+        self,
+        plan: ClaimPlan,
+        job_id: str,
+        slots: Slots,
+        now: datetime,
+        ahead: timedelta,
+        rivals: Sequence[int],
+    ) -> None:
+        """Claim the next due time of a job before it comes; or look at the job when it has come.
+
+        Each of `rivals` that goes before the job is left a slot.
+        """
         agenda = self._agenda
         job, state = self._rows.scheduled(job_id), agenda.states.get(job_id)
         if job is None or state is None or state.cursor_at is None:
@@ -141,7 +158,8 @@ class DuePlanner:
         if state.schedule_hash != job.schedule.fingerprint:
             return  # as in `_add`
         due = None
-        if self._is_decided(job, slots) and agenda.holds_back(job, now) is None:
+        before_it = len(rivals) - bisect_right(rivals, job.row.priority)
+        if slots.free > before_it and self._is_decided(job, slots) and agenda.holds_back(job, now) is None:
             due = upcoming(job, cursor=state.cursor_at, now=now, within=ahead)
         if due is not None:
             slots.take(job)

@@ -37,6 +37,11 @@ class Slots:
         if job is not None and job.row.concurrency_group is not None:
             self._of_group[job.row.concurrency_group] += 1
 
+    @property
+    def free(self) -> int:
+        """Slots of the replica that are left."""
+        return self._free
+
     def has_slot(self, job: Job) -> bool:
         """Whether the replica and the group of `job` have one more slot."""
         group = job.row.concurrency_group

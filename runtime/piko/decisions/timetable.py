@@ -93,6 +93,20 @@ class Timetable:
                 taken.append(job_id)
         return taken
 
+    def coming(self, before: datetime) -> set[str]:
+        """Jobs that stay in the timetable and whose instant comes by `before`."""
+        found: set[str] = set()
+        places = [0] if self._heap else []
+        while places:
+            place = places.pop()
+            at, job_id = self._heap[place]
+            if at > before:
+                continue  # what is below it in the heap comes no sooner
+            if self._at.get(job_id) == at:
+                found.add(job_id)
+            places += range(2 * place + 1, min(2 * place + 3, len(self._heap)))
+        return found
+
     def __len__(self) -> int:
         return len(self._at)
 
