@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from piko.app import PikoApp
     from piko.core.context import JobContext
     from piko.core.discovery import autodiscover
+    from piko.core.hooks import JobFailure, JobLateness, JobRecovery
     from piko.core.resource import resource
     from piko.core.types import BackfillPolicy, DataInterval, Objective
     from piko.persistence.intent import WriteIntent
@@ -25,6 +26,9 @@ __all__ = [
     "BackfillPolicy",
     "DataInterval",
     "JobContext",
+    "JobFailure",
+    "JobLateness",
+    "JobRecovery",
     "Objective",
     "PikoApp",
     "ResultSink",
@@ -40,6 +44,9 @@ _MODULES = MappingProxyType(
         "BackfillPolicy": "piko.core.types",
         "DataInterval": "piko.core.types",
         "JobContext": "piko.core.context",
+        "JobFailure": "piko.core.hooks",
+        "JobLateness": "piko.core.hooks",
+        "JobRecovery": "piko.core.hooks",
         "Objective": "piko.core.types",
         "PikoApp": "piko.app",
         "ResultSink": "piko.persistence.sink_base",

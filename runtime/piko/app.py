@@ -6,7 +6,7 @@ import asyncio
 import logging
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -17,6 +17,7 @@ from piko.background.waiting import first_of
 from piko.clock import Clock, SystemClock
 from piko.compute.cpu import CpuManager
 from piko.core.declaration import check_names, place
+from piko.core.hooks import HookEvent, Hooks, JobFailure, JobLateness, JobRecovery
 from piko.core.registry import Declares, Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy, Objective
@@ -62,6 +63,9 @@ _ARGUMENTS = (
 
 H = TypeVar("H", bound=Handler)
 M = TypeVar("M", bound=BaseModel)
+OnFailure = TypeVar("OnFailure", bound=Callable[[JobFailure], Awaitable[object]])
+OnLate = TypeVar("OnLate", bound=Callable[[JobLateness], Awaitable[object]])
+OnRecovered = TypeVar("OnRecovered", bound=Callable[[JobRecovery], Awaitable[object]])
 
 _LONGEST_NAME = 255
 
@@ -94,6 +98,7 @@ class PikoApp:
             )
         self.name = name
         self.registry = JobRegistry()
+        self.hooks = Hooks()
         self.metrics = Metrics()
         self.cpu_manager = CpuManager(metrics=self.metrics)
         self._settings = settings
@@ -183,6 +188,54 @@ class PikoApp:
 
         return register(job_id) if callable(job_id) else register
 
+    @overload
+    def on_failure(self, hook: OnFailure, /) -> OnFailure: ...
+    @overload
+    def on_failure(self, *jobs: str) -> Callable[[OnFailure], OnFailure]: ...
+    def on_failure(self, *jobs: Any) -> Any:
+        """Have `async def hook(failure: JobFailure)` called when a job begins to fail.
+
+        That is once for each row of failures: when a run has failed, no attempt is left, and no run before it
+        had since the last success. Works with and without parentheses. `jobs`: ids, or patterns of ids such
+        as `"orders-*"`, of the jobs that it is called for; none: all.
+
+        The replica that leads calls it, at least once for each change. Raises `RegistrationError` at once if
+        it could not be called.
+        """
+        return self._hook(HookEvent.FAILURE, jobs)
+
+    @overload
+    def on_late(self, hook: OnLate, /) -> OnLate: ...
+    @overload
+    def on_late(self, *jobs: str) -> Callable[[OnLate], OnLate]: ...
+    def on_late(self, *jobs: Any) -> Any:
+        """Have `async def hook(lateness: JobLateness)` called when a job has not kept its objective.
+
+        That is once when the deadline has passed, until the job keeps all its objectives again. Otherwise as
+        `on_failure`.
+        """
+        return self._hook(HookEvent.LATE, jobs)
+
+    @overload
+    def on_recovered(self, hook: OnRecovered, /) -> OnRecovered: ...
+    @overload
+    def on_recovered(self, *jobs: str) -> Callable[[OnRecovered], OnRecovered]: ...
+    def on_recovered(self, *jobs: Any) -> Any:
+        """Have `async def hook(recovery: JobRecovery)` called when a job succeeds, or is fresh, again.
+
+        Otherwise as `on_failure`.
+        """
+        return self._hook(HookEvent.RECOVERED, jobs)
+
+    def _hook(self, event: HookEvent, given: tuple[Any, ...]) -> Any:
+        def declare(hook: Any) -> Any:
+            self.hooks.add(event, hook, patterns)
+            return hook
+
+        is_bare = len(given) == 1 and not isinstance(given[0], str)
+        patterns = () if is_bare else given
+        return declare(given[0]) if is_bare else declare
+
     @cached_property
     def api_app(self) -> FastAPI:
         """The probes and metrics as an ASGI application; serving it (`uvicorn app:api_app`) runs the jobs."""
@@ -226,6 +279,7 @@ class PikoApp:
         parts = compose(
             app_name=self.name,
             registry=self.registry,
+            hooks=self.hooks,
             writer=self.writer,
             settings=settings,
             clock=self._clock,

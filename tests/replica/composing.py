@@ -19,6 +19,7 @@ def composed(folder: Path, **settings: Any) -> Parts:
     return compose(
         app_name=app.name,
         registry=app.registry,
+        hooks=app.hooks,
         writer=app.writer,
         settings=load_settings(
             environment={}, directory=folder, mysql_dsn=dsn_in(folder), spool_dir=folder / "spool", **settings

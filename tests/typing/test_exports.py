@@ -16,14 +16,15 @@ from piko import errors
 EXPORTED = MappingProxyType(
     {
         "piko": """
-            BackfillPolicy DataInterval JobContext Objective PikoApp ResultSink TypedSink WriteIntent
-            autodiscover on resource
+            BackfillPolicy DataInterval JobContext JobFailure JobLateness JobRecovery Objective PikoApp
+            ResultSink TypedSink WriteIntent autodiscover on resource
         """,
         "piko.app": "PikoApp",
         "piko.clock": "Clock DatabaseClock Slices SystemClock",
         "piko.compute.cpu": "CpuManager",
         "piko.core.context": "EventLogger JobContext",
         "piko.core.discovery": "autodiscover",
+        "piko.core.hooks": "HookEvent JobFailure JobLateness JobRecovery",
         "piko.core.resource": "AppContext Resource ResourceFunction ResourceSource Scope resource",
         "piko.core.types": """
             BackfillPolicy BackfillState DataInterval FAILED_STATES FINAL_STATES JobStatus Objective

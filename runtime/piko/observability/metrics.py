@@ -246,6 +246,9 @@ class Metrics:
             "piko_db_connections_limit", "Connections to the database that may be in use at once.", ["pool"],
             registry=registry,
         )  # fmt: skip
+        self.hook_calls = Counter(
+            "piko_hook_calls", "Calls of hooks.", ["called_for", "outcome"], registry=registry
+        )
         self.part_restarts = Counter(
             "piko_part_restarts", "Times that a part failed and was restarted.", ["part"], registry=registry
         )

@@ -8,6 +8,7 @@ from piko.background.closing import ClosingStack
 from piko.catalog.other_replicas import OtherReplicas
 from piko.catalog.reconciler import Reconciler
 from piko.clock import Clock
+from piko.core.hooks import Hooks
 from piko.core.registry import JobRegistry
 from piko.execution.cancellation import CancellationWatcher
 from piko.execution.fetcher import Fetcher
@@ -27,7 +28,7 @@ from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
 from piko.replica.troubles import ReplicaTroubles
-from piko.replica.upkeep import audit_of, data_deadlines_of, resumption_of, retention_of
+from piko.replica.upkeep import announcer_of, audit_of, data_deadlines_of, resumption_of, retention_of
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
 from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
@@ -56,6 +57,7 @@ def compose(
     *,
     app_name: str,
     registry: JobRegistry,
+    hooks: Hooks,
     writer: PersistenceWriter,
     settings: Settings,
     clock: Clock,
@@ -90,6 +92,7 @@ def compose(
     )
     crash_watch = crash_watch_of(ground, elector)
     fetcher = _fetcher(ground, scheduler) if settings.executor == "replicas" else None
+    deadline_watch = _deadline_watch(ground)
     refusals = RefusedRecords(notes=RunNotes(database=ground.database))
     letters = _letter_requests(ground, writer)
     _say_whether_the_spool_stays(settings, metrics)
@@ -126,7 +129,7 @@ def compose(
             *(() if crash_watch is None else (crash_watch,)),
             elector,
             _reconciler(ground),
-            _deadline_watch(ground),
+            deadline_watch,
             scheduler.ledger,
             run_logs,
             scheduler.punctuality.start_marks,
@@ -139,6 +142,7 @@ def compose(
             resumption_of(ground, elector),
             audit_of(ground, elector),
             data_deadlines_of(ground, elector),
+            announcer_of(ground, elector, hooks=hooks, watch=deadline_watch),
             retention_of(ground, elector),
         ),
         scheduler=scheduler,

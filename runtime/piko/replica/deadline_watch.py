@@ -55,6 +55,9 @@ class DeadlineWatch:
         self._signs: dict[str, Sign] = {}
         self._moving: set[str] = set()
         """Jobs whose deadlines move with their runs, too, of which the rows say nothing."""
+        self._first: dict[str, datetime] = {}
+        """The first deadline of each job that has one."""
+        self._failing: frozenset[str] = frozenset()
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -64,6 +67,10 @@ class DeadlineWatch:
     def pause_s(self) -> float:
         """How long the database is left alone after the last look."""
         return self._rest.after_s(self._took_s)
+
+    def in_trouble(self, now: datetime) -> set[str]:
+        """The jobs that are late or fail, as far as the last look knows."""
+        return {*self._failing, *(job_id for job_id, at in self._first.items() if at <= now)}
 
     async def look(self) -> None:
         """Read what has changed, once. Raises `DatabaseUnavailableError`."""
@@ -75,6 +82,7 @@ class DeadlineWatch:
         signs = await self._objectives.signs()
         for job_id in self._signs.keys() - signs.keys():
             self._metrics.job_deadline.remove(job_id)
+            self._first.pop(job_id, None)
             self._moving.discard(job_id)
         changed = {job_id for job_id, sign in signs.items() if self._signs.get(job_id) != sign}
         jobs = await self._objectives.read(changed | self._moving)
@@ -85,10 +93,16 @@ class DeadlineWatch:
                 item.kind.value: item.at for item in deadlines(job, timezone=self._timezone)
             }
             self._metrics.job_deadline.set(job_id, found)
+            if found:
+                self._first[job_id] = min(found.values())
+            else:
+                self._first.pop(job_id, None)
             moves = job.start_within_s is not None or job.finish_within_s is not None
             (self._moving.add if moves else self._moving.discard)(job_id)
         self._signs = signs
-        self._metrics.job_failures.replace(await self._objectives.failures())
+        failures = await self._objectives.failures()
+        self._metrics.job_failures.replace(failures)
+        self._failing = frozenset(failures)
 
     def _failed(self, error: Exception) -> None:
         self._metrics.db_errors.labels(self.name).inc()

@@ -1,13 +1,18 @@
-"""What the leader does beside its jobs, composed: what it resumes, what it logs, and what it forgets."""
+"""What the leader does beside its jobs, composed: what it resumes, logs, announces, and forgets."""
 
 from __future__ import annotations
 
+from piko.core.hooks import Hooks
+from piko.execution.hook_calls import HookCalls
 from piko.leadership.elector import Elector
+from piko.replica.deadline_watch import DeadlineWatch
 from piko.replica.ground import Ground
+from piko.scheduler.announcer import Announcer
 from piko.scheduler.audit import Audit
 from piko.scheduler.data_deadlines import DataDeadlines
 from piko.scheduler.resumption import Resumption
 from piko.scheduler.retention import Retention
+from piko.store.announcements import AnnouncementStore
 from piko.store.audited_backfills import AuditedBackfills
 from piko.store.audited_rows import audited_configs, audited_schedules
 from piko.store.changes import ChangeStore
@@ -50,6 +55,19 @@ def data_deadlines_of(ground: Ground, elector: Elector) -> DataDeadlines:
     return DataDeadlines(
         store=DataDeadlineStore(database=ground.database),
         catalog=ground.catalog,
+        elector=elector,
+        clock=ground.clock,
+        metrics=ground.metrics,
+        timezone=ground.settings.timezone,
+    )
+
+
+def announcer_of(ground: Ground, elector: Elector, *, hooks: Hooks, watch: DeadlineWatch) -> Announcer:
+    """What calls the hooks of the app."""
+    return Announcer(
+        store=AnnouncementStore(database=ground.database),
+        calls=HookCalls(hooks=hooks, metrics=ground.metrics, timeout_s=ground.settings.hook_timeout_s),
+        in_trouble=watch.in_trouble,
         elector=elector,
         clock=ground.clock,
         metrics=ground.metrics,

@@ -103,6 +103,9 @@ class Settings(ProgramSettings):
         description="false: faster, but a crash of the machine (not the process) may lose the last moments",
     )
 
+    hook_timeout_s: float = Field(
+        10.0, gt=0, le=600, description="how long a hook may take before it is cancelled, and logged"
+    )
     blocked_loop_s: float = Field(
         1.0, gt=0, le=600, description="how long a handler may block the event loop before the log names it"
     )

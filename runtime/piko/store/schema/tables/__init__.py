@@ -13,6 +13,7 @@ One module per family. Importing any of them imports all, so that `metadata` is 
 
 from __future__ import annotations
 
+from piko.store.schema.tables.announcements import announcement
 from piko.store.schema.tables.audited_rows import audited_row
 from piko.store.schema.tables.backfills import backfill
 from piko.store.schema.tables.changes import change_log
@@ -40,6 +41,7 @@ TABLES = (
     run_log,
     job_state,
     data_deadline,
+    announcement,
     job_config_revision,
     job_definition,
     runtime_instance,

@@ -1,0 +1,27 @@
+"""Create `announcement`."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, MetaData, String, Table
+
+from piko.store.schema.column_types import INSTANT, JOB_ID
+from piko.store.schema.migrations.steps import Steps
+
+revision = "0.1.0_81"
+down_revision = "0.1.0_80"
+
+
+def upgrade(steps: Steps) -> None:
+    kind = "what hooks were called for: failure or late"
+    steps.create_table(
+        Table(
+            "announcement",
+            MetaData(),
+            Column("job_id", JOB_ID, primary_key=True, comment="the job"),
+            Column("kind", String(16), primary_key=True, comment=kind),
+            Column("since", INSTANT, nullable=False, comment="since when the job fails or is late"),
+            mysql_engine="InnoDB",
+            mysql_charset="utf8mb4",
+            mysql_collate="utf8mb4_bin",
+        )
+    )
