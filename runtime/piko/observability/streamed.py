@@ -21,7 +21,7 @@ def streamed(make: Callable[[], F], fill: Callable[[F], Iterator[None]]) -> F:
     `fill` yields after each few; what it has added by then is read and dropped.
     """
     family = make()
-    family.samples = _Streamed(make, fill)  # type: ignore[assignment] # whoever reads them iterates
+    family.samples = _Streamed(make, fill)  # type: ignore[assignment] # they are only iterated over
     return family
 
 
