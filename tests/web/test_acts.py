@@ -143,6 +143,25 @@ async def test_a_run_has_the_overrides_that_fit_its_config_and_keeps_them_when_i
     assert again["config_overrides"] == '{"batch": 5}'
 
 
+async def test_a_request_within_a_trace_asks_for_runs_that_belong_to_it(
+    acting: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await add_definition(emptied_database, "a")
+    asked = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    later = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async def post(path: str, **headers: str) -> Any:
+        return (await acting.post(f"/api/v1/{path}", json={}, headers=headers)).json()["run"]
+
+    run = await post("jobs/a:trigger", traceparent=asked)
+    assert run["traceparent"] == asked
+    assert (await post("jobs/a:trigger", traceparent="no traceparent"))["traceparent"] is None
+    await post(f"runs/{run['run_id']}:cancel", traceparent=later)
+    assert (await post(f"runs/{run['run_id']}:retry"))["traceparent"] == asked
+    assert (await post(f"runs/{run['run_id']}:retry", traceparent=later))["traceparent"] == later
+
+
 async def test_a_triggered_run_waits_and_can_be_cancelled_and_run_again(
     acting: httpx.AsyncClient, emptied_database: TestDatabase
 ) -> None:

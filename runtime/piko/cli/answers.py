@@ -212,9 +212,13 @@ def author() -> str:
 
 def person(reason: str | None = None) -> Actor:
     """The user who runs the command, as `change_log` names them."""
-    from piko.model.changes import Actor
+    import os
 
-    return Actor(who=author(), via="cli", reason=reason)
+    from piko.model.changes import Actor
+    from piko.model.traceparents import traceparent_of
+
+    traceparent = traceparent_of(os.environ.get("TRACEPARENT"))
+    return Actor(who=author(), via="cli", reason=reason, traceparent=traceparent)
 
 
 def duration(seconds: float | None) -> str | None:

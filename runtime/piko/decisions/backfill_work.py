@@ -179,6 +179,7 @@ class BackfillWork:
             priority=PRIORITY,
             window=window,
             backfill_id=request.backfill_id,
+            traceparent=request.traceparent,
         )
 
     def _in_progress(self, request: Backfill) -> list[Run]:

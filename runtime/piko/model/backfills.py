@@ -20,7 +20,7 @@ class Backfill:
     It covers the windows from `range_start` up to `range_end`, exclusive, as the schedule cuts them that the
     row had when the request was made. `parallelism` of them run at once. Those before `next_start` have been
     claimed. `windows_failed` counts those that ended without success and have no attempt left. `message` says
-    why nothing of it runs just now.
+    why nothing of it runs just now. `traceparent` names the span in which it was asked for, if any.
     """
 
     backfill_id: str
@@ -40,6 +40,7 @@ class Backfill:
     requested_by: str | None = None
     finished_at: datetime | None = None
     created_at: datetime | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,14 @@ class Actor:
     """Who changes something, by which way, and why, by their own account.
 
     `via` is `api`, `page`, `cli`, `resource`, `sql`, or `leader` for what it does by itself at a set time.
+    `traceparent` names the span in which they do it, if they send one along: the runs that they ask for
+    belong to its trace.
     """
 
     who: str
     via: str
     reason: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,8 @@ class Run:
     replica may take it. `window` is the data that a run of a stateful job covers. `instance_id` runs it,
     under the leadership of `epoch`, with the config of `config_revision`, once these are decided. A run that
     was claimed ahead has `starts_at`: its handler does not begin before that. `config_overrides` is a JSON
-    object of values that it has instead of those of its config.
+    object of values that it has instead of those of its config. `traceparent` names the span that its own is
+    a child of, if it belongs to a trace.
     """
 
     run_id: str
@@ -43,6 +44,7 @@ class Run:
     config_revision: int | None = None
     starts_at: datetime | None = None
     config_overrides: str | None = None
+    traceparent: str | None = None
 
     @property
     def is_offered(self) -> bool:

@@ -76,6 +76,7 @@ async def start(
         next_start=planned.start,
         windows_total=planned.count,
         requested_by=actor.who,
+        traceparent=actor.traceparent,
     )
     await BackfillStore(database=database).create(request, actor=actor)
     return planned, request

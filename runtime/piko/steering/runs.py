@@ -41,7 +41,9 @@ async def trigger(
     Raises `NotFoundError`, and `RefusedError` if nothing would run it, the job runs windows, or its config
     would not fit with `overrides`.
     """
-    run = await _manual_run(database, job_id, run_id=Ids(clock).new(), overrides=overrides or {}, clock=clock)
+    run = await _manual_run(
+        database, job_id, run_id=Ids(clock).new(), overrides=overrides or {}, clock=clock, actor=actor
+    )
     if not dry_run:
         await RunActs(database=database).queue(run, actor=actor, what=_TRIGGER)
     return run
@@ -60,12 +62,18 @@ async def trigger_once(
     known = await acts.queued_at(run_id, job_id=job_id, what=_TRIGGER)
     if known is not None:
         return known
-    run = await _manual_run(database, job_id, run_id=run_id, overrides={}, clock=clock)
+    run = await _manual_run(database, job_id, run_id=run_id, overrides={}, clock=clock, actor=actor)
     return await acts.queue_once(run, actor=actor, what=_TRIGGER)
 
 
 async def _manual_run(
-    database: Database, job_id: str, *, run_id: str, overrides: Mapping[str, Any], clock: Clock
+    database: Database,
+    job_id: str,
+    *,
+    run_id: str,
+    overrides: Mapping[str, Any],
+    clock: Clock,
+    actor: Actor,
 ) -> Run:
     job = await Overview(database=database).job(job_id)
     if job is None:
@@ -85,6 +93,7 @@ async def _manual_run(
         state=RunState.QUEUED,
         trigger_type=TriggerType.MANUAL,
         config_overrides=await checked_overrides(database, job_id, overrides, clock=clock),
+        traceparent=actor.traceparent,
     )
 
 
@@ -127,6 +136,7 @@ async def run_window(
         trigger_type=TriggerType.MANUAL,
         window=DataInterval(start=start, end=end),
         config_overrides=await checked_overrides(database, job_id, overrides or {}, clock=clock),
+        traceparent=actor.traceparent,
     )
     if not dry_run:
         attempt = await RunActs(database=database).last_attempt(run) + 1
@@ -181,6 +191,7 @@ async def retry(database: Database, run_id: str, *, clock: Clock, actor: Actor, 
         priority=run.priority,
         window=run.window,
         config_overrides=run.config_overrides,
+        traceparent=actor.traceparent or run.traceparent,
     )
     if not dry_run:
         await acts.queue(again, actor=actor, what="retry")

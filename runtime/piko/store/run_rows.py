@@ -20,7 +20,7 @@ RUN_COLUMNS = [
     for name in (
         "run_id", "job_id", "scheduled_time", "state", "attempt", "trigger_type", "priority", "not_before",
         "window_start", "window_end", "instance_id", "epoch", "backfill_id", "offered_at", "config_revision",
-        "starts_at", "config_overrides",
+        "starts_at", "config_overrides", "traceparent",
     )
 ]  # fmt: skip
 
@@ -61,6 +61,7 @@ def run_row(run: Run, fence: OutcomeFence, *, now: datetime | None) -> dict[str,
         "config_revision": run.config_revision,
         "starts_at": run.starts_at,
         "config_overrides": run.config_overrides,
+        "traceparent": run.traceparent,
     }
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import case, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState
@@ -29,10 +30,10 @@ async def start(database: Database, runs: Sequence[Run], fence: Fence, *, now: d
         overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
         ours: set[str] = set()
         for instance_id in sorted({run.instance_id or "" for run in runs}):
-            ids = [run.run_id for run in runs if (run.instance_id or "") == instance_id]
+            of_it = [run for run in runs if (run.instance_id or "") == instance_id]
             ours |= await _begin(
                 connection,
-                [run_id for run_id in ids if run_id not in overtaken],
+                {run.run_id: run.traceparent for run in of_it if run.run_id not in overtaken},
                 instance_id,
                 fence,
                 now=now,
@@ -53,19 +54,30 @@ async def offer(database: Database, runs: Sequence[Run], fence: Fence) -> set[st
             await connection.execute(
                 update(job_run)
                 .where(job_run.c.run_id == run.run_id)
-                .values(offered_at=run.offered_at, config_revision=run.config_revision, epoch=fence.epoch)
+                .values(
+                    offered_at=run.offered_at,
+                    config_revision=run.config_revision,
+                    epoch=fence.epoch,
+                    traceparent=run.traceparent,
+                )
             )
     # What is not queued any more was offered by a first try whose COMMIT was cut off, and taken since.
     return set(states)
 
 
 async def _begin(
-    connection: AsyncConnection, run_ids: Sequence[str], instance_id: str, fence: Fence, *, now: datetime
+    connection: AsyncConnection,
+    traceparents: Mapping[str, str | None],
+    instance_id: str,
+    fence: Fence,
+    *,
+    now: datetime,
 ) -> set[str]:
-    if not run_ids:
+    """Move the runs to RUNNING, each with its traceparent."""
+    if not traceparents:
         return set()
     columns = job_run.c
-    rows = await lock_runs(connection, [columns.state, columns.instance_id, columns.epoch], run_ids)
+    rows = await lock_runs(connection, [columns.state, columns.instance_id, columns.epoch], traceparents)
     # Ours already: by a first try whose COMMIT was cut off.
     ours = (RunState.RUNNING, instance_id, fence.epoch)
     begun = {
@@ -84,6 +96,16 @@ async def _begin(
                 offered_at=None,
                 claimed_at=now,
                 started_at=now,
+                **_of_traces({key: text for key, text in traceparents.items() if key in begun}),
             )
         )
     return begun
+
+
+def _of_traces(traceparents: Mapping[str, str | None]) -> dict[str, Any]:
+    """What is to be written of the traces of runs; nothing where none belongs to one."""
+    known = {run_id: text for run_id, text in traceparents.items() if text is not None}
+    if not known:
+        return {}
+    columns = job_run.c
+    return {"traceparent": case(known, value=columns.run_id, else_=columns.traceparent)}

@@ -53,4 +53,4 @@ class RunDone(Done):
 
 def by_api(caller: Caller, act: Act) -> Actor:
     """The caller, as `change_log` names them."""
-    return Actor(who=caller.who, via="api", reason=act.reason)
+    return Actor(who=caller.who, via="api", reason=act.reason, traceparent=caller.traceparent)

@@ -19,7 +19,9 @@ from starlette.responses import Response
 
 from piko.clock import Clock
 from piko.errors import LeaseUnavailableError, TransientError
+from piko.model.traceparents import traceparent_of
 from piko.serving.probes import PATHS, AsgiApp, Message, Receive, Scope, Send
+from piko.tracing.traces import traces_in_use
 from piko.web.access.roles import UNKNOWN, Access, Caller, Role
 from piko.web.access.sessions import Sessions, Shown, drop
 from piko.web.bodies import received_again, whole_body
@@ -58,6 +60,7 @@ class Guard:
         self._access = access
         self._sessions = sessions
         self._clock = clock
+        self._traces = traces_in_use()
         self._acts: dict[str, deque[float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -113,7 +116,9 @@ class Guard:
         if shown.ended is not None:
             return Caller(who=UNKNOWN, role=Role.NOBODY, why_not=shown.ended)
         caller = await self._access.caller(shown.headers, client)
-        return replace(caller, session=shown.session)
+        # That of this server, where the program that serves it traces requests; otherwise that of the caller.
+        traceparent = self._traces.current() or traceparent_of(shown.headers.get("traceparent"))
+        return replace(caller, session=shown.session, traceparent=traceparent)
 
     def _not_admitted(self, scope: Scope, shown: Shown, *, acts: bool) -> Any:
         path, caller = scope["path"], scope["caller"]

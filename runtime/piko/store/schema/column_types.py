@@ -56,6 +56,11 @@ JOB_ID = String(128).with_variant(mysql.VARCHAR(128, charset="ascii", collation=
 KEY = String(64).with_variant(mysql.VARCHAR(64, charset="ascii", collation="ascii_bin"), *MYSQL_FAMILY)
 """An identity that Piko makes: run, instance, claim token, content hash."""
 
+TRACEPARENT = String(55).with_variant(
+    mysql.VARCHAR(55, charset="ascii", collation="ascii_bin"), *MYSQL_FAMILY
+)
+"""A traceparent of W3C Trace Context, version 00."""
+
 INSTANT = Instant()
 """An instant that Python or a person writes, in UTC."""
 

@@ -23,13 +23,15 @@ class Role(IntEnum):
 class Caller:
     """Who asks, and in which role. `why_not` says what a higher role would take.
 
-    `session`: a cookie says who they are, so they can sign out.
+    `session`: a cookie says who they are, so they can sign out. `traceparent` names the span in which they
+    ask.
     """
 
     who: str
     role: Role
     why_not: str
     session: bool = False
+    traceparent: str | None = None
 
 
 class Access(Protocol):

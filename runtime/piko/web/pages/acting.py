@@ -20,6 +20,7 @@ from piko.errors import NotFoundError, RefusedError
 from piko.json_object import read_object
 from piko.model.changes import Actor
 from piko.model.digests import Digest
+from piko.web.access.roles import Caller
 from piko.web.asked import Act
 from piko.web.pages.forms import fields_of
 from piko.web.problems import status_of
@@ -72,7 +73,8 @@ async def _done(
     request: Request, act: PageAct[A], form: ActForm, asked: A, said: Mapping[str, str]
 ) -> Response:
     dry_run = said.get("step") != "do"
-    actor = Actor(who=request.scope["caller"].who, via="page", reason=asked.reason)
+    caller: Caller = request.scope["caller"]
+    actor = Actor(who=caller.who, via="page", reason=asked.reason, traceparent=caller.traceparent)
     doing = Doing(actor=actor, dry_run=dry_run, seen=None if dry_run else seen_of(said.get("seen")))
     try:
         effect = await act.perform(asked, doing)

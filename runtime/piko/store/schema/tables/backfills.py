@@ -15,7 +15,7 @@ from sqlalchemy import (
 from piko.core.types import BackfillState
 from piko.model.columns import MAX_INTEGER
 from piko.store.schema import checks
-from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT
+from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, TRACEPARENT
 from piko.store.schema.tables.metadata import ON_MYSQL, created_at, metadata
 
 backfill = Table(
@@ -62,6 +62,7 @@ backfill = Table(
         String(16),
         comment="its state as change_log knows it; it differs from state after an edit by SQL",
     ),
+    Column("traceparent", TRACEPARENT, comment="the span in which it was asked for, in a trace"),
     checks.one_of("state", BackfillState, "backfill_state_is_known"),
     CheckConstraint("range_start < range_end", name="range_start_is_before_range_end"),
     checks.between("parallelism", 1, MAX_INTEGER, "parallelism_is_positive"),

@@ -16,7 +16,7 @@ from sqlalchemy import (
 from piko.core.types import RunState, TriggerType
 from piko.model.columns import MAX_INTEGER
 from piko.store.schema import checks
-from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT
+from piko.store.schema.column_types import INSTANT, JOB_ID, JSON_TEXT, KEY, LONG_TEXT, TRACEPARENT
 from piko.store.schema.tables.metadata import ON_MYSQL, created_at, metadata
 
 job_run = Table(
@@ -58,6 +58,7 @@ job_run = Table(
         JSON_TEXT,
         comment="JSON object: values that this run has instead of those of its config",
     ),
+    Column("traceparent", TRACEPARENT, comment="the span that its own is a child of, in a trace"),
     checks.between("attempt", 1, MAX_INTEGER, "attempt_is_positive"),
     checks.one_of("state", RunState, "run_state_is_known"),
     checks.one_of("trigger_type", TriggerType, "trigger_type_is_known"),
