@@ -54,12 +54,14 @@ class Bench:
         schema: type[BaseModel] | None = None,
         run: Any = None,
         timeout_s: float | None = None,
+        max_attempts: int = 1,
     ) -> str:
         run = run or make_run()
         definition = JobDefinition(
             job_id=run.job_id, handler=handler, resources=resources or {}, schema=schema, stateful=False
         )
-        job = replace(planned(job_id=run.job_id, timeout_s=timeout_s), definition=definition)
+        planning = planned(job_id=run.job_id, timeout_s=timeout_s, max_attempts=max_attempts)
+        job = replace(planning, definition=definition)
         self.executor.start(run, job, FENCE)
         return str(run.run_id)
 

@@ -15,6 +15,7 @@ from piko.persistence.delivery import SecretsOf
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.writer import PersistenceWriter
+from piko.tracing.traces import NO_TRACES, Traces
 from tests.harness.waiting import PATIENCE_S
 
 AT = datetime(2026, 1, 8, 10, tzinfo=UTC)
@@ -64,13 +65,14 @@ async def running(
     close_s: float = PATIENCE_S,
     secrets_of: SecretsOf = lambda _: (),
     clock: Clock | None = None,
+    traces: Traces = NO_TRACES,
 ) -> AsyncIterator[tuple[PersistenceWriter, Metrics]]:
     """A writer as the runtime runs it. A test that leaves something undelivered names its `budget_s`."""
     metrics = Metrics()
     writer = PersistenceWriter(clock=clock or SystemClock(), metrics=metrics)
     for sink in sinks:
         writer.register_sink(sink)
-    writer.prepare(folder=folder, fsync=True, owner=owner, secrets_of=secrets_of)
+    writer.prepare(folder=folder, fsync=True, owner=owner, secrets_of=secrets_of, traces=traces)
     task = asyncio.create_task(writer.run())
     try:
         yield writer, metrics

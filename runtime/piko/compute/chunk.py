@@ -44,6 +44,10 @@ class Chunk:
     item_timeout_s: float | None = None
     run: Mapping[str, object] = field(default_factory=dict)
     """The run that log lines of the functions carry."""
+    function: str = ""
+    """The name of the function, for a span."""
+    traceparent: str | None = None
+    """The span that goes on where the chunk is computed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,12 @@ def name_of(fn: Callable[..., Any]) -> str:
     """The name of `fn` for a message."""
     name = getattr(fn, "__qualname__", None)
     return f"{fn.__module__}.{name}" if name is not None else reprlib.repr(fn)
+
+
+def function_name(fn: Callable[..., Any]) -> str:
+    """The name of `fn`, without anything that it holds: of an object that can be called, its type's."""
+    named = fn if hasattr(fn, "__qualname__") else type(fn)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def run_chunk(

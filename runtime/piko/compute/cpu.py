@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from piko.compute.backend import Backend, CasualtyError
-from piko.compute.chunk import Chunk, name_of, pickled_function, pickled_items
+from piko.compute.chunk import Chunk, function_name, name_of, pickled_function, pickled_items
 from piko.compute.feed import Feed
 from piko.compute.mapping import Mapping, MapTask, Progress
 from piko.compute.processes import ProcessBackend
@@ -23,6 +23,7 @@ from piko.compute.sizing import ChunkSizer
 from piko.errors import ComputeError, WorkerLostError
 from piko.observability.bindings import current_run
 from piko.observability.metrics import Metrics
+from piko.tracing.traces import Traces, traces_in_use
 
 __all__ = ["CpuManager"]
 
@@ -48,8 +49,10 @@ class CpuManager:
     effects to the caller.
     """
 
-    def __init__(self, *, metrics: Metrics) -> None:
+    def __init__(self, *, metrics: Metrics, traces: Callable[[], Traces] = traces_in_use) -> None:
+        """`traces` is asked for the traces of each pool that starts."""
         self._metrics = metrics
+        self._traces = traces
         self._make_backend: Callable[[], Backend] = self._on_this_machine
         self._backend: Backend | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -109,6 +112,7 @@ class CpuManager:
             items=items,
             starred=True,
             run=current_run(),
+            function=function_name(fn),
         )
         backend = await self._started()
         for last in (False, True):
@@ -294,6 +298,7 @@ class CpuManager:
             call=next(self._calls),
             fn=pickled_function(map_fn, role="map_fn"),
             name=name_of(map_fn),
+            function=function_name(map_fn),
             reduce_fn=None if reduce_fn is None else pickled_function(reduce_fn, role="reduce_fn"),
             keep_going=keep_going,
             item_timeout_s=item_timeout_s,
@@ -329,12 +334,13 @@ class CpuManager:
             metrics=self._metrics,
             workers=workers or usable_processors(),
             max_tasks_per_child=max_tasks_per_child or None,
+            traces=self._traces(),
         )
 
     def _on_dask(self, address: str) -> Backend:
         from piko.compute.on_dask import DaskBackend
 
-        return DaskBackend(metrics=self._metrics, address=address)
+        return DaskBackend(metrics=self._metrics, address=address, traces=self._traces())
 
 
 def _check_plain(fn: Callable[..., Any], *, role: str) -> None:

@@ -41,6 +41,8 @@ class MapTask:
     call: int
     fn: bytes
     name: str
+    function: str
+    """Its name without anything that it holds, for a span."""
     reduce_fn: bytes | None = None
     keep_going: bool = False
     item_timeout_s: float | None = None
@@ -184,6 +186,7 @@ class Mapping:
             budget_s=self._sizer.budget_s,
             item_timeout_s=job.item_timeout_s,
             run=current_run(),
+            function=job.function,
         )
         try:
             answer = await self._backend.run(chunk)

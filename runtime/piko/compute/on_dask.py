@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from itertools import count
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -25,6 +26,7 @@ from piko.compute.chunk import Answer, Chunk
 from piko.compute.processes import ProcessBackend
 from piko.errors import ComputeError
 from piko.observability.metrics import Metrics
+from piko.tracing.traces import NO_TRACES, Traces
 
 _CONNECT_S = 10.0
 _END_S = 5.0
@@ -38,9 +40,10 @@ Casualty = tuple[str, int | None, bool]
 class DaskBackend:
     """Sends chunks to the scheduler at `address`."""
 
-    def __init__(self, *, metrics: Metrics, address: str) -> None:
+    def __init__(self, *, metrics: Metrics, address: str, traces: Traces = NO_TRACES) -> None:
         self._metrics = metrics
         self._address = address
+        self._traces = traces
         self._client: Client | None = None
         self._name = uuid4().hex
         self._numbers = count(1)
@@ -70,6 +73,10 @@ class DaskBackend:
         return max(2 * sum(threads.values()), 2)
 
     async def run(self, chunk: Chunk) -> Answer:
+        with self._traces.computing(chunk.function, chunk.count) as traceparent:
+            return await self._run(chunk if traceparent is None else replace(chunk, traceparent=traceparent))
+
+    async def _run(self, chunk: Chunk) -> Answer:
         client = self._client
         assert client is not None
         key = f"piko-{self._name}-{next(self._numbers)}"

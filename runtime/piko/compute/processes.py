@@ -23,6 +23,7 @@ from piko.errors import ComputeError
 from piko.observability.bindings import current_log
 from piko.observability.logs import get_logger, logging_in_use
 from piko.observability.metrics import Metrics
+from piko.tracing.traces import NO_TRACES, Traces
 
 _START_S = 60.0
 _END_S = 5.0
@@ -37,10 +38,18 @@ class ProcessBackend:
     A process is replaced after `max_tasks_per_child` items (None: never).
     """
 
-    def __init__(self, *, metrics: Metrics, workers: int, max_tasks_per_child: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        workers: int,
+        max_tasks_per_child: int | None = None,
+        traces: Traces = NO_TRACES,
+    ) -> None:
         self._metrics = metrics
         self._workers = workers
         self._max_tasks = max_tasks_per_child
+        self._traces = traces
         self._turns = asyncio.Semaphore(workers)
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
@@ -59,7 +68,9 @@ class ProcessBackend:
             worker = await self._acquire()
             self._metrics.cpu_busy.inc()
             try:
-                answer = await worker.do(chunk, limit=self._left(worker))
+                with self._traces.computing(chunk.function, chunk.count) as traceparent:
+                    traced = chunk if traceparent is None else replace(chunk, traceparent=traceparent)
+                    answer = await worker.do(traced, limit=self._left(worker))
             except BaseException as error:
                 # Its code cannot be interrupted in any other way.
                 reason = "cancelled" if isinstance(error, asyncio.CancelledError) else "died"

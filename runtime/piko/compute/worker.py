@@ -59,7 +59,7 @@ def _serve(line: int, place: int, in_name_of: InNameOf) -> None:
         while header := incoming.read(LENGTH.size):
             chunk, limit = pickle.loads(incoming.read(*LENGTH.unpack(header)))  # noqa: S301 - our owner's bytes
             assert isinstance(chunk, Chunk)
-            with in_name_of(chunk.run) as log:
+            with in_name_of(chunk.run) as log, _in_trace(chunk):
                 answer = run_chunk(chunk, load=functions.load, place=at, limit=limit)
             if log is not None:
                 answer = replace(answer, said=log.take())
@@ -93,6 +93,14 @@ def _speaking_as(log: dict[str, bool] | None) -> Iterator[InNameOf]:
     logging = configure_logging(log_format="json" if log["as_json"] else "text", debug=log["debug"])
     with prints_as_events(logging):
         yield in_name_of
+
+
+def _in_trace(chunk: Chunk) -> AbstractContextManager[None]:
+    if chunk.traceparent is None:
+        return contextlib.nullcontext()
+    from piko.tracing.traces import continued
+
+    return continued(chunk.traceparent)
 
 
 class LatestFunctions:

@@ -29,6 +29,7 @@ from piko.observability.run_lines import RunLines
 from piko.observability.run_log import RunLog
 from piko.observability.watchdog import run_name
 from piko.persistence.intent import WriteIntent
+from piko.tracing.traces import NO_SPAN, NO_TRACES, RunTrace, Traces
 
 ABANDON_S = 60.0
 """Seconds that a cancelled handler may take to clean up, in addition to closing its resources."""
@@ -54,6 +55,7 @@ class _Active:
     began: float = 0.0
     config_revision: int | None = None
     secrets: frozenset[str] = frozenset()
+    trace: RunTrace = NO_SPAN
     log: RunLog | None = None
     """None where nobody keeps what runs say."""
     reason: str | None = None
@@ -80,7 +82,7 @@ class Executor:
     A handler is ended by cancelling it. A handler that ignores that is abandoned `abandon_after_s` seconds
     later: its run is recorded as ended, and its further results do not count. `ended` is called at the end of
     each run. `logs` keeps what runs log and how far they are; None: nobody does. `enqueue` takes what
-    handlers write with `ctx.write`; None: they cannot.
+    handlers write with `ctx.write`; None: they cannot. `traces` gets a span of each run.
     """
 
     def __init__(
@@ -93,15 +95,17 @@ class Executor:
         ended: Callable[[Ending], None],
         logs: RunLogs | None = None,
         enqueue: Enqueue | None = None,
+        traces: Traces = NO_TRACES,
         abandon_after_s: float = ABANDON_S,
     ) -> None:
-        self._shared = AppResources(app_name=app_name)
+        self._shared = AppResources(app_name=app_name, traces=traces)
         self._configs = configs
         self._clock = clock
         self._metrics = metrics
         self._ended = ended
         self._logs = logs
         self._write = None if enqueue is None else partial(_write, enqueue)
+        self._traces = traces
         self._abandon_after_s = abandon_after_s
         self._lines = RunLines(__name__)
         self._active: dict[str, _Active] = {}
@@ -186,7 +190,8 @@ class Executor:
             if active.reason is None:
                 if job.timeout_s is not None:
                     self._set_alarm(active, after_s=job.timeout_s)
-                self._announce(run, active.started_at)
+                active.trace = self._traces.begin_run(run)
+                self._announce(run, active.started_at, active.trace)
                 end = await self._attempt(active, config)
         except GeneratorExit as error:
             # Raised by something that the handler awaited; Python throws it into the outermost coroutine.
@@ -206,12 +211,17 @@ class Executor:
             active.alarm.cancel()
         finished_at = self._clock.now()
         duration_s = self._clock.monotonic() - active.began
-        self._metrics.job_duration.observe(run.job_id, duration_s, run_id=run.run_id, at=finished_at)
+        self._metrics.job_duration.observe(
+            run.job_id, duration_s, run_id=run.run_id, trace_id=active.trace.kept_as, at=finished_at
+        )
         text = kind = None
         if end.state is not RunState.SUCCESS:
             text, kind = describe(
                 end.state, end.failure, reason=active.reason, timeout_s=job.timeout_s, secrets=end.secrets
             )
+        active.trace.end(state=end.state.value, error_type=kind, failed=end.state in FAILED_STATES)
+        if active.trace.traceparent is not None:  # the next attempt goes on from here
+            run = replace(run, traceparent=active.trace.traceparent)
         ending = Ending(
             run=run,
             job=job,
@@ -228,7 +238,7 @@ class Executor:
         )
         if self._logs is not None and active.log is not None:
             self._logs.end(active.log, end.state)
-        self._log_end(ending)
+        self._log_end(ending, active.trace.trace_id)
         self._ended(ending)
 
     def _set_alarm(self, active: _Active, *, after_s: float = 0.0) -> None:
@@ -258,20 +268,31 @@ class Executor:
         )
         self._conclude(active, _HandlerEnd(state, failure, active.config_revision, active.secrets))
 
-    def _announce(self, run: Run, started_at: datetime) -> None:
+    def _announce(self, run: Run, started_at: datetime, trace: RunTrace) -> None:
         if run.trigger_type is not TriggerType.BACKFILL:  # its window is old, not late
             delay_s = (started_at - run.scheduled_time).total_seconds()
-            self._metrics.job_start_delay.observe(run.job_id, max(delay_s, 0.0))
+            self._metrics.job_start_delay.observe(
+                run.job_id, max(delay_s, 0.0), run_id=run.run_id, trace_id=trace.kept_as, at=started_at
+            )
         self._lines.started(
-            job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, scheduled_time=run.scheduled_time
+            job_id=run.job_id,
+            run_id=run.run_id,
+            attempt=run.attempt,
+            scheduled_time=run.scheduled_time,
+            trace_id=trace.trace_id,
         )
 
-    def _log_end(self, ending: Ending) -> None:
+    def _log_end(self, ending: Ending, trace_id: str | None) -> None:
         """Log the end of a run; a failure at error level, with its type, message and traceback."""
         run, state, duration_s = ending.run, ending.state.value, ending.duration_s
         if ending.error is None and ending.state not in FAILED_STATES:
             self._lines.ended(
-                job_id=run.job_id, run_id=run.run_id, state=state, attempt=run.attempt, duration_s=duration_s
+                job_id=run.job_id,
+                run_id=run.run_id,
+                state=state,
+                attempt=run.attempt,
+                duration_s=duration_s,
+                trace_id=trace_id,
             )
             return
         self._lines.failed(
@@ -282,6 +303,7 @@ class Executor:
             duration_s=duration_s,
             error=ending.error,
             as_error=ending.state in FAILED_STATES,
+            trace_id=trace_id,
         )
 
     async def _attempt(self, active: _Active, give: Callable[[], ConfigInForce] | None) -> _HandlerEnd:
@@ -300,7 +322,13 @@ class Executor:
         lines = active.log if self._logs is not None and self._logs.keeps_lines else None
         limit: asyncio.Timeout | None = None
         try:
-            with of_run(job_id=run.job_id, run_id=run.run_id, attempt=run.attempt, log=lines):
+            with of_run(
+                job_id=run.job_id,
+                run_id=run.run_id,
+                attempt=run.attempt,
+                trace_id=active.trace.trace_id,
+                log=lines,
+            ):
                 if give is None:
                     now = active.started_at or self._clock.now()
                     config = self._configs.in_force(job.definition, now, overrides=run.config_overrides)

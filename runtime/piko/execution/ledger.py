@@ -28,6 +28,7 @@ from piko.observability.metrics import Metrics
 from piko.spool.outcomes import OutcomeSpool
 from piko.store.isolation import Written, write_isolated
 from piko.store.runs import RunStore
+from piko.tracing.traces import NO_TRACES, Traces
 
 _BATCH = 900
 _AGAIN_S = 0.5
@@ -43,6 +44,7 @@ class Ledger:
     - `settled`: called with the jobs whose outcomes the database accepts again, and with those that it
       refuses, with the error.
     - `held`: the jobs whose rows an open transaction holds.
+    - `traces`: gets a span of each batch.
     - `bound`: the most outcomes kept in memory.
     """
 
@@ -58,6 +60,7 @@ class Ledger:
         refused: Callable[[list[Outcome], OutcomeFence], None],
         settled: Callable[[set[str], dict[str, str]], None],
         held: HeldJobs,
+        traces: Traces = NO_TRACES,
         bound: int = BOUND,
     ) -> None:
         self._runs = runs
@@ -66,6 +69,7 @@ class Ledger:
         self._refused = refused
         self._settled = settled
         self._held = held
+        self._traces = traces
         self._pending = PendingOutcomes(spool=spool, metrics=metrics, bound=bound)
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
@@ -122,7 +126,7 @@ class Ledger:
         self._pause_s = 0.0
         fence, pending = chosen
         try:
-            with self._pending.watched():
+            with self._pending.watched(), self._traces.recording(item.outcome.run for item in pending):
                 written = await self._write(pending, fence)
         except FencedError as error:
             batch = [item.outcome for item in pending]

@@ -21,6 +21,7 @@ from piko.errors import ResourceError
 from piko.observability.bindings import of_no_run
 from piko.observability.logs import get_logger
 from piko.text import error_text
+from piko.tracing.traces import NO_TRACES, Traces
 
 RELEASE_S = 30.0
 
@@ -33,8 +34,9 @@ class AppResources:
     Each is held by a task of its own, so that the task that opened it closes it, and it outlives the run.
     """
 
-    def __init__(self, *, app_name: str, release_s: float = RELEASE_S) -> None:
+    def __init__(self, *, app_name: str, traces: Traces = NO_TRACES, release_s: float = RELEASE_S) -> None:
         self._context = AppContext(app_name)
+        self._traces = traces
         self._release_s = release_s
         self._holders: dict[int, _Holder] = {}
         self._given_up: list[_Holder] = []
@@ -43,7 +45,9 @@ class AppResources:
         """The value that `source` yields. One that failed to open is tried again by the next run."""
         holder = self._holders.get(id(source))
         if holder is None or holder.failed:
-            holder = self._holders[id(source)] = _Holder(source, self._context, release_s=self._release_s)
+            holder = self._holders[id(source)] = _Holder(
+                source, self._context, traces=self._traces, release_s=self._release_s
+            )
         return await asyncio.shield(holder.opened)
 
     @property
@@ -120,15 +124,19 @@ class RunResources:
 class _Holder:
     """Opens a resource in a task of its own and keeps it open until `close`."""
 
-    def __init__(self, source: ResourceSource, context: AppContext, *, release_s: float) -> None:
+    def __init__(
+        self, source: ResourceSource, context: AppContext, *, traces: Traces, release_s: float
+    ) -> None:
         self.what = f"resource {described(source)} of scope 'app'"
         self._source = source  # referenced, so that its id is not reused
         self._release_s = release_s
         self._enough = asyncio.Event()
         self.opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.opened.add_done_callback(_seen)
-        # It outlives the run that requested it first, so its log lines must not carry that run.
-        self._task = asyncio.create_task(self._hold(context), name=self.what, context=of_no_run())
+        # It outlives the run that requested it first, so its log lines and spans must not be of that run.
+        outside = of_no_run()
+        outside.run(traces.leave_run)
+        self._task = asyncio.create_task(self._hold(context), name=self.what, context=outside)
 
     @property
     def failed(self) -> bool:

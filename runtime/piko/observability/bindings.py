@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from piko.observability.run_log import RunLog
 
-RUN = ("job_id", "run_id", "attempt")
+RUN = ("job_id", "run_id", "attempt", "trace_id")
 
 _Bound = tuple[Mapping[str, object], "RunLog | None"]
 """What the lines of a run carry, and where they are kept."""
@@ -24,13 +24,17 @@ _run: ContextVar[_Bound] = ContextVar("piko_run", default=_NO_RUN)
 
 
 def of_run(
-    *, job_id: str, run_id: str, attempt: int, log: RunLog | None = None
+    *, job_id: str, run_id: str, attempt: int, trace_id: str | None = None, log: RunLog | None = None
 ) -> AbstractContextManager[None]:
-    """Within this block, everything logged in this context carries the three values.
+    """Within this block, everything logged in this context carries these values.
 
-    `log` gets each line; None: nobody keeps them.
+    `trace_id` names the trace that the run belongs to; None: none. `log` gets each line; None: nobody keeps
+    them.
     """
-    return bound({"job_id": job_id, "run_id": run_id, "attempt": attempt}, log)
+    run: dict[str, object] = {"job_id": job_id, "run_id": run_id, "attempt": attempt}
+    if trace_id is not None:
+        run["trace_id"] = trace_id
+    return bound(run, log)
 
 
 def bound(run: Mapping[str, object], log: RunLog | None = None) -> AbstractContextManager[None]:

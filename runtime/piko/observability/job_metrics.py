@@ -29,6 +29,9 @@ from piko.observability.streamed import streamed
 
 _now = SystemClock().now
 
+_Known = tuple[str, str | None, float, datetime]
+"""What an exemplar shows: a run, its trace, what was observed, and when."""
+
 
 class JobInstants(Collector):
     """A gauge of one instant per job, exported only while `leads` returns True."""
@@ -208,13 +211,22 @@ class JobHistogram(Collector):
         self._counts: dict[str, list[int]] = {}
         self._sums: dict[str, float] = {}
         self._created: dict[str, float] = {}
-        self._exemplars: dict[str, dict[int, tuple[str, float, datetime]]] = {}
+        self._exemplars: dict[str, dict[int, _Known]] = {}
         registry.register(self)
 
     def observe(
-        self, job_id: str, seconds: float, *, run_id: str | None = None, at: datetime | None = None
+        self,
+        job_id: str,
+        seconds: float,
+        *,
+        run_id: str | None = None,
+        trace_id: str | None = None,
+        at: datetime | None = None,
     ) -> None:
-        """Count `seconds` of the job. `run_id`, which ended `at`, makes it the exemplar of its bucket."""
+        """Count `seconds` of the job. `run_id`, seen `at`, makes it the exemplar of its bucket.
+
+        `trace_id` names the trace that the run belongs to, if it is recorded.
+        """
         counts = self._counts.get(job_id)
         if counts is None:
             self._sums[job_id], self._created[job_id] = 0.0, _now().timestamp()
@@ -226,7 +238,7 @@ class JobHistogram(Collector):
             exemplars = self._exemplars.get(job_id)
             if exemplars is None:
                 exemplars = self._exemplars[job_id] = {}
-            exemplars[bucket] = (run_id, seconds, at)
+            exemplars[bucket] = (run_id, trace_id, seconds, at)
 
     def describe(self) -> Iterable[Metric]:
         return [self._family()]
@@ -268,6 +280,7 @@ class JobHistogram(Collector):
         return family
 
 
-def _exemplar(known: tuple[str, float, datetime]) -> Exemplar:
-    run_id, seconds, at = known
-    return Exemplar({"run_id": run_id}, seconds, at.timestamp())
+def _exemplar(known: _Known) -> Exemplar:
+    run_id, trace_id, seconds, at = known
+    labels = {"run_id": run_id} if trace_id is None else {"run_id": run_id, "trace_id": trace_id}
+    return Exemplar(labels, seconds, at.timestamp())

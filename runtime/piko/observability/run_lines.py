@@ -34,7 +34,15 @@ class RunLines:
         """Where lines go in this turn of the event loop, as far as it was looked up."""
         self._scheduled_time = (datetime.min.replace(tzinfo=UTC), "")
 
-    def started(self, *, job_id: str, run_id: str, attempt: int, scheduled_time: datetime) -> None:
+    def started(
+        self,
+        *,
+        job_id: str,
+        run_id: str,
+        attempt: int,
+        scheduled_time: datetime,
+        trace_id: str | None = None,
+    ) -> None:
         """The handler of a run is called now."""
         known, text = self._scheduled_time
         if known != scheduled_time:
@@ -43,24 +51,45 @@ class RunLines:
         if (handler := self._handler("run_started")) is not None:
             handler.lines.append(
                 f'{{"job_id": {quoted(job_id)}, "run_id": {quoted(run_id)}, "attempt": {attempt}, '
-                f'"scheduled_time": "{text}", {self._end("run_started")}'
+                f'"scheduled_time": "{text}", {_of_trace(trace_id)}{self._end("run_started")}'
             )
             return
         self._logs["run_started"].info(
-            "run_started", job_id=job_id, run_id=run_id, attempt=attempt, scheduled_time=text
+            "run_started",
+            job_id=job_id,
+            run_id=run_id,
+            attempt=attempt,
+            scheduled_time=text,
+            **_fact_of_trace(trace_id),
         )
 
-    def ended(self, *, job_id: str, run_id: str, state: str, attempt: int, duration_s: float) -> None:
+    def ended(
+        self,
+        *,
+        job_id: str,
+        run_id: str,
+        state: str,
+        attempt: int,
+        duration_s: float,
+        trace_id: str | None = None,
+    ) -> None:
         """The run ended in `state`, of which nothing else is to be said."""
         duration_s = round(duration_s, 3)
         if (handler := self._handler("run_finished")) is not None:
             handler.lines.append(
                 f'{{"job_id": {quoted(job_id)}, "run_id": {quoted(run_id)}, "state": "{state}", '
-                f'"attempt": {attempt}, "duration_s": {duration_s!r}, {self._end("run_finished")}'
+                f'"attempt": {attempt}, "duration_s": {duration_s!r}, '
+                f"{_of_trace(trace_id)}{self._end('run_finished')}"
             )
             return
         self._logs["run_finished"].info(
-            "run_finished", job_id=job_id, run_id=run_id, state=state, attempt=attempt, duration_s=duration_s
+            "run_finished",
+            job_id=job_id,
+            run_id=run_id,
+            state=state,
+            attempt=attempt,
+            duration_s=duration_s,
+            **_fact_of_trace(trace_id),
         )
 
     def failed(
@@ -73,10 +102,13 @@ class RunLines:
         duration_s: float,
         error: str | None,
         as_error: bool,
+        trace_id: str | None = None,
     ) -> None:
         """The run ended otherwise than it should; the lines of `error` after the first are the traceback."""
         message, _, details = (error or "").partition("\n")
-        facts = {"error": message} if message else {}
+        facts = _fact_of_trace(trace_id)
+        if message:
+            facts["error"] = message
         if details:
             facts["exception"] = details.rstrip()
         ends = self._logs["run_finished"]
@@ -107,3 +139,12 @@ class RunLines:
         self._handlers.clear()
         for handler in handlers:
             handler.write_lines()
+
+
+def _of_trace(trace_id: str | None) -> str:
+    """The field of a line that names the trace of its run, as JSON with the comma behind it."""
+    return "" if trace_id is None else f'"trace_id": "{trace_id}", '
+
+
+def _fact_of_trace(trace_id: str | None) -> dict[str, str]:
+    return {} if trace_id is None else {"trace_id": trace_id}

@@ -29,6 +29,7 @@ from piko.persistence.sink_base import ResultSink
 from piko.spool.intents import DeadIntent, SpooledIntent
 from piko.spool.spool import Spool
 from piko.text import excerpt, whole_error_text
+from piko.tracing.traces import Delivered, Traces
 
 _PATIENCE_S = 2.0
 """Seconds after which a write is overdue and its letters are put on disk, in case it fails."""
@@ -68,6 +69,7 @@ class Delivery:
     - `secure` puts letters on disk whose write is overdue.
     - `refused` is called for dead letters.
     - `secrets_of` says what is hidden in what the sink says.
+    - `traces` gets a span of each write.
     """
 
     def __init__(
@@ -78,12 +80,14 @@ class Delivery:
         secure: Callable[[Sequence[Letter]], Awaitable[None]],
         refused: Refused,
         secrets_of: SecretsOf,
+        traces: Traces,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._sink = sink
         self._refused = refused
         self._secrets_of = secrets_of
+        self._traces = traces
         self._spool = spool
         self._secure = secure
         self._clock = clock
@@ -181,16 +185,24 @@ class Delivery:
 
     async def _call(self, letters: Sequence[Letter]) -> WriteFailure | None:
         """Call the sink. An exception of any kind is a failed write, never a failure of the replica."""
+        run_ids = [letter.intent.run_id for letter in letters]
+        with self._traces.delivering(self._sink.name, run_ids) as span:
+            return await self._call_within(span, letters)
+
+    async def _call_within(self, span: Delivered, letters: Sequence[Letter]) -> WriteFailure | None:
         try:
             await self._sink.write_batch([letter.intent for letter in letters])
         except asyncio.CancelledError as error:
             ourselves = asyncio.current_task()
             if ourselves is not None and ourselves.cancelling():
                 raise
+            span.failed(type(error).__qualname__)
             return WriteFailure(self._said(whole_error_text(error), letters))
         except PayloadError as error:
+            span.failed(type(error).__qualname__)
             return WriteFailure(self._said(str(error), letters), of_record=True)
         except BaseException as error:  # noqa: BLE001
+            span.failed(type(error).__qualname__)
             text = self._said(whole_error_text(error), letters)
             return WriteFailure(text, away=isinstance(error, OSError | DatabaseUnavailableError))
         return None

@@ -25,6 +25,7 @@ from piko.persistence.sink_base import ResultSink
 from piko.persistence.sink_trouble import SinkTrouble
 from piko.spool.intents import SpooledIntent
 from piko.spool.spool import Spool
+from piko.tracing.traces import Traces
 
 _NOT_ENCODABLE = "it was changed after it was enqueued"
 
@@ -41,6 +42,7 @@ class SinkWorker:
         spool: Callable[[], Awaitable[Spool]],
         refused: Refused,
         secrets_of: SecretsOf,
+        traces: Traces,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -52,6 +54,7 @@ class SinkWorker:
             secure=self._secure,
             refused=refused,
             secrets_of=secrets_of,
+            traces=traces,
             clock=clock,
             metrics=metrics,
         )

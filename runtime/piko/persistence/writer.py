@@ -27,6 +27,7 @@ from piko.persistence.sink_states import sink_states
 from piko.persistence.sink_worker import SinkWorker
 from piko.spool.intents import SpooledIntent
 from piko.spool.spool import Spool
+from piko.tracing.traces import NO_TRACES, Traces
 
 _COMMIT_S = 5.0
 _SETTLE_S = 10.0
@@ -246,6 +247,7 @@ class PersistenceWriter:
         owner: str,
         refused: Refused = lambda _, __: None,
         secrets_of: SecretsOf = lambda _: (),
+        traces: Traces = NO_TRACES,
     ) -> None:
         """Set up the spool and a worker per sink. Call before `run`.
 
@@ -253,6 +255,7 @@ class PersistenceWriter:
         - `fsync`: whether a write returns only once it is on the disk.
         - `refused` is called with records that become dead letters: the sink, and the run of each.
         - `secrets_of` says what is hidden in errors of sinks, by the jobs of the records.
+        - `traces` gets a span of each write of a sink.
         """
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
@@ -262,6 +265,7 @@ class PersistenceWriter:
                 spool=self._opened,
                 refused=refused,
                 secrets_of=secrets_of,
+                traces=traces,
                 clock=self._clock,
                 metrics=self._metrics,
             )

@@ -102,6 +102,7 @@ def compose(
         owner=ground.instance.instance_id,
         refused=refusals.add,
         secrets_of=ground.configs.secrets_of_jobs,
+        traces=ground.traces,
     )
     return Parts(
         catalog=ground.catalog,
@@ -201,6 +202,7 @@ def _scheduler(ground: Ground, elector: Elector, run_logs: RunLogs, writer: Pers
         ),
         logs=run_logs,
         enqueue=writer.enqueue,
+        traces=ground.traces,
         clock=ground.clock,
         metrics=ground.metrics,
     )

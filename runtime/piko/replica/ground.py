@@ -22,6 +22,7 @@ from piko.store.configs import ConfigStore
 from piko.store.engine import Database, open_database
 from piko.store.instances import InstanceStore
 from piko.store.runs import RunStore
+from piko.tracing.traces import Traces, traces_in_use
 
 _GAP_S = 2.0
 """A database that has not answered for longer was away."""
@@ -38,6 +39,7 @@ class Ground:
     settings: Settings
     clock: DatabaseClock
     metrics: Metrics
+    traces: Traces
     registry: JobRegistry
     instance: Instance
     database: Database
@@ -67,6 +69,7 @@ def lay_ground(
         settings=settings,
         clock=DatabaseClock(clock),
         metrics=metrics,
+        traces=traces_in_use(),
         registry=registry,
         instance=instance,
         database=database,

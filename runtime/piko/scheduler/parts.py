@@ -23,6 +23,7 @@ from piko.store.instances import InstanceStore
 from piko.store.progress import ProgressStore
 from piko.store.runs import RunStore
 from piko.store.states import StateStore
+from piko.tracing.traces import Traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,5 +71,6 @@ class SchedulerParts:
     new_id: Callable[[], str]
     offered: asyncio.Event
     claiming: set[str]
+    traces: Traces
     clock: Clock
     metrics: Metrics

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
 
 from piko.clock import Clock
 from piko.core.types import RunState
@@ -26,12 +28,15 @@ from piko.decisions.events import (
 )
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.upcoming import UpcomingRuns
+from piko.model.claims import ClaimBatch
 from piko.model.fences import Fence, InstanceFence
 from piko.model.runs import Run
 from piko.scheduler.isolated_writes import IsolatedWrites, of_jobs
 from piko.scheduler.row_writes import RowWrites
 from piko.store.backfills import BackfillStore
+from piko.store.isolation import Written
 from piko.store.runs import RunStore
+from piko.tracing.traces import Traces
 
 
 class RunWrites:
@@ -56,6 +61,7 @@ class RunWrites:
         offers: bool,
         offered: asyncio.Event,
         claiming: set[str],
+        traces: Traces,
     ) -> None:
         self._fence = fence
         self._handlers_fence = InstanceFence(instance_id=instance_id, epoch=fence.epoch)
@@ -69,6 +75,7 @@ class RunWrites:
         self._offers = offers
         self._offered = offered
         self._claiming = claiming
+        self._traces = traces
 
     async def claim(self, claim: Claim) -> Claimed:
         """Claim what is due, but for jobs whose part cannot be written."""
@@ -79,16 +86,8 @@ class RunWrites:
             first = min(run.starts_at for run in batch.runs if run.starts_at is not None)
             self._upcoming.expect(first, self._handlers_fence)
         try:
-            # The same token until the outcome is known: a COMMIT that was cut off may have worked.
-            written = await self._writes.write(
-                "a claim",
-                lambda jobs: self._runs.claim(
-                    batch if jobs is None else batch.only(jobs), self._fence, now=claim.now
-                ),
-                jobs=lambda: batch.jobs,
-                runs=batch.runs,
-                others=[item.run_id for item in batch.passed_over],
-            )
+            with self._traces.claiming(batch.runs) as runs:
+                written = await self._write_claim(replace(batch, runs=runs), claim.now)
         finally:
             self._claiming.clear()
         self._offered.set()
@@ -99,6 +98,16 @@ class RunWrites:
         again_at = claim.now + timedelta(seconds=self._held.again_in_s()) if written.held else None
         return Claimed(
             claim=claim, won=won, now=now, left_out=written.left_out, held=written.held, again_at=again_at
+        )
+
+    async def _write_claim(self, batch: ClaimBatch, now: datetime) -> Written[dict[str, Run]]:
+        # The same token until the outcome is known: a COMMIT that was cut off may have worked.
+        return await self._writes.write(
+            "a claim",
+            lambda jobs: self._runs.claim(batch if jobs is None else batch.only(jobs), self._fence, now=now),
+            jobs=lambda: batch.jobs,
+            runs=batch.runs,
+            others=[item.run_id for item in batch.passed_over],
         )
 
     async def withdraw(self, effect: Withdraw) -> Withdrawn:
@@ -139,15 +148,15 @@ class RunWrites:
 
     async def start_queued(self, effect: StartQueued) -> QueuedStarted:
         """Let queued runs start, here or on any replica."""
-        runs = effect.runs
         if self._offers:
             await self._rows.record_revisions()
-        written = await self._writes.write(
-            "the start of a run",
-            lambda jobs: self._start(of_jobs(runs, jobs), effect),
-            jobs=lambda: [run.job_id for run in runs],
-            runs=runs,
-        )
+        with self._traces.claiming(effect.runs) as runs:
+            written = await self._writes.write(
+                "the start of a run",
+                lambda jobs: self._start(of_jobs(runs, jobs), effect),
+                jobs=lambda: [run.job_id for run in runs],
+                runs=runs,
+            )
         if self._offers:
             self._offered.set()
         tried = [run for run in runs if run.job_id not in written.left_out]
@@ -160,13 +169,15 @@ class RunWrites:
 
     async def claim_windows(self, effect: ClaimWindows) -> WindowsClaimed:
         """Claim the next windows of backfills."""
-        steps = effect.steps
-        written = await self._writes.write(
-            "a claim of a backfill",
-            lambda jobs: self._backfills.claim(of_jobs(steps, jobs), self._fence, now=effect.now),
-            jobs=lambda: [step.job_id for step in steps],
-            others=[run.run_id for step in steps for run in step.runs],
-        )
+        with self._traces.claiming([run for step in effect.steps for run in step.runs]) as runs:
+            traced = iter(runs)
+            steps = [replace(step, runs=list(islice(traced, len(step.runs)))) for step in effect.steps]
+            written = await self._writes.write(
+                "a claim of a backfill",
+                lambda jobs: self._backfills.claim(of_jobs(steps, jobs), self._fence, now=effect.now),
+                jobs=lambda: [step.job_id for step in steps],
+                others=[run.run_id for run in runs],
+            )
         tried = [step for step in steps if step.job_id not in written.left_out]
         won = {run_id: run for part in written.results for run_id, run in part.items()}
         return WindowsClaimed(steps=tried, won=won, now=self._clock.now())

@@ -35,6 +35,7 @@ from piko.scheduler.parts import SchedulerLimits, SchedulerParts, SchedulerStore
 from piko.scheduler.punctuality import Punctuality
 from piko.scheduler.term import LeadershipTerm, begin_term, take_in
 from piko.spool.outcomes import OutcomeSpool
+from piko.tracing.traces import Traces
 
 _FULL_S = 0.5
 """How soon it is looked again whether one more end of a run could be kept."""
@@ -61,6 +62,7 @@ class Scheduler:
         limits: SchedulerLimits,
         logs: RunLogs,
         enqueue: Enqueue,
+        traces: Traces,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -83,6 +85,7 @@ class Scheduler:
             ended=self._ended,
             logs=logs,
             enqueue=enqueue,
+            traces=traces,
         )
         self.punctuality = Punctuality(
             stores=stores,
@@ -102,6 +105,7 @@ class Scheduler:
             refused=self._refused,
             settled=self._settled,
             held=HeldJobs(writer="outcomes", clock=clock, metrics=metrics),
+            traces=traces,
         )
         here = Here(instance_id=instance.instance_id)
         anywhere = Anywhere(
@@ -121,22 +125,15 @@ class Scheduler:
             executor=self.executor,
             upcoming=self.punctuality.upcoming,
             ledger=self.ledger,
-            orphans=Orphans(
-                runs=stores.runs,
-                instances=stores.instances,
-                instance_id=instance.instance_id,
-                contact=catalog.contact,
-                clock=clock,
-                heartbeat_interval_s=limits.heartbeat_interval_s,
-                lease_s=limits.lease_s,
-                fetches=limits.offers,
-                detector=detector,
+            orphans=_orphans(
+                stores, limits, catalog=catalog, instance=instance, detector=detector, clock=clock
             ),
             held=self._held,
             placement=anywhere if limits.offers else here,
             new_id=self._new_id,
             offered=self.offered,
             claiming=self._claiming,
+            traces=traces,
             clock=clock,
             metrics=metrics,
         )
@@ -242,3 +239,25 @@ class Scheduler:
         ours = self._elector.fence
         if ours is not None and ours.epoch <= fence.epoch:
             self._elector.deposed(ours)
+
+
+def _orphans(
+    stores: SchedulerStores,
+    limits: SchedulerLimits,
+    *,
+    catalog: Catalog,
+    instance: Instance,
+    detector: FailureDetector,
+    clock: Clock,
+) -> Orphans:
+    return Orphans(
+        runs=stores.runs,
+        instances=stores.instances,
+        instance_id=instance.instance_id,
+        contact=catalog.contact,
+        clock=clock,
+        heartbeat_interval_s=limits.heartbeat_interval_s,
+        lease_s=limits.lease_s,
+        fetches=limits.offers,
+        detector=detector,
+    )

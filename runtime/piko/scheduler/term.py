@@ -130,6 +130,7 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
         offers=limits.offers,
         offered=parts.offered,
         claiming=parts.claiming,
+        traces=parts.traces,
     )
     queue = Queue(
         insist=insist,
