@@ -1,4 +1,4 @@
-"""Add `traceparent` to `backfill`."""
+"""Add `traceparent` to `job_run`."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ down_revision = "0.1.0_81"
 
 
 def upgrade(steps: Steps) -> None:
-    comment = "the span in which it was asked for, in a trace"
-    steps.add_column("backfill", Column("traceparent", TRACEPARENT, comment=comment))
+    comment = "the span that its own is a child of, in a trace"
+    steps.add_column("job_run", Column("traceparent", TRACEPARENT, comment=comment))
