@@ -29,12 +29,12 @@ $(RUNTIME): pyproject.toml constraints.txt
 	@touch $@
 
 $(INSTALLED): $(RUNTIME)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,operator,test]'
 	@touch $@
 
 # What benchmarks set beside Piko. Kept out of `make setup`: neither tests nor Piko import any of it.
 $(BENCH): $(INSTALLED)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[operator,test,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,operator,test,bench]'
 	@touch $@
 
 $(AUDIT): $(INSTALLED)

@@ -48,7 +48,7 @@ var splitQuery = (query) => query.split(/[^\p{Letter}\p{Number}_]+/gu)
         return [term for word in words for term in _terms(word)]
 
 
-class Mermaid(Directive):  # type: ignore[misc] # docutils has no types
+class Mermaid(Directive):
     """A diagram, which the browser draws."""
 
     has_content = True

@@ -141,7 +141,16 @@ class ControlPlane:
 
         A definition is established a little before discovery says so, without which kubectl knows no kind.
         """
-        self.kubectl("wait", "--for=condition=Established", PATIENTLY, *definitions)
+        # kubectl gives up on a definition that has no conditions yet.
+        wait_until(
+            lambda: (
+                self.kubectl(
+                    "wait", "--for=condition=Established", PATIENTLY, *definitions, check=False
+                ).returncode
+                == 0
+            ),
+            what=f"{definitions} to be established",
+        )
         paths = self.kubectl("get", *definitions, "-o", "name").stdout.split()
         kinds = ",".join(path.partition("/")[2] for path in paths)
         wait_until(
