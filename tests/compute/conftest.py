@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from tests.harness.waiting import wait_until
 MakeManager = Callable[..., CpuManager]
 
 ROOT = Path(__file__).parents[2]
+_HERE = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
 
 
 @pytest.fixture
@@ -48,13 +49,14 @@ def dask_address(reaper: Reaper, tmp_path_factory: pytest.TempPathFactory) -> It
         programs.close()
 
 
-def start_dask(start: PikoProcessFactory) -> tuple[str, list[ChildProcess]]:
-    """Its address, and its workers."""
+def start_dask(
+    start: PikoProcessFactory, *, workers: int = 2, env: Mapping[str, str] | None = None
+) -> tuple[str, list[ChildProcess]]:
+    """Its address, and its workers. `env`: of the scheduler."""
     address = f"tcp://127.0.0.1:{(port := free_port())}"
-    here = {"PYTHONPATH": f"{ROOT}:{ROOT / 'runtime'}"}
     start(
         "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(port),
-        "--dashboard-address", "127.0.0.1:0", env=here, name="dask-scheduler",
+        "--dashboard-address", "127.0.0.1:0", env={**_HERE, **(env or {})}, name="dask-scheduler",
     )  # fmt: skip
 
     def listens() -> bool:
@@ -62,16 +64,21 @@ def start_dask(start: PikoProcessFactory) -> tuple[str, list[ChildProcess]]:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
     wait_until(listens, what="the Dask scheduler to listen")
+    return address, start_workers(start, address, workers)
+
+
+def start_workers(start: PikoProcessFactory, address: str, number: int) -> list[ChildProcess]:
+    """So many workers with a thread each, which have joined the scheduler at `address`."""
     workers = [
         start(
             "-m", "distributed.cli.dask_worker", address, "--no-nanny", "--nthreads", "1", "--no-dashboard",
-            "--host", "127.0.0.1", env=here, name=f"dask-worker-{number}",
+            "--host", "127.0.0.1", env=_HERE, name="dask-worker",
         )
-        for number in (1, 2)
+        for _ in range(number)
     ]  # fmt: skip
     for worker in workers:
         worker.wait_for_line("Starting established connection|Registered to")
-    return address, workers
+    return workers
 
 
 @pytest.fixture(params=["processes", "dask"])

@@ -38,6 +38,14 @@ def with_another(folder: str) -> int:
     return os.getpid()
 
 
+def with_two_others(folder: str) -> int:
+    """Returns, which process this is, once two other ones are in here, too, or have been."""
+    (Path(folder) / str(os.getpid())).touch()
+    while len(list(Path(folder).iterdir())) < 3:
+        time.sleep(0.01)
+    return os.getpid()
+
+
 def process_of(_: object) -> int:
     return os.getpid()
 

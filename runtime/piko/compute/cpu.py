@@ -314,6 +314,7 @@ class CpuManager:
             feed=Feed(items),
             sizer=ChunkSizer(fixed=chunk_size, parallelism=parallelism),
             parallelism=parallelism,
+            concurrency=concurrency,
             bounded=bounded,
             progress=progress,
         )

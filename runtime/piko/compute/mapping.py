@@ -1,8 +1,9 @@
 """One function over many items: senders cut pieces, send them, and put the results in order.
 
-A sender has one chunk in flight. It cuts the next piece only when it is free, so that items are fetched no
-faster than they are processed, and it waits while the results are too far ahead of their consumer. A piece
-that comes back in part, or not at all, is cut again, and the missing items go first.
+A sender has one chunk in flight; there are more senders when the backend gets more workers. A sender cuts
+the next piece only when it is free, so that items are fetched no faster than they are processed, and it waits
+while the results are too far ahead of their consumer. A piece that comes back in part, or not at all, is cut
+again, and the missing items go first.
 
 A worker that dies takes its chunk with it, so the cause has to be isolated: usually the worker has noted the
 item that it was processing. That item is sent once more, alone, because the death may have had another cause;
@@ -28,6 +29,7 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 
 _AHEAD = 2
+_GROW_S = 1.0
 
 log = get_logger(__name__)
 
@@ -81,6 +83,7 @@ class Mapping:
         feed: Feed,
         sizer: ChunkSizer,
         parallelism: int,
+        concurrency: int | None,
         bounded: bool,
         progress: Progress | None = None,
     ) -> None:
@@ -91,6 +94,7 @@ class Mapping:
         self._feed = feed
         self._sizer = sizer
         self._parallelism = parallelism
+        self._concurrency = concurrency
         self._bounded = bounded
         self._progress = progress
         self._again: deque[Piece] = deque()
@@ -102,10 +106,9 @@ class Mapping:
 
     async def outcomes(self) -> AsyncGenerator[PieceResult, None]:
         """Results in the order of the items, without gaps. Raises the first error of an item unchanged."""
-        senders = [
-            asyncio.create_task(self._send_pieces(), name=f"{self._job.name} {n}")
-            for n in range(self._parallelism)
-        ]
+        senders: list[asyncio.Task[None]] = []
+        self._add_senders(senders)
+        growing = asyncio.create_task(self._grow(senders), name=f"{self._job.name} grows")
         try:
             while True:
                 while (outcome := self._ready.pop(self._handed_out, None)) is not None:
@@ -120,9 +123,29 @@ class Mapping:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
+            growing.cancel()
+            await asyncio.gather(growing, return_exceptions=True)
             for sender in senders:
                 sender.cancel()
             await asyncio.gather(*senders, return_exceptions=True)
+
+    async def _grow(self, senders: list[asyncio.Task[None]]) -> None:
+        """Use workers that come while the call runs: a cluster grows by what it is given."""
+        while True:
+            await asyncio.sleep(_GROW_S)
+            wanted = await self._backend.parallelism()
+            if self._concurrency is not None:
+                wanted = min(self._concurrency, wanted)
+            if wanted > self._parallelism:
+                self._parallelism = wanted
+                self._sizer.spread(wanted)
+                self._add_senders(senders)
+
+    def _add_senders(self, senders: list[asyncio.Task[None]]) -> None:
+        senders += [
+            asyncio.create_task(self._send_pieces(), name=f"{self._job.name} {n}")
+            for n in range(len(senders), self._parallelism)
+        ]
 
     async def _send_pieces(self) -> None:
         try:

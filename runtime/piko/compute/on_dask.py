@@ -30,6 +30,7 @@ from piko.tracing.traces import NO_TRACES, Traces
 
 _CONNECT_S = 10.0
 _END_S = 5.0
+_LEAST = 2  # chunks in flight, also while there is no worker: they have an autoscaler add one
 _LOOK_S = 0.05
 _PLUGIN = "piko-processes"
 
@@ -67,10 +68,16 @@ class DaskBackend:
         self._client = client
 
     async def parallelism(self) -> int:
-        """Twice the current number of threads, because the scheduler adds latency."""
+        """Twice the current number of threads, because the scheduler adds latency.
+
+        A scheduler that has gone away is no error here: `run` says so.
+        """
         assert self._client is not None
-        threads: dict[str, int] = await self._client.nthreads()
-        return max(2 * sum(threads.values()), 2)
+        try:
+            threads: dict[str, int] = await self._client.nthreads()
+        except OSError:
+            return _LEAST
+        return max(2 * sum(threads.values()), _LEAST)
 
     async def run(self, chunk: Chunk) -> Answer:
         with self._traces.computing(chunk.function, chunk.count) as traceparent:

@@ -39,6 +39,10 @@ class ChunkSizer:
             return None
         return TARGET_S if self._per_item_s is None else BUDGET_S
 
+    def spread(self, parallelism: int) -> None:
+        """From now on, so many chunks are in flight at once."""
+        self._parallelism = parallelism
+
     def size(self, remaining: int | None) -> int:
         """How many items to fetch; `remaining` is None if it is unknown."""
         if self._fixed is not None:
