@@ -105,6 +105,44 @@ def watched(*arguments: str, kubeconfig: Path, answers: int) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended by a signal: what was on stderr, and which of its child processes are left."""
+
+    code: int
+    err: str
+    left: Sequence[int]
+
+
+def ended_by(
+    number: signal.Signals, *arguments: str, cwd: Path, kubeconfig: Path, until: str, **environment: str
+) -> Ended:
+    """Send the signal to `kubectl piko …`, and to nothing else, once it has printed a line with `until`."""
+    with subprocess.Popen(
+        [*_PLUGIN, *arguments],
+        cwd=cwd,
+        env={
+            **_as_kubectl_has_it(kubeconfig, home=cwd),
+            **IMPORT_PATH,
+            "PYTHONUNBUFFERED": "1",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if until in line:
+                break
+        listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
+        children = [int(pid) for pid in listed.split()]
+        assert children, "kubectl is one"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=PATIENCE_S)
+    return Ended(process.returncode, err, [pid for pid in children if Path(f"/proc/{pid}").exists()])
+
+
 def piko_here(
     *arguments: str, cwd: Path, dsn: str | None = None, stdin: str = "", **environment: str
 ) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from piko.cli.at_resource import OwningResource, ResourceAct, act_of, owner_amon
 from piko.cli.in_pod import Pod, choose, in_pod
 from piko.cli.kubectl_options import PluginCall, output_of, read_call
 from piko.errors import NotFoundError, RefusedError
-from tests.cli.piko import CANNOT, OK, kubectl_piko
+from tests.cli.piko import CANNOT, OK, Ended, ended_by, kubectl_piko
 from tests.harness.control_plane import ControlPlane
+from tests.harness.waiting import PATIENCE_S
 from tests.operator.tenants import bind
 
 _LISTS_PODS = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
@@ -91,11 +93,16 @@ def test_a_ready_pod_of_the_runtime_goes_before_others() -> None:
 
 
 def test_what_runs_in_the_pod_knows_who_asked_and_how_wide_the_terminal_is() -> None:
-    asked = in_pod(_POD, ["pause", "a"], user="maria", columns=120)
+    name = "kubectl piko -n data"
+    asked = in_pod(_POD, ["pause", "a"], user="maria", columns=120, called_as=name)
     where, what = asked[: asked.index("--")], asked[asked.index("--") + 1 :]
     assert where == ["exec", "-n", "data", "piko-runtime-0", "-c", "runtime"]
-    assert what == ["env", "LOGNAME=maria", "COLUMNS=120", "piko", "pause", "a"]
-    assert in_pod(_POD, ["status"], user=None, columns=None)[-2:] == ["piko", "status"]
+    called = f"KUBECTL_PIKO_CALLED_AS={name}"
+    assert what == ["env", "LOGNAME=maria", "COLUMNS=120", called, "piko", "pause", "a"]
+    piped = in_pod(_POD, ["status", "-w"], user=None, columns=None, called_as=name)
+    assert piped[piped.index("--") :] == ["--", "env", called, "piko", "status", "-w"]
+    assert "-it" not in piped
+    assert "-it" in in_pod(_POD, ["status", "-w"], user=None, columns=80, called_as=name)
 
 
 _SCHEDULE = OwningResource(namespace="data", name="orders", served_by="piko/piko-operator", owns=True)
@@ -242,3 +249,29 @@ def test_a_command_about_files_runs_where_they_are(tmp_path: Path) -> None:
         PATH="/nowhere",
     )
     assert (answer.code, "name: backup" in answer.out) == (0, True), answer.err
+
+
+_KUBECTL_THAT_RUNS = f"""#!/bin/sh
+case "$*" in
+*"get pods"*) echo '{{"items": [{{"metadata": {{"name": "one", "namespace": "data",
+  "labels": {{"piko.dev/component": "runtime"}}}}}}]}}' ;;
+*" exec "*|exec*) echo begun; exec sleep {PATIENCE_S:.0f} ;;
+*) echo '{{}}' ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_a_command_in_a_pod_leaves_no_kubectl_behind(tmp_path: Path, number: signal.Signals) -> None:
+    tool = tmp_path / "kubectl"
+    tool.write_text(_KUBECTL_THAT_RUNS, encoding="utf-8")
+    tool.chmod(0o755)
+    ended = ended_by(
+        number,
+        *("--pod", "one", "logs", "orders", "-f"),
+        cwd=tmp_path,
+        kubeconfig=tmp_path / "none",
+        until="begun",
+        PATH=f"{tmp_path}:/usr/bin:/bin",
+    )
+    assert ended == Ended(code=128 + number, err="", left=[])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import signal
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from piko.cli.kubectl import only_reads
 from piko.cli.web_service import WebService, WebUnavailableError, choose_service
 from piko.errors import RefusedError
 from piko.store.schema.migrate import upgrade
-from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, kubectl_piko, piko, watched
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, Ended, ended_by, kubectl_piko, piko, watched
 from tests.cli.service_network import ServiceNetwork, service_network
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.databases import TestDatabase
@@ -195,6 +196,42 @@ async def test_an_answer_is_watched_until_somebody_interrupts_it(release: Releas
         *("JOB", "orders"),
     ]
     assert (refused.code, "leave one of them out" in refused.err) == (CANNOT, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("command", ["jobs -w", "logs run-002 -f"])
+async def test_who_ends_a_stream_leaves_no_process_behind(
+    release: Release, command: str, number: signal.Signals
+) -> None:
+    await add_one_of_each(release.database)
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        ended = await asyncio.to_thread(
+            ended_by,
+            number,
+            *("-n", release.namespace, *command.split()),
+            cwd=release.folder,
+            kubeconfig=release.kubeconfig,
+            until="run-002" if "logs" in command else "JOB",
+        )
+    assert ended == Ended(code=128 + number, err="", left=[])
+
+
+async def test_remedies_are_commands_as_they_were_called(release: Release) -> None:
+    await add_one_of_each(release.database)
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        status = await release.kubectl_piko("status")
+        missing = await release.kubectl_piko("runs", "show", "none")
+        wide = await release.kubectl_piko("status", "--no-such-option")
+    remedies = [line.strip() for line in status.out.splitlines() if line.strip().startswith(">")]
+    assert remedies
+    called = f"kubectl piko -n {release.namespace} "
+    assert any(line.startswith(f"> {called}") for line in remedies), remedies
+    theirs = [line for line in remedies if line.startswith("> piko ")]
+    assert all(line.startswith("> piko run ") for line in theirs), "which the plugin does not have"
+    assert f"`{called}runs -o wide` lists ids" in missing.err
+    assert f"{called}status --help" in wide.err
 
 
 async def test_with_all_namespaces_each_release_is_asked(

@@ -18,6 +18,7 @@ from typing import Annotated
 
 import typer
 
+from piko.cli.invocation import as_called, program_name
 from piko.errors import PikoError, SchemaError
 
 _SUBCOMMANDS = MappingProxyType(
@@ -57,9 +58,9 @@ _SUBCOMMANDS = MappingProxyType(
 def main() -> None:
     """Run the command line."""
     try:
-        program(_named(sys.argv[1:]))()
+        program(_named(sys.argv[1:]))(prog_name=program_name())
     except PikoError as error:
-        typer.echo(f"piko: {error}", err=True)
+        typer.echo(f"piko: {as_called(str(error))}", err=True)
         raise SystemExit(1 if isinstance(error, SchemaError) else 2) from None
 
 

@@ -20,6 +20,7 @@ from piko.cli.answers import (
     instant,
     instant_or_length,
     person,
+    say,
     show_document,
     stamp,
     with_database,
@@ -132,7 +133,7 @@ def trigger(
     elif wait is None:
         typer.echo(f"{job}: queued as run {run.run_id}, for {stamp(run.scheduled_time)}")
     else:
-        typer.echo(f"{job}: {_ending(run, end, wait)}")
+        say(f"{job}: {_ending(run, end, wait)}")
     if wait is not None and state is not RunState.SUCCESS:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from piko.cli.invocation import as_called
 from piko.errors import RefusedError
 from piko.tables import Row, table_lines
 from piko.text import instant_text, span
@@ -109,11 +110,16 @@ def show_document(value: object, output: Output) -> None:
     typer.echo(text)
 
 
+def say(text: str) -> None:
+    """Print `text`, with the commands in it as the person would type them."""
+    typer.echo(as_called(text))
+
+
 def show_table(
     columns: Sequence[str], rows: Iterable[Row], *, otherwise: str, shorten: Sequence[str] = ()
 ) -> None:
     """Print a table, or `otherwise` if it has no rows. Texts in the columns `shorten` may be cut."""
-    table = list(rows)
+    table = [replace(row, notes=[as_called(note) for note in row.notes]) for row in rows]
     if not table:
         typer.echo(otherwise)
         return

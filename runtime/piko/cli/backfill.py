@@ -15,6 +15,7 @@ from piko.cli.answers import (
     Reason,
     instant,
     person,
+    say,
     show_document,
     show_table,
     stamp,
@@ -114,7 +115,7 @@ def start(
         typer.echo(f"{job}: {extent}; nothing was started (--dry-run)")
     else:
         typer.echo(f"{job}: backfill {request.backfill_id}: {extent}, {parallel} at once")
-        typer.echo(f"see `piko backfill status {request.backfill_id}`")
+        say(f"see `piko backfill status {request.backfill_id}`")
 
 
 @commands.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_document
+from piko.cli.invocation import as_called
 
 if TYPE_CHECKING:
     from piko.store.schema.status import SchemaStatus
@@ -87,6 +88,6 @@ def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
         }
         show_document(answer, output)
     else:
-        typer.echo(status.message, err=not well)
+        typer.echo(as_called(status.message), err=not well)
     if not well:
         raise typer.Exit(1)

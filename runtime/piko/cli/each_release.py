@@ -10,7 +10,9 @@ from contextlib import redirect_stdout
 import typer
 
 from piko.cli.answers import Output, show_document
+from piko.cli.invocation import PLUGIN, as_called, called_as
 from piko.cli.kubectl_calls import Kubectl
+from piko.cli.kubectl_options import RELEASE
 from piko.cli.web_service import WebApi, WebService, reached
 from piko.errors import PikoError
 
@@ -55,9 +57,14 @@ def _as_one_document(kubectl: Kubectl, services: Sequence[WebService], read: Rea
 
 
 def _read(kubectl: Kubectl, service: WebService, read: Read) -> tuple[int, str | None]:
-    """The exit code, and why the service could not be asked."""
+    """The exit code, and why the service could not be asked, with the commands of this release."""
+    everywhere = called_as.get() or PLUGIN
+    release = "" if RELEASE in everywhere else f" {RELEASE}={service.release}"
+    token = called_as.set(f"{everywhere} -n {service.namespace}{release}")
     try:
         with reached(kubectl, service) as api:
             return read(api), None
     except PikoError as error:
-        return _CANNOT, str(error)
+        return _CANNOT, as_called(str(error))
+    finally:
+        called_as.reset(token)

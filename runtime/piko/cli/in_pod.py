@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from piko.cli.invocation import CALLED_AS, program_name
 from piko.cli.kubectl_calls import Kubectl
+from piko.cli.kubectl_options import STREAMS
 from piko.errors import NotFoundError, RefusedError
 
 _COMPONENTS = ("runtime", "web")
@@ -37,7 +39,9 @@ def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, na
             f"{command[0]}: it runs in pod {pod.name}, and you lack the right to create pods/exec in "
             f"namespace {pod.namespace}; who has the cluster's role `edit` there has it"
         )
-    return kubectl.run(in_pod(pod, command, user=kubectl.user(), columns=_columns()))
+    return kubectl.run(
+        in_pod(pod, command, user=kubectl.user(), columns=_columns(), called_as=program_name())
+    )
 
 
 def choose(pods: Sequence[Pod], *, release: str | None, name: str | None) -> Pod:
@@ -61,16 +65,25 @@ def choose(pods: Sequence[Pod], *, release: str | None, name: str | None) -> Pod
     return min(found, key=lambda pod: (not pod.ready, _COMPONENTS.index(pod.component), pod.name))
 
 
-def in_pod(pod: Pod, command: Sequence[str], *, user: str | None, columns: int | None) -> list[str]:
-    """What kubectl is asked to run. `user` goes into `change_log`; `columns` is the terminal's width."""
+def in_pod(
+    pod: Pod, command: Sequence[str], *, user: str | None, columns: int | None, called_as: str
+) -> list[str]:
+    """What kubectl is asked to run.
+
+    - `user`: goes into `change_log`.
+    - `columns`: the terminal's width; a stream there gets a terminal in the pod, too, so that it is
+      interrupted and hung up there as it is here.
+    - `called_as`: what stands before the commands that it prints.
+    """
     environment = [
         *([] if user is None else [f"LOGNAME={user}"]),
         *([] if columns is None else [f"COLUMNS={columns}"]),
+        f"{CALLED_AS}={called_as}",
     ]
-    prefix = ["env", *environment] if environment else []
-    interactive = ["-i"] if "-" in command else []
+    streams = columns is not None and not STREAMS.isdisjoint(command)
+    interactive = ["-it"] if streams else ["-i"] if "-" in command else []
     where = ["-n", pod.namespace, pod.name, "-c", pod.component]
-    return ["exec", *interactive, *where, "--", *prefix, "piko", *command]
+    return ["exec", *interactive, *where, "--", "env", *environment, "piko", *command]
 
 
 def _pods(kubectl: Kubectl) -> list[Pod]:

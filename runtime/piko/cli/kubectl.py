@@ -10,6 +10,7 @@ them.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -20,8 +21,9 @@ from piko.cli import program
 from piko.cli.at_resource import act_of, carry_out
 from piko.cli.each_release import read_each
 from piko.cli.in_pod import execute
+from piko.cli.invocation import HERE, as_called, called_as, plugin_with, program_name
 from piko.cli.kubectl_calls import Kubectl
-from piko.cli.kubectl_options import HERE, NAMESPACE, POD, READS, RELEASE, PluginCall, output_of, read_call
+from piko.cli.kubectl_options import NAMESPACE, POD, READS, RELEASE, STREAMS, PluginCall, output_of, read_call
 from piko.cli.reads import web_reads
 from piko.cli.web_service import (
     WebApi,
@@ -33,8 +35,8 @@ from piko.cli.web_service import (
 from piko.errors import PikoError, RefusedError
 
 _NOT_THERE = {"run": "the chart runs replicas", "web": "the chart serves the page by a Deployment"}
+_BY_SIGNAL = 128
 _RUN_ACTS = ("cancel", "retry")
-_STREAMS = ("-w", "--watch", "-f", "--follow")
 _HELP = f"""usage: kubectl piko [-n NAMESPACE | -A] [--context NAME] [--kubeconfig FILE] [--release NAME]
                     [--pod NAME] COMMAND ...
 
@@ -45,11 +47,22 @@ ask the web service of the release, or with -A of each release in the cluster. O
 
 def main() -> None:
     """Do what the command says, and exit as it did."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     try:
-        raise SystemExit(_run(read_call(sys.argv[1:])))
+        call = read_call(sys.argv[1:])
+        called_as.set(plugin_with(call.options))
+        raise SystemExit(_run(call))
     except PikoError as error:
-        typer.echo(f"kubectl piko: {error}", err=True)
+        typer.echo(f"kubectl piko: {as_called(str(error))}", err=True)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(_BY_SIGNAL + signal.SIGINT) from None
+
+
+def _end(number: int, _frame: object) -> None:
+    """End in order, so that no kubectl of this command is left."""
+    raise SystemExit(_BY_SIGNAL + number)
 
 
 def _run(call: PluginCall) -> int:
@@ -76,13 +89,13 @@ def _run(call: PluginCall) -> int:
             with reached(kubectl, web_service(kubectl, release=release)) as api:
                 return _read(api, command)
         except WebUnavailableError as error:
-            typer.echo(f"kubectl piko: {error}; this runs in a pod instead", err=True)
+            typer.echo(f"kubectl piko: {as_called(str(error))}; this runs in a pod instead", err=True)
     return execute(kubectl, command, release=release, name=pod)
 
 
 def _everywhere(kubectl: Kubectl, call: PluginCall) -> int:
     """Read from each release of the cluster. Raises `RefusedError`."""
-    if not only_reads(call.command) or not {*_STREAMS, POD}.isdisjoint((*call.command, *call.options)):
+    if not only_reads(call.command) or not {*STREAMS, POD}.isdisjoint((*call.command, *call.options)):
         raise RefusedError(
             f"-A: shows what each release says, once, by {', '.join(READS)}; anything else is done in one "
             "namespace: -n"
@@ -97,7 +110,7 @@ def _read(api: WebApi, command: Sequence[str]) -> int:
 
     web_reads.set(WebReads(api=api))
     try:
-        program(command[:1])(args=list(command), prog_name="kubectl piko")
+        program(command[:1])(args=list(command), prog_name=program_name())
     except SystemExit as end:
         return int(end.code or 0)
     return 0

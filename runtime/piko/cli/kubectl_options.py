@@ -6,12 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from piko.cli.answers import Output
+from piko.cli.invocation import HERE
 from piko.errors import RefusedError
 
 READS = ("jobs", "late", "logs", "runs", "status", "why")
 """Commands that only read, but for some of their subcommands."""
-HERE = ("completion", "dev", "import", "new", "next", "test", "validate")
-"""Commands about files and texts of this machine."""
+STREAMS = frozenset(("-w", "--watch", "-f", "--follow"))
+"""Options with which a command shows more until it is interrupted."""
 NAMESPACE, RELEASE, POD = "--namespace", "--release", "--pod"
 _VALUED = (NAMESPACE, "--context", "--kubeconfig", RELEASE, POD)
 _EVERYWHERE = "--all-namespaces"

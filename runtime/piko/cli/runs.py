@@ -18,6 +18,7 @@ from piko.cli.answers import (
     first_line,
     instant_or_age,
     person,
+    say,
     show_document,
     show_table,
     stamp,
@@ -133,9 +134,9 @@ def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         if text:
             typer.echo(f"{name:<10} {shown(text)}")
     for line in ["", *found.error.rstrip().split("\n")] if found.error else ():
-        typer.echo(shown(line, indented=True))
+        say(shown(line, indented=True))
     if log is not None and log.line_count:
-        typer.echo(f"\n{counted(log.line_count, 'line')} of log: piko logs {run}")
+        say(f"\n{counted(log.line_count, 'line')} of log: piko logs {run}")
 
 
 @commands.command()

@@ -23,6 +23,7 @@ from piko.cli.answers import (
     Reason,
     first_line,
     person,
+    say,
     show_document,
     stamp,
     with_database,
@@ -282,14 +283,12 @@ class _Chosen:
             return
         changed = [item for item in results if item.result == "changed"]
         for note in sorted({item.detail for item in results if item.detail}):
-            typer.echo(note)
+            say(note)
         what = _counted(changed)
         if dry_run:
             typer.echo(f"{what}: {verb} would be asked (--dry-run)")
             return
-        typer.echo(
-            f"{what}: {verb} asked; their replicas do so within a poll, `piko spool list` shows what is left"
-        )
+        say(f"{what}: {verb} asked; their replicas do so within a poll, `piko spool list` shows what is left")
 
 
 def _counted(letters: Sequence[ItemResult]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, dsn_in_force, show_document, show_table
+from piko.cli.answers import Dsn, Form, Output, dsn_in_force, say, show_document, show_table
 from piko.cli.reads import Reads, web_reads, with_reads
 from piko.cli.watching import Watch, show_answer
 from piko.errors import DatabaseUnavailableError, PikoError
@@ -154,7 +154,7 @@ def _show(schema: SchemaStatus | None, seen: InstallationReport | None, found: S
     ]
     show_table(["WHAT", "TROUBLE", "SINCE"], rows, otherwise="")
     if len(found) > _SHOWN:
-        typer.echo(f"and {len(found) - _SHOWN} more; `piko status -o json` shows all")
+        say(f"and {len(found) - _SHOWN} more; `piko status -o json` shows all")
 
 
 def _show_parts(seen: InstallationReport) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Output, first_line, person, show_document, stamp, with_database
+from piko.cli.answers import Output, first_line, person, say, show_document, stamp, with_database
 from piko.core.types import JobStatus
 from piko.errors import RefusedError, did_you_mean
 
@@ -166,7 +166,7 @@ def _switch_many(asked: Switch, wanted: JobFilter, dsn: str | None, output: Outp
         show_document({"dry_run": asked.dry_run, "changed": changed, "results": results}, output)
     else:
         for item in refused:
-            typer.echo(f"{item.job_id}: refused: {first_line(item.detail, length=200)}")
+            say(f"{item.job_id}: refused: {first_line(item.detail, length=200)}")
         jobs = f"{changed} {'job' if changed == 1 else 'jobs'}"
         did = f"{jobs} would be {asked.word} (--dry-run)" if asked.dry_run else f"{jobs} {asked.word}"
         typer.echo(f"{did}, {len(results) - changed - len(refused)} already so, {len(refused)} refused")

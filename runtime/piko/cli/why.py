@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Job, Output, show_document
+from piko.cli.answers import Dsn, Form, Job, Output, say, show_document
 from piko.cli.reads import with_reads
 
 
@@ -29,4 +29,4 @@ def why(
         show_document(explained, output)
         return
     for reason in explained.reasons:
-        typer.echo(f"{reason.text}; {reason.remedy}" if reason.remedy else reason.text)
+        say(f"{reason.text}; {reason.remedy}" if reason.remedy else reason.text)
