@@ -1,11 +1,16 @@
 """What it costs to be seen: the log of a run that is kept, and a page that is open while runs go on.
 
-    python -m benchmarks.observation                        # all three: a quarter of an hour
+    python -m benchmarks.observation                        # all four: a quarter of an hour
+    python -m benchmarks.observation --only line            # a minute or two, also on a busy machine
     python -m benchmarks.observation --megabytes 100 --jobs 200 --seconds 10
 
 **Log.** One run of a replica logs a gigabyte in lines of 1,000 bytes, with `log_capture = "off"` and with
 `"all"`, in turns: processor seconds of the replica from the first line until the run is recorded, and the
 bytes that the database keeps of it. What is written to the log of the process is thrown away.
+
+**Line.** What a line of a run costs with and without a log that is kept, in processor time of its thread:
+turns of 100 lines in one process, so that a busy machine is so for both. What it costs to settle the log
+once a second is not in it.
 
 **Runs.** The same with a tenth of these bytes, while `--due` jobs of one second have more due than the
 replica can do: how many of their runs are recorded a second.
@@ -45,6 +50,9 @@ from benchmarks.run_cost import processor_s
 
 _LINE = 1000
 _PAGES = ("", "jobs", "runs")
+_TURN = 100
+_SETTLED_EVERY = 300
+"""Lines of a turn, and turns between two times of settling: about a second's lines."""
 _AT_ONCE_S, _SELDOM_S = 0.3, 3.0
 """As in the page's script: how soon a page renews itself, and how often at most."""
 
@@ -175,6 +183,46 @@ def _cpu_s(one: Logged) -> float:
 
 def _others_per_s(one: Logged) -> float:
     return one.others_per_s
+
+
+# ---- one line -------------------------------------------------------------------------------------
+
+
+def compare_lines(*, turns: int) -> None:
+    """Processor time of a line, with and without a log that is kept, of two lengths."""
+    from piko.observability.bindings import of_run
+    from piko.observability.logs import configure_logging, get_logger
+    from piko.observability.run_log import RunLog
+
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        configure_logging(log_format="json", stream=nowhere)
+        log = get_logger("benchmark")
+        for length in (100, 800):
+            text = "x" * length
+            kept = RunLog(job_id="talkative", run_id="one", changed=lambda _: None)
+            costs: dict[str, list[float]] = {"off": [], "all": []}
+            for turn in range(turns):
+                for capture in sorted(costs, reverse=turn % 2 == 0):
+                    with of_run(
+                        job_id="talkative", run_id="one", attempt=1, log=kept if capture == "all" else None
+                    ):
+                        begin = time.thread_time_ns()
+                        for number in range(_TURN):
+                            log.info("line", number=number, text=text)
+                        costs[capture].append((time.thread_time_ns() - begin) / _TURN / 1000)
+                if turn % _SETTLED_EVERY == 0:
+                    kept.settle()
+            for what, of in (("median", statistics.median), ("cheapest tenth", _tenth)):
+                off, kept_us = of(costs["off"]), of(costs["all"])
+                print(
+                    f"a line of {length} characters, {what}: off {off:.2f} µs, all {kept_us:.2f} µs"
+                    f" ({kept_us / off:.3f})",
+                    flush=True,
+                )
+
+
+def _tenth(costs: Sequence[float]) -> float:
+    return sorted(costs)[len(costs) // 10]
 
 
 # ---- pages in sight ---------------------------------------------------------------------------------
@@ -337,14 +385,18 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", choices=("log", "runs", "page"))
+    parser.add_argument("--only", choices=("line", "log", "runs", "page"))
+    parser.add_argument("--turns", type=int, default=3000, help="turns of 100 lines")
     parser.add_argument("--log", help=argparse.SUPPRESS)
     parser.add_argument("--capture", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.log:
         print(json.dumps(asdict(asyncio.run(_logged(options)))))
         return
-    asyncio.run(compare(options))
+    if options.only in (None, "line"):
+        compare_lines(turns=options.turns)
+    if options.only != "line":
+        asyncio.run(compare(options))
 
 
 if __name__ == "__main__":
