@@ -231,7 +231,7 @@ async def test_remedies_are_commands_as_they_were_called(release: Release) -> No
     theirs = [line for line in remedies if line.startswith("> piko ")]
     assert all(line.startswith("> piko run ") for line in theirs), "which the plugin does not have"
     assert f"`{called}runs -o wide` lists ids" in missing.err
-    assert f"{called}status --help" in wide.err
+    assert f"Try '{called}status -h'" in wide.err
 
 
 async def test_with_all_namespaces_each_release_is_asked(
