@@ -38,7 +38,12 @@ class Kubectl:
 
     def run(self, words: Sequence[str]) -> int:
         """Run it in the user's terminal; its exit code."""
-        return subprocess.run([*self._command, *words], check=False).returncode  # noqa: S603
+        with subprocess.Popen([*self._command, *words]) as process:  # noqa: S603
+            try:
+                return process.wait()
+            finally:
+                process.kill()
+                process.wait()  # an interrupt does not wait by itself
 
     @contextmanager
     def child(self, words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
@@ -50,6 +55,7 @@ class Kubectl:
                 yield process
             finally:
                 process.kill()
+                process.wait()
 
     def text(self, words: Sequence[str]) -> str:
         """What it prints. Raises `KubectlError`."""
