@@ -71,14 +71,11 @@ class DuePlanner:
                 self._agenda.timetable.put(job_id, now)
             else:
                 self._add(plan, job_id, slots, now)
-        rivals = self._rivals(now + ahead) if len(timetable) + len(early) > slots.free else ()
+        scarce = len(timetable) + len(early) > slots.free
+        rivals = sorted(map(self._priority, timetable.coming(now + ahead))) if scarce else ()
         for job_id in early:
-            self._add_early(plan, job_id, slots, now, ahead, rivals)
+            self._add_early(plan, job_id, slots, ahead, rivals)
         return plan
-
-    def _rivals(self, before: datetime) -> Sequence[int]:
-        """The priorities, rising, of jobs that come due by `before` and are not claimed ahead."""
-        return sorted(self._priority(job_id) for job_id in self._agenda.timetable.coming(before))
 
     def _priority(self, job_id: str) -> int:
         job = self._rows.scheduled(job_id)
@@ -132,26 +129,19 @@ class DuePlanner:
             plan.pass_over(job, RunState.SKIPPED, others, "coalesced")
         slots.take(job)
         plan.add(job, instant, waits=False)
-        agenda.timetable.put(
-            job_id, following, early=True
-        )  # nothing holds the job back, and it has no jitter
+        # Nothing holds the job back, and it has no jitter.
+        agenda.timetable.put(job_id, following, early=True)
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
         return True
 
     def _add_early(
-        self,
-        plan: ClaimPlan,
-        job_id: str,
-        slots: Slots,
-        now: datetime,
-        ahead: timedelta,
-        rivals: Sequence[int],
+        self, plan: ClaimPlan, job_id: str, slots: Slots, ahead: timedelta, rivals: Sequence[int]
     ) -> None:
         """Claim the next due time of a job before it comes; or look at the job when it has come.
 
-        Each of `rivals` that goes before the job is left a slot.
+        `rivals`: the priorities, rising, of what comes due meanwhile; each that is higher is left a slot.
         """
-        agenda = self._agenda
+        agenda, now = self._agenda, plan.now
         job, state = self._rows.scheduled(job_id), agenda.states.get(job_id)
         if job is None or state is None or state.cursor_at is None:
             return
