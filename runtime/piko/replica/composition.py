@@ -15,7 +15,6 @@ from piko.execution.fetcher import Fetcher
 from piko.execution.outcome_replay import OutcomeReplay
 from piko.execution.run_logs import RunLogs
 from piko.leadership.elector import Elector
-from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.watchdog import Watchdog
 from piko.persistence.letter_requests import LetterRequests
@@ -43,8 +42,6 @@ from piko.store.run_notes import RunNotes
 from piko.store.schedules import ScheduleStore
 from piko.store.schema import migrate
 from piko.store.states import StateStore
-
-log = get_logger(__name__)
 
 _SILENT_S = 5.0
 _CLOSE_S = 60.0
@@ -95,7 +92,6 @@ def compose(
     deadline_watch = _deadline_watch(ground)
     refusals = RefusedRecords(notes=RunNotes(database=ground.database))
     letters = _letter_requests(ground, writer)
-    _say_whether_the_spool_stays(settings, metrics)
     writer.prepare(
         folder=settings.spool_dir,
         fsync=settings.spool_fsync,
@@ -269,18 +265,6 @@ def _fetcher(ground: Ground, scheduler: Scheduler) -> Fetcher:
         lease_name=settings.leader_name,
         max_concurrent_runs=settings.max_concurrent_runs,
     )
-
-
-def _say_whether_the_spool_stays(settings: Settings, metrics: Metrics) -> None:
-    metrics.spool_persistent.set(settings.spool_persistent)
-    if not settings.spool_persistent:
-        log.warning(
-            "spool_not_persistent",
-            folder=str(settings.spool_dir),
-            lost="if this pod is deleted: write intents and outcomes that wait for a sink or the database",
-            remedy="put spool_dir on a volume and set spool_persistent; "
-            "in the chart: runtime.spool.persistence.enabled=true",
-        )
 
 
 def _startup(ground: Ground, elector: Elector) -> Startup:

@@ -15,6 +15,7 @@ from piko.identity import Ids, host_name
 from piko.leadership.contact import Contact
 from piko.leadership.failure_detector import FailureDetector
 from piko.model.instances import Instance
+from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.redaction import secrets_of
 from piko.settings import Settings
@@ -30,6 +31,9 @@ _LOCK_WAIT = 1 / 10
 """Of the lease, how long a transaction waits for a row, at most three seconds: meanwhile others wait for what
 it holds, the lease's row too. Where each statement is slow, a neighbour's transaction takes seconds."""
 _SHORTEST = 8
+
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +65,7 @@ def lay_ground(
         lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
     )
     _show_connections(database, metrics)
+    _say_whether_the_spool_stays(settings, metrics)
     metrics.jobs_running_limit.set(settings.max_concurrent_runs)
     instance = Instance(
         instance_id=Ids(clock).new(), app=app_name, host=host_name(), pid=os.getpid(), version=version("piko")
@@ -87,6 +92,18 @@ def _show_connections(database: Database, metrics: Metrics) -> None:
         metrics.db_connections.labels(pool).set_function(in_use)
         if database.most_connections is not None:
             metrics.db_connections_limit.labels(pool).set(database.most_connections)
+
+
+def _say_whether_the_spool_stays(settings: Settings, metrics: Metrics) -> None:
+    metrics.spool_persistent.set(settings.spool_persistent)
+    if not settings.spool_persistent:
+        log.warning(
+            "spool_not_persistent",
+            folder=str(settings.spool_dir),
+            lost="if this pod is deleted: write intents and outcomes that wait for a sink or the database",
+            remedy="put spool_dir on a volume and set spool_persistent; "
+            "in the chart: runtime.spool.persistence.enabled=true",
+        )
 
 
 def _own_secrets(settings: Settings, dsn: str) -> frozenset[str]:
