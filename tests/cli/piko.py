@@ -107,10 +107,16 @@ def watched(*arguments: str, kubeconfig: Path, answers: int) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended by a signal: what was on stderr, and which of its child processes are left."""
+    """How a command ended by a signal.
+
+    - `err`: what was on stderr.
+    - `children`: how many processes it had when the signal was sent.
+    - `left`: which of them are left.
+    """
 
     code: int
     err: str
+    children: int
     left: Sequence[int]
 
 
@@ -119,7 +125,8 @@ def ended_by(
 ) -> Ended:
     """Send the signal to `kubectl piko …`, and to nothing else, once it has printed a line with `until`."""
     with subprocess.Popen(
-        [*_PLUGIN, *arguments],
+        # What runs in the background of a shell ignores SIGINT, and so would what it starts.
+        ["/usr/bin/env", "--default-signal=INT", *_PLUGIN, *arguments],
         cwd=cwd,
         env={
             **_as_kubectl_has_it(kubeconfig, home=cwd),
@@ -137,10 +144,11 @@ def ended_by(
                 break
         listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii")
         children = [int(pid) for pid in listed.split()]
-        assert children, "kubectl is one"
         process.send_signal(number)
         _, err = process.communicate(timeout=PATIENCE_S)
-    return Ended(process.returncode, err, [pid for pid in children if Path(f"/proc/{pid}").exists()])
+    return Ended(
+        process.returncode, err, len(children), [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    )
 
 
 def piko_here(

@@ -262,7 +262,9 @@ esac
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_who_ends_a_command_in_a_pod_leaves_no_kubectl_behind(tmp_path: Path, number: signal.Signals) -> None:
+def test_who_ends_a_command_in_a_pod_ends_the_kubectl_that_it_has_become(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     tool = tmp_path / "kubectl"
     tool.write_text(_KUBECTL_THAT_RUNS, encoding="utf-8")
     tool.chmod(0o755)
@@ -274,4 +276,4 @@ def test_who_ends_a_command_in_a_pod_leaves_no_kubectl_behind(tmp_path: Path, nu
         until="begun",
         PATH=f"{tmp_path}:/usr/bin:/bin",
     )
-    assert ended == Ended(code=128 + number, err="", left=[])
+    assert ended == Ended(code=-number, err="", children=0, left=[])

@@ -214,7 +214,7 @@ async def test_who_ends_a_stream_leaves_no_process_behind(
             kubeconfig=release.kubeconfig,
             until="run-002" if "logs" in command else "JOB",
         )
-    assert ended == Ended(code=128 + number, err="", left=[])
+    assert ended == Ended(code=128 + number, err="", children=1, left=[])
 
 
 async def test_remedies_are_commands_as_they_were_called(release: Release) -> None:

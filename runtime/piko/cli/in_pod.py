@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from piko.cli.invocation import CALLED_AS, program_name
 from piko.cli.kubectl_calls import Kubectl
@@ -28,8 +28,8 @@ class Pod:
     ready: bool
 
 
-def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, name: str | None) -> int:
-    """Run `command` in the pod `name`, or in one of `release`; its exit code.
+def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, name: str | None) -> NoReturn:
+    """Run `command` in the pod `name`, or in one of `release`, in place of this process.
 
     Raises what `choose` raises, and `RefusedError` if the user may not.
     """
@@ -39,9 +39,7 @@ def execute(kubectl: Kubectl, command: Sequence[str], *, release: str | None, na
             f"{command[0]}: it runs in pod {pod.name}, and you lack the right to create pods/exec in "
             f"namespace {pod.namespace}; who has the cluster's role `edit` there has it"
         )
-    return kubectl.run(
-        in_pod(pod, command, user=kubectl.user(), columns=_columns(), called_as=program_name())
-    )
+    kubectl.become(in_pod(pod, command, user=kubectl.user(), columns=_columns(), called_as=program_name()))
 
 
 def choose(pods: Sequence[Pod], *, release: str | None, name: str | None) -> Pod:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 from piko.errors import NotFoundError, RefusedError
 
@@ -36,14 +38,12 @@ class Kubectl:
             raise NotFoundError("kubectl is not on the PATH, and it is what reaches the cluster; install it")
         self._command = [found, *(f"{name}={options[name]}" for name in _PASSED if name in options)]
 
-    def run(self, words: Sequence[str]) -> int:
-        """Run it in the user's terminal; its exit code."""
-        with subprocess.Popen([*self._command, *words]) as process:  # noqa: S603
-            try:
-                return process.wait()
-            finally:
-                process.kill()
-                process.wait()  # an interrupt does not wait by itself
+    def become(self, words: Sequence[str]) -> NoReturn:
+        """Run it in place of this process: signals reach it, and its end is the end of the command."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        command = [*self._command, *words]
+        os.execv(command[0], command)  # noqa: S606
 
     @contextmanager
     def child(self, words: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
