@@ -48,6 +48,24 @@ def test_windows_run_one_after_the_other_at_their_due_times(app: PikoApp) -> Non
     assert (timeline.next_run("sync"), timeline.status("sync")) == (START + timedelta(hours=3), "Scheduled")
 
 
+def test_a_window_that_waited_is_skipped_where_somebody_moved_the_watermark_meanwhile(app: PikoApp) -> None:
+    @app.job
+    async def long(ctx: JobContext, scheduled_time: datetime) -> None: ...
+
+    timeline = Timeline(app, start=START)
+    timeline.schedule("long", {"cron": "30 0 * * *"}, concurrency_group="g", concurrency_limit=1)
+    timeline.schedule("sync", {"cron": "0 * * * *"}, concurrency_group="g", concurrency_limit=1)
+    timeline.takes("long", timedelta(hours=1))
+    timeline.advance(hours=1, minutes=10)
+    assert ends(timeline.runs("sync")) == [("QUEUED", 1)]
+    back = START - timedelta(hours=1)
+    timeline.set_watermark("sync", back)
+    timeline.advance(minutes=30)
+    runs = [(run.window.start, run.state, run.attempt) for run in timeline.runs("sync") if run.window]
+    assert runs == [(back, "SUCCESS", 1), (START, "SKIPPED", 1), (START, "SUCCESS", 2)]
+    assert timeline.watermark("sync") == START + timedelta(hours=1)
+
+
 def hours_of_berlin(app: PikoApp, start: datetime, *, days: int) -> list[timedelta]:
     """How long the windows of an hourly job are in these days."""
     timeline = Timeline(app, start=start, timezone="Europe/Berlin")

@@ -1,8 +1,9 @@
 """A model of what the leader reads and writes.
 
 It holds the promises of the store that decisions rest on: a due time is won once, a window only at the
-watermark, a watermark moves by compare-and-set, a queued run starts once, and a step of a backfill is taken
-from where the request stands. A claim that is taken back leaves its due time free, and the cursor before it.
+watermark, a watermark moves by compare-and-set, a queued run starts once, its window only at the watermark,
+and a step of a backfill is taken from where the request stands. A claim that is taken back leaves its due
+time free, and the cursor before it.
 """
 
 from __future__ import annotations
@@ -93,8 +94,10 @@ class ModelDatabase:
                 self._note(run.queued_for_its_time() for run in there)
                 return events.Requeued(runs=runs, won={run.run_id for run in there}, now=now)
             case effects.StartQueued(runs=runs):
-                won = [run for run in runs if self._is(run, RunState.QUEUED)]
+                there = [run for run in runs if self._is(run, RunState.QUEUED)]
+                won = [run for run in there if self._is_to_do(run)]
                 self._note(won)
+                self._note(replace(run, state=RunState.SKIPPED) for run in there if not self._is_to_do(run))
                 return events.QueuedStarted(runs=runs, won={run.run_id for run in won}, now=now)
             case effects.ClaimWindows(steps=steps):
                 ours = {run.run_id: run for step in steps if self._take(step) for run in step.runs}
@@ -204,7 +207,7 @@ class ModelDatabase:
         holder = self._locks.get(run.due_time)
         if run.window is None and holder is not None:
             return None
-        if run.window is not None and self.watermark(run.job_id) != run.window.start:
+        if not self._is_to_do(run):
             return None
         if holder is not None:
             state = self._latest[holder.run_id].state
@@ -213,6 +216,12 @@ class ModelDatabase:
             run = run if state is RunState.SUCCESS else replace(run, attempt=holder.attempt + 1)
         self._locks[run.due_time] = run
         return run
+
+    def _is_to_do(self, run: Run) -> bool:
+        """Whether `run` is one that its job's watermark has not left."""
+        if run.window is None or not run.follows_watermark:
+            return True
+        return run.job_id in self.rows and self.watermark(run.job_id) == run.window.start
 
     def _take(self, step: BackfillStep) -> bool:
         request = self.backfills.get(step.backfill_id)
