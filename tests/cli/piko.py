@@ -62,6 +62,8 @@ def _answer(
     return Answer(outcome.returncode, outcome.stdout, outcome.stderr)
 
 
+# What runs in the background of a shell ignores SIGINT, and so would what it starts.
+_INTERRUPTIBLE = ["/usr/bin/env", "--default-signal=INT"]
 _PLUGIN = (sys.executable, "-c", "from piko.cli.kubectl import main; main()")
 
 
@@ -88,7 +90,7 @@ def watched(*arguments: str, kubeconfig: Path, answers: int) -> list[str]:
     environment = _as_kubectl_has_it(kubeconfig, home=kubeconfig.parent)
     lines: list[str] = []
     with subprocess.Popen(
-        [*_PLUGIN, *arguments],
+        [*_INTERRUPTIBLE, *_PLUGIN, *arguments],
         env={**environment, **IMPORT_PATH, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         text=True,
@@ -125,8 +127,7 @@ def ended_by(
 ) -> Ended:
     """Send the signal to `kubectl piko …`, and to nothing else, once it has printed a line with `until`."""
     with subprocess.Popen(
-        # What runs in the background of a shell ignores SIGINT, and so would what it starts.
-        ["/usr/bin/env", "--default-signal=INT", *_PLUGIN, *arguments],
+        [*_INTERRUPTIBLE, *_PLUGIN, *arguments],
         cwd=cwd,
         env={
             **_as_kubectl_has_it(kubeconfig, home=cwd),

@@ -50,7 +50,7 @@ async def test_what_a_deposed_leader_runs_is_cancelled_before_anybody_gives_it_u
         names = re.compile(r"piko_job_\w+_timestamp_seconds")
         of_jobs = [item for item in app.metrics.registry.collect() if names.fullmatch(item.name)]
         assert len(of_jobs) == 5
-        return any(family.samples for family in of_jobs)
+        return any(list(family.samples) for family in of_jobs)
 
     async with opened(sqlite) as database, app.running(settings) as runtime:
         await asyncio.wait_for(begun.wait(), PATIENCE_S)
