@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
@@ -20,12 +21,11 @@ from prometheus_client.metrics_core import (
     HistogramMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
 from prometheus_client.utils import floatToGoString
 
 from piko.clock import SystemClock
-from piko.observability.streamed import streamed
+from piko.observability.streamed import StreamedCollector
 
 _now = SystemClock().now
 
@@ -33,17 +33,15 @@ _Known = tuple[str, str | None, float, datetime]
 """What an exemplar shows: a run, its trace, what was observed, and when."""
 
 
-class JobInstants(Collector):
+class JobInstants(StreamedCollector[GaugeMetricFamily]):
     """A gauge of one instant per job, exported only while `leads` returns True."""
 
     def __init__(
         self, name: str, text: str, *, leads: Callable[[], bool], registry: CollectorRegistry
     ) -> None:
-        self._name = name
         self._leads = leads
-        self._text = text
         self._instants: dict[str, datetime] = {}
-        registry.register(self)
+        super().__init__(partial(GaugeMetricFamily, name, text, labels=["job_id"]), registry=registry)
 
     def set(self, job_id: str, instant: datetime) -> None:
         self._instants[job_id] = instant
@@ -67,15 +65,6 @@ class JobInstants(Collector):
     def clear(self) -> None:
         self._instants.clear()
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
-
-    def collect(self) -> Iterable[Metric]:
-        return [streamed(self._family, self._fill)]
-
-    def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily(self._name, self._text, labels=["job_id"])
-
     def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
         for job_id in list(self._instants) if self._leads() else []:
             if (instant := self._instants.get(job_id)) is not None:
@@ -83,14 +72,14 @@ class JobInstants(Collector):
                 yield
 
 
-class JobDeadlines(Collector):
+class JobDeadlines(StreamedCollector[GaugeMetricFamily]):
     """A gauge of one instant for each objective of a job, on every replica."""
 
     def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
-        self._name = name
-        self._text = text
         self._instants: dict[str, Mapping[str, datetime]] = {}
-        registry.register(self)
+        super().__init__(
+            partial(GaugeMetricFamily, name, text, labels=["job_id", "objective"]), registry=registry
+        )
 
     def set(self, job_id: str, instants: Mapping[str, datetime]) -> None:
         """Replace the deadlines of a job, by objective."""
@@ -99,15 +88,6 @@ class JobDeadlines(Collector):
     def remove(self, job_id: str) -> None:
         self._instants.pop(job_id, None)
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
-
-    def collect(self) -> Iterable[Metric]:
-        return [streamed(self._family, self._fill)]
-
-    def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily(self._name, self._text, labels=["job_id", "objective"])
-
     def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
         for job_id in list(self._instants):
             for objective, instant in self._instants.get(job_id, {}).items():
@@ -115,27 +95,16 @@ class JobDeadlines(Collector):
             yield
 
 
-class JobNumbers(Collector):
+class JobNumbers(StreamedCollector[GaugeMetricFamily]):
     """A gauge of one number for some jobs, replaced as a whole."""
 
     def __init__(self, name: str, text: str, *, registry: CollectorRegistry) -> None:
-        self._name = name
-        self._text = text
         self._numbers: Mapping[str, int] = {}
-        registry.register(self)
+        super().__init__(partial(GaugeMetricFamily, name, text, labels=["job_id"]), registry=registry)
 
     def replace(self, numbers: Mapping[str, int]) -> None:
         """Export `numbers`, by job, and no others."""
         self._numbers = numbers
-
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
-
-    def collect(self) -> Iterable[Metric]:
-        return [streamed(self._family, self._fill)]
-
-    def _family(self) -> GaugeMetricFamily:
-        return GaugeMetricFamily(self._name, self._text, labels=["job_id"])
 
     def _fill(self, family: GaugeMetricFamily) -> Iterator[None]:
         for job_id, number in self._numbers.items():
@@ -143,7 +112,7 @@ class JobNumbers(Collector):
             yield
 
 
-class JobCounter(Collector):
+class JobCounter(StreamedCollector[CounterMetricFamily]):
     """A counter by job and one more label. When a series began is exported while `detailed` returns True."""
 
     def __init__(
@@ -155,13 +124,12 @@ class JobCounter(Collector):
         registry: CollectorRegistry,
         detailed: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._name = name
         self._detailed = detailed
-        self._text = text
-        self._labels = ("job_id", label)
         self._counts: dict[tuple[str, str], int] = {}
         self._created: dict[tuple[str, str], float] = {}
-        registry.register(self)
+        super().__init__(
+            partial(CounterMetricFamily, name, text, labels=("job_id", label)), registry=registry
+        )
 
     def inc(self, job_id: str, value: str, by: int = 1) -> None:
         """Count `by` more of `job_id` and the other label's `value`."""
@@ -172,15 +140,6 @@ class JobCounter(Collector):
             known = 0
         self._counts[key] = known + by
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
-
-    def collect(self) -> Iterable[Metric]:
-        return [streamed(self._family, self._fill)]
-
-    def _family(self) -> CounterMetricFamily:
-        return CounterMetricFamily(self._name, self._text, labels=self._labels)
-
     def _fill(self, family: CounterMetricFamily) -> Iterator[None]:
         created = self._created if self._detailed() else {}
         for key in list(self._counts):
@@ -188,7 +147,7 @@ class JobCounter(Collector):
             yield
 
 
-class JobHistogram(Collector):
+class JobHistogram(StreamedCollector[HistogramMetricFamily]):
     """A histogram of seconds by job. The last run of each bucket that was named is its exemplar.
 
     While `detailed` returns False, it is exported once for all jobs together, with an empty `job_id`.
@@ -204,7 +163,6 @@ class JobHistogram(Collector):
         registry: CollectorRegistry,
     ) -> None:
         self._name = name
-        self._text = text
         self._detailed = detailed
         self._bounds = tuple(buckets)
         self._names = [floatToGoString(bound) for bound in (*buckets, float("inf"))]
@@ -212,7 +170,7 @@ class JobHistogram(Collector):
         self._sums: dict[str, float] = {}
         self._created: dict[str, float] = {}
         self._exemplars: dict[str, dict[int, _Known]] = {}
-        registry.register(self)
+        super().__init__(partial(HistogramMetricFamily, name, text, labels=["job_id"]), registry=registry)
 
     def observe(
         self,
@@ -240,9 +198,6 @@ class JobHistogram(Collector):
                 exemplars = self._exemplars[job_id] = {}
             exemplars[bucket] = (run_id, trace_id, seconds, at)
 
-    def describe(self) -> Iterable[Metric]:
-        return [self._family()]
-
     @property
     def jobs(self) -> int:
         """How many jobs it counts."""
@@ -251,10 +206,7 @@ class JobHistogram(Collector):
     def collect(self) -> Iterable[Metric]:
         if not self._detailed():
             return [self._together(self._family())]
-        return [streamed(self._family, self._fill)]
-
-    def _family(self) -> HistogramMetricFamily:
-        return HistogramMetricFamily(self._name, self._text, labels=["job_id"])
+        return super().collect()
 
     def _fill(self, family: HistogramMetricFamily) -> Iterator[None]:
         for job_id in list(self._counts):

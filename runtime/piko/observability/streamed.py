@@ -6,10 +6,12 @@ whole process: for a tenth of a second no thread turns. It does not notice those
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 F = TypeVar("F", bound=Metric)
@@ -23,6 +25,23 @@ def streamed(make: Callable[[], F], fill: Callable[[F], Iterator[None]]) -> F:
     family = make()
     family.samples = _Streamed(make, fill)  # type: ignore[assignment] # they are only iterated over
     return family
+
+
+class StreamedCollector(Collector, Generic[F]):
+    """A collector of one such family: `make` returns it empty, and `_fill` adds the samples."""
+
+    def __init__(self, make: Callable[[], F], *, registry: CollectorRegistry) -> None:
+        self._family = make
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterable[Metric]:
+        return [streamed(self._family, self._fill)]
+
+    def _fill(self, family: F) -> Iterator[None]:
+        raise NotImplementedError
 
 
 class _Streamed:
