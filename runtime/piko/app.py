@@ -202,7 +202,7 @@ class PikoApp:
         The replica that leads calls it, at least once for each change. Raises `RegistrationError` at once if
         it could not be called.
         """
-        return self._hook(HookEvent.FAILURE, jobs)
+        return self.hooks.declare(HookEvent.FAILURE, jobs)
 
     @overload
     def on_late(self, hook: OnLate, /) -> OnLate: ...
@@ -214,7 +214,7 @@ class PikoApp:
         That is once when the deadline has passed, until the job keeps all its objectives again. Otherwise as
         `on_failure`.
         """
-        return self._hook(HookEvent.LATE, jobs)
+        return self.hooks.declare(HookEvent.LATE, jobs)
 
     @overload
     def on_recovered(self, hook: OnRecovered, /) -> OnRecovered: ...
@@ -225,16 +225,7 @@ class PikoApp:
 
         Otherwise as `on_failure`.
         """
-        return self._hook(HookEvent.RECOVERED, jobs)
-
-    def _hook(self, event: HookEvent, given: tuple[Any, ...]) -> Any:
-        def declare(hook: Any) -> Any:
-            self.hooks.add(event, hook, patterns)
-            return hook
-
-        is_bare = len(given) == 1 and not isinstance(given[0], str)
-        patterns = () if is_bare else given
-        return declare(given[0]) if is_bare else declare
+        return self.hooks.declare(HookEvent.RECOVERED, jobs)
 
     @cached_property
     def api_app(self) -> FastAPI:

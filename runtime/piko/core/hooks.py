@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import Any
 
 from piko.core.declaration import source
 from piko.core.types import DataInterval, RunState
@@ -122,7 +122,6 @@ class JobRecovery:
 
 HookValue = JobFailure | JobLateness | JobRecovery
 HookFunction = Callable[[Any], Awaitable[object]]
-F = TypeVar("F", bound=HookFunction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +159,17 @@ class Hooks:
                 )
         hook: Any = Hook(event=event, function=function, patterns=tuple(map(str, patterns)))  # type: ignore[arg-type]
         self._hooks.append(hook)
+
+    def declare(self, event: HookEvent, given: tuple[Any, ...]) -> Any:
+        """What a decorator returns that was given the function, or names of jobs. Raises as `add`."""
+
+        def declared(hook: Any) -> Any:
+            self.add(event, hook, patterns)
+            return hook
+
+        is_bare = len(given) == 1 and not isinstance(given[0], str)
+        patterns = () if is_bare else given
+        return declared(given[0]) if is_bare else declared
 
     def of(self, event: HookEvent, job_id: str) -> list[Hook]:
         """The hooks to call for `event` of that job."""
