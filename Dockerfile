@@ -19,9 +19,12 @@ COPY operator operator
 RUN pip wheel --no-deps --wheel-dir=/wheels . \
     && pip install --no-index --find-links=/wheels --prefix=/installed/runtime piko \
     && pip install --no-index --find-links=/wheels --prefix=/installed/operator 'piko[operator]'
+# More than a third of what wheels bring is sources in C, tests and symbols of debuggers.
+COPY requirements/trim.py trim.py
 # Bytecode that does not look at the source's time, which a builder may change while it copies: compiling at
 # each start takes a pod four seconds of CPU, on a file system that it may not write to.
-RUN python -m compileall -q -f --invalidation-mode unchecked-hash /installed
+RUN python trim.py /installed \
+    && python -m compileall -q -f --invalidation-mode unchecked-hash /installed
 
 # ---- what both images share -------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS base
@@ -29,7 +32,7 @@ FROM ${PYTHON_IMAGE} AS base
 RUN groupadd --gid 10001 piko \
     && useradd --uid 10001 --gid piko --no-create-home --home-dir /tmp --shell /usr/sbin/nologin piko
 # Python's own library comes without bytecode in this image.
-RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(tests?|lib2to3|idlelib|site-packages)/' \
+RUN python -m compileall -q --invalidation-mode unchecked-hash -x '/(tests?|lib2to3|idlelib|pydoc_data|site-packages|tkinter|turtledemo)/' \
     "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # Nothing more is compiled while a pod runs: its file system is read-only, and those who build on this image
 # compile what they install with pip. A user whose number has no name, such as OpenShift's, has a name and a

@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-runs constraints requirements sbom clean generate site dist images kind-tools kind-up kind-down e2e
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-images bench-runs constraints requirements sbom clean generate site dist images kind-tools kind-up kind-down e2e
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ bench-observation: setup ## what the log of a run and an open page cost the runs
 
 bench-metrics: setup ## what a scrape costs when 10,000 jobs have run, and who waits for it: three minutes
 	$(BIN)/python -m benchmarks.metrics
+
+bench-images: ## what the images add to Python's, as installed and as trimmed; needs a Python 3.13 and the network
+	python3.13 -m benchmarks.images
 
 bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, changes of leader, capacity: 20 minutes
 	$(BIN)/python -m benchmarks.load

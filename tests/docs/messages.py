@@ -29,7 +29,9 @@ _REASON_AT = {"synced": 1, "fail": 1, "unknown": 1, "_put_off": 0}
 def modules() -> tuple[ast.Module, ...]:
     """The source of the runtime and of the operator, but for what old migrations say."""
     folders = [Path(str(package.__file__)).parent for package in (piko, piko_operator)]
-    files = sorted(path for folder in folders for path in folder.rglob("*.py") if "versions" not in path.parts)
+    files = sorted(
+        path for folder in folders for path in folder.rglob("*.py") if "versions" not in path.parts
+    )
     return tuple(ast.parse(path.read_text(encoding="utf-8")) for path in files)
 
 
@@ -60,7 +62,9 @@ def reasons() -> set[str]:
 def texts() -> str:
     """Every text of the code in one, a line each, with a gap for what is known only when it is said."""
     return "\n".join(
-        text for node in (*_nodes(ast.JoinedStr), *_nodes(ast.Constant)) if (text := template(node)) is not None
+        text
+        for node in (*_nodes(ast.JoinedStr), *_nodes(ast.Constant))
+        if (text := template(node)) is not None
     )
 
 
@@ -102,7 +106,9 @@ def _names_of_lines(call: ast.Call) -> Iterator[ast.expr]:
 
 def _is_bad(level: ast.expr) -> bool:
     """Whether it is, or may be, `Level.WARNING` or `Level.ERROR`."""
-    return any(isinstance(node, ast.Attribute) and node.attr in ("WARNING", "ERROR") for node in ast.walk(level))
+    return any(
+        isinstance(node, ast.Attribute) and node.attr in ("WARNING", "ERROR") for node in ast.walk(level)
+    )
 
 
 def _reasons_of(call: ast.Call) -> Iterator[ast.expr]:
@@ -117,7 +123,9 @@ def _errors_of_piko() -> set[str]:
     known = {"PikoError", "BadParameter", "ProblemError"}
     classes = list(_nodes(ast.ClassDef))
     while found := {
-        each.name for each in classes if each.name not in known and known & {_name(base) for base in each.bases}
+        each.name
+        for each in classes
+        if each.name not in known and known & {_name(base) for base in each.bases}
     }:
         known |= found
     return known

@@ -23,7 +23,11 @@ def _rows(heading: str) -> Iterator[list[str]]:
     [part] = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", _PAGE, re.MULTILINE | re.DOTALL)
     for line in part.splitlines():
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if cells and not set(cells[0]) <= {"-"} and not cells[0].startswith(("line", "kind", "reason", "text")):
+        if (
+            cells
+            and not set(cells[0]) <= {"-"}
+            and not cells[0].startswith(("line", "kind", "reason", "text"))
+        ):
             yield cells
 
 
@@ -57,7 +61,9 @@ def test_what_is_explained_is_said_by_the_code() -> None:
 
 def test_every_error_is_explained() -> None:
     phrases = _named(_ERRORS)
-    assert sorted(text for text in messages.errors() if not any(_occurs(each, text) for each in phrases)) == []
+    assert (
+        sorted(text for text in messages.errors() if not any(_occurs(each, text) for each in phrases)) == []
+    )
 
 
 def test_each_row_says_what_to_do() -> None:

@@ -80,13 +80,17 @@ async def test_rows_move_there_and_watermarks_back(
     copy, back = (block.replace("old_piko", old.dsn.rpartition("/")[2]) for block in _blocks())
     for statement in _statements(copy):
         await mariadb.execute(statement)
-    [(watermark,)] = await old.execute("SELECT last_data_time FROM scheduled_job WHERE job_id = 'sync_orders'")
+    [(watermark,)] = await old.execute(
+        "SELECT last_data_time FROM scheduled_job WHERE job_id = 'sync_orders'"
+    )
     (tmp_path / "app.py").write_text(_APP, encoding="utf-8")
     replica = Replicas(piko_process, tmp_path).start(mariadb.dsn)
     replica.process.wait_for_line(f"window {watermark.isoformat()}.* 200")
 
     async def caught_up() -> bool:
-        [(moved,)] = await mariadb.execute("SELECT MIN(last_data_time) FROM scheduled_job WHERE job_id = 'sync_orders'")
+        [(moved,)] = await mariadb.execute(
+            "SELECT MIN(last_data_time) FROM scheduled_job WHERE job_id = 'sync_orders'"
+        )
         return bool(moved > watermark)
 
     await wait_until_async(caught_up, what="the watermark to move")
@@ -113,4 +117,3 @@ def test_no_setting_that_is_to_be_left_out_is_known_here() -> None:
     left_out = {name for row in rows for name in re.findall(r"`(\w+)", row.split("|")[1])}
     assert left_out & set(Settings.model_fields) == set()
     assert {"shutdown_timeout_s", "job_handler_timeout_s", "log_level"} <= left_out
-
