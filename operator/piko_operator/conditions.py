@@ -19,8 +19,8 @@ _READY = frozenset({"Scheduled", "Disabled", "Completed"})
 """Job statuses of a schedule that is in order, even if it does not fire."""
 NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused"})
 """Reasons that only an edit by a person can resolve."""
-_NOT_HERE = frozenset({"DatabaseUnavailable", "Pending"})
-"""Reasons that cannot be resolved in this resource."""
+_AWAY = "DatabaseUnavailable"
+"""The reason while nothing can be known: no condition becomes False because of it."""
 _SETTLE = timedelta(minutes=5)
 """How long any other reason may still resolve itself: code being deployed, a Secret about to be applied."""
 
@@ -72,28 +72,24 @@ def outlook(
 ) -> tuple[Condition, Condition]:
     """The conditions `Stalled` (a person has to act) and `Reconciling` (in progress), as in kstatus."""
     cause = ready if synced.status == "True" or synced.reason == "Drifted" else synced
+    if cause.reason == _AWAY:
+        unknown = Condition(type="Stalled", status="Unknown", reason=cause.reason, message=cause.message)
+        return unknown, _reconciling(cause, holds=True)
     if ready.status == "True":
-        return _outlook(cause, stalled=False, reconciling=False)
+        return _stalled(cause, holds=False), _reconciling(cause, holds=False)
     since = _not_ready_since(previous, ready, now)
-    if cause.reason in NEEDS_EDIT or (cause.reason not in _NOT_HERE and now - since >= _SETTLE):
-        return _outlook(cause, stalled=True, reconciling=False)
-    return _outlook(cause, stalled=False, reconciling=True)
+    stuck = cause.reason in NEEDS_EDIT or (cause.reason != "Pending" and now - since >= _SETTLE)
+    return _stalled(cause, holds=stuck), _reconciling(cause, holds=not stuck)
 
 
-def _outlook(cause: Condition, *, stalled: bool, reconciling: bool) -> tuple[Condition, Condition]:
-    return (
-        _outlook_on("Stalled", stalled, cause, otherwise="no action by a person is needed"),
-        _outlook_on("Reconciling", reconciling, cause, otherwise="nothing is in progress"),
-    )
+def _stalled(cause: Condition, *, holds: bool) -> Condition:
+    message = cause.message if holds else "no action by a person is needed"
+    return Condition(type="Stalled", status=str(holds), reason=cause.reason, message=message)
 
 
-def _outlook_on(kind: str, holds: bool, cause: Condition, *, otherwise: str) -> Condition:
-    return Condition(
-        type=kind,
-        status=str(holds),
-        reason=cause.reason,
-        message=cause.message if holds else otherwise,
-    )
+def _reconciling(cause: Condition, *, holds: bool) -> Condition:
+    message = cause.message if holds else "nothing is in progress"
+    return Condition(type="Reconciling", status=str(holds), reason=cause.reason, message=message)
 
 
 def _not_ready_since(previous: object, ready: Condition, now: datetime) -> datetime:

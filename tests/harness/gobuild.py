@@ -1,7 +1,8 @@
 """Builds the control plane and the chart tools from their Go modules.
 
 The Kubernetes API server and etcd cannot be installed by `go install module@version`: their modules replace
-others, which only a main module may do. The small modules under `go/` do that for them.
+others, which only a main module may do. The small modules under `go/` do that for them. `go/gitops` is a
+program of our own, around the libraries by which GitOps tools read resources.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ RECIPES = {
         Recipe("kubectl", "k8s.io/kubernetes/cmd/kubectl", module="apiserver", stamps=_kubernetes_stamps()),
         Recipe("helm", "helm.sh/helm/v3/cmd/helm", version=versions.HELM, stamps=_helm_stamps()),
         Recipe("kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform", version=versions.KUBECONFORM),
+        Recipe("gitops", ".", module="gitops"),
     )
 }
 

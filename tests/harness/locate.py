@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -77,7 +78,7 @@ def cached_program(name: str) -> Path:
 
 
 def find_tool(name: str) -> Path:
-    """The program `name`: etcd, kube-apiserver, kubectl, helm or kubeconform.
+    """The program `name`: etcd, kube-apiserver, kubectl, helm, kubeconform or our own `gitops`.
 
     Raises `MissingToolError`.
     """
@@ -187,12 +188,19 @@ def mysql_is_wanted() -> bool:
     return os.environ.get(MYSQL_VARIABLE, "") not in ("", "0")
 
 
+def _digest(folder: Path) -> str:
+    """Stands for a version of a program whose source is ours."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
 _VERSIONS = {
     "etcd": versions.ETCD,
     "kube-apiserver": versions.KUBERNETES,
     "kubectl": versions.KUBERNETES,
     "helm": versions.HELM,
     "kubeconform": versions.KUBECONFORM,
+    "gitops": _digest(Path(__file__).parent / "go" / "gitops"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +23,8 @@ from piko_operator.conditions import (
     revision_conditions,
 )
 from piko_operator.ownership import Condition, synced
+from piko_operator.resources import MODELS
+from tests.operator.gitops_states import State, away, states
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 _SYNCED = synced("True", "Synced", "yes")
@@ -190,7 +193,7 @@ def _condition(status: str, reason: str) -> Condition:
             synced("Unknown", "DatabaseUnavailable", "x"),
             _condition("Unknown", "DatabaseUnavailable"),
             600,
-            "reconciling",
+            "unknown",
         ),
     ],
 )
@@ -199,7 +202,12 @@ def test_stalled_is_what_needs_a_person_and_reconciling_what_does_not(
 ) -> None:
     previous = merge_conditions(None, [is_ready], 1, _NOW)
     found = outlook(synced_by, is_ready, previous=previous, now=_NOW + timedelta(minutes=minutes))
-    states = {"settled": ["False", "False"], "stalled": ["True", "False"], "reconciling": ["False", "True"]}
+    states = {
+        "settled": ["False", "False"],
+        "stalled": ["True", "False"],
+        "reconciling": ["False", "True"],
+        "unknown": ["Unknown", "True"],
+    }
     assert [item.status for item in found] == states[expected]
     cause = is_ready if synced_by.status == "True" or synced_by.reason == "Drifted" else synced_by
     assert {item.reason for item in found} == {cause.reason}
@@ -226,3 +234,19 @@ def test_a_config_is_ready_when_the_job_takes_it(
     valid, effective = revision_conditions(condition, _ROW, revisions, _NOW)
     found = config_ready(condition, valid, effective)
     assert f"{found.status} {found.reason} {found.message}".startswith(expected)
+
+
+@pytest.mark.parametrize("state", states(), ids=lambda state: state.name)
+def test_the_database_away_turns_nothing_false(state: State) -> None:
+    before, after = _by_type(state.status or {}), _by_type(away(state.status or {}))
+    turned = {name for name, status in after.items() if status == "False" != before.get(name)}
+    assert turned == set()
+    assert after["Ready"] == after["Stalled"] == "Unknown"
+
+
+def test_the_states_that_are_tried_are_of_every_kind() -> None:
+    assert {state.kind for state in states()} == set(MODELS)
+
+
+def _by_type(status: Mapping[str, Any]) -> dict[str, str]:
+    return {item["type"]: item["status"] for item in status.get("conditions", [])}
