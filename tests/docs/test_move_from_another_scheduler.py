@@ -45,7 +45,8 @@ def test_what_apscheduler_fires_is_due_here(tmp_path: Path) -> None:
     scheduler: AsyncIOScheduler = _names(there)["scheduler"]
     [job] = scheduler.get_jobs()
     due = _due_times(tmp_path, resources)
-    fires, at = [], job.trigger.get_next_fire_time(None, due[0])
+    fires: list[datetime] = []
+    at = job.trigger.get_next_fire_time(None, due[0])
     while len(fires) < len(due):
         fires.append(at.astimezone(UTC))
         at = job.trigger.get_next_fire_time(at, at)
