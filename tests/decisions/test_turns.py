@@ -39,7 +39,22 @@ def test_each_instant_of_a_stop_runs_one_after_the_other(policy: str) -> None:
     assert leader.cancelled == {}
 
 
-def test_what_comes_due_while_the_backlog_runs_meets_the_policy_after_it() -> None:
+@pytest.mark.parametrize("each_takes_s", [3, 4])
+@pytest.mark.parametrize("policy", ONE_AFTER_THE_OTHER)
+def test_what_comes_due_while_a_backlog_is_worked_off_runs_after_it(policy: str, each_takes_s: int) -> None:
+    """12:00:50 comes while the last run of the backlog is in progress, or before it starts."""
+    leader = backlog(policy, count=4)
+    for _ in range(5):
+        leader.until(leader.now + seconds(each_takes_s))
+        leader.end_next()
+        leader.work()
+
+    assert leader.started()[:5] == [NOON + seconds(10 * number) for number in range(1, 6)]
+    assert leader.recorded() == []
+    assert leader.cancelled == {}
+
+
+def test_what_comes_due_while_a_slow_job_has_a_backlog_meets_the_policy_after_it() -> None:
     leader = backlog(count=2)
     leader.until(at("12:00:45"))
     assert leader.started() == [at("12:00:10")]

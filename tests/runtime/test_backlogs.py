@@ -12,8 +12,10 @@ from tests.cli.piko import piko_here
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import LONG_AGO, Replicas, runs, schedule, until_runs
+from tests.store.cutting import cuttable
 
 APP = """
+import asyncio
 from piko import PikoApp
 
 app = PikoApp(name="trial")
@@ -24,6 +26,10 @@ async def cover(ctx, scheduled_time):
 for job_id in ("late", "old", "bounded", "ancient"):
     app.job(job_id=job_id, stateful=True)(cover)
 app.job(job_id="each")(cover)
+
+@app.job(job_id="half")
+async def half(ctx, scheduled_time):
+    await asyncio.sleep(0.5)
 """
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC).replace(tzinfo=None)
 HALF = '{"seconds": 0.5}'
@@ -123,6 +129,35 @@ async def test_each_instant_of_a_stop_runs_without_coalescing(
 
     await wait_until_async(ran, what=f"a run of each instant from {last} to {until}")
     assert [row for row in await runs(database, "each") if row[0] in due and row[1] != "SUCCESS"] == []
+
+
+async def test_what_comes_due_while_the_backlog_of_an_outage_is_worked_off_runs_as_well(
+    replicas: Replicas, migrated_mariadb: TestDatabase
+) -> None:
+    """The last run of the backlog is in progress when the next due time has come already."""
+    database = migrated_mariadb
+    replicas.write(APP)
+    every = timedelta(seconds=2)
+    await schedule(database, "half", '{"seconds": 2}', coalesce=0)
+    async with cuttable(database) as (way, cut_off):
+        replica = replicas.start(cut_off.dsn, environment={"PIKO_LEADER_LEASE_S": "120"})
+        await replica.until_ready()
+        await until_runs(database, "half", 1)
+        way.close()
+        ((since, until),) = await database.execute(
+            "SELECT UTC_TIMESTAMP(6), UTC_TIMESTAMP(6) + INTERVAL 12 SECOND"
+        )
+        await wait_until_async(lambda: _is_past(database, until), what="an outage to last")
+        way.open()
+
+        async def caught_up() -> bool:
+            done = await runs(database, "half", "SUCCESS")
+            return bool(done[-1][0] >= until + 4 * every)
+
+        await wait_until_async(caught_up, what="runs of what came due after the outage")
+    found = [row for row in await runs(database, "half") if row[0] >= since]
+    assert {state for _, state, _ in found} <= {"SUCCESS", "RUNNING"}, found
+    assert all(later[0] - earlier[0] == every for earlier, later in pairwise(found)), found
 
 
 @pytest.mark.parametrize("executor", ["leader", "replicas"])

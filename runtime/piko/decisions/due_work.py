@@ -84,6 +84,7 @@ class DueWork:
             self._outbox.series.passed_over(run.job_id, RunState.SKIPPED, "superseded")
             self._orders.conclude(run, RunState.SKIPPED, why, now)
         self._take_over(claim, event.won)
+        self._agenda.backlogs.note(claim.batch.states, self._rows, since=claim.now, now=now)
         for run_id, decided_by in claim.ahead.items():
             if run_id in event.won:
                 self._ahead.note(event.won[run_id], decided_by)
