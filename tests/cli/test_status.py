@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from piko.persistence.codec import encode
 from piko.spool.intents import DeadIntent, SpoolFile
@@ -233,6 +234,17 @@ def test_a_database_that_is_away_is_found(tmp_path: Path) -> None:
     answer = piko_here("status", cwd=tmp_path, dsn=dsn)
     assert answer.code == NEEDS_ACTION
     assert "not available" in answer.out
+    assert "secret" not in answer.out
+
+
+async def test_a_database_that_refuses_the_user_is_found(mariadb: TestDatabase, tmp_path: Path) -> None:
+    dsn = make_url(mariadb.dsn).set(username="nobody", password="secret")
+    other = TestDatabase(kind=mariadb.kind, dsn=dsn.render_as_string(hide_password=False))
+    answer = await status(other, tmp_path, "-o", "json")
+    assert answer.code == NEEDS_ACTION
+    (trouble,) = json.loads(answer.out)["troubles"]
+    assert trouble["kind"] == "database"
+    assert "Access denied for user 'nobody'" in trouble["text"]
     assert "secret" not in answer.out
 
 

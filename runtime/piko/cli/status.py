@@ -13,7 +13,7 @@ import typer
 from piko.cli.answers import Dsn, Form, Output, dsn_in_force, say, show_document, show_table
 from piko.cli.reads import Reads, web_reads, with_reads
 from piko.cli.watching import Watch, show_answer
-from piko.errors import DatabaseUnavailableError, PikoError
+from piko.errors import DatabaseUnavailableError, PikoError, SchemaError
 from piko.tables import Row, ago
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def _look(reads: Reads) -> Look:
 
     try:
         schema = await reads.schema()
-    except DatabaseUnavailableError as error:
+    except (DatabaseUnavailableError, SchemaError) as error:  # away, or it refuses what is asked
         text = str(error)
         return None, None, [Trouble(kind="database", subject="database", text=text, remedy="see its server")]
     found = []
