@@ -66,13 +66,15 @@ class Installation:
         )
         assert migration.wait() == 0
 
-    def start_operator(self) -> ChildProcess:
-        kubeconfig = self.control_plane.service_account_kubeconfig(self.namespace, "piko-operator")
+    def start_operator(self, *, kubeconfig: Path | None = None, port: int | None = None) -> ChildProcess:
+        """With the chart's account, or as `kubeconfig` says; its probes answer at `port`."""
+        if kubeconfig is None:
+            kubeconfig = self.control_plane.service_account_kubeconfig(self.namespace, "piko-operator")
         environment = {
             **self._environment("Deployment", "operator"),
             "KUBECONFIG": str(kubeconfig),
             "PIKO_OPERATOR_LEASE_NAMESPACE": self.namespace,
-            "PIKO_OPERATOR_HTTP_PORT": str(free_port()),
+            "PIKO_OPERATOR_HTTP_PORT": str(port or free_port()),
             "PIKO_OPERATOR_ADMISSION_PORT": str(free_port()),
         }
         return self.start_process("-m", "piko_operator", env=environment, name="operator")

@@ -10,39 +10,23 @@ from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any
 
-from tests.e2e.cluster import CHART, COMPONENTS, Cluster, StepError
+from tests.e2e.cluster import COMPONENTS, Cluster, StepError
+from tests.harness.alerts import AlertReadings, write_rules
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
-from tests.harness.prometheus import Prometheus, configured
+from tests.harness.prometheus import configured
 from tests.harness.reaper import Reaper
 
 _EVERY_S = 5
-_FIRING = 'ALERTS{alertstate="firing"}'
 
 
-class Watch:
+class Watch(AlertReadings):
     """What Prometheus has seen of the release since it began."""
-
-    def __init__(self, server: Prometheus) -> None:
-        self._server = server
 
     def value(self, expression: str) -> float | None:
         """The value of the first series, None without one."""
         series = self._server.query(expression)
         return float(series[0]["value"][1]) if series else None
-
-    def firing(self) -> set[str]:
-        """Alerts that fire now, as `name` or `name of job`."""
-        return {_named(series["metric"]) for series in self._server.query(_FIRING)}
-
-    def fired(self) -> set[str]:
-        """Those that have fired at any time."""
-        found = self._server.query(f"count by (alertname, job_id) (max_over_time({_FIRING}[6h]))")
-        return {_named(series["metric"]) for series in found}
-
-
-def _named(labels: dict[str, str]) -> str:
-    return f"{labels['alertname']} of {labels['job_id']}" if "job_id" in labels else labels["alertname"]
 
 
 @contextmanager
@@ -61,9 +45,7 @@ def watching(cluster: Cluster) -> Iterator[Watch]:
             log=folder / "proxy.log",
             reaper=reaper,
         )
-        alerts = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
-        rules = folder / "alerts.yaml"
-        rules.write_text(alerts.replace("PIKO_NAMESPACE", cluster.namespace), encoding="utf-8")
+        rules = write_rules(folder / "alerts.yaml", namespace=cluster.namespace)
         targets = folder / "targets.json"
         ended = Event()
         discovery = Thread(target=_discover, args=(cluster, f"127.0.0.1:{port}", targets, ended))

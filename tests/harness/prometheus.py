@@ -38,15 +38,20 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(targets: Mapping[int, Labels], *, folder: Path, reaper: Reaper) -> Iterator[Prometheus]:
-    """Scrapes `/metrics` at these ports of loopback; each target's series get its labels."""
+def prometheus(
+    targets: Mapping[int, Labels], *, folder: Path, reaper: Reaper, rules: Sequence[Path] = ()
+) -> Iterator[Prometheus]:
+    """Scrapes `/metrics` at these ports of loopback, and evaluates the files of `rules`.
+
+    Each target's series get its labels.
+    """
     scraping = {
         "job_name": "piko",
         "static_configs": [
             {"targets": [f"127.0.0.1:{target}"], "labels": dict(labels)} for target, labels in targets.items()
         ],
     }
-    with configured([scraping], folder=folder, reaper=reaper) as running:
+    with configured([scraping], folder=folder, reaper=reaper, rules=rules) as running:
         yield running
 
 

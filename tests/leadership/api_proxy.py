@@ -31,6 +31,8 @@ class ApiProxy:
         self.writes_only = False
         self.delay_s = 0.0
         self.closed = False
+        self.watches_again_after_s: int | None = None
+        """How long whoever asks for a watch is told to wait before it asks again."""
         self.requests = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -44,7 +46,12 @@ class ApiProxy:
         if self.status is not None and (not self.writes_only or request.method != "GET"):
             body = {"kind": "Status", "status": "Failure", "message": "as the test wants it"}
             return web.json_response(body, status=self.status, headers={"Retry-After": "1"})
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        if self.watches_again_after_s is not None and "watch" in request.query:
+            body = {"kind": "Status", "status": "Failure", "message": "too many watches"}
+            again = {"Retry-After": str(self.watches_again_after_s)}
+            return web.json_response(body, status=429, headers=again)
+        content = request.headers.get("Content-Type", "application/json")
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": content}
         async with self._session.request(
             request.method,
             f"{self._url}{request.path_qs}",
@@ -52,9 +59,12 @@ class ApiProxy:
             headers=headers,
             ssl=self._tls,
         ) as answer:
-            return web.Response(
-                body=await answer.read(), status=answer.status, content_type="application/json"
-            )
+            reply = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json"})
+            await reply.prepare(request)
+            async for part in answer.content.iter_any():  # of a watch, as it comes
+                await reply.write(part)
+            await reply.write_eof()
+            return reply
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ApiProxy]:
