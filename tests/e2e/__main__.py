@@ -5,11 +5,12 @@ disturbance the rows of its runs are judged: no due time is missed, and none run
 for the trial, refuses pods that are not `restricted`, and is deleted at its end, unless --keep is given.
 
 A real Prometheus with the chart's alerts watches all of it: those of a job that is made to fail fire and end,
-and no other may fire until the database is disturbed, too.
+and no other may fire but those of a database that is away, while it is.
 
 With --previous-chart and --previous-tag the trial begins with that release, upgrades, and rolls back to it.
-After the upgrade pods run as a user that their images do not know, as on OpenShift. Where the cluster has a
-default storage class, what was spooled is delivered by a pod that comes back.
+After the upgrade pods run as a user that their images do not know, as on OpenShift. A node is drained, where
+the cluster has two. Where it has a default storage class, what was spooled is delivered: by a pod that comes
+back, and, of one that never does, by a pod that gets its volume.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,6 +64,7 @@ spec:
 UNKNOWN_USER = {"runAsUser": 1234560000, "runAsGroup": 0}
 """As OpenShift runs pods: a number without a name, in the group of root."""
 _ALERTS = frozenset({"PikoJobFailing of digest", "PikoJobLate of digest"})
+_ALERTS_OF_THE_DATABASE = frozenset({"PikoDatabaseAway", "PikoNoLeader"})
 
 
 class Trial:
@@ -73,6 +76,8 @@ class Trial:
         self._began = time.monotonic()
         self._stack = ExitStack()
         self._watch: Watch | None = None
+        self._caused = set(_ALERTS)
+        """Alerts that have a reason."""
         self.troubles: list[str] = []
 
     def run(self) -> None:
@@ -86,11 +91,12 @@ class Trial:
             self.upgrade_under_load,
             self.read_with_a_kubeconfig,
             self.kill_the_leader,
-            self.evict_the_leader,
+            self.drain_a_node,
             self.kill_an_operator,
             self.look_back_at_alerts,
             self.restart_the_database,
             self.change_the_password,
+            self.look_back_at_alerts,
             self.keep_what_is_spooled,
             self.roll_back,
             self.uninstall,
@@ -163,8 +169,9 @@ class Trial:
     def look_back_at_alerts(self) -> None:
         if self._watch is None:
             return
-        further = self._watch.fired() - _ALERTS
-        self.say(f"further alerts: {', '.join(sorted(further)) or 'none'}")
+        fired = self._watch.fired()
+        further = fired - self._caused
+        self.say(f"have fired: {', '.join(sorted(fired)) or 'none'}")
         if further:
             self.troubles.append(f"alerts that nothing was to cause: {', '.join(sorted(further))}")
 
@@ -205,7 +212,7 @@ class Trial:
         self.test()
 
     def keep_what_is_spooled(self) -> None:
-        """A replica is replaced, or taken away for a while, with results and outcomes on its volume."""
+        """A replica is replaced, or taken away, with results and outcomes on its volume."""
         classes = self._cluster.found("storageclasses")
         default = "storageclass.kubernetes.io/is-default-class"
         if not any(each["metadata"].get("annotations", {}).get(default) == "true" for each in classes):
@@ -213,12 +220,18 @@ class Trial:
             return
         spooling = Spooling(self._cluster, say=self.say)
         spooling.prepare()
-        values = spooling.values()
+        self._keep_spool(spooling)
+        self.troubles += spooling.by_a_pod_that_comes_back()
+        self.troubles += spooling.by_a_pod_that_was_scaled_away()
+        run_id, claim = spooling.left_by_a_pod_that_never_comes_back()
+        self._keep_spool(spooling, claim)
+        spooling.by_another_pod(run_id, claim)
+
+    def _keep_spool(self, spooling: Spooling, claim: str = "") -> None:
+        values = spooling.values(claim)
         values["runtime"]["podSecurityContext"] = UNKNOWN_USER
         self._helm_upgrade(CHART, self._options.tag, values)
         self._cluster.wait("all pods are ready", self._all_ready)
-        self.troubles += spooling.by_a_pod_that_comes_back()
-        self.troubles += spooling.by_a_pod_that_was_scaled_away()
 
     def roll_back(self) -> None:
         self._under_load(
@@ -247,9 +260,30 @@ class Trial:
         leader = self._cluster.leader()
         self._under_load(lambda: self._delete(leader, "--grace-period=0", "--force"), killed=True)
 
-    def evict_the_leader(self) -> None:
-        leader = self._cluster.leader()
-        self._under_load(lambda: self._evict(leader))
+    def drain_a_node(self) -> None:
+        """The leader's, of this release; where there is no other, each pod is evicted in its turn."""
+        if len(self._cluster.nodes_for_pods()) < 2:
+            self.say("one node: each pod is evicted by the API, as a drain does it")
+            self._under_load(self._evict_each)
+            return
+        node = self._cluster.node_of(self._cluster.leader())
+        try:
+            self._under_load(lambda: self._drain(node))
+        finally:
+            self._cluster.kubectl("uncordon", node)
+
+    def _drain(self, node: str) -> None:
+        chosen = f"--pod-selector=app.kubernetes.io/instance={self._cluster.release}"
+        how = ("--ignore-daemonsets", "--delete-emptydir-data", "--timeout=5m")
+        for line in self._cluster.kubectl("drain", node, chosen, *how).splitlines():
+            self.say(line)
+
+    def _evict_each(self) -> None:
+        names = [pod["metadata"]["name"] for component in COMPONENTS for pod in self._cluster.pods(component)]
+        for name in names:
+            # A disruption budget may refuse it for a while.
+            self._cluster.wait(f"{name} is evicted", partial(self._evict, name))
+            self._cluster.wait("all pods are ready", self._all_ready)
 
     def kill_an_operator(self) -> None:
         self._under_load(
@@ -264,6 +298,7 @@ class Trial:
         self._cluster.kubectl("patch", "psch", "digest", "--type=merge", "-p", json.dumps({"spec": spec}))
 
     def restart_the_database(self) -> None:
+        self._caused |= _ALERTS_OF_THE_DATABASE
         self._under_load(lambda: self._cluster.kubectl("exec", "deploy/database", "--", "sh", "-c", "kill 1"))
 
     def change_the_password(self) -> None:
@@ -290,11 +325,12 @@ class Trial:
     def _delete(self, pod: str, *how: str) -> None:
         self._cluster.kubectl("delete", "pod", pod, *how)
 
-    def _evict(self, pod: str) -> None:
+    def _evict(self, pod: str) -> bool:
         where = {"name": pod, "namespace": self._cluster.namespace}
         path = f"/api/v1/namespaces/{where['namespace']}/pods/{pod}/eviction"
         body = json.dumps({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": where})
         self._cluster.kubectl("create", "--raw", path, "-f", "-", given=body)
+        return True
 
     # ---- under load -------------------------------------------------------------------------------
 

@@ -47,7 +47,11 @@ class Cluster:
         pod = self.a_ready_pod("runtime")
         # 1 says that something needs a person, and there is an answer all the same.
         command = ["sh", "-c", 'piko "$@" -o json || [ $? = 1 ]', "piko", *arguments]
-        return json.loads(self.kubectl("exec", pod, "-c", "runtime", "--", *command))
+        answer = self.kubectl("exec", pod, "-c", "runtime", "--", *command)
+        try:
+            return json.loads(answer)
+        except ValueError:
+            raise StepError(f"piko {' '.join(arguments)} in {pod}: {answer[-200:]!r} is no JSON") from None
 
     def kubeconfig_of(self, name: str, *, role: str, folder: Path) -> Path:
         """A kubeconfig in `folder`, of somebody who has the cluster's role `role` in the namespace alone."""
@@ -73,6 +77,15 @@ class Cluster:
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         return self.found("pods", "-l", f"app.kubernetes.io/component={component}")
+
+    def nodes_for_pods(self) -> list[str]:
+        """The nodes on which pods may be placed."""
+        nodes = self.found("nodes")
+        return [node["metadata"]["name"] for node in nodes if not node["spec"].get("unschedulable")]
+
+    def node_of(self, pod: str) -> str:
+        """The node on which the pod runs."""
+        return self.kubectl("get", "pod", pod, "-o", "jsonpath={.spec.nodeName}")
 
     def leader(self) -> str:
         """The pod that leads."""

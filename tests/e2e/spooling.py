@@ -54,8 +54,9 @@ class Spooling:
         self._cluster.kubectl("apply", "-f", "-", given=_SCHEDULE)
         self._sql("CREATE TABLE kept (id VARCHAR(64) PRIMARY KEY)")
 
-    def values(self) -> dict[str, Any]:
-        """Of the chart, for that job, and a volume for each replica."""
+    def values(self, claim: str = "") -> dict[str, Any]:
+        """Of the chart, for that job, and a volume for each replica; or that of `claim` for the only one."""
+        volume = {"existingClaim": claim} if claim else {"size": "64Mi"}
         return {
             "runtime": {
                 "replicas": 1,
@@ -63,7 +64,7 @@ class Spooling:
                 "env": {"PYTHONPATH": "/trial:/app"},
                 "extraVolumes": [{"name": "trial", "configMap": {"name": "trial"}}],
                 "extraVolumeMounts": [{"name": "trial", "mountPath": "/trial", "readOnly": True}],
-                "spool": {"persistence": {"enabled": True, "size": "64Mi"}},
+                "spool": {"persistence": {"enabled": True, **volume}},
             }
         }
 
@@ -80,6 +81,32 @@ class Spooling:
 
     def by_a_pod_that_was_scaled_away(self) -> list[str]:
         """What is not as promised after the pod was taken away, for a while without a successor."""
+        run_id, pod = self._left_behind()
+        if self._delivered(run_id):
+            return [f"the record of {run_id} was delivered without the volume that holds it"]
+        self._say(f"{pod} is scaled away: its record waits on its volume")
+        self._scale(2)
+        self._until_delivered(run_id)
+        self._say(
+            f"{pod} came back with its volume: its record is in the table, the run {self._state_of(run_id)}"
+        )
+        return []
+
+    def left_by_a_pod_that_never_comes_back(self) -> tuple[str, str]:
+        """The run whose record is on the volume of a pod that was taken away, and the claim of the volume."""
+        run_id, pod = self._left_behind()
+        return run_id, f"spool-{pod}"
+
+    def by_another_pod(self, run_id: str, claim: str) -> None:
+        """Wait until the record is delivered by a pod that has `claim`."""
+        self._until_delivered(run_id)
+        self._say(
+            f"{self._cluster.leader()} has {claim}, whose pod never came back: its record is in the table, "
+            f"the run {self._state_of(run_id)}"
+        )
+
+    def _left_behind(self) -> tuple[str, str]:
+        """A run, and the second replica, that ended with its record on the volume; the first one leads."""
         self._scale(2)
         first = self._cluster.leader()
         self._cluster.kubectl("delete", "pod", first)
@@ -90,15 +117,7 @@ class Spooling:
         self._scale(1)
         self._database_answers()
         self._cluster.wait("the first replica leads", lambda: self._cluster.leader() == first)
-        if self._delivered(run_id):
-            return [f"the record of {run_id} was delivered without the volume that holds it"]
-        self._say(f"{pod} is scaled away: its record waits on its volume")
-        self._scale(2)
-        self._until_delivered(run_id)
-        self._say(
-            f"{pod} came back with its volume: its record is in the table, the run {self._state_of(run_id)}"
-        )
-        return []
+        return run_id, pod
 
     def _end_without_database(self, pod: str) -> str:
         """The id of a run that has ended in `pod`, which could tell it to nobody."""
