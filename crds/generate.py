@@ -16,8 +16,10 @@ import yaml
 from pydantic import BaseModel
 
 from piko_operator.reported import (
+    BACKFILL_COLUMNS,
     CONFIG_COLUMNS,
     SCHEDULE_COLUMNS,
+    BackfillStatus,
     ConfigStatus,
     PrinterColumn,
     ScheduleStatus,
@@ -58,6 +60,7 @@ class Definition:
 DEFINITIONS = (
     Definition(kind="PikoSchedule", short="psch", columns=SCHEDULE_COLUMNS, status=ScheduleStatus),
     Definition(kind="PikoJobConfig", short="pjc", columns=CONFIG_COLUMNS, status=ConfigStatus),
+    Definition(kind="PikoBackfill", short="pbf", columns=BACKFILL_COLUMNS, status=BackfillStatus),
 )
 
 

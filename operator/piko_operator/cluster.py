@@ -16,13 +16,13 @@ from piko.api_path import api_path
 from piko.clock import Clock
 from piko.errors import PikoError, SettingsError
 from piko.text import excerpt, instant_text
-from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Seen, seen_from
+from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE, Seen, seen_from
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
 from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
 from piko_operator.tenancy import serves
 
-PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs"}
+PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs", BACKFILL: "pikobackfills"}
 _EVENT_LIMIT = 1_000
 _REASON_LIMIT = 1_000
 _PAGE = 100
@@ -143,6 +143,15 @@ class Cluster:
             if error.status != 404:
                 raise
 
+    async def delete(self, seen: Seen) -> None:
+        """Delete the object; succeeds if it is already deleted, or another has its name."""
+        path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
+        try:
+            await self._call("DELETE", path, body={"preconditions": {"uid": seen.uid}})
+        except ClusterError as error:
+            if error.status not in (404, 409):
+                raise
+
     async def patch_status(self, seen: Seen, patch: Mapping[str, Any]) -> Seen:
         path = _path(seen.kind, namespace=seen.namespace, name=seen.name) + "/status"
         # The uid makes the server refuse the patch for a later object of the same name.
@@ -201,7 +210,7 @@ class Cluster:
         content = "application/json"
         if method == "PATCH":
             content = _MERGE_PATCH if isinstance(body, Mapping) else _JSON_PATCH
-        if method != "GET":
+        if method not in ("GET", "DELETE"):
             query = [*query, ("fieldManager", MANAGER)]
         headers = {"Accept": "application/json", "Content-Type": content}
         try:

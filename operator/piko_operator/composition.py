@@ -14,6 +14,7 @@ from piko.store.orphaned_rows import OrphanStore
 from piko.store.reports.objectives import Objectives
 from piko.store.reports.summaries import Summaries
 from piko.store.row_changes import config_changes, schedule_changes, state_changes
+from piko_operator.backfill_requests import BackfillRequests
 from piko_operator.changes import Changes
 from piko_operator.cluster import Cluster
 from piko_operator.election import lease_of
@@ -21,7 +22,7 @@ from piko_operator.events import Events
 from piko_operator.finalizers import Finalizers
 from piko_operator.heartbeat import OperatorHeartbeat
 from piko_operator.identity import Identity
-from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
+from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.mapping import owner_of
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
@@ -40,6 +41,7 @@ from piko_operator.watch import Watch
 class OperatorParts:
     """The parts of one operator, built and not started."""
 
+    backfills: BackfillRequests
     changes: Changes
     events: Events
     finalizers: Finalizers
@@ -60,6 +62,7 @@ class OperatorParts:
             self.mirror,
             self.changes,
             self.triggers,
+            self.backfills,
             self.status,
             self.sweep,
             self.heartbeat,
@@ -86,7 +89,8 @@ def compose(
     metrics: OperatorMetrics,
 ) -> OperatorParts:
     """Build the parts; nothing is started or opened."""
-    inventory = Inventory()
+    inventory, asking = Inventory(), Inventory(kinds=[BACKFILL])
+    inventories = {SCHEDULE: inventory, JOB_CONFIG: inventory, BACKFILL: asking}
     tables: dict[str, ManagedTable[Any]] = {
         SCHEDULE: managed_schedules(database),
         JOB_CONFIG: managed_configs(database),
@@ -99,6 +103,8 @@ def compose(
     records = SyncRecords(clock=clock, inventory=inventory)
     clusters = Clusters(database=database)
     identity = Identity(cluster=cluster, clusters=clusters, name=settings.cluster)
+    tally = ConditionTally(metrics=metrics)
+    served_by = lease_of(settings.lease_name, settings.lease_namespace)
     status = StatusWriter(
         cluster=cluster,
         clock=clock,
@@ -109,9 +115,9 @@ def compose(
         pacing=Pacing(writes_per_s=settings.status_writes_per_s),
         records=records,
         summaries=Summaries(database=database),
-        tally=ConditionTally(metrics=metrics),
+        tally=tally,
         interval_s=settings.status_interval_s,
-        served_by=lease_of(settings.lease_name, settings.lease_namespace),
+        served_by=served_by,
     )
     finalizers = Finalizers(
         clock=clock, cluster=cluster, inventory=inventory, records=records, news=status.look
@@ -164,17 +170,30 @@ def compose(
         limit=settings.orphan_limit,
         grace_s=settings.orphan_grace_s,
     )
+    backfills = BackfillRequests(
+        cluster=cluster,
+        clock=clock,
+        database=database,
+        events=events,
+        identity=identity,
+        inventory=asking,
+        owner=owner,
+        tally=tally,
+        tenants=settings.tenants,
+        timezone=settings.timezone,
+        interval_s=settings.status_interval_s,
+        served_by=served_by,
+    )
     sweep = Sweep(
         cluster=cluster,
         identity=identity,
-        inventory=inventory,
-        kinds=list(tables),
+        inventories=inventories,
         orphans=orphans,
         interval_s=settings.sweep_interval_s,
     )
     watch = Watch(
         clock=clock,
-        inventory=inventory,
+        inventories=inventories,
         listed=sweep.listed,
         metrics=metrics,
         namespaces=settings.namespaces,
@@ -189,6 +208,7 @@ def compose(
         clock=clock,
     )
     return OperatorParts(
+        backfills=backfills,
         changes=changes,
         events=events,
         finalizers=finalizers,

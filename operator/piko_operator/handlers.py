@@ -48,6 +48,7 @@ def watch_registry(*, observe: Observer, asked: Callable[[str], None]) -> kopf.O
 
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
+    @kopf.on.event(GROUP, VERSION, "pikobackfills", registry=registry)
     def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 kopf passes it by this name
         observe(dict(body), type == "DELETED")
 

@@ -21,7 +21,8 @@ from piko_operator.trigger_annotation import TRIGGER
 
 SCHEDULE = "PikoSchedule"
 JOB_CONFIG = "PikoJobConfig"
-_KINDS = (SCHEDULE, JOB_CONFIG)
+BACKFILL = "PikoBackfill"
+_MIRRORED = (SCHEDULE, JOB_CONFIG)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +108,8 @@ def _has(fields: Any, path: Sequence[str]) -> bool:
 class Inventory:
     """The existing resources, and which of them have to be reconciled. For use on one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, kinds: Sequence[str] = _MIRRORED) -> None:
+        self._kinds = tuple(kinds)
         self._seen: dict[str, Seen] = {}
         self._order = 0
         self._listed: set[str] = set()
@@ -126,8 +128,8 @@ class Inventory:
 
     @property
     def is_complete(self) -> bool:
-        """Whether both kinds have been listed at least once."""
-        return self._listed.issuperset(_KINDS)
+        """Whether every kind has been listed at least once."""
+        return self._listed.issuperset(self._kinds)
 
     @property
     def order(self) -> int:
@@ -143,7 +145,9 @@ class Inventory:
 
     def is_declared_by_another(self, seen: Seen) -> bool:
         """Whether a resource of another kind in another namespace declares the same job."""
-        others = (item for kind in _KINDS if kind != seen.kind for item in self.of_job(kind, seen.job_id))
+        others = (
+            item for kind in self._kinds if kind != seen.kind for item in self.of_job(kind, seen.job_id)
+        )
         return any(item.namespace != seen.namespace for item in others)
 
     def heirs(self, kind: str, job_id: str) -> list[Seen]:
@@ -306,7 +310,7 @@ class Inventory:
         if not of_job:
             del self._by_job[seen.kind, seen.job_id]
         # Those of the job's other kind may have waited for this one as well.
-        self.mark(*(item.uid for kind in _KINDS for item in self.of_job(kind, seen.job_id)))
+        self.mark(*(item.uid for kind in self._kinds for item in self.of_job(kind, seen.job_id)))
 
 
 def _name(seen: Seen) -> tuple[str, str, str]:

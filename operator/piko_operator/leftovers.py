@@ -39,8 +39,8 @@ async def _main() -> int:
         return 0
     sys.stderr.write(
         f"resources remain, so nothing was uninstalled: {listed(found)}. Delete them while the "
-        "operator can release them (kubectl delete psch,pjc --all --all-namespaces) and uninstall again; or "
-        "keep the definitions (helm upgrade --reset-then-reuse-values --set crds.keep=true) and uninstall "
+        "operator can release them (kubectl delete psch,pjc,pbf --all --all-namespaces) and uninstall again; "
+        "or keep the definitions (helm upgrade --reset-then-reuse-values --set crds.keep=true) and uninstall "
         "then\n"
     )
     return 1

@@ -35,7 +35,7 @@ _MOST_SHOWN = 100
 """Values of an input that an error repeats."""
 
 # Folders hold YAML of other tools too; even a misspelt resource of Piko names the group or a kind.
-_OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig)\b")
+_OURS = re.compile(rb"piko\.dev|\bPiko(Schedule|JobConfig|Backfill)\b")
 _LISTS = [["v1", "List"], *([API_VERSION, f"{kind}List"] for kind in MODELS)]
 
 
@@ -189,7 +189,8 @@ def _read(
 
 
 def _model(document: object) -> type[Manifest]:
-    known = " or ".join(MODELS)
+    *kinds, last = MODELS
+    known = f"{', '.join(kinds)} or {last}"
     if not isinstance(document, Mapping):
         raise ManifestError(
             f"found {_shown(document)}; expected an object with apiVersion {API_VERSION} and kind {known}"

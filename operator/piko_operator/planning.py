@@ -20,7 +20,7 @@ from piko_operator.inventory import Inventory, Seen
 from piko_operator.manifests import explain
 from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.records import SyncRecords
-from piko_operator.resources import API_VERSION, MODELS, Manifest, PikoJobConfig, PikoSchedule
+from piko_operator.resources import API_VERSION, MIRRORED, Mirrored, PikoJobConfig, PikoSchedule
 from piko_operator.secrets import SecretUnavailableError, read_secrets
 from piko_operator.tenancy import Tenant, not_allowed
 
@@ -128,7 +128,7 @@ class Planner:
             self._records.try_again(seen)
         return None
 
-    def _resource(self, seen: Seen) -> Manifest | None:
+    def _resource(self, seen: Seen) -> Mirrored | None:
         """The resource as a typed model; None, and a record, if its spec is refused."""
         document = {
             "apiVersion": API_VERSION,
@@ -137,7 +137,7 @@ class Planner:
             "spec": seen.spec,
         }
         try:
-            resource = MODELS[seen.kind].model_validate(document)
+            resource = MIRRORED[seen.kind].model_validate(document)
         except ValidationError as error:
             problems = listed(explain(error), separator="; ")
             self._records.fail(seen, "InvalidSpec", f"{problems}; the row is unchanged")
@@ -148,7 +148,7 @@ class Planner:
             return None
         return resource
 
-    def _plan_of(self, seen: Seen, resource: Manifest, *, secret: Mapping[str, Any] | None) -> Plan[Any]:
+    def _plan_of(self, seen: Seen, resource: Mirrored, *, secret: Mapping[str, Any] | None) -> Plan[Any]:
         owner = self._owner(seen)
         policies = {
             "adoption_policy": resource.spec.adoption_policy,

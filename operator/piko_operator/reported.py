@@ -128,6 +128,34 @@ class ConfigStatus(StatusPart):
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
 
+class ReportedWindows(StatusPart):
+    """The windows of a backfill."""
+
+    total: Number | None = None
+    done: Number | None = Field(None, description="Those that have succeeded.")
+    failed: Number | None = Field(None, description="Those that have not, and have no attempt left.")
+    running: Number | None = Field(None, description="Those that run now.")
+
+
+class BackfillStatus(StatusPart):
+    """What the operator has seen."""
+
+    observed_generation: Number | None = Field(
+        None, description="The generation that this status speaks of; -1, none yet."
+    )
+    served_by: str | None = Field(
+        None, description="The operator that serves this resource: namespace and name of its Lease."
+    )
+    phase: Name | None = Field(None, description="Pending, Active, Paused, Succeeded, Failed or Cancelled.")
+    backfill_id: str | None = Field(None, description="The backfill in the database, as `piko` names it.")
+    conditions: Conditions | None = None
+    windows: ReportedWindows | None = None
+    start_time: datetime | None = Field(None, description="When the backfill was asked for.")
+    completion_time: datetime | None = Field(
+        None, description="When its last window ended, or it was cancelled."
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrinterColumn:
     """A column of `kubectl get`; `wide`: of `kubectl get -o wide`."""
@@ -170,5 +198,18 @@ CONFIG_COLUMNS = (
     PrinterColumn(name="Effective From", path=".spec.effectiveFrom"),
     PrinterColumn(name="Ready", path=f"{_READY}.status"),
     PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
+    *_LAST_COLUMNS,
+)
+BACKFILL_COLUMNS = (
+    PrinterColumn(name="Job", path=".spec.jobId"),
+    PrinterColumn(name="Phase", path=".status.phase"),
+    PrinterColumn(name="Done", type="integer", path=".status.windows.done"),
+    PrinterColumn(name="Failed", type="integer", path=".status.windows.failed"),
+    PrinterColumn(name="Windows", type="integer", path=".status.windows.total"),
+    PrinterColumn(name="From", path=".spec.from"),
+    PrinterColumn(name="To", path=".spec.to"),
+    PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
+    PrinterColumn(name="Ready", path=f"{_READY}.status", wide=True),
+    PrinterColumn(name="Backfill", path=".status.backfillId", wide=True),
     *_LAST_COLUMNS,
 )

@@ -37,6 +37,13 @@ def triggering(seen: Seen, owner: str, *, value: str) -> Actor:
     return Actor(who=seen.trigger_manager or _name(seen), via="resource", reason=reason)
 
 
+def asking(seen: Seen, owner: str) -> Actor:
+    """Who asks for a backfill, or changes it, by its resource."""
+    said = "deleted" if seen.deleting else f"generation {seen.generation}"
+    who = _name(seen) if seen.deleting else seen.manager or _name(seen)
+    return Actor(who=who, via="resource", reason=f"{_resource(seen, owner)}, {said}")
+
+
 def _resource(seen: Seen, owner: str) -> str:
     return f"{seen.kind} {seen.namespace}/{seen.name} of cluster {owner.partition('/')[0]}"
 

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
+from piko_operator.backfill_spec import BackfillRangeSpec
 from piko_operator.config_spec import JobConfigSpec
 from piko_operator.field_types import Namespace, ObjectName
 from piko_operator.schedule_spec import ScheduleSpec
@@ -57,8 +58,20 @@ class PikoJobConfig(BaseModel):
     status: dict[str, JsonValue] = {}
 
 
-Manifest = PikoSchedule | PikoJobConfig
-MODELS: dict[str, type[PikoSchedule] | type[PikoJobConfig]] = {
-    "PikoSchedule": PikoSchedule,
-    "PikoJobConfig": PikoJobConfig,
-}
+class PikoBackfill(BaseModel):
+    """Windows of one job that are run again, or for the first time. The operator asks for them once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    api_version: Literal["piko.dev/v1"] = Field(alias="apiVersion")
+    kind: Literal["PikoBackfill"]
+    metadata: Metadata
+    spec: BackfillRangeSpec
+    status: dict[str, JsonValue] = {}
+
+
+Mirrored = PikoSchedule | PikoJobConfig
+"""What becomes a row."""
+MIRRORED: dict[str, type[Mirrored]] = {"PikoSchedule": PikoSchedule, "PikoJobConfig": PikoJobConfig}
+Manifest = Mirrored | PikoBackfill
+MODELS: dict[str, type[Manifest]] = {**MIRRORED, "PikoBackfill": PikoBackfill}

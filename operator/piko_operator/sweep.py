@@ -8,7 +8,7 @@ longer exists (`orphans`), once it is certain that the rows belong to this clust
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
@@ -35,15 +35,13 @@ class Sweep:
         *,
         cluster: Cluster,
         identity: Identity,
-        inventory: Inventory,
-        kinds: Sequence[str],
+        inventories: Mapping[str, Inventory],
         orphans: OrphanCleaner,
         interval_s: float,
     ) -> None:
         self._cluster = cluster
         self._identity = identity
-        self._inventory = inventory
-        self._kinds = kinds
+        self._inventories = inventories
         self._orphans = orphans
         self._interval_s = interval_s
         self.listed = asyncio.Event()
@@ -71,10 +69,10 @@ class Sweep:
 
     async def sweep(self) -> None:
         """Run one full comparison. Raises `ClusterError`, `IdentityError` and `DatabaseUnavailableError`."""
-        for kind in self._kinds:
-            since = self._inventory.order
-            self._inventory.listed(kind, await self._cluster.list(kind), since=since)
-            self._inventory.compare(*(seen.uid for seen in self._inventory.all(kind) if names_secrets(seen)))
+        for kind, inventory in self._inventories.items():
+            since = inventory.order
+            inventory.listed(kind, await self._cluster.list(kind), since=since)
+            inventory.compare(*(seen.uid for seen in inventory.all(kind) if names_secrets(seen)))
         self.cluster_error = None
         self.listed.set()
         await self._identity.compare()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from piko_operator.inventory import JOB_CONFIG, SCHEDULE
+from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE
 from piko_operator.metrics import OperatorMetrics
 
-_EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling", "Drifted")
+_EVERY_KIND = ("Synced", "Ready", "Stalled", "Reconciling")
+_MIRRORED = (*_EVERY_KIND, "Drifted")
 _CONDITIONS: Mapping[str, tuple[str, ...]] = {
-    SCHEDULE: (*_EVERY_KIND, "DataGivenUp", "Fresh"),
-    JOB_CONFIG: (*_EVERY_KIND, "Valid", "Effective"),
+    SCHEDULE: (*_MIRRORED, "DataGivenUp", "Fresh"),
+    JOB_CONFIG: (*_MIRRORED, "Valid", "Effective"),
+    BACKFILL: (*_EVERY_KIND, "Complete", "Failed"),
 }
 
 

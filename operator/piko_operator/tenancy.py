@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from piko.text import listed
-from piko_operator.resources import Manifest, PikoSchedule
+from piko_operator.resources import Manifest, PikoBackfill, PikoSchedule
 
 _PATTERN = re.compile(r"[A-Za-z0-9_.:-]*[*]?")
 _PATTERN_EXPECTED = "expected a name, or the beginning of one and a *, such as orders_*"
@@ -91,8 +91,10 @@ def _refusals(resource: Manifest, mine: Sequence[Tenant]) -> Iterator[str]:
             f"spec.jobId: {spec.job_id!r}: namespace {namespace} may not claim this job; "
             f"expected {_expected(jobs)}; choose another jobId, or {_REMEDY}"
         )
+    if isinstance(resource, PikoBackfill):
+        return
     adoptable = [pattern for tenant in mine for pattern in tenant.adopt]
-    if spec.adoption_policy == "Adopt" and not _matches(spec.job_id, adoptable):
+    if resource.spec.adoption_policy == "Adopt" and not _matches(spec.job_id, adoptable):
         yield (
             f"spec.adoptionPolicy: 'Adopt': namespace {namespace} may not take over the row of job "
             f"{spec.job_id!r} from SQL; expected Refuse; or {_REMEDY}"

@@ -29,7 +29,7 @@ log = get_logger(__name__)
 
 
 class Watch:
-    """Feeds the inventory with the changes that the API server reports."""
+    """Feeds the inventory of each kind with the changes that the API server reports."""
 
     name = "watch"
 
@@ -37,14 +37,14 @@ class Watch:
         self,
         *,
         clock: Clock,
-        inventory: Inventory,
+        inventories: Mapping[str, Inventory],
         listed: asyncio.Event,
         metrics: OperatorMetrics,
         namespaces: Sequence[str],
         class_name: str | None,
     ) -> None:
         self._clock = clock
-        self._inventory = inventory
+        self._inventories = inventories
         self._listed = listed
         self._metrics = metrics
         self._namespaces = tuple(namespaces)
@@ -110,10 +110,11 @@ class Watch:
         seen = seen_from(body, kind=body["kind"])
         if not serves(seen.spec, self._class_name):
             return
+        inventory = self._inventories[seen.kind]
         if deleted:
-            self._inventory.deleted(seen.uid)
+            inventory.deleted(seen.uid)
         else:
-            self._inventory.observe(seen)
+            inventory.observe(seen)
 
 
 def _settle(future: asyncio.Future[None], failure: BaseException | None) -> None:

@@ -19,13 +19,14 @@ pytestmark = pytest.mark.usefixtures("helm")
 Right = tuple[str, str, str]
 """API group, resource, verb."""
 
-RESOURCES = ("pikoschedules", "pikojobconfigs")
+RESOURCES = ("pikoschedules", "pikojobconfigs", "pikobackfills")
 IDENTITY: Right = ("", "namespaces ['kube-system']", "get")
 EXPECTED: frozenset[Right] = frozenset(
     {
         IDENTITY,
         *(("piko.dev", name, verb) for name in RESOURCES for verb in ("get", "list", "watch", "patch")),
         *(("piko.dev", f"{name}/status", "patch") for name in RESOURCES),
+        ("piko.dev", "pikobackfills", "delete"),
         ("", "events", "create"),
     }
 )

@@ -73,7 +73,7 @@ def test_containers_ask_for_resources_and_bound_their_memory(variant: str) -> No
 def test_only_who_speaks_to_kubernetes_gets_a_token(variant: str) -> None:
     rendering = render(VARIANTS[variant])
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
-    check = "Job piko-delete-psch-pjc-first"
+    check = "Job piko-delete-psch-pjc-pbf-first"
     reviews = {"Deployment piko-web"} if variant == "web by rights of the cluster" else set()
     runtime = {"Deployment piko-runtime", "StatefulSet piko-runtime"}
     assert holders <= {"Deployment piko-operator", check} | runtime | reviews

@@ -114,7 +114,7 @@ def test_people_may_do_with_pikos_kinds_what_they_may_do_with_others(
     crds: ControlPlane, people: str, who: str, verb: str, may: bool
 ) -> None:
     user = f"system:serviceaccount:{people}:{who}"
-    for kind in ("pikoschedules.piko.dev", "pikojobconfigs.piko.dev"):
+    for kind in ("pikoschedules.piko.dev", "pikojobconfigs.piko.dev", "pikobackfills.piko.dev"):
         answer = crds.kubectl("-n", people, "auth", "can-i", verb, kind, f"--as={user}", check=False)
         assert answer.stdout.strip() == ("yes" if may else "no")
     for service, reads in (("piko-web:http", True), ("another-web:http", False)):

@@ -19,8 +19,12 @@ from tests.harness.locate import find_tool
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import PATIENCE_S, wait_until
 
-_JOB = f"{RELEASE}-delete-psch-pjc-first"
-_DEFINITIONS = ("crd/pikoschedules.piko.dev", "crd/pikojobconfigs.piko.dev")
+_JOB = f"{RELEASE}-delete-psch-pjc-pbf-first"
+_DEFINITIONS = (
+    "crd/pikoschedules.piko.dev",
+    "crd/pikojobconfigs.piko.dev",
+    "crd/pikobackfills.piko.dev",
+)
 
 
 pytestmark = pytest.mark.usefixtures("helm")
@@ -125,7 +129,7 @@ def test_nothing_is_uninstalled_while_resources_are_left(
     assert outcome.returncode != 0
     assert _JOB in outcome.stderr
     assert "resources remain, so nothing was uninstalled: PikoSchedule default/left. Delete" in said
-    assert "kubectl delete psch,pjc --all --all-namespaces" in said
+    assert "kubectl delete psch,pjc,pbf --all --all-namespaces" in said
     for definition in _DEFINITIONS:
         assert plane.kubectl("get", definition, "-o", "jsonpath={.metadata.deletionTimestamp}").stdout == ""
     assert _read(plane, "deployment", f"{RELEASE}-operator") is not None, "it can still release them"

@@ -41,7 +41,7 @@ REFUSALS = [
     (("backfill", "plain", "--from", "2026-01-01", "--to", "2026-01-02"), "it is stateless"),
     (("backfill", "plane", "--from", "2026-01-01", "--to", "2026-01-02"), "did you mean `plain`?"),
     (("backfill", "strange", "--from", "2026-01-01", "--to", "2026-01-02"), "no replica has registered"),
-    (("backfill", "windows", "--from", "2026-01-02", "--to", "2026-01-01"), "must lie before --to"),
+    (("backfill", "windows", "--from", "2026-01-02", "--to", "2026-01-01"), "must lie before the end"),
     (("backfill", "windows", "--from", "2026-01-01", "--to", "2999-01-01"), "lies in the future"),
     (("backfill", "windows", "--from", "2026-01-01", "--to", "2026-01-01T01:00"), "no whole window"),
     (("backfill", "windows", "--from", "yesterday", "--to", "2026-01-01"), "--from = 'yesterday'"),

@@ -11,7 +11,7 @@ import yaml
 _TABLE: dict[str, list[dict[str, Any]]] = yaml.safe_load(
     (Path(__file__).parent / "manifests.yaml").read_text(encoding="utf-8")
 )
-_KINDS = {"schedules": "PikoSchedule", "configs": "PikoJobConfig"}
+_KINDS = {"schedules": "PikoSchedule", "configs": "PikoJobConfig", "backfills": "PikoBackfill"}
 
 CASES = [(_KINDS[table], case) for table, cases in _TABLE.items() for case in cases]
 IDS = [case["name"] for _, case in CASES]

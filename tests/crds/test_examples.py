@@ -20,6 +20,7 @@ def test_an_example_is_accepted_offline_and_by_the_server(path: Path, crds: Cont
 
 
 def test_the_documentation_names_every_field_and_setting() -> None:
+    from piko_operator.backfill_spec import BackfillRangeSpec
     from piko_operator.config_spec import JobConfigSpec
     from piko_operator.schedule_spec import ScheduleSpec
     from piko_operator.settings import PREFIX, OperatorSettings
@@ -28,9 +29,8 @@ def test_the_documentation_names_every_field_and_setting() -> None:
         _ROOT / "docs" / "reference" / name for name in ("custom-resources.md", "settings.md", "tables.md")
     )
     text = "".join(page.read_text(encoding="utf-8") for page in pages)
-    fields = {
-        str(item.alias) for model in (ScheduleSpec, JobConfigSpec) for item in model.model_fields.values()
-    }
+    models = (ScheduleSpec, JobConfigSpec, BackfillRangeSpec)
+    fields = {str(item.alias) for model in models for item in model.model_fields.values()}
     nested = {"overlap", "retry", "backfill", "history"}
     settings = {PREFIX + name.upper() for name in OperatorSettings.model_fields if name != "mysql_dsn"}
     assert {name for name in (fields - nested) | settings if f"`{name}" not in text} == set()

@@ -20,7 +20,7 @@ from piko.schedule import explain, parse_schedule
 from piko_operator.checks import schedule_of
 from piko_operator.manifests import read_manifests
 from piko_operator.mapping import config_row, schedule_row
-from piko_operator.resources import PikoSchedule
+from piko_operator.resources import PikoJobConfig, PikoSchedule
 
 _fuzz = settings(
     max_examples=int(os.environ.get("FUZZ_EXAMPLES", "300")),
@@ -161,7 +161,7 @@ def _check(content: bytes) -> None:
             schedule_row(placed.resource, owner="dev/default/x/x.yaml")
             with suppress(ScheduleError):
                 explain(schedule_of(placed.resource, "UTC"), now=_NOW, count=2)
-        else:
+        elif isinstance(placed.resource, PikoJobConfig):
             assert config_row(placed.resource, owner=None).config_json.encode("utf-8")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from piko_operator.resources import FINALIZER, GROUP, MODELS, VERSION, PikoJobConfig, PikoSchedule
+from piko_operator.resources import FINALIZER, GROUP, MODELS, VERSION
 
 _CRDS = Path(__file__).parents[2] / "crds"
 _BOUNDS = ("minimum", "maximum", "minLength", "maxLength", "maxItems", "format")
@@ -95,8 +95,7 @@ def _normal(facts: dict[str, Any], whole: dict[str, dict[str, Any]], path: str) 
 def test_models_and_definitions_have_the_same_fields_types_bounds_and_defaults(kind: str) -> None:
     version = _definition(kind)["spec"]["versions"][0]
     crd = _crd_facts(version["schema"]["openAPIV3Schema"]["properties"]["spec"], "spec")
-    model = PikoSchedule if kind == "PikoSchedule" else PikoJobConfig
-    schema = model.model_json_schema(by_alias=True)
+    schema = MODELS[kind].model_json_schema(by_alias=True)
     spec = _branches(schema["properties"]["spec"], schema["$defs"])[0]
     models = _model_facts(spec, schema["$defs"], "spec")
     assert {path: _normal(fact, models, path) for path, fact in models.items()} == {

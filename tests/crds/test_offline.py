@@ -35,7 +35,8 @@ def test_a_manifest_of_the_wrong_kind_is_named_with_its_remedy() -> None:
         load_manifests(good + "---\n---\napiVersion: v1\nkind: Pod\nmetadata: {name: p}\n", "dir/all.yaml")
     assert str(caught.value) == (
         "dir/all.yaml, line 11: apiVersion 'v1', kind 'Pod'; expected apiVersion piko.dev/v1 and kind "
-        "PikoSchedule or PikoJobConfig. Remove the document, or keep it in a folder that Piko does not read"
+        "PikoSchedule, PikoJobConfig or PikoBackfill. Remove the document, or keep it in a folder that Piko "
+        "does not read"
     )
 
 

@@ -66,7 +66,7 @@ def test_a_name_in_the_glossary_is_one_of_the_product(term: str, name: str) -> N
 
 def test_every_table_and_every_kind_of_resource_has_its_term() -> None:
     named = {name.partition(".")[0] for _, name in _NAMES}
-    kinds = {"PikoSchedule", "PikoJobConfig"}
+    kinds = {"PikoSchedule", "PikoJobConfig", "PikoBackfill"}
     assert {*metadata.tables, *kinds} - named == set()
 
 

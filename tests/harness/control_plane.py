@@ -28,7 +28,7 @@ from tests.harness.waiting import ANSWER_S, PATIENCE_S, PATIENTLY, wait_until
 
 _TOKEN_DURATION = "24h"
 _ETCD_WAS_SLOW = "error creating storage factory: context deadline exceeded"
-_PIKO_RESOURCES = "pikoschedules.piko.dev,pikojobconfigs.piko.dev"
+_PIKO_RESOURCES = "pikoschedules.piko.dev,pikojobconfigs.piko.dev,pikobackfills.piko.dev"
 
 _AUDIT_POLICY: dict[str, Any] = {
     "apiVersion": "audit.k8s.io/v1",

@@ -22,14 +22,15 @@ _ACCOUNT = "operator"
 RULES: list[dict[str, Any]] = [
     {
         "apiGroups": ["piko.dev"],
-        "resources": ["pikoschedules", "pikojobconfigs"],
+        "resources": ["pikoschedules", "pikojobconfigs", "pikobackfills"],
         "verbs": ["get", "list", "watch", "patch"],
     },
     {
         "apiGroups": ["piko.dev"],
-        "resources": ["pikoschedules/status", "pikojobconfigs/status"],
+        "resources": ["pikoschedules/status", "pikojobconfigs/status", "pikobackfills/status"],
         "verbs": ["patch"],
     },
+    {"apiGroups": ["piko.dev"], "resources": ["pikobackfills"], "verbs": ["delete"]},
     {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     {
         "apiGroups": ["coordination.k8s.io"],

@@ -12,7 +12,11 @@ from typing import Any
 from tests.harness.control_plane import ControlPlane
 
 RULES: list[dict[str, Any]] = [
-    {"apiGroups": ["piko.dev"], "resources": ["pikoschedules", "pikojobconfigs"], "verbs": ["*"]},
+    {
+        "apiGroups": ["piko.dev"],
+        "resources": ["pikoschedules", "pikojobconfigs", "pikobackfills"],
+        "verbs": ["*"],
+    },
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]},
 ]
 _RBAC = "rbac.authorization.k8s.io"

@@ -65,7 +65,7 @@ def _body(kind: str, name: str, spec: dict[str, Any], **annotations: str) -> dic
 
 def _configuration(name: str, namespace: str, port: int) -> dict[str, Any]:
     """The chart's, for one namespace."""
-    kinds = ["pikoschedules", "pikojobconfigs"]
+    kinds = ["pikoschedules", "pikojobconfigs", "pikobackfills"]
     rule = {
         "apiGroups": ["piko.dev"],
         "apiVersions": ["v1"],

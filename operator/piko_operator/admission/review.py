@@ -13,10 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from piko.text import excerpt, listed
+from piko.text import excerpt, instant_text, listed
 from piko_operator.checks import check_config, check_schedule, surprises
 from piko_operator.manifests import explain
-from piko_operator.resources import MODELS, Manifest, PikoJobConfig, PikoSchedule
+from piko_operator.resources import MODELS, Manifest, PikoBackfill, PikoJobConfig, PikoSchedule
 from piko_operator.tenancy import Tenant, not_allowed, serves
 
 PROTECTED = "piko.dev/protected"
@@ -68,6 +68,8 @@ async def review(
     refusal = not_allowed(resource, tenants)
     if refusal is not None:
         return ReviewAnswer(refusal=refusal)
+    if isinstance(resource, PikoBackfill):
+        return _backfill(resource, now)
     if isinstance(resource, PikoJobConfig):
         return await _config(resource, schema)
     checked = check_schedule(resource, zone=zone, now=now)
@@ -98,6 +100,13 @@ def _deletion(old: Mapping[str, Any]) -> ReviewAnswer:
         refusal=f"metadata.annotations: {name} is protected from deletion by {PROTECTED}: 'true'; to "
         f"delete it, remove the annotation first: kubectl annotate {old['kind'].lower()} {name} {PROTECTED}-"
     )
+
+
+def _backfill(resource: PikoBackfill, now: datetime) -> ReviewAnswer:
+    end = resource.spec.end
+    if end <= now:
+        return ReviewAnswer()
+    return ReviewAnswer(warnings=[f"spec.to: no window runs before {instant_text(end)} has passed"])
 
 
 async def _config(resource: PikoJobConfig, schema: Schema) -> ReviewAnswer:

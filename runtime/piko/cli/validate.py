@@ -108,6 +108,8 @@ def _duplicates(placed: Iterable[Placed]) -> Iterator[Problem]:
     first: dict[tuple[str, str], Placed] = {}
     for item in placed:
         kind, job_id = item.resource.kind, item.resource.spec.job_id
+        if kind == "PikoBackfill":  # a job may have many
+            continue
         earlier = first.setdefault((kind, job_id), item)
         if earlier is not item:
             where = f"{earlier.resource.metadata.name} in {earlier.source}, line {earlier.line_of()};"
@@ -117,13 +119,15 @@ def _duplicates(placed: Iterable[Placed]) -> Iterator[Problem]:
 
 
 def _check(item: Placed, zone: str, known: _Known) -> Iterator[Finding]:
-    from piko_operator.resources import PikoSchedule
+    from piko_operator.resources import PikoBackfill, PikoSchedule
 
     unregistered = _unregistered(item.resource.spec.job_id, known)
     if unregistered is not None:
         yield _invalid(item.problem(f"spec.jobId: {unregistered}", "spec", "jobId"))
     if isinstance(item.resource, PikoSchedule):
         result = _schedule(item, item.resource, zone)
+    elif isinstance(item.resource, PikoBackfill):
+        result = "well-formed; which windows it runs is decided by the schedule in force when it is created"
     else:
         result = _config(item, item.resource, known)
     if not isinstance(result, str):

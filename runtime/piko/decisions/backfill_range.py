@@ -35,10 +35,10 @@ def plan_range(schedule: Schedule, *, start: datetime, end: datetime, now: datet
     """
     start, end = start.astimezone(UTC), end.astimezone(UTC)
     if start >= end:
-        raise RefusedError(f"--from {instant_text(start)} must lie before --to {instant_text(end)}")
+        raise RefusedError(f"the start {instant_text(start)} must lie before the end {instant_text(end)}")
     if end > now:
         raise RefusedError(
-            f"--to {instant_text(end)} lies in the future: the data of its windows is not complete yet; "
+            f"the end {instant_text(end)} lies in the future: the data of its windows is not complete yet; "
             f"ask for what ends by now, {instant_text(now)}"
         )
     count, windows, last = 0, [], None

@@ -14,7 +14,12 @@ from pathlib import Path
 
 from piko.errors import DiscoveryError
 from piko_operator.manifests import SUFFIXES, is_ours, read_bytes, read_manifests
-from piko_operator.resources import Manifest
+from piko_operator.resources import Mirrored, PikoBackfill
+
+_NO_BACKFILLS = (
+    "needs the operator of a cluster, and has no effect here; run instead: "
+    "piko backfill JOB --from INSTANT --to INSTANT"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +27,7 @@ class Declared:
     """A resource and its file."""
 
     file: str
-    resource: Manifest
+    resource: Mirrored
 
     @property
     def kind(self) -> str:
@@ -102,8 +107,15 @@ class ResourceFiles:
             problems.extend(map(str, manifests.problems))
             if not manifests.problems:
                 self._usable[file] = [
-                    Declared(file=file, resource=item.resource) for item in manifests.resources
+                    Declared(file=file, resource=item.resource)
+                    for item in manifests.resources
+                    if not isinstance(item.resource, PikoBackfill)
                 ]
+                problems.extend(
+                    str(item.problem(_NO_BACKFILLS))
+                    for item in manifests.resources
+                    if isinstance(item.resource, PikoBackfill)
+                )
         declared, duplicates = _without_duplicates(
             [item for file in sorted(self._usable) for item in self._usable[file]]
         )

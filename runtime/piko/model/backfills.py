@@ -21,6 +21,7 @@ class Backfill:
     row had when the request was made. `parallelism` of them run at once. Those before `next_start` have been
     claimed. `windows_failed` counts those that ended without success and have no attempt left. `message` says
     why nothing of it runs just now. `traceparent` names the span in which it was asked for, if any.
+    `managed_by` names the PikoBackfill that asks for it, if one does.
     """
 
     backfill_id: str
@@ -41,6 +42,7 @@ class Backfill:
     finished_at: datetime | None = None
     created_at: datetime | None = None
     traceparent: str | None = None
+    managed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -14,6 +15,7 @@ from piko.identity import Ids
 from piko.model.backfills import Backfill
 from piko.model.changes import Actor
 from piko.schedule import parse_schedule
+from piko.steering.owners import owned_by_resource
 from piko.steering.schedules import stateful_job
 from piko.store.backfills import BackfillStore
 from piko.store.engine import Database
@@ -54,6 +56,77 @@ async def start(
 
     Raises `NotFoundError`, and `RefusedError` if the job is not stateful or the range has no whole window.
     """
+    request, planned = await _planned(
+        database,
+        job_id,
+        backfill_id=Ids(clock).new(),
+        begin=begin,
+        end=end,
+        parallel=parallel,
+        zone=zone,
+        clock=clock,
+        actor=actor,
+    )
+    if dry_run:
+        return planned, None
+    await BackfillStore(database=database).create(request, actor=actor)
+    return planned, request
+
+
+async def start_once(
+    database: Database,
+    job_id: str,
+    *,
+    backfill_id: str,
+    owner: str,
+    begin: datetime,
+    end: datetime,
+    parallel: int,
+    paused: bool,
+    zone: str,
+    clock: Clock,
+    actor: Actor,
+) -> Backfill:
+    """As `start`, unless the backfill of that id was asked for before: by another process, or one that died.
+
+    - `backfill_id`: made from what asks for it, so that it is the same each time.
+    - `owner`: the resource that asks for it, as `managed_by` names one.
+    - `paused`: start no window until it is resumed.
+
+    Returns the backfill as it is. Raises what `start` raises.
+    """
+    store = BackfillStore(database=database)
+    known = (await store.of_ids([backfill_id])).get(backfill_id)
+    if known is not None:
+        return known
+    request, _ = await _planned(
+        database,
+        job_id,
+        backfill_id=backfill_id,
+        begin=begin,
+        end=end,
+        parallel=parallel,
+        zone=zone,
+        clock=clock,
+        actor=actor,
+    )
+    state = BackfillState.PAUSED if paused else BackfillState.ACTIVE
+    await store.create(replace(request, managed_by=owner, state=state), actor=actor)
+    return (await store.of_ids([backfill_id]))[backfill_id]
+
+
+async def _planned(
+    database: Database,
+    job_id: str,
+    *,
+    backfill_id: str,
+    begin: datetime,
+    end: datetime,
+    parallel: int,
+    zone: str,
+    clock: Clock,
+    actor: Actor,
+) -> tuple[Backfill, PlannedRange]:
     job = await stateful_job(database, job_id)
     schedule = parse_schedule(
         job_id=job_id,
@@ -62,10 +135,8 @@ async def start(
         timezone=job.timezone or zone,
     )
     planned = plan_range(schedule, start=begin, end=end, now=clock.now())
-    if dry_run:
-        return planned, None
     request = Backfill(
-        backfill_id=Ids(clock).new(),
+        backfill_id=backfill_id,
         job_id=job_id,
         range_start=planned.start,
         range_end=planned.end,
@@ -78,8 +149,7 @@ async def start(
         requested_by=actor.who,
         traceparent=actor.traceparent,
     )
-    await BackfillStore(database=database).create(request, actor=actor)
-    return planned, request
+    return request, planned
 
 
 async def change_state(
@@ -93,10 +163,15 @@ async def change_state(
 ) -> Backfill:
     """Pause, resume or cancel the backfill whose id begins so.
 
-    Raises `NotFoundError`, and `RefusedError` if it is in no state that `to` can follow.
+    Raises `NotFoundError`, and `RefusedError` if it is in no state that `to` can follow, or a resource asks
+    for it and would undo the change.
     """
     store, of = BackfillStore(database=database), _FROM[to]
     found = await find(database, beginning)
+    if found.managed_by is not None and found.state in of and to is not BackfillState.CANCELLED:
+        what = f"backfill {found.backfill_id}"
+        patch = {"spec": {"suspend": to is BackfillState.PAUSED}}
+        raise owned_by_resource(what, found.managed_by, kind="PikoBackfill", patch=patch)
     possible = found.state in of
     if possible and not dry_run:
         possible = await store.change_state(found, to=to, of=of, now=clock.now(), actor=actor)

@@ -21,8 +21,9 @@ from piko.model.backfills import OPEN_STATES, Backfill, BackfillStep
 from piko.model.changes import Actor
 from piko.model.fences import Fence
 from piko.model.runs import Outcome, Run
-from piko.store.audited_backfills import AUDITED, settle_states, state_edit
-from piko.store.changes import insert_changes, insert_logged
+from piko.store.audited_backfills import AUDITED, CHANGE, settle_states, state_edit
+from piko.store.changes import insert_changes, insert_logged, log_change
+from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.fences import hold
 from piko.store.held_rows import held_keys, lock_free, rows_locked
@@ -33,6 +34,7 @@ from piko.store.upsert import write_rows
 
 _NAMES = tuple(field.name for field in fields(Backfill))
 _LOGGED = ("backfill_id", "range_start", "range_end", "parallelism", "windows_total")
+_CHUNK = 1000
 _COLUMNS = [backfill.c[name] for name in _NAMES]
 
 
@@ -62,6 +64,35 @@ class BackfillStore:
         if job_id is not None:
             statement = statement.where(backfill.c.job_id == job_id)
         return await self._select(statement)
+
+    async def of_ids(self, backfill_ids: Collection[str]) -> dict[str, Backfill]:
+        """The requests of these ids, by id."""
+        found: dict[str, Backfill] = {}
+        for chunk in chunks(backfill_ids, size=_CHUNK):
+            rows = await self._select(select(*_COLUMNS).where(backfill.c.backfill_id.in_(chunk)))
+            found |= {item.backfill_id: item for item in rows}
+        return found
+
+    async def running(self) -> Counter[str]:
+        """How many windows of each request run now."""
+        # By the index of states: a request may have ended a hundred thousand runs, and few run at once.
+        statement = select(job_run.c.backfill_id).where(job_run.c.state == RunState.RUNNING)
+        async with self._database.statements() as connection:
+            found = (await connection.execute(statement)).scalars()
+            return Counter(str(backfill_id) for backfill_id in found if backfill_id is not None)
+
+    async def set_parallelism(self, request: Backfill, parallelism: int, *, actor: Actor) -> None:
+        """Run so many of its windows at once from now on."""
+        of_it = {"backfill_id": request.backfill_id}
+        async with self._database.transaction() as connection:
+            is_it = backfill.c.backfill_id == request.backfill_id
+            row = (await connection.execute(select(*AUDITED).where(is_it).with_for_update())).first()
+            if row is None or row.state not in OPEN_STATES:
+                return
+            await connection.execute(update(backfill).where(is_it).values(parallelism=parallelism))
+            before = {**of_it, "parallelism": request.parallelism}
+            after = {**of_it, "parallelism": parallelism}
+            await log_change(connection, actor, CHANGE, job_id=request.job_id, before=before, after=after)
 
     async def change_state(
         self,

@@ -15,7 +15,7 @@ from piko.clock import SystemClock
 from piko.core.types import JobStatus
 from piko.errors import DiscoveryError, PikoError
 from piko.testing.declared_rows import config_of, files_of, placed_in, schedule_of
-from piko_operator.resources import Manifest, PikoSchedule
+from piko_operator.resources import Manifest, PikoBackfill, PikoSchedule
 
 if TYPE_CHECKING:
     from piko.app import PikoApp
@@ -75,6 +75,9 @@ def problem_of(resource: Manifest, *, app: Callable[[], PikoApp]) -> str | None:
             assessed = assess(schedule_of(resource, now=now), registry=registry, timezone=_ZONE)
             unusable = assessed.status in (JobStatus.INVALID, JobStatus.UNREGISTERED)
             return assessed.message if unusable else None
+        if isinstance(resource, PikoBackfill):
+            known = registry.get(resource.spec.job_id)
+            return None if known is not None else f"no job {resource.spec.job_id!r} is registered"
         row = config_of(resource, now=now)
         if registry.get(row.job_id) is None:
             return f"no job {row.job_id!r} is registered"

@@ -63,6 +63,11 @@ backfill = Table(
         comment="its state as change_log knows it; it differs from state after an edit by SQL",
     ),
     Column("traceparent", TRACEPARENT, comment="the span in which it was asked for, in a trace"),
+    Column(
+        "managed_by",
+        String(512),
+        comment="cluster/namespace/name/uid of the PikoBackfill that asks for it; NULL: none does",
+    ),
     checks.one_of("state", BackfillState, "backfill_state_is_known"),
     CheckConstraint("range_start < range_end", name="range_start_is_before_range_end"),
     checks.between("parallelism", 1, MAX_INTEGER, "parallelism_is_positive"),
