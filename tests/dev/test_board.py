@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from rich.console import Console
@@ -56,6 +57,37 @@ def test_the_table_fits_a_terminal_and_holds_every_name(width: int) -> None:
     assert re.search(r"^b +WaitingForConfig +FAILED 3m ago +in 12s ", text, re.MULTILINE)
     assert "  give it [2J one" in text
     assert "2 running" in text
+
+
+@pytest.mark.parametrize(
+    ("reader", "said", "watermark"),
+    [
+        ("Asia/Shanghai", "18:00:00 (05:00:00 America/New_York)", "17:57:00"),
+        ("America/New_York", "05:00:00", "04:57:00"),
+    ],
+)
+@pytest.mark.parametrize("width", [80, 200])
+def test_times_are_in_the_readers_zone_and_due_times_in_that_of_their_schedule_too(
+    width: int, reader: str, said: str, watermark: str
+) -> None:
+    clock, file = StoppedClock(), io.StringIO()
+    wall = WallClock(clock=clock, zone=ZoneInfo(reader))
+    assert (wall.due(clock.now(), ZoneInfo("America/New_York")), wall.zone_name) == (said, reader)
+    assert wall.due(clock.now(), None) == said.partition(" ")[0]
+    console = Console(file=file, width=width, force_terminal=True, highlight=False)
+    with Board(console=console, wall=wall) as board:
+        board.show_entry(Entry(subject="a", text="SUCCESS"))
+        board.show([_line(clock, "a")], state="trial")
+    lines = [line.rstrip() for line in re.split(r"[\r\n]", _CONTROL.sub("", file.getvalue()))]
+    assert f"{said.partition(' ')[0]}  a                 SUCCESS" in lines
+    (row,) = {line for line in lines if line.startswith("a ")}
+    assert f" {watermark} " in row
+    assert len(row) <= width
+
+
+def test_the_zone_of_a_machine_without_tz_has_its_abbreviation() -> None:
+    wall = WallClock(clock=StoppedClock(), zone=timezone(timedelta(hours=8), "CST"))
+    assert wall.zone_name == "CST"
 
 
 def test_an_empty_folder_has_a_board_too() -> None:

@@ -138,12 +138,15 @@ def _width() -> int | None:
         return None
 
 
-def stamp(moment: datetime | None) -> str:
-    """An instant for people: UTC, with milliseconds only if it has a fraction of a second."""
+def stamp(moment: datetime | None, *, own: str | None = None) -> str:
+    """An instant for people, in their zone with its offset; `own`: the zone of the schedule it is due by."""
+    from piko import reader_zone
+
     if moment is None:
         return ""
-    shown = moment.astimezone(UTC)
-    return shown.isoformat(sep=" ", timespec="milliseconds" if shown.microsecond else "seconds")[:-6] + "Z"
+    zone = reader_zone.reader_zone()
+    text, due = reader_zone.stamp(moment, zone), reader_zone.due_in_own_zone(moment, own, zone)
+    return f"{text} ({due})" if due else text
 
 
 def instant(text: str, *, option: str, zone: str = "UTC") -> datetime:

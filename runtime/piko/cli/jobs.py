@@ -90,10 +90,10 @@ def _job_cells(line: JobReport, now: datetime) -> list[object]:
 def _job_more(line: JobReport) -> list[object]:
     return [
         line.timezone,
-        stamp(line.last_scheduled_time),
+        stamp(line.last_scheduled_time, own=line.timezone),
         duration(line.last_duration_s),
         stamp(line.last_success_at),
-        stamp(line.next_run_at),
+        stamp(line.next_run_at, own=line.timezone),
         stamp(line.last_data_time),
         line.managed_by or "SQL",
     ]

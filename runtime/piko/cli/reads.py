@@ -55,6 +55,10 @@ class Reads(Protocol):
         """What the run says of itself."""
         ...
 
+    async def zone(self, job_id: str) -> str | None:
+        """The zone of the job's schedule; None: it has no row, or the release's zone, not known here."""
+        ...
+
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         """Why the job does not run, or did not run at an instant as a person writes it."""
         ...
@@ -128,6 +132,12 @@ class DatabaseReads:
         from piko.store.reports.run_logs import RunLogReader
 
         return await RunLogReader(database=self._database).of_run(run_id)
+
+    async def zone(self, job_id: str) -> str | None:
+        from piko.store.reports.overview import Overview
+
+        job = await Overview(database=self._database).job(job_id)
+        return None if job is None else job.timezone or zone_in_force(self._dsn)
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         from piko.store.reports.explanations import explain_job

@@ -119,18 +119,18 @@ def _show_list(found: Sequence[RunReport], output: Output) -> bool:
 def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """Show one run: its times, window, attempts, error, records that sinks refused, progress and result."""
 
-    async def read(reads: Reads) -> tuple[RunReport, list[RunReport], RunLogReport | None]:
+    async def read(reads: Reads) -> tuple[RunReport, list[RunReport], RunLogReport | None, str | None]:
         found = await reads.run(run)
         if found is None:
             raise NotFoundError(f"no run {run!r} in job_run; `piko runs -o wide` lists ids")
-        return found, await reads.attempts(found), await reads.log(run)
+        return found, await reads.attempts(found), await reads.log(run), await reads.zone(found.job_id)
 
-    found, attempts, log = with_reads(dsn, read)
+    found, attempts, log, zone = with_reads(dsn, read)
     if output.is_document:
         show_document({"run": found, "attempts": attempts, "log": log}, output)
         return
     others = [("also", _attempt(other)) for other in attempts if other.run_id != run]
-    for name, text in [*_facts(found, log), *others]:
+    for name, text in [*_facts(found, log, zone), *others]:
         if text:
             typer.echo(f"{name:<10} {shown(text)}")
     for line in ["", *found.error.rstrip().split("\n")] if found.error else ():
@@ -204,13 +204,13 @@ def _act(
     typer.echo(f"{run.job_id}: {attempt} {f'would be {done}' if dry_run else f'{done} as run {run.run_id}'}")
 
 
-def _facts(run: RunReport, log: RunLogReport | None) -> list[tuple[str, str]]:
+def _facts(run: RunReport, log: RunLogReport | None, zone: str | None) -> list[tuple[str, str]]:
     why = run.trigger_type.replace("_", " ")
     return [
         ("job", run.job_id),
         ("run", run.run_id),
         ("state", run.state + (f" x{run.missed_count}" if run.missed_count else "")),
-        ("due", stamp(run.scheduled_time)),
+        ("due", stamp(run.scheduled_time, own=zone)),
         ("window", window(run)),
         ("attempt", f"{run.attempt}, {why}"),
         ("not before", stamp(run.not_before)),

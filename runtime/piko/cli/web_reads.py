@@ -74,6 +74,13 @@ class WebReads:
         found = self._api.get("runs", run_id, "log")
         return None if found is None else _read(RunLogReport, found)
 
+    async def zone(self, job_id: str) -> str | None:
+        try:
+            (job,) = await self.jobs([job_id])
+        except NotFoundError:
+            return None
+        return job.timezone
+
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         moment = None if at is None else instant_text(await self._instant(job_id, at))
         return _read(JobExplanation, self._api.get("jobs", job_id, "explain", at=moment))

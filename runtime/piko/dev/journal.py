@@ -85,7 +85,11 @@ class Journal:
         now_running = frozenset(run.run_id for run in running)
         for run in running:
             if run.run_id in self._running and run.run_id not in self._reported_running:
-                entries.append(Entry(subject=run.job_id, text=f"running, for {self._at(run.scheduled_time)}"))
+                entries.append(
+                    Entry(
+                        subject=run.job_id, text=f"running, for {self._due(run.job_id, run.scheduled_time)}"
+                    )
+                )
                 self._reported_running |= {run.run_id}
         self._running, self._reported_running = now_running, self._reported_running & now_running
         counts: dict[str, int] = {}
@@ -107,9 +111,8 @@ class Journal:
         entries = []
         for group in _grouped(ended):
             state = states.get(group[0].job_id)
-            following = (
-                "" if state is None or state.next_run_at is None else f"next {self._at(state.next_run_at)}"
-            )
+            coming = None if state is None else state.next_run_at
+            following = "" if coming is None else f"next {self._due(group[0].job_id, coming)}"
             if len(group) > _LISTED_SINGLY:
                 entries.append(self._several(group, following))
                 continue
@@ -149,7 +152,7 @@ class Journal:
 
     def _covers(self, run: EndedRun) -> str:
         if run.window_start is None or run.window_end is None:
-            return f"for {self._at(run.scheduled_time)}"
+            return f"for {self._due(run.job_id, run.scheduled_time)}"
         return f"{self._at(run.window_start)} to {self._at(run.window_end)}"
 
     # ---- jobs --------------------------------------------------------------------------------------
@@ -171,7 +174,7 @@ class Journal:
                 continue
             self._reported_schedules[job_id] = reported
             schedule, status, message = reported
-            following = "" if state.next_run_at is None else f", next {self._at(state.next_run_at)}"
+            following = "" if state.next_run_at is None else f", next {self._due(job_id, state.next_run_at)}"
             remark = f": {message}" if message else following
             entries.append(
                 Entry(
@@ -217,6 +220,11 @@ class Journal:
                 )
             )
         return lines
+
+    def _due(self, job_id: str, moment: datetime) -> str:
+        assessed = self._replica.assessed_rows.get(job_id)
+        job = None if assessed is None else assessed.job
+        return self._wall.due(moment, None if job is None else job.schedule.zone)
 
     def _at(self, moment: datetime | None) -> str:
         return "?" if moment is None else self._wall.at(moment)
