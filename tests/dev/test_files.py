@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from piko.dev.application import load_app
+from piko.dev.application import FailedLoadError, code_stamps, load_app, reload_app
 from piko.dev.files import ResourceFiles
 from piko.dev.place import check_folder, hold_place
 from piko.dev.session import run_folder
@@ -121,6 +121,62 @@ def test_jobs_of_other_modules_belong_to_the_very_app_that_runs(tmp_path: Path) 
     )
     app = load_app(folder)
     assert (app.name, "more" in app.registry, "tick" in app.registry) == ("shared", True, True)
+
+
+@pytest.mark.parametrize(
+    ("app", "parts", "watched"),
+    [
+        ("import shop.orders", {"orders": "def f(:"}, {"shop/__init__.py", "shop/orders.py"}),
+        ("import shop.orders", {"orders": "x = 1 / 0"}, {"shop/__init__.py", "shop/orders.py"}),
+        (
+            "import shop.orders",
+            {"orders": "import shop.stock", "stock": "raise SystemExit"},
+            {"shop/__init__.py", "shop/orders.py", "shop/stock.py"},
+        ),
+        (
+            "import shop.orders",
+            {
+                "orders": "try:\n    import shop.stock\nexcept ValueError:\n    raise KeyError",
+                "stock": "int('x')",
+            },
+            {"shop/__init__.py", "shop/orders.py", "shop/stock.py"},
+        ),
+        ("from shop.orders import sync", {"orders": ""}, {"shop/__init__.py", "shop/orders.py"}),
+    ],
+    ids=[
+        "no Python",
+        "an error",
+        "the end of the process",
+        "an error behind another",
+        "a name that it lacks",
+    ],
+)
+def test_the_files_that_a_failed_load_has_got_to_are_watched(
+    app: str, parts: dict[str, str], watched: set[str], tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs")
+    load_app(folder)
+    (folder / "shop").mkdir()
+    for name, text in {"__init__": "", **parts}.items():
+        (folder / "shop" / f"{name}.py").write_text(text)
+    (folder / "app.py").write_text(app)
+    with pytest.raises(FailedLoadError) as raised:
+        reload_app(folder)
+    assert set(code_stamps(folder, more=raised.value.files)) == {"app.py", *watched}
+    assert set(code_stamps(folder)) == {"app.py"}
+
+
+def test_a_module_that_is_missing_is_watched_for(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path / "jobs")
+    load_app(folder)
+    (folder / "app.py").write_text("import shop.orders")
+    (folder / "shop").mkdir()
+    with pytest.raises(FailedLoadError) as raised:
+        reload_app(folder)
+    before = code_stamps(folder, more=raised.value.files)
+    (folder / "shop" / "orders.py").write_text("")
+    after = code_stamps(folder, more=raised.value.files)
+    assert set(after) - set(before) == {"shop/orders.py"}
 
 
 def test_a_change_is_taken_once_it_holds_still(tmp_path: Path) -> None:

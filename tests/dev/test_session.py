@@ -120,6 +120,24 @@ def test_saved_code_runs_and_code_that_cannot_be_loaded_leaves_the_last_good_one
     assert not states & {"FAILED", "TIMEOUT", "LOST"}, "runs in progress end before their code is replaced"
 
 
+def test_a_module_in_a_folder_below_that_could_not_be_loaded_is_loaded_once_it_is_mended(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "200ms"))
+    words = folder / "shop" / "words.py"
+    words.parent.mkdir()
+    words.write_text("WORD = (\n")
+    good = (folder / "app.py").read_text()
+    program = _dev(piko_process, folder)
+    program.wait_for_line("ticked ")
+    (folder / "app.py").write_text("from shop.words import WORD\n" + good.replace('"ticked"', "WORD"))
+    program.wait_for_line(r"code +.*shop/words\.py, line 1: .*not valid Python")
+    words.write_text("WORD = 'mended'\n")
+    program.wait_for_line("code +shop/words.py changed")
+    program.wait_for_line("mended ")
+    assert program.terminate() == 0
+
+
 def test_code_that_is_saved_while_it_is_loaded_is_loaded_again(
     piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:

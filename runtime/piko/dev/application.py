@@ -6,8 +6,9 @@ import ast
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -15,6 +16,17 @@ from piko.app import PikoApp
 from piko.errors import DiscoveryError, PikoError
 
 PREFERRED = "app.py"
+_MOST_FILES = 200
+_MOST_CAUSES = 20
+"""Files that are watched because of one failed load, and errors behind it whose files are."""
+
+
+class FailedLoadError(DiscoveryError):
+    """The code of a folder cannot be loaded; a change of one of `files` may mend it."""
+
+    def __init__(self, message: str, *, files: frozenset[Path]) -> None:
+        super().__init__(message)
+        self.files = files
 
 
 def load_app(folder: Path) -> PikoApp:
@@ -40,7 +52,7 @@ def load_app(folder: Path) -> PikoApp:
 def reload_app(folder: Path) -> PikoApp:
     """The app as the files of `folder` are now.
 
-    Raises `DiscoveryError`; then the modules that were loaded before are there as they were.
+    Raises `FailedLoadError`; then the modules that were loaded before are there as they were.
     """
     ours = _modules_of(folder)
     _forget(ours)
@@ -48,11 +60,36 @@ def reload_app(folder: Path) -> PikoApp:
     try:
         return load_app(folder)
     except (DiscoveryError, SystemExit) as error:
+        files = _files_of_failure(error, folder)
         _forget(_modules_of(folder))
         sys.modules.update(ours)
-        if isinstance(error, SystemExit):
-            raise DiscoveryError(f"{folder}: its module ended the process while it was imported") from error
-        raise
+        ended = f"{folder}: its module ended the process while it was imported"
+        message = ended if isinstance(error, SystemExit) else str(error)
+        raise FailedLoadError(message, files=files) from error
+
+
+def _files_of_failure(error: BaseException, folder: Path) -> frozenset[Path]:
+    """The files of `folder` that a failed load has got to, and those that a missing module might be."""
+    files = _files_of(folder)
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        if cause is None:
+            break
+        files |= {Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(cause.__traceback__)}
+        files |= _files_named_by(cause, folder)
+        cause = cause.__cause__ or cause.__context__
+    own = (path for path in files if _is_own_file(path, folder))
+    return frozenset(islice(own, _MOST_FILES))
+
+
+def _files_named_by(error: BaseException, folder: Path) -> set[Path]:
+    if isinstance(error, SyntaxError) and error.filename is not None:
+        return {Path(error.filename)}
+    parts = (error.name or "").split(".") if isinstance(error, ModuleNotFoundError) else []
+    if not parts or not all(part.isidentifier() for part in parts):
+        return set()
+    module = folder.joinpath(*parts)
+    return {module.with_name(f"{module.name}.py"), module / "__init__.py"}
 
 
 def _modules_of(folder: Path) -> dict[str, ModuleType]:
@@ -62,9 +99,13 @@ def _modules_of(folder: Path) -> dict[str, ModuleType]:
 
 def _is_own(module: ModuleType, folder: Path) -> bool:
     file = getattr(module, "__file__", None)
-    if not isinstance(file, str) or not Path(file).is_relative_to(folder):
+    return isinstance(file, str) and _is_own_file(Path(file), folder)
+
+
+def _is_own_file(path: Path, folder: Path) -> bool:
+    if not path.is_relative_to(folder):
         return False
-    parts = Path(file).relative_to(folder).parts
+    parts = path.relative_to(folder).parts
     return "site-packages" not in parts and not any(part.startswith(".") for part in parts)
 
 
@@ -158,17 +199,19 @@ def _place(error: Exception, path: Path) -> str:
     return f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else str(path)
 
 
-def code_stamps(folder: Path) -> dict[str, int]:
-    """The modification time of each Python file in `folder`, and of those below it that are loaded."""
-    return _stamps(folder, {*folder.glob("*.py"), *_files_of(folder)})
+def code_stamps(folder: Path, *, more: Collection[Path] = ()) -> dict[str, int]:
+    """When each Python file in `folder`, each below it that is loaded, and each of `more` was changed."""
+    return _stamps(folder, {*folder.glob("*.py"), *_files_of(folder), *more})
 
 
-def stamps_of_loaded(folder: Path, before: Mapping[str, int]) -> dict[str, int]:
+def stamps_of_loaded(
+    folder: Path, before: Mapping[str, int], *, more: Collection[Path] = ()
+) -> dict[str, int]:
     """The stamps of the code that was loaded; `before` are those of `code_stamps` right before the load.
 
     A file that was saved during the load keeps its stamp of before, so that it counts as changed.
     """
-    return {**_stamps(folder, _files_of(folder)), **before}
+    return {name: before.get(name, stamp) for name, stamp in code_stamps(folder, more=more).items()}
 
 
 def _files_of(folder: Path) -> set[Path]:

@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 from rich.console import Console
@@ -17,17 +16,18 @@ from rich.console import Console
 from piko.app import PikoApp
 from piko.background.waiting import happens
 from piko.clock import SystemClock
-from piko.dev.application import code_stamps, load_app, reload_app, stamps_of_loaded
+from piko.dev.application import FailedLoadError, code_stamps, load_app, reload_app, stamps_of_loaded
 from piko.dev.board import Board
 from piko.dev.files import Reading, ResourceFiles
 from piko.dev.journal import Entry, Journal
 from piko.dev.mirror import FolderMirror
 from piko.dev.place import DevDatabase, check_folder, hold_place
 from piko.dev.wall import WallClock
-from piko.errors import DatabaseUnavailableError, DiscoveryError, SettingsError
+from piko.errors import DatabaseUnavailableError, SettingsError
 from piko.event_loop import run_to_end
 from piko.observability.logs import Logging, configure_logging
 from piko.observability.printed import prints_as_events
+from piko.reader_zone import reader_zone
 from piko.replica.running import RunningReplica
 from piko.serving.listening import listen
 from piko.settings import Settings, load_settings
@@ -95,12 +95,14 @@ class _Session:
         self._place = place
         self._settings = settings
         self._clock = SystemClock()
-        self._wall = WallClock(clock=self._clock, zone=ZoneInfo(settings.timezone))
+        self._wall = WallClock(clock=self._clock, zone=reader_zone())
         self._board = Board(console=console, wall=self._wall)
         self._signals = signals
         self._problems: Sequence[str] = ()
         self._reasons: Sequence[str] = ()
         self._code = code
+        self._tried: frozenset[Path] = frozenset()
+        """Files that the last load got to, where it failed."""
 
     async def run(self, files: ResourceFiles, reading: Reading) -> None:
         await migrate.upgrade(self._place.dsn)
@@ -210,7 +212,7 @@ class _Session:
 
     def _changed_app(self) -> PikoApp | None:
         """The app as its files are now; None where they have not changed, or cannot be loaded."""
-        stamps = code_stamps(self._path)
+        stamps = code_stamps(self._path, more=self._tried)
         changed = sorted(name for name in {*stamps, *self._code} if stamps.get(name) != self._code.get(name))
         if not changed:
             return None
@@ -218,12 +220,15 @@ class _Session:
         names = ", ".join(changed)
         try:
             app = reload_app(self._path)
-        except DiscoveryError as error:
+        except FailedLoadError as error:
+            self._tried = error.files
+            self._code = stamps_of_loaded(self._path, stamps, more=error.files)
             self._board.show_entry(Entry(subject="code", text=str(error), tone="red"))
             self._board.show_entry(
                 Entry(subject="code", text="the last good version stays in force", tone="red")
             )
             return None
+        self._tried = frozenset()
         self._code = stamps_of_loaded(self._path, stamps)
         text = f"{names} changed: waiting for runs in progress, then the new code runs"
         self._board.show_entry(Entry(subject="code", text=text, tone="cyan"))
@@ -234,7 +239,7 @@ class _Session:
         age = "new" if self._place.is_new else "continues where it stopped"
         self._board.print(
             f"piko dev: app {self._app.name!r} of {self._folder}, jobs: {jobs}\n"
-            f"database: {self._place.database} ({age}); times are {self._settings.timezone}\n"
+            f"database: {self._place.database} ({age}); times are of {self._wall.zone_name}\n"
             "changes to YAML and Python files take effect while this runs; Ctrl-C stops"
         )
 
