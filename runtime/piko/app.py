@@ -30,18 +30,16 @@ from piko.observability.printed import prints_as_events
 from piko.ops.front import Front
 from piko.ops.http import replica_probes
 from piko.persistence.writer import PersistenceWriter
-from piko.replica.composition import compose
-from piko.replica.replica import Replica
-from piko.replica.running import RunningReplica
 from piko.serving.listening import listen
 from piko.serving.probes import Probes
-from piko.serving.server import HttpServer
 from piko.settings import Settings, load_settings
 from piko.signals import StopSignals, leave
 from piko.unrun import remind_at_exit
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from piko.replica.running import RunningReplica
 
 __all__ = ["PikoApp"]
 
@@ -263,6 +261,10 @@ class PikoApp:
         if self._replica is not None:
             raise PikoError(f"PikoApp {self.name!r} is running already; one process runs it once")
         self.used = True
+        # Most of what a replica needs: a test of a handler, or a program that declares jobs, does without.
+        from piko.replica.composition import compose
+        from piko.replica.replica import Replica
+
         settings = settings or self._load_settings()
         asyncio.get_running_loop().set_default_executor(self._threads_for(settings))
         self._place_computing(settings)
@@ -308,6 +310,8 @@ class PikoApp:
             raise SystemExit(2) from None
 
     async def _serve(self, settings: Settings, signals: StopSignals) -> None:
+        from piko.serving.server import HttpServer
+
         front = Front(
             probes=self._probes,
             app=self.__dict__.get("api_app"),  # unless user code has accessed it, it has only the probes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -77,3 +78,42 @@ def test_a_folder_without_an_app_says_what_was_looked_for(tmp_path: Path) -> Non
 def test_the_tests_of_an_example_pass(example: Path) -> None:
     outcome = run_pytest(example, "--piko-manifests", ".", ".")
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def _calls_app_job(node: ast.expr) -> bool:
+    called = node.func if isinstance(node, ast.Call) else node
+    return isinstance(called, ast.Attribute) and called.attr == "job"
+
+
+def functions(example: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in sorted(example.rglob("*.py"))]
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_each_job_of_an_example_has_a_test_of_under_ten_lines(example: Path) -> None:
+    found = functions(example)
+    jobs = {each.name for each in found if any(map(_calls_app_job, each.decorator_list))}
+    tests = [each for each in found if each.name.startswith("test_")]
+    short = [each for each in tests if (each.end_lineno or 0) - each.lineno + 1 < 10]
+    named = {node.value for each in short for node in ast.walk(each) if isinstance(node, ast.Constant)}
+    assert jobs
+    assert jobs <= named
+    assert short == tests
+
+
+def test_each_example_with_an_app_has_tests() -> None:
+    assert {path.parent for path in (ROOT / "examples").rglob("app.py")} == set(EXAMPLES)
+
+
+def test_what_serves_and_what_speaks_sql_is_not_imported_for_a_test() -> None:
+    program = (
+        "import sys, piko.app, piko.testing.inline_run, piko.testing.timeline\n"
+        "print(*sorted(sys.modules), sep='\\n')\n"
+    )
+    asked = [sys.executable, "-c", program]
+    loaded = set(subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split())
+    assert "piko.testing.timeline" in loaded
+    unwanted = {"fastapi", "uvicorn", "alembic", "sqlalchemy.ext.asyncio", "piko.replica.composition"}
+    assert not loaded & unwanted

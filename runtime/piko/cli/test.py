@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,7 +36,8 @@ def run_once(
 ) -> None:
     """Run a job once, here and now, without a database. Exit 1 if it does not succeed.
 
-    Its resources are opened as they are; what it writes to sinks is checked and shown, and not written.
+    Its resources are opened as they are; what it writes to sinks is checked and shown, and not written. What
+    it prints and logs is on stderr.
     """
     from piko.dev.application import load_app
     from piko.json_object import read_object
@@ -44,7 +47,8 @@ def run_once(
         given = None if config is None else read_object(config)
     except ValueError as error:
         raise InputError(f"--config {error}") from None
-    run = run_job(load_app(folder.resolve()), job, window=window, config=given, attempt=attempt)
+    with redirect_stdout(sys.stderr):
+        run = run_job(load_app(folder.resolve()), job, window=window, config=given, attempt=attempt)
     if output.is_document:
         show_document(_answer(run), output)
     else:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from piko.catalog.configs import ConfigBook, ConfigInForce
 from piko.catalog.jobs import Job
@@ -19,7 +19,6 @@ from piko.execution.failure import describe, standing
 from piko.execution.outcome import Ending
 from piko.execution.resources import RELEASE_S, AppResources, RunResources
 from piko.execution.results import kept_result
-from piko.execution.run_logs import RunLogs
 from piko.model.fences import InstanceFence
 from piko.model.runs import Run
 from piko.observability.bindings import of_run
@@ -30,6 +29,9 @@ from piko.observability.run_log import RunLog
 from piko.observability.watchdog import run_name
 from piko.persistence.intent import WriteIntent
 from piko.tracing.traces import NO_SPAN, NO_TRACES, RunTrace, Traces
+
+if TYPE_CHECKING:
+    from piko.execution.run_logs import RunLogs  # with what writes them to the database
 
 ABANDON_S = 60.0
 """Seconds that a cancelled handler may take to clean up, in addition to closing its resources."""
