@@ -58,6 +58,14 @@ def reasons() -> set[str]:
     return named | tables | set(JobStatus)
 
 
+def troubles() -> set[str]:
+    """The kinds of trouble that `piko status` names, but for those that a variable holds."""
+    named = [item.value for call in _calls() if _name(call.func) == "Trouble" for item in call.keywords
+             if item.arg == "kind"]  # fmt: skip
+    named += [call.args[1] for call in _calls() if _name(call.func) == "_job_trouble"]
+    return {word for item in named for word in _words(item, _LINE)}
+
+
 @cache
 def texts() -> str:
     """Every text of the code in one, a line each, with a gap for what is known only when it is said."""

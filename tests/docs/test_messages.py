@@ -68,3 +68,10 @@ def test_every_error_is_explained() -> None:
 
 def test_each_row_says_what_to_do() -> None:
     assert [row for row in re.findall(r"^\|.*\|$", _PAGE, re.MULTILINE) if re.search(r"\|\s*\|$", row)] == []
+
+
+def test_every_trouble_that_status_names_is_explained() -> None:
+    rows = re.findall(r"^\| (`[^|]*) \|", read("how-to/handle-an-incident.md"), re.MULTILINE)
+    explained = {name.replace(" ", "_") for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert messages.troubles() - explained == set()
+    assert {name for name in explained if name not in messages.texts().splitlines()} == set()
