@@ -272,6 +272,12 @@ def test_a_dsn_of_the_wrong_type_is_not_shown(load: Load, tmp_path: Path) -> Non
     assert "`mysql_dsn` = (not shown)" in refusal(load, {})
 
 
+def test_a_secret_that_need_not_be_set_is_shown_in_no_message(load: Load) -> None:
+    message = refusal(load, with_dsn(PIKO_WEB_SESSION_KEY="hunter2"))
+
+    assert "setting `web_session_key` = (not shown)" in message
+
+
 def test_a_setting_that_a_file_gives_twice_is_refused(load: Load, tmp_path: Path) -> None:
     (tmp_path / "settings.toml").write_text("[default]\nhttp_port = 1\nHTTP_PORT = 2")
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
@@ -169,7 +169,7 @@ class SettingsLoader(Generic[S]):
                 f"known settings are {', '.join(known)}"
             )
         known_field = self.model.model_fields.get(name)
-        secret = known_field is None or known_field.annotation is SecretStr
+        secret = known_field is None or _is_secret(known_field.annotation)
         shown = "(not shown)" if secret else _short(item["input"])
         return f"setting {called} = {shown}{place}: {message[:1].lower()}{message[1:]}"
 
@@ -180,6 +180,10 @@ class SettingsLoader(Generic[S]):
             where = f"{variable} in the environment, or `{name}` in {table}"
         message = f"setting {called} is missing: set {where}"
         return f"{message}, for example {variable}={DSN_EXAMPLE}" if name == "mysql_dsn" else message
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)
 
 
 def _short(value: object) -> str:
