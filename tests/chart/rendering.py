@@ -75,6 +75,13 @@ VARIANTS: dict[str, Values] = {
         **EXISTING_SECRET,
         "runtime": {"spool": {"persistence": {"enabled": True, "existingClaim": "spool"}}},
     },
+    "webhook": {
+        **EXISTING_SECRET,
+        "runtime": {
+            "webhook": {"existingSecret": "piko-webhook", "caSecretKey": "ca.crt", "retrySeconds": 1000000},
+            "spool": {"persistence": {"enabled": True}},
+        },
+    },
     "network policies": {
         **EXISTING_SECRET,
         "networkPolicy": {

@@ -137,6 +137,21 @@ CASES = {
         },
         {40: 0},
     ),
+    "the webhook accepts nothing, and then all": Case(
+        "PikoWebhookStuck",
+        {'piko_webhook_oldest_timestamp_seconds{pod="a"}': "_x9 600x15 _x20", **_LEADS},
+        {15: 0, 24: 1, 30: 0},
+    ),
+    "an announcement waits for the webhook for a moment": Case(
+        "PikoWebhookStuck",
+        {'piko_webhook_oldest_timestamp_seconds{pod="a"}': "_x9 600x5 _x20", **_LEADS},
+        {14: 0, 25: 0},
+    ),
+    "an announcement is given up": Case(
+        "PikoWebhookStuck",
+        {'piko_webhook_posts_total{pod="a",called_for="late",outcome="given_up"}': "_x10 1x40"},
+        {9: 0, 15: 1, 40: 0},
+    ),
     "no operator acts": Case(
         "PikoOperatorDown",
         {'piko_operator_leader_status{pod="a"}': "1x10 _x15 1x20"},

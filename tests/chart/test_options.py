@@ -259,3 +259,31 @@ def test_helm_test_runs_the_job_that_is_named_and_waits_for_it() -> None:
     command = pod["spec"]["containers"][0]["command"]
     assert command == ["piko", "trigger", "orders", "--wait=120", "--reason=helm test"]
     assert len(render(EXISTING_SECRET).all("Pod")) == 1, "no job is named"
+
+
+def test_the_webhook_comes_from_a_secret_alone_as_files() -> None:
+    rendering = render(VARIANTS["webhook"])
+    pod = rendering.one("StatefulSet", "runtime")["spec"]["template"]["spec"]
+    environment = environment_of(pod)
+    assert environment["PIKO_WEBHOOK_URL"] == "file:/etc/piko/webhook/url"
+    assert environment["PIKO_WEBHOOK_KEY"] == "file:/etc/piko/webhook/key"
+    assert environment["PIKO_WEBHOOK_CA"] == "/etc/piko/webhook/ca.crt"
+    assert environment["PIKO_WEBHOOK_RETRY_S"] == "1000000"
+    (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "webhook"]
+    assert volume["secret"]["secretName"] == "piko-webhook"
+    assert {item["key"]: item["path"] for item in volume["secret"]["items"]} == {
+        "url": "url",
+        "key": "key",
+        "ca.crt": "ca.crt",
+    }
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts["webhook"] == "/etc/piko/webhook"
+    assert mounts["spool"] == "/var/lib/piko"
+
+
+def test_without_its_secret_there_is_no_webhook() -> None:
+    pod = pod_of(render({**EXISTING_SECRET, "runtime": {"hookTimeoutSeconds": 2.5}}), "runtime")
+    environment = environment_of(pod)
+    assert environment["PIKO_HOOK_TIMEOUT_S"] == "2.5"
+    assert not [name for name in environment if name.startswith("PIKO_WEBHOOK")]
+    assert "webhook" not in [volume["name"] for volume in pod["volumes"]]

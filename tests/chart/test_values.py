@@ -32,6 +32,11 @@ pytestmark = pytest.mark.usefixtures("helm")
             {"runtime": {"podDisruptionBudget": {"maxUnavailable": 0}}},
             "'/runtime/podDisruptionBudget/maxUnavailable': minimum: got 0, want 1",
         ),
+        ({"runtime": {"webhook": {"url": "https://a"}}}, "additional properties 'url' not allowed"),
+        (
+            {"runtime": {"webhook": {"timeoutSeconds": 0}}},
+            "'/runtime/webhook/timeoutSeconds': exclusiveMinimum: got 0, want 0",
+        ),
         ({"operator": {"namespaces": "data"}}, "'/operator/namespaces': got string, want array"),
         ({"operator": {"namespaces": ["Data"]}}, "'/operator/namespaces/0': 'Data' does not match pattern"),
         ({"operator": {"cluster": ""}}, "'/operator/cluster': '' does not match pattern"),

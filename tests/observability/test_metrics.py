@@ -77,6 +77,8 @@ NAMES = {
     "piko_runs_queued": "gauge",
     "piko_session_lock_held": "gauge",
     "piko_spool_persistent": "gauge",
+    "piko_webhook_oldest_timestamp_seconds": "gauge",
+    "piko_webhook_posts_total": "counter",
 }
 """What dashboards and alerts are written against."""
 
@@ -86,6 +88,7 @@ LABELS = {
     "piko_event_loop_blocked_seconds_total": {"job_id"},
     "piko_build_info": {"version", "python"},
     "piko_hook_calls_total": {"called_for", "outcome"},
+    "piko_webhook_posts_total": {"called_for", "outcome"},
     "piko_cpu_items_total": {"outcome"},
     "piko_db_errors_total": {"part"},
     "piko_backfill_windows": {"state"},

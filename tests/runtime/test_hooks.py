@@ -3,66 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from piko import JobFailure, JobLateness, JobRecovery, Objective, PikoApp
+from piko import JobFailure, JobLateness, JobRecovery
 from piko.core.types import RunState
-from piko.settings import Settings, load_settings
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
-
-_EVERY_SECOND = (
-    "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) "
-    "VALUES ('{}', 'interval', '{{\"seconds\": 1}}')"
-)
-_SINCE_MONDAY = (
-    "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, enabled, created_at, data_within_s) "
-    "VALUES ('{}', 'cron', '\"0 6 * * *\"', 0, '2026-01-05 00:00:00', 7200)"
-)
-
-
-class Shop:
-    """An app with one job, which fails while it is said to, and with what its hooks were called with."""
-
-    def __init__(self, *, max_attempts: int = 1, objective: Objective | None = None) -> None:
-        self.app = PikoApp(name="shop")
-        self.fails = True
-        self.runs = 0
-        self.values: list[JobFailure | JobLateness | JobRecovery] = []
-
-        @self.app.job("orders", max_attempts=max_attempts, objective=objective)
-        async def orders(ctx: Any, scheduled_time: datetime) -> None:
-            self.runs += 1
-            if self.fails:
-                raise ValueError("no such table")
-
-    def listen(self) -> None:
-        """Declare one hook for each event."""
-
-        @self.app.on_failure
-        async def failed(failure: JobFailure) -> None:
-            self.values.append(failure)
-
-        @self.app.on_late("ord*")
-        async def late(lateness: JobLateness) -> None:
-            self.values.append(lateness)
-
-        @self.app.on_recovered()
-        async def recovered(recovery: JobRecovery) -> None:
-            self.values.append(recovery)
-
-    def of(self, kind: type) -> list[Any]:
-        return [value for value in self.values if isinstance(value, kind)]
-
-    def count(self, outcome: str, called_for: str = "failure") -> float:
-        labels = {"called_for": called_for, "outcome": outcome}
-        return self.app.metrics.registry.get_sample_value("piko_hook_calls_total", labels) or 0.0
+from tests.runtime.shop import EVERY_SECOND, SINCE_MONDAY, Shop, settings_of, until_announced
 
 
 @pytest.fixture
@@ -71,36 +21,14 @@ async def database(sqlite: TestDatabase) -> TestDatabase:
     return sqlite
 
 
-def _settings(database: TestDatabase, folder: Path, **settings: Any) -> Settings:
-    return load_settings(
-        environment={},
-        directory=folder,
-        mysql_dsn=database.dsn,
-        spool_dir=folder / "spool",
-        poll_interval_s=0.1,
-        **settings,
-    )
-
-
-async def _announced(database: TestDatabase) -> Sequence[Sequence[Any]]:
-    return await database.execute("SELECT job_id, kind FROM announcement ORDER BY job_id, kind")
-
-
-async def _until_announced(database: TestDatabase, *rows: tuple[str, str]) -> None:
-    async def is_so() -> bool:
-        return [tuple(row) for row in await _announced(database)] == list(rows)
-
-    await wait_until_async(is_so, what=f"announced: {rows}")
-
-
 async def test_a_job_that_fails_again_and_again_is_announced_once_and_when_it_succeeds(
     database: TestDatabase, tmp_path: Path
 ) -> None:
     shop = Shop()
     shop.listen()
-    await database.execute(_EVERY_SECOND.format("orders"))
-    async with shop.app.running(_settings(database, tmp_path)):
-        await _until_announced(database, ("orders", "failure"))
+    await database.execute(EVERY_SECOND.format("orders"))
+    async with shop.app.running(settings_of(database, tmp_path)):
+        await until_announced(database, ("orders", "failure"))
         runs = shop.runs
         await wait_until_async(lambda: shop.runs >= runs + 3, what="three more failures")
         assert len(shop.values) == 1
@@ -111,7 +39,7 @@ async def test_a_job_that_fails_again_and_again_is_announced_once_and_when_it_su
         assert failure.scheduled_time is not None
         assert failure.owner is None
         shop.fails = False
-        await _until_announced(database)
+        await until_announced(database)
         recovery = shop.of(JobRecovery)[0]
         assert recovery.text == "orders succeeds again"
         assert recovery.since == failure.finished_at
@@ -123,13 +51,13 @@ async def test_a_job_that_fails_again_and_again_is_announced_once_and_when_it_su
 async def test_a_run_that_is_tried_again_has_not_failed_yet(database: TestDatabase, tmp_path: Path) -> None:
     shop = Shop(max_attempts=3)
     shop.listen()
-    await database.execute(_EVERY_SECOND.format("orders"))
+    await database.execute(EVERY_SECOND.format("orders"))
     await database.execute("UPDATE scheduled_job SET retry_backoff_s = 0.1, end_at = created_at")
     await database.execute(
         "INSERT INTO job_run (run_id, job_id, scheduled_time, state, trigger_type) "
         "VALUES ('r1', 'orders', '2026-01-05 06:00:00', 'QUEUED', 'manual')"
     )
-    async with shop.app.running(_settings(database, tmp_path)):
+    async with shop.app.running(settings_of(database, tmp_path)):
         await wait_until_async(lambda: shop.values, what="the last attempt's failure")
     assert [(value.attempt, value.consecutive_failures) for value in shop.of(JobFailure)] == [(3, 3)]
 
@@ -139,10 +67,10 @@ async def test_a_job_is_announced_late_once_and_fresh_again_once(
 ) -> None:
     shop = Shop()
     shop.listen()
-    await database.execute(_SINCE_MONDAY.format("orders"))
-    await database.execute(_SINCE_MONDAY.format("foreign"))
-    async with shop.app.running(_settings(database, tmp_path)):
-        await _until_announced(database, ("foreign", "late"), ("orders", "late"))
+    await database.execute(SINCE_MONDAY.format("orders"))
+    await database.execute(SINCE_MONDAY.format("foreign"))
+    async with shop.app.running(settings_of(database, tmp_path)):
+        await until_announced(database, ("foreign", "late"), ("orders", "late"))
         (lateness,) = shop.values
         assert isinstance(lateness, JobLateness)
         assert (lateness.job_id, lateness.objective) == ("orders", "data")
@@ -150,7 +78,7 @@ async def test_a_job_is_announced_late_once_and_fresh_again_once(
         assert lateness.reason.startswith("a run had to succeed by 2026-01-05T08:00:00Z, and no run has succ")
         await database.execute("UPDATE scheduled_job SET data_within_s = NULL WHERE job_id = 'orders'")
         await database.execute("DELETE FROM scheduled_job WHERE job_id = 'foreign'")
-        await _until_announced(database)
+        await until_announced(database)
     (recovery,) = shop.of(JobRecovery)
     assert (recovery.text, recovery.since) == ("orders is fresh again", lateness.deadline)
 
@@ -161,13 +89,13 @@ async def test_the_next_leader_repeats_nothing_that_is_written_and_omits_nothing
     first, second = Shop(), Shop()
     first.listen()
     second.listen()
-    await database.execute(_SINCE_MONDAY.format("orders"))
-    async with first.app.running(_settings(database, tmp_path)):
-        await _until_announced(database, ("orders", "late"))
-    await database.execute(_SINCE_MONDAY.format("orders-2"))
-    async with second.app.running(_settings(database, tmp_path)):
+    await database.execute(SINCE_MONDAY.format("orders"))
+    async with first.app.running(settings_of(database, tmp_path)):
+        await until_announced(database, ("orders", "late"))
+    await database.execute(SINCE_MONDAY.format("orders-2"))
+    async with second.app.running(settings_of(database, tmp_path)):
         await wait_until_async(lambda: second.values, what="what has become late meanwhile")
-        await _until_announced(database, ("orders", "late"), ("orders-2", "late"))
+        await until_announced(database, ("orders", "late"), ("orders-2", "late"))
     assert [value.job_id for value in first.values] == ["orders"]
     assert [value.job_id for value in second.values] == ["orders-2"]
 
@@ -182,9 +110,9 @@ async def test_a_hook_that_raises_is_logged_with_the_remedy_and_the_others_are_c
         raise ConnectionError("the chat is away")
 
     shop.listen()
-    await database.execute(_EVERY_SECOND.format("orders"))
-    async with shop.app.running(_settings(database, tmp_path)):
-        await _until_announced(database, ("orders", "failure"))
+    await database.execute(EVERY_SECOND.format("orders"))
+    async with shop.app.running(settings_of(database, tmp_path)):
+        await until_announced(database, ("orders", "failure"))
         runs = shop.runs
         await wait_until_async(lambda: shop.runs > runs, what="runs go on")
     assert len(shop.values) == 1
@@ -210,12 +138,12 @@ async def test_a_hook_that_hangs_and_ignores_its_cancellation_holds_up_no_run_an
             except asyncio.CancelledError:
                 continue
 
-    await database.execute(_EVERY_SECOND.format("orders"))
-    async with shop.app.running(_settings(database, tmp_path, hook_timeout_s=0.2)):
-        await _until_announced(database, ("orders", "failure"))
+    await database.execute(EVERY_SECOND.format("orders"))
+    async with shop.app.running(settings_of(database, tmp_path, hook_timeout_s=0.2)):
+        await until_announced(database, ("orders", "failure"))
         runs, shop.fails = shop.runs, False
         await wait_until_async(lambda: shop.runs > runs, what="runs go on")
-        await _until_announced(database)
+        await until_announced(database)
         assert len(calls) == 1
         assert (shop.count("failure"), shop.count("failure", "recovered")) == (1.0, 1.0)
         over.set()

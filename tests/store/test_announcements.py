@@ -9,7 +9,7 @@ import pytest
 
 from piko.core.types import DataInterval
 from piko.errors import FencedError
-from piko.model.announcements import AnnouncedKind, Announcement
+from piko.model.announcements import AnnouncedKind, Announcement, Recipient
 from piko.store.announcements import AnnouncementStore
 from piko.store.engine import Database
 from tests.harness.databases import TestDatabase
@@ -22,7 +22,7 @@ _LATE = Announcement(job_id="orders", kind=AnnouncedKind.LATE, since=_SINCE)
 async def test_a_row_stays_until_its_end_is_announced(
     store: Database, emptied_database: TestDatabase
 ) -> None:
-    announcements, fence = AnnouncementStore(database=store), await lead(store)
+    announcements, fence = AnnouncementStore(database=store, recipient=Recipient.HOOKS), await lead(store)
     failure = replace(_LATE, kind=AnnouncedKind.FAILURE)
     for row in (_LATE, failure, failure):
         await announcements.write(row, fence)
@@ -34,7 +34,7 @@ async def test_a_row_stays_until_its_end_is_announced(
 async def test_a_leader_that_is_deposed_announces_nothing_as_done(
     store: Database, emptied_database: TestDatabase
 ) -> None:
-    announcements, fence = AnnouncementStore(database=store), await lead(store)
+    announcements, fence = AnnouncementStore(database=store, recipient=Recipient.HOOKS), await lead(store)
     await announcements.write(_LATE, fence)
     deposed = replace(fence, epoch=fence.epoch - 1)
     for change in (announcements.write, announcements.remove):
@@ -61,7 +61,9 @@ async def test_a_job_is_read_with_the_run_that_ended_last(
         "'2026-01-05 07:00:00', '2026-01-05 08:00:00', 'TimeoutError'), "
         "('r3', 'orders', '2026-01-05 08:00:00', 3, 'QUEUED', NULL, NULL, NULL)"
     )
-    found = await AnnouncementStore(database=store).progress(["orders", "new", "deleted"])
+    found = await AnnouncementStore(database=store, recipient=Recipient.HOOKS).progress(
+        ["orders", "new", "deleted"]
+    )
     assert found.keys() == {"orders", "new"}
     orders, new = found["orders"], found["new"]
     assert (orders.failures, orders.is_retried, new.failures, new.is_retried) == (2, True, 0, False)

@@ -1,4 +1,4 @@
-"""For what the hooks of an app have been called, and how the jobs concerned stand: the next calls follow."""
+"""What has been announced, and how the jobs concerned stand: what is to be announced follows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ class AnnouncedKind(StrEnum):
     LATE = "late"
 
 
+class Recipient(StrEnum):
+    """Who hears of changes. What one has heard is written apart from what the other has."""
+
+    HOOKS = "hooks"
+    WEBHOOK = "webhook"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
-    """One row of `announcement`: hooks were called because a job fails or is late, `since` then."""
+    """That a job fails or is late, `since` then, has been announced: a row of its recipient's table."""
 
     job_id: str
     kind: AnnouncedKind

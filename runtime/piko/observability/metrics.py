@@ -249,6 +249,17 @@ class Metrics:
         self.hook_calls = Counter(
             "piko_hook_calls", "Calls of hooks.", ["called_for", "outcome"], registry=registry
         )
+        self.webhook_posts = Counter(
+            "piko_webhook_posts",
+            "Announcements that the webhook accepted, tries that failed, and announcements given up.",
+            ["called_for", "outcome"],
+            registry=registry,
+        )
+        self.webhook_oldest = Instants(
+            "piko_webhook_oldest_timestamp_seconds",
+            "When the oldest announcement was queued that waits for the webhook.",
+            leads=lambda: self.leads(), registry=registry,
+        )  # fmt: skip
         self.part_restarts = Counter(
             "piko_part_restarts", "Times that a part failed and was restarted.", ["part"], registry=registry
         )

@@ -27,7 +27,14 @@ from piko.replica.heartbeat import Heartbeat
 from piko.replica.parts import Limits, Parts
 from piko.replica.startup import Startup
 from piko.replica.troubles import ReplicaTroubles
-from piko.replica.upkeep import announcer_of, audit_of, data_deadlines_of, resumption_of, retention_of
+from piko.replica.upkeep import (
+    announcer_of,
+    audit_of,
+    data_deadlines_of,
+    resumption_of,
+    retention_of,
+    webhook_of,
+)
 from piko.scheduler.parts import SchedulerLimits, SchedulerStores
 from piko.scheduler.scheduler import Scheduler
 from piko.settings import Settings
@@ -140,6 +147,7 @@ def compose(
             audit_of(ground, elector),
             data_deadlines_of(ground, elector),
             announcer_of(ground, elector, hooks=hooks, watch=deadline_watch),
+            *webhook_of(ground, elector, watch=deadline_watch),
             retention_of(ground, elector),
         ),
         scheduler=scheduler,

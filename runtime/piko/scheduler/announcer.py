@@ -2,21 +2,16 @@
 
 What was announced is a row, which is written once the hooks have ended. So a new leader goes on where the
 one before it stopped: it repeats what that one had called hooks for and not written yet, and omits nothing
-that is still so. Nothing waits in a queue: what is to be announced follows from the rows each time, and a
-look takes up a bounded number of jobs.
+that is still so.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from datetime import datetime
-from itertools import islice
 
 from piko.background.periodic import Transient, repeat
-from piko.clock import Clock
 from piko.core.hooks import HookEvent
-from piko.decisions.announcing import Announced, Announcing, Begins, event_of, to_announce
+from piko.decisions.announcing import Announcing, Begins, event_of
 from piko.errors import DatabaseUnavailableError, FencedError
 from piko.execution.hook_calls import HookCalls
 from piko.leadership.elector import Elector, leadership
@@ -24,21 +19,16 @@ from piko.model.announcements import AnnouncedKind
 from piko.model.fences import Fence
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.scheduler.announcing_pages import AnnouncingPages
 from piko.store.announcements import AnnouncementStore
 
 _EVERY_S = 1.0
-_MOST = 200
-"""Jobs that one look takes up."""
 
 log = get_logger(__name__)
 
 
 class Announcer:
-    """Looks every second while `elector` leads.
-
-    - `in_trouble`: the jobs that are late or fail at an instant, as far as is known.
-    - `timezone`: of schedules that name none.
-    """
+    """Looks every second while `elector` leads."""
 
     name = "announcer"
 
@@ -46,23 +36,18 @@ class Announcer:
         self,
         *,
         store: AnnouncementStore,
+        pages: AnnouncingPages,
         calls: HookCalls,
-        in_trouble: Callable[[datetime], Collection[str]],
         elector: Elector,
-        clock: Clock,
         metrics: Metrics,
-        timezone: str,
     ) -> None:
         self._store = store
+        self._pages = pages
         self._calls = calls
-        self._in_trouble = in_trouble
         self._elector = elector
-        self._clock = clock
         self._metrics = metrics
-        self._timezone = timezone
         self._unwritten: list[tuple[Announcing, Fence]] = []
         """What hooks were called for while the database was away: it is not announced twice."""
-        self._after = ""
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -82,16 +67,7 @@ class Announcer:
     async def look(self, fence: Fence) -> None:
         """Announce what has begun and ended. Raises `FencedError` and `DatabaseUnavailableError`."""
         await self._write_rest(fence)
-        announced: Announced = {(row.job_id, row.kind): row.since for row in await self._store.read_all()}
-        now = self._clock.now()
-        job_ids = self._concerned(announced, now)
-        jobs = await self._store.progress(job_ids)
-        found = [
-            item
-            for job_id in job_ids
-            for item in to_announce(job_id, jobs.get(job_id), announced, now=now, timezone=self._timezone)
-            if self._wants(item.row.kind)
-        ]
+        found = [item for item in await self._pages.next() if self._wants(item.row.kind)]
         for start in range(0, len(found), self._calls.at_once):
             if self._elector.acting != fence:
                 return
@@ -99,13 +75,6 @@ class Announcer:
             await asyncio.gather(*map(self._announce, some))
             self._unwritten = [(item, fence) for item in some]
             await self._write_rest(fence)
-
-    def _concerned(self, announced: Announced, now: datetime) -> list[str]:
-        """The next jobs to look at: those in trouble, and those of which something was announced."""
-        every = sorted({*self._in_trouble(now), *(job_id for job_id, _ in announced)})
-        page = list(islice((job_id for job_id in every if job_id > self._after), _MOST))
-        self._after = page[-1] if len(page) == _MOST else ""
-        return page
 
     def _wants(self, kind: AnnouncedKind) -> bool:
         return not self._calls.events.isdisjoint({HookEvent(kind.value), HookEvent.RECOVERED})

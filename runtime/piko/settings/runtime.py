@@ -14,10 +14,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from piko.settings.loader import ProgramSettings, SettingsLoader
+from piko.settings.loader import SettingsLoader
+from piko.settings.webhook import WebhookSettings
 
 
-class Settings(ProgramSettings):
+class Settings(WebhookSettings):
     """Settings of a runtime replica. Durations are seconds."""
 
     mysql_dsn: SecretStr = Field(

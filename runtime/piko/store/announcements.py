@@ -1,4 +1,7 @@
-"""`announcement`: for what hooks have been called; and how the jobs concerned stand."""
+"""`announcement`: for what hooks have been called; and how the jobs concerned stand.
+
+`webhook_announcement` is the same for the webhook: neither of the two waits for the other.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from sqlalchemy import Row, Select, and_, delete, select
 
 from piko.core.types import DataInterval, RunState
-from piko.model.announcements import AnnouncedKind, Announcement, ConcernedJob, LastRun
+from piko.model.announcements import AnnouncedKind, Announcement, ConcernedJob, LastRun, Recipient
 from piko.model.fences import Fence
 from piko.store.chunks import chunks
 from piko.store.engine import Database
@@ -19,23 +22,27 @@ from piko.store.schema.tables.announcements import announcement
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
+from piko.store.schema.tables.webhook_posts import webhook_announcement
 from piko.store.upsert import write_rows
 
 _CHUNK = 500
-_row, _state, _run, _said = scheduled_job.c, job_state.c, job_run.c, announcement.c
+_row, _state, _run = scheduled_job.c, job_state.c, job_run.c
+_TABLES = {Recipient.HOOKS: announcement, Recipient.WEBHOOK: webhook_announcement}
 
 
 class AnnouncementStore:
-    """Reads and writes what has been announced."""
+    """Reads and writes what has been announced to `recipient`."""
 
-    def __init__(self, *, database: Database) -> None:
+    def __init__(self, *, database: Database, recipient: Recipient) -> None:
         self._database = database
+        self._table = _TABLES[recipient]
         self._objectives = Objectives(database=database)
 
     async def read_all(self) -> list[Announcement]:
         """What has been announced and not ended: two rows at most for each job that fails or is late."""
         async with self._database.statements() as connection:
-            rows = await connection.execute(select(_said.job_id, _said.kind, _said.since))
+            said = self._table.c
+            rows = await connection.execute(select(said.job_id, said.kind, said.since))
             return [
                 Announcement(job_id=row.job_id, kind=AnnouncedKind(row.kind), since=row.since) for row in rows
             ]
@@ -56,15 +63,15 @@ class AnnouncementStore:
         values = {"job_id": row.job_id, "kind": row.kind.value, "since": row.since}
         async with self._database.transaction() as connection:
             await hold(connection, fence)
-            await write_rows(connection, self._database, announcement, [values], update=("since",))
+            await write_rows(connection, self._database, self._table, [values], update=("since",))
 
     async def remove(self, row: Announcement, fence: Fence) -> None:
         """The end of `row` has been announced. Raises `FencedError`."""
         async with self._database.transaction() as connection:
             await hold(connection, fence)
-            await connection.execute(
-                delete(announcement).where(_said.job_id == row.job_id, _said.kind == row.kind.value)
-            )
+            said = self._table.c
+            over = delete(self._table).where(said.job_id == row.job_id, said.kind == row.kind.value)
+            await connection.execute(over)
 
 
 def _progress(job_ids: Collection[str]) -> Select[Any]:

@@ -29,6 +29,7 @@ from piko.store.schema.tables.run_logs import run_log
 from piko.store.schema.tables.runs import job_lock, job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
+from piko.store.schema.tables.webhook_posts import webhook_announcement, webhook_post
 
 __all__ = ["TABLES", "metadata"]
 
@@ -42,6 +43,8 @@ TABLES = (
     job_state,
     data_deadline,
     announcement,
+    webhook_announcement,
+    webhook_post,
     job_config_revision,
     job_definition,
     runtime_instance,
