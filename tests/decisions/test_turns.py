@@ -54,6 +54,25 @@ def test_what_comes_due_while_a_backlog_is_worked_off_runs_after_it(policy: str,
     assert leader.cancelled == {}
 
 
+@pytest.mark.parametrize("policy", ONE_AFTER_THE_OTHER)
+def test_what_comes_due_while_a_new_leader_works_off_the_backlog_runs_after_it(policy: str) -> None:
+    """A run of the leader before is in progress when the new one begins."""
+    leader = Leader()
+    leader.write(coalesce=False, overlap_policy=policy)
+    leader.until(at("12:00:12"))
+    leader.away(seconds(33))
+    leader.take_over()
+    leader.work()
+    for _ in range(5):
+        leader.until(leader.now + seconds(3))
+        leader.end_next()
+        leader.work()
+
+    assert leader.started()[:5] == [NOON + seconds(10 * number) for number in range(1, 6)]
+    assert leader.recorded() == []
+    assert leader.cancelled == {}
+
+
 def test_what_comes_due_while_a_slow_job_has_a_backlog_meets_the_policy_after_it() -> None:
     leader = backlog(count=2)
     leader.until(at("12:00:45"))

@@ -184,7 +184,7 @@ def _backlog(
             return grown
     elif len(due.run) > 1:
         return found
-    return None if job.row.coalesce else Backlog(until=since, grows_until=since)
+    return None if job.row.coalesce else _found(due.run[0], since)
 
 
 def _found(first: datetime, now: datetime) -> Backlog:
