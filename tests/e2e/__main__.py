@@ -65,6 +65,8 @@ UNKNOWN_USER = {"runAsUser": 1234560000, "runAsGroup": 0}
 """As OpenShift runs pods: a number without a name, in the group of root."""
 _ALERTS = frozenset({"PikoJobFailing of digest", "PikoJobLate of digest"})
 _ALERTS_OF_THE_DATABASE = frozenset({"PikoDatabaseAway", "PikoNoLeader"})
+_ALERTS_OF_THE_PREVIOUS = frozenset({"PikoDueTimesMissed of digest"})
+"""It counts due times that it skips as missed, before tables of revision 81."""
 
 
 class Trial:
@@ -76,7 +78,7 @@ class Trial:
         self._began = time.monotonic()
         self._stack = ExitStack()
         self._watch: Watch | None = None
-        self._caused = set(_ALERTS)
+        self._caused = set(_ALERTS | (_ALERTS_OF_THE_PREVIOUS if options.previous_chart else set()))
         """Alerts that have a reason."""
         self.troubles: list[str] = []
 
