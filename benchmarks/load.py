@@ -2,6 +2,7 @@
 
     python -m benchmarks.load                       # 50, 500 and 1,000 jobs at once, 5,000 and 8,000 spread
     python -m benchmarks.load --jobs 500 --seconds 60
+    python -m benchmarks.load --jobs 500 --latency 0.5   # each question to the server is held up so long
 
 A private MariaDB that flushes each COMMIT to disk is started for it, on the same machine. Each measurement is
 a process of its own, with the log of every run as a container writes it. A run counts as recorded when its
@@ -19,11 +20,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.harness.database_servers import ServerKind
+from tests.store.cutting import cuttable
 
 from benchmarks.database import durable_server
 
@@ -177,12 +180,20 @@ async def measured(
     spread: bool,
     profile: str | None = None,
     kind: ServerKind = "mariadb",
+    latency_s: float = 0.0,
 ) -> Load:
-    """One measurement, in a process and on a server of its own."""
-    async with durable_server(kind) as server:
-        dsn = (await server.create_database()).dsn
-        await insert(dsn, jobs, spread=spread)
-        command = [sys.executable, "-m", "benchmarks.load", "--measure", dsn]
+    """One measurement, in a process and on a server of its own.
+
+    `latency_s`: how long each question of the replica to the server is held up on its way.
+    """
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(durable_server(kind))
+        database = await server.create_database()
+        await insert(database.dsn, jobs, spread=spread)
+        if latency_s:
+            way, database = await stack.enter_async_context(cuttable(database))
+            way.delay_s = latency_s
+        command = [sys.executable, "-m", "benchmarks.load", "--measure", database.dsn]
         command += ["--jobs", str(jobs), "--seconds", str(seconds)]
         command += ["--profile", profile] if profile else []
         child = await asyncio.to_thread(
@@ -198,6 +209,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--spread", action="store_true", help="due times spread over the second in tenths")
     parser.add_argument("--profile", help="a file for cProfile's statistics")
+    parser.add_argument("--latency", type=float, default=0.0, help="seconds that each statement takes more")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
@@ -209,7 +221,15 @@ def main() -> None:
     loads = [(50, False), (500, False), (1000, False), (5000, True), (8000, True)]
     for jobs, spread in [(options.jobs, options.spread)] if options.jobs else loads:
         several = [
-            asyncio.run(measured(jobs, seconds=options.seconds, spread=spread, profile=options.profile))
+            asyncio.run(
+                measured(
+                    jobs,
+                    seconds=options.seconds,
+                    spread=spread,
+                    profile=options.profile,
+                    latency_s=options.latency,
+                )
+            )
             for _ in range(options.repeats)
         ]
         print(medians(several), flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 import pytest
@@ -28,6 +29,26 @@ def claimed_ahead(**columns: object) -> Leader:
 
 def begun(leader: Simulation) -> list[tuple[str, datetime, datetime]]:
     return [(run.job_id, run.scheduled_time, moment) for moment, run in leader.begun]
+
+
+def passed_over(leader: Leader, job_id: str) -> list[tuple[str, datetime, datetime, int]]:
+    """What did not run of a job: the state, first, last and number of due times with none that ran between.
+
+    Each of them may be on record by itself, or together with those beside it.
+    """
+    alone = [run for run in leader.ends("SKIPPED") if run.job_id == job_id]
+    items = [
+        *leader.recorded(job_id),
+        *(("SKIPPED", run.scheduled_time, run.scheduled_time, 1) for run in alone),
+        *(("ran", due, due, 1) for job, due, _ in begun(leader) if job == job_id),
+    ]
+    merged: list[tuple[str, datetime, datetime, int]] = []
+    for state, first, through, count in sorted(items, key=lambda item: item[1]):
+        if merged and merged[-1][0] == state:
+            merged[-1] = state, merged[-1][1], through, merged[-1][3] + count
+        else:
+            merged.append((state, first, through, count))
+    return [item for item in merged if item[0] != "ran"]
 
 
 # ---- laws -------------------------------------------------------------------------------------------
@@ -100,7 +121,9 @@ def test_claims_ahead_change_nothing_that_a_handler_sees(
     While slots are free: a run that is claimed ahead has its slot from then on.
     """
 
-    def lived(horizon: float) -> tuple[list[tuple[str, datetime, datetime]], list[tuple[object, ...]]]:
+    def lived(
+        horizon: float,
+    ) -> tuple[list[tuple[str, datetime, datetime]], list[list[tuple[str, datetime, datetime, int]]]]:
         leader = Leader(registered=JOBS, ahead=horizon)
         for job_id in JOBS:
             leader.write(
@@ -109,8 +132,7 @@ def test_claims_ahead_change_nothing_that_a_handler_sees(
         for event in events:
             live(leader, *event)
             assert all(moment >= run.scheduled_time for moment, run in leader.begun)
-        passed = [(job_id, *item) for job_id in JOBS for item in leader.recorded(job_id)]
-        return sorted(begun(leader)), sorted(passed, key=str)
+        return sorted(begun(leader)), [passed_over(leader, job_id) for job_id in JOBS]
 
     assert lived(ahead) == lived(0)
 
@@ -126,8 +148,9 @@ def test_a_due_time_is_held_by_one_run_and_no_run_that_was_taken_back_begins(
     for event in events:
         live(leader, *event)
         waiting = list(leader.upcoming.values())
-        assert len({run.job_id for run in waiting}) == len(waiting), "at most one of a job"
-        assert all(run.starts_at and run.starts_at > leader.now for run in waiting)
+        assert len({run.due_time for run in waiting}) == len(waiting)
+        assert max(Counter(run.job_id for run in waiting).values(), default=0) <= 64
+        assert all(run.starts_after(leader.now) for run in waiting)
     taken_back = {run.run_id for run in leader.ends("CANCELLED")}
     assert taken_back.isdisjoint(run.run_id for _, run in leader.begun)
     assert len({(job_id, due) for job_id, due, _ in begun(leader)}) == len(leader.begun)
@@ -273,14 +296,113 @@ def test_a_claim_that_cannot_be_taken_back_yet_starts_nothing_and_is_tried_again
     assert [item.run for each in again if isinstance(each, Withdraw) for item in each.withdrawals] == [run]
 
 
-def test_a_horizon_longer_than_the_interval_claims_one_due_time_at_a_time() -> None:
-    leader = Leader(row(expression={"seconds": 1}), ahead=60)
-    for _ in range(5):
+def instants(leader: Leader) -> list[datetime]:
+    return sorted(run.scheduled_time for run in leader.upcoming.values())
+
+
+def test_a_horizon_longer_than_the_interval_claims_several_due_times_of_a_job() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=4)
+    leader.work()
+    assert instants(leader) == [NOON + seconds(number) for number in (1, 2, 3, 4)]
+    assert leader.stored().cursor_at == NOON + seconds(4)
+    for _ in range(10):
         leader.until(leader.now + seconds(1))
-        assert len(leader.upcoming) <= 1
         leader.end_next()
         leader.work()
-    assert [moment - due for _, due, moment in begun(leader)] == [seconds(0)] * 5
+    assert [moment - due for _, due, moment in begun(leader)] == [seconds(0)] * 10
+
+
+def test_so_many_due_times_of_a_job_are_claimed_ahead_at_most() -> None:
+    leader = Leader(row(expression={"seconds": 0.1}), ahead=60)
+    leader.work()
+    assert len(leader.upcoming) == 64
+
+
+def test_a_due_time_that_was_claimed_is_skipped_where_the_run_before_it_goes_on() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=3)
+    leader.until(NOON + seconds(3))
+    leader.end_next()
+    leader.until(NOON + seconds(4))
+    assert [due for _, due, _ in begun(leader)] == [NOON + seconds(1), NOON + seconds(4)]
+    assert passed_over(leader, "job") == [("SKIPPED", NOON + seconds(2), NOON + seconds(3), 2)]
+    assert leader.database.in_state(RunState.SKIPPED)[0].scheduled_time == NOON + seconds(2)
+
+
+def test_of_several_that_come_late_together_the_newest_runs() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=3)
+    leader.work()
+    leader.now = NOON + seconds(3.5)  # the process stood still
+    leader.work()
+    assert [due for _, due, _ in begun(leader)] == [NOON + seconds(3)]
+    assert passed_over(leader, "job") == [("SKIPPED", NOON + seconds(1), NOON + seconds(2), 2)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "most"),
+    [
+        ({"overlap_policy": "skip"}, 5),
+        ({"overlap_policy": "allow"}, 5),
+        ({"overlap_policy": "skip", "coalesce": False}, 1),
+        ({"overlap_policy": "queue"}, 1),
+        ({"overlap_policy": "queue_all"}, 1),
+        ({"overlap_policy": "replace"}, 1),
+        ({"overlap_policy": "replace", "max_instances": 3}, 3),
+        ({"overlap_policy": "queue_all", "max_instances": 3}, 3),
+    ],
+)
+def test_no_more_is_claimed_ahead_than_what_starts_or_is_left_out_whatever_the_runs_before_it_do(
+    columns: dict[str, object], most: int
+) -> None:
+    leader = Leader(row(expression={"seconds": 1}, **columns), ahead=5)  # type: ignore[arg-type]
+    leader.work()
+    assert instants(leader) == [NOON + seconds(number) for number in range(1, most + 1)]
+
+
+def test_due_times_of_a_job_that_run_one_after_the_other_need_one_slot() -> None:
+    leader = Leader(row("one", expression={"seconds": 1}), row("two"), places=2, ahead=9)
+    leader.until(NOON + seconds(1))
+    assert Counter(run.job_id for run in leader.upcoming.values()) == {"one": 9, "two": 1}
+
+
+def test_due_times_that_may_run_beside_each_other_leave_a_slot_to_every_other_job() -> None:
+    one = row("one", expression={"seconds": 1}, overlap_policy="allow")
+    leader = Leader(one, row("two"), row("three"), places=5, ahead=5)
+    leader.work()
+    assert [run.job_id for run in leader.upcoming.values()] == ["one"] * 2
+
+
+def test_an_edit_takes_back_all_that_is_claimed_ahead_and_has_not_begun() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=3)
+    leader.until(NOON + seconds(1))
+    leader.end_next()
+    leader.until(NOON + seconds(1.5))
+    leader.write(expression={"seconds": 2})
+    leader.until(NOON + seconds(4))
+    assert [run.scheduled_time for run in leader.ends("CANCELLED")] == [
+        NOON + seconds(number) for number in (2, 3, 4)
+    ]
+    assert [due for _, due, _ in begun(leader)] == [NOON + seconds(1), NOON + seconds(2)]
+
+
+def test_the_next_leader_starts_each_that_had_not_begun_under_the_same_attempt() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=3)
+    leader.work()
+    ids = [run.run_id for run in leader.upcoming.values()]
+    leader.take_over()
+    for _ in ids:
+        leader.until(leader.now + seconds(1))
+        leader.end_next()
+    assert [run.run_id for _, run in leader.begun] == ids
+    assert {run.attempt for _, run in leader.begun} == {1}
+
+
+def test_after_a_change_of_leader_a_due_time_is_skipped_where_the_run_before_it_goes_on() -> None:
+    leader = Leader(row(expression={"seconds": 1}), ahead=3)
+    leader.until(NOON + seconds(1))
+    leader.take_over()
+    leader.until(NOON + seconds(3.5))
+    assert [due for _, due, _ in begun(leader)] == [NOON + seconds(1)]
+    assert passed_over(leader, "job") == [("SKIPPED", NOON + seconds(2), NOON + seconds(3), 2)]
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,8 @@ class _Link:
         self.said = b""
         self.commits = False
         self.cut = False
+        self.waits = False
+        """Whether the server has still to answer."""
         self._prepared: dict[bytes, bytes] = {}
         self._preparing: bytes | None = None
 
@@ -166,8 +168,9 @@ class CuttableWay:
                         await writer.drain()
                         return  # what the server answers ends the connection
                     link.said = b""
-                if self.delay_s:
+                if self.delay_s and not link.waits:  # once for a question of several packets
                     await asyncio.sleep(self.delay_s)
+                link.waits = True
                 if self._questions_vanish:
                     continue
                 writer.write(data)
@@ -179,6 +182,7 @@ class CuttableWay:
         with suppress(ConnectionError):
             while data := await reader.read(65536):
                 link.answered(data)
+                link.waits = False
                 if link.cut:  # the server has answered, so it has committed
                     self.cuts += 1
                     break

@@ -44,6 +44,14 @@ class Job:
     def overlap_policy(self) -> OverlapPolicy:
         return OverlapPolicy(self.row.overlap_policy)
 
+    @property
+    def is_judged_at_start(self) -> bool:
+        """Whether a due time that was claimed may still be left out when it comes, and nothing is lost by it.
+
+        The row wants it so where a run before it goes on, or where a later due time has come, too.
+        """
+        return self.overlap_policy is OverlapPolicy.SKIP and self.row.coalesce
+
     def retry_delay_s(self, attempt: int) -> float:
         """Seconds between the failure of `attempt` and the next one: doubled each time, up to the maximum."""
         delay = self.row.retry_backoff_s * 2.0 ** min(attempt - 1, 60)

@@ -106,7 +106,7 @@ class BackfillWork:
         for request in self._open.values():
             data = DataInterval(start=request.range_start, end=request.range_end)
             self._make_up(request.job_id, data)
-        batch, messages = _Batch(slots=self._slots.for_backfills()), {}
+        batch, messages = _Batch(slots=self._slots.for_backfills(now)), {}
         for request in self._open.values():
             if request.state is not BackfillState.ACTIVE:
                 continue

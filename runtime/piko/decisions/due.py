@@ -19,7 +19,7 @@ SHORTEST_GRACE_S = 1.0
 AT_ONCE = 1_000
 """Instants of one job that are decided together where each of them runs; the rest follows at once."""
 
-_COALESCED = "coalesced into a later instant"
+COALESCED = "coalesced into a later instant"
 _INSTANT = timedelta(microseconds=1)
 _LONGEST = timedelta(days=36_500)
 
@@ -64,7 +64,7 @@ def decide(job: Job, *, cursor: datetime, now: datetime) -> Due:
     if row.coalesce:
         latest = _latest_tostart_of(job, too_late, now)
         before = None if latest is None else schedule.latest_at(latest - _INSTANT)
-        left_out = span_of(schedule, _COALESCED, after=too_late, through=before)
+        left_out = span_of(schedule, COALESCED, after=too_late, through=before)
         newest = () if latest is None else (latest,)
         return Due(run=newest, missed=missed, coalesced=left_out, through=latest or _through(missed))
     run = tuple(
@@ -87,7 +87,7 @@ def overtaken(
     assert latest is not None
     assert before is not None
     count = count_instants(schedule, after=cursor, through=before)
-    return Span(first=first, through=before, count=count, reason=_COALESCED), latest
+    return Span(first=first, through=before, count=count, reason=COALESCED), latest
 
 
 def grace_of(job: Job) -> timedelta:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -12,9 +11,9 @@ from piko.catalog.jobs import Job
 from piko.core.types import RunState, TriggerType
 from piko.decisions.agenda import Agenda
 from piko.decisions.claim_plan import ClaimPlan
-from piko.decisions.claims_ahead import upcoming
-from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken, start_of
+from piko.decisions.due import SHORTEST_GRACE_S, decide, grace_of, overtaken
 from piko.decisions.due_window import decide_window
+from piko.decisions.early_claims import EarlyClaims
 from piko.decisions.given_up import given_up, noted
 from piko.decisions.open_runs import OpenRuns
 from piko.decisions.placement import Placement
@@ -49,6 +48,9 @@ class DuePlanner:
         self._slots = slots
         self._placement = placement
         self._new_id = new_id
+        self._early = EarlyClaims(
+            rows=rows, agenda=agenda, progress=progress, priority=self._priority, most_runs=_RUNS_AT_ONCE
+        )
 
     def plan(self, now: datetime, *, first: Iterable[Run], ahead: timedelta) -> ClaimPlan:
         """What to claim now, up to a good number of jobs. Nothing of it counts before it is claimed.
@@ -58,12 +60,10 @@ class DuePlanner:
         """
         timetable = self._agenda.timetable
         due = timetable.take_due(now, most=_JOBS_AT_ONCE, priority=self._priority)
-        most = _JOBS_AT_ONCE - len(due)
-        early = timetable.take_early(now + ahead, most=most, priority=self._priority) if ahead else ()
         plan = ClaimPlan(new_id=self._new_id, placement=self._placement, now=now)
-        if not due and not early:
+        if not due and ((moment := timetable.earliest(ahead)) is None or moment > now):
             return plan
-        slots = self._slots.for_live()
+        slots = self._slots.for_live(now)
         for run in first:
             slots.take(self._rows.job(run.job_id))
         for job_id in due:
@@ -71,10 +71,8 @@ class DuePlanner:
                 self._agenda.timetable.put(job_id, now)
             else:
                 self._add(plan, job_id, slots, now)
-        scarce = len(timetable) + len(early) > slots.free
-        rivals = sorted(map(self._priority, timetable.coming(now + ahead))) if scarce else ()
-        for job_id in early:
-            self._add_early(plan, job_id, slots, ahead, rivals)
+        if ahead:
+            self._early.add(plan, slots, ahead, most=_JOBS_AT_ONCE - len(due))
         return plan
 
     def _priority(self, job_id: str) -> int:
@@ -133,42 +131,6 @@ class DuePlanner:
         agenda.timetable.put(job_id, following, early=True)
         plan.states[job_id] = agenda.advance(job, state, cursor=instant, following=following)
         return True
-
-    def _add_early(
-        self, plan: ClaimPlan, job_id: str, slots: Slots, ahead: timedelta, rivals: Sequence[int]
-    ) -> None:
-        """Claim the next due time of a job before it comes; or look at the job when it has come.
-
-        `rivals`: the priorities, rising, of what comes due meanwhile; each that is higher is left a slot.
-        """
-        agenda, now = self._agenda, plan.now
-        job, state = self._rows.scheduled(job_id), agenda.states.get(job_id)
-        if job is None or state is None or state.cursor_at is None:
-            return
-        if state.schedule_hash != job.schedule.fingerprint:
-            return  # as in `_add`
-        due = None
-        before_it = len(rivals) - bisect_right(rivals, job.row.priority)
-        if slots.free > before_it and self._is_decided(job, slots) and agenda.holds_back(job, now) is None:
-            due = upcoming(job, cursor=state.cursor_at, now=now, within=ahead)
-        if due is not None:
-            slots.take(job)
-            plan.add_ahead(job, due, state)
-            plan.states[job_id] = agenda.schedule(job, state, now, cursor=due.instant)
-        elif (instant := job.schedule.next_after(state.cursor_at)) is not None:
-            agenda.timetable.put(job_id, start_of(job, instant))
-
-    def _is_decided(self, job: Job, slots: Slots) -> bool:
-        """Whether nothing but an edit can change what happens to the job's next due time."""
-        job_id, agenda = job.job_id, self._agenda
-        return (
-            job.row.concurrency_group is None
-            and slots.has_slot(job)
-            and not self._progress.waiting
-            and self._progress.idle(job_id)
-            and job_id not in agenda.unseen
-            and job_id not in agenda.backlogs
-        )
 
     def _add_instants(self, plan: ClaimPlan, job: Job, state: JobState, slots: Slots, now: datetime) -> None:
         assert state.cursor_at is not None

@@ -18,6 +18,7 @@ from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
 from piko.decisions.placement import Placement
 from piko.decisions.run_orders import RunOrders
+from piko.decisions.skips import Skips
 from piko.decisions.slots import SlotTable
 from piko.decisions.work import Stage
 from piko.model.runs import Outcome, Run
@@ -33,6 +34,7 @@ class DueWork:
         agenda: Agenda,
         progress: OpenRuns,
         ahead: ClaimsAhead,
+        skips: Skips,
         slots: SlotTable,
         placement: Placement,
         orders: RunOrders,
@@ -43,6 +45,7 @@ class DueWork:
         self._rows = rows
         self._agenda = agenda
         self._ahead = ahead
+        self._skips = skips
         self._slots = slots
         self._placement = placement
         self._orders = orders
@@ -66,6 +69,7 @@ class DueWork:
         for run, why in overdue(self.progress.waiting.values(), self._rows, now):
             self._outbox.series.passed_over(run.job_id, RunState.MISSED, "misfire")
             self._orders.conclude(run, RunState.MISSED, why, now)
+        self._skips.leave_out(now)
         self._agenda.look_for_configs(now)
         plan = self._planner.plan(now, first=self._startable(now), ahead=tick.ahead)
         if plan.states:
@@ -126,7 +130,7 @@ class DueWork:
         One that could not be had has ended otherwise.
         """
         agenda = self._agenda
-        for run in event.runs:
+        for run in sorted(event.runs, key=lambda item: item.scheduled_time):
             self.progress.leave(run)
             if run.run_id not in event.won:
                 continue
@@ -152,7 +156,7 @@ class DueWork:
         chosen: list[Run] = []
         if not self.progress.waiting:
             return chosen
-        slots = self._slots.for_live()
+        slots = self._slots.for_live(now)
         waiting = self.progress.waiting.values()
         for run in sorted(waiting, key=lambda item: (-item.priority, item.scheduled_time)):
             if run.job_id in without or (run.not_before is not None and run.not_before > now):

@@ -36,6 +36,13 @@ def missed(run: Run, now: datetime, *, why: str) -> Outcome:
     )
 
 
+def left_out(run: Run, now: datetime, *, why: str) -> Outcome:
+    """The end of a run that was claimed ahead, and that the job's row wants left out now."""
+    return Outcome(
+        run=run, state=RunState.SKIPPED, started_at=None, finished_at=now, duration_s=None, error=why
+    )
+
+
 def next_attempt(
     run: Run, job: Job, *, state: RunState, now: datetime, new_id: Callable[[], str]
 ) -> Run | None:

@@ -34,6 +34,7 @@ from piko.decisions.given_up import answered
 from piko.decisions.open_runs import OpenRuns
 from piko.decisions.outbox import Outbox
 from piko.decisions.slots import SlotTable
+from piko.model.claims import states_before
 from piko.model.states import JobState
 
 
@@ -74,21 +75,19 @@ class Intake:
 
     def withdrawn(self, event: Withdrawn) -> None:
         """Take in the rows by which claims were taken back, from before these claims."""
-        taken_in = []
-        for item in event.withdrawals:
-            if item.job_id in event.left_out:
-                continue
-            taken_in.append(item.job_id)
-            self._ahead.forget(item.job_id)
-            if item.run.run_id in event.begun:
-                continue
-            self._progress.leave(item.run)
-            if item.run.run_id in event.won:
-                self._agenda.states[item.job_id] = item.state
-                self._outbox.log(
-                    Level.INFO, "claim_taken_back", job_id=item.job_id, run_id=item.run.run_id, why=item.why
-                )
-        self.rows_changed(RowsChanged(job_ids=taken_in, now=event.now))
+        written = [item for item in event.withdrawals if item.job_id not in event.left_out]
+        for item in written:
+            self._ahead.forget(item.run)
+            if item.run.run_id not in event.begun:
+                self._progress.leave(item.run)
+        taken_back = [item for item in written if item.run.run_id in event.won]
+        self._agenda.states.update({state.job_id: state for state in states_before(taken_back)})
+        for item in taken_back:
+            self._outbox.log(
+                Level.INFO, "claim_taken_back", job_id=item.job_id, run_id=item.run.run_id, why=item.why
+            )
+        job_ids = list(dict.fromkeys(item.job_id for item in written))
+        self.rows_changed(RowsChanged(job_ids=job_ids, now=event.now))
 
     def states_read(self, event: StatesRead) -> None:
         """Take in the rows whose states were read; a job that has none begins afresh."""

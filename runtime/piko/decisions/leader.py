@@ -38,6 +38,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from piko.catalog.assessed_rows import AssessedRows
+from piko.catalog.jobs import Job
 from piko.decisions import events
 from piko.decisions.agenda import Agenda
 from piko.decisions.backfill_work import BackfillWork
@@ -53,8 +54,10 @@ from piko.decisions.refusals import JOB_STATE
 from piko.decisions.replica_configs import ReplicaConfigs
 from piko.decisions.run_orders import RunOrders
 from piko.decisions.runs import Runs
+from piko.decisions.skips import Skip, Skips
 from piko.decisions.slots import SlotTable
 from piko.decisions.work import Stage, WorkSource
+from piko.model.runs import Run
 
 
 class Leader:
@@ -75,6 +78,7 @@ class Leader:
         orders = RunOrders(rows=rows, runs=self.runs, outbox=outbox, new_id=new_id)
         slots = SlotTable(rows=rows, runs=self.runs, total=max_concurrent_runs)
         self._ahead = ahead = ClaimsAhead()
+        self._skips = Skips(rows=rows, progress=self.runs.live, orders=orders, outbox=outbox)
         self._rows = rows
         self._intake = Intake(
             rows=rows, agenda=self.agenda, progress=self.runs.live, ahead=ahead, slots=slots, outbox=outbox
@@ -84,6 +88,7 @@ class Leader:
             agenda=self.agenda,
             progress=self.runs.live,
             ahead=ahead,
+            skips=self._skips,
             slots=slots,
             placement=placement,
             orders=orders,
@@ -155,6 +160,10 @@ class Leader:
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
+    def skipped(self, run: Run, job: Job, now: datetime) -> Skip | None:
+        """Why `run`, which was claimed ahead and whose time has come, is left out; None: it starts."""
+        return self._skips.of(run, job, now)
+
     def awaits_remote_end(self, *, without: set[str]) -> bool:
         """Whether something waits for the end of a run on another replica, but for the runs of `without`."""
         return self._due.awaits_end(without=without)
@@ -175,6 +184,9 @@ class Leader:
 
     def _ended(self, event: events.RunEnded) -> None:
         self.runs.of(event.run).end(event.run.run_id)
+        job = self._rows.scheduled(event.run.job_id)
+        if job is not None and not job.definition.stateful and not job.schedule.fires_once:
+            self.agenda.timetable.may_be_early(job.job_id)  # further due times can be claimed ahead
 
     def _started(self, event: events.QueuedStarted) -> None:
         for source in self._sources:

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.decisions.runs import Runs
+from piko.model.runs import Run
 from piko.model.schedules import ScheduleRow
 
 
 class Slots:
     """Slots as they are taken, one decision after the other.
 
-    `running` holds one entry for each run in progress: its job, or None where nothing is known of it.
+    `begun` and `upcoming` hold one entry for each run: its job, or None where nothing is known of it.
     """
 
-    def __init__(self, *, running: Iterable[Job | None], total: int, group_limits: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        *,
+        begun: Iterable[Job | None],
+        upcoming: Iterable[Job | None],
+        total: int,
+        group_limits: Mapping[str, int],
+    ) -> None:
         self._free = total
         self._group_limits = group_limits
         self._of_job: Counter[str] = Counter()
+        self._upcoming: Counter[str] = Counter()
+        """Upcoming runs of jobs that are judged at the start: they are not among `_of_job`."""
         self._of_group: Counter[str] = Counter()
-        for job in running:
+        for job in begun:
             self.take(job)
+        for job in upcoming:
+            self.take_ahead(job)
 
     def take(self, job: Job | None) -> None:
         """One more run of `job`, whether there is a slot for it or not."""
@@ -31,6 +44,21 @@ class Slots:
         if job is not None:
             self._of_job[job.job_id] += 1
         self.take_in_group(job)
+
+    def take_ahead(self, job: Job | None) -> None:
+        """One more upcoming run of `job`; one that would not start beside those before it has their slot."""
+        if job is None or not job.is_judged_at_start:
+            self.take(job)
+            return
+        if not self.shares(job):
+            self._free -= 1
+        self._upcoming[job.job_id] += 1
+        self.take_in_group(job)
+
+    def shares(self, job: Job) -> bool:
+        """Whether one more upcoming run of `job` needs no slot of its own."""
+        others = self._of_job[job.job_id] + self._upcoming[job.job_id]
+        return job.is_judged_at_start and others >= job.row.max_instances
 
     def take_in_group(self, job: Job | None) -> None:
         """One more run of `job` that counts for its concurrency group alone."""
@@ -49,7 +77,7 @@ class Slots:
         return self._free > 0 and (group is None or limit is None or self._of_group[group] < limit)
 
     def running(self, job: Job) -> int:
-        """Runs of `job`."""
+        """Runs of `job` that another one has to wait for."""
         return self._of_job[job.job_id]
 
 
@@ -76,21 +104,30 @@ class SlotTable:
         """The limits of groups are worked out again when they are asked for."""
         self._limits = None
 
-    def for_live(self) -> Slots:
+    def for_live(self, now: datetime) -> Slots:
         """For live runs; those of backfills count for concurrency groups alone."""
-        jobs = (self._rows.job(run.job_id) for run in self._runs.live.running.values())
-        slots = Slots(running=jobs, total=self._total, group_limits=self._group_limits())
+        slots = self._slots((), total=self._total, limits=self._group_limits(), now=now)
         for run in self._runs.backfills.running.values():
             slots.take_in_group(self._rows.job(run.job_id))
         return slots
 
-    def for_backfills(self) -> Slots:
+    def for_backfills(self, now: datetime) -> Slots:
         """For runs of backfills: of the replica and of each group one slot is kept for live runs."""
-        runs = (*self._runs.live.running.values(), *self._runs.backfills.running.values())
+        limits = {group: limit - 1 for group, limit in self._group_limits().items()}
+        backfills = self._runs.backfills.running.values()
+        return self._slots(backfills, total=self._total - 1, limits=limits, now=now)
+
+    def _slots(
+        self, backfills: Iterable[Run], *, total: int, limits: Mapping[str, int], now: datetime
+    ) -> Slots:
+        live = self._runs.live.running.values()
+        begun = [run for run in live if not run.starts_after(now)]
+        upcoming = () if len(begun) == len(live) else [run for run in live if run.starts_after(now)]
         return Slots(
-            running=(self._rows.job(run.job_id) for run in runs),
-            total=self._total - 1,
-            group_limits={group: limit - 1 for group, limit in self._group_limits().items()},
+            begun=(self._rows.job(run.job_id) for run in (*begun, *backfills)),
+            upcoming=(self._rows.job(run.job_id) for run in upcoming),
+            total=total,
+            group_limits=limits,
         )
 
     def _group_limits(self) -> dict[str, int]:

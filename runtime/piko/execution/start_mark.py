@@ -87,8 +87,12 @@ class StartMarks:
             return
         until = max(starts_at, now + timedelta(seconds=2 * lead_s))
         began = self._clock.monotonic()
-        kept = await self._instances.mark_starts(self._instance.instance_id, epoch=fence.epoch, until=until)
-        self._latency.note(self._clock.monotonic() - began)
+        try:
+            kept = await self._instances.mark_starts(
+                self._instance.instance_id, epoch=fence.epoch, until=until
+            )
+        finally:  # one that waited for a lock in vain shows how long the next one may take
+            self._latency.note(self._clock.monotonic() - began)
         if kept:
             self._upcoming.marked(until)
         else:

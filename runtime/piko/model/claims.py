@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from piko.model.runs import PassedOver, Run
@@ -56,7 +56,9 @@ class Withdrawal:
     """A run that was claimed ahead and is not to start, and `why`.
 
     `state` is the job's state as it was before the claim, with the cursor before the due time of the run:
-    whether it runs is decided again. `queued`: the run waits in the queue, and no instance has it.
+    whether it runs is decided again.
+    Where several of a job are taken back, the state before the first counts. `queued`: the run waits in the
+    queue, and no instance has it.
     """
 
     run: Run
@@ -67,3 +69,13 @@ class Withdrawal:
     @property
     def job_id(self) -> str:
         return self.run.job_id
+
+
+def states_before(withdrawals: Iterable[Withdrawal]) -> list[JobState]:
+    """The state of each job before the first of its claims that are taken back."""
+    first: dict[str, Withdrawal] = {}
+    for item in withdrawals:
+        known = first.get(item.job_id)
+        if known is None or item.run.scheduled_time < known.run.scheduled_time:
+            first[item.job_id] = item
+    return [item.state for item in first.values()]

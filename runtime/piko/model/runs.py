@@ -46,6 +46,10 @@ class Run:
     config_overrides: str | None = None
     traceparent: str | None = None
 
+    def starts_after(self, moment: datetime) -> bool:
+        """Whether it was claimed ahead, and is to start after `moment` only."""
+        return self.starts_at is not None and self.starts_at > moment
+
     @property
     def is_offered(self) -> bool:
         return self.state is RunState.QUEUED and self.offered_at is not None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from piko.catalog.jobs import Job
 from piko.clock import Clock
-from piko.decisions.ends import missed
+from piko.decisions.ends import left_out, missed
 from piko.decisions.lateness import too_late
+from piko.decisions.skips import Skip
 from piko.errors import FencedError
 from piko.execution.executor import Executor
 from piko.execution.start_mark import StartMarks
@@ -26,7 +27,11 @@ log = get_logger(__name__)
 
 
 class Punctuality:
-    """Of one replica. `give_up`: called with the outcome of a run that is too late to start."""
+    """Of one replica.
+
+    - `give_up`: called with the outcome of a run that does not start at its time.
+    - `skipped`: why a run is left out at its time by what the leader knows then; None: it is not.
+    """
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Punctuality:
         executor: Executor,
         instance: Instance,
         give_up: Callable[[Outcome, InstanceFence], None],
+        skipped: Callable[[Run, Job, datetime], Skip | None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -45,6 +51,7 @@ class Punctuality:
         self._elector = elector
         self._executor = executor
         self._give_up = give_up
+        self._skipped = skipped
         self._clock = clock
         self._metrics = metrics
         self._horizon = Horizon(poll_interval_s=limits.poll_interval_s, clock=clock)
@@ -84,9 +91,13 @@ class Punctuality:
 
     def _start(self, run: Run, job: Job, fence: InstanceFence) -> None:
         """The time of `run` has come; it may have passed while leadership was suspended."""
-        if (why := too_late(run, job, self._clock.now())) is None:
+        now = self._clock.now()
+        if (why := too_late(run, job, now)) is not None:
+            self._metrics.job_missed.inc(run.job_id, "misfire")
+            log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
+            self._give_up(missed(run, now, why=why), fence)
+        elif (skip := self._skipped(run, job, now)) is not None:
+            self._metrics.job_skipped.inc(run.job_id, skip.reason)
+            self._give_up(left_out(run, now, why=skip.why), fence)
+        else:
             self._executor.start(run, job, fence)
-            return
-        self._metrics.job_missed.inc(run.job_id, "misfire")
-        log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
-        self._give_up(missed(run, self._clock.now(), why=why), fence)

@@ -9,13 +9,15 @@ under the fence; where it is refused, the term is over.
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
+from piko.catalog.jobs import Job
 from piko.clock import Clock
 from piko.decisions.events import Recorded, RowsAccepted, RowsRefused, RunEnded, Tick
 from piko.decisions.placement import Anywhere, Here
+from piko.decisions.skips import Skip
 from piko.errors import FencedError
 from piko.execution.executor import Enqueue, Executor
 from piko.execution.held_jobs import HeldJobs
@@ -27,7 +29,7 @@ from piko.leadership.elector import Elector
 from piko.leadership.failure_detector import FailureDetector
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
 from piko.model.instances import Instance
-from piko.model.runs import Outcome
+from piko.model.runs import Outcome, Run
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.scheduler.orphans import Orphans
@@ -94,6 +96,7 @@ class Scheduler:
             executor=self.executor,
             instance=instance,
             give_up=self._over,
+            skipped=self._skipped,
             clock=clock,
             metrics=metrics,
         )
@@ -219,6 +222,9 @@ class Scheduler:
         if self._term is not None:
             self._term.driver.acts.feed(RunEnded(run=outcome.run))
         self.ledger.put(outcome, fence)
+
+    def _skipped(self, run: Run, job: Job, now: datetime) -> Skip | None:
+        return None if self._term is None else self._term.leader.skipped(run, job, now)
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:

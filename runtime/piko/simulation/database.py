@@ -16,6 +16,7 @@ from piko.catalog.assessed_rows import AssessedRows
 from piko.core.types import FAILED_STATES, FINAL_STATES, RunState
 from piko.decisions import effects, events
 from piko.model.backfills import Backfill, BackfillStep
+from piko.model.claims import states_before
 from piko.model.runs import DueTime, Outcome, PassedOver, Run
 from piko.model.states import JobState
 from piko.model.watermarks import WatermarkMove
@@ -121,7 +122,7 @@ class ModelDatabase:
             item for item in open_ if self._is(item.run, RunState.QUEUED if item.queued else RunState.RUNNING)
         ]
         self._note(replace(item.run, state=RunState.CANCELLED) for item in mine)
-        self._store(item.state for item in mine)
+        self._store(states_before(mine))
         for item in mine:
             self._locks.pop(item.run.due_time, None)
         won = {item.run.run_id for item in mine}

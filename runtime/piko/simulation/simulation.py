@@ -10,6 +10,7 @@ from piko.catalog.assessed_rows import AssessedRows
 from piko.catalog.jobs import Job
 from piko.core.types import RunState
 from piko.decisions import effects, events
+from piko.decisions.ends import left_out
 from piko.decisions.leader import Leader
 from piko.decisions.placement import Here
 from piko.decisions.replica_configs import ReplicaConfigs
@@ -158,10 +159,14 @@ class Simulation:
 
     def _begin_upcoming(self) -> None:
         """The handlers of what was claimed ahead begin, each at its time."""
-        come = [run for run in self.upcoming.values() if run.starts_at and run.starts_at <= self.now]
-        for run in come:
+        come = [run for run in self.upcoming.values() if not run.starts_after(self.now)]
+        for run in sorted(come, key=lambda item: item.starts_at or self.now):
             del self.upcoming[run.run_id]
-        self._begin(come)
+            skip = self.leader.skipped(run, self._jobs[run.run_id], self.now)
+            if skip is None:
+                self._begin([run])
+            else:
+                self.record(left_out(run, self.now, why=skip.why))
 
     # ---- the ends of runs -----------------------------------------------------------------------------
 

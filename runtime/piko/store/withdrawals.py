@@ -13,7 +13,7 @@ from sqlalchemy import delete, null, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState
-from piko.model.claims import Withdrawal
+from piko.model.claims import Withdrawal, states_before
 from piko.model.fences import Fence
 from piko.model.runs import Run
 from piko.store.engine import Database
@@ -45,7 +45,7 @@ async def withdraw(
             await lock_states(connection, {item.job_id for item in mine})
             await _free_due_times(connection, [item.run for item in mine])
             await _end(connection, mine, now=now)
-            await write_states(connection, database, [item.state for item in mine], fence, update=PLAN)
+            await write_states(connection, database, states_before(mine), fence, update=PLAN)
     return {item.run.run_id for item in mine}
 
 
