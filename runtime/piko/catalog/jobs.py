@@ -50,7 +50,8 @@ class Job:
 
         The row wants it so where a run before it goes on, or where a later due time has come, too.
         """
-        return self.overlap_policy is OverlapPolicy.SKIP and self.row.coalesce
+        # Asked several times for each run: no value of the enumeration is made of the text.
+        return self.row.overlap_policy == OverlapPolicy.SKIP.value and self.row.coalesce
 
     def retry_delay_s(self, attempt: int) -> float:
         """Seconds between the failure of `attempt` and the next one: doubled each time, up to the maximum."""

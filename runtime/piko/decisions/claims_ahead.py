@@ -169,9 +169,9 @@ def most_ahead(job: Job, runs: Sequence[Run], *, now: datetime, within: timedelt
     """
     begun = [run for run in runs if not run.starts_after(now)]
     most = _MOST_OF_JOB - (len(runs) - len(begun))
-    if job.overlap_policy is OverlapPolicy.ALLOW:
-        return most
     if job.is_judged_at_start and not any(_goes_on_long(run, job, now, within) for run in begun):
+        return most
+    if job.overlap_policy is OverlapPolicy.ALLOW:
         return most
     return min(most, job.row.max_instances - len(runs))
 
