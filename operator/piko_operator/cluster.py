@@ -20,6 +20,7 @@ from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE, Seen, seen_f
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
 from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
+from piko_operator.sources import Source, SourceKind
 from piko_operator.tenancy import serves
 
 PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs", BACKFILL: "pikobackfills"}
@@ -58,13 +59,15 @@ async def connect() -> ApiClient:
                 f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
                 "run it in a cluster, or set KUBECONFIG to a kubeconfig file"
             ) from None
+    # Each watch keeps a connection, and there may be two for each namespace; other requests are bounded here.
+    configuration.connection_pool_maxsize = 0
     client = ApiClient(configuration)
     client.user_agent = MANAGER
     return client
 
 
 class Cluster:
-    """Listings, status, finalizers, secrets and events. Raises only `ClusterError`."""
+    """Listings, status, finalizers, sources of configs and events. Raises only `ClusterError`."""
 
     def __init__(
         self,
@@ -158,15 +161,15 @@ class Cluster:
         body = {"metadata": {"uid": seen.uid}, "status": patch}
         return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
 
-    async def secret_text(self, *, namespace: str, name: str, key: str) -> str:
-        """The text under `key`.
-
-        Raises `KeyError` if the Secret lacks the key, and `ValueError` if `name` cannot be the name of a
-        Secret.
-        """
-        path = api_path("api", "v1", "namespaces", namespace, "secrets", name)
-        secret = await self._call("GET", path)
-        return base64.b64decode((secret.get("data") or {})[key]).decode()
+    async def content(self, source: Source) -> dict[str, bytes]:
+        """What a Secret or ConfigMap holds, by key. Raises `ValueError` if nothing can have its name."""
+        path = api_path("api", "v1", "namespaces", source.namespace, source.kind.plural, source.name)
+        body = await self._call("GET", path)
+        plain, encoded = body.get("data") or {}, body.get("binaryData") or {}
+        if source.kind is SourceKind.SECRET:
+            plain, encoded = {}, plain
+        decoded = {key: base64.b64decode(value) for key, value in encoded.items()}
+        return {key: value.encode(errors="surrogatepass") for key, value in plain.items()} | decoded
 
     async def announce(self, seen: Seen, notice: Notice) -> None:
         """Post an event about the object."""

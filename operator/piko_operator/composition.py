@@ -24,12 +24,17 @@ from piko_operator.heartbeat import OperatorHeartbeat
 from piko_operator.identity import Identity
 from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.mapping import owner_of
+from piko_operator.metadata import MetadataFeed
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.mirror import Mirror
 from piko_operator.orphans import OrphanCleaner
 from piko_operator.pacing import Pacing
+from piko_operator.planning import Planner
 from piko_operator.records import SyncRecords
 from piko_operator.settings import OperatorSettings
+from piko_operator.source_reader import SourceReader
+from piko_operator.source_watch import SourceWatch
+from piko_operator.sources import SourceUsers
 from piko_operator.status import StatusWriter
 from piko_operator.sweep import Sweep
 from piko_operator.tally import ConditionTally
@@ -48,6 +53,7 @@ class OperatorParts:
     heartbeat: OperatorHeartbeat
     identity: Identity
     mirror: Mirror
+    source_watch: SourceWatch
     status: StatusWriter
     sweep: Sweep
     triggers: Triggers
@@ -65,6 +71,7 @@ class OperatorParts:
             self.backfills,
             self.status,
             self.sweep,
+            self.source_watch,
             self.heartbeat,
         )
 
@@ -84,6 +91,7 @@ def compose(
     settings: OperatorSettings,
     *,
     cluster: Cluster,
+    feed: MetadataFeed,
     database: Database,
     clock: Clock,
     metrics: OperatorMetrics,
@@ -136,19 +144,29 @@ def compose(
         triggers.look(*uids)
         status.look(*uids)
 
+    users = SourceUsers()
+    planner = Planner(
+        inventory=inventory,
+        owner=owner,
+        reader=SourceReader(cluster=cluster),
+        records=records,
+        tenants=settings.tenants,
+        users=users,
+    )
     mirror = Mirror(
-        cluster=cluster,
         clock=clock,
         inventory=inventory,
         metrics=metrics,
         tables=tables,
-        owner=owner,
+        planner=planner,
         events=events,
         identity=identity,
         finalizers=finalizers,
         look=compared,
         records=records,
-        tenants=settings.tenants,
+    )
+    source_watch = SourceWatch(
+        feed=feed, users=users, changed=planner.source_changed, namespaces=settings.namespaces
     )
     changes = Changes(
         inventory=inventory,
@@ -215,6 +233,7 @@ def compose(
         heartbeat=heartbeat,
         identity=identity,
         mirror=mirror,
+        source_watch=source_watch,
         status=status,
         sweep=sweep,
         triggers=triggers,

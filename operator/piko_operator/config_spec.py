@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 
 from piko.json_object import BYTES, check_json
 from piko_operator.field_types import (
     CLASS_IS_IMMUTABLE,
     ClassName,
     Column,
+    ConfigPath,
     DataKey,
     Instant,
     JobId,
@@ -42,19 +43,31 @@ Config = Annotated[
 ]
 
 
-class SecretKeyRef(SpecPart):
-    """A key of a Secret."""
+class KeyRef(SpecPart):
+    """A key of a Secret or ConfigMap."""
 
     name: ObjectName
     key: DataKey
+    path: ConfigPath | None = Field(
+        None,
+        description="The key holds a plain text that goes here, such as db.password; without a path it holds "
+        "a JSON object.",
+    )
 
 
 class ConfigSource(SpecPart):
-    """Where a further object of a config lies."""
+    """Where a further part of a config lies: exactly one place."""
 
-    secret_key_ref: SecretKeyRef = Field(
-        description="A key of a Secret in the same namespace; it holds a JSON object."
-    )
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    secret_key_ref: KeyRef | None = Field(None, description="A key of a Secret in the same namespace.")
+    config_map_key_ref: KeyRef | None = Field(None, description="A key of a ConfigMap in the same namespace.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> ConfigSource:
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            raise ValueError("expected exactly one of secretKeyRef, configMapKeyRef")
+        return self
 
 
 class JobConfigSpec(SpecPart):
@@ -83,7 +96,8 @@ class JobConfigSpec(SpecPart):
     config_from: list[ConfigSource] = Field(
         [],
         max_length=16,
-        description="Further objects, merged over config key by key, in this order.",
+        description="Further parts, merged over config in this order, objects within objects too. They are "
+        "shown nowhere.",
     )
     adoption_policy: AdoptionPolicy = "Refuse"
     drift_policy: DriftPolicy = "Enforce"

@@ -143,6 +143,10 @@ Namespace = Annotated[
 DataKey = Annotated[
     str, Field(min_length=1, max_length=253), _shape(shapes.DATA_KEY, shapes.DATA_KEY_EXPECTED)
 ]
+ConfigPath = Annotated[
+    str, Field(min_length=1, max_length=253), _shape(shapes.CONFIG_PATH, shapes.CONFIG_PATH_EXPECTED)
+]
+"""Where in a config a value goes, such as `db.password`."""
 Zone = Annotated[str, Field(min_length=1, max_length=64), _shape(shapes.ZONE, shapes.ZONE_EXPECTED)]
 Duration = Annotated[str, Field(max_length=32), _duration(shapes.DURATION_EXPECTED, ">= duration('0s')")]
 """A text such as `1h30m`; the column that it becomes holds seconds."""

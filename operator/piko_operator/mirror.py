@@ -21,7 +21,6 @@ from piko.errors import DatabaseUnavailableError
 from piko.model.managed import Change, Held, R, RefusedChange, Verb, WriteResult
 from piko.observability.logs import get_logger
 from piko.store.managed import ManagedTable
-from piko_operator.cluster import Cluster
 from piko_operator.events import Events
 from piko_operator.finalizers import Finalizers
 from piko_operator.identity import Identity, IdentityError
@@ -31,7 +30,7 @@ from piko_operator.ownership import Decision, decide, release
 from piko_operator.planning import Plan, Planner
 from piko_operator.records import SyncRecord, SyncRecords
 from piko_operator.resource_actors import named
-from piko_operator.tenancy import Tenant, in_another_place
+from piko_operator.tenancy import in_another_place
 
 _ROUND = 250
 """Resources in one round; the next one takes what has arrived meanwhile."""
@@ -61,18 +60,16 @@ class Mirror:
     def __init__(
         self,
         *,
-        cluster: Cluster,
         clock: Clock,
         inventory: Inventory,
         metrics: OperatorMetrics,
         tables: Mapping[str, ManagedTable[Any]],
-        owner: Callable[[Seen], str],
+        planner: Planner,
         events: Events,
         identity: Identity,
         finalizers: Finalizers,
         look: Callable[..., None],
         records: SyncRecords,
-        tenants: Sequence[Tenant],
     ) -> None:
         self._clock = clock
         self._inventory = inventory
@@ -83,9 +80,7 @@ class Mirror:
         self._finalizers = finalizers
         self._look = look
         self._records = records
-        self._planner = Planner(
-            cluster=cluster, inventory=inventory, owner=owner, records=records, tenants=tenants
-        )
+        self._planner = planner
         self.database_error: str | None = None
 
     async def run(self) -> None:

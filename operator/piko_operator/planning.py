@@ -1,7 +1,7 @@
 """Turns a resource into a plan: what it wants of its row, or why that is unknown.
 
-A resource that names Secrets may take time. It is prepared in its own task, and the caller waits only
-briefly, so that one that hangs holds up no other. Any other resource is planned at once.
+A resource that names Secrets or ConfigMaps may take time. It is prepared in its own task, and the caller
+waits only briefly, so that one that hangs holds up no other. Any other resource is planned at once.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from pydantic import ValidationError
 
 from piko.model.managed import R
 from piko.text import listed
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import ClusterError
+from piko_operator.config_sources import SourceUnavailableError, read_sources
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.manifests import explain
 from piko_operator.mapping import config_row, describe, schedule_row
 from piko_operator.records import SyncRecords
 from piko_operator.resources import API_VERSION, MIRRORED, Mirrored, PikoJobConfig, PikoSchedule
-from piko_operator.secrets import SecretUnavailableError, read_secrets
+from piko_operator.source_reader import SourceReader
+from piko_operator.sources import Source, SourceUsers, referred
 from piko_operator.tenancy import Tenant, not_allowed
 
 _PATIENCE_S = 0.5
@@ -46,17 +48,19 @@ class Planner:
     def __init__(
         self,
         *,
-        cluster: Cluster,
         inventory: Inventory,
         owner: Callable[[Seen], str],
+        reader: SourceReader,
         records: SyncRecords,
         tenants: Sequence[Tenant],
+        users: SourceUsers,
     ) -> None:
-        self._cluster = cluster
         self._inventory = inventory
         self._owner = owner
+        self._reader = reader
         self._records = records
         self._tenants = tenants
+        self._users = users
         self._tasks: dict[str, tuple[Seen, asyncio.Task[Plan[Any] | None]]] = {}
 
     async def plans(self, chosen: Sequence[Seen]) -> list[Plan[Any]]:
@@ -70,13 +74,24 @@ class Planner:
             if not task.done():
                 task.add_done_callback(self._marking(uid))
                 continue
-            del self._tasks[uid]
+            self._tasks.pop(uid, None)
             if (plan := task.result()) is not None:
                 ready.append(plan)
         return ready
 
+    def source_changed(self, source: Source) -> None:
+        """Have the resources that name `source` planned again, with what it holds now."""
+        self._reader.changed(source)
+        for uid in self._users.of(source):
+            self._tasks.pop(uid, None)  # what is in preparation may have read it before
+            if uid in self._inventory:
+                self._inventory.mark(uid)
+            else:
+                self._users.forget(uid)
+
     async def close(self) -> None:
         """Cancel plans in preparation."""
+        self._reader.close()
         tasks = [task for _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
@@ -99,7 +114,8 @@ class Planner:
         return mark
 
     def _prepared(self, seen: Seen) -> Plan[Any] | None:
-        """The plan of a resource that names no Secret."""
+        """The plan of a resource whose row holds nothing of other objects."""
+        self._users.forget(seen.uid)
         if seen.deleting:
             return Plan(seen=seen, owner=self._owner(seen)) if seen.is_held or seen.deleted else None
         try:
@@ -111,15 +127,17 @@ class Planner:
             return None
 
     async def _prepare(self, seen: Seen) -> Plan[Any] | None:
-        """The plan of a resource that names Secrets."""
+        """The plan of a resource whose row holds content of other objects."""
         try:
             resource = self._resource(seen)
             if not isinstance(resource, PikoJobConfig):
                 return None
-            secret = await read_secrets(resource, cluster=self._cluster)
+            # Noted before it is read, so that no change after that goes unseen.
+            self._users.note(seen.uid, [source for source, _ in referred(resource)])
+            secret = await read_sources(resource, reader=self._reader)
             return self._plan_of(seen, resource, secret=secret)
-        except SecretUnavailableError as error:
-            self._records.fail(seen, "SecretUnavailable", f"{error}; the row is unchanged")
+        except SourceUnavailableError as error:
+            self._records.fail(seen, error.reason, f"{error}; the row is unchanged")
         except ClusterError as error:
             self._records.refused(seen, error)
             self._records.try_again(seen)
@@ -163,9 +181,9 @@ class Planner:
 
 
 def _takes_time(seen: Seen) -> bool:
-    return not seen.deleting and names_secrets(seen)
+    return not seen.deleting and names_sources(seen)
 
 
-def names_secrets(seen: Seen) -> bool:
-    """Whether the row of a resource holds content of Secrets."""
+def names_sources(seen: Seen) -> bool:
+    """Whether the row of a resource holds content of Secrets or ConfigMaps."""
     return bool(seen.spec.get("configFrom"))

@@ -27,6 +27,7 @@ from piko_operator.cluster import Cluster, connect
 from piko_operator.composition import compose
 from piko_operator.duty import Duty
 from piko_operator.election import elector_of
+from piko_operator.metadata import MetadataFeed
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.probes import Pulse, operator_probes
 from piko_operator.settings import PREFIX, OperatorSettings
@@ -81,6 +82,7 @@ class Operator:
             compose,
             self._settings,
             cluster=cluster,
+            feed=MetadataFeed(client=client),
             database=database,
             clock=self._clock,
             metrics=self._metrics,

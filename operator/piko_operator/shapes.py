@@ -24,6 +24,9 @@ OBJECT_NAME_EXPECTED = "expected a name of a-z 0-9 - ., with a letter or digit a
 DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 DATA_KEY_EXPECTED = "expected a key of A-Z a-z 0-9 - _ ."
 
+CONFIG_PATH = re.compile(r"[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){0,15}")
+CONFIG_PATH_EXPECTED = "expected at most 16 keys of A-Z a-z 0-9 _ - with dots between them, as in db.password"
+
 DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
 DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
 POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"

@@ -1,8 +1,9 @@
 """The periodic full comparison, because the watch is only a hint.
 
-Each sweep lists every resource and marks those that differ from what is known, and those whose row holds the
-content of Secrets, whose changes are not watched. Then it looks for rows of this cluster whose resource no
-longer exists (`orphans`), once it is certain that the rows belong to this cluster (`identity`).
+Each sweep lists every resource and marks those that differ from what is known, and those whose row holds
+content of Secrets or ConfigMaps, which the operator may have no right to watch. Then it looks for rows of
+this cluster whose resource no longer exists (`orphans`), once it is certain that the rows belong to this
+cluster (`identity`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from piko_operator.cluster import Cluster, ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.orphans import OrphanCleaner
-from piko_operator.planning import names_secrets
+from piko_operator.planning import names_sources
 
 _AGAIN_S = 1.0
 
@@ -72,7 +73,7 @@ class Sweep:
         for kind, inventory in self._inventories.items():
             since = inventory.order
             inventory.listed(kind, await self._cluster.list(kind), since=since)
-            inventory.compare(*(seen.uid for seen in inventory.all(kind) if names_secrets(seen)))
+            inventory.compare(*(seen.uid for seen in inventory.all(kind) if names_sources(seen)))
         self.cluster_error = None
         self.listed.set()
         await self._identity.compare()

@@ -195,3 +195,11 @@ def test_a_model_without_a_json_schema_is_checked_like_any_other() -> None:
 
     assert "size" in refusal(Calling, {"size": "x"})
     assert warning(Calling, {"sise": 1}) == "sise: the model has no such key; did you mean `size`?"
+
+
+def test_a_secret_is_merged_into_the_objects_of_the_config() -> None:
+    config, secret = '{"db": {"host": "h", "port": 1}, "size": 2}', '{"db": {"password": "p", "port": 3}}'
+    assert typed_config(None, config, secret) == {
+        "db": {"host": "h", "port": 3, "password": "p"},
+        "size": 2,
+    }

@@ -58,6 +58,7 @@ VARIANTS: dict[str, Values] = {
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
     "without admission": {**EXISTING_SECRET, "operator": {"admission": {"enabled": False}}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},
+    "operator reads config maps": {**EXISTING_SECRET, "operator": {"readConfigMaps": True}},
     "alerts": {
         **EXISTING_SECRET,
         "prometheusRule": {"enabled": True, "labels": {"release": "p"}, "alertLabels": {"team": "data"}},

@@ -49,7 +49,8 @@ LEASE: frozenset[Right] = frozenset(
     }
 )
 """In the namespace of the release alone."""
-SECRETS: frozenset[Right] = frozenset({("", "secrets", "get")})
+SECRETS: frozenset[Right] = frozenset(("", "secrets", verb) for verb in ("get", "list", "watch"))
+CONFIG_MAPS: frozenset[Right] = frozenset(("", "configmaps", verb) for verb in ("get", "list", "watch"))
 _RBAC = ("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
 
 
@@ -137,16 +138,19 @@ def test_the_operator_of_a_namespace_may_do_nothing_in_others(installed: Install
 
 
 @pytest.mark.parametrize("installed", [lambda _: {"readSecrets": True}], indirect=True, ids=["secrets"])
-def test_secrets_may_be_read_one_by_one_when_allowed(installed: Installed, namespace: str) -> None:
+def test_secrets_may_be_read_and_watched_when_allowed(installed: Installed, namespace: str) -> None:
     installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace) | SECRETS)
 
 
 @pytest.mark.parametrize(
     "installed",
-    [lambda name: {"readSecrets": True, "namespaces": [name]}],
+    [lambda name: {"readSecrets": True, "readConfigMaps": True, "namespaces": [name]}],
     indirect=True,
-    ids=["secrets of a namespace"],
+    ids=["secrets and config maps of a namespace"],
 )
-def test_secrets_of_other_namespaces_are_out_of_reach(installed: Installed, namespace: str) -> None:
-    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace) | SECRETS)
+def test_secrets_and_config_maps_of_other_namespaces_are_out_of_reach(
+    installed: Installed, namespace: str
+) -> None:
+    sources = SECRETS | CONFIG_MAPS
+    installed.has_exactly(namespace, EXPECTED | LEASE | ADMISSION | _trust(namespace) | sources)
     installed.has_exactly("default", frozenset({IDENTITY}) | _trust(namespace))

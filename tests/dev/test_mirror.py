@@ -152,5 +152,6 @@ async def test_a_config_says_that_secrets_need_a_cluster(folder: _Folder, sqlite
     )
     done, problems = await folder.apply(text)
     assert done == ["new: PikoJobConfig tick in it.yaml"]
-    assert ["spec.configFrom needs the Secrets of a cluster" in problem for problem in problems] == [True]
+    [problem] = problems
+    assert "spec.configFrom needs the Secrets and ConfigMaps of a cluster" in problem
     assert await sqlite.execute("SELECT config_json, updated_by FROM job_config") == [('{"a":1}', "piko-dev")]

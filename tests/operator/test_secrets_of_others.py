@@ -10,6 +10,7 @@ from kubernetes_asyncio.config import load_kube_config
 
 from piko.clock import SystemClock
 from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.sources import Source, SourceKind
 from tests.harness.control_plane import ControlPlane
 from tests.operator.tenants import Team, bind, resource, secret, team_of, unbind
 
@@ -68,11 +69,15 @@ async def test_the_operator_reads_no_secret_but_the_one_that_is_named(
     cluster: Cluster, teams: tuple[Team, Team]
 ) -> None:
     a, b = teams
-    assert await cluster.secret_text(namespace=b.namespace, name="bob", key="k") == '{"mine": "of b"}'
-    assert await cluster.secret_text(namespace=a.namespace, name="alice", key="k") == '{"mine": "of a"}'
+    assert await cluster.content(_secret(b, "bob")) == {"k": b'{"mine": "of b"}'}
+    assert await cluster.content(_secret(a, "alice")) == {"k": b'{"mine": "of a"}'}
     for pattern in NAMES:
         with pytest.raises((ClusterError, ValueError)):
-            await cluster.secret_text(namespace=a.namespace, name=pattern.format(b=b.namespace), key="k")
+            await cluster.content(_secret(a, pattern.format(b=b.namespace)))
+
+
+def _secret(team: Team, name: str) -> Source:
+    return Source(SourceKind.SECRET, team.namespace, name)
 
 
 @pytest.mark.parametrize("pattern", NAMES)

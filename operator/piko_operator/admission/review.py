@@ -110,7 +110,7 @@ def _backfill(resource: PikoBackfill, now: datetime) -> ReviewAnswer:
 
 
 async def _config(resource: PikoJobConfig, schema: Schema) -> ReviewAnswer:
-    if resource.spec.config_from:  # what Secrets add is checked when a replica reads the row
+    if resource.spec.config_from:  # what Secrets and ConfigMaps add is checked when a replica reads the row
         return ReviewAnswer()
     published = await schema(resource.spec.job_id)
     if published is None:

@@ -34,12 +34,13 @@ def typed_config(
 ) -> Any:
     """The config as an instance of its model, or as a dict if the job has none.
 
+    - `secret_json`: an object that is merged over `config_json`, as the next one is.
     - `overrides_json`: an object that is merged over the rest; objects within it are merged, too.
 
     Raises `ConfigError` that names each field, its value unless it is secret, and what was expected.
     """
     public, secret = _documents(config_json, secret_json)
-    document = {**public, **secret}
+    document = merged(public, secret)
     if overrides_json is not None:
         document = merged(document, _object("config_overrides", overrides_json))
     if schema is None:
@@ -69,7 +70,7 @@ def config_warning(schema: type[BaseModel] | None, config_json: str, secret_json
     if schema is None:
         return None
     try:
-        document = {**_documents(config_json, secret_json)[0], **_documents("{}", secret_json)[1]}
+        document = merged(*_documents(config_json, secret_json))
         unknown = dict(_unknown_keys(schema, document, ()))
     except BaseException:  # noqa: BLE001 - a model with fields of its own kind: nothing is known about it
         return None

@@ -79,9 +79,8 @@ class FolderMirror:
         row = _row(item)
         if isinstance(item.resource, PikoJobConfig) and item.resource.spec.config_from:
             problems.append(
-                f"{item.where}: spec.configFrom needs the Secrets of a cluster, which piko dev does not "
-                "have; "
-                "the job gets only spec.config"
+                f"{item.where}: spec.configFrom needs the Secrets and ConfigMaps of a cluster, which "
+                "piko dev does not have; the job gets only spec.config"
             )
         if held is None:
             return Change(verb=Verb.CREATE, job_id=item.job_id, row=row)

@@ -69,7 +69,7 @@ async def _config_now(database: Database, job_id: str, clock: Clock) -> dict[str
     if current is None:
         return {}
     secret = {} if current.secret_json is None else read_object(current.secret_json)
-    return {**read_object(current.config_json), **secret}
+    return merged(read_object(current.config_json), secret)
 
 
 def _fits(
