@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from piko.core.types import BackfillState
+from piko.model.backfills import Backfill
 from piko.model.objectives import JobObjective
 from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
+from piko_operator.backfill_report import backfill_status
 from piko_operator.ownership import IN_STEP, UNKNOWN_DRIFT, Condition, synced
 from piko_operator.records import SyncRecord
 from piko_operator.reporting import config_status, schedule_status, unknown_status
@@ -42,6 +45,17 @@ _ROW = ConfigSummary(job_id="any", version=1, managed_by=_OWNER, effective_from=
 _REVISION = RevisionSummary(
     job_id="any", revision=1, row_version=1, effective_from=None, error=None, created_at=NOW
 )
+_BACKFILL = Backfill(
+    backfill_id="b",
+    job_id="any",
+    range_start=NOW - timedelta(days=3),
+    range_end=NOW,
+    schedule_type="cron",
+    schedule_expr='"@daily"',
+    timezone="UTC",
+    next_start=NOW - timedelta(days=3),
+    windows_total=3,
+)
 _DRIFTED = synced("False", "Drifted", "the row was edited: priority is 5 instead of 0")
 _EDITED = Condition(type="Drifted", status="True", reason="RowEdited", message=_DRIFTED.message)
 
@@ -73,8 +87,8 @@ class State:
 
 
 def states() -> list[State]:
-    """All of them, of both kinds."""
-    return [*_of_schedules(), *_of_configs()]
+    """All of them, of every kind."""
+    return [*_of_schedules(), *_of_configs(), *_of_backfills()]
 
 
 def _of_schedules() -> Iterator[State]:
@@ -137,6 +151,31 @@ def _of_configs() -> Iterator[State]:
     yield state("conflict", config(synced("False", "Conflict", "why"), []), "Failed")
     yield state("database-away", away({}), "InProgress")
     yield state("database-away-after-in-force", away(in_force), "InProgress")
+
+
+def _of_backfills() -> Iterator[State]:
+    def state(name: str, status: Mapping[str, Any] | None, kstatus: str, **further: Any) -> State:
+        return State(name=f"backfill-{name}", kind="PikoBackfill", status=status, kstatus=kstatus, **further)
+
+    yield state("nobody-has-looked", None, "InProgress")
+    active = backfill(_IN_STEP, _BACKFILL)
+    yield state("active", active, "Current")
+    for ended in (BackfillState.PAUSED, BackfillState.SUCCEEDED):
+        yield state(ended.lower(), backfill(_IN_STEP, replace(_BACKFILL, state=ended)), "Current")
+    for ended in (BackfillState.FAILED, BackfillState.CANCELLED):
+        yield state(ended.lower(), backfill(_IN_STEP, replace(_BACKFILL, state=ended)), "Failed")
+    yield state("row-deleted", backfill(synced("False", "RowDeleted", "it was deleted"), None), "Failed")
+    yield state("not-due", backfill(synced("False", "NotDue", "to has not passed"), None), "InProgress")
+    yield state("not-allowed", backfill(synced("False", "NotAllowed", "why"), None), "Failed")
+    yield state("database-away", backfill(_AWAY, None), "InProgress")
+    yield state("database-away-after-active", backfill(_AWAY, None, before=active), "InProgress")
+
+
+def backfill(
+    found: Condition, row: Backfill | None, *, before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The status of a backfill, after the status `before`."""
+    return backfill_status(before or {}, generation=1, found=found, row=row, running=0, now=NOW)
 
 
 def schedule(
