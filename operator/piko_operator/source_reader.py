@@ -43,7 +43,7 @@ class SourceReader:
 
     def _drop_soon(self, source: Source, done: asyncio.Task[Mapping[str, bytes]]) -> None:
         if not done.cancelled():
-            done.exception()  # whoever waited has it; if none did, nobody needs it
+            done.exception()  # those that waited have it, and nobody else needs it
         if self._reads.get(source) is done:
             done.get_loop().call_later(_SHARED_S, self._drop, source, done)
 
