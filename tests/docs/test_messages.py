@@ -47,7 +47,8 @@ def test_every_line_of_a_log_that_warns_is_explained_once() -> None:
 
 def test_every_reason_of_a_condition_or_an_event_is_explained_once() -> None:
     of_events = {"DataGivenUp"}  # an Event that is named as its condition
-    assert sorted(_named(_CONDITIONS)) == sorted(messages.reasons() | of_events)
+    of_sources = {"SecretUnavailable", "ConfigMapUnavailable"}  # made of the kind
+    assert sorted(_named(_CONDITIONS)) == sorted(messages.reasons() | of_events | of_sources)
 
 
 def test_every_kind_of_reason_of_a_run_is_explained() -> None:
