@@ -45,14 +45,12 @@ from tests.harness.database_servers import DatabaseServer
 from tests.harness.ports import free_port
 
 from benchmarks.database import durable_mariadb
+from benchmarks.line_cost import compare_lines
 from benchmarks.load import Load, insert
 from benchmarks.run_cost import processor_s
 
 _LINE = 1000
 _PAGES = ("", "jobs", "runs")
-_TURN = 100
-_SETTLED_EVERY = 300
-"""Lines of a turn, and turns between two times of settling: about a second's lines."""
 _AT_ONCE_S, _SELDOM_S = 0.3, 3.0
 """As in the page's script: how soon a page renews itself, and how often at most."""
 
@@ -183,46 +181,6 @@ def _cpu_s(one: Logged) -> float:
 
 def _others_per_s(one: Logged) -> float:
     return one.others_per_s
-
-
-# ---- one line -------------------------------------------------------------------------------------
-
-
-def compare_lines(*, turns: int) -> None:
-    """Processor time of a line, with and without a log that is kept, of two lengths."""
-    from piko.observability.bindings import of_run
-    from piko.observability.logs import configure_logging, get_logger
-    from piko.observability.run_log import RunLog
-
-    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        configure_logging(log_format="json", stream=nowhere)
-        log = get_logger("benchmark")
-        for length in (100, 800):
-            text = "x" * length
-            kept = RunLog(job_id="talkative", run_id="one", changed=lambda _: None)
-            costs: dict[str, list[float]] = {"off": [], "all": []}
-            for turn in range(turns):
-                for capture in sorted(costs, reverse=turn % 2 == 0):
-                    with of_run(
-                        job_id="talkative", run_id="one", attempt=1, log=kept if capture == "all" else None
-                    ):
-                        begin = time.thread_time_ns()
-                        for number in range(_TURN):
-                            log.info("line", number=number, text=text)
-                        costs[capture].append((time.thread_time_ns() - begin) / _TURN / 1000)
-                if turn % _SETTLED_EVERY == 0:
-                    kept.settle()
-            for what, of in (("median", statistics.median), ("cheapest tenth", _tenth)):
-                off, kept_us = of(costs["off"]), of(costs["all"])
-                print(
-                    f"a line of {length} characters, {what}: off {off:.2f} µs, all {kept_us:.2f} µs"
-                    f" ({kept_us / off:.3f})",
-                    flush=True,
-                )
-
-
-def _tenth(costs: Sequence[float]) -> float:
-    return sorted(costs)[len(costs) // 10]
 
 
 # ---- pages in sight ---------------------------------------------------------------------------------
