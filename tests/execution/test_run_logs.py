@@ -191,6 +191,22 @@ async def test_whose_lines_are_kept_is_a_setting_and_progress_always_is(
     assert [report and report.progress_done for report in reports] == [1, 1]
 
 
+async def test_where_only_failures_are_kept_a_run_that_succeeds_costs_no_row(
+    store: Database, migrated_database: TestDatabase
+) -> None:
+    bench = Bench(store, capture="errors")
+
+    async def handler(ctx: JobContext, scheduled_time: object) -> None:
+        ctx.log.info("a line")
+        await bench.logs.write()
+        assert await count(migrated_database, "run_log") == 0, "while it runs, nothing of it is to be seen"
+
+    await bench.begin(handler)
+    assert (await bench.end()).state is RunState.SUCCESS
+    await bench.logs.write()
+    assert await count(migrated_database, "run_log") == 0
+
+
 async def test_a_run_whose_row_was_pruned_leaves_no_log_behind(
     store: Database, migrated_database: TestDatabase
 ) -> None:

@@ -99,10 +99,11 @@ class RunLogs:
         due = len(self._changed)
         while batch := self._next_batch(min(due, _RUNS)):
             due -= len(batch)
-            accounts = [self._account(run) for run in batch]
+            accounts = [account for run in batch if (account := self._account(run)) is not None]
             written = False
             try:
-                await self._write(accounts)
+                if accounts:
+                    await self._write(accounts)
                 written = True
             finally:
                 if not written:  # each log still holds all that is kept of it
@@ -126,9 +127,12 @@ class RunLogs:
                 del self._changed[run.run_id]
         return chosen
 
-    def _account(self, run: RunLog) -> RunAccount:
+    def _account(self, run: RunLog) -> RunAccount | None:
+        """What is to be written of `run`; None: nothing of it is to be seen, or not yet."""
         waits = self._capture == "errors" and not run.closed
         kept, progress = run.settle(), run.progress
+        if progress is None and (kept is None or waits):
+            return None
         account = RunAccount(
             run_id=run.run_id,
             job_id=run.job_id,
