@@ -139,6 +139,25 @@ def test_what_a_job_hands_over_shows_no_secret_of_the_configs_that_it_had() -> N
     assert book.secrets_of_jobs({"unknown"}) == {own}
 
 
+def test_secrets_are_looked_for_once_while_no_config_changes() -> None:
+    validated: list[object] = []
+
+    class Counting(Sweep):
+        @model_validator(mode="after")
+        def note(self) -> Counting:
+            validated.append(self.token)
+            return self
+
+    book = ConfigBook(registry=registry(definition(schema=Counting)))
+    book.observe([config({"concurrency": 1}, secret={"token": "first-token"})])
+    first = book.secrets_of_jobs({"job"})
+    found = len(validated)
+    assert [book.secrets_of_jobs({"job"}) for _ in range(3)] == [first] * 3
+    assert len(validated) == found, "a sink that refuses many batches asks each time"
+    book.observe([config({"concurrency": 2}, secret={"token": "second-token"})])
+    assert book.secrets_of_jobs({"job"}) == {"first-token", "second-token"}
+
+
 def test_secrets_are_merged_over_the_config() -> None:
     job = Configured()
     job.write(config({"concurrency": 7, "token": "shown"}, secret={"token": SECRET}))

@@ -56,6 +56,8 @@ class ConfigBook:
         self._rows: dict[str, ConfigRow] = {}
         self._unrecorded: dict[tuple[str, int], ConfigRevision] = {}
         self._has_defaults: dict[str, bool] = {}
+        self._secrets_of: dict[str, tuple[Sequence[ConfigRevision], frozenset[str]]] = {}
+        """By job: its secrets, and the revisions that they are of; to find them means to validate each."""
 
     def job_ids(self) -> Collection[str]:
         """Jobs that have a row."""
@@ -164,9 +166,12 @@ class ConfigBook:
             definition = self._registry.get(job_id)
             if definition is None:
                 continue
-            for revision in (None, *self._revisions.get(job_id, [])[-_LAST_REVISIONS:]):
-                with suppress(ConfigError):  # no run has had one that the model refuses
-                    found |= config_of(definition, revision).secrets
+            last = self._revisions.get(job_id, [])[-_LAST_REVISIONS:]
+            of, secrets = self._secrets_of.get(job_id, (None, frozenset()))
+            if of != last:
+                secrets = _secrets_of(definition, last)
+                self._secrets_of[job_id] = last, secrets
+            found |= secrets
         return frozenset(found)
 
     def missing(self, definition: JobDefinition, now: datetime) -> str | None:
@@ -228,6 +233,15 @@ class ConfigBook:
         error = _refusal(schema, revision)
         warning = None if error else config_warning(schema, config, secret)
         return replace(revision, error=error, warning=warning)
+
+
+def _secrets_of(definition: JobDefinition, revisions: Sequence[ConfigRevision]) -> frozenset[str]:
+    """The secrets of the job's defaults, and of these revisions."""
+    found: set[str] = set()
+    for revision in (None, *revisions):
+        with suppress(ConfigError):  # no run has had one that the model refuses
+            found |= config_of(definition, revision).secrets
+    return frozenset(found)
 
 
 def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | None:
