@@ -97,17 +97,24 @@ def read_bytes(path: Path) -> bytes:
         return file.read(LARGEST_FILE + 1)
 
 
-def read_manifests(content: bytes, source: str) -> Contents:
-    """The contents of a YAML or JSON file; `source` is its name in problems. Never raises."""
+def text_of(content: bytes, source: str) -> str | Problem:
+    """The text of a file, or why it is not read; `source` is its name in problems."""
     if len(content) > LARGEST_FILE:
         why = f"larger than {LARGEST_FILE // 1024**2} MiB, so it is not read; split it"
-        return Contents(problems=[Problem(source=source, line=None, message=why)])
+        return Problem(source=source, line=None, message=why)
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         why = f"not UTF-8 text: byte 0x{content[error.start]:02x} ({error.reason}); save it as UTF-8"
-        return Contents(problems=[Problem(source=source, line=line, message=why)])
+        return Problem(source=source, line=line, message=why)
+
+
+def read_manifests(content: bytes, source: str) -> Contents:
+    """The contents of a YAML or JSON file; `source` is its name in problems. Never raises."""
+    text = text_of(content, source)
+    if isinstance(text, Problem):
+        return Contents(problems=[text])
     resources: list[Placed] = []
     problems: list[Problem] = []
     try:

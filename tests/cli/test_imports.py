@@ -52,4 +52,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     missing = piko_here("import", "crontab", "missing", cwd=tmp_path)
     assert (missing.code, "missing: cannot be read: No such file" in missing.err) == (CANNOT, True)
     no_text = piko_here("import", "crontab", "bytes", cwd=tmp_path)
-    assert (no_text.code, "bytes, line 2: is no UTF-8 text" in no_text.err) == (CANNOT, True)
+    assert (no_text.code, "bytes, line 2: not UTF-8 text: byte 0xff" in no_text.err) == (CANNOT, True)

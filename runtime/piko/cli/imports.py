@@ -88,16 +88,13 @@ def _source(file: Path) -> str:
 
 def _text(file: Path) -> str:
     """What is written in `file`. Raises `ManifestError` if it cannot be read."""
-    from piko_operator.manifests import LARGEST_FILE, read_bytes
+    from piko_operator.manifests import LARGEST_FILE, Problem, read_bytes, text_of
 
     try:
         content = sys.stdin.buffer.read(LARGEST_FILE + 1) if str(file) == "-" else read_bytes(file)
     except OSError as error:
         raise ManifestError(f"{file}: cannot be read: {error.strerror or error}") from None
-    if len(content) > LARGEST_FILE:
-        raise ManifestError(f"{_source(file)}: is larger than {LARGEST_FILE // 1024**2} MiB; split it")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestError(f"{_source(file)}, line {line}: is no UTF-8 text; save it as UTF-8") from None
+    text = text_of(content, _source(file))
+    if isinstance(text, Problem):
+        raise ManifestError(str(text))
+    return text
