@@ -11,8 +11,8 @@ from typing import Any
 
 from piko.clock import Clock, SystemClock
 from piko.observability.metrics import Metrics
-from piko.persistence.delivery import SecretsOf
 from piko.persistence.intent import WriteIntent
+from piko.persistence.letter import SecretsOf
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.writer import PersistenceWriter
 from piko.tracing.traces import NO_TRACES, Traces

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from piko.observability.logs import get_logger
-from piko.text import error_text
+from piko.text import error_text, traceback_text
 
 WITHIN_S = 10.0
 _GRACE_S = 1.0
@@ -22,7 +22,9 @@ log = get_logger(__name__)
 class ClosingStack:
     """Closings in the order in which their parts were opened; `close` goes the other way."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, shown: Callable[[str], str] = str) -> None:
+        """`shown` hides what no log may show of what a closing raises."""
+        self._shown = shown
         self._closings: list[tuple[str, Callable[[], Awaitable[object]], float]] = []
         self._left: list[asyncio.Task[None]] = []
 
@@ -54,7 +56,7 @@ class ClosingStack:
             await asyncio.gather(*(self._close_one(*each) for each in closings))
 
     async def _close_one(self, what: str, close: Callable[[], Awaitable[object]], within_s: float) -> None:
-        closing = asyncio.create_task(_guarded(what, close), name=f"close {what}")
+        closing = asyncio.create_task(_guarded(what, close, self._shown), name=f"close {what}")
         try:
             await asyncio.wait({closing}, timeout=within_s)
             if not closing.done():
@@ -68,7 +70,7 @@ class ClosingStack:
                 log.error("closing_goes_on", what=what)
 
 
-async def _guarded(what: str, close: Callable[[], Awaitable[object]]) -> None:
+async def _guarded(what: str, close: Callable[[], Awaitable[object]], shown: Callable[[str], str]) -> None:
     try:
         await close()
     except GeneratorExit:
@@ -77,6 +79,7 @@ async def _guarded(what: str, close: Callable[[], Awaitable[object]]) -> None:
         ourselves = asyncio.current_task()
         if ourselves is not None and ourselves.cancelling():
             raise
-        log.error("not_closed", what=what, error=error_text(error))
-    except BaseException as error:  # what closes here may be anybody's code
-        log.error("not_closed", what=what, error=error_text(error), exc_info=error)
+        log.error("not_closed", what=what, error=shown(error_text(error)))
+    except BaseException as error:  # noqa: BLE001 what closes here may be anybody's code
+        text, traceback = shown(error_text(error)), shown(traceback_text(error))
+        log.error("not_closed", what=what, error=text, exception=traceback)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from piko.model.dead_letters import ListedLetter
+from piko.observability.redaction import hide
+from piko.persistence.letter import SecretsOf
 from piko.persistence.sink_worker import SinkWorker
 from piko.spool.intents import DeadLetter
 from piko.spool.spool import Spool
@@ -18,9 +20,21 @@ _NAME, _ID, _JOB, _ERROR = 255, 64, 128, 2000
 class DeadLetters:
     """Asks the spool. Methods that read or change it raise `SpoolError`."""
 
-    def __init__(self, *, spool: Callable[[], Spool | None], workers: Mapping[str, SinkWorker]) -> None:
-        """`spool`: the one that is open, if any. `workers`: those of the sinks that are registered."""
+    def __init__(
+        self,
+        *,
+        spool: Callable[[], Spool | None],
+        workers: Mapping[str, SinkWorker],
+        secrets_of: SecretsOf,
+    ) -> None:
+        """They are empty while no spool is open.
+
+        - `spool`: the one that is open, if any.
+        - `workers`: those of the sinks that are registered.
+        - `secrets_of`: what is hidden in keys, by the jobs of the records.
+        """
         self._spool = spool
+        self._secrets_of = secrets_of
         self._workers = workers
 
     @property
@@ -44,7 +58,7 @@ class DeadLetters:
     async def newest(self, limit: int) -> list[ListedLetter]:
         """The newest, as the database lists them."""
         spool = self._spool()
-        return [] if spool is None else [_listed(item) for item in await spool.dead_letters(limit)]
+        return [] if spool is None else [self._listed(item) for item in await spool.dead_letters(limit)]
 
     async def replay(self, letter_ids: Sequence[str]) -> dict[str, str]:
         """Have sinks write them again; by id, the sink of each that stays because nothing registers it."""
@@ -64,19 +78,18 @@ class DeadLetters:
         if spool is not None:
             await spool.drop(letter_ids)
 
-
-def _listed(letter: DeadLetter) -> ListedLetter:
-    """`letter` without its payload, in what the columns hold: its names are those that its job gave it."""
-    key, job_id, run_id = letter.names
-    return ListedLetter(
-        letter_id=letter.letter_id,
-        sink=excerpt(letter.sink, limit=_NAME),
-        job_id=_ascii(job_id, _JOB),
-        run_id=_ascii(run_id, _ID),
-        key=excerpt(str(key), limit=_NAME),
-        error=excerpt(letter.error, limit=_ERROR),
-        died_at=_moment(letter.died_at),
-    )
+    def _listed(self, letter: DeadLetter) -> ListedLetter:
+        """`letter` without its payload, in what the columns hold; its job has given it its names."""
+        key, job_id, run_id = letter.names
+        return ListedLetter(
+            letter_id=letter.letter_id,
+            sink=excerpt(letter.sink, limit=_NAME),
+            job_id=_ascii(job_id, _JOB),
+            run_id=_ascii(run_id, _ID),
+            key=excerpt(hide(str(key), self._secrets_of({str(job_id)})), limit=_NAME),
+            error=excerpt(letter.error, limit=_ERROR),
+            died_at=_moment(letter.died_at),
+        )
 
 
 def _ascii(name: object, limit: int) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,7 +24,8 @@ from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.redaction import hide
 from piko.persistence.codec import decode, encode, encode_unkeepable
-from piko.persistence.letter import Letter, facts
+from piko.persistence.intent import WriteIntent
+from piko.persistence.letter import Letter, SecretsOf, facts
 from piko.persistence.sink_base import ResultSink
 from piko.spool.intents import DeadIntent, SpooledIntent
 from piko.spool.spool import Spool
@@ -56,8 +57,6 @@ class WriteFailure(NamedTuple):
     timed_out: bool = False
 
 
-SecretsOf = Callable[[Collection[str]], Collection[str]]
-"""Called with jobs: what no text about their records may show."""
 Refused = Callable[[str, Sequence[str]], None]
 """Called with the records that a sink refused: the sink's name and the run of each record."""
 
@@ -215,6 +214,15 @@ class Delivery:
         """`text` about records of these jobs, without secrets, which are hidden before it is cut."""
         return excerpt(hide(text, self._secrets_of(job_ids)), limit=_ERROR_BYTES)
 
+    def named(self, intents: Iterable[WriteIntent]) -> dict[str, Any]:
+        """The jobs, runs and keys of `intents` for a log event."""
+        return facts(intents, self._secrets_of)
+
+    def _named_as(self, whose: dict[str, Any]) -> dict[str, Any]:
+        """What was found in a body that cannot be decoded, with a key that may be shown."""
+        key = whose["key"]
+        return {**whose, "key": key and self._shown(str(key), {str(whose["job_id"])})}
+
     async def _tick_off(self, letters: Sequence[Letter]) -> None:
         self._delivered.inc(len(letters))
         numbers = [letter.number for letter in letters if letter.number is not None]
@@ -251,7 +259,7 @@ class Delivery:
         spool = await self._spool()
         await spool.bury(self._sink.name, rows)
         for letter, error in refused:
-            self._log_dead_letter(facts([letter.intent]), error)
+            self._log_dead_letter(self.named([letter.intent]), error)
         self._dead.inc(len(refused))
         self._refused(self._sink.name, [letter.intent.run_id for letter, _ in refused])
         self._end([letter for letter, _ in refused])
@@ -270,7 +278,7 @@ class Delivery:
         if unreadable:
             rows = [DeadIntent(why, item.id) for item, why in unreadable]
             await self.insist(lambda spool: spool.bury(self._sink.name, rows))
-            whose = [_facts_of(item.body) for item, _ in unreadable]
+            whose = [self._named_as(_facts_of(item.body)) for item, _ in unreadable]
             for names, (_, why) in zip(whose, unreadable, strict=True):
                 self._log_dead_letter(names, why)
             self._dead.inc(len(unreadable))

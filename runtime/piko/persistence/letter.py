@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from piko.observability.redaction import hide
 from piko.persistence.codec import weight
 from piko.persistence.intent import WriteIntent
 from piko.text import excerpt, listed
 
 _NAME = 200
+
+SecretsOf = Callable[[Collection[str]], Collection[str]]
+"""Called with jobs: what no text about their records may show."""
 
 
 @dataclass(slots=True, eq=False)
@@ -42,11 +46,13 @@ def within(letters: Sequence[Letter], limit: int) -> int:
     return len(letters)
 
 
-def facts(intents: Iterable[WriteIntent]) -> dict[str, Any]:
-    """The jobs, runs and keys of `intents` for a log event, some of each."""
+def facts(intents: Iterable[WriteIntent], secrets_of: SecretsOf) -> dict[str, Any]:
+    """The jobs, runs and keys of `intents` for a log event, some of each; a key may hold a secret."""
     named = [(intent.job_id, intent.run_id, intent.key) for intent in intents]
     jobs, runs, keys = zip(*named, strict=True) if named else ((), (), ())
-    return {"job_id": _some(jobs), "run_id": _some(runs), "key": _some(keys)}
+    secrets = secrets_of({str(job_id) for job_id in jobs})
+    shown = (hide(str(key), secrets) for key in dict.fromkeys(keys))
+    return {"job_id": _some(jobs), "run_id": _some(runs), "key": _some(shown)}
 
 
 def _some(names: Iterable[object]) -> str:

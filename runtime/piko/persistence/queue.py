@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from piko.errors import PayloadError
 from piko.observability.logs import get_logger
 from piko.persistence.codec import encode, weight
 from piko.persistence.intent import WriteIntent
-from piko.persistence.letter import Letter, facts, within
+from piko.persistence.letter import Letter, within
 from piko.persistence.sink_base import ResultSink
 from piko.spool.intents import SpooledIntent
 from piko.spool.spool import Spool
@@ -27,7 +28,10 @@ log = get_logger(__name__)
 
 
 class SinkQueue:
-    """The queue of `sink`. `spool` opens the spool; `letters` decodes intents that were read from it."""
+    """The queue of `sink`. `spool` opens the spool; `letters` decodes intents that were read from it.
+
+    `named` says what a log event names intents by.
+    """
 
     def __init__(
         self,
@@ -35,10 +39,12 @@ class SinkQueue:
         *,
         spool: Callable[[], Awaitable[Spool]],
         letters: Callable[[list[SpooledIntent]], Awaitable[list[Letter]]],
+        named: Callable[[Iterable[WriteIntent]], dict[str, Any]],
     ) -> None:
         self._sink = sink
         self._spool = spool
         self._letters = letters
+        self._named = named
         self._in_memory: deque[WriteIntent] = deque()
         self._cached: deque[Letter] = deque()
         self._on_disk = 0
@@ -211,7 +217,7 @@ class SinkQueue:
             try:
                 bodies.append((letter, encode(letter.intent, self._sink.models)))
             except PayloadError as error:
-                named = facts([letter.intent])
+                named = self._named([letter.intent])
                 log.error("intent_in_memory_only", sink=self._sink.name, **named, error=str(error))
         if not bodies:
             return []

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from piko.background.waiting import happens
 from piko.observability.logs import get_logger
 from piko.persistence.delivery import Delivery, WriteFailure
-from piko.persistence.letter import Letter, facts
+from piko.persistence.letter import Letter
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.suspects import Suspects
@@ -315,7 +315,7 @@ class SinkTrouble:
         await happens(waiting, within_s=pause)
 
     def _log_failure(self, letters: Sequence[Letter], refusal: WriteFailure, tries: int) -> None:
-        named = facts(letter.intent for letter in letters)
+        named = self._delivery.named(letter.intent for letter in letters)
         log.warning(
             "sink_failed",
             sink=self._sink.name,

@@ -17,9 +17,9 @@ from piko.clock import Clock
 from piko.errors import SpoolError
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
-from piko.persistence.delivery import Delivery, Refused, SecretsOf, WriteFailure
+from piko.persistence.delivery import Delivery, Refused, WriteFailure
 from piko.persistence.intent import WriteIntent
-from piko.persistence.letter import Letter, facts
+from piko.persistence.letter import Letter, SecretsOf
 from piko.persistence.queue import SinkQueue
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.sink_trouble import SinkTrouble
@@ -58,7 +58,7 @@ class SinkWorker:
             clock=clock,
             metrics=metrics,
         )
-        self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters)
+        self._queue = SinkQueue(sink, spool=spool, letters=self._delivery.letters, named=self._delivery.named)
         metrics.persistence_memory.labels(sink.name).set_function(lambda: self._queue.in_memory)
         metrics.persistence_memory_limit.labels(sink.name).set(sink.queue_size)
         self._spilled = metrics.persistence_spilled.labels(sink.name)
@@ -228,7 +228,7 @@ class SinkWorker:
                 await self._delivery.bury_now([(letter, _NOT_ENCODABLE) for letter in unkept])
         except (SpoolError, asyncio.CancelledError) as error:
             left = self._left()
-            named = facts(letter.intent for letter in left)
+            named = self._delivery.named(letter.intent for letter in left)
             why = str(error) or "the disk does not respond"
             log.error("intents_lost", sink=self.sink.name, intents=len(left), **named, error=why)
             if isinstance(error, asyncio.CancelledError):

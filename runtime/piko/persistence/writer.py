@@ -18,10 +18,12 @@ from piko.errors import PayloadError, RegistrationError, SpoolError
 from piko.model.sinks import SinkState
 from piko.observability.logs import get_logger
 from piko.observability.metrics import Metrics
+from piko.observability.redaction import hide
 from piko.persistence.codec import check_keepable, detached, encode
 from piko.persistence.dead_letters import DeadLetters
-from piko.persistence.delivery import Refused, SecretsOf
+from piko.persistence.delivery import Refused
 from piko.persistence.intent import WriteIntent
+from piko.persistence.letter import SecretsOf
 from piko.persistence.sink_base import ResultSink
 from piko.persistence.sink_states import sink_states
 from piko.persistence.sink_worker import SinkWorker
@@ -64,9 +66,14 @@ class PersistenceWriter:
         self._running = False
         self._abandoned = 0
         self._take: Callable[[WriteIntent], None] | None = None
+        self._secrets_of: SecretsOf = lambda _: ()
         self._unregistered: dict[str, int] = {}
         """Intents that earlier processes left for sinks that are not registered."""
-        self.dead_letters = DeadLetters(spool=lambda: self._spool, workers=self._workers)
+        self.dead_letters = DeadLetters(
+            spool=lambda: self._spool,
+            workers=self._workers,
+            secrets_of=lambda job_ids: self._secrets_of(job_ids),
+        )
 
     def register_sink(self, sink: ResultSink) -> None:
         """Register `sink` under its name.
@@ -257,6 +264,7 @@ class PersistenceWriter:
         - `secrets_of` says what is hidden in errors of sinks, by the jobs of the records.
         - `traces` gets a span of each write of a sink.
         """
+        self._secrets_of = secrets_of
         self._make_spool = lambda: Spool(folder, name=owner, fsync=fsync)
         self._running = True
         for name, sink in self._sinks.items():
@@ -311,7 +319,7 @@ class PersistenceWriter:
 
     async def close(self, *, within_s: float = WITHIN_S) -> None:
         """Close the sinks, after `settle`. Each has `within_s` seconds, regardless of the others."""
-        closing = ClosingStack()
+        closing = ClosingStack(shown=lambda text: hide(text, self._secrets_of(())))
         for name, sink in self._sinks.items():
             closing.push(f"sink {name}", sink.close, within_s=within_s)
         await closing.close_together()
