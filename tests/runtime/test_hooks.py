@@ -9,6 +9,7 @@ import pytest
 
 from piko import JobFailure, JobLateness, JobRecovery
 from piko.core.types import RunState
+from piko.event_loop import run_to_end
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -120,6 +121,28 @@ async def test_a_hook_that_raises_is_logged_with_the_remedy_and_the_others_are_c
     (line,) = [line for line in capsys.readouterr().out.splitlines() if "hook_failed" in line]
     assert "ConnectionError: the chat is away" in line
     assert "no run is affected" in line
+
+
+async def test_a_hook_that_exits_ends_no_replica(database: TestDatabase, tmp_path: Path) -> None:
+    """On the event loop of `app.run()`, which a `SystemExit` out of a task would end otherwise."""
+    shop = Shop()
+
+    @shop.app.on_failure
+    async def exiting(failure: JobFailure) -> None:
+        raise SystemExit(3)
+
+    shop.listen()
+
+    async def replica() -> None:
+        async with shop.app.running(settings_of(database, tmp_path)):
+            await until_announced(database, ("orders", "failure"))
+            runs = shop.runs
+            await wait_until_async(lambda: shop.runs > runs, what="runs go on")
+
+    await database.execute(EVERY_SECOND.format("orders"))
+    await asyncio.to_thread(run_to_end, replica())
+    assert len(shop.values) == 1, "the other hook is called"
+    assert (shop.count("failure"), shop.count("success")) == (1.0, 1.0)
 
 
 async def test_a_hook_that_hangs_and_ignores_its_cancellation_holds_up_no_run_and_is_not_called_meanwhile(
