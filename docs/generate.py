@@ -28,6 +28,8 @@ from sqlalchemy.sql.elements import TextClause
 
 import piko.errors as errors_module
 from piko.cli import program
+from piko.cli.done_by import readings
+from piko.cli.subcommands import SUBCOMMANDS
 from piko.clock import SystemClock
 from piko.errors import PikoError
 from piko.observability.metrics import Metrics
@@ -193,6 +195,16 @@ def commands() -> str:
     return "\n".join(_group("piko", typer.main.get_command(program()))) + "\n"
 
 
+def plugin() -> str:
+    """What `kubectl piko` reads from the web service, and what it does without a release."""
+    reads = ", ".join(f"`{name}`" for name in readings())
+    here = ", ".join(f"`{name}`" for name, known in sorted(SUBCOMMANDS.items()) if known.here)
+    return (
+        f"Only read: {reads}; `next` of a job, `watermark` without an instant, and `spool list` without "
+        f"`--dir` and `--on-disk`.\n\nNeed no release: {here}, and the help of every command.\n"
+    )
+
+
 def _group(path: str, group: Any) -> Iterator[str]:
     for name, command in sorted(group.commands.items()):
         if hasattr(command, "commands"):
@@ -266,6 +278,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "metrics": metrics,
     "operator-metrics": operator_metrics,
     "commands": commands,
+    "kubectl": plugin,
     "errors": errors,
     "chart-values": lambda: "".join(chart_values()),
 }

@@ -33,6 +33,8 @@ _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="r
         ("-n data runs -n 5 --job a", {"--namespace": "data"}, "runs -n 5 --job a"),
         ("runs --namespace data -n 5", {"--namespace": "data"}, "runs -n 5"),
         ("-n data pause --namespace team", {"--namespace": "data"}, "pause --namespace team"),
+        ("next orders -n 3 --context=prod", {"--context": "prod"}, "next orders -n 3"),
+        ("backfill status -n 3 --release two", {"--release": "two"}, "backfill status -n 3"),
         ("next -f a.yaml -n 3", {}, "next -f a.yaml -n 3"),
         ("jobs -- -n", {}, "jobs -- -n"),
     ],
@@ -54,7 +56,7 @@ def test_all_namespaces_are_asked_for_as_with_kubectl(typed: str) -> None:
         ("--colour x status", "--colour: is not known before the command"),
         ("-n", "-n: expected a value"),
         ("status --context", "--context: expected a value"),
-        ("runs -n data", "a namespace goes before it: kubectl piko -n data runs"),
+        ("runs -n data", "A namespace goes before it: kubectl piko -n data runs"),
     ],
 )
 def test_an_option_that_is_misplaced_is_refused_with_what_is_expected(typed: str, text: str) -> None:
@@ -226,7 +228,7 @@ def test_it_finds_the_pod_on_a_real_api_server_and_asks_to_execute_there(
         control_plane.until_may(
             f"system:serviceaccount:{namespace}:viewer", "list", "pods", namespace=namespace
         )
-        refused = kubectl_piko("-n", namespace, "report", cwd=tmp_path, kubeconfig=viewer)
+        refused = kubectl_piko("-n", namespace, "settings", cwd=tmp_path, kubeconfig=viewer)
         assert (refused.code, refused.out) == (CANNOT, "")
         assert f"you lack the right to create pods/exec in namespace {namespace}" in refused.err
         code, text = _kubectl_piko(control_plane, "-n", namespace, "--release=x", "jobs", cwd=tmp_path)

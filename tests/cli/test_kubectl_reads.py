@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from piko.cli.kubectl import only_reads
+from piko.cli.done_by import readings
 from piko.cli.web_service import WebService, WebUnavailableError, choose_service
 from piko.errors import RefusedError
 from piko.store.schema.migrate import upgrade
-from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, Ended, ended_by, kubectl_piko, piko, watched
+from tests.cli.piko import CANNOT, NEEDS_ACTION, OK, Answer, Ended, ended_by, kubectl_piko, piko_here, watched
 from tests.cli.service_network import ServiceNetwork, service_network
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.databases import TestDatabase
 from tests.operator.tenants import bind
-from tests.web.rows import add_jobs, add_one_of_each
+from tests.web.rows import add_jobs, add_one_of_each, add_replica
 from tests.web.serving import served
 
 _LISTER = [{"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}]
@@ -36,26 +36,6 @@ _READER = [
         "verbs": ["get"],
     },
 ]
-
-
-@pytest.mark.parametrize(
-    ("command", "reads"),
-    [
-        ("status", True),
-        ("runs", True),
-        ("runs --job a", True),
-        ("runs show r", True),
-        ("logs a -f", True),
-        ("why a 2026-01-08", True),
-        ("runs cancel r", False),
-        ("runs retry r", False),
-        ("jobs --dsn=mysql://elsewhere", False),
-        ("report", False),
-        ("pause a", False),
-    ],
-)
-def test_a_command_goes_to_the_web_service_if_that_has_all_that_it_shows(command: str, reads: bool) -> None:
-    assert only_reads(command.split()) is reads
 
 
 def _item(release: str) -> dict[str, Any]:
@@ -86,7 +66,7 @@ class Release:
     folder: Path
 
     async def beside_the_database(self, *command: str) -> Answer:
-        return await asyncio.to_thread(piko, *command, cwd=self.folder, dsn=self.database.dsn)
+        return await asyncio.to_thread(piko_here, *command, cwd=self.folder, dsn=self.database.dsn)
 
     async def kubectl_piko(self, *command: str, **environment: str) -> Answer:
         """As kubectl runs its plugin."""
@@ -138,26 +118,46 @@ def _without_now(text: str) -> Any:
     )
 
 
+_ALIKE = (
+    "jobs",
+    "jobs b:c",
+    "runs list",
+    "runs --job a --state failed,success -n 1",
+    "runs show run-001",
+    "logs run-001",
+    "why a 2026-01-08T00:00Z",
+    "why a 2026-01-08T00:00",
+    "report --since 2026-01-08 --until 2026-01-09",
+    "report --since 2026-01-08 --until 2026-01-09 --job a",
+    "config history a",
+    "config history b:c",
+    "backfill status",
+    "backfill status --job a -n 700",
+    "backfill status backfill-1",
+    "watermark a",
+    "spool list",
+    "spool list --sink warehouse --job a --run run-001 --replica one",
+    "next a -n 3 --after 2026-01-08",
+)
+"""Commands that read; `status` and `late` do, too, and say when they were asked."""
+
+
+def test_every_command_that_reads_is_tried() -> None:
+    tried = (*_ALIKE, "status", "late")
+    assert [read for read in readings() if not any(command.startswith(read) for command in tried)] == []
+
+
 async def test_each_read_shows_what_it_shows_beside_the_database(release: Release) -> None:
     await add_one_of_each(release.database)
-    run_id = "run-001"
-    commands = [
-        "jobs -o json",
-        "jobs b:c -o json",
-        "runs -o json",
-        "runs --job a --state failed,success -n 1 -o json",
-        f"runs show {run_id} -o json",
-        f"logs {run_id} -o json",
-        "why a 2026-01-08T00:00Z -o json",
-    ]
+    await add_replica(release.database, "two", sinks='[{"sink": "warehouse", "waiting": 3}]')
     async with served(release.database) as origin:
         release.network.backends["trial-web:http"] = origin
-        for command in commands:
-            there = await release.kubectl_piko(*command.split())
-            here = await release.beside_the_database(*command.split())
+        for command in _ALIKE:
+            there = await release.kubectl_piko(*command.split(), "-o", "json")
+            here = await release.beside_the_database(*command.split(), "-o", "json")
             assert (there.code, there.err) == (OK, ""), f"{command}: {there.err}"
             assert _without_now(there.out) == _without_now(here.out), command
-        for command in ("status", "late", "jobs", f"runs show {run_id}", f"logs {run_id}"):
+        for command in ("status", "late", "jobs", "runs show run-001", "logs run-001", "spool list"):
             there = await release.kubectl_piko(*command.split())
             here = await release.beside_the_database(*command.split())
             assert (there.code, there.err) == (here.code, ""), f"{command}: {there.err}"
@@ -248,7 +248,7 @@ async def test_with_all_namespaces_each_release_is_asked(
         release.network.backends["trial-web:http"] = origin
         shown = await release.kubectl_piko("jobs", "-A", f"--release={release.namespace}")
         listed = await release.kubectl_piko("jobs", "-A", f"--release={release.namespace}", "-o", "json")
-        for command in ("pause orders", "status -w", "logs orders -f", "report"):
+        for command in ("pause orders", "status -w", "logs orders -f", "settings"):
             answer = await release.kubectl_piko("-A", *command.split())
             assert (answer.code, "done in one namespace: -n" in answer.err) == (CANNOT, True), command
         release.network.backends.clear()
@@ -267,14 +267,19 @@ async def test_what_the_service_refuses_is_said_in_its_words(release: Release) -
     await add_jobs(release.database, "orders")
     async with served(release.database) as origin:
         release.network.backends["trial-web:http"] = origin
-        for command in ("jobs order", "why order", "logs order", "runs --job order"):
+        for command in (
+            *("jobs order", "why order", "logs order", "runs --job order", "config history order"),
+            *("watermark order", "backfill status --job order", "next order"),
+        ):
             answer = await release.kubectl_piko(*command.split())
             assert answer.code == CANNOT, answer
             assert "did you mean `orders`?" in answer.err
         answer = await release.kubectl_piko("runs", "show", "none")
         assert (answer.code, "no run 'none' in job_run" in answer.err) == (CANNOT, True)
-        answer = await release.kubectl_piko("why", "orders", "2026-01-08T00:00")
-        assert (answer.code, "give an offset" in answer.err) == (CANNOT, True)
+        answer = await release.kubectl_piko("watermark", "orders")
+        assert (answer.code, "no replica has registered it" in answer.err) == (CANNOT, True)
+        answer = await release.kubectl_piko("backfill", "status", "none")
+        assert (answer.code, "no backfill 'none'" in answer.err) == (CANNOT, True)
         answer = await release.kubectl_piko("status", "-o", "json")
         found = json.loads(answer.out)
         assert (answer.code, found["well"]) == (NEEDS_ACTION, False)

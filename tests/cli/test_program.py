@@ -70,7 +70,7 @@ def test_a_start_imports_no_other_subcommand(tmp_path: Path) -> None:
         timeout=PATIENCE_S,
         check=True,
     )
-    assert asked.stderr.split() == ["piko.cli.invocation", "piko.cli.run"]
+    assert asked.stderr.split() == ["piko.cli.invocation", "piko.cli.run", "piko.cli.subcommands"]
     assert "Usage: " in asked.stdout
 
 

@@ -57,12 +57,31 @@ async def test_each_window_has_its_newest_run_and_says_whether_it_is_done(
     assert [window["run"] and window["run"]["run_id"] for window in found] == ["run-2", None, None]
 
 
-async def test_a_stateless_job_has_no_windows(web: httpx.AsyncClient, emptied_database: TestDatabase) -> None:
+@pytest.mark.parametrize("what", ["windows", "watermark"])
+async def test_a_stateless_job_has_no_windows(
+    web: httpx.AsyncClient, emptied_database: TestDatabase, what: str
+) -> None:
     await add_jobs(emptied_database, "a")
     await add_definition(emptied_database, "a")
-    answer = await web.get("/api/v1/jobs/a/windows")
+    answer = await web.get(f"/api/v1/jobs/a/{what}")
     assert answer.status_code == 409
     assert "stateless" in answer.json()["detail"]
+
+
+async def test_a_watermark_says_which_windows_run_next_and_moves_nothing(
+    web: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await add_jobs(emptied_database, "a")
+    await add_definition(emptied_database, "a", stateful=True)
+    none = (await web.get("/api/v1/jobs/a/watermark")).json()
+    assert (none["watermark"], none["windows"], none["first_window_start"]) == (None, 0, None)
+    await emptied_database.execute("UPDATE scheduled_job SET last_data_time = '1990-01-01 00:30:00'")
+    old = (await web.get("/api/v1/jobs/a/watermark")).json()
+    assert old["windows"] > 24 * 365 * 36, "each is counted, and none of them is gone through"
+    assert (old["before"], old["first_window_start"]) == (old["watermark"], "1990-01-01T00:30:00Z")
+    assert (old["last_window_end"][14:], old["changed"]) == ("00:00Z", False)
+    await emptied_database.execute("UPDATE scheduled_job SET last_data_time = '2999-01-01 00:00:00'")
+    assert (await web.get("/api/v1/jobs/a/watermark")).json()["windows"] == 0
 
 
 async def test_a_plan_says_what_a_schedule_would_do(acting: httpx.AsyncClient) -> None:

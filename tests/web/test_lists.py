@@ -201,3 +201,28 @@ async def test_the_changes_of_a_job_are_its_own_newest_first_and_outlive_its_row
     nobody = await web.get("/api/v1/jobs/nobody/changes")
     assert nobody.status_code == 404
     assert "no job 'nobody'" in nobody.json()["detail"]
+
+
+async def test_backfills_behind_another_are_each_listed_once(
+    web: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    """Two were asked for at the same instant."""
+    await add_jobs(emptied_database, "a")
+    rows = [("one", "a", 1), ("two", "a", 2), ("three", "b", 2), ("four", "a", 3)]
+    for backfill_id, job_id, day in rows:
+        await emptied_database.execute(
+            "INSERT INTO backfill (backfill_id, job_id, state, range_start, range_end, schedule_type, "
+            "schedule_expr, timezone, next_start, windows_total, created_at) "
+            f"VALUES ('{backfill_id}', '{job_id}', 'ACTIVE', '2026-01-01', '2026-01-02', 'cron', "
+            f"'\"@hourly\"', 'UTC', '2026-01-01', 24, '2026-01-0{day} 00:00:00')"
+        )
+    whole = [item["backfill_id"] for item in (await web.get("/api/v1/backfills")).json()]
+    assert whole == ["four", "two", "three", "one"]
+    found: list[str] = []
+    for _ in whole:
+        before = {"before": found[-1]} if found else {}
+        page = (await web.get("/api/v1/backfills", params={"limit": 1, **before})).json()
+        found += [item["backfill_id"] for item in page]
+    assert found == whole
+    of_job = (await web.get("/api/v1/backfills", params={"job": "a", "before": "two"})).json()
+    assert [item["backfill_id"] for item in of_job] == ["one"]

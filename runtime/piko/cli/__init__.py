@@ -13,46 +13,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from types import MappingProxyType
 from typing import Annotated
 
 import typer
 
 from piko.cli.invocation import as_called, program_name
+from piko.cli.subcommands import SUBCOMMANDS
 from piko.errors import PikoError, SchemaError
-
-_SUBCOMMANDS = MappingProxyType(
-    {
-        "db": "db.commands",
-        "spool": "spool.commands",
-        "run": "run.run",
-        "new": "new.new",
-        "dev": "dev.dev",
-        "test": "test.run_once",
-        "web": "web.web",
-        "settings": "settings.settings",
-        "jobs": "jobs.jobs",
-        "runs": "runs.commands",
-        "logs": "logs.logs",
-        "status": "status.status",
-        "why": "why.why",
-        "watermark": "watermark.watermark",
-        "report": "report.report",
-        "next": "upcoming.next_instants",
-        "late": "late.late",
-        "trigger": "act.trigger",
-        "pause": "act.pause",
-        "resume": "act.resume",
-        "edit": "edit.edit",
-        "forget": "act.forget",
-        "backfill": "backfill.commands",
-        "config": "config.commands",
-        "validate": "validate.validate",
-        "import": "imports.commands",
-        "completion": "completion.completion",
-    }
-)
-"""In the order of the help: the name of each, with its module and its function or group there."""
 
 
 def main() -> None:
@@ -66,7 +33,7 @@ def main() -> None:
 
 def _named(arguments: Sequence[str]) -> Sequence[str]:
     """The subcommand that the first argument names; every one where it names none, such as for the help."""
-    return arguments[:1] if arguments and arguments[0] in _SUBCOMMANDS else tuple(_SUBCOMMANDS)
+    return arguments[:1] if arguments and arguments[0] in SUBCOMMANDS else tuple(SUBCOMMANDS)
 
 
 def _show_version(requested: bool) -> None:
@@ -77,7 +44,7 @@ def _show_version(requested: bool) -> None:
         raise typer.Exit
 
 
-def program(names: Sequence[str] = tuple(_SUBCOMMANDS)) -> typer.Typer:
+def program(names: Sequence[str] = tuple(SUBCOMMANDS)) -> typer.Typer:
     """The command line with the subcommands `names`, by default all; no module of another is imported."""
     commands = typer.Typer(
         name="piko",
@@ -88,7 +55,7 @@ def program(names: Sequence[str] = tuple(_SUBCOMMANDS)) -> typer.Typer:
     )
     commands.callback()(_program)
     for name in names:
-        subcommand = _imported(_SUBCOMMANDS[name])
+        subcommand = _imported(SUBCOMMANDS[name].path)
         if isinstance(subcommand, typer.Typer):
             commands.add_typer(subcommand, name=name)
         else:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _AGE_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_JOB_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _AGE_PART = re.compile(r"([0-9]{1,9}(?:[.][0-9]{1,9})?)([smhdw])")
 
 
@@ -200,6 +201,11 @@ def _length(text: str) -> float | None:
     if not parts or "".join(number + unit for number, unit in parts) != compact:
         return None
     return sum(float(number) * _AGE_SECONDS[unit] for number, unit in parts)
+
+
+def is_job_id(text: str) -> bool:
+    """Whether a job may be called so."""
+    return _JOB_ID.fullmatch(text) is not None
 
 
 async def unknown_job(database: Database, job_id: str) -> RefusedError:

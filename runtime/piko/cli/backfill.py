@@ -19,11 +19,11 @@ from piko.cli.answers import (
     show_document,
     show_table,
     stamp,
-    unknown_job,
     with_database,
     zone_in_force,
 )
 from piko.cli.groups import DefaultGroup
+from piko.cli.reads import Reads, with_reads
 from piko.core.types import BackfillState
 from piko.tables import Row
 from piko.text import counted
@@ -132,20 +132,12 @@ def status(
 ) -> None:
     """Show the progress of backfills. Exit 1 if the given backfill has failed windows."""
 
-    async def read(database: Database) -> list[Backfill]:
-        from piko.steering.backfills import find
-        from piko.store.backfills import BackfillStore
-        from piko.store.reports.overview import Overview
-
-        store = BackfillStore(database=database)
+    async def read(reads: Reads) -> list[Backfill]:
         if backfill is None:
-            found = await store.newest(job_id=job, limit=limit)
-            if not found and job is not None and await Overview(database=database).job(job) is None:
-                raise await unknown_job(database, job)
-            return found
-        return [await find(database, backfill)]
+            return await reads.backfills(job, most=limit)
+        return [await reads.backfill(backfill)]
 
-    found = with_database(dsn, read)
+    found = with_reads(dsn, read)
     if output.is_document:
         show_document(found, output)
     else:

@@ -21,10 +21,11 @@ from piko.cli.answers import (
     stamp,
     with_database,
 )
+from piko.cli.reads import with_reads
 from piko.tables import Row
 
 if TYPE_CHECKING:
-    from piko.model.configs import ConfigRevision
+    from piko.steering.configs import ConfigRevisionShown
 
 commands = typer.Typer(
     help="Show the config history of a job and roll back to a revision.", no_args_is_help=True
@@ -34,11 +35,9 @@ commands = typer.Typer(
 @commands.command()
 def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
     """List the revisions of a job's config, newest first. Secrets are not shown."""
-    from piko.steering import configs
-
-    found = with_database(dsn, lambda database: configs.revisions(database, job))
+    found = with_reads(dsn, lambda reads: reads.config_history(job))
     if output.is_document:
-        show_document([_shown(item) for item in found], output)
+        show_document(found, output)
         return
     columns = ["REVISION", "VALID", "FROM", "AUTHOR", "SOURCE", "CONFIG"]
     wide = output is Output.WIDE
@@ -50,7 +49,7 @@ def history(job: Job, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
                 stamp(item.effective_from) or "at once",
                 item.author,
                 item.source,
-                (item.config_json if wide else first_line(item.config_json, length=200)) + _secret_part(item),
+                (_text(item) if wide else first_line(_text(item), length=200)) + _secret_part(item),
             ],
             notes=[] if item.error is None else [first_line(item.error, length=500)],
         )
@@ -87,30 +86,19 @@ def rollback(
         ),
     )
     if output.is_document:
-        show_document(_shown(revision), output)
+        show_document(revision, output)
         return
     done = f"would be rolled back to the config of revision {to} (--dry-run)"
     if not dry_run:
         done = f"rolled back to the config of revision {to}"
-    typer.echo(f"{job}: {done}: {first_line(revision.config_json)}")
+    typer.echo(f"{job}: {done}: {first_line(_text(revision))}")
 
 
-def _secret_part(item: ConfigRevision) -> str:
+def _text(item: ConfigRevisionShown) -> str:
+    return json.dumps(item.config, ensure_ascii=False)
+
+
+def _secret_part(item: ConfigRevisionShown) -> str:
     if item.secret_blanked_at is not None:
         return " + secret (removed)"
-    return " + secret" if item.secret_json else ""
-
-
-def _shown(item: ConfigRevision) -> dict[str, object]:
-    return {
-        "job_id": item.job_id,
-        "revision": item.revision,
-        "schema_version": item.schema_version,
-        "config": json.loads(item.config_json),
-        "has_secret": item.secret_json is not None,
-        "secret_blanked_at": item.secret_blanked_at,
-        "effective_from": item.effective_from,
-        "author": item.author,
-        "source": item.source,
-        "error": item.error,
-    }
+    return " + secret" if item.has_secret else ""

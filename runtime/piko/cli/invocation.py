@@ -12,16 +12,13 @@ import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 
+from piko.cli.subcommands import SUBCOMMANDS
+
 PLUGIN = "kubectl piko"
 CALLED_AS = "KUBECTL_PIKO_CALLED_AS"
 """The environment variable that says it to the command in a pod."""
-HERE = ("completion", "dev", "import", "new", "next", "test", "validate")
-"""Commands about files and texts of this machine, which take no options of kubectl."""
-_THERE = (
-    *("backfill", "config", "db", "edit", "forget", "jobs", "late", "logs", "pause", "report", "resume"),
-    *("runs", "settings", "spool", "status", "trigger", "watermark", "why"),
-)
-_COMMAND = re.compile(rf"(?<![\w./-])(?<!kubectl )piko (?=({'|'.join((*HERE, *_THERE))})(?![\w-]))")
+_HAS = "|".join(name for name, known in SUBCOMMANDS.items() if known.absent is None)
+_COMMAND = re.compile(rf"(?<![\w./-])(?<!kubectl )piko (?=({_HAS})(?![\w-]))")
 
 called_as: ContextVar[str | None] = ContextVar("called_as", default=None)
 """What stands before the name of a command; None: it is `piko`, or what `CALLED_AS` says."""
@@ -48,4 +45,4 @@ def as_called(text: str) -> str:
     name = program_name()
     if name == "piko":
         return text
-    return _COMMAND.sub(lambda found: f"{PLUGIN if found[1] in HERE else name} ", text)
+    return _COMMAND.sub(lambda found: f"{PLUGIN if SUBCOMMANDS[found[1]].needs_no_release else name} ", text)

@@ -19,12 +19,14 @@ import typer
 from piko.cli import main as piko
 from piko.cli import program
 from piko.cli.at_resource import act_of, carry_out
+from piko.cli.done_by import DoneBy, done_by, readings
 from piko.cli.each_release import read_each
 from piko.cli.in_pod import execute
-from piko.cli.invocation import HERE, as_called, called_as, plugin_with, program_name
+from piko.cli.invocation import as_called, called_as, plugin_with, program_name
 from piko.cli.kubectl_calls import Kubectl
-from piko.cli.kubectl_options import NAMESPACE, POD, READS, RELEASE, STREAMS, PluginCall, output_of, read_call
+from piko.cli.kubectl_options import NAMESPACE, POD, RELEASE, STREAMS, PluginCall, output_of, read_call
 from piko.cli.reads import web_reads
+from piko.cli.subcommands import SUBCOMMANDS
 from piko.cli.web_service import (
     WebApi,
     WebUnavailableError,
@@ -34,15 +36,15 @@ from piko.cli.web_service import (
 )
 from piko.errors import PikoError, RefusedError
 
-_NOT_THERE = {"run": "the chart runs replicas", "web": "the chart serves the page by a Deployment"}
 _BY_SIGNAL = 128
-_RUN_ACTS = ("cancel", "retry")
+_READINGS = readings()
+_HERE = sorted(name for name, known in SUBCOMMANDS.items() if known.here)
 _HELP = f"""usage: kubectl piko [-n NAMESPACE | -A] [--context NAME] [--kubeconfig FILE] [--release NAME]
                     [--pod NAME] COMMAND ...
 
-`pause`, `resume` and `trigger` act at the resource that owns the job. {", ".join(READS)}
-ask the web service of the release, or with -A of each release in the cluster. Other commands run as
-`piko COMMAND` in a pod of the release. {", ".join(HERE)} run on this machine."""
+`pause`, `resume` and `trigger` act at the resource that owns the job. {", ".join(_READINGS[:-1])}
+and {_READINGS[-1]} ask the web service of the release, or with -A of each release in the cluster.
+Other commands run as `piko COMMAND` in a pod of the release. {", ".join(_HERE)} run on this machine."""
 
 
 def main() -> None:
@@ -70,21 +72,23 @@ def _run(call: PluginCall) -> int:
     if not command or command[0] in ("-h", "--help"):
         typer.echo(_HELP)
         return 0
-    if command[0] in HERE:
+    known = SUBCOMMANDS.get(command[0])
+    if known is not None and known.absent is not None:
+        raise RefusedError(f"{command[0]}: {known.absent}; see `kubectl get deployments`")
+    by = done_by(command)
+    if by is DoneBy.PLUGIN:
         sys.argv[1:] = command
         piko()
         return 0
-    if command[0] in _NOT_THERE:
-        raise RefusedError(f"{command[0]}: {_NOT_THERE[command[0]]}; see `kubectl get deployments`")
     kubectl = Kubectl(call.options)
     if call.everywhere:
-        return _everywhere(kubectl, call)
+        return _everywhere(kubectl, call, by)
     act = act_of(command)
     done = None if act is None else carry_out(kubectl, act, namespace=call.options.get(NAMESPACE))
     if done is not None:
         return done
     release, pod = call.options.get(RELEASE), call.options.get(POD)
-    if pod is None and only_reads(command):
+    if pod is None and by is DoneBy.SERVICE:
         try:
             with reached(kubectl, web_service(kubectl, release=release)) as api:
                 return _read(api, command)
@@ -93,12 +97,12 @@ def _run(call: PluginCall) -> int:
     return execute(kubectl, command, release=release, name=pod)
 
 
-def _everywhere(kubectl: Kubectl, call: PluginCall) -> int:
+def _everywhere(kubectl: Kubectl, call: PluginCall, by: DoneBy) -> int:
     """Read from each release of the cluster. Raises `RefusedError`."""
-    if not only_reads(call.command) or not {*STREAMS, POD}.isdisjoint((*call.command, *call.options)):
+    if by is not DoneBy.SERVICE or not {*STREAMS, POD}.isdisjoint((*call.command, *call.options)):
         raise RefusedError(
-            f"-A: shows what each release says, once, by {', '.join(READS)}; anything else is done in one "
-            "namespace: -n"
+            f"-A: shows what each release says, once, by {', '.join(_READINGS)}; anything else is "
+            "done in one namespace: -n"
         )
     services = web_services(kubectl, release=call.options.get(RELEASE))
     return read_each(kubectl, services, lambda api: _read(api, call.command), output=output_of(call.command))
@@ -114,9 +118,3 @@ def _read(api: WebApi, command: Sequence[str]) -> int:
     except SystemExit as end:
         return int(end.code or 0)
     return 0
-
-
-def only_reads(command: Sequence[str]) -> bool:
-    """Whether the web service has all that `command` shows."""
-    words = [*command, ""]
-    return command[0] in READS and words[1] not in _RUN_ACTS and "--dsn" not in "".join(command)

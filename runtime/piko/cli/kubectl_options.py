@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from piko.cli.answers import Output
-from piko.cli.invocation import HERE
+from piko.cli.done_by import options_of
+from piko.cli.subcommands import SUBCOMMANDS
 from piko.errors import RefusedError
 
-READS = ("jobs", "late", "logs", "runs", "status", "why")
-"""Commands that only read, but for some of their subcommands."""
 STREAMS = frozenset(("-w", "--watch", "-f", "--follow"))
 """Options with which a command shows more until it is interrupted."""
 NAMESPACE, RELEASE, POD = "--namespace", "--release", "--pod"
@@ -20,13 +19,6 @@ _SHORT = {"-n": NAMESPACE, "-A": _EVERYWHERE}
 _NAMES = frozenset((*_VALUED, _EVERYWHERE, *_SHORT))
 _HELP = ("-h", "--help")
 _COUNT = "-n"
-_COUNTED = {"runs": "runs", "backfill": "backfills"}
-"""Commands whose `-n` is how many they list, and of what."""
-_THEIR_OWN: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(_COUNTED, (_COUNT,)),
-    **dict.fromkeys(("pause", "resume"), (NAMESPACE,)),
-}
-"""By command: options behind it that are its own, whatever kubectl means by them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +42,8 @@ def read_call(arguments: Sequence[str]) -> PluginCall:
             known = ", ".join((*_VALUED, _EVERYWHERE))
             raise RefusedError(f"{rest[0]}: is not known before the command; expected {known}")
     command = [rest.pop(0)] if rest else []
-    if not command or command[0] in HERE:
+    subcommand = SUBCOMMANDS.get(command[0]) if command else None
+    if subcommand is None or subcommand.needs_no_release:
         command += rest
     else:
         _take_behind(command, rest, options)
@@ -70,10 +63,11 @@ def output_of(command: Sequence[str]) -> Output:
 
 def _take_behind(command: list[str], rest: list[str], options: dict[str, str]) -> None:
     """Move what is kubectl's from `rest` to `options`, and all else to the command."""
-    names = _NAMES - set(_THEIR_OWN.get(command[0], ()))
+    own = options_of(command[0])
+    names = _NAMES - own.keys()
     while rest and rest[0] != "--":
         if not _take(rest, options, names):
-            _check_count(command[0], rest)
+            _check_count(command[0], rest, own)
             command.append(rest.pop(0))
     command += rest
 
@@ -93,9 +87,10 @@ def _take(rest: list[str], options: dict[str, str], names: Collection[str]) -> b
     return True
 
 
-def _check_count(command: str, rest: Sequence[str]) -> None:
-    if rest[0] == _COUNT and command in _COUNTED and len(rest) > 1 and not rest[1].isdecimal():
+def _check_count(command: str, rest: Sequence[str], own: Mapping[str, str]) -> None:
+    """Refuse a namespace where `-n` is a number."""
+    if rest[0] == _COUNT and _COUNT in own and len(rest) > 1 and not rest[1].isdecimal():
         raise RefusedError(
-            f"{command} {_COUNT} {rest[1]}: behind {command}, {_COUNT} is the number of {_COUNTED[command]}; "
-            f"a namespace goes before it: kubectl piko {_COUNT} {rest[1]} {command}"
+            f"{command} {_COUNT} {rest[1]}: behind {command}, {_COUNT} means: {own[_COUNT]} "
+            f"A namespace goes before it: kubectl piko {_COUNT} {rest[1]} {command}"
         )

@@ -8,16 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 from contextvars import ContextVar
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from piko.cli.answers import dsn_in_force, instant, unknown_job, with_database, zone_in_force
 
 if TYPE_CHECKING:
+    from piko.model.backfills import Backfill
+    from piko.steering.configs import ConfigRevisionShown
+    from piko.steering.schedules import WatermarkChange
     from piko.store.engine import Database
+    from piko.store.reports.dead_letters import DeadLetterReport, LetterFilter
     from piko.store.reports.explanations import JobExplanation
     from piko.store.reports.overview import JobReport, RunReport
+    from piko.store.reports.periods import PeriodReport
     from piko.store.reports.run_logs import RunLogReport
     from piko.store.reports.runs import RunFilter
+    from piko.store.reports.sinks import SinkReport
     from piko.store.reports.troubles import InstallationReport
     from piko.store.schema.status import SchemaStatus
 
@@ -56,11 +63,39 @@ class Reads(Protocol):
         ...
 
     async def zone(self, job_id: str) -> str | None:
-        """The zone of the job's schedule; None: it has no row, or the release's zone, not known here."""
+        """The zone of the job's schedule; None: it has no row, or one that cannot be used."""
         ...
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         """Why the job does not run, or did not run at an instant as a person writes it."""
+        ...
+
+    async def period(self, since: datetime, until: datetime, job_id: str | None) -> PeriodReport:
+        """What was due from `since` until before `until`, of that job or of all."""
+        ...
+
+    async def watermark(self, job_id: str) -> WatermarkChange:
+        """The watermark of a stateful job, and which windows run next."""
+        ...
+
+    async def config_history(self, job_id: str) -> list[ConfigRevisionShown]:
+        """Every revision of the job's config, the newest first."""
+        ...
+
+    async def backfills(self, job_id: str | None, *, most: int) -> list[Backfill]:
+        """The newest backfills, of that job or of all."""
+        ...
+
+    async def backfill(self, beginning: str) -> Backfill:
+        """The backfill whose id begins so. Raises `NotFoundError`, and `RefusedError` if several do."""
+        ...
+
+    async def sinks(self) -> list[SinkReport]:
+        """Every sink, by name."""
+        ...
+
+    async def dead_letters(self, wanted: LetterFilter) -> list[DeadLetterReport]:
+        """The newest dead letters that `wanted` leaves, as many as are listed."""
         ...
 
 
@@ -147,3 +182,44 @@ class DatabaseReads:
             (job,) = await self.jobs([job_id])
             moment = instant(at, option="INSTANT", zone=job.timezone or zone_in_force(self._dsn))
         return await explain_job(self._database, job_id, at=moment, timezone=zone_in_force(self._dsn))
+
+    async def period(self, since: datetime, until: datetime, job_id: str | None) -> PeriodReport:
+        from piko.store.reports.periods import read_period
+
+        return await read_period(self._database, since=since, until=until, job_id=job_id)
+
+    async def watermark(self, job_id: str) -> WatermarkChange:
+        from piko.clock import SystemClock
+        from piko.steering.schedules import watermark_of
+
+        zone, now = zone_in_force(self._dsn), SystemClock().now()
+        return await watermark_of(self._database, job_id, zone=zone, now=now)
+
+    async def config_history(self, job_id: str) -> list[ConfigRevisionShown]:
+        from piko.steering.configs import revisions
+
+        return await revisions(self._database, job_id)
+
+    async def backfills(self, job_id: str | None, *, most: int) -> list[Backfill]:
+        from piko.store.backfills import BackfillStore
+
+        found = await BackfillStore(database=self._database).newest(job_id=job_id, limit=most)
+        if not found and job_id is not None:
+            await self.jobs([job_id])
+        return found
+
+    async def backfill(self, beginning: str) -> Backfill:
+        from piko.steering.backfills import find
+
+        return await find(self._database, beginning)
+
+    async def sinks(self) -> list[SinkReport]:
+        from piko.store.reports.sinks import SinkList
+
+        return await SinkList(database=self._database).all()
+
+    async def dead_letters(self, wanted: LetterFilter) -> list[DeadLetterReport]:
+        from piko.steering.shell import MOST
+        from piko.store.reports.dead_letters import DeadLetterList
+
+        return await DeadLetterList(database=self._database).page(wanted, after=None, limit=MOST)

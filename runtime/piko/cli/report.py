@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,14 +15,10 @@ from piko.cli.answers import (
     show_document,
     show_table,
     stamp,
-    with_database,
 )
+from piko.cli.reads import with_reads
 from piko.errors import RefusedError
 from piko.tables import Row
-
-if TYPE_CHECKING:
-    from piko.store.engine import Database
-    from piko.store.reports.periods import PeriodReport
 
 
 def report(
@@ -45,13 +41,7 @@ def report(
     end = now if until is None else instant_or_age(until, option="--until", now=now)
     if end <= begin:
         raise RefusedError(f"--until = {until!r}: is not after --since = {since!r}")
-
-    async def read(database: Database) -> PeriodReport:
-        from piko.store.reports.periods import read_period
-
-        return await read_period(database, since=begin, until=end, job_id=job)
-
-    found = with_database(dsn, read)
+    found = with_reads(dsn, lambda reads: reads.period(begin, end, job))
     if output.is_document:
         show_document(found, output)
         return

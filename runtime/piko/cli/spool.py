@@ -28,6 +28,7 @@ from piko.cli.answers import (
     stamp,
     with_database,
 )
+from piko.cli.reads import Reads, with_reads
 from piko.text import counted, excerpt
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def list_(
         spool_files.list_files(folder, sink=sink, job=job, run=run, output=output)
         return
     wanted = LetterFilter(sink=sink, job_id=job, run_id=run, instance_id=replica)
-    found, sinks = with_database(dsn, lambda database: _read(database, wanted))
+    found, sinks = with_reads(dsn, lambda reads: _read(reads, wanted))
     if output.is_document:
         show_document({"sinks": sinks, "dead_letters": found}, output)
         return
@@ -116,13 +117,8 @@ def list_(
         )
 
 
-async def _read(database: Database, wanted: LetterFilter) -> tuple[list[DeadLetterReport], list[SinkReport]]:
-    from piko.steering.shell import MOST
-    from piko.store.reports.dead_letters import DeadLetterList
-    from piko.store.reports.sinks import SinkList
-
-    letters = await DeadLetterList(database=database).page(wanted, after=None, limit=MOST)
-    return letters, await SinkList(database=database).all()
+async def _read(reads: Reads, wanted: LetterFilter) -> tuple[list[DeadLetterReport], list[SinkReport]]:
+    return await reads.dead_letters(wanted), await reads.sinks()
 
 
 def _show_sink(item: SinkReport) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, instant, show_document, stamp, with_database, zone_in_force
+from piko.cli.answers import Dsn, Form, Output, instant, is_job_id, show_document, stamp
+from piko.cli.reads import Reads, with_reads
 from piko.errors import RefusedError
 
 if TYPE_CHECKING:
     from piko.schedule import Explanation, Schedule
-    from piko.store.engine import Database
-    from piko.store.reports.overview import JobReport
 
 _INTERVAL_KEYS = ("every", "weeks", "days", "hours", "minutes", "seconds", "start_date", "end_date")
 
@@ -62,7 +60,7 @@ def next_instants(
     if output.is_document:
         show_document([_shown(schedule, explanation) for schedule, explanation in found], output)
         return
-    named = file is not None or (what is not None and _is_job_id(what))
+    named = file is not None or (what is not None and is_job_id(what))
     for number, (schedule, explanation) in enumerate(found):
         if number:
             typer.echo()
@@ -84,13 +82,9 @@ def _schedules(
         raise RefusedError(
             "expected either an expression or a job, or a file with -f; see `piko next --help`"
         )
-    if _is_job_id(what):
+    if is_job_id(what):
         return [_of_job(what, dsn, zone)]
     return [_of_expression(what, _offline_zone(zone), job_id)]
-
-
-def _is_job_id(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9_.:-]{1,128}", text) is not None
 
 
 def _offline_zone(given: str | None) -> str:
@@ -120,18 +114,13 @@ def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
 
 
 def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
-    from piko.cli.answers import unknown_job
     from piko.schedule import schedule_of_row
-    from piko.store.reports.overview import Overview
 
-    async def read(database: Database) -> JobReport:
-        line = await Overview(database=database).job(job_id)
-        if line is None:
-            raise await unknown_job(database, job_id)
-        return line
+    async def read(reads: Reads) -> Schedule:
+        (line,) = await reads.jobs([job_id])
+        return schedule_of_row(line, timezone=zone or await reads.zone(job_id) or "UTC")
 
-    line = with_database(dsn, read)
-    return schedule_of_row(line, timezone=zone or zone_in_force(dsn))
+    return with_reads(dsn, read)
 
 
 def _of_file(file: Path, zone: str) -> list[Schedule]:

@@ -20,6 +20,7 @@ from piko.cli.answers import (
     with_database,
     zone_in_force,
 )
+from piko.cli.reads import with_reads
 from piko.errors import RefusedError
 from piko.text import counted
 
@@ -47,27 +48,11 @@ def watermark(
     """Show or move the watermark of a stateful job: the windows after it are run, in order."""
     if to is not None and clear:
         raise RefusedError(f"{to!r} and --clear: give one of them")
-    zone, shows = zone_in_force(dsn), to is None and not clear
-
-    async def act(database: Database) -> WatermarkChange:
-        from piko.clock import SystemClock
-        from piko.steering.schedules import set_watermark, stateful_job
-
-        line = await stateful_job(database, job)
-        moment = line.last_data_time
-        if not shows:
-            moment = None if to is None else instant(to, option="INSTANT", zone=line.timezone or zone)
-        return await set_watermark(
-            database,
-            job,
-            moment,
-            zone=zone,
-            now=SystemClock().now(),
-            actor=person(reason),
-            dry_run=dry_run or shows,
-        )
-
-    change = with_database(dsn, act)
+    shows = to is None and not clear
+    if shows:
+        change = with_reads(dsn, lambda reads: reads.watermark(job))
+    else:
+        change = _move(job, to, reason, dsn, dry_run=dry_run)
     if output.is_document:
         show_document(change, output)
     elif shows:
@@ -76,6 +61,21 @@ def watermark(
         verb = "would move" if dry_run else "moved"
         before, after = stamp(change.before) or "none", stamp(change.watermark) or "the last full window"
         typer.echo(f"{job}: {verb} from {before} to {after}; {_windows(change)}")
+
+
+def _move(job: str, to: str | None, reason: str | None, dsn: str | None, *, dry_run: bool) -> WatermarkChange:
+    zone = zone_in_force(dsn)
+
+    async def act(database: Database) -> WatermarkChange:
+        from piko.clock import SystemClock
+        from piko.steering.schedules import set_watermark, stateful_job
+
+        line = await stateful_job(database, job)
+        moment = None if to is None else instant(to, option="INSTANT", zone=line.timezone or zone)
+        now, actor = SystemClock().now(), person(reason)
+        return await set_watermark(database, job, moment, zone=zone, now=now, actor=actor, dry_run=dry_run)
+
+    return with_database(dsn, act)
 
 
 def _windows(change: WatermarkChange) -> str:

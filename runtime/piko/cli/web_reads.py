@@ -13,10 +13,17 @@ from pydantic import TypeAdapter, ValidationError
 from piko.cli.answers import instant
 from piko.cli.web_service import WebApi, WebUnavailableError
 from piko.errors import NotFoundError, RefusedError
+from piko.model.backfills import Backfill
+from piko.steering.configs import ConfigRevisionShown
+from piko.steering.schedules import WatermarkChange
+from piko.steering.shell import MOST
+from piko.store.reports.dead_letters import DeadLetterReport, LetterFilter
 from piko.store.reports.explanations import JobExplanation
 from piko.store.reports.overview import JobReport, RunReport
+from piko.store.reports.periods import PeriodReport, RunSum, period_of
 from piko.store.reports.run_logs import RunLogReport
 from piko.store.reports.runs import RunFilter
+from piko.store.reports.sinks import SinkReport
 from piko.store.reports.troubles import InstallationReport
 from piko.store.schema.status import SchemaStatus
 from piko.text import instant_text
@@ -24,6 +31,7 @@ from piko.text import instant_text
 T = TypeVar("T")
 
 _PAGE = 500
+_REVISIONS = 100
 
 
 class WebReads:
@@ -77,24 +85,77 @@ class WebReads:
     async def zone(self, job_id: str) -> str | None:
         try:
             (job,) = await self.jobs([job_id])
-        except NotFoundError:
+            return job.timezone or str(self._api.get("jobs", job_id, "next", count=1)["timezone"])
+        except (NotFoundError, RefusedError):  # refused: the schedule of the row cannot be used
             return None
-        return job.timezone
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         moment = None if at is None else instant_text(await self._instant(job_id, at))
         return _read(JobExplanation, self._api.get("jobs", job_id, "explain", at=moment))
 
+    async def period(self, since: datetime, until: datetime, job_id: str | None) -> PeriodReport:
+        asked = {"since": instant_text(since), "until": instant_text(until), "job": job_id}
+        found, cursor, more = [], None, True
+        while more:
+            page = self._api.get("runs:report", cursor=cursor, **asked)
+            found += _read(list[RunSum], page["items"])
+            cursor = page["next"]
+            more = cursor is not None
+        return period_of(found, since=since, until=until)
+
+    async def watermark(self, job_id: str) -> WatermarkChange:
+        return _read(WatermarkChange, self._api.get("jobs", job_id, "watermark"))
+
+    async def config_history(self, job_id: str) -> list[ConfigRevisionShown]:
+        found: list[ConfigRevisionShown] = []
+        while True:
+            before = found[-1].revision if found else None
+            page = self._api.get("jobs", job_id, "config", before=before, limit=_REVISIONS)
+            found += _read(list[ConfigRevisionShown], page)
+            if len(page) < _REVISIONS:
+                return found
+
+    async def backfills(self, job_id: str | None, *, most: int) -> list[Backfill]:
+        found: list[Backfill] = []
+        while len(found) < most:
+            limit = min(_PAGE, most - len(found))
+            before = found[-1].backfill_id if found else None
+            page = self._api.get("backfills", job=job_id, before=before, limit=limit)
+            found += _read(list[Backfill], page)
+            if len(page) < limit:
+                break
+        if not found and job_id is not None:
+            await self.jobs([job_id])
+        return found
+
+    async def backfill(self, beginning: str) -> Backfill:
+        return _read(Backfill, self._api.get("backfills", beginning))
+
+    async def sinks(self) -> list[SinkReport]:
+        return _read(list[SinkReport], self._api.get("sinks"))
+
+    async def dead_letters(self, wanted: LetterFilter) -> list[DeadLetterReport]:
+        filters = {
+            "sink": wanted.sink,
+            "job": wanted.job_id,
+            "run": wanted.run_id,
+            "replica": wanted.instance_id,
+        }
+        return self._pages(DeadLetterReport, most=MOST, path="dead-letters", **filters)
+
     async def _instant(self, job_id: str, text: str) -> datetime:
-        (job,) = await self.jobs([job_id])
-        if job.timezone is None and instant(text, option="INSTANT") != instant(
-            text, option="INSTANT", zone="Etc/GMT+12"
-        ):
+        """What `text` says in the zone of the job, which is asked for only where it matters."""
+        moment, in_another = (instant(text, option="INSTANT", zone=zone) for zone in ("UTC", "Etc/GMT+12"))
+        if moment == in_another:
+            return moment
+        zone = await self.zone(job_id)
+        if zone is None:
+            await self.jobs([job_id])
             raise RefusedError(
-                f"INSTANT = {text!r}: the schedule of {job_id} names no zone, and that of the release is not "
-                f"known here; give an offset, as in {text}Z"
+                f"INSTANT = {text!r}: the schedule of {job_id} "
+                f"cannot be used, so its zone is not known here; give an offset, as in {text}Z"
             )
-        return instant(text, option="INSTANT", zone=job.timezone or "UTC")
+        return instant(text, option="INSTANT", zone=zone)
 
     def _pages(self, kind: type[T], *, most: int | None, path: str, **filters: object) -> list[T]:
         """At most `most` items of a list, page by page; None: all of them."""

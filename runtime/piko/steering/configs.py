@@ -1,10 +1,11 @@
-"""Rolling a job's config back to a revision."""
+"""The history of a job's config, as people see it, and rolling back to a revision."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from piko.errors import NotFoundError, RefusedError
 from piko.model.changes import Actor
@@ -17,6 +18,22 @@ from piko.store.engine import Database
 from piko.store.reports.overview import Overview, unknown_job
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigRevisionShown:
+    """A revision of a config as people may see it: without its secret part, secrets in it hidden."""
+
+    job_id: str
+    revision: int
+    schema_version: int
+    config: dict[str, Any]
+    has_secret: bool
+    secret_blanked_at: datetime | None
+    effective_from: datetime | None
+    author: str | None
+    source: str | None
+    error: str | None
+
+
 async def rollback(
     database: Database,
     job_id: str,
@@ -25,7 +42,7 @@ async def rollback(
     actor: Actor,
     keep_secret: bool = False,
     dry_run: bool = False,
-) -> ConfigRevision:
+) -> ConfigRevisionShown:
     """Write the content of revision `to` to `job_config` again, effective at once; that revision, as it is
     shown.
 
@@ -48,7 +65,7 @@ async def rollback(
         )
     if revision.error is not None:
         raise RefusedError(f"{job_id}: revision {to} never took effect: {revision.error}")
-    shown = _without_secrets(revision, schema)
+    shown = _as_shown(revision, schema)
     edit = await Edits(database=database).restore_config(
         revision,
         actor=actor,
@@ -58,7 +75,7 @@ async def rollback(
     )
     if edit.owner is not None:
         # The patch keeps what is secret as the resource has it: a merge leaves alone what it does not name.
-        config = patchable(json.loads(revision.config_json), json.loads(shown.config_json))
+        config = patchable(json.loads(revision.config_json), shown.config)
         patch = {"spec": {"config": config}}
         raise owned_by_resource(job_id, edit.owner, kind="PikoJobConfig", patch=patch)
     return shown
@@ -66,7 +83,7 @@ async def rollback(
 
 async def revisions(
     database: Database, job_id: str, *, before: int | None = None, most: int | None = None
-) -> list[ConfigRevision]:
+) -> list[ConfigRevisionShown]:
     """The revisions of a job's config as they are shown, the newest first. Raises `NotFoundError`.
 
     - `before`: only those with a smaller number; None: from the newest on.
@@ -76,13 +93,22 @@ async def revisions(
     if not found and await Overview(database=database).job(job_id) is None:
         raise await unknown_job(database, job_id)
     schema = await _schema(database, job_id)
-    return [_without_secrets(item, schema) for item in found]
+    return [_as_shown(item, schema) for item in found]
 
 
-def _without_secrets(revision: ConfigRevision, schema: str | None) -> ConfigRevision:
-    """The revision with a config that people may see; whether it has a secret part stays known."""
-    shown = shown_config(revision.config_json, schema)
-    return replace(revision, config_json=json.dumps(shown, ensure_ascii=False))
+def _as_shown(revision: ConfigRevision, schema: str | None) -> ConfigRevisionShown:
+    return ConfigRevisionShown(
+        job_id=revision.job_id,
+        revision=revision.revision,
+        schema_version=revision.schema_version,
+        config=shown_config(revision.config_json, schema),
+        has_secret=revision.secret_json is not None,
+        secret_blanked_at=revision.secret_blanked_at,
+        effective_from=revision.effective_from,
+        author=revision.author,
+        source=revision.source,
+        error=revision.error,
+    )
 
 
 async def _schema(database: Database, job_id: str) -> str | None:

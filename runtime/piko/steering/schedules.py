@@ -8,16 +8,13 @@ from datetime import datetime
 from piko.errors import RefusedError, StaleError
 from piko.model.changes import Actor
 from piko.model.digests import Digest
-from piko.schedule import schedule_of_row
-from piko.schedule.windows import missing_windows
+from piko.schedule import count_instants, schedule_of_row
 from piko.steering.owners import owned_by_resource
 from piko.steering.shell import command
 from piko.store.edits import Edits
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, unknown_job
 from piko.text import instant_text
-
-MOST_REPLAYED = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,21 +100,42 @@ async def set_watermark(
         if edit.stale:
             raise stale_row(job_id)
         before = edit.before
-    count, first, last = 0, None, None
+    return _change(job, moment, before=before, zone=zone, now=now, changed=not dry_run)
+
+
+async def watermark_of(database: Database, job_id: str, *, zone: str, now: datetime) -> WatermarkChange:
+    """The watermark of a stateful job as it is, and which windows run because of it.
+
+    - `zone`: the zone of schedules that name none.
+
+    Raises `NotFoundError`, and `RefusedError` if the job is not stateful.
+    """
+    job = await stateful_job(database, job_id)
+    return _change(job, job.last_data_time, before=job.last_data_time, zone=zone, now=now, changed=False)
+
+
+def _change(
+    job: JobReport,
+    moment: datetime | None,
+    *,
+    before: datetime | None,
+    zone: str,
+    now: datetime,
+    changed: bool,
+) -> WatermarkChange:
+    count, last = 0, None
     if moment is not None:
-        for window in missing_windows(schedule_of_row(job, timezone=zone), watermark=moment, now=now):
-            count += 1
-            first, last = first or window.start, window.end
-            if count == MOST_REPLAYED:
-                break
+        schedule = schedule_of_row(job, timezone=zone)
+        count = count_instants(schedule, after=moment, through=now)
+        last = schedule.latest_at(now) if count else None
     return WatermarkChange(
-        job_id=job_id,
+        job_id=job.job_id,
         before=before,
         watermark=moment,
         windows=count,
-        first_window_start=first,
+        first_window_start=moment if count else None,
         last_window_end=last,
-        changed=not dry_run,
+        changed=changed,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import case, select, update
+from sqlalchemy import and_, case, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import BackfillState, RunState
@@ -58,11 +58,20 @@ class BackfillStore:
         statement = select(*_COLUMNS).where(backfill.c.backfill_id.startswith(beginning, autoescape=True))
         return await self._select(statement.order_by(backfill.c.created_at.desc()).limit(10))
 
-    async def newest(self, *, job_id: str | None = None, limit: int = 20) -> list[Backfill]:
-        """The newest requests first."""
-        statement = select(*_COLUMNS).order_by(backfill.c.created_at.desc()).limit(limit)
+    async def newest(
+        self, *, job_id: str | None = None, before: str | None = None, limit: int = 20
+    ) -> list[Backfill]:
+        """The newest requests first: of that job, and behind the one with the id `before`, where given."""
+        columns = backfill.c
+        ordered = select(*_COLUMNS).order_by(columns.created_at.desc(), columns.backfill_id.desc())
+        statement = ordered.limit(limit)
         if job_id is not None:
-            statement = statement.where(backfill.c.job_id == job_id)
+            statement = statement.where(columns.job_id == job_id)
+        if before is not None:
+            of_it = columns.backfill_id == before
+            at = select(columns.created_at).where(of_it).scalar_subquery()
+            same = and_(columns.created_at == at, columns.backfill_id < before)
+            statement = statement.where(or_(columns.created_at < at, same))
         return await self._select(statement)
 
     async def of_ids(self, backfill_ids: Collection[str]) -> dict[str, Backfill]:

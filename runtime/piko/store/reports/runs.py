@@ -124,17 +124,17 @@ def key_of(run: RunReport) -> RunKey:
 
 def _page(wanted: RunFilter, after: RunKey | None, limit: int) -> tuple[Select[Any], Select[Any] | None]:
     """What reads `limit` runs; and where a page looks at so many only, what reads the last of those."""
-    conditions, states = _conditions(wanted, after), sorted(set(wanted.states))
-    owner = _owner(wanted)
+    conditions, states = passes(wanted, after), sorted(set(wanted.states))
+    owner = owner_of(wanted)
     if owner is None and states:
         # One walk through the index for each state: together they would be sorted as a whole.
-        walks = [_walk(RUN_COLUMNS_SHOWN, conditions, (job_run.c.state, state), limit) for state in states]
+        walks = [walk(RUN_COLUMNS_SHOWN, conditions, (job_run.c.state, state), limit) for state in states]
         together = union_all(*(select(walk.subquery()) for walk in walks)).subquery()
         return select(together).order_by(*_newest_first(together.c)).limit(limit), None
     if not states:
-        return _walk(RUN_COLUMNS_SHOWN, conditions, owner, limit), None
+        return walk(RUN_COLUMNS_SHOWN, conditions, owner, limit), None
     keys = [job_run.c.scheduled_time, job_run.c.run_id]
-    looked = _walk([*keys, job_run.c.state], conditions, owner, LOOKED).subquery()
+    looked = walk([*keys, job_run.c.state], conditions, owner, LOOKED).subquery()
     chosen = (
         select(looked.c.run_id)
         .where(looked.c.state.in_(states))
@@ -147,23 +147,26 @@ def _page(wanted: RunFilter, after: RunKey | None, limit: int) -> tuple[Select[A
         .join_from(chosen, job_run, job_run.c.run_id == chosen.c.run_id)
         .order_by(*_newest_first(job_run.c))
     )
-    return statement, _walk(keys, conditions, owner, 1).offset(LOOKED - 1)
+    return statement, walk(keys, conditions, owner, 1).offset(LOOKED - 1)
 
 
-def _owner(wanted: RunFilter) -> tuple[ColumnElement[Any], str] | None:
-    """The column that begins the index of the list, and its value; None: the list is of all jobs."""
+def owner_of(wanted: RunFilter) -> tuple[ColumnElement[Any], str] | None:
+    """The column that begins the index of a list, and its value; None: the list is of all jobs."""
     if wanted.backfill_id is not None:
         return job_run.c.backfill_id, wanted.backfill_id
     return None if wanted.job_id is None else (job_run.c.job_id, wanted.job_id)
 
 
-def _walk(
+def walk(
     columns: Sequence[ColumnElement[Any]],
     conditions: Sequence[ColumnElement[bool]],
     begins: tuple[ColumnElement[Any], str] | None,
     limit: int,
 ) -> Select[Any]:
-    """The newest runs by the index that begins with a column of one value, or with the due time.
+    """The newest `limit` runs by the index that begins with a column of one value, or with the due time.
+
+    - `columns`: what is read of each; `conditions`: what it has to pass.
+    - `begins`: as `owner_of` says.
 
     The column is bounded from both sides, and is part of the order. For `=`, MariaDB may walk the index from
     its end to the cursor instead of from the cursor on, which took seconds in the middle of a long history.
@@ -180,7 +183,8 @@ def _newest_first(columns: Any) -> list[ColumnElement[Any]]:
     return [columns.scheduled_time.desc(), columns.run_id.desc()]
 
 
-def _conditions(wanted: RunFilter, after: RunKey | None) -> list[ColumnElement[bool]]:
+def passes(wanted: RunFilter, after: RunKey | None) -> list[ColumnElement[bool]]:
+    """What a run has to pass to be in the list behind the key `after`, beside what `owner_of` says."""
     columns = job_run.c
     found: list[ColumnElement[bool]] = []
     if wanted.job_id is not None and wanted.backfill_id is not None:

@@ -21,7 +21,7 @@ from piko.web.routes.backfills import BackfillRange
 from piko.web.routes.job_acts import Pause, RollbackConfig, RunWindow, SetWatermark, TriggerRun
 from piko.web.views import acts, links
 from piko.web.views.acts import REASON, ActForm, Effect, FieldKind, FormField
-from piko.web.views.configs import shown
+from piko.web.views.configs import indented
 from piko.web.views.words import stamp
 
 router = APIRouter(include_in_schema=False)
@@ -193,7 +193,7 @@ async def _set_watermark(on: _On) -> PageAct[SetWatermark]:
             dry_run=doing.dry_run,
         )
         return Effect(
-            sentences=acts.moved(change, most=schedules.MOST_REPLAYED),
+            sentences=acts.moved(change),
             shell=schedules.watermark_shell(job_id, act.watermark, reason=act.reason),
             leads_to=links.job(job_id),
             done="moved",
@@ -242,7 +242,7 @@ async def _rollback_config(on: _On) -> PageAct[RollbackConfig]:
             ),
             leads_to=links.job(job_id),
             done="rolled-back",
-            text=shown(revision.config_json, None),
+            text=indented(revision.config),
         )
 
     known = await configs.revisions(on.database, job_id, most=_CHOICES)

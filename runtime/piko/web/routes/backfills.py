@@ -13,7 +13,7 @@ from piko.steering import backfills, shell
 from piko.store.backfills import BackfillStore
 from piko.web.asked import Act, Done, by_api
 from piko.web.paging import MOST
-from piko.web.request import JOBS, AtClock, ByCaller, DefaultZone, Instant, OnDatabase
+from piko.web.request import IDS, JOBS, AtClock, ByCaller, DefaultZone, Instant, OnDatabase
 
 router = APIRouter(tags=["backfills"])
 
@@ -72,10 +72,13 @@ async def list_backfills(
     job: Annotated[
         str | None, Query(max_length=128, pattern=JOBS, description="Backfills of this job.")
     ] = None,
+    before: Annotated[
+        str | None, Query(max_length=64, pattern=IDS, description="Only those behind the one of that id.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
 ) -> list[Backfill]:
-    """The newest backfills."""
-    return await BackfillStore(database=database).newest(job_id=job, limit=limit)
+    """The newest backfills. Others, if there are any, come `before` the last one of the answer."""
+    return await BackfillStore(database=database).newest(job_id=job, before=before, limit=limit)
 
 
 @router.get(

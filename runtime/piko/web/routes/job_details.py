@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from pydantic import BaseModel, Field
 from piko.model.columns import MAX_INTEGER
 from piko.schedule import explain, schedule_of_row
 from piko.steering import configs
+from piko.steering.configs import ConfigRevisionShown
 from piko.store.reports.overview import Overview, unknown_job
 from piko.web.request import AtClock, DefaultZone, JobId, OnDatabase
 
@@ -37,21 +37,6 @@ class ScheduleInWords(BaseModel):
     sentence: str
     instants: list[DueTime]
     remarks: list[str] = Field(description="What may surprise about it.")
-
-
-class ConfigRevisionShown(BaseModel):
-    """A revision of a config, without its secret part; the names of `piko config history -o json`."""
-
-    job_id: str
-    revision: int
-    schema_version: int
-    config: dict[str, Any]
-    has_secret: bool
-    secret_blanked_at: datetime | None
-    effective_from: datetime | None
-    author: str | None
-    source: str | None
-    error: str | None
 
 
 @router.get("/jobs/{job_id}/next")
@@ -92,19 +77,4 @@ async def config_history(
 
     Others, if there are any, come `before` the last one of the answer.
     """
-    found = await configs.revisions(database, job_id, before=before, most=limit)
-    return [
-        ConfigRevisionShown(
-            job_id=item.job_id,
-            revision=item.revision,
-            schema_version=item.schema_version,
-            config=json.loads(item.config_json),
-            has_secret=item.secret_json is not None,
-            secret_blanked_at=item.secret_blanked_at,
-            effective_from=item.effective_from,
-            author=item.author,
-            source=item.source,
-            error=item.error,
-        )
-        for item in found
-    ]
+    return await configs.revisions(database, job_id, before=before, most=limit)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from piko.schedule import Schedule, count_instants, explain, parse_schedule, schedule_of_row, window_ending_at
-from piko.steering.schedules import stateful_job
+from piko.steering.schedules import WatermarkChange, stateful_job, watermark_of
 from piko.store.engine import Database
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.runs import RunFilter, RunList
@@ -115,6 +115,14 @@ async def windows(
         for start, end in found
     ]
     return paging.page_of(shown, limit, key=lambda window: paging.plain([window.start]), filters=filters)
+
+
+@router.get("/jobs/{job_id}/watermark", responses={409: {"description": "The job has no windows."}})
+async def watermark(
+    job_id: JobId, database: OnDatabase, clock: AtClock, zone: DefaultZone
+) -> WatermarkChange:
+    """Up to where the data of a stateful job is complete, and which windows run next."""
+    return await watermark_of(database, job_id, zone=zone, now=clock.now())
 
 
 @router.post("/schedules:plan")

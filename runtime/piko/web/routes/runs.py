@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from piko.core.types import RunState
 from piko.store.engine import Database
 from piko.store.reports.overview import Overview, RunReport, unknown_job, unknown_run
+from piko.store.reports.periods import COUNTED, RunSum, sum_page
 from piko.store.reports.runs import RunCounts, RunFilter, RunKey, RunList
 from piko.web import paging
 from piko.web.paging import Cursor, Limit, Page
@@ -48,6 +49,16 @@ class RunListQuery(RunQuery):
     limit: Limit = 50
 
 
+class ReportQuery(BaseModel):
+    """A part of the runs that were due in a period."""
+
+    since: Instant = Field(description="Due at this instant or later.")
+    until: Instant = Field(description="Due before this instant.")
+    job: str | None = Field(None, max_length=128, pattern=JOBS, description="Runs of this job.")
+    cursor: Cursor = None
+    limit: int = Field(COUNTED, ge=1, le=COUNTED, description="How many runs a page adds up.")
+
+
 @router.get("/runs", responses={404: {"description": "There is no such job."}})
 async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabase) -> Page[RunReport]:
     """Runs, the newest due time first, a page at a time.
@@ -66,6 +77,19 @@ async def list_runs(query: Annotated[RunListQuery, Query()], database: OnDatabas
 async def count_runs(database: OnDatabase, clock: AtClock) -> RunCounts:
     """Runs that have not ended, and records of due times that were missed within a day."""
     return await RunList(database=database).counts(since=clock.now() - _LATELY)
+
+
+@router.get("/runs:report")
+async def report_runs(query: Annotated[ReportQuery, Query()], database: OnDatabase) -> Page[RunSum]:
+    """What was due in a period, added up by job and state, the newest runs first.
+
+    A page adds up `limit` runs; a job may be in several pages, whose sums add up to those of the period.
+    """
+    wanted = RunFilter(job_id=query.job, since=query.since, until=query.until)
+    after = paging.key_of(query.cursor, filters=wanted, read=_read_key)
+    page = await sum_page(database, wanted, after=after, limit=query.limit)
+    key = None if page.next is None else paging.plain(page.next)
+    return paging.page_before(page.sums, key, filters=wanted)
 
 
 @router.get("/runs/{run_id}")

@@ -179,7 +179,7 @@ def cancelled(run: Run) -> tuple[str, ...]:
     return (f"The run of {run.job_id} for {stamp(run.scheduled_time)} ends as CANCELLED.{handler}",)
 
 
-def moved(change: WatermarkChange, *, most: int) -> tuple[str, ...]:
+def moved(change: WatermarkChange) -> tuple[str, ...]:
     """What a move of the watermark means."""
     before = "nothing" if change.before is None else stamp(change.before)
     if change.watermark is None:
@@ -190,11 +190,10 @@ def moved(change: WatermarkChange, *, most: int) -> tuple[str, ...]:
     move = f"The watermark moves from {before} to {stamp(change.watermark)}."
     if change.first_window_start is None or change.last_window_end is None:
         return (move, "No window is complete after it, so nothing runs at once.")
-    more = "At least " if change.windows >= most else ""
     extent = f"{stamp(change.first_window_start)} to {stamp(change.last_window_end)}"
     windows = counted(change.windows, "window")
     runs = "runs" if change.windows == 1 else "run"
-    return (move, f"{more}{windows} {runs} after that, from {extent}.")
+    return (move, f"{windows} {runs} after that, from {extent}.")
 
 
 def filled(planned: PlannedRange, parallel: int) -> tuple[str, ...]:

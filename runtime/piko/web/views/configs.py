@@ -64,5 +64,10 @@ def shown(config_json: str, config_schema: str | None) -> str:
         found = shown_config(config_json, config_schema)
     except ValueError:
         return "(not JSON)"
-    text = json.dumps(found, indent=2, ensure_ascii=False, sort_keys=True)
+    return indented(found)
+
+
+def indented(config: object) -> str:
+    """A config that is shown as it is, over several lines; of a long one the beginning."""
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - _LONGEST:,} more characters"
