@@ -7,8 +7,8 @@ from sqlalchemy import Column, MetaData, String, Table
 from piko.store.schema.column_types import INSTANT, JOB_ID
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_85"
-down_revision = "0.1.0_84"
+revision = "0.1.0_84"
+down_revision = "0.1.0_83"
 
 
 def upgrade(steps: Steps) -> None:

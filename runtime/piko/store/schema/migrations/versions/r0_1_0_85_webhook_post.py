@@ -7,8 +7,8 @@ from sqlalchemy import Column, Integer, MetaData, String, Table, text
 from piko.store.schema.column_types import INSTANT, JOB_ID, KEY, LONG_TEXT
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_86"
-down_revision = "0.1.0_85"
+revision = "0.1.0_85"
+down_revision = "0.1.0_84"
 
 
 def upgrade(steps: Steps) -> None:
