@@ -6,8 +6,8 @@ from sqlalchemy import Column, String
 
 from piko.store.schema.migrations.steps import Steps
 
-revision = "0.1.0_84"
-down_revision = "0.1.0_83"
+revision = "0.1.0_86"
+down_revision = "0.1.0_85"
 
 
 def upgrade(steps: Steps) -> None:
