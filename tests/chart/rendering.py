@@ -117,7 +117,12 @@ VARIANTS: dict[str, Values] = {
     "without web": {**EXISTING_SECRET, "web": {"enabled": False}},
     "web by tokens, with its own user": {
         **EXISTING_SECRET,
-        "web": {"access": "token", "tokensSecret": "piko-tokens", "existingSecret": "piko-reader"},
+        "web": {
+            "access": "token",
+            "tokensSecret": "piko-tokens",
+            "sessionSecret": "piko-session",
+            "existingSecret": "piko-reader",
+        },
     },
     "web behind a proxy": {
         **EXISTING_SECRET,

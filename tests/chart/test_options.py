@@ -281,6 +281,11 @@ def test_the_webhook_comes_from_a_secret_alone_as_files() -> None:
     assert mounts["spool"] == "/var/lib/piko"
 
 
+def test_histograms_are_by_job_or_for_all_jobs_as_the_values_say() -> None:
+    pod = pod_of(render({**EXISTING_SECRET, "runtime": {"metricsPerJob": "summary"}}), "runtime")
+    assert environment_of(pod)["PIKO_METRICS_PER_JOB"] == "summary"
+
+
 def test_without_its_secret_there_is_no_webhook() -> None:
     pod = pod_of(render({**EXISTING_SECRET, "runtime": {"hookTimeoutSeconds": 2.5}}), "runtime")
     environment = environment_of(pod)

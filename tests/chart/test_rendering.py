@@ -194,7 +194,9 @@ def _dsn_source(pod: dict[str, Any]) -> dict[str, str]:
 
 @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "without web"])
 def test_web_accepts_its_environment(variant: str, tmp_path: Path) -> None:
-    environment = environment_of(pod_of(render(VARIANTS[variant]), "web")) | {"PIKO_MYSQL_DSN": DSN}
+    secrets = {"PIKO_MYSQL_DSN": DSN, "PIKO_WEB_SESSION_KEY": "k" * 32}
+    environment = environment_of(pod_of(render(VARIANTS[variant]), "web"))
+    environment |= {name: text for name, text in secrets.items() if name in environment}
     settings = load_settings(environment=environment, directory=tmp_path)
     assert (settings.web_host, settings.web_port, settings.log_format) == ("::", 8090, "json")
 
@@ -213,6 +215,14 @@ def test_the_page_may_have_a_database_user_and_tokens_of_its_own() -> None:
     [mount] = [each for each in pod["containers"][0]["volumeMounts"] if each["mountPath"] == folder]
     [volume] = [each for each in pod["volumes"] if each["name"] == mount["name"]]
     assert (volume["secret"]["secretName"], mount["readOnly"]) == ("piko-tokens", True)
+
+
+def test_cookies_outlive_a_pod_where_a_secret_seals_them() -> None:
+    variables = pod_of(render(VARIANTS["web by tokens, with its own user"]), "web")["containers"][0]["env"]
+    [sealing] = [each for each in variables if each["name"] == "PIKO_WEB_SESSION_KEY"]
+    assert sealing["valueFrom"] == {"secretKeyRef": {"name": "piko-session", "key": "key"}}
+    by_default = environment_of(pod_of(render(EXISTING_SECRET), "web"))
+    assert "PIKO_WEB_SESSION_KEY" not in by_default
 
 
 def test_web_gets_the_lists_of_a_proxy_as_settings(tmp_path: Path) -> None:
