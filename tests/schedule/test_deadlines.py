@@ -97,7 +97,7 @@ def walked(
 
 
 @pytest.mark.usefixtures("slow")
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=5000)
 @given(
     form=due_days(),
     place=st.sampled_from([(zone, date) for zone, dates in CHANGES.items() for date in dates]),
@@ -118,7 +118,7 @@ def test_a_deadline_is_what_a_walk_through_the_minutes_finds(
     assert deadline_after(cron(text, zone), reached, within_s=within_s) == expected
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=2000)
 @given(
     period=st.integers(1, 10**6),
     reached=starts,
