@@ -47,6 +47,16 @@ def _may_know() -> set[Path]:
     return {path for path in trees() if any(path.is_relative_to(place) for place in places)}
 
 
+def test_traces_use_the_api_of_opentelemetry_alone() -> None:
+    """An SDK is the program's own to choose."""
+    names = {name for tree in trees().values() for name in imported_modules(tree)}
+    used = {name for name in names if name.split(".")[0] == "opentelemetry"}
+    assert used
+    assert {
+        name for name in used if not re.match(r"opentelemetry[.]?(context|propagate|trace)?$", name)
+    } == set()
+
+
 def test_a_kubernetes_client_is_imported_on_request_only() -> None:
     eager = {
         f"{path.relative_to(ROOT)}: {name}"

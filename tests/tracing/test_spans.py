@@ -6,6 +6,7 @@ import asyncio
 import functools
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -108,6 +109,18 @@ async def test_a_run_is_a_child_of_its_claim_and_says_which_run_it_is(traced: Tr
         "piko.run.state": "SUCCESS",
     }
     assert ran.status.status_code is StatusCode.UNSET
+
+
+async def test_no_span_is_over_the_time_that_a_run_waits(traced: Traced) -> None:
+    with traced.traces.claiming([make_run(1, job_id="job")]) as (run,):
+        pass
+    let_go = time.time_ns()
+    await Bench(traces=traced.traces).end_of(quiet, run=run)
+    claim, ran = traced.spans["claim job"], traced.spans["run job"]
+    assert len(traced.spans) == 2
+    assert claim.end_time is not None
+    assert ran.start_time is not None
+    assert claim.end_time <= let_go <= ran.start_time
 
 
 async def test_runs_that_are_claimed_together_have_a_trace_each(traced: Traced) -> None:

@@ -61,8 +61,8 @@ def troubles(facts: Facts) -> list[Trouble]:
 def leaderless(leases: Sequence[LeaseReport]) -> list[Trouble]:
     """What is wrong with leadership: a concern for each lease that nobody holds, one if there is none."""
     remedy = (
-        "piko run MODULE:APP starts a replica, kubectl scale does in a cluster; /readyz of those that run "
-        "says why they do not lead"
+        "piko dev in the job's folder or piko run MODULE:APP starts a replica, kubectl scale does in a "
+        "cluster; /readyz of those that run says why they do not lead"
     )
     if not leases:
         return [Trouble(kind="no_leader", subject="leader", text="no replica has led yet", remedy=remedy)]
