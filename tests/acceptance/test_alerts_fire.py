@@ -26,6 +26,7 @@ from tests.harness.programs import PikoProcessFactory
 from tests.harness.prometheus import Labels, prometheus
 from tests.harness.reaper import Reaper
 from tests.harness.waiting import wait_until_async
+from tests.harness.webhooks import KEY, WebhookServer
 from tests.leadership.api_proxy import ApiProxy
 from tests.runtime.replicas import Replica, Replicas, leader_of, schedule
 from tests.store.cutting import CuttableWay, cuttable
@@ -42,6 +43,7 @@ _OF_JOBS = {
     "PikoEventLoopBlocked of blocks",
     "PikoDeadLetters",
     "PikoSinkStuck",
+    "PikoWebhookStuck",
 }
 _OF_REPLICAS = {"PikoReplicaUnready", "PikoDatabaseAway", "PikoNoLeader", "PikoTwoLeaders"}
 _OF_THE_OPERATOR = {"PikoResourcesNotSynced", "PikoOperatorSilent", "PikoOperatorDown"}
@@ -162,14 +164,16 @@ async def test_alerts_of_jobs_fire_until_what_is_wrong_is_repaired(
     broken = tmp_path / "broken"
     broken.touch()
     await _rows_in_trouble(mariadb)
-    replica = replicas.start(mariadb.dsn, environment={"PIKO_BLOCKED_LOOP_S": "0.2"})
-    with _watching({"a": replica.port}, namespace=_NAMESPACE, folder=tmp_path, reaper=reaper) as readings:
-        await _until_fires(readings, *_OF_JOBS)
-        broken.unlink()
-        await mariadb.execute(
-            "UPDATE scheduled_job SET schedule_expr = '{\"seconds\": 60}' WHERE job_id = 'invalid'"
-        )
-        await _until_silent(readings, but="PikoOperatorDown")
+    with WebhookServer(lambda _: 503 if broken.exists() else 204) as receiver:
+        webhook = {"PIKO_WEBHOOK_URL": receiver.url, "PIKO_WEBHOOK_KEY": KEY}
+        replica = replicas.start(mariadb.dsn, environment={"PIKO_BLOCKED_LOOP_S": "0.2", **webhook})
+        with _watching({"a": replica.port}, namespace=_NAMESPACE, folder=tmp_path, reaper=reaper) as readings:
+            await _until_fires(readings, *_OF_JOBS)
+            broken.unlink()
+            await mariadb.execute(
+                "UPDATE scheduled_job SET schedule_expr = '{\"seconds\": 60}' WHERE job_id = 'invalid'"
+            )
+            await _until_silent(readings, but="PikoOperatorDown")
 
 
 async def _rows_in_trouble(database: TestDatabase) -> None:

@@ -11,7 +11,7 @@ _RULES = Path(__file__).parents[2] / "helm" / "piko" / "files" / "alerts.yaml"
 _FIRING = 'ALERTS{alertstate="firing"}'
 
 # Bounds in seconds, for which a test cannot wait, and shorter ones. A watch asks again every 30 s.
-_BOUNDS = {"> 300": "> 8", "> 120": "> 45", "> 30": "> 1"}
+_BOUNDS = {"> 600": "> 8", "> 300": "> 8", "> 120": "> 45", "> 30": "> 1"}
 
 
 class AlertReadings:
