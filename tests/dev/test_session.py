@@ -14,6 +14,7 @@ from piko.errors import SettingsError
 from tests.dev.folders import config, make_folder, rows, schedule
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
+from tests.harness.terminals import CTRL_C
 from tests.harness.waiting import PATIENCE_S, wait_until
 
 _SUCCESSES = "SELECT count(*) FROM job_run WHERE job_id = ? AND state = 'SUCCESS'"
@@ -25,6 +26,20 @@ def _dev(start: PikoProcessFactory, folder: Path) -> ChildProcess:
 
 def _successes(folder: Path, job_id: str) -> int:
     return int(rows(folder, _SUCCESSES, job_id)[0][0])
+
+
+def test_on_a_terminal_it_shows_lines_over_a_table_until_ctrl_c(
+    piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    folder = make_folder(tmp_path / "jobs", tick=schedule("tick", "500ms"))
+    program, terminal = piko_process.on_a_terminal("-m", "piko", "dev", folder, name="dev")
+    program.wait_for_line("JOB +NOW +LAST +NEXT")
+    program.wait_for_line("tick.*SUCCESS   for .* ms  next ")
+    program.wait_for_line("ticked {}")
+    terminal.press(CTRL_C)
+    assert program.wait() == 0
+    assert "Traceback" not in program.output
+    assert _successes(folder, "tick") > 0
 
 
 def test_it_runs_ends_with_0_at_ctrl_c_and_goes_on_where_it_stopped(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.harness.reaper import Reaper
+from tests.harness.terminals import Terminal
 from tests.harness.waiting import PATIENCE_S, wait_until
 
 _SHOWN_LINES = 80
@@ -19,7 +20,7 @@ _SHOWN_LINES = 80
 class ChildProcess:
     """A program in a process group of its own, whose output goes to `log`.
 
-    `pid` is the program's own: signals reach it and not a wrapper.
+    `pid` is the program's own: signals reach it and not a wrapper. With a `terminal` it runs on that.
     """
 
     def __init__(
@@ -31,21 +32,25 @@ class ChildProcess:
         reaper: Reaper,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        terminal: Terminal | None = None,
     ) -> None:
         self.name = name
         self.log = log
         self._reaper = reaper
         self._group_has_ended = False
+        begin = () if terminal is None else terminal.begin
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
+                [str(part) for part in (*begin, *command)],
+                stdin=subprocess.DEVNULL if terminal is None else terminal.theirs,
+                stdout=output if terminal is None else terminal.theirs,
                 stderr=subprocess.STDOUT,
                 env=dict(os.environ if environment is None else environment),
                 cwd=cwd,
-                start_new_session=True,
+                start_new_session=terminal is None,
             )
+        if terminal is not None:
+            terminal.start()
         reaper.adopt_group(self.pid)
 
     @property

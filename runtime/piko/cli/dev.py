@@ -19,8 +19,11 @@ def dev(
     ] = Path(),
 ) -> None:
     """Run the jobs and resource files of a folder on an embedded database, until Ctrl-C."""
+    import sys
+
     from rich.console import Console
 
     from piko.dev.session import run_folder
 
-    run_folder(folder, console=Console(highlight=False))
+    # The stream itself: what `sys.stdout` is later writes to this console.
+    run_folder(folder, console=Console(file=sys.stdout, highlight=False))
