@@ -32,11 +32,11 @@ def test_the_readmes_job_runs_by_its_resource_and_by_its_row(
 ) -> None:
     (code,), (resource,), (row,) = _blocks("python"), _blocks("yaml"), _blocks("sql")
     (tmp_path / "app.py").write_text(code)
-    (tmp_path / "schedule.yaml").write_text(resource)
+    (tmp_path / "schedules.yaml").write_text(resource)
     (tmp_path / "settings.toml").write_text(SETTINGS)
     program = piko_process("-m", "piko", "dev", tmp_path)
     program.wait_for_line("sync_orders +Scheduled  interval every 5s")
-    (tmp_path / "schedule.yaml").unlink()
+    (tmp_path / "schedules.yaml").unlink()
     program.wait_for_line("folder +deleted: PikoSchedule of job 'sync_orders'")
     rows(tmp_path, row.replace('"seconds": 5', '"seconds": 1'))
     program.wait_for_line("sync_orders +Scheduled  interval seconds 1")

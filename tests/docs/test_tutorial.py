@@ -28,14 +28,14 @@ def test_the_first_job_takes_its_schedule_its_change_and_its_config(
     page = "tutorial/first-job.md"
     (code,), (schedule, config) = _blocks(page, "python"), _blocks(page, "yaml")
     (tmp_path / "app.py").write_text(code)
-    (tmp_path / "schedule.yaml").write_text(schedule)
+    (tmp_path / "schedules.yaml").write_text(schedule)
     program = piko_process("-m", "piko", "dev", tmp_path)
     program.wait_for_line("greet +Scheduled  interval every 5s")
     program.wait_for_line("hello world, it is ")
 
-    (tmp_path / "schedule.yaml").write_text(schedule.replace("every: 5s", "every: often"))
-    program.wait_for_line("schedule.yaml, line 9 .*'often': .*expected a duration")
-    (tmp_path / "schedule.yaml").write_text(schedule + config)
+    (tmp_path / "schedules.yaml").write_text(schedule.replace("every: 5s", "every: often"))
+    program.wait_for_line("schedules.yaml, line 9 .*'often': .*expected a duration")
+    (tmp_path / "schedules.yaml").write_text(schedule + config)
     program.wait_for_line("hello Ada, it is ")
 
     for arguments in _commands(page, "piko"):
@@ -52,7 +52,7 @@ def test_windows_are_caught_up_replayed_and_run_again(
     page = "tutorial/windows-of-data.md"
     (code,), (schedule,) = _blocks(page, "python"), _blocks(page, "yaml")
     (tmp_path / "app.py").write_text(code)
-    (tmp_path / "schedule.yaml").write_text(schedule)
+    (tmp_path / "schedules.yaml").write_text(schedule)
     first = piko_process("-m", "piko", "dev", tmp_path)
     first.wait_for_line("schedule: data from ")
     assert first.terminate() == 0
@@ -74,7 +74,7 @@ def test_windows_are_caught_up_replayed_and_run_again(
         if arguments[0] != "dev":
             answer = piko_process("-m", "piko", *arguments, cwd=tmp_path, name="cli")
             assert answer.wait() == 0, answer.output
-    again.wait_for_line("backfill: data from 10:00:00 to 10:00:05")
+    again.wait_for_line("backfill: data from 01 Jan 10:00:00 to 10:00:05")
     assert again.terminate() == 0
 
 

@@ -25,7 +25,7 @@ def _blocks(language: str) -> list[str]:
 async def test_a_crash_and_an_alert_on_the_way_to_a_warehouse(
     mariadb: TestDatabase, piko_process: PikoProcessFactory, reaper: Reaper, tmp_path: Path
 ) -> None:
-    tables, row, sale, comparison, broken, repaired = _blocks("sql")
+    tables, row, sale, comparison, broken, meanwhile, repaired = _blocks("sql")
     alerts, settings = _blocks("yaml")
     (tmp_path / "app.py").write_text(*_blocks("python"))
     (tmp_path / "alerts.yml").write_text(alerts)
@@ -74,8 +74,8 @@ async def test_a_crash_and_an_alert_on_the_way_to_a_warehouse(
         wait_until(fires, what="PikoJobLate to fire")
         assert "sum_revenue" in piko("late")
         assert "orders" in piko("why", "sum_revenue")
+        await mariadb.execute(meanwhile)
         await mariadb.execute(repaired)
-        await mariadb.execute(sale)
         await wait_until_async(counted_is_sold, what="the windows that failed to be counted")
         wait_until(lambda: not fires(), what="the alert to end")
     assert await sums() == (180, 180)
