@@ -23,7 +23,7 @@ from tests.cli.service_network import ServiceNetwork, service_network
 from tests.harness.control_plane import ControlPlane, write_kubeconfig
 from tests.harness.databases import TestDatabase
 from tests.operator.tenants import bind
-from tests.web.rows import add_jobs, add_one_of_each, add_replica
+from tests.web.rows import add_jobs, add_one_of_each, add_replica, add_runs
 from tests.web.serving import served
 
 _LISTER = [{"apiGroups": [""], "resources": ["services"], "verbs": ["list"]}]
@@ -166,6 +166,22 @@ async def test_each_read_shows_what_it_shows_beside_the_database(release: Releas
             ], command
     assert release.network.carried, "and each was carried by the API server"
     assert {path.partition("?")[0].split("/")[2] for path in release.network.carried} == {"v1"}
+
+
+@pytest.mark.parametrize("count", [2, 30])
+async def test_due_times_of_a_list_are_in_the_zone_of_their_schedule_too(
+    release: Release, count: int
+) -> None:
+    jobs = [f"job-{number:02}" for number in range(count)]
+    await add_jobs(release.database, *jobs)
+    zoned = "UPDATE scheduled_job SET timezone = 'Asia/Shanghai' WHERE job_id <> 'job-00'"
+    await release.database.execute(zoned)
+    for job in jobs:
+        await add_runs(release.database, job, ["SUCCESS"], prefix=job)
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        there = await release.kubectl_piko("runs", "-o", "wide", "-n", "100")
+    assert (there.code, there.out.count(" Asia/Shanghai)")) == (OK, count - 1), there
 
 
 async def test_a_document_is_shown_as_yaml_too(release: Release) -> None:

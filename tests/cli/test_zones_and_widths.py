@@ -79,7 +79,9 @@ async def test_times_are_in_the_readers_zone_and_due_times_in_that_of_their_sche
     assert f"started    {started}\n" in run
     jobs = await shown(failing, tmp_path, "jobs", "orders", "-o", "wide", TZ=zone)
     assert due in jobs
-    assert started in await shown(failing, tmp_path, "runs", "-o", "wide", TZ=zone)
+    runs = await shown(failing, tmp_path, "runs", "-o", "wide", TZ=zone)
+    assert f" {due}  " in runs
+    assert started in runs
 
 
 async def test_another_date_there_is_said_and_a_zone_that_nobody_knows_is_that_of_the_machine(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -63,28 +62,16 @@ def _show(found: Sequence[JobReport], output: Output) -> bool:
     return False
 
 
-def schedule_text(line: JobReport) -> str:
-    """A row's schedule on one line: `*/5 * * * *`, `every 10s`, `hour 3`."""
-    try:
-        expression = json.loads(line.schedule_expr)
-    except ValueError:
-        return f"{line.schedule_type} {line.schedule_expr}"
-    if isinstance(expression, str):
-        return expression
-    if not isinstance(expression, dict):
-        return f"{line.schedule_type} {line.schedule_expr}"
-    if list(expression) == ["cron"]:
-        return str(expression["cron"])
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in expression.items())
-
-
 def _job_cells(line: JobReport, now: datetime) -> list[object]:
+    from piko.schedule.one_line import schedule_line
+
     last = f"{line.last_state} {ago(line.last_scheduled_time, now)}" if line.last_state else None
     coming = None
     if line.next_run_at is not None:
         late = line.next_run_at <= now
         coming = f"due {ago(line.next_run_at, now)}" if late else ago(line.next_run_at, now)
-    return [line.job_id, line.status or "Unseen", last, coming, schedule_text(line)]
+    schedule = schedule_line(line.schedule_type, line.schedule_expr)
+    return [line.job_id, line.status or "Unseen", last, coming, schedule]
 
 
 def _job_more(line: JobReport) -> list[object]:

@@ -62,8 +62,8 @@ class Reads(Protocol):
         """What the run says of itself."""
         ...
 
-    async def zone(self, job_id: str) -> str | None:
-        """The zone of the job's schedule; None: it has no row, or one that cannot be used."""
+    async def zones(self, job_ids: Collection[str]) -> dict[str, str]:
+        """The zone of each job's schedule; without those that have no row, or one that cannot be used."""
         ...
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
@@ -168,11 +168,14 @@ class DatabaseReads:
 
         return await RunLogReader(database=self._database).of_run(run_id)
 
-    async def zone(self, job_id: str) -> str | None:
+    async def zones(self, job_ids: Collection[str]) -> dict[str, str]:
         from piko.store.reports.overview import Overview
 
-        job = await Overview(database=self._database).job(job_id)
-        return None if job is None else job.timezone or zone_in_force(self._dsn)
+        if not job_ids:
+            return {}
+        usual = zone_in_force(self._dsn)
+        jobs = await Overview(database=self._database).jobs(job_ids)
+        return {job.job_id: job.timezone or usual for job in jobs}
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         from piko.store.reports.explanations import explain_job

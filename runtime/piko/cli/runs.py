@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,15 +84,21 @@ def runs(
 
     states = tuple(_states(state or ()))
 
-    def read() -> list[RunReport]:
+    def read() -> tuple[list[RunReport], dict[str, str]]:
         begin = None if since is None else instant_or_age(since, option="--since", now=SystemClock().now())
         wanted = RunFilter(job_id=job, states=states, backfill_id=backfill, since=begin)
-        return with_reads(dsn, lambda reads: reads.runs(wanted, most=limit))
 
-    show_answer(read, lambda found: _show_list(found, output), watch=watch, output=output)
+        async def runs_and_zones(reads: Reads) -> tuple[list[RunReport], dict[str, str]]:
+            found = await reads.runs(wanted, most=limit)
+            named = {line.job_id for line in found} if output is Output.WIDE else ()
+            return found, await reads.zones(named)
+
+        return with_reads(dsn, runs_and_zones)
+
+    show_answer(read, lambda found: _show_list(*found, output), watch=watch, output=output)
 
 
-def _show_list(found: Sequence[RunReport], output: Output) -> bool:
+def _show_list(found: Sequence[RunReport], zones: Mapping[str, str], output: Output) -> bool:
     from piko.clock import SystemClock
 
     if output.is_document:
@@ -104,7 +110,7 @@ def _show_list(found: Sequence[RunReport], output: Output) -> bool:
         columns += ["RUN", "SCHEDULED TIME", "WINDOW", "STARTED"]
     rows = [
         Row(
-            cells=[*_cells(line, now), *_more(line)][: len(columns)],
+            cells=[*_cells(line, now), *_more(line, zones.get(line.job_id))][: len(columns)],
             notes=[first_line(line.error, length=1000 if output is Output.WIDE else 200)]
             if line.error
             else [],
@@ -123,7 +129,8 @@ def show(run: RunId, dsn: Dsn = None, output: Form = Output.TEXT) -> None:
         found = await reads.run(run)
         if found is None:
             raise NotFoundError(f"no run {run!r} in job_run; `piko runs -o wide` lists ids")
-        return found, await reads.attempts(found), await reads.log(run), await reads.zone(found.job_id)
+        zones = await reads.zones([found.job_id])
+        return found, await reads.attempts(found), await reads.log(run), zones.get(found.job_id)
 
     found, attempts, log, zone = with_reads(dsn, read)
     if output.is_document:
@@ -241,8 +248,8 @@ def _cells(line: RunReport, now: datetime) -> list[object]:
     ]
 
 
-def _more(line: RunReport) -> list[object]:
-    return [line.run_id, stamp(line.scheduled_time), window(line), stamp(line.started_at)]
+def _more(line: RunReport, zone: str | None) -> list[object]:
+    return [line.run_id, stamp(line.scheduled_time, own=zone), window(line), stamp(line.started_at)]
 
 
 def _states(given: Sequence[str]) -> list[RunState]:

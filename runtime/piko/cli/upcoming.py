@@ -118,7 +118,7 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
 
     async def read(reads: Reads) -> Schedule:
         (line,) = await reads.jobs([job_id])
-        return schedule_of_row(line, timezone=zone or await reads.zone(job_id) or "UTC")
+        return schedule_of_row(line, timezone=zone or (await reads.zones([job_id])).get(job_id, "UTC"))
 
     return with_reads(dsn, read)
 

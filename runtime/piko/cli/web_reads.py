@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 _PAGE = 500
 _REVISIONS = 100
+_ASKED_ALONE = 20
+"""Of so many jobs each is asked for; of more, all are listed."""
 
 
 class WebReads:
@@ -82,12 +84,16 @@ class WebReads:
         found = self._api.get("runs", run_id, "log")
         return None if found is None else _read(RunLogReport, found)
 
-    async def zone(self, job_id: str) -> str | None:
-        try:
-            (job,) = await self.jobs([job_id])
-            return job.timezone or str(self._api.get("jobs", job_id, "next", count=1)["timezone"])
-        except (NotFoundError, RefusedError):  # refused: the schedule of the row cannot be used
-            return None
+    async def zones(self, job_ids: Collection[str]) -> dict[str, str]:
+        wanted = set(job_ids)
+        if len(wanted) <= _ASKED_ALONE:
+            asked = {job_id: await self._zone(job_id) for job_id in sorted(wanted)}
+            return {job_id: zone for job_id, zone in asked.items() if zone is not None}
+        jobs = [job for job in await self.jobs(()) if job.job_id in wanted]
+        nameless = next((job.job_id for job in jobs if not job.timezone), None)
+        usual = None if nameless is None else await self._zone(nameless)  # the same of all
+        found = {job.job_id: job.timezone or usual for job in jobs}
+        return {job_id: zone for job_id, zone in found.items() if zone is not None}
 
     async def explain(self, job_id: str, at: str | None) -> JobExplanation:
         moment = None if at is None else instant_text(await self._instant(job_id, at))
@@ -148,7 +154,7 @@ class WebReads:
         moment, in_another = (instant(text, option="INSTANT", zone=zone) for zone in ("UTC", "Etc/GMT+12"))
         if moment == in_another:
             return moment
-        zone = await self.zone(job_id)
+        zone = await self._zone(job_id)
         if zone is None:
             await self.jobs([job_id])
             raise RefusedError(
@@ -156,6 +162,14 @@ class WebReads:
                 f"cannot be used, so its zone is not known here; give an offset, as in {text}Z"
             )
         return instant(text, option="INSTANT", zone=zone)
+
+    async def _zone(self, job_id: str) -> str | None:
+        """The zone of the job's schedule; None: it has no row, or one that cannot be used."""
+        try:
+            (job,) = await self.jobs([job_id])
+            return job.timezone or str(self._api.get("jobs", job_id, "next", count=1)["timezone"])
+        except (NotFoundError, RefusedError):  # refused: the schedule of the row cannot be used
+            return None
 
     def _pages(self, kind: type[T], *, most: int | None, path: str, **filters: object) -> list[T]:
         """At most `most` items of a list, page by page; None: all of them."""

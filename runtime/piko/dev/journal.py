@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from piko.dev.wall import WallClock
 from piko.model.schedules import ScheduleRow
 from piko.model.states import JobState
 from piko.replica.running import RunningReplica
+from piko.schedule.one_line import schedule_line
 from piko.store.engine import Database
 from piko.store.reports.history import EndedRun, RunHistory
 from piko.store.runs import RunStore
@@ -242,17 +242,8 @@ def _standing(assessed: AssessedRow, state: JobState | None) -> tuple[str, str |
 
 def schedule_text(row: ScheduleRow) -> str:
     """A row's schedule on one line: `*/5 * * * *`, `interval every 10s`."""
-    try:
-        expression = json.loads(row.schedule_expr)
-    except ValueError:
-        return f"{row.schedule_type} {row.schedule_expr}"
-    if isinstance(expression, str):
-        return expression
-    if not isinstance(expression, dict):
-        return f"{row.schedule_type} {row.schedule_expr}"
-    if list(expression) == ["cron"]:
-        return str(expression["cron"])
-    return " ".join([row.schedule_type, *(f"{key} {value}" for key, value in expression.items())])
+    line = schedule_line(row.schedule_type, row.schedule_expr)
+    return f"interval {line}" if line.startswith("every ") else line
 
 
 def _grouped(ended: Iterable[EndedRun]) -> list[list[EndedRun]]:

@@ -26,7 +26,7 @@ _UNITS = {
     "seconds": SECOND,
 }
 _SHORT_UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
-_BOUNDS = ("start_date", "end_date")
+BOUNDS = ("start_date", "end_date")
 _DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
 _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
 _LONGEST_DURATION = 64
@@ -46,13 +46,13 @@ class BoundedInterval:
 def parse_interval(expression: Mapping[str, object], *, zone: ZoneInfo) -> BoundedInterval:
     """The interval of a JSON object. Raises `ScheduleError`."""
     for key in expression:
-        if key not in _UNITS and key not in _BOUNDS and key != "every":
+        if key not in _UNITS and key not in BOUNDS and key != "every":
             raise refusal(
                 "is not a part of an interval",
                 where="schedule_expr, key",
                 value=key,
-                expected=", ".join((*_UNITS, "every", *_BOUNDS)),
-                remedy=did_you_mean(key, (*_UNITS, "every", *_BOUNDS)).removeprefix("; ") or None,
+                expected=", ".join((*_UNITS, "every", *BOUNDS)),
+                remedy=did_you_mean(key, (*_UNITS, "every", *BOUNDS)).removeprefix("; ") or None,
             )
     units = [key for key in _UNITS if key in expression]
     if ("every" in expression) == bool(units):
@@ -69,7 +69,7 @@ def parse_interval(expression: Mapping[str, object], *, zone: ZoneInfo) -> Bound
         raise refusal(what, where=where, value=value, expected=_LENGTH)
     start, end = (
         parse_instant(expression[key], where=f"interval, {key}", zone=zone) if key in expression else None
-        for key in _BOUNDS
+        for key in BOUNDS
     )
     # Where the grid is anchored counts only up to a period.
     return BoundedInterval(Interval(period=period, anchor=(start or 0) % period), start, end)

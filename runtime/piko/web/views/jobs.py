@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 
 from piko.core.types import JobStatus
+from piko.schedule.one_line import schedule_line
 from piko.store.reports.overview import JobReport
 from piko.web.views import links
 from piko.web.views.words import Mark, Moment, Tone, first_line, job_mark, length, moment, owner, run_mark
@@ -42,7 +42,7 @@ def job_line(job: JobReport, now: datetime) -> ListedJob:
         job_id=job.job_id,
         link=links.job(job.job_id),
         mark=mark_of(job, now),
-        schedule=schedule_text(job.schedule_type, job.schedule_expr),
+        schedule=schedule_line(job.schedule_type, job.schedule_expr),
         zone=job.timezone or "",
         last=None if job.last_state is None else run_mark(job.last_state),
         last_at=moment(job.last_scheduled_time, now),
@@ -61,18 +61,3 @@ def mark_of(job: JobReport, now: datetime) -> Mark:
     if job.is_failing and job.status == JobStatus.SCHEDULED:
         return Mark(text="Failing", tone=Tone.BAD)
     return job_mark(job.status if job.enabled or job.status is None else JobStatus.DISABLED)
-
-
-def schedule_text(schedule_type: str, schedule_expr: str) -> str:
-    """A row's schedule on one line: `*/5 * * * *`, `every 10s`, `hour 3`."""
-    try:
-        expression = json.loads(schedule_expr)
-    except ValueError:
-        return f"{schedule_type} {schedule_expr}"[:120]
-    if isinstance(expression, str):
-        return expression[:120]
-    if not isinstance(expression, dict):
-        return f"{schedule_type} {schedule_expr}"[:120]
-    if list(expression) == ["cron"]:
-        return str(expression["cron"])[:120]
-    return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in expression.items())[:120]
