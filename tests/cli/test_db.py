@@ -44,8 +44,9 @@ def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_p
 
     upgraded = piko_here("db", "upgrade", cwd=tmp_path, dsn=database.dsn)
     assert (upgraded.code, upgraded.err) == (OK, "")
-    assert "Create `scheduled_job`." in upgraded.out
-    assert f"at revision {head()}, as this release expects" in upgraded.out
+    (line,) = upgraded.out.splitlines()
+    assert line.startswith(f"made {len(metadata.tables)} tables; the schema of ")
+    assert line.endswith(f"at revision {head()}, as this release expects")
 
     again = piko_here("db", "upgrade", "--dsn", database.dsn, cwd=tmp_path)
     assert (again.code, again.out.count("\n")) == (OK, 1), "there is nothing left to do"
@@ -53,6 +54,33 @@ def test_upgrade_makes_the_tables_and_check_agrees(database: TestDatabase, tmp_p
     assert (as_json["state"], as_json["revision"], as_json["applied"]) == ("current", head(), [])
     after = piko_here("db", "check", cwd=tmp_path, dsn=database.dsn)
     assert (after.code, after.err) == (OK, "")
+
+
+def test_a_new_database_has_its_steps_listed_only_if_that_is_asked_for(
+    database: TestDatabase, tmp_path: Path
+) -> None:
+    upgraded = piko_here("db", "upgrade", "-v", cwd=tmp_path, dsn=database.dsn)
+    first, *others, made, last = upgraded.out.splitlines()
+    assert first == "0.1.0_01  Create `scheduled_job`."
+    assert any(line.endswith(" on SQLite.") for line in others) == (database.kind == "sqlite")
+    assert made.startswith(f"{head()}  ")
+    assert last.startswith(f"made {len(metadata.tables)} tables; the schema of ")
+
+
+async def test_an_older_database_has_the_steps_listed_that_changed_it(
+    migrated_database: TestDatabase, tmp_path: Path
+) -> None:
+    await migrated_database.execute("DROP TABLE webhook_post")
+    await migrated_database.execute(f"UPDATE {VERSION_TABLE} SET version_num = '0.1.0_12'")
+    upgraded = piko_here("db", "upgrade", cwd=tmp_path, dsn=migrated_database.dsn)
+    assert (upgraded.code, upgraded.err) == (OK, "")
+    *steps, last = upgraded.out.splitlines()
+    assert steps == ["0.1.0_85  Create `webhook_post`."]
+    assert last.startswith("the schema of ")
+    as_json = json.loads(
+        piko_here("db", "upgrade", "-o", "json", cwd=tmp_path, dsn=migrated_database.dsn).out
+    )
+    assert as_json["applied"] == []
 
 
 async def test_check_answers_in_json_for_each_state(migrated_database: TestDatabase, tmp_path: Path) -> None:
@@ -101,7 +129,7 @@ async def test_an_upgrade_whose_server_is_killed_says_so_and_is_run_again(
     own_mariadb: DatabaseServer, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
     database = await own_mariadb.create_database()
-    upgrade = piko_process("-m", "piko", "db", "upgrade", env={"PIKO_MYSQL_DSN": database.dsn})
+    upgrade = piko_process("-m", "piko", "db", "upgrade", "-v", env={"PIKO_MYSQL_DSN": database.dsn})
     upgrade.wait_for_line("0.1.0_03")
     own_mariadb.kill()
     if upgrade.wait() != OK:  # else it was done before the server was

@@ -30,7 +30,7 @@ from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
 from tests.store.sessions import open_session
 
-_UPGRADE = ("-m", "piko", "db", "upgrade")
+_UPGRADE = ("-m", "piko", "db", "upgrade", "-v")
 _REVISIONS = re.findall(r"^-- Running upgrade .*-> (\S+)$", dump("mysql"), re.MULTILINE)
 
 
@@ -52,10 +52,10 @@ async def test_an_upgrade_makes_the_schema_current_and_a_second_one_does_nothing
     database: TestDatabase,
 ) -> None:
     applied: list[str] = []
-    status = await upgrade(database.dsn, on_revision=lambda revision, _: applied.append(revision))
+    status = await upgrade(database.dsn, on_revision=lambda revision, *_: applied.append(revision))
     assert (status.state, status.revision, status.differences) == (SchemaState.CURRENT, head(), ())
     assert applied == _REVISIONS
-    assert await upgrade(database.dsn, on_revision=lambda revision, _: applied.append(revision)) == status
+    assert await upgrade(database.dsn, on_revision=lambda revision, *_: applied.append(revision)) == status
     assert applied == _REVISIONS
     assert await current(database.dsn) == head()
 
@@ -157,7 +157,7 @@ async def test_an_upgrade_that_is_killed_while_a_statement_waits_is_run_again(
 async def test_a_database_that_goes_away_in_the_middle_is_an_error_and_a_rerun_goes_on(
     database: TestDatabase,
 ) -> None:
-    def vanish(revision: str, _: str) -> None:
+    def vanish(revision: str, _: str, _changed: bool) -> None:
         if revision == _REVISIONS[7]:
             raise ConnectionResetError("gone")
 
@@ -174,7 +174,9 @@ async def test_upgrades_at_once_all_succeed_and_do_each_revision_once(database: 
     applied: Counter[str] = Counter()
 
     async def one() -> SchemaState:
-        return (await upgrade(database.dsn, on_revision=lambda revision, _: applied.update([revision]))).state
+        return (
+            await upgrade(database.dsn, on_revision=lambda revision, *_: applied.update([revision]))
+        ).state
 
     assert set(await asyncio.gather(*(one() for _ in range(5)))) == {SchemaState.CURRENT}
     assert applied == dict.fromkeys(_REVISIONS, 1)
@@ -187,7 +189,8 @@ def test_processes_that_upgrade_at_once_all_succeed(
     both = [piko_process(*_UPGRADE, env=settings, name=name) for name in ("one", "other")]
     assert [process.wait() for process in both] == [0, 0]
     lines = Counter(line.split()[0] for process in both for line in process.output.splitlines())
-    assert {revision: lines[revision] for revision in _REVISIONS} == dict.fromkeys(_REVISIONS, 1)
+    listed = {revision: lines[revision] for revision in _REVISIONS if lines[revision]}
+    assert listed == dict.fromkeys(_changing(database.kind), 1)
 
 
 async def test_a_lock_that_is_not_free_in_time_is_an_error_that_says_what_to_do(
@@ -396,6 +399,13 @@ def _statements(sql: str) -> list[str]:
 def _create_statement(table: str) -> str:
     [statement] = [item for item in _statements(dump("mysql")) if item.startswith(f"CREATE TABLE {table} ")]
     return statement
+
+
+def _changing(kind: str) -> list[str]:
+    """The revisions that change a new database of that kind."""
+    parts = re.split(r"^-- Running upgrade .*$", dump(kind), flags=re.MULTILINE)[1:]
+    changes = [re.search(r"^(CREATE|ALTER|DROP)\b", part, re.MULTILINE) for part in parts]
+    return [revision for revision, change in zip(_REVISIONS, changes, strict=True) if change]
 
 
 async def _is_waited_for(database: TestDatabase, table: str) -> bool:

@@ -31,23 +31,31 @@ def upgrade(
     lock_wait: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="How long to wait for another upgrade to finish.")
     ] = 60,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="List the steps on a new database, too.")
+    ] = False,
     output: Form = Output.TEXT,
 ) -> None:
-    """Upgrade the tables to this release.
+    """Make the tables, or upgrade them to this release, and list what changed.
 
     Safe to run repeatedly, concurrently, and again after an interruption.
     """
     from piko.store.schema import migrate
+    from piko.store.schema.release import revisions
+    from piko.store.schema.tables import metadata
 
-    applied: list[str] = []
+    first, applied, made = revisions()[0], list[str](), ""
 
-    def show(revision: str, what: str) -> None:
+    def show(revision: str, what: str, changed: bool) -> None:
+        nonlocal made
         applied.append(revision)
-        if not output.is_document:
+        if changed and revision == first:
+            made = f"made {len(metadata.tables)} tables; "
+        if changed and (verbose or not made) and not output.is_document:
             typer.echo(f"{revision}  {what}")
 
     status = asyncio.run(migrate.upgrade(dsn_in_force(dsn), lock_wait_s=lock_wait, on_revision=show))
-    _finish(status, output, applied=applied)
+    _finish(status, output, done=made, applied=applied)
 
 
 @commands.command()
@@ -71,8 +79,8 @@ def dump(
     typer.echo(migrate.dump(dialect), nl=False)
 
 
-def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
-    """Say what `status` is, with `more` for programs; exit 1 if something has to be done."""
+def _finish(status: SchemaStatus, output: Output, *, done: str = "", **more: object) -> None:
+    """Say what was `done` and what `status` is, with `more` for programs; exit 1 if something is to do."""
     from piko.store.schema.status import SchemaState
 
     well = status.state in (SchemaState.CURRENT, SchemaState.AHEAD)
@@ -88,6 +96,6 @@ def _finish(status: SchemaStatus, output: Output, **more: object) -> None:
         }
         show_document(answer, output)
     else:
-        typer.echo(as_called(status.message), err=not well)
+        typer.echo(f"{done}{as_called(status.message)}", err=not well)
     if not well:
         raise typer.Exit(1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,14 +38,15 @@ _ANSWER_WAIT_S = 10
 
 
 async def upgrade(
-    dsn: str, *, lock_wait_s: float = 60, on_revision: Callable[[str, str], None] | None = None
+    dsn: str, *, lock_wait_s: float = 60, on_revision: Callable[[str, str, bool], None] | None = None
 ) -> SchemaStatus:
     """Bring the schema to this release's revision; a newer one is left alone.
 
     Safe to call from several processes at once, and again after it was cut off anywhere. `on_revision`
-    hears of each revision, and of what it does, when it is done. Raises `MigrationError` when the lock is
-    not free within `lock_wait_s` or a statement is refused, `DatabaseUnavailableError` when the database
-    cannot be reached.
+    hears of each revision when it is done, of what it does, and whether it has changed anything: there are
+    some for one kind of database alone, and what was cut off finds a part of its work done. Raises
+    `MigrationError` when the lock is not free within `lock_wait_s` or a statement is refused,
+    `DatabaseUnavailableError` when the database cannot be reached.
     """
     found = await check(dsn)  # on a connection that does not wait long, should the server hang
     if found.usable:
@@ -97,9 +98,9 @@ def dump(dialect: str) -> str:
 # ---- with a connection ----------------------------------------------------------------------------
 
 
-def _upgrade(connection: Connection, on_revision: Callable[[str, str], None]) -> None:
-    def applied(*, step: Any, **_: object) -> None:
-        on_revision(step.up_revision_id, step.up_revision.doc)
+def _upgrade(connection: Connection, on_revision: Callable[[str, str, bool], None]) -> None:
+    def applied(*, step: Any, run_args: Mapping[str, Any], **_: object) -> None:
+        on_revision(step.up_revision_id, step.up_revision.doc, run_args["steps"].take_changed())
 
     if not read_status(connection).usable:  # another may have done it while this one waited for the lock
         from alembic.migration import MigrationContext
@@ -131,5 +132,5 @@ def _options(scripts: ScriptDirectory) -> dict[str, Any]:
     return {"version_table": VERSION_TABLE, "script": scripts, "fn": to_head}
 
 
-def _ignore(_revision: str, _what: str) -> None:
+def _ignore(_revision: str, _what: str, _changed: bool) -> None:
     pass

@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, DropIndex
+from sqlalchemy.schema import CreateIndex, CreateTable, DDLElement, DropIndex, ExecutableDDLElement
 from sqlalchemy.sql.compiler import DDLCompiler
 
 from piko.store.schema.dialects import checks_on
@@ -29,12 +29,18 @@ class Steps:
 
     def __init__(self, context: MigrationContext) -> None:
         self._context = context
+        self._changed = False
+
+    def take_changed(self) -> bool:
+        """Whether a step has changed anything since this was asked last; False: all was there already."""
+        changed, self._changed = self._changed, False
+        return changed
 
     def create_table(self, table: Table) -> None:
         """Create `table`, without its indexes."""
         connection = self._connection
         if connection is None or not inspect(connection).has_table(table.name):
-            self._context.execute(CreateTable(table))
+            self._execute(CreateTable(table))
 
     def add_column(self, table: str, column: Column[Any], *checks: CheckConstraint) -> None:
         """Add `column` to `table`; it is nullable or has a default, for the rows that are there.
@@ -47,7 +53,7 @@ class Steps:
             if column.name in present:
                 return
         Table(table, MetaData(), column, *checks)
-        self._context.execute(_AddColumn(column))
+        self._execute(_AddColumn(column))
 
     def create_index(self, index: Index) -> None:
         """Create `index` on its table."""
@@ -57,7 +63,7 @@ class Steps:
             present = {item["name"] for item in inspect(connection).get_indexes(index.table.name)}
             if index.name in present:
                 return
-        self._context.execute(CreateIndex(index))
+        self._execute(CreateIndex(index))
 
     def drop_index(self, name: str, *, table: str) -> None:
         """Drop the index `name` of `table`, which no release needs any more."""
@@ -67,7 +73,7 @@ class Steps:
             if name not in present:
                 return
         column = Table(table, MetaData(), Column("any", Integer)).c["any"]
-        self._context.execute(DropIndex(Index(name, column)))
+        self._execute(DropIndex(Index(name, column)))
 
     def create_sqlite_trigger(self, name: str, statement: str) -> None:
         """Create a trigger, on SQLite only: on the other databases the column types do the same."""
@@ -78,7 +84,11 @@ class Steps:
             question = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name = :name")
             if connection.execute(question, {"name": name}).scalar_one():
                 return
-        self._context.execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
+        self._execute(DDL(statement.replace("%", "%%")))  # type: ignore[no-untyped-call]
+
+    def _execute(self, statement: ExecutableDDLElement) -> None:
+        self._context.execute(statement)
+        self._changed = True
 
     @property
     def _connection(self) -> Connection | None:
