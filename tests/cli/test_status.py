@@ -198,6 +198,10 @@ async def test_a_replica_that_fell_silent_is_found(emptied_database: TestDatabas
     assert answer.code == NEEDS_ACTION
     assert "replica host-one" in answer.out
     assert "its event loop is blocked" in answer.out
+    said = " ".join(answer.out.split())
+    assert "in a cluster: kubectl delete pod host-one;" in said
+    assert "on a machine: end process 7 if it is there, and start the replica again;" in said
+    assert "it is listed for 60m after its last heartbeat" in said
 
 
 async def test_dead_letters_and_a_stuck_sink_are_found_beside_the_spool(
@@ -284,6 +288,36 @@ async def test_why_names_what_holds_a_job_back_now_and_at_an_instant(
     assert "is no due time" in await why("orders", "2026-01-03T04:00")
     assert "is a due time without a run" in await why("orders", "2026-01-05T03:00")
     assert "is still to come" in await why("orders", "2999-01-05T03:00")
+
+
+async def test_why_says_first_that_a_job_fails_and_names_equal_errors_once(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    runs = ", ".join(
+        f"('r{hour}', 'orders', '2026-01-08 0{hour}:00:00', 'FAILED', '2026-01-08 0{hour}:00:00', '{error}')"
+        for hour, error in ((1, "KeyError: 7"), (2, "the source is down"), (3, "the source is down"))
+    )
+    insert = "INSERT INTO job_run (run_id, job_id, scheduled_time, state, started_at, error) VALUES "
+    failing = "UPDATE job_state SET consecutive_failures = 3, last_state = 'FAILED'"
+    await stage(emptied_database, [*WELL, insert + runs, failing])
+
+    async def why(*words: str) -> Any:
+        words = ("why", "orders", *words)
+        return await asyncio.to_thread(piko_here, *words, cwd=tmp_path, dsn=emptied_database.dsn)
+
+    first, *others = (await why()).out.splitlines()
+    assert first.startswith("failing: 3 runs in a row failed")
+    assert first.endswith("; piko logs orders")
+    assert others == [
+        "2026-01-08T02:00:00Z to 2026-01-08T03:00:00Z: FAILED, 2 attempts: the source is down; piko logs r3",
+        "2026-01-08T01:00:00Z: FAILED, attempt 1: KeyError: 7; piko logs r1",
+    ]
+    assert len(json.loads((await why("-o", "json")).out)["reasons"]) == 3
+    await emptied_database.execute("UPDATE job_state SET consecutive_failures = 0, last_state = 'SUCCESS'")
+    assert (await why()).out.splitlines() == others
+    late = "UPDATE job_state SET next_run_at = '2026-01-08 04:00:00'"
+    await emptied_database.execute(late)
+    assert (await why()).out.startswith("late: it was due ")
 
 
 async def test_logs_show_a_run_by_its_id_or_its_job(emptied_database: TestDatabase, tmp_path: Path) -> None:

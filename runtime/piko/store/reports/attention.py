@@ -30,7 +30,8 @@ from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.data_deadlines import data_deadline
 
 _LATELY = timedelta(days=1)
-_HEARD = timedelta(hours=1)
+HEARD = timedelta(hours=1)
+"""For how long a replica is looked at after its last heartbeat."""
 _DEADLINES = select(func.count()).select_from(data_deadline).scalar_subquery().label("deadlines")
 
 
@@ -80,7 +81,7 @@ async def read_facts(
     now = at or server.now
     counted, ran, soonest_s, deadlines = await _counts(database, now)
     overdue = _before(now, soonest_s)
-    heard = await replicas.replicas(since=server.now - _HEARD)
+    heard = await replicas.replicas(since=server.now - HEARD)
     broken, left = await runs_in_need(database, now, replicas=heard, overdue=overdue)
     calm = not (counted.late or counted.failing or counted.invalid or counted.waiting or counted.unregistered)
     certain = max(counted.late, counted.failing)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from piko.model.troubles import ReportedTrouble
-from piko.store.reports.attention import Facts
+from piko.store.reports.attention import HEARD, Facts
 from piko.store.reports.jobs import JobCounts
 from piko.store.reports.replicas import LeaseReport, OperatorReport, ReplicaReport, ServerReport
 from piko.store.reports.runs import RunCounts
 from piko.store.reports.runs_in_need import RunName
 from piko.store.reports.trouble import Trouble
+from piko.text import span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +93,17 @@ def _of_replicas(replicas: Sequence[ReplicaReport], left: Mapping[str, Sequence[
 
 
 def _of_silent(replica: ReplicaReport, runs: Sequence[RunName]) -> Trouble:
-    """A replica that was killed says nothing either; then others take its runs."""
+    """A replica that was killed says nothing either; then others take its runs.
+
+    No row says whether its host is a pod, and none that its process has ended: another on the same host may
+    run beside it.
+    """
     text = "it sends no heartbeats: it was killed, cannot reach the database, or its event loop is blocked"
-    remedy = f"its log says which (`event_loop_blocked` names the job); kubectl delete pod {replica.host}"
+    remedy = (
+        "its log says which (`event_loop_blocked` names the job); in a cluster: "
+        f"kubectl delete pod {replica.host}; on a machine: end process {replica.pid} if it is there, and "
+        f"start the replica again; it is listed for {span(HEARD.total_seconds())} after its last heartbeat"
+    )
     if runs:
         text += f"; in progress there: {', '.join(f'{run.job_id} ({run.run_id})' for run in runs)}"
         remedy += f"; piko pause {runs[0].job_id} if it blocks"
