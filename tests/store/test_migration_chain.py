@@ -84,7 +84,7 @@ def _follows(number: tuple[int, ...], before: tuple[int, ...] | None) -> bool:
 
 def _values(file: Path) -> dict[str, object]:
     """`revision` and `down_revision` as the module sets them, without running it."""
-    found = {}
+    found: dict[str, object] = {}
     for statement in ast.parse(file.read_text()).body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Constant):
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
