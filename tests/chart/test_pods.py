@@ -23,6 +23,7 @@ GROUPS = {
     for variant, kind in (
         ("spool on a volume for each replica", "StatefulSet"),
         ("spool on a claim that exists", "Deployment"),
+        ("webhook", "StatefulSet"),
     )
 }
 """A volume belongs to root until its group is changed."""
