@@ -39,7 +39,7 @@ def test_the_readmes_job_runs_by_its_resource_and_by_its_row(
     (tmp_path / "schedules.yaml").unlink()
     program.wait_for_line("folder +deleted: PikoSchedule of job 'sync_orders'")
     rows(tmp_path, row.replace('"seconds": 5', '"seconds": 1'))
-    program.wait_for_line("sync_orders +Scheduled  interval seconds 1")
+    program.wait_for_line("sync_orders +Scheduled  interval every 1s")
     program.wait_for_line("orders from .* to .*, run [0-9a-f]{32}")
     assert program.terminate() == 0
 
