@@ -155,6 +155,14 @@ async def test_a_stop_does_not_wait_for_a_connection_that_stands_still() -> None
 # ---- where it listens -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::"])
+def test_an_answer_of_two_packets_does_not_wait_for_an_acknowledgement(host: str) -> None:
+    with listen(host, 0) as listening:
+        port = listening.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)), listening.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 async def test_everywhere_is_both_families() -> None:
     async for served in serve("::"):
