@@ -17,7 +17,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, cast
 
 TOLERANCE_S = 300
 LONGEST = 100_000
@@ -55,7 +55,6 @@ class Receiver(ThreadingHTTPServer):
 
 
 class _Post(BaseHTTPRequestHandler):
-    server: Receiver
     timeout = 30
 
     def do_POST(self) -> None:
@@ -63,19 +62,20 @@ class _Post(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > LONGEST:
             self._answer(413)
             return
+        receiver = cast(Receiver, self.server)
         body = self.rfile.read(int(length))
         headers = {name.lower(): value for name, value in self.headers.items()}
-        if not verified(headers, body, self.server.key, now=time.time()):
+        if not verified(headers, body, receiver.key, now=time.time()):
             self._answer(401)
             return
-        self.server.take_in(headers["webhook-id"], json.loads(body))
+        receiver.take_in(headers["webhook-id"], json.loads(body))
         self._answer(204)
 
     def _answer(self, status: int) -> None:
         self.send_response(status)
         self.end_headers()
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the base's
         """One line for each post is enough."""
 
 
