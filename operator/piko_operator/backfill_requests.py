@@ -336,7 +336,7 @@ class BackfillRequests:
 
     def _look_again(self, seen: Seen) -> float:
         pause_s = self._backoff.failed(seen.uid)
-        asyncio.get_running_loop().call_later(pause_s, self._inventory.compare, seen.uid)
+        self._wakes.within(seen.uid, pause_s)
         return pause_s
 
     def _away(self, error: Exception) -> None:
