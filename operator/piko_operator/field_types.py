@@ -73,6 +73,18 @@ def cel(rule: str, message: str, *, at: str | None = None) -> dict[str, str]:
     return {"rule": rule, "message": message, **({} if at is None else {"fieldPath": at})}
 
 
+def cel_duration(text: str) -> str:
+    """The duration that the text `text` of CEL says.
+
+    CEL itself knows no days, so they are the distance between two timestamps. Each part is a substring, whose
+    length the API server bounds when it estimates the cost of a rule.
+    """
+    at = f"{text}.indexOf('d')"
+    days = f"timestamp(int({text}.substring(0, {at})) * 86400) - timestamp(0)"
+    rest = f"duration('0s' + {text}.substring({at} + 1))"
+    return f"({text}.contains('d') ? {days} + {rest} : duration({text}))"
+
+
 CLASS_IS_IMMUTABLE = cel(
     "has(self.className) == has(oldSelf.className) "
     "&& (!has(self.className) || self.className == oldSelf.className)",
@@ -113,7 +125,7 @@ def _duration(expected: str, bound: str, *, above_zero: bool = False, at_most: f
             raise ValueError(expected)
         return value
 
-    return Rule(check, f"{_matches(shapes.DURATION)} && duration(self) {bound}", expected)
+    return Rule(check, f"{_matches(shapes.DURATION)} && {cel_duration('self')} {bound}", expected)
 
 
 def _to_instant(value: object) -> datetime:
@@ -149,7 +161,7 @@ ConfigPath = Annotated[
 """Where in a config a value goes, such as `db.password`."""
 Zone = Annotated[str, Field(min_length=1, max_length=64), _shape(shapes.ZONE, shapes.ZONE_EXPECTED)]
 Duration = Annotated[str, Field(max_length=32), _duration(shapes.DURATION_EXPECTED, ">= duration('0s')")]
-"""A text such as `1h30m`; the column that it becomes holds seconds."""
+"""A text such as `1h30m` or `1d`; the column that it becomes holds seconds."""
 PositiveDuration = Annotated[
     str,
     Field(max_length=32),

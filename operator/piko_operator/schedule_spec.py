@@ -22,6 +22,7 @@ from piko_operator.field_types import (
     SpecPart,
     Zone,
     cel,
+    cel_duration,
     part_rules,
 )
 from piko_operator.policies import AdoptionPolicy, DriftPolicy
@@ -73,7 +74,7 @@ class RetrySpec(SpecPart):
     model_config = part_rules(
         cel(
             "!has(self.backoff) || !has(self.maxBackoff) "
-            "|| duration(self.backoff) <= duration(self.maxBackoff)",
+            f"|| {cel_duration('self.backoff')} <= {cel_duration('self.maxBackoff')}",
             "backoff must not be longer than maxBackoff",
             at=".backoff",
         )

@@ -27,9 +27,10 @@ DATA_KEY_EXPECTED = "expected a key of A-Z a-z 0-9 - _ ."
 CONFIG_PATH = re.compile(r"[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+){0,15}")
 CONFIG_PATH_EXPECTED = "expected at most 16 keys of A-Z a-z 0-9 _ - with dots between them, as in db.password"
 
-DURATION = re.compile(r"([0-9]+([.][0-9]+)?(ms|s|m|h))+")
-DURATION_EXPECTED = "expected a duration such as 10s, 5m or 1h30m"
-POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 5m or 1h30m"
+DURATION = re.compile(r"([0-9]+d([0-9]+([.][0-9]+)?(ms|s|m|h))*|([0-9]+([.][0-9]+)?(ms|s|m|h))+)")
+"""The duration of Go, after a whole number of days if there are any."""
+DURATION_EXPECTED = "expected a duration such as 10s, 1h30m or 1d12h"
+POSITIVE_DURATION_EXPECTED = "expected a duration longer than 0, such as 10s, 1h30m or 1d12h"
 LONGEST_S = (2**63 - 1) / 10**9
 """Seconds of the longest duration that the API server accepts."""
 LONGEST_EXPECTED = "expected a duration of at most 2562047h"
@@ -56,12 +57,15 @@ CRON_ZONE = re.compile(r"\s*(CRON_)?TZ=", re.IGNORECASE)
 CRON_ZONE_EXPECTED = "expected a cron text without a time zone; the zone goes into spec.timeZone"
 CRON_EXPECTED = "expected five cron fields, six with seconds first, or a name such as @hourly"
 
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"([0-9]+(?:[.][0-9]+)?)(ms|s|m|h)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION_PART = re.compile(r"([0-9]+(?:[.][0-9]+)?)(ms|s|m|h|d)")
 
 
 def duration_seconds(text: str) -> float:
-    """Seconds of a duration such as `1h30m`. Raises `ValueError` with what was expected."""
+    """Seconds of a duration such as `1h30m` or `1d12h`; a day has 24 hours.
+
+    Raises `ValueError` with what was expected.
+    """
     if not DURATION.fullmatch(text):
         raise ValueError(DURATION_EXPECTED)
     # The database keeps microseconds; rounding removes the error of binary fractions.

@@ -133,7 +133,9 @@ class IntervalSpec(SpecPart):
         ),
     )
 
-    every: PositiveDuration | None = Field(None, description="A duration such as 10s, 5m or 1h30m.")
+    every: PositiveDuration | None = Field(
+        None, description="A duration such as 10s, 1h30m or 1d12h; a day has 24 hours."
+    )
     weeks: Annotated[int, Field(ge=0, le=5000)] | None = None
     days: Annotated[int, Field(ge=0, le=36500)] | None = None
     hours: Annotated[int, Field(ge=0, le=876000)] | None = None

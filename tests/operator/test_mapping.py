@@ -157,15 +157,18 @@ def test_a_secret_does_not_show_in_a_rows_text() -> None:
         ("1m1.25s", 61.25),
         ("250ms", 0.25),
         ("0s", 0),
+        ("1d", 86400),
+        ("1d12h", 129600),
+        ("2d0.5s", 172800.5),
     ],
 )
-def test_durations_are_those_of_go(text: str, seconds: float) -> None:
+def test_durations_are_those_of_go_after_whole_days(text: str, seconds: float) -> None:
     assert duration_seconds(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "10", "s", "1d", "-1s", "1 h", "1H", "+5m"])
+@pytest.mark.parametrize("text", ["", "10", "s", "d", "1.5d", "12h1d", "1d1d", "-1s", "1 h", "1H", "+5m"])
 def test_other_durations_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected a duration such as 10s, 5m or 1h30m"):
+    with pytest.raises(ValueError, match="expected a duration such as 10s, 1h30m or 1d12h"):
         duration_seconds(text)
 
 

@@ -37,6 +37,9 @@ def interval(expression: Any, zone: str = "UTC", **bounds: Any) -> Any:
         ({"every": "1.5h"}, 5400),
         ({"every": "1m30s500ms"}, 90.5),
         ({"every": "90m"}, 5400),
+        ({"every": "1d"}, 86_400),
+        ({"every": "1d12h"}, 129_600),
+        ({"every": "36500d"}, 36_500 * 86_400),
     ],
 )
 def test_an_interval_is_this_long(expression: dict[str, Any], seconds: float) -> None:
@@ -127,7 +130,11 @@ def test_daylight_saving_does_not_touch_an_interval() -> None:
         ({"seconds": True}, "interval, seconds = true: is not a number"),
         ({"seconds": None}, "interval, seconds = null: is not a number"),
         ({"every": "10"}, "is not a duration"),
-        ({"every": "1d"}, 'for longer units write {"days": 1}'),
+        ({"every": "1w"}, 'for weeks write {"weeks": 1}'),
+        ({"every": "1.5d"}, "whole days with d, then numbers with ms, s, m or h"),
+        ({"every": "12h1d"}, "is not a duration"),
+        ({"every": "0d"}, "is zero"),
+        ({"every": "36501d"}, "is too long"),
         ({"every": "-1h"}, "is not a duration"),
         ({"every": ""}, "is not a duration"),
         ({"every": 10}, "is not a duration"),

@@ -1,4 +1,4 @@
-"""Intervals: `{"seconds": 10}`, units summed, or `{"every": "1h30m"}`, on a grid that never moves."""
+"""Intervals: `{"seconds": 10}`, units summed, or `{"every": "1d12h"}`, on a grid that never moves."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _UNITS = {
     "minutes": 60 * SECOND,
     "seconds": SECOND,
 }
-_SHORT_UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND}
+_SHORT_UNITS = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86_400 * SECOND}
 BOUNDS = ("start_date", "end_date")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h))+", re.ASCII)
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)", re.ASCII)
+_DURATION = re.compile(r"(?=.)(?:\d+d)?(?:\d+(?:\.\d+)?(?:ms|s|m|h))*", re.ASCII)
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 _LONGEST_DURATION = 64
 _LENGTH = "an interval from 0.1 s to 36,500 days"
 _FORMS = '{"seconds": 10}, with any of weeks, days, hours, minutes, seconds, or {"every": "10s"}'
@@ -110,8 +110,8 @@ def _parse_duration(value: object) -> int:
             "is not a duration",
             where=where,
             value=value,
-            expected="numbers with ms, s, m or h, such as 10s, 500ms or 1h30m",
-            remedy='for longer units write {"days": 1} or {"weeks": 1}',
+            expected="whole days with d, then numbers with ms, s, m or h, such as 10s, 1h30m or 1d12h",
+            remedy='for weeks write {"weeks": 1}',
         )
     parts = _DURATION_PART.findall(value)
     length = sum((Decimal(number) * _SHORT_UNITS[unit] for number, unit in parts), Decimal(0))
