@@ -190,6 +190,7 @@ class Cluster:
             "reason": notice.reason,
             "message": excerpt(notice.message, limit=_EVENT_LIMIT),
             "source": {"component": MANAGER},
+            "reportingComponent": MANAGER,
             "firstTimestamp": now[:19] + "Z",
             "lastTimestamp": now[:19] + "Z",
             "count": 1,

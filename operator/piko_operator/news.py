@@ -44,14 +44,23 @@ def _of_conditions(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
 
 
 def _of_runs(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:
-    then, now = before.get("lastRun") or {}, after.get("lastRun") or {}
-    failed, failed_before = now.get("state") in FAILED_STATES, then.get("state") in FAILED_STATES
-    what = f"run {now.get('runId', '?')} of {now.get('scheduledTime', 'no scheduled time')}"
-    if failed and not failed_before:
-        why = f": {now['message'].splitlines()[0]}" if now.get("message") else ""  # not the traceback
-        yield Notice(type="Warning", reason="RunFailed", message=f"{what} ended {now['state']}{why}")
-    elif failed_before and now.get("state") == "SUCCESS":
-        yield Notice(type="Normal", reason="RunSucceeded", message=f"{what} ended SUCCESS, after failures")
+    failures, failures_before = after.get("consecutiveFailures"), before.get("consecutiveFailures") or 0
+    last = after.get("lastRun") or {}
+    if failures is None or bool(failures) == bool(failures_before):
+        return
+    if not failures:
+        message = f"{_what(last)} ended {last.get('state', '?')}, after {failures_before} that failed"
+        yield Notice(type="Normal", reason="JobRecovered", message=message)
+        return
+    runs = [last, *(after.get("recentRuns") or [])]
+    run = next((run for run in runs if run.get("state") in FAILED_STATES), last)
+    why = f": {run['message'].splitlines()[0]}" if run.get("message") else ""  # not the traceback
+    message = f"{_what(run)} ended {run.get('state', '?')}{why}"
+    yield Notice(type="Warning", reason="JobFailed", message=message)
+
+
+def _what(run: Mapping[str, Any]) -> str:
+    return f"run {run.get('runId', '?')} of {run.get('scheduledTime', 'no scheduled time')}"
 
 
 def _of_triggers(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Notice]:

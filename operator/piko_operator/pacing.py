@@ -116,6 +116,7 @@ def _state(status: Mapping[str, Any]) -> object:
         {name: status.get(name) for name in ("observedGeneration", "schedule", "row", "revision")},
         status.get("effectiveRevision"),
         (status.get("lastRun") or {}).get("state"),
+        bool(status.get("consecutiveFailures")),
         (status.get("trigger") or {}).get("value"),
     )
 

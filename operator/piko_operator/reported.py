@@ -61,7 +61,7 @@ class ReportedRow(StatusPart):
 
 
 class ReportedRun(StatusPart):
-    """The run that ended last."""
+    """A run that has ended."""
 
     run_id: str | None = None
     state: str | None = None
@@ -97,13 +97,24 @@ class ScheduleStatus(StatusPart):
     next_run_time: datetime | None = None
     last_scheduled_time: datetime | None = None
     last_success_time: datetime | None = None
+    last_failure_time: datetime | None = Field(
+        None, description="When a run last failed, timed out or was lost."
+    )
+    consecutive_failures: Number | None = Field(
+        None, description="Runs since the last success that failed, timed out or were lost."
+    )
     data_watermark: datetime | None = Field(
         None, description="Up to where the data of a stateful job is done."
     )
     deadline: datetime | None = Field(
         None, description="The earliest instant by which the job has to have kept an objective."
     )
-    last_run: ReportedRun | None = None
+    last_run: ReportedRun | None = Field(None, description="The run that ended last.")
+    recent_runs: Annotated[list[ReportedRun], Field(max_length=5)] | None = Field(
+        None,
+        description="The five runs with the newest due times that have ended, newest first, each with the "
+        "first line of its error. Those of backfills are left out.",
+    )
     trigger: ReportedTrigger | None = Field(
         None, description="What was done about the annotation piko.dev/trigger."
     )
@@ -171,6 +182,13 @@ _LAST_COLUMNS = (
     PrinterColumn(name="Synced", path=f"{_SYNCED}.reason", wide=True),
     PrinterColumn(name="Reason", path=f"{_READY}.reason", description="Why it is ready or not.", wide=True),
 )
+_FAILURES = PrinterColumn(
+    name="Failures",
+    type="integer",
+    path=".status.consecutiveFailures",
+    description="Runs since the last success that failed.",
+    wide=True,
+)
 SCHEDULE_COLUMNS = (
     PrinterColumn(name="Job", path=".spec.jobId"),
     PrinterColumn(
@@ -184,6 +202,7 @@ SCHEDULE_COLUMNS = (
     PrinterColumn(name="Last Run", type="date", path=".status.lastRun.startTime"),
     PrinterColumn(name="Next Run", path=".status.nextRunTime"),
     PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
+    _FAILURES,
     *_LAST_COLUMNS,
 )
 CONFIG_COLUMNS = (

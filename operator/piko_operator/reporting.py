@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from piko.model.objectives import JobObjective, deadlines
-from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
+from piko.model.summaries import ConfigSummary, JobSummary, RecentRun, RevisionSummary
 from piko.text import excerpt, instant_text
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
@@ -25,6 +25,9 @@ from piko_operator.records import SyncRecord
 from piko_operator.shapes import duration_text
 from piko_operator.trigger_annotation import TriggerAnswer, reported, triggered
 
+_ERROR_LIMIT = 256
+"""Bytes of the error of one of the recent runs."""
+
 
 def schedule_status(
     previous: Mapping[str, Any],
@@ -33,6 +36,7 @@ def schedule_status(
     answer: TriggerAnswer | None = None,
     job: JobSummary | None,
     objective: JobObjective | None,
+    recent: Sequence[RecentRun] | None = None,
     owner: str,
     now: datetime,
 ) -> dict[str, Any]:
@@ -42,6 +46,7 @@ def schedule_status(
     - `record`: what the mirror came to.
     - `answer`: what was done about its trigger annotation, if this process has done anything.
     - `job`: what the runtime says of the job, if it has a row.
+    - `recent`: the runs of the job that ended last; None if those of `previous` are still the last.
     - `objective`: what is promised of the job, if anything is.
     - `owner`: the owner that the resource is for its row.
     - `now`: the time of transitions, and of what is late.
@@ -67,11 +72,20 @@ def schedule_status(
             "nextRunTime": _instant(own.next_run_at) if own.status == "Scheduled" else None,
             "lastScheduledTime": _instant(own.last_scheduled_time),
             "lastSuccessTime": _instant(own.last_success_at),
+            "lastFailureTime": _instant(own.last_failure_at),
+            "consecutiveFailures": own.consecutive_failures or 0,
             "dataWatermark": _instant(own.last_data_time),
             "deadline": _instant(dues[0].at) if dues else None,
             "lastRun": _last_run(own),
+            "recentRuns": previous.get("recentRuns") if recent is None else [_ran(run) for run in recent],
         }
     return _present(status)
+
+
+def tells_recent_runs(status: Mapping[str, Any], job: JobSummary | None) -> bool:
+    """Whether `status` has the run of the job that ended last among its recent runs."""
+    known = {run.get("runId") for run in status.get("recentRuns") or []}
+    return job is None or job.last_run_id is None or job.last_run_id in known
 
 
 def config_status(
@@ -177,6 +191,20 @@ def _last_run(job: JobSummary) -> dict[str, Any] | None:
             "startTime": _instant(job.last_started_at),
             "duration": None if job.last_duration_s is None else duration_text(job.last_duration_s),
             "message": None if job.last_error is None else excerpt(job.last_error, limit=MESSAGE_LIMIT),
+        }
+    )
+
+
+def _ran(run: RecentRun) -> dict[str, Any]:
+    first = (run.error or "").splitlines()[:1]  # not the traceback
+    return _present(
+        {
+            "runId": run.run_id,
+            "state": run.state,
+            "scheduledTime": _instant(run.scheduled_time),
+            "startTime": _instant(run.started_at),
+            "duration": None if run.duration_s is None else duration_text(run.duration_s),
+            "message": excerpt(first[0], limit=_ERROR_LIMIT) if first else None,
         }
     )
 

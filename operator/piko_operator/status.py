@@ -34,7 +34,13 @@ from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.news import news_of
 from piko_operator.pacing import Pacing, is_urgent
 from piko_operator.records import SyncRecord, SyncRecords
-from piko_operator.reporting import config_status, schedule_status, true_conditions, unknown_status
+from piko_operator.reporting import (
+    config_status,
+    schedule_status,
+    tells_recent_runs,
+    true_conditions,
+    unknown_status,
+)
 from piko_operator.resource_backoff import ResourceBackoff
 from piko_operator.tally import ConditionTally
 from piko_operator.wakes import Wakes
@@ -143,6 +149,8 @@ class StatusWriter:
         job_ids = [seen.job_id for seen in schedules]
         jobs = await apart(self._summaries.jobs, job_ids, blame=self._unread)
         objectives = await apart(self._objectives.read, job_ids, blame=self._unread)
+        ran = [seen.job_id for seen in schedules if not tells_recent_runs(seen.status, jobs.get(seen.job_id))]
+        recent = await apart(self._summaries.recent_runs, ran, blame=self._unread)
         ids = [seen.job_id for seen in configs]
         rows = await apart(self._summaries.configs, ids, blame=self._unread)
         revisions = await apart(self._summaries.revisions, ids, blame=self._unread)
@@ -150,7 +158,13 @@ class StatusWriter:
             job, objective = jobs.get(seen.job_id), objectives.get(seen.job_id)
             owner, answer = self._owner(seen), self._records.answer(seen.uid)
             status_of = partial(
-                schedule_status, answer=answer, job=job, objective=objective, owner=owner, now=now
+                schedule_status,
+                answer=answer,
+                job=job,
+                objective=objective,
+                recent=recent.get(seen.job_id),
+                owner=owner,
+                now=now,
             )
             self._want(seen, status_of)
             self._look_when_due(seen, objective, now)

@@ -38,6 +38,8 @@ _JOB = JobSummary(
     last_duration_s=None,
     last_error=None,
     last_success_at=None,
+    last_failure_at=None,
+    consecutive_failures=0,
     given_up_from=None,
     given_up_to=None,
 )

@@ -21,9 +21,15 @@ _GOOD = _status(_condition("Synced", "True", "Synced"))
 _CONFLICT = _status(_condition("Synced", "False", "Conflict"))
 _AWAY = _status(_condition("Synced", "Unknown", "DatabaseUnavailable"))
 _RUN = {"runId": "r", "scheduledTime": "2026-01-01T00:00:00Z", "message": "it broke\nTraceback …"}
-_FAILED = {"lastRun": {**_RUN, "state": "FAILED"}}
-_LOST = {"lastRun": {"runId": "q", "state": "LOST"}}
-_SUCCESS = {"lastRun": {"runId": "s", "state": "SUCCESS"}}
+_FAILED = {"consecutiveFailures": 1, "lastRun": {**_RUN, "state": "FAILED"}}
+_LOST = {"consecutiveFailures": 2, "lastRun": {"runId": "q", "state": "LOST"}}
+_CANCELLED = {
+    "consecutiveFailures": 2,
+    "lastRun": {"runId": "c", "state": "CANCELLED"},
+    "recentRuns": [{"runId": "c", "state": "CANCELLED"}, {**_RUN, "state": "TIMEOUT"}],
+}
+_SUCCESS = {"consecutiveFailures": 0, "lastRun": {"runId": "s", "state": "SUCCESS"}}
+_NOT_SYNCED: dict[str, Any] = {}
 
 
 def _invalid(message: str) -> dict[str, Any]:
@@ -55,10 +61,15 @@ def _given_up(status: str, message: str = "") -> dict[str, Any]:
         (_given_up("True", "a"), _given_up("True", "b"), ["Warning DataGivenUp"]),
         (_given_up("True", "a"), _given_up("False"), []),
         ({}, _given_up("False"), []),
-        ({}, _FAILED, ["Warning RunFailed"]),
-        (_SUCCESS, _FAILED, ["Warning RunFailed"]),
+        ({}, _FAILED, ["Warning JobFailed"]),
+        ({}, _SUCCESS, []),
+        (_SUCCESS, _FAILED, ["Warning JobFailed"]),
         (_FAILED, _LOST, []),
-        (_LOST, _SUCCESS, ["Normal RunSucceeded"]),
+        (_LOST, _CANCELLED, []),
+        (_CANCELLED, _FAILED, []),
+        (_SUCCESS, _CANCELLED, ["Warning JobFailed"]),
+        (_LOST, _SUCCESS, ["Normal JobRecovered"]),
+        (_LOST, _NOT_SYNCED, []),
         (_SUCCESS, _SUCCESS, []),
     ],
 )
@@ -71,3 +82,13 @@ def test_a_change_of_state_is_reported_once(
 def test_the_event_of_a_failed_run_says_which_and_why() -> None:
     (notice,) = news_of({}, _FAILED)
     assert notice.message == "run r of 2026-01-01T00:00:00Z ended FAILED: it broke"
+
+
+def test_the_event_names_the_run_that_failed_though_another_ended_after_it() -> None:
+    (notice,) = news_of(_SUCCESS, _CANCELLED)
+    assert notice.message == "run r of 2026-01-01T00:00:00Z ended TIMEOUT: it broke"
+
+
+def test_the_event_of_a_recovered_job_says_how_many_had_failed() -> None:
+    (notice,) = news_of(_LOST, _SUCCESS)
+    assert notice.message == "run s of no scheduled time ended SUCCESS, after 2 that failed"

@@ -95,9 +95,11 @@ async def test_the_runtimes_summary_becomes_status(world: World) -> None:
     await world.until_condition("psch", "s", "Ready", reason="Pending")
     await world.database.execute(
         "INSERT INTO job_state (job_id, status, observed_version, next_run_at, last_run_id, last_state,"
-        " last_scheduled_time, last_started_at, last_duration_s, last_success_at, last_error)"
+        " last_scheduled_time, last_started_at, last_duration_s, last_success_at, last_error,"
+        " last_failure_at, consecutive_failures)"
         " VALUES ('job', 'Scheduled', 1, '2030-01-01 01:00:00', 'run-1', 'FAILED', '2030-01-01 00:00:00',"
-        " '2030-01-01 00:00:00.5', 61.25, '2029-12-31 23:00:00', 'it broke')"
+        " '2030-01-01 00:00:00.5', 61.25, '2029-12-31 23:00:00', 'it broke',"
+        " '2030-01-01 00:01:01', 2)"
     )
     await world.database.execute("UPDATE scheduled_job SET last_data_time = '2030-01-01 00:00:00'")
     await world.until_condition("psch", "s", "Ready", reason="Scheduled")
@@ -107,6 +109,8 @@ async def test_the_runtimes_summary_becomes_status(world: World) -> None:
     )
     assert status["nextRunTime"] == "2030-01-01T01:00:00Z"
     assert status["lastSuccessTime"] == "2029-12-31T23:00:00Z"
+    assert status["lastFailureTime"] == "2030-01-01T00:01:01Z"
+    assert status["consecutiveFailures"] == 2
     assert status["dataWatermark"] == "2030-01-01T00:00:00Z"
     assert status["lastRun"] == {
         "runId": "run-1",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.harness.ports import free_port
 from tests.harness.programs import PikoProcessFactory
@@ -11,6 +12,7 @@ from tests.harness.waiting import wait_until_async
 from tests.operator.conftest import World
 
 _APP = """
+from pathlib import Path
 from pydantic import BaseModel
 from piko import PikoApp
 
@@ -25,7 +27,8 @@ async def good(ctx, scheduled_time):
 
 @app.job("bad")
 async def bad(ctx, scheduled_time):
-    raise KeyError("customer_id")
+    if not Path("repaired").exists():
+        raise KeyError("customer_id")
 
 @app.job("paused")
 async def paused(ctx, scheduled_time):
@@ -66,8 +69,31 @@ async def test_ready_events_and_conditions_say_how_it_goes(
 
     query = "SELECT COUNT(*) >= 4 FROM job_run WHERE job_id = 'bad' AND state = 'FAILED'"
     await world.until_row(query, [(1,)])
-    (failed,) = await wait_until_async(lambda: world.events("RunFailed"), what="the event")
+    (failed,) = await wait_until_async(lambda: world.events("JobFailed"), what="the event")
     assert failed.endswith("ended FAILED: KeyError: 'customer_id'"), "and there is one, though many failed"
+
+    def with_five_runs() -> dict[str, Any] | None:
+        status: dict[str, Any] = world.read("psch", "bad")["status"]
+        return status if len(status.get("recentRuns", [])) == 5 else None
+
+    status = await wait_until_async(with_five_runs, what="five runs in the status")
+    assert status["consecutiveFailures"] >= 5
+    assert "lastFailureTime" in status
+    assert "lastSuccessTime" not in status
+    assert {(run["state"], run["message"]) for run in status["recentRuns"]} == {
+        ("FAILED", "KeyError: 'customer_id'")
+    }
+    times = [run["scheduledTime"] for run in status["recentRuns"]]
+    assert times == sorted(times, reverse=True)
+    (tmp_path / "repaired").touch()
+    (recovered,) = await wait_until_async(lambda: world.events("JobRecovered"), what="the event")
+    assert " ended SUCCESS, after " in recovered
+    await wait_until_async(
+        lambda: world.read("psch", "bad")["status"]["consecutiveFailures"] == 0, what="no failures"
+    )
+    assert len(world.events("JobFailed")) == 1
+    posted = json.loads(world.kubectl("get", "events", "-o", "json"))["items"]
+    assert {item["reportingComponent"] for item in posted} == {"piko-operator"}
 
     world.apply("PikoJobConfig", "good", jobId="good", config={"n": "hunter2"})
     await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "False"}, what="READY")

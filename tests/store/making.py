@@ -92,7 +92,7 @@ def make_state(job_id: str = "job", **values: Any) -> JobState:
 def with_outcome(state: JobState, outcome: Outcome) -> JobState:
     """A job's summary once `outcome` is part of it."""
     succeeded = outcome.state is RunState.SUCCESS
-    failures = state.consecutive_failures + (outcome.state in FAILED_STATES)
+    failed = outcome.state in FAILED_STATES
     return replace(
         state,
         last_run_id=outcome.run.run_id,
@@ -102,7 +102,8 @@ def with_outcome(state: JobState, outcome: Outcome) -> JobState:
         last_duration_s=outcome.duration_s,
         last_error=outcome.error,
         last_success_at=outcome.finished_at if succeeded else state.last_success_at,
-        consecutive_failures=0 if succeeded else failures,
+        last_failure_at=outcome.finished_at if failed else state.last_failure_at,
+        consecutive_failures=0 if succeeded else state.consecutive_failures + failed,
     )
 
 

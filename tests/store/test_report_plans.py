@@ -59,6 +59,7 @@ _READS: dict[str, Callable[[Database], Awaitable[object]]] = {
     "schemas": lambda database: Overview(database=database).schemas(_JOB_IDS),
     "what ended": lambda database: RunHistory(database=database).ended_since(_LATELY),
     "states of jobs": lambda database: Summaries(database=database).jobs(_JOB_IDS),
+    "recent runs": lambda database: Summaries(database=database).recent_runs(_JOB_IDS),
     "configs": lambda database: Summaries(database=database).configs(_JOB_IDS),
     "revisions": lambda database: Summaries(database=database).revisions(_JOB_IDS),
     "a page of all runs": lambda database: RunList(database=database).page(

@@ -32,6 +32,7 @@ class JobState:
     last_duration_s: float | None = None
     last_error: str | None = None
     last_success_at: datetime | None = None
+    last_failure_at: datetime | None = None
     consecutive_failures: int = 0
     given_up_from: datetime | None = None
     given_up_to: datetime | None = None
@@ -58,6 +59,7 @@ class JobState:
             last_duration_s=self.last_duration_s,
             last_error=self.last_error,
             last_success_at=self.last_success_at,
+            last_failure_at=self.last_failure_at,
             consecutive_failures=self.consecutive_failures,
             given_up_from=self.given_up_from,
             given_up_to=self.given_up_to,

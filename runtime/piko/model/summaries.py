@@ -30,8 +30,23 @@ class JobSummary:
     last_duration_s: float | None
     last_error: str | None
     last_success_at: datetime | None
+    last_failure_at: datetime | None
+    consecutive_failures: int | None
     given_up_from: datetime | None
     given_up_to: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecentRun:
+    """A run that ended not long ago; `error` has the first characters of its error."""
+
+    job_id: str
+    run_id: str
+    state: str
+    scheduled_time: datetime
+    started_at: datetime | None
+    duration_s: float | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -245,7 +245,7 @@ class ModelDatabase:
 def summed_up(state: JobState, outcome: Outcome) -> JobState:
     """A job's summary once `outcome` is part of it; the columns of claims stay as they are."""
     succeeded = outcome.state is RunState.SUCCESS
-    failures = state.consecutive_failures + (outcome.state in FAILED_STATES)
+    failed = outcome.state in FAILED_STATES
     return replace(
         state,
         last_run_id=outcome.run.run_id,
@@ -255,5 +255,6 @@ def summed_up(state: JobState, outcome: Outcome) -> JobState:
         last_duration_s=outcome.duration_s,
         last_error=outcome.error,
         last_success_at=outcome.finished_at if succeeded else state.last_success_at,
-        consecutive_failures=0 if succeeded else failures,
+        last_failure_at=outcome.finished_at if failed else state.last_failure_at,
+        consecutive_failures=0 if succeeded else state.consecutive_failures + failed,
     )

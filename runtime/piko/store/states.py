@@ -144,11 +144,12 @@ def _summaries(outcomes: Iterable[Outcome]) -> dict[str, dict[str, object]]:
         run, job_id = outcome.run, outcome.run.job_id
         if run.backfill_id is not None:
             continue
-        earlier = summaries.get(job_id)
-        success_at = None if earlier is None else earlier["last_success_at"]
+        earlier = summaries.get(job_id, {})
+        success_at, failure_at = earlier.get("last_success_at"), earlier.get("last_failure_at")
         if outcome.state is RunState.SUCCESS:
             success_at, failures[job_id] = outcome.finished_at, 0
         elif outcome.state in FAILED_STATES:
+            failure_at = outcome.finished_at
             failures[job_id] += 1
         summaries[job_id] = {
             "job_id": job_id,
@@ -159,12 +160,14 @@ def _summaries(outcomes: Iterable[Outcome]) -> dict[str, dict[str, object]]:
             "last_duration_s": outcome.duration_s,
             "last_error": outcome.error,
             "last_success_at": success_at,
+            "last_failure_at": failure_at,
             "consecutive_failures": failures[job_id],
         }
     return summaries
 
 
-_LATEST = tuple(name for name in LAST if name not in ("last_success_at", "consecutive_failures"))
+_GO_ON = ("last_success_at", "last_failure_at", "consecutive_failures")
+_LATEST = tuple(name for name in LAST if name not in _GO_ON)
 
 
 def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
@@ -175,6 +178,7 @@ def _add_up(new: Any) -> dict[str, ColumnElement[Any]]:
     return {
         "consecutive_failures": new.consecutive_failures + before,
         "last_success_at": func.coalesce(new.last_success_at, job_state.c.last_success_at),
+        "last_failure_at": func.coalesce(new.last_failure_at, job_state.c.last_failure_at),
         "data_through": func.coalesce(new.data_through, job_state.c.data_through),
     }
 

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import fields
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, func, select, union_all
 
-from piko.model.summaries import ConfigSummary, JobSummary, RevisionSummary
+from piko.core.types import FINAL_STATES, RunState
+from piko.model.summaries import ConfigSummary, JobSummary, RecentRun, RevisionSummary
 from piko.store.chunks import chunks
 from piko.store.engine import Database
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.revisions import job_config_revision
+from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 
 _CHUNK = 1000
+_WALKS = 50
+"""Jobs whose runs are read by one statement."""
+_RECENT = 5
+_ERROR = 512
+"""Characters of an error that are read."""
+_RAN = sorted(state.value for state in FINAL_STATES - {RunState.MISSED, RunState.SKIPPED})
 
 
 class Summaries:
@@ -37,6 +46,24 @@ class Summaries:
                 for values in await connection.execute(statement):
                     summary = JobSummary(**dict(zip(names, values, strict=True)))
                     found[summary.job_id] = summary
+        return found
+
+    async def recent_runs(self, job_ids: Collection[str]) -> dict[str, list[RecentRun]]:
+        """Of each job, the five runs with the newest due times that have ended, newest first.
+
+        Those of a backfill are left out: they say nothing of how the job does now.
+        """
+        found: dict[str, list[RecentRun]] = {job_id: [] for job_id in job_ids}
+        async with self._database.statements() as connection:
+            for chunk in chunks(job_ids, size=_WALKS):
+                walks = [select(_newest(job_id).subquery()) for job_id in chunk]
+                for values in await connection.execute(union_all(*walks)):
+                    run = RecentRun(**values._mapping)
+                    found[run.job_id].append(run)
+        for runs in found.values():
+            runs.sort(
+                key=lambda run: (run.scheduled_time, run.started_at or run.scheduled_time), reverse=True
+            )
         return found
 
     async def configs(self, job_ids: Collection[str]) -> dict[str, ConfigSummary]:
@@ -68,3 +95,16 @@ class Summaries:
                     summary = RevisionSummary(**dict(zip(names, values, strict=True)))
                     found.setdefault(summary.job_id, []).append(summary)
         return found
+
+
+def _newest(job_id: str) -> Select[Any]:
+    """A walk from the end of the index of job and due time: it stops at the fifth run."""
+    run = job_run.c
+    columns = (run.job_id, run.run_id, run.state, run.scheduled_time, run.started_at, run.duration_s)
+    return (
+        select(*columns, func.substr(run.error, 1, _ERROR).label("error"))
+        # Bounded from both sides, and part of the order, which has MariaDB walk this index.
+        .where(run.job_id >= job_id, run.job_id <= job_id, run.state.in_(_RAN), run.backfill_id.is_(None))
+        .order_by(run.job_id.desc(), run.scheduled_time.desc(), run.run_id.desc())
+        .limit(_RECENT)
+    )

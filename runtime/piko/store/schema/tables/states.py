@@ -59,6 +59,7 @@ job_state = Table(
     Column(
         "row_gone_at", INSTANT, comment="when that row was found deleted; the progress is kept from then on"
     ),
+    Column("last_failure_at", INSTANT, comment="when a run last failed, timed out or was lost"),
     checks.one_of("status", JobStatus, "job_status_is_known"),
     **ON_MYSQL,
 )
