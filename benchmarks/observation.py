@@ -13,7 +13,7 @@ turns of 100 lines in one process, so that a busy machine is so for both. What i
 once a second is not in it.
 
 **Runs.** The same with a tenth of these bytes, while `--due` jobs of one second have more due than the
-replica can do: how many of their runs are recorded a second.
+replica can do: how many of their runs are recorded for each second of its processor, of which it has one.
 
 **Page.** Jobs of one second run on a replica, in turns with nobody looking, and with `piko web` on the same
 database and three pages in sight: each follows `/events` and renews itself as the page's own script does.
@@ -59,7 +59,7 @@ _AT_ONCE_S, _SELDOM_S = 0.3, 3.0
 class Logged:
     """What one run cost that logged: processor seconds of its replica, bytes and lines that are kept.
 
-    `others_per_s`: runs of other jobs that were recorded a second meanwhile.
+    `others_per_s`: runs of other jobs that were recorded meanwhile, for each second of the replica's processor.
     """
 
     cpu_s: float
@@ -126,13 +126,13 @@ async def log_lines(dsn: str, *, capture: str, megabytes: int, due: int) -> Logg
     deadline = time.monotonic() + 60
 
     async def recorded() -> tuple[float, int, bool]:
-        """When that was asked, how many other runs have been recorded, and whether the run that logs has."""
+        """The processor seconds until now, how many other runs are recorded, and whether the run that logs is."""
         it = job_run.c.job_id == "talkative"
         counts = func.count(), func.coalesce(func.sum(case((it, 1), else_=0)), 0)
         async with database.statements() as connection:
             found = select(*counts).where(job_run.c.state == "SUCCESS")
             count, own = (await connection.execute(found)).one()
-        return time.monotonic(), int(count) - int(own), bool(own)
+        return time.process_time(), int(count) - int(own), bool(own)
 
     async with app.running(load_settings(environment={}, mysql_dsn=dsn, log_capture=capture)):
         while not begun:
@@ -164,7 +164,7 @@ async def compare_capture(server: DatabaseServer, *, megabytes: int, due: int, r
                 "--log", dsn, "--capture", capture, "--megabytes", str(megabytes), "--due", str(due)
             )
             costs.append(Logged(**child))
-    of, what = (_others_per_s, "other runs a second") if due else (_cpu_s, "s of processor")
+    of, what = (_others_per_s, "other runs a second of processor") if due else (_cpu_s, "s of processor")
     first = statistics.median(map(of, found["off"]))
     for capture, costs in found.items():
         cost = statistics.median(map(of, costs))

@@ -24,7 +24,7 @@ def remind_at_exit(app: _App, *, made_by: FrameType) -> None:
 def _remind(reference: weakref.ref[_App]) -> None:
     app = reference()
     failed = hasattr(sys, "last_value")  # its traceback has been shown, and says what is wrong
-    if app is None or failed or _one_is_used(type(app)):
+    if app is None or failed or app.used or _one_is_used(type(app)):
         return
     sys.stderr.write(
         f"piko: this program made the PikoApp {app.name!r} and ended without running it: "

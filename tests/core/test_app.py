@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import threading
 from pathlib import Path
 from typing import Any
@@ -132,8 +133,14 @@ async def sync(ctx, scheduled_time): ...
             + "import asyncio\nasync def main():\n    async with app.running(): pass\nasyncio.run(main())\n",
             False,
         ),
+        (
+            "import asyncio\nasync def main():\n"
+            + textwrap.indent(DECLARES + "async with app.running(): pass\n", "    ")
+            + "    return app\nkept = [asyncio.run(main())]\n",
+            False,
+        ),
     ],
-    ids=["left out", "served by another", "failed", "imported", "run within"],
+    ids=["left out", "served by another", "failed", "imported", "run within", "made within"],
 )
 def test_a_program_that_ends_without_running_its_app_says_so(
     source: str, reminded: bool, tmp_path: Path, piko_process: PikoProcessFactory
