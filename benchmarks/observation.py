@@ -59,7 +59,7 @@ _AT_ONCE_S, _SELDOM_S = 0.3, 3.0
 class Logged:
     """What one run cost that logged: processor seconds of its replica, bytes and lines that are kept.
 
-    `others_per_s`: runs of other jobs that were recorded meanwhile, for each second of the replica's processor.
+    `others_per_s`: runs of other jobs that were recorded meanwhile, a second of the replica's processor.
     """
 
     cpu_s: float
@@ -126,7 +126,7 @@ async def log_lines(dsn: str, *, capture: str, megabytes: int, due: int) -> Logg
     deadline = time.monotonic() + 60
 
     async def recorded() -> tuple[float, int, bool]:
-        """The processor seconds until now, how many other runs are recorded, and whether the run that logs is."""
+        """Processor seconds, how many other runs are recorded by now, and whether the run that logs is."""
         it = job_run.c.job_id == "talkative"
         counts = func.count(), func.coalesce(func.sum(case((it, 1), else_=0)), 0)
         async with database.statements() as connection:
