@@ -16,8 +16,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+from piko_operator.annotations import PAUSED, RECONCILE_AT, pause_in
 from piko_operator.resources import FINALIZER
-from piko_operator.trigger_annotation import TRIGGER
+from piko_operator.trigger_annotation import TRIGGER, shown
 
 SCHEDULE = "PikoSchedule"
 JOB_CONFIG = "PikoJobConfig"
@@ -31,7 +32,8 @@ class Seen:
 
     `deleted` is True once the API server has deleted it without Piko's finalizer. `manager` is the program
     that wrote its spec last, by `managedFields`; `trigger` is the value of the annotation that runs its job,
-    and `trigger_manager` the program that wrote it.
+    and `trigger_manager` the program that wrote it; `paused` is why the annotation pauses its job, with
+    `paused_manager`, and `reconcile_at` the value that asks for it to be compared. The last two are bounded.
     """
 
     kind: str
@@ -49,6 +51,9 @@ class Seen:
     manager: str | None = None
     trigger: str | None = None
     trigger_manager: str | None = None
+    paused: str | None = None
+    paused_manager: str | None = None
+    reconcile_at: str | None = None
 
     @property
     def spec(self) -> Mapping[str, Any]:
@@ -73,6 +78,8 @@ class Seen:
 def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
     """`body` as the operator keeps it: without the rest of its metadata, which is often the larger part."""
     metadata = body["metadata"]
+    annotations = metadata.get("annotations") or {}
+    paused, reconcile_at = pause_in(annotations), annotations.get(RECONCILE_AT)
     return Seen(
         kind=kind,
         namespace=metadata["namespace"],
@@ -85,8 +92,11 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         created_at=str(metadata.get("creationTimestamp", "")),
         body={name: body[name] for name in ("spec", "status") if name in body},
         manager=_manager(metadata, "f:spec"),
-        trigger=(metadata.get("annotations") or {}).get(TRIGGER),
+        trigger=annotations.get(TRIGGER),
         trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
+        paused=None if paused is None or kind != SCHEDULE else shown(paused),
+        paused_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{PAUSED}"),
+        reconcile_at=None if reconcile_at is None else shown(reconcile_at),
     )
 
 
@@ -195,6 +205,8 @@ class Inventory:
             or known.generation != seen.generation
             or known.deleting != seen.deleting
             or (known.is_held and not seen.is_held)
+            or known.paused != seen.paused
+            or known.reconcile_at != seen.reconcile_at
         ):
             self.mark(seen.uid)
         if known is not None and known.trigger != seen.trigger:

@@ -272,6 +272,8 @@ class Mirror:
             synced=decision.synced,
             drifted=decision.drifted,
             schedule=plan.schedule,
+            paused=seen.paused,
+            reconcile_at=seen.reconcile_at,
         )
         if not self._finalizers.is_refused(seen):
             self._records.succeed(seen, record)

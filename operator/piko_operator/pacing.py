@@ -17,6 +17,7 @@ from piko.core.types import FAILED_STATES
 GAP_S = 10.0
 """The shortest time between two writes for one object, unless the second is urgent."""
 _SHARE = 0.2
+_STATES = ("observedGeneration", "schedule", "row", "revision", "paused", "lastHandledReconcileAt")
 _BURST_S = 1.0
 
 
@@ -113,7 +114,7 @@ def _state(status: Mapping[str, Any]) -> object:
             (item.get("type"), item.get("status"), item.get("reason"))
             for item in (conditions if isinstance(conditions, list) else ())
         },
-        {name: status.get(name) for name in ("observedGeneration", "schedule", "row", "revision")},
+        {name: status.get(name) for name in _STATES},
         status.get("effectiveRevision"),
         (status.get("lastRun") or {}).get("state"),
         bool(status.get("consecutiveFailures")),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from pydantic import ValidationError
@@ -174,6 +174,8 @@ class Planner:
         }
         if isinstance(resource, PikoSchedule):
             row = schedule_row(resource, owner=owner)
+            if seen.paused is not None:
+                row = replace(row, enabled=False)
             line = describe(resource.spec.schedule)
             return Plan(seen=seen, owner=owner, wanted=row, schedule=line, **policies)
         wanted = config_row(resource, owner=owner, secret=secret)

@@ -28,12 +28,18 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncRecord:
-    """The result for one generation of a resource; `drifted` is None if drift could not be checked."""
+    """The result for one generation of a resource; `drifted` is None if drift could not be checked.
+
+    `paused` is the pause by annotation that the row follows, `reconcile_at` the value of the annotation that
+    asked for the comparison.
+    """
 
     generation: int
     synced: Condition
     drifted: Condition | None = None
     schedule: str | None = None
+    paused: str | None = None
+    reconcile_at: str | None = None
 
 
 class SyncRecords:
@@ -42,7 +48,7 @@ class SyncRecords:
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
         self._records: dict[str, SyncRecord] = {}
-        self._settled: dict[str, int] = {}
+        self._settled: dict[str, tuple[int, str | None]] = {}
         self._answers: dict[str, TriggerAnswer] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
 
@@ -59,13 +65,13 @@ class SyncRecords:
         if record.drifted is None or record.drifted.status == "Unknown":
             self._settled.pop(seen.uid, None)
         else:
-            self._settled[seen.uid] = seen.generation
+            self._settled[seen.uid] = seen.generation, seen.paused
 
     def is_settled(self, seen: Seen) -> bool:
-        """Whether this generation was written before, by this process or by one before it."""
+        """Whether this was written before, by this process or by one before it: generation and pause."""
         if seen.uid in self._settled:
-            return self._settled[seen.uid] == seen.generation
-        return any(
+            return self._settled[seen.uid] == (seen.generation, seen.paused)
+        return seen.status.get("paused") == seen.paused and any(
             item.get("type") == "Drifted"
             and item.get("status") != "Unknown"
             and item.get("observedGeneration") == seen.generation
@@ -81,6 +87,8 @@ class SyncRecords:
             generation=seen.generation,
             synced=synced("False", reason, message),
             schedule=known.schedule if known else None,
+            paused=known.paused if known else seen.status.get("paused"),
+            reconcile_at=seen.reconcile_at,
         )
 
     def unknown(self, seen: Seen, reason: str, message: str) -> bool:
@@ -97,6 +105,8 @@ class SyncRecords:
             generation=seen.generation,
             synced=synced("Unknown", reason, message),
             schedule=known.schedule if known else None,
+            paused=known.paused if known else seen.status.get("paused"),
+            reconcile_at=known.reconcile_at if known else seen.status.get("lastHandledReconcileAt"),
         )
         return True
 

@@ -22,6 +22,9 @@ _SYNCED = '.status.conditions[?(@.type=="Synced")]'
 Number = Annotated[int, WithJsonSchema({"type": "integer", "format": "int64"})]
 Name = Annotated[str, Field(max_length=64)]
 Message = Annotated[str, Field(max_length=MESSAGE_LIMIT)]
+Handled = Annotated[str, Field(max_length=LONGEST_VALUE)]
+"""The value of an annotation, bounded."""
+_RECONCILED = "The value of the annotation piko.dev/reconcile-at that was handled last."
 
 
 class StatusPart(BaseModel):
@@ -118,6 +121,10 @@ class ScheduleStatus(StatusPart):
     trigger: ReportedTrigger | None = Field(
         None, description="What was done about the annotation piko.dev/trigger."
     )
+    paused: Handled | None = Field(
+        None, description="The value of the annotation piko.dev/paused that the row follows."
+    )
+    last_handled_reconcile_at: Handled | None = Field(None, description=_RECONCILED)
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
 
@@ -136,6 +143,7 @@ class ConfigStatus(StatusPart):
     trigger: ReportedTrigger | None = Field(
         None, description="What was done about the annotation piko.dev/trigger."
     )
+    last_handled_reconcile_at: Handled | None = Field(None, description=_RECONCILED)
     row: ReportedRow | None = Field(None, description="The row in the database.")
 
 
@@ -203,6 +211,9 @@ SCHEDULE_COLUMNS = (
     PrinterColumn(name="Next Run", path=".status.nextRunTime"),
     PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
     _FAILURES,
+    PrinterColumn(
+        name="Paused", path=".status.paused", description="The annotation that pauses it.", wide=True
+    ),
     *_LAST_COLUMNS,
 )
 CONFIG_COLUMNS = (

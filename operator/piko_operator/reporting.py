@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from piko.core.types import JobStatus
 from piko.model.objectives import JobObjective, deadlines
 from piko.model.summaries import ConfigSummary, JobSummary, RecentRun, RevisionSummary
 from piko.text import excerpt, instant_text
+from piko_operator.annotations import pause_message
 from piko_operator.conditions import (
     MESSAGE_LIMIT,
     config_ready,
@@ -59,12 +62,14 @@ def schedule_status(
     kept = [] if promised is None else [fresh(promised, dues, now=now)]
     trigger = _trigger(previous, answer)
     further = [given_up(own), *kept, *_triggered(trigger)]
-    conditions = _conditions(previous, record, ready(record.synced, own), further, now)
+    conditions = _conditions(previous, record, _ready(record, own), further, now)
     status: dict[str, Any] = {
         "observedGeneration": record.generation,
         "schedule": record.schedule,
         "conditions": conditions,
         "trigger": trigger,
+        "paused": record.paused,
+        "lastHandledReconcileAt": record.reconcile_at,
         "row": _row(job, record),
     }
     if own is not None:
@@ -119,6 +124,7 @@ def config_status(
             "observedGeneration": record.generation,
             "conditions": _conditions(previous, record, is_ready, further, now),
             "trigger": trigger,
+            "lastHandledReconcileAt": record.reconcile_at,
             "row": _row(row, record),
             "revision": current[-1].revision if current else None,
             "effectiveRevision": effective_revision(revisions, now) if own is not None else None,
@@ -159,6 +165,13 @@ def _conditions(
     drifted = [record.drifted] if record.drifted else []
     found = [record.synced, is_ready, stalled, reconciling, *further, *drifted]
     return merge_conditions(before, found, record.generation, now)
+
+
+def _ready(record: SyncRecord, job: JobSummary | None) -> Condition:
+    found = ready(record.synced, job)
+    if found.reason == JobStatus.DISABLED and record.paused is not None:
+        return replace(found, message=pause_message(record.paused))
+    return found
 
 
 def _row(row: JobSummary | ConfigSummary | None, record: SyncRecord) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from piko.model.changes import Actor
 from piko.model.managed import OPERATOR, Change, R
+from piko_operator.annotations import PAUSED
 from piko_operator.inventory import Seen
 from piko_operator.ownership import Decision
 from piko_operator.trigger_annotation import TRIGGER
@@ -25,10 +26,20 @@ def named(change: Change[R], seen: Seen, owner: str, decision: Decision[R] | Non
     if decision.corrects_drift:
         by = replace(OPERATOR, reason=f"{resource}, which has not changed: the row was edited")
         return replace(change, by=by, restores=True)
+    if _is_by_annotation(seen):
+        said = f"without {PAUSED}" if seen.paused is None else f"{PAUSED}={seen.paused!r}"
+        by = Actor(who=seen.paused_manager or _name(seen), via="resource", reason=f"{resource}, {said}")
+        return replace(change, by=by)
     by = Actor(
         who=seen.manager or _name(seen), via="resource", reason=f"{resource}, generation {seen.generation}"
     )
     return replace(change, by=by)
+
+
+def _is_by_annotation(seen: Seen) -> bool:
+    """Whether the pause by annotation has changed, and the spec has not."""
+    is_known = seen.status.get("observedGeneration") == seen.generation
+    return is_known and seen.status.get("paused") != seen.paused
 
 
 def triggering(seen: Seen, owner: str, *, value: str) -> Actor:

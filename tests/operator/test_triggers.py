@@ -244,6 +244,11 @@ async def test_kubectl_piko_acts_at_the_resource_with_the_rights_on_it_alone(
     assert code == OK, text
     assert set(await _until_run(world.database, "plain", 2)) == {run_id, json.loads(text)["run_id"]}
 
+    world.kubectl("annotate", "psch", "s", "piko.dev/paused=true")
+    code, text = _kubectl_piko(kubeconfig, *here, "resume", "plain", cwd=tmp_path)
+    assert (code, "patched" in text) == (OK, True), text
+    await world.until_row("SELECT enabled FROM scheduled_job WHERE job_id = 'plain'", [(1,)])
+
     # It owns no resource, and there is no pod to run the command in.
     code, text = _kubectl_piko(kubeconfig, *here, "trigger", "unknown", cwd=tmp_path)
     assert (code, "pods is forbidden" in text) == (CANNOT, True), text

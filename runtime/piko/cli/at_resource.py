@@ -23,6 +23,7 @@ from piko.text import instant_text, listed
 from piko_operator.trigger_annotation import TRIGGER, shown
 
 REASON = "piko.dev/reason"
+_PAUSED = "piko.dev/paused"
 """The annotation that keeps why a schedule was paused or resumed."""
 MANAGER = "kubectl-piko"
 """The field manager of every patch."""
@@ -90,7 +91,8 @@ def carry_out(kubectl: Kubectl, act: ResourceAct, *, namespace: str | None) -> i
         return None
     if act.verb == "trigger":
         return _trigger(kubectl, found, act)
-    typer.echo(_patched(kubectl, found, act, annotations={REASON: act.reason}))
+    unpaused = {_PAUSED: None} if act.verb == "resume" else {}
+    typer.echo(_patched(kubectl, found, act, annotations={REASON: act.reason, **unpaused}))
     return 0
 
 
