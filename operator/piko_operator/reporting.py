@@ -87,7 +87,7 @@ def schedule_status(
     return _present(status)
 
 
-def tells_recent_runs(status: Mapping[str, Any], job: JobSummary | None) -> bool:
+def has_last_run(status: Mapping[str, Any], job: JobSummary | None) -> bool:
     """Whether `status` has the run of the job that ended last among its recent runs."""
     known = {run.get("runId") for run in status.get("recentRuns") or []}
     return job is None or job.last_run_id is None or job.last_run_id in known

@@ -36,8 +36,8 @@ from piko_operator.pacing import Pacing, is_urgent
 from piko_operator.records import SyncRecord, SyncRecords
 from piko_operator.reporting import (
     config_status,
+    has_last_run,
     schedule_status,
-    tells_recent_runs,
     true_conditions,
     unknown_status,
 )
@@ -149,7 +149,7 @@ class StatusWriter:
         job_ids = [seen.job_id for seen in schedules]
         jobs = await apart(self._summaries.jobs, job_ids, blame=self._unread)
         objectives = await apart(self._objectives.read, job_ids, blame=self._unread)
-        ran = [seen.job_id for seen in schedules if not tells_recent_runs(seen.status, jobs.get(seen.job_id))]
+        ran = [seen.job_id for seen in schedules if not has_last_run(seen.status, jobs.get(seen.job_id))]
         recent = await apart(self._summaries.recent_runs, ran, blame=self._unread)
         ids = [seen.job_id for seen in configs]
         rows = await apart(self._summaries.configs, ids, blame=self._unread)
