@@ -42,7 +42,7 @@ from piko_operator.config_spec import JobConfigSpec
 from piko_operator.field_types import Column, SpecPart
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.schedule_spec import ScheduleSpec
-from piko_operator.settings import DSN_VARIABLE, PREFIX, OperatorSettings
+from piko_operator.settings import PREFIX, SHARED, OperatorSettings
 
 DOCS = Path(__file__).parent
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
@@ -138,7 +138,7 @@ def operator_settings() -> str:
 
 
 def _variable(name: str) -> str:
-    return DSN_VARIABLE if name == "mysql_dsn" else PREFIX + name.upper()
+    return SHARED.get(name, PREFIX + name.upper())
 
 
 def _settings(model: type[BaseModel], title: str, name_of: Callable[[str], str]) -> Iterator[str]:

@@ -17,7 +17,9 @@ MESSAGE_LIMIT = 4096
 
 _READY = frozenset({"Scheduled", "Disabled", "Completed"})
 """Job statuses of a schedule that is in order, even if it does not fire."""
-NEEDS_EDIT = frozenset({"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused"})
+NEEDS_EDIT = frozenset(
+    {"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused", "SecretUnreadable"}
+)
 """Reasons that only an edit by a person can resolve."""
 _AWAY = "DatabaseUnavailable"
 """The reason while nothing can be known: no condition becomes False because of it."""

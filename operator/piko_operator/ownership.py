@@ -7,6 +7,7 @@
 | belongs to another resource | nothing is written; the first keeps it, and hands it over when it is deleted |
 | is ours, and the resource has changed | it is written |
 | is ours, and only the row has changed | `Enforce`: restored, with an event · `Observe`: left as it is |
+| is ours, and its secret part is encrypted with a key that is not here | nothing is written |
 
 The owner is identified by cluster, namespace and name; the uid that follows is for people. A resource that
 returns under another uid (from a backup, in a rebuilt cluster) is the same owner. "The resource has not
@@ -129,6 +130,13 @@ def decide(
             "delete one of the two resources, or give one another jobId"
         )
         return Decision(synced=synced("False", "Conflict", message), drifted=UNKNOWN_DRIFT)
+    if held.secret_unreadable is not None and getattr(wanted, _CONFIDENTIAL, None) is not None:
+        # It may be the same, and the replicas may have the key: one written with another would stop jobs.
+        message = (
+            f"{where} cannot be compared, nothing was written: {held.secret_unreadable}, or set it to NULL, "
+            "and the operator writes it again"
+        )
+        return Decision(synced=synced("False", "SecretUnreadable", message), drifted=UNKNOWN_DRIFT)
     changes = differences(old=held.row, new=wanted)
     if not changes:
         return Decision(synced=in_step, drifted=IN_STEP)

@@ -60,7 +60,11 @@ class Operator:
         log.info("operator_stopped")
 
     async def _run(self, closing: ClosingStack, signals: StopSignals) -> None:
-        database = open_database(self._settings.mysql_dsn.get_secret_value(), awaits_tables=True)
+        database = open_database(
+            self._settings.mysql_dsn.get_secret_value(),
+            awaits_tables=True,
+            config_keys=self._settings.config_keys,
+        )
         closing.push("database", database.close)
         client = await connect()
         closing.push("client of the API server", client.close)

@@ -13,7 +13,8 @@ from piko_operator.shapes import LABEL_NAME_EXPECTED
 from piko_operator.tenancy import Tenant, read_tenants
 
 PREFIX = "PIKO_OPERATOR_"
-DSN_VARIABLE = "PIKO_MYSQL_DSN"
+SHARED = {"mysql_dsn": "PIKO_MYSQL_DSN", "config_key": "PIKO_CONFIG_KEY"}
+"""Settings whose variables are those of the replicas."""
 
 _CLUSTER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -120,7 +121,7 @@ class OperatorSettings(ProgramSettings):
         return names
 
 
-_LOADER = SettingsLoader(model=OperatorSettings, prefix=PREFIX, variables={"mysql_dsn": DSN_VARIABLE})
+_LOADER = SettingsLoader(model=OperatorSettings, prefix=PREFIX, variables=SHARED)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> OperatorSettings:

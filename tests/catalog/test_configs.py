@@ -164,6 +164,64 @@ def test_secrets_are_merged_over_the_config() -> None:
     assert job.at(NOON).value == Sweep(concurrency=7, token=SECRET)
 
 
+# ---- secret parts that cannot be read ------------------------------------------------------------------
+
+SEALED = '{"$encrypted":"v1:01234567:x"}'
+WHY = "its secret part is encrypted with a key that is not here"
+
+
+@pytest.mark.parametrize("schema", [None, Sweep, Strict])
+def test_a_job_whose_first_config_cannot_be_read_waits_and_does_not_run_with_defaults(
+    schema: type[BaseModel] | None,
+) -> None:
+    job = Configured(schema)
+    job.write(config({"url": "u"}, secret=SEALED, secret_unreadable=WHY))
+    assert WHY in str(job.book.missing(job.definition, NOON))
+    with pytest.raises(ConfigError, match=WHY):
+        job.at(NOON)
+
+
+def test_a_job_waits_where_the_key_of_the_config_in_force_is_missing_and_goes_on_once_it_is_there() -> None:
+    job = Configured()
+    job.write(config({"concurrency": 7}, secret={"token": "x"}))
+    unread = [replace(item, secret_json=SEALED, secret_unreadable=WHY) for item in job.database]
+    without = Configured(recorded=unread)
+    without.book.load(["job"], unread)
+    without.write(config({"concurrency": 7}, secret=SEALED, secret_unreadable=WHY))
+    assert WHY in str(without.book.missing(without.definition, NOON))
+    with pytest.raises(ConfigError, match=WHY):
+        without.at(NOON)
+    (revision,) = without.database
+    assert revision.error is None, "what is in force stays so"
+    again = job.restarted(config({"concurrency": 7}, secret={"token": "x"}))
+    assert again.book.missing(again.definition, NOON) is None
+    assert again.at(NOON) == job.at(NOON)
+
+
+def test_an_edit_that_cannot_be_read_leaves_the_config_in_force_until_its_key_is_there() -> None:
+    job = Configured()
+    job.write(config({"concurrency": 1}))
+    job.write(config({"concurrency": 2}, secret=SEALED, secret_unreadable=WHY))
+    assert job.book.missing(job.definition, NOON) is None
+    assert job.at(NOON).revision == 1
+    assert WHY in str(job.book.note("job"))
+    read = [replace(item, secret_json="{}", secret_unreadable=None) for item in job.database]
+    with_key = Configured(recorded=read)
+    with_key.book.load(["job"], read)
+    with_key.write(config({"concurrency": 2}, secret={}))
+    assert with_key.at(NOON) == ConfigInForce(revision=2, value=Sweep(concurrency=2))
+
+
+def test_a_secret_part_that_was_only_encrypted_is_no_revision() -> None:
+    job = Configured()
+    job.write(config({"concurrency": 1}, secret={"token": "x"}))
+    stored = [replace(item, content_hash="of what is encrypted") for item in job.database]
+    again = Configured(recorded=stored)
+    again.book.load(["job"], stored)
+    again.write(config({"concurrency": 1}, secret={"token": "x"}, when=at("13:00:00")))
+    assert len(again.database) == 1
+
+
 # ---- revisions --------------------------------------------------------------------------------------
 
 

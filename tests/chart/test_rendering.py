@@ -225,6 +225,18 @@ def test_cookies_outlive_a_pod_where_a_secret_seals_them() -> None:
     assert "PIKO_WEB_SESSION_KEY" not in by_default
 
 
+def test_all_that_read_or_write_configs_have_the_key_that_encrypts_them_and_nothing_else_has() -> None:
+    rendering = render({**EXISTING_SECRET, "configKey": {"existingSecret": "piko-config-key"}})
+    for component in ("operator", "runtime", "web"):
+        variables = pod_of(rendering, component)["containers"][0]["env"]
+        [key] = [each for each in variables if each["name"] == "PIKO_CONFIG_KEY"]
+        assert key["valueFrom"] == {"secretKeyRef": {"name": "piko-config-key", "key": "key"}}
+        by_default = environment_of(pod_of(render(EXISTING_SECRET), component))
+        assert "PIKO_CONFIG_KEY" not in by_default
+    (job,) = rendering.all("Job")
+    assert "PIKO_CONFIG_KEY" not in str(job)
+
+
 def test_web_gets_the_lists_of_a_proxy_as_settings(tmp_path: Path) -> None:
     environment = environment_of(pod_of(render(VARIANTS["web behind a proxy"]), "web"))
     settings = load_settings(environment=environment | {"PIKO_MYSQL_DSN": DSN}, directory=tmp_path)

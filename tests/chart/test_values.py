@@ -96,6 +96,14 @@ def test_a_wrong_value_is_named(values: dict[str, Any], expected: str) -> None:
             {"web": {"extraEnv": [{"name": "PIKO_MYSQL_DSN", "value": "hunter2"}]}},
             "web.extraEnv: PIKO_MYSQL_DSN is the chart's to set; set database.existingSecret",
         ),
+        (
+            {"operator": {"extraEnv": [{"name": "PIKO_CONFIG_KEY", "value": "hunter2"}]}},
+            "operator.extraEnv: PIKO_CONFIG_KEY is the chart's to set; set configKey.existingSecret",
+        ),
+        (
+            {"runtime": {"env": {"PIKO_CONFIG_KEY": "hunter2"}}},
+            "runtime.env: PIKO_CONFIG_KEY is a secret and does not belong here; set configKey.existingSecret",
+        ),
     ],
     ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
 )

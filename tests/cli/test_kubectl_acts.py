@@ -7,6 +7,7 @@ one finds pods, and asks the API server whether it may, is in `test_kubectl.py`.
 from __future__ import annotations
 
 import asyncio
+import base64
 import sys
 from pathlib import Path
 
@@ -43,6 +44,7 @@ _ACTS = (
     "runs cancel run-003",
     "runs retry run-001",
     "config rollback a --to 1",
+    "config encrypt",
     "spool replay letter-000",
     "spool drop letter-001",
     "forget deleted",
@@ -83,6 +85,7 @@ async def test_each_act_is_done_in_a_pod_in_the_name_of_the_person(
     environment = {
         "PATH": f"{tmp_path}:{Path(sys.executable).parent}:/usr/bin:/bin",
         "PIKO_MYSQL_DSN": sqlite.dsn,
+        "PIKO_CONFIG_KEY": base64.b64encode(bytes(32)).decode(),
     }
     for act in _ACTS:
         answer = await asyncio.to_thread(

@@ -139,3 +139,22 @@ def test_deletion_touches_no_row_of_anyone_else(owner: str | None) -> None:
     held = Held(row=replace(_WANTED, managed_by=owner), version=1)
     assert release(owner=_MINE, job_id="a", held=held, deletion_policy="Delete") is None
     assert release(owner=_MINE, job_id="a", held=None, deletion_policy="Delete") is None
+
+
+@pytest.mark.parametrize("drift", ["Enforce", "Observe"])
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_secret_part_without_its_key_is_left_as_it_is(drift: str, settled: bool) -> None:
+    wanted = replace(_WANTED, secret_json='{"password":"hunter2"}')
+    held = Held(
+        row=replace(_EDITED, secret_json='{"$encrypted":"v1:0:x"}'),
+        version=1,
+        secret_unreadable="no key here",
+    )
+    policies = {"adoption_policy": "Refuse", "drift_policy": drift}
+    decision = decide(wanted=wanted, held=held, table="job_config", settled=settled, **policies)
+    assert decision.change is None
+    assert (decision.synced.status, decision.synced.reason) == ("False", "SecretUnreadable")
+    assert "no key here, or set it to NULL" in decision.synced.message
+    assert "hunter2" not in decision.synced.message
+    without = decide(wanted=_WANTED, held=held, table="job_config", settled=False, **policies)
+    assert without.change is not None, "what has no secret part any more needs no key"

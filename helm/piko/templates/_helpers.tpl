@@ -89,6 +89,16 @@ namespace: {{ (index . 0).Release.Namespace }}
   value: file:/etc/piko/database/dsn
 {{- end -}}
 
+{{/* What encrypts the secret parts of configs, for all that read or write them. */}}
+{{- define "piko.configKey.env" -}}
+{{- with .Values.configKey -}}
+{{- if .existingSecret -}}
+- name: PIKO_CONFIG_KEY
+  valueFrom: {secretKeyRef: {name: {{ .existingSecret }}, key: {{ .secretKey }}}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Pods are replaced when the chart's own Secret changes; a foreign one is not ours to read. */}}
 {{- define "piko.database.checksum" -}}
 {{- if .Values.database.dsn }}
@@ -108,7 +118,13 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
 {{- if hasKey $given "PIKO_MYSQL_DSN" -}}
 {{- fail (printf "%s.env: PIKO_MYSQL_DSN is a secret and does not belong here; set database.existingSecret or database.dsn" $component) -}}
 {{- end -}}
+{{- if hasKey $given "PIKO_CONFIG_KEY" -}}
+{{- fail (printf "%s.env: PIKO_CONFIG_KEY is a secret and does not belong here; set configKey.existingSecret" $component) -}}
+{{- end -}}
 {{- range $extra -}}
+{{- if eq .name "PIKO_CONFIG_KEY" -}}
+{{- fail (printf "%s.extraEnv: PIKO_CONFIG_KEY is the chart's to set; set configKey.existingSecret" $component) -}}
+{{- end -}}
 {{- if eq .name "PIKO_MYSQL_DSN" -}}
 {{- fail (printf "%s.extraEnv: PIKO_MYSQL_DSN is the chart's to set; set database.existingSecret" $component) -}}
 {{- else if hasKey $given .name -}}

@@ -25,7 +25,7 @@ from piko.core.registry import JobDefinition, JobRegistry
 from piko.errors import ConfigError, did_you_mean
 from piko.identity import content_hash
 from piko.json_object import read_object
-from piko.model.configs import ConfigRevision, ConfigRow
+from piko.model.configs import ConfigRevision, ConfigRow, hashed_parts
 from piko.model.revisions import revision_in_force
 from piko.observability.redaction import secrets_of
 
@@ -95,15 +95,13 @@ class ConfigBook:
         for row in rows:
             self._rows[row.job_id] = row
             known = self._revisions.setdefault(row.job_id, [])
-            effective = None if row.effective_from is None else row.effective_from.isoformat()
-            digest = content_hash(str(row.schema_version), row.config_json, row.secret_json, effective)
-            if known and known[-1].content_hash == digest and known[-1].secret_blanked_at is None:
+            if known and _holds(known[-1], row):
                 self._reread(known, row)
                 continue
             revision = ConfigRevision(
                 job_id=row.job_id,
                 revision=known[-1].revision + 1 if known else 1,
-                content_hash=digest,
+                content_hash=content_hash(*hashed_parts(row, row.secret_json)),
                 schema_version=row.schema_version,
                 config_json=row.config_json,
                 secret_json=row.secret_json,
@@ -114,6 +112,7 @@ class ConfigBook:
                 error=None,
                 warning=None,
                 created_at=row.updated_at,
+                secret_unreadable=row.secret_unreadable,
             )
             revision = self._judged(revision)
             known.append(revision)
@@ -150,6 +149,8 @@ class ConfigBook:
         """
         revisions = self._current(definition)
         newest = revision_in_force(revisions, now) if revisions else None
+        if newest is None and (unreadable := _unreadable(definition, revisions, now)) is not None:
+            raise ConfigError(unreadable)
         if newest is None:
             return _defaults(definition, revisions, overrides)
         return config_of(definition, newest, overrides=overrides)
@@ -175,10 +176,16 @@ class ConfigBook:
         return frozenset(found)
 
     def missing(self, definition: JobDefinition, now: datetime) -> str | None:
-        """What the job waits for, if its model has required fields and no config is in force; else None."""
+        """What the job waits for; None if it does not.
+
+        It waits if its model has required fields and no config is in force, and if the secret part of the one
+        in force, or of the first one, cannot be read.
+        """
+        revisions = self._current(definition)
+        if (unreadable := _unreadable(definition, revisions, now)) is not None:
+            return unreadable
         if definition.schema is None or self._runs_by_defaults(definition):
             return None
-        revisions = self._current(definition)
         if revision_in_force(revisions, now) is not None:
             return None
         try:
@@ -244,7 +251,31 @@ def _secrets_of(definition: JobDefinition, revisions: Sequence[ConfigRevision]) 
     return frozenset(found)
 
 
+def _holds(revision: ConfigRevision, row: ConfigRow) -> bool:
+    """Whether the content of `row` is that of `revision`, however either is stored."""
+    return revision.secret_blanked_at is None and _content(revision) == _content(row)
+
+
+def _content(item: ConfigRevision | ConfigRow) -> tuple[object, ...]:
+    return item.schema_version, item.config_json, item.secret_json, item.effective_from
+
+
+def _unreadable(definition: JobDefinition, revisions: Sequence[ConfigRevision], now: datetime) -> str | None:
+    """Why the config of a job cannot be read, if that leaves it none: defaults are not what it was given."""
+    if not any(item.secret_unreadable for item in revisions):
+        return None
+    found = revision_in_force(revisions, now) or revisions[-1]
+    if found.secret_unreadable is None:
+        return None
+    return (
+        f"job {definition.job_id!r} waits for its config: revision {found.revision} cannot be read: "
+        f"{found.secret_unreadable}"
+    )
+
+
 def _refusal(schema: type[BaseModel] | None, revision: ConfigRevision) -> str | None:
+    if revision.secret_unreadable is not None:
+        return revision.secret_unreadable
     try:
         typed_config(schema, revision.config_json, revision.secret_json)
     except ConfigError as error:
@@ -261,6 +292,11 @@ def config_of(
     """
     if revision is None:
         return _defaults(definition, (), overrides)
+    if revision.secret_unreadable is not None:
+        raise ConfigError(
+            f"job {definition.job_id!r}: revision {revision.revision} of its config cannot be read: "
+            f"{revision.secret_unreadable}"
+        )
     try:
         value = typed_config(definition.schema, revision.config_json, revision.secret_json, overrides)
     except ConfigError as error:

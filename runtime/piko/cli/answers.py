@@ -23,6 +23,7 @@ from piko.text import instant_text, span
 
 if TYPE_CHECKING:
     from piko.model.changes import Actor
+    from piko.settings import Settings
     from piko.store.engine import Database
 
 T = TypeVar("T")
@@ -65,16 +66,25 @@ Reason = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check it, and change nothing.")]
 
 
-def dsn_in_force(given: str | None) -> str:
-    """The DSN to use: the setting, or else the database of `piko dev` here. Raises `SettingsError`."""
+def settings_in_force(given: str | None) -> Settings:
+    """The settings, with the DSN that was given or that of `piko dev` here. Raises `SettingsError`."""
     from piko.dev.place import database_above
     from piko.dsn import parse_dsn
     from piko.settings import load_settings
 
     if given is None:
         local = database_above(Path.cwd())
-        found = {} if local is None else {"mysql_dsn": local.dsn}
-        return load_settings(defaults=found).mysql_dsn.get_secret_value()
+        return load_settings(defaults={} if local is None else {"mysql_dsn": local.dsn})
+    parse_dsn(given, source="--dsn")
+    return load_settings(mysql_dsn=given)
+
+
+def dsn_in_force(given: str | None) -> str:
+    """The DSN to use: the setting, or else the database of `piko dev` here. Raises `SettingsError`."""
+    from piko.dsn import parse_dsn
+
+    if given is None:
+        return settings_in_force(given).mysql_dsn.get_secret_value()
     parse_dsn(given, source="--dsn")
     return given
 
@@ -91,13 +101,14 @@ def with_database(given: str | None, work: Callable[[Database], Awaitable[T]]) -
     from piko.store.engine import open_database
 
     async def main() -> T:
-        database = open_database(dsn, pool_size=2)
+        dsn = settings.mysql_dsn.get_secret_value()
+        database = open_database(dsn, pool_size=2, config_keys=settings.config_keys)
         try:
             return await work(database)
         finally:
             await database.close()
 
-    dsn = dsn_in_force(given)
+    settings = settings_in_force(given)
     return asyncio.run(main())
 
 

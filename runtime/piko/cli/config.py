@@ -1,4 +1,4 @@
-"""`piko config`: the history of a job's config, and rollback."""
+"""`piko config`: the history of a job's config, rollback, and encryption."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from piko.steering.configs import ConfigRevisionShown
 
 commands = typer.Typer(
-    help="Show the config history of a job and roll back to a revision.", no_args_is_help=True
+    help="Show the config history of a job, roll back to a revision, encrypt secret parts.",
+    no_args_is_help=True,
 )
 
 
@@ -92,6 +93,30 @@ def rollback(
     if not dry_run:
         done = f"rolled back to the config of revision {to}"
     typer.echo(f"{job}: {done}: {first_line(_text(revision))}")
+
+
+@commands.command()
+def encrypt(
+    reason: Reason = None, dry_run: DryRun = False, dsn: Dsn = None, output: Form = Output.TEXT
+) -> None:
+    """Encrypt the secret parts that are stored in plain text, or with another than the first key.
+
+    The keys are those of PIKO_CONFIG_KEY. Exit code 1: the secret part of some row cannot be read.
+    """
+    from piko.steering import encryption
+
+    found = with_database(
+        dsn, lambda database: encryption.encrypt(database, actor=person(reason), dry_run=dry_run)
+    )
+    if output.is_document:
+        show_document(found, output)
+    else:
+        done = "would be encrypted (--dry-run)" if dry_run else "encrypted"
+        typer.echo(f"{done}: secret parts of {len(found.jobs)} configs and of {found.revisions} revisions")
+        for job_id, why in sorted(found.unreadable.items()):
+            typer.echo(f"{job_id}: {why}")
+    if found.unreadable:
+        raise typer.Exit(1)
 
 
 def _text(item: ConfigRevisionShown) -> str:

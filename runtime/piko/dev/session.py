@@ -106,7 +106,7 @@ class _Session:
 
     async def run(self, files: ResourceFiles, reading: Reading) -> None:
         await migrate.upgrade(self._place.dsn)
-        database = open_database(self._place.dsn)
+        database = open_database(self._place.dsn, config_keys=self._settings.config_keys)
         with self._board, prints_as_events(self._configure_logging()):
             self._greet()
             mirror = FolderMirror(database=database)

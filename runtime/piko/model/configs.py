@@ -31,11 +31,15 @@ class ConfigContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigRow(ConfigContent):
-    """A row of `job_config`. `version` is the writer's count of edits."""
+    """A row of `job_config`. `version` is the writer's count of edits.
+
+    `secret_unreadable` says why `secret_json` is still encrypted; it is no column.
+    """
 
     version: int
     managed_by: str | None
     updated_at: datetime
+    secret_unreadable: str | None = None
 
     @property
     def digest(self) -> Digest:
@@ -50,6 +54,7 @@ class ConfigRevision:
     `row_version`, `author` and `source` are the row's `version`, `updated_by` and owner when the content was
     first seen. `error` says why it never took effect; `warning` what in it the job's model leaves out;
     `secret_blanked_at` when its secret part was removed, because it will not be in force again.
+    `secret_unreadable` says why its secret part is still encrypted; it is no column.
     """
 
     job_id: str
@@ -66,3 +71,12 @@ class ConfigRevision:
     created_at: datetime
     warning: str | None = None
     secret_blanked_at: datetime | None = None
+    secret_unreadable: str | None = None
+
+
+def hashed_parts(
+    item: ConfigContent | ConfigRevision, secret_json: str | None
+) -> tuple[str, str, str | None, str | None]:
+    """Of what `content_hash` is made: the content of `item` with that secret part, plain or encrypted."""
+    effective = None if item.effective_from is None else item.effective_from.isoformat()
+    return str(item.schema_version), item.config_json, secret_json, effective

@@ -33,10 +33,11 @@ R = TypeVar("R", ManagedSchedule, ManagedConfig)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held(Generic[R]):
-    """A row as it was read, at that version."""
+    """A row as it was read, at that version; `secret_unreadable`: why its secret part is still encrypted."""
 
     row: R
     version: int
+    secret_unreadable: str | None = None
 
 
 class Verb(StrEnum):

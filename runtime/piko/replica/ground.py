@@ -61,6 +61,7 @@ def lay_ground(
     dsn = settings.mysql_dsn.get_secret_value()
     database = open_database(
         dsn,
+        config_keys=settings.config_keys,
         lease_s=settings.leader_lease_s,
         lock_wait_s=max(1, min(3, int(settings.leader_lease_s * _LOCK_WAIT))),
     )
@@ -108,6 +109,9 @@ def _say_whether_the_spool_stays(settings: Settings, metrics: Metrics) -> None:
 
 def _own_secrets(settings: Settings, dsn: str) -> frozenset[str]:
     """What runs might say of this program's settings; a short password may be a word that any text has."""
-    key = settings.web_session_key
-    found = secrets_of(parse_dsn(dsn).password, None if key is None else key.get_secret_value())
+    keys = [
+        key.get_secret_value() for key in (settings.web_session_key, settings.config_key) if key is not None
+    ]
+    keys += [part.strip() for key in keys for part in key.split(",")]
+    found = secrets_of(parse_dsn(dsn).password, *keys)
     return frozenset(text for text in found if len(text) >= _SHORTEST)

@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from piko.config_keys import NO_KEYS, ConfigKeys, read_config_keys
 from piko.dsn import DSN_EXAMPLE, parse_dsn
 from piko.errors import SettingsError, did_you_mean
 from piko.settings.files import read_table
@@ -41,6 +42,24 @@ class ProgramSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     mysql_dsn: SecretStr
+    config_key: SecretStr | None = Field(
+        None,
+        description="encrypts the secret parts of configs in the database: 32 random bytes in base64, as "
+        "`openssl rand -base64 32` prints them; several are separated by commas, the first encrypts; none: "
+        "they are stored in plain text",
+    )
+
+    @field_validator("config_key")
+    @classmethod
+    def _is_a_key(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_config_keys(value.get_secret_value())
+        return value
+
+    @property
+    def config_keys(self) -> ConfigKeys:
+        """What encrypts and decrypts the secret parts of configs."""
+        return NO_KEYS if self.config_key is None else read_config_keys(self.config_key.get_secret_value())
 
 
 S = TypeVar("S", bound=ProgramSettings)

@@ -68,6 +68,8 @@ async def _config_now(database: Database, job_id: str, clock: Clock) -> dict[str
     current = revision_in_force(known, clock.now())
     if current is None:
         return {}
+    if current.secret_unreadable is not None:
+        raise RefusedError(f"{job_id}: its config cannot be checked: {current.secret_unreadable}")
     secret = {} if current.secret_json is None else read_object(current.secret_json)
     return merged(read_object(current.config_json), secret)
 

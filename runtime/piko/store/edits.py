@@ -186,13 +186,15 @@ class Edits:
         `keep_secret` leaves the row's present secret part as it is; `dry_run` says what would be changed.
         """
         columns = job_config.c
-        values = {
+        values: dict[str, Any] = {
             "schema_version": revision.schema_version,
             "config_json": revision.config_json,
             "effective_from": None,
             "updated_by": author,
-            **({} if keep_secret else {"secret_json": revision.secret_json}),
         }
+        if not keep_secret:
+            keys = self._database.config_keys
+            values["secret_json"] = keys.seal(revision.job_id, revision.secret_json)
         async with self._database.transaction() as connection:
             statement = select(columns.managed_by, columns.version).where(columns.job_id == revision.job_id)
             row = (await connection.execute(statement.with_for_update())).first()

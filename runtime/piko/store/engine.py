@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import QueuePool
 
 from piko.clock import SystemClock
+from piko.config_keys import NO_KEYS, ConfigKeys
 from piko.dsn import dsn_file, parse_dsn
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
 from piko.store.driver import driver_options
@@ -47,6 +48,8 @@ class Database:
     """Whether a table that is missing or too old counts as a database that is not available."""
     most_connections: int | None = None
     """Of each of the two engines; None: there is no server that they could be too many for."""
+    config_keys: ConfigKeys = NO_KEYS
+    """What the secret parts of configs are encrypted with at rest."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -125,6 +128,7 @@ def open_database(
     lease_s: float = _USUAL_LEASE_S,
     lock_wait_s: int = _PATIENT_LOCK_WAIT_S,
     awaits_tables: bool = False,
+    config_keys: ConfigKeys = NO_KEYS,
 ) -> Database:
     """Engines for `dsn`; connects on first use. Raises `SettingsError` for a DSN that cannot work.
 
@@ -136,6 +140,8 @@ def open_database(
     With `awaits_tables`, a statement that meets a table which is missing or too old raises
     `DatabaseUnavailableError`, not `SchemaVersionError`: for a program that may start before the end of
     `piko db upgrade`, and waits for it.
+
+    `config_keys` encrypt the secret parts of configs that are written, and decrypt those that are read.
     """
     url = parse_dsn(dsn)
     if url.drivername.startswith("sqlite"):
@@ -147,7 +153,7 @@ def open_database(
             timeouts=SessionTimeouts(lease_s=lease_s, lock_wait_s=lock_wait_s),
             renewed_in=dsn_file(dsn),
         )
-    return replace(database, awaits_tables=awaits_tables)
+    return replace(database, awaits_tables=awaits_tables, config_keys=config_keys)
 
 
 def _open_mysql(url: URL, *, pool_size: int, timeouts: SessionTimeouts, renewed_in: Path | None) -> Database:

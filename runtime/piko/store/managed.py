@@ -34,6 +34,7 @@ from piko.store.schema.tables.revisions import job_config_revision
 from piko.store.schema.tables.schedules import scheduled_job
 
 _CHUNK = 1000
+_CONFIDENTIAL = "secret_json"
 
 
 class ManagedTable(Generic[R]):
@@ -58,8 +59,8 @@ class ManagedTable(Generic[R]):
             for chunk in chunks(job_ids, size=_CHUNK):
                 statement = select(*columns, self._table.c.version).where(self._table.c.job_id.in_(chunk))
                 for *values, version in await connection.execute(statement):
-                    row = self._row(**dict(zip(self._names, values, strict=True)))
-                    found[row.job_id] = Held(row=row, version=version)
+                    held = self._held(dict(zip(self._names, values, strict=True)), version)
+                    found[held.row.job_id] = held
         return found
 
     async def owners(self, cluster: str) -> dict[str, str]:
@@ -172,8 +173,17 @@ class ManagedTable(Generic[R]):
         same_owner = owner.is_(None) if seen.row.managed_by is None else owner == seen.row.managed_by
         return and_(self._table.c.job_id == job_id, self._table.c.version == seen.version, same_owner)
 
+    def _held(self, values: dict[str, Any], version: int) -> Held[R]:
+        secret = self._database.config_keys.unseal(values["job_id"], values.get(_CONFIDENTIAL))
+        if _CONFIDENTIAL in values:
+            values[_CONFIDENTIAL] = secret.text
+        return Held(row=self._row(**values), version=version, secret_unreadable=secret.unreadable)
+
     def _values(self, row: R) -> dict[str, Any]:
-        return {name: getattr(row, name) for name in self._names}
+        values = {name: getattr(row, name) for name in self._names}
+        if _CONFIDENTIAL in values:
+            values[_CONFIDENTIAL] = self._database.config_keys.seal(row.job_id, values[_CONFIDENTIAL])
+        return values
 
 
 def managed_schedules(database: Database) -> ManagedTable[ManagedSchedule]:

@@ -81,7 +81,9 @@ def create_web(*, settings: WebSettings, clock: Clock, most_streams: int = _STRE
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        database = open_database(settings.dsn.get_secret_value(), pool_size=POOL)
+        database = open_database(
+            settings.dsn.get_secret_value(), pool_size=POOL, config_keys=settings.config_keys
+        )
         app.state.database = database
         app.state.feed = EventFeed(database=database, clock=clock, most=most_streams)
         app.state.log_feed = LogFeed(database=database, most=most_streams)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
+from piko.config_keys import NO_KEYS, ConfigKeys
 from piko.settings import Settings
 
 WebAccess = Literal["read", "token", "header", "kubernetes"]
@@ -17,12 +18,14 @@ WebAccess = Literal["read", "token", "header", "kubernetes"]
 class WebSettings:
     """What the application has to know.
 
-    `dsn` is the database's URL, `timezone` the zone of schedules that name none, `access` who may read
-    and act; the other fields are the settings of that name with `web_` in front.
+    `dsn` is the database's URL, `config_keys` decrypt the secret parts of configs in it, `timezone` is the
+    zone of schedules that name none, `access` who may read and act; the other fields are the settings of that
+    name with `web_` in front.
     """
 
     dsn: SecretStr
     timezone: str
+    config_keys: ConfigKeys = NO_KEYS
     access: WebAccess = "read"
     tokens_dir: Path | None = None
     user_header: str = "X-Forwarded-User"
@@ -37,6 +40,7 @@ def web_settings(settings: Settings) -> WebSettings:
     """What of a program's `settings` concerns the application."""
     return WebSettings(
         dsn=settings.mysql_dsn,
+        config_keys=settings.config_keys,
         timezone=settings.timezone,
         access=settings.web_access,
         tokens_dir=settings.web_tokens_dir,
