@@ -128,7 +128,7 @@ def _sealed(secret_json: str) -> str | None:
     try:
         found = json.loads(secret_json)
     except (ValueError, RecursionError):
-        return None  # whoever reads the object says so
+        return None  # what reads the object says so
     if not isinstance(found, dict) or found.keys() != {_MARK} or not isinstance(found[_MARK], str):
         return None
     return str(found[_MARK])
