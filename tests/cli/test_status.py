@@ -320,6 +320,35 @@ async def test_why_says_first_that_a_job_fails_and_names_equal_errors_once(
     assert (await why()).out.startswith("late: it was due ")
 
 
+async def test_why_says_first_which_objective_a_late_job_has_broken(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    promise = "UPDATE scheduled_job SET data_within_s = 60, created_at = '2026-01-01 00:00:00'"
+    await stage(emptied_database, [*WELL, promise])
+    answer = await asyncio.to_thread(piko_here, "why", "orders", cwd=tmp_path, dsn=emptied_database.dsn)
+    assert answer.out.splitlines() == [
+        "late: a run had to succeed by 2026-01-01T03:01:00Z, and no run has succeeded yet",
+        "it has no runs yet: it begins at its next due time, 2999-01-01T00:00:00Z",
+    ]
+
+
+async def test_why_says_when_a_new_row_with_an_old_watermark_begins_and_what_starts_it_at_once(
+    emptied_database: TestDatabase, tmp_path: Path
+) -> None:
+    behind = "UPDATE scheduled_job SET last_data_time = '2026-01-01 03:00:00'"
+    await stage(emptied_database, [*WELL, STATEFUL, behind])
+    answer = await asyncio.to_thread(piko_here, "why", "orders", cwd=tmp_path, dsn=emptied_database.dsn)
+    assert answer.out.splitlines() == [
+        "late data: its data is more than one window behind",
+        "it has no runs yet: it begins at its next due time, 2999-01-01T00:00:00Z, with the windows after "
+        "its watermark, 2026-01-01T03:00:00Z; piko watermark orders INSTANT, another one, runs the windows after "
+        "that at once",
+    ]
+    same = ("watermark", "orders", "2026-01-01T03:00:00Z")
+    moved = await asyncio.to_thread(piko_here, *same, cwd=tmp_path, dsn=emptied_database.dsn)
+    assert "is 2026-01-01 03:00:00Z already: nothing moves" in moved.out
+
+
 async def test_logs_show_a_run_by_its_id_or_its_job(emptied_database: TestDatabase, tmp_path: Path) -> None:
     run = (
         "INSERT INTO job_run (run_id, job_id, scheduled_time, state, started_at, error) "

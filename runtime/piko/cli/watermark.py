@@ -57,6 +57,11 @@ def watermark(
         show_document(change, output)
     elif shows:
         typer.echo(f"{job}: {stamp(change.before) or 'none yet'}; {_windows(change)}")
+    elif change.before == change.watermark:
+        there = stamp(change.before) or "without an instant"
+        typer.echo(
+            f"{job}: its watermark is {there} already: nothing moves, and the next due time begins as before"
+        )
     else:
         verb = "would move" if dry_run else "moved"
         before, after = stamp(change.before) or "none", stamp(change.watermark) or "the last full window"

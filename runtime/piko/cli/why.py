@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from piko.cli.answers import Dsn, Form, Job, Output, say, show_document
-from piko.cli.reads import Reads, with_reads
+from piko.cli.reads import with_reads
 
 if TYPE_CHECKING:
-    from piko.store.reports.explanations import JobExplanation, Reason
+    from piko.store.reports.explanations import Reason
+    from piko.store.reports.trouble import Trouble
 
-_STANDS = ("failing", "late", "late_data")
-"""Troubles of a job that no single reason names; the others are reasons themselves."""
 _LONGEST = 400
 
 
@@ -33,37 +32,24 @@ def why(
 ) -> None:
     """Say why a job does not run now, or did not run at an instant, each reason a line.
 
-    Before the reasons stands whether the job fails or is late. Runs that failed by the same error are one
-    line.
+    Before the reasons stands whether the job fails or is late, by its objective if it has one. Runs that
+    failed by the same error are one line.
     """
-
-    async def read(reads: Reads) -> tuple[JobExplanation, str | None]:
-        explained = await reads.explain(job, at)
-        asked = explained.at is None and not output.is_document
-        return explained, await _summary(reads, explained) if asked else None
-
-    explained, summary = with_reads(dsn, read)
+    explained = with_reads(dsn, lambda reads: reads.explain(job, at))
     if output.is_document:
         show_document(explained, output)
         return
-    for line in [*([summary] if summary else []), *map(_line, _gathered(explained.reasons))]:
-        say(line)
+    if explained.troubles:
+        say(_summary(explained.troubles))
+    for alike in _gathered(explained.reasons):
+        say(_line(alike))
 
 
-async def _summary(reads: Reads, explained: JobExplanation) -> str | None:
-    """Whether the job fails or is late, in one line; None: neither."""
-    from piko.store.reports.job_troubles import of_job
-    from piko.store.reports.jobs_in_need import JobInNeed
-
-    job_id = explained.job_id
-    (job,) = await reads.jobs([job_id])
-    zone = (await reads.zones([job_id])).get(job_id, "UTC")
-    found = [item for item in of_job(JobInNeed(job=job), explained.now, zone) if item.kind in _STANDS]
-    if not found:
-        return None
-    kinds = ", ".join(item.kind.replace("_", " ") for item in found)
-    remedy = next((f"; {item.remedy}" for item in found if item.kind == "failing"), "")
-    return f"{kinds}: {'; '.join(item.text for item in found)}{remedy}"
+def _summary(troubles: Sequence[Trouble]) -> str:
+    """Whether the job fails or is late, in one line."""
+    kinds = ", ".join(item.kind.replace("_", " ") for item in troubles)
+    remedy = next((f"; {item.remedy}" for item in troubles if item.kind == "failing"), "")
+    return f"{kinds}: {'; '.join(item.text for item in troubles)}{remedy}"
 
 
 def _gathered(reasons: Sequence[Reason]) -> list[list[Reason]]:

@@ -20,15 +20,21 @@ from piko.errors import PikoError
 from piko.schedule import Schedule, schedule_of_row
 from piko.store.engine import Database
 from piko.store.reports import remedies
+from piko.store.reports.job_troubles import of_job
+from piko.store.reports.jobs_in_need import JobInNeed
+from piko.store.reports.objectives import Objectives
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
 from piko.store.reports.replicas import ReplicaList
 from piko.store.reports.runs import RunFilter, RunList
+from piko.store.reports.trouble import Trouble
 from piko.store.reports.troubles import leaderless
 from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
 from piko.text import first_line, instant_text
 
+_STANDS = ("failing", "late", "late_data")
+"""Troubles of a job that no single reason names; the others are reasons themselves."""
 _NEWEST = 5
 _LONGEST = 400
 
@@ -73,13 +79,17 @@ class Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobExplanation:
-    """What is known of `job_id` at `at`, None: at present. `near` are the due times around an instant."""
+    """What is known of `job_id` at `at`, None: at present.
+
+    `near` are the due times around an instant; `troubles` say that the job fails or is late at present.
+    """
 
     job_id: str
     at: datetime | None
     now: datetime
     reasons: Sequence[Reason]
     near: Sequence[datetime] = ()
+    troubles: Sequence[Trouble] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +104,7 @@ class LoggedPause:
 async def explain_job(
     database: Database, job_id: str, *, at: datetime | None, timezone: str
 ) -> JobExplanation:
-    """Why `job_id` does not run now, or what happened `at` an instant; at most five statements.
+    """Why `job_id` does not run now, or what happened `at` an instant; at most seven statements.
 
     `timezone`: of a schedule that names none. Raises `NotFoundError`.
     """
@@ -110,9 +120,15 @@ async def explain_job(
     held += _held_back(job)
     if at is None:
         newest = await RunList(database=database).first(RunFilter(job_id=job_id), most=_NEWEST)
-        reasons = [*held, *map(_of_run, newest)]
-        none = Reason(kind=ReasonKind.NO_RUN, text="it has no runs yet")
-        return JobExplanation(job_id=job_id, at=None, now=server.now, reasons=reasons or [none])
+        promise = (await Objectives(database=database).read([job_id])).get(job_id)
+        found = of_job(JobInNeed(job=job, promise=promise), server.now, timezone)
+        return JobExplanation(
+            job_id=job_id,
+            at=None,
+            now=server.now,
+            reasons=[*held, *([] if held else _to_come(job, newest, server.now)), *map(_of_run, newest)],
+            troubles=[item for item in found if item.kind in _STANDS],
+        )
     schedule = _schedule(job, timezone)
     is_due = schedule is not None and schedule.latest_at(at) == at
     # A range of due times that were left out says nothing of an instant between two of them.
@@ -152,6 +168,20 @@ _STATUSES = {
     JobStatus.COMPLETED: ReasonKind.COMPLETED,
     JobStatus.DISABLED: ReasonKind.PAUSED,
 }
+
+
+def _to_come(job: JobReport, newest: Sequence[RunReport], now: datetime) -> list[Reason]:
+    """With what a job begins that has no runs yet, and when, where nothing holds it back."""
+    if newest:
+        return []
+    text, remedy = "it has no runs yet", None
+    if job.next_run_at is None or job.next_run_at <= now:
+        return [Reason(kind=ReasonKind.NO_RUN, text=text)]
+    text += f": it begins at its next due time, {_shown(job.next_run_at)}"
+    if job.stateful and job.last_data_time is not None:
+        text += f", with the windows after its watermark, {_shown(job.last_data_time)}"
+        remedy = f"piko watermark {job.job_id} INSTANT, another one, runs the windows after that at once"
+    return [Reason(kind=ReasonKind.COMING, text=text, remedy=remedy)]
 
 
 def _without_run(
