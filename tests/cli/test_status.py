@@ -341,8 +341,8 @@ async def test_why_says_when_a_new_row_with_an_old_watermark_begins_and_what_sta
     assert answer.out.splitlines() == [
         "late data: its data is more than one window behind",
         "it has no runs yet: it begins at its next due time, 2999-01-01T00:00:00Z, with the windows after "
-        "its watermark, 2026-01-01T03:00:00Z; piko watermark orders INSTANT, another one, runs the windows after "
-        "that at once",
+        "its watermark, 2026-01-01T03:00:00Z; piko watermark orders INSTANT, another one, runs the windows "
+        "after that at once",
     ]
     same = ("watermark", "orders", "2026-01-01T03:00:00Z")
     moved = await asyncio.to_thread(piko_here, *same, cwd=tmp_path, dsn=emptied_database.dsn)
