@@ -16,6 +16,7 @@ copyright = "the authors of Piko"  # noqa: A001 - the name is Sphinx'
 html_title = "Piko"
 html_theme = "furo"
 html_static_path = ["static"]
+html_css_files = ["piko.css"]
 html_favicon = "static/piko.svg"
 html_copy_source = False
 html_show_sphinx = False

@@ -121,13 +121,13 @@ async def explain_job(
     if at is None:
         newest = await RunList(database=database).first(RunFilter(job_id=job_id), most=_NEWEST)
         promise = (await Objectives(database=database).read([job_id])).get(job_id)
-        found = of_job(JobInNeed(job=job, promise=promise), server.now, timezone)
+        troubles = of_job(JobInNeed(job=job, promise=promise), server.now, timezone)
         return JobExplanation(
             job_id=job_id,
             at=None,
             now=server.now,
             reasons=[*held, *([] if held else _to_come(job, newest, server.now)), *map(_of_run, newest)],
-            troubles=[item for item in found if item.kind in _STANDS],
+            troubles=[item for item in troubles if item.kind in _STANDS],
         )
     schedule = _schedule(job, timezone)
     is_due = schedule is not None and schedule.latest_at(at) == at
