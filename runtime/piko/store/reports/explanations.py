@@ -24,11 +24,11 @@ from piko.store.reports.job_troubles import of_job
 from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.objectives import Objectives
 from piko.store.reports.overview import JobReport, Overview, RunReport, unknown_job
+from piko.store.reports.pauses import LoggedPause, pause_at
 from piko.store.reports.replicas import ReplicaList
 from piko.store.reports.runs import RunFilter, RunList
 from piko.store.reports.trouble import Trouble
 from piko.store.reports.troubles import leaderless
-from piko.store.schema.tables.changes import change_log
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
 from piko.text import first_line, instant_text
@@ -92,15 +92,6 @@ class JobExplanation:
     troubles: Sequence[Trouble] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoggedPause:
-    """The last pause of a job before an instant, that nobody had ended by then."""
-
-    at: datetime
-    who: str
-    reason: str | None
-
-
 async def explain_job(
     database: Database, job_id: str, *, at: datetime | None, timezone: str
 ) -> JobExplanation:
@@ -140,7 +131,7 @@ async def explain_job(
         text = "its schedule cannot be used, so nothing is due"
         found = [Reason(kind=ReasonKind.INVALID, text=text)]
     else:
-        pause = await _pause(database, job_id, at) if is_due and at <= server.now else None
+        pause = await pause_at(database, job_id, at) if is_due and at <= server.now else None
         found = [_without_run(job, schedule, at, now=server.now, pause=pause)]
     near = () if schedule is None else _near(schedule, at)
     return JobExplanation(job_id=job_id, at=at, now=server.now, reasons=[*found, *held], near=near)
@@ -284,22 +275,6 @@ async def _fenced(database: Database, runs: Sequence[RunReport]) -> set[str]:
     )
     async with database.statements() as connection:
         return set((await connection.execute(statement)).scalars())
-
-
-async def _pause(database: Database, job_id: str, at: datetime) -> LoggedPause | None:
-    """The pause of the job that lasted at an instant, as far as `change_log` knows."""
-    columns = change_log.c
-    statement = (
-        select(columns.at, columns.who, columns.what, columns.reason)
-        .where(columns.job_id == job_id, columns.what.in_(["pause", "resume"]), columns.at <= at)
-        .order_by(columns.change_id.desc())
-        .limit(1)
-    )
-    async with database.statements() as connection:
-        row = (await connection.execute(statement)).first()
-    if row is None or row.what != "pause":
-        return None
-    return LoggedPause(at=row.at, who=row.who, reason=row.reason)
 
 
 def _shown(moment: datetime) -> str:
