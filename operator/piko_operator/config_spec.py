@@ -18,6 +18,7 @@ from piko_operator.field_types import (
     JobId,
     ObjectName,
     SpecPart,
+    instant_column,
     part_rules,
 )
 from piko_operator.policies import AdoptionPolicy, DriftPolicy
@@ -86,11 +87,11 @@ class JobConfigSpec(SpecPart):
     schema_version: Annotated[int, Column("schema_version")] = Field(
         1, ge=1, le=2147483647, description="Version of the config's shape, as the job counts it."
     )
-    effective_from: Annotated[Instant | None, Column("effective_from")] = Field(
+    effective_from: Annotated[Instant | None, instant_column("effective_from")] = Field(
         None,
         description="The config in force stays in force until then; without it this one holds at once.",
     )
-    config: Annotated[Config, Column("config_json", to_json)] = Field(
+    config: Annotated[Config, Column("config_json", to_json, json.loads)] = Field(
         {}, description="Any object; checked against the job's own model."
     )
     config_from: list[ConfigSource] = Field(

@@ -8,7 +8,7 @@ generated: a `Rule` is the check of Python and of the server, a `Column` what th
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, GetCoreSchem
 from pydantic.alias_generators import to_camel
 from pydantic_core import CoreSchema, core_schema
 
+from piko.text import instant_text
 from piko_operator import shapes
 
 VALIDATIONS = "x-kubernetes-validations"
@@ -54,10 +55,31 @@ class Immutable:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """The field becomes the column `name`; `to` makes the column's value of one that is not None."""
+    """The field becomes the column `name`.
+
+    - `to`: makes the column's value of one that is not None.
+    - `back`: makes what a document says of the column's value, if that is not None.
+    """
 
     name: str
     to: Callable[[Any], Any] = lambda value: value
+    back: Callable[[Any], Any] = lambda value: value
+
+
+def word_column(name: str, words: Mapping[str, str]) -> Column:
+    """The column of a field that is one of `words`, each with what the column holds for it."""
+    back = {held: word for word, held in words.items()}
+    return Column(name, words.__getitem__, back.__getitem__)
+
+
+def seconds_column(name: str) -> Column:
+    """The column of a field that is a duration; it holds seconds."""
+    return Column(name, shapes.duration_seconds, shapes.duration_text)
+
+
+def instant_column(name: str) -> Column:
+    """The column of a field that is an instant."""
+    return Column(name, back=instant_text)
 
 
 class SpecPart(BaseModel):

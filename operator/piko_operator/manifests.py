@@ -48,6 +48,14 @@ class Placed:
     document: Node
     path: tuple[int | str, ...] = ()
 
+    @property
+    def namespace(self) -> str | None:
+        """That which the document names; None: it names none, and the one who applies it chooses."""
+        part: Any = self.document.value
+        for step in self.path:
+            part = part[step]
+        return None if "namespace" not in part["metadata"] else self.resource.metadata.namespace
+
     def line_of(self, *path: int | str) -> int:
         """The line of a field, such as `"spec", "schedule"`; if it is absent, the line of its parent."""
         return self.document.line_of((*self.path, *path))

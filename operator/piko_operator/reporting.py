@@ -202,7 +202,7 @@ def _last_run(job: JobSummary) -> dict[str, Any] | None:
             "state": job.last_state,
             "scheduledTime": _instant(job.last_scheduled_time),
             "startTime": _instant(job.last_started_at),
-            "duration": None if job.last_duration_s is None else duration_text(job.last_duration_s),
+            "duration": None if job.last_duration_s is None else duration_text(round(job.last_duration_s, 3)),
             "message": None if job.last_error is None else excerpt(job.last_error, limit=MESSAGE_LIMIT),
         }
     )

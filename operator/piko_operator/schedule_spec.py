@@ -6,6 +6,7 @@ columns, and `piko_operator.mapping` for the row.
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -23,7 +24,10 @@ from piko_operator.field_types import (
     Zone,
     cel,
     cel_duration,
+    instant_column,
     part_rules,
+    seconds_column,
+    word_column,
 )
 from piko_operator.policies import AdoptionPolicy, DriftPolicy
 from piko_operator.shapes import duration_seconds
@@ -42,7 +46,7 @@ class OverlapSpec(SpecPart):
 
     policy: Annotated[
         Literal["Skip", "Queue", "QueueAll", "Replace", "Allow"],
-        Column("overlap_policy", _OVERLAP.__getitem__),
+        word_column("overlap_policy", _OVERLAP),
     ] = Field(
         "Skip",
         description="Skip drops the new run, Queue keeps one waiting (the newest), QueueAll keeps all, "
@@ -83,10 +87,10 @@ class RetrySpec(SpecPart):
     max_attempts: Annotated[int | None, Column("max_attempts")] = Field(
         None, ge=1, le=1000, description="Attempts in all; without it the job's own holds."
     )
-    backoff: Annotated[Duration, Column("retry_backoff_s", duration_seconds)] = Field(
+    backoff: Annotated[Duration, seconds_column("retry_backoff_s")] = Field(
         "10s", description="The first pause; it doubles from attempt to attempt."
     )
-    max_backoff: Annotated[Duration, Column("retry_max_backoff_s", duration_seconds)] = Field(
+    max_backoff: Annotated[Duration, seconds_column("retry_max_backoff_s")] = Field(
         "5m", description="The longest pause."
     )
 
@@ -100,10 +104,10 @@ class RetrySpec(SpecPart):
 class BackfillSpec(SpecPart):
     """What a stateful job does about windows it has missed."""
 
-    policy: Annotated[Literal["CatchUp", "Skip"] | None, Column("backfill_policy", _BACKFILL.__getitem__)] = (
-        Field(None, description="CatchUp runs all, Skip the latest only; without it the job's own holds.")
+    policy: Annotated[Literal["CatchUp", "Skip"] | None, word_column("backfill_policy", _BACKFILL)] = Field(
+        None, description="CatchUp runs all, Skip the latest only; without it the job's own holds."
     )
-    max_lookback: Annotated[PositiveDuration | None, Column("max_lookback_s", duration_seconds)] = Field(
+    max_lookback: Annotated[PositiveDuration | None, seconds_column("max_lookback_s")] = Field(
         None,
         description="Without it no window is too old. With it, those that ended longer ago are given up, "
         "recorded as MISSED, and reported in the condition DataGivenUp with the command that runs them.",
@@ -127,14 +131,14 @@ class HistorySpec(SpecPart):
 class ObjectiveSpec(SpecPart):
     """How fresh the job keeps its data: durations after a due time, as in 30m."""
 
-    data_within: Annotated[PositiveDuration | None, Column("data_within_s", duration_seconds)] = Field(
+    data_within: Annotated[PositiveDuration | None, seconds_column("data_within_s")] = Field(
         None,
         description="A run succeeds within this time after its due time; without it the job's own holds.",
     )
-    start_within: Annotated[PositiveDuration | None, Column("start_within_s", duration_seconds)] = Field(
+    start_within: Annotated[PositiveDuration | None, seconds_column("start_within_s")] = Field(
         None, description="A run starts within this time; without it the job's own holds."
     )
-    finish_within: Annotated[PositiveDuration | None, Column("finish_within_s", duration_seconds)] = Field(
+    finish_within: Annotated[PositiveDuration | None, seconds_column("finish_within_s")] = Field(
         None,
         description="A run ends within this time, however it does; without it the job's own holds.",
     )
@@ -165,19 +169,19 @@ class ScheduleSpec(SpecPart):
         None,
         description="IANA zone of the schedule; without it the runtime's setting `timezone` holds.",
     )
-    suspend: Annotated[bool, Column("enabled", lambda suspended: not suspended)] = Field(
+    suspend: Annotated[bool, Column("enabled", operator.not_, operator.not_)] = Field(
         False, description="True stops the schedule; resuming runs nothing retroactively."
     )
-    start_at: Annotated[Instant | None, Column("start_at")] = Field(
+    start_at: Annotated[Instant | None, instant_column("start_at")] = Field(
         None, description="Nothing is due before this instant."
     )
-    end_at: Annotated[Instant | None, Column("end_at")] = Field(
+    end_at: Annotated[Instant | None, instant_column("end_at")] = Field(
         None, description="Nothing is due from this instant on."
     )
-    jitter: Annotated[Jitter, Column("jitter_s", duration_seconds)] = Field(
+    jitter: Annotated[Jitter, seconds_column("jitter_s")] = Field(
         "0s", description="Spread of the start, at most 24h; the scheduled time stays."
     )
-    misfire_grace: Annotated[Duration, Column("misfire_grace_s", duration_seconds)] = Field(
+    misfire_grace: Annotated[Duration, seconds_column("misfire_grace_s")] = Field(
         "5m", description="An instant older than this is not run but recorded as MISSED."
     )
     coalesce: Annotated[bool, Column("coalesce")] = Field(
@@ -190,7 +194,7 @@ class ScheduleSpec(SpecPart):
     priority: Annotated[int, Column("priority")] = Field(
         0, ge=-1000000, le=1000000, description="Of what is due together, the higher starts first."
     )
-    timeout: Annotated[PositiveDuration | None, Column("timeout_s", duration_seconds)] = Field(
+    timeout: Annotated[PositiveDuration | None, seconds_column("timeout_s")] = Field(
         None, description="A run that takes longer is cancelled; without it the job's own holds."
     )
     retry: RetrySpec = Field(RetrySpec(), description="What happens after a failed attempt.")

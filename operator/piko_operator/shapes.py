@@ -73,11 +73,11 @@ def duration_seconds(text: str) -> float:
 
 
 def duration_text(seconds: float) -> str:
-    """`seconds` as the resources write it: `1h30m`, `1.234s`."""
-    whole, fraction = divmod(round(seconds * 1000), 1000)
+    """`seconds`, with microseconds, as the resources write it: `1h30m`, `1.234s`."""
+    whole, fraction = divmod(round(seconds * 1_000_000), 1_000_000)
     hours, rest = divmod(whole, 3600)
     minutes, rest = divmod(rest, 60)
-    last = f"{rest}.{fraction:03d}".rstrip("0") if fraction else str(rest)
+    last = f"{rest}.{fraction:06d}".rstrip("0") if fraction else str(rest)
     parts = (
         f"{hours}h" if hours else "",
         f"{minutes}m" if minutes else "",

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from piko_operator.documents.from_json import json_documents
 from piko_operator.documents.from_yaml import yaml_documents
 from piko_operator.documents.nodes import MOST_DEPTH, MOST_VALUES, DocumentError, Node
+from piko_operator.documents.to_yaml import yaml_text
 
-__all__ = ["MOST_DEPTH", "MOST_VALUES", "DocumentError", "Node", "read_documents"]
+__all__ = ["MOST_DEPTH", "MOST_VALUES", "DocumentError", "Node", "read_documents", "yaml_text"]
 
 
 def read_documents(text: str) -> Iterator[Node | DocumentError]:

@@ -9,11 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, NoReturn
 
 from piko.errors import NotFoundError, RefusedError
 
 _PASSED = ("--namespace", "--context", "--kubeconfig")
+
+
+given_options: ContextVar[Mapping[str, str]] = ContextVar("given_options", default={})  # noqa: B039 never changed
+"""Options of kubectl with which the plugin was called, for commands that read the cluster themselves."""
 
 
 class KubectlError(RefusedError):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from piko.store.engine import Database
     from piko.store.reports.dead_letters import DeadLetterReport, LetterFilter
     from piko.store.reports.explanations import JobExplanation
+    from piko.store.reports.job_rows import JobRows
     from piko.store.reports.overview import JobReport, RunReport
     from piko.store.reports.periods import PeriodReport
     from piko.store.reports.run_logs import RunLogReport
@@ -44,6 +45,10 @@ class Reads(Protocol):
 
     async def jobs(self, job_ids: Collection[str]) -> list[JobReport]:
         """These jobs, or all, by job id."""
+        ...
+
+    async def rows(self, job_ids: Collection[str]) -> list[JobRows]:
+        """The rows of these jobs, or of all, by job id; a job without any is left out."""
         ...
 
     async def runs(self, wanted: RunFilter, *, most: int) -> list[RunReport]:
@@ -144,6 +149,11 @@ class DatabaseReads:
         if missing:
             raise await unknown_job(self._database, min(missing))
         return found
+
+    async def rows(self, job_ids: Collection[str]) -> list[JobRows]:
+        from piko.store.reports.job_rows import RowList
+
+        return await RowList(database=self._database).of(job_ids)
 
     async def runs(self, wanted: RunFilter, *, most: int) -> list[RunReport]:
         from piko.store.reports.runs import RunList

@@ -75,6 +75,8 @@ SUBCOMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         "backfill": Subcommand("backfill.commands", reads={"status": ReadCommand()}),
         "config": Subcommand("config.commands", reads={"history": ReadCommand()}),
         "validate": Subcommand("validate.validate", here=True),
+        "export": Subcommand("export.export", reads=_READS),
+        "diff": Subcommand("diff.diff", reads=_READS),
         "import": Subcommand("imports.commands", here=True),
         "completion": Subcommand("completion.completion", here=True),
     }

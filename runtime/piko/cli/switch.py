@@ -16,7 +16,7 @@ from piko.errors import RefusedError, did_you_mean
 if TYPE_CHECKING:
     from piko.steering.bulk import ItemResult
     from piko.store.engine import Database
-    from piko.store.reports.jobs import JobFilter
+    from piko.store.reports.jobs import JobFilter, RowOwner
 
 SomeJob = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The job's id.", show_default=False)]
 Text = Annotated[
@@ -81,7 +81,7 @@ def filter_of(
 
     Raises `RefusedError`.
     """
-    from piko.store.reports.jobs import JobFilter, RowOwner
+    from piko.store.reports.jobs import JobFilter
 
     for given in state or ():
         if given not in list(JobStatus):
@@ -89,18 +89,25 @@ def filter_of(
                 f"--state = {given!r}: no status{did_you_mean(given, list(JobStatus))}; "
                 f"expected one of {', '.join(JobStatus)}"
             )
-    if owner is not None and owner not in list(RowOwner):
-        raise RefusedError(f"--owner = {owner!r}: expected {' or '.join(RowOwner)}")
     wanted = JobFilter(
         text=text,
         states=tuple(state or ()),
-        owner=None if owner is None else RowOwner(owner),
+        owner=owner_of(owner),
         namespace=namespace,
         late=late,
         failing=failing,
         enabled=enabled,
     )
     return None if wanted == JobFilter() else wanted
+
+
+def owner_of(owner: str | None) -> RowOwner | None:
+    """Who `--owner` says owns a row; None: anybody. Raises `RefusedError`."""
+    from piko.store.reports.jobs import RowOwner
+
+    if owner is not None and owner not in list(RowOwner):
+        raise RefusedError(f"--owner = {owner!r}: expected {' or '.join(RowOwner)}")
+    return None if owner is None else RowOwner(owner)
 
 
 def switch(asked: Switch, job: str | None, wanted: JobFilter | None, dsn: str | None, output: Output) -> None:

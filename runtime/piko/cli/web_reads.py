@@ -19,6 +19,7 @@ from piko.steering.schedules import WatermarkChange
 from piko.steering.shell import MOST
 from piko.store.reports.dead_letters import DeadLetterReport, LetterFilter
 from piko.store.reports.explanations import JobExplanation
+from piko.store.reports.job_rows import JobRows
 from piko.store.reports.overview import JobReport, RunReport
 from piko.store.reports.periods import PeriodReport, RunSum, period_of
 from piko.store.reports.run_logs import RunLogReport
@@ -32,6 +33,8 @@ T = TypeVar("T")
 
 _PAGE = 500
 _REVISIONS = 100
+_NAMED = 20
+"""Jobs that one request names; an address is only so long."""
 _ASKED_ALONE = 20
 """Of so many jobs each is asked for; of more, all are listed."""
 
@@ -60,6 +63,14 @@ class WebReads:
         if job_ids:
             return [_read(JobReport, self._api.get("jobs", job_id)) for job_id in sorted(set(job_ids))]
         return self._pages(JobReport, most=None, path="jobs")
+
+    async def rows(self, job_ids: Collection[str]) -> list[JobRows]:
+        found = [] if job_ids else self._pages(JobRows, most=None, path="rows")
+        wanted = sorted(set(job_ids))
+        for start in range(0, len(wanted), _NAMED):
+            page = self._api.get("rows", job=wanted[start : start + _NAMED], limit=_NAMED)
+            found += _read(list[JobRows], page["items"])
+        return found
 
     async def runs(self, wanted: RunFilter, *, most: int) -> list[RunReport]:
         filters = {

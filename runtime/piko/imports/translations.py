@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import yaml
-
 from piko.errors import ManifestError
 from piko.tables import shown
 from piko.text import excerpt
 from piko_operator.checks import check_schedule
+from piko_operator.documents import yaml_text
 from piko_operator.manifests import parse_manifest
 from piko_operator.resources import API_VERSION, PikoSchedule
 
@@ -91,4 +90,4 @@ def yaml_of(items: Sequence[Translated], source: str) -> Iterator[str]:
         yield f"# {source}, line {item.line}: {excerpt(shown(item.before))}"
         for note in item.notes:
             yield f"# {excerpt(shown(note))}"
-        yield yaml.safe_dump(item.resource, sort_keys=False, allow_unicode=True, width=10_000).rstrip("\n")
+        yield yaml_text(item.resource)
