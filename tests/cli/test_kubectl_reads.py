@@ -138,12 +138,14 @@ _ALIKE = (
     "spool list",
     "spool list --sink warehouse --job a --run run-001 --replica one",
     "next a -n 3 --after 2026-01-08",
+    "export",
+    "export a --owner sql --class-name blue",
 )
-"""Commands that read; `status` and `late` do, too, and say when they were asked."""
+"""Commands that read; so do `status` and `late`, which say when they were asked, and `diff`."""
 
 
 def test_every_command_that_reads_is_tried() -> None:
-    tried = (*_ALIKE, "status", "late")
+    tried = (*_ALIKE, "status", "late", "diff")
     assert [read for read in readings() if not any(command.startswith(read) for command in tried)] == []
 
 
@@ -166,6 +168,24 @@ async def test_each_read_shows_what_it_shows_beside_the_database(release: Releas
             ], command
     assert release.network.carried, "and each was carried by the API server"
     assert {path.partition("?")[0].split("/")[2] for path in release.network.carried} == {"v1"}
+
+
+async def test_resources_are_compared_with_the_rows_that_the_service_shows(release: Release) -> None:
+    await add_one_of_each(release.database)
+    (release.folder / "a.yaml").write_text(
+        "apiVersion: piko.dev/v1\nkind: PikoSchedule\nmetadata: {name: a}\n"
+        "spec: {jobId: a, schedule: {cron: '@daily'}}\n",
+        encoding="utf-8",
+    )
+    async with served(release.database) as origin:
+        release.network.backends["trial-web:http"] = origin
+        there = await release.kubectl_piko("diff", "-f", "a.yaml", "-o", "json")
+        cluster = await release.kubectl_piko("diff")
+    here = await release.beside_the_database("diff", "-f", "a.yaml", "-o", "json")
+    assert (there.code, there.err, there.out) == (NEEDS_ACTION, "", here.out)
+    fields = [item["field"] for item in json.loads(here.out)["differences"]]
+    assert fields == ["managed_by", "schedule_expr", "in force"]
+    assert (cluster.code, "kubectl get pikoschedules" in cluster.err) == (CANNOT, True), "maria may not list"
 
 
 @pytest.mark.parametrize("count", [2, 30])

@@ -85,6 +85,7 @@ ENDPOINTS: Mapping[str, Sequence[str]] = {
     "/jobs/{job_id}/windows": ["/jobs/{stateful}/windows"],
     "/jobs/{job_id}/watermark": ["/jobs/{stateful}/watermark"],
     "/jobs/{job_id}/config": ["/jobs/{job}/config"],
+    "/rows": ["/rows", "/rows?limit=500", "/rows?job={job}&job={stateful}"],
     "/runs": [f"/runs{query}" for query in _LISTED_RUNS],
     "/runs:counts": ["/runs:counts"],
     "/runs:report": [
