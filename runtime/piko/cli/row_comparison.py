@@ -78,7 +78,7 @@ def without_resource(
     rows = list(rows)
     known = {(item.resource.kind, *_place(item)) for item in declared}
     owned = [
-        (kind, row.job_id, str(row.managed_by).split("/"))
+        (kind, item.job_id, str(row.managed_by).split("/"))
         for item in rows
         for kind, row in (("PikoSchedule", item.schedule), ("PikoJobConfig", item.config))
         if row is not None and row.managed_by is not None
