@@ -36,7 +36,7 @@ _NOT_WRITTEN = {"managed_by", "version", "updated_at", "updated_by", "schedule_e
 
 
 async def _table(world: World, name: str) -> dict[str, dict[str, Any]]:
-    """The rows of a table by job, but for what tells who wrote them."""
+    """The rows of a table by job, but for who wrote them."""
     columns = [row[0] for row in await world.database.execute(f"SHOW COLUMNS FROM {name}")]
     rows = [
         dict(zip(columns, row, strict=True)) for row in await world.database.execute(f"SELECT * FROM {name}")
