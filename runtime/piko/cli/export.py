@@ -138,8 +138,8 @@ def _config(
         secret = f"{metadata['name']}-config"
         extra = extra | {"configFrom": [{"secretKeyRef": {"name": secret, "key": _SECRET_KEY}}]}
         notes.append(
-            "Its secret part is not printed: put what job_config.secret_json holds into the key "
-            f"{_SECRET_KEY} of a Secret {secret} first; until then the row stays as it is."
+            f"Its secret part is not printed: put it, a JSON object, into the key {_SECRET_KEY} of a Secret "
+            f"{secret} first; until then the row stays as it is."
         )
     content = ConfigContent(
         job_id=row.job_id,
