@@ -14,8 +14,9 @@ from itertools import islice
 from typing import Any
 
 from piko.errors import ScheduleError
+from piko.model.schedules import ScheduleOptions
 from piko.model.schema_keys import key_warning
-from piko.schedule import Schedule, count_instants, explain, jitter_warning, parse_schedule
+from piko.schedule import Schedule, count_instants, explain, jitter_warning, schedule_of_row
 from piko.text import error_text, excerpt
 from piko_operator.mapping import schedule_row
 from piko_operator.resources import PikoSchedule
@@ -36,15 +37,7 @@ class Checked:
 
 def schedule_of(resource: PikoSchedule, zone: str) -> Schedule:
     """The schedule of `resource`, in `zone` if it names no zone. Raises `ScheduleError`."""
-    row = schedule_row(resource, owner=None)
-    return parse_schedule(
-        job_id=row.job_id,
-        schedule_type=row.schedule_type,
-        schedule_expr=row.schedule_expr,
-        timezone=row.timezone or zone,
-        start_at=row.start_at,
-        end_at=row.end_at,
-    )
+    return schedule_of_row(schedule_row(resource, owner=None), timezone=zone)
 
 
 def check_schedule(resource: PikoSchedule, *, zone: str, now: datetime) -> Checked:
@@ -89,15 +82,22 @@ def surprises(new: PikoSchedule, old: PikoSchedule | None, *, zone: str, now: da
         return ()
 
 
+def remarks_on(resource: PikoSchedule, *, zone: str, now: datetime) -> Sequence[str]:
+    """What is worth knowing of a schedule, whatever it replaces. Raises `ScheduleError`."""
+    return explain(schedule_of(resource, zone), now=now, count=0).remarks
+
+
+def due_ahead(row: ScheduleOptions, *, zone: str, now: datetime) -> int:
+    """How often the row is due in the next 7 days. Raises `ScheduleError`."""
+    if not row.enabled:
+        return 0
+    return count_instants(schedule_of_row(row, timezone=zone), after=now, through=now + _AHEAD)
+
+
 def _surprises(new: PikoSchedule, old: PikoSchedule | None, *, zone: str, now: datetime) -> Iterator[str]:
-    schedule = schedule_of(new, zone)
-    yield from explain(schedule, now=now, count=0).remarks
+    yield from remarks_on(new, zone=zone, now=now)
     if old is None:
         return
-    before, after = _runs(old, schedule_of(old, zone), now), _runs(new, schedule, now)
+    before, after = (due_ahead(schedule_row(each, owner=None), zone=zone, now=now) for each in (old, new))
     if before != after:
         yield f"due times in the next 7 days: {before} before this change, {after} after it"
-
-
-def _runs(resource: PikoSchedule, schedule: Schedule, now: datetime) -> int:
-    return 0 if resource.spec.suspend else count_instants(schedule, after=now, through=now + _AHEAD)

@@ -49,6 +49,7 @@ from piko.cli.subcommands import SUBCOMMANDS
         ("db check", DoneBy.POD),
         ("export a", DoneBy.SERVICE),
         ("diff -f manifests", DoneBy.SERVICE),
+        ("plan -f manifests", DoneBy.SERVICE),
         ("validate -f manifests", DoneBy.PLUGIN),
         ("import crontab -", DoneBy.PLUGIN),
         ("completion bash", DoneBy.PLUGIN),
@@ -92,6 +93,6 @@ def test_the_options_of_a_command_are_those_of_all_its_commands() -> None:
 
 def test_the_reads_are_named_as_they_are_typed() -> None:
     assert readings() == [
-        *("backfill status", "config history", "diff", "export", "jobs", "late", "logs", "next", "report"),
-        *("runs list", "runs show", "spool list", "status", "watermark", "why"),
+        *("backfill status", "config history", "diff", "export", "jobs", "late", "logs", "next", "plan"),
+        *("report", "runs list", "runs show", "spool list", "status", "watermark", "why"),
     ]

@@ -141,11 +141,11 @@ _ALIKE = (
     "export",
     "export a --owner sql --class-name blue",
 )
-"""Commands that read; so do `status` and `late`, which say when they were asked, and `diff`."""
+"""Commands that read; so do `status` and `late`, which say when they were asked, `diff` and `plan`."""
 
 
 def test_every_command_that_reads_is_tried() -> None:
-    tried = (*_ALIKE, "status", "late", "diff")
+    tried = (*_ALIKE, "status", "late", "diff", "plan")
     assert [read for read in readings() if not any(command.startswith(read) for command in tried)] == []
 
 
@@ -181,10 +181,13 @@ async def test_resources_are_compared_with_the_rows_that_the_service_shows(relea
         release.network.backends["trial-web:http"] = origin
         there = await release.kubectl_piko("diff", "-f", "a.yaml", "-o", "json")
         cluster = await release.kubectl_piko("diff")
+        planned = await release.kubectl_piko("plan", "-f", "a.yaml", "-o", "json")
     here = await release.beside_the_database("diff", "-f", "a.yaml", "-o", "json")
     assert (there.code, there.err, there.out) == (NEEDS_ACTION, "", here.out)
     fields = [item["field"] for item in json.loads(here.out)["differences"]]
     assert fields == ["managed_by", "schedule_expr", "in force"]
+    (change,) = json.loads(planned.out)
+    assert (planned.code, change["due_before"], change["due_after"]) == (OK, 168, 7)
     assert (cluster.code, "kubectl get pikoschedules" in cluster.err) == (CANNOT, True), "maria may not list"
 
 

@@ -10,7 +10,6 @@ import typer
 
 from piko.cli.answers import Dsn, Form, Output, show_document, show_table
 from piko.cli.reads import with_reads
-from piko.errors import ManifestError
 from piko.tables import Row
 from piko.text import counted
 
@@ -83,17 +82,13 @@ def of_cluster() -> list[ComparedResource]:
 
 def _of_files(given: Iterable[Path]) -> list[ComparedResource]:
     """The resources of files. Raises `ManifestError` with every problem."""
-    from piko.cli.manifests import files_in
+    from piko.cli.manifests import valid_in
     from piko.cli.row_comparison import ComparedResource
     from piko_operator.resources import PikoBackfill
 
-    contents = [content for _, content in files_in(given)]
-    if problems := [str(problem) for content in contents for problem in content.problems]:
-        raise ManifestError("\n".join(problems))
     return [
         ComparedResource(resource=placed.resource, namespace=placed.namespace)
-        for content in contents
-        for placed in content.resources
+        for placed in valid_in(given)
         if not isinstance(placed.resource, PikoBackfill)
     ]
 

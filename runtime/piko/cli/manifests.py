@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from piko.errors import ManifestError
 
 if TYPE_CHECKING:
-    from piko_operator.manifests import Contents
+    from piko_operator.manifests import Contents, Placed
     from piko_operator.resources import Manifest
 
 
@@ -40,6 +40,14 @@ def contents_of(file: Path) -> Contents:
         return read_manifests(sys.stdin.buffer.read(LARGEST_FILE + 1), "standard input")
     content = _content(file)
     return read_manifests(content, str(file)) if isinstance(content, bytes) else content
+
+
+def valid_in(given: Iterable[Path]) -> list[Placed]:
+    """The resources of files and folders. Raises `ManifestError` with every problem."""
+    contents = [content for _, content in files_in(given)]
+    if problems := [str(problem) for content in contents for problem in content.problems]:
+        raise ManifestError("\n".join(problems))
+    return [placed for content in contents for placed in content.resources]
 
 
 def read_manifests(file: Path) -> list[Manifest]:

@@ -77,6 +77,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         "validate": Subcommand("validate.validate", here=True),
         "export": Subcommand("export.export", reads=_READS),
         "diff": Subcommand("diff.diff", reads=_READS),
+        "plan": Subcommand("plan.plan", reads=_READS),
         "import": Subcommand("imports.commands", here=True),
         "completion": Subcommand("completion.completion", here=True),
     }
