@@ -422,6 +422,40 @@ def test_windows_are_claimed_when_they_are_due() -> None:
     assert leader.history == []
 
 
+def kept_from_its_start(leader: Leader, *, turns: bool) -> Leader:
+    """12:00:10 may begin at 12:00:33 only; meanwhile the leader's loop has its `turns`, or waits, too."""
+    leader.suspended = True
+    if turns:
+        leader.until(at("12:00:33"))
+    leader.now = at("12:00:33")
+    assert begun(leader) == []
+    leader.suspended = False
+    leader.work()
+    return leader
+
+
+@pytest.mark.parametrize("turns", [True, False])
+@pytest.mark.parametrize("policy", ["skip", "queue", "replace"])
+def test_what_comes_due_while_a_claimed_run_cannot_begin_overlaps_with_none(policy: str, turns: bool) -> None:
+    leader = kept_from_its_start(claimed_ahead(coalesce=False, overlap_policy=policy), turns=turns)
+    for _ in range(3):
+        leader.until(leader.now + seconds(2))
+        leader.end_next()
+        leader.work()
+
+    assert leader.started()[:3] == [TEN, at("12:00:20"), at("12:00:30")]
+    assert passed_over(leader, "job") == []
+    assert leader.cancelled == {}
+
+
+@pytest.mark.parametrize("turns", [True, False])
+def test_of_what_comes_due_while_a_claimed_run_cannot_begin_the_newest_runs(turns: bool) -> None:
+    leader = kept_from_its_start(claimed_ahead(), turns=turns)
+
+    assert [due for _, due, _ in begun(leader)] == [at("12:00:30")]
+    assert passed_over(leader, "job") == [("SKIPPED", TEN, at("12:00:20"), 2)]
+
+
 def test_a_job_in_progress_is_judged_when_its_next_instant_comes() -> None:
     leader = Leader(row(), ahead=5)
     leader.until(NOON + seconds(19.9))

@@ -67,14 +67,16 @@ class StatesWritten:
 class Tick:
     """A stage of a turn begins, see `Leader.stages`: what is due, or may start, by `now`?
 
-    `left_out`: jobs of which somebody holds rows just now. `ahead`: the horizon; what comes due within it may
-    be claimed already, see `claims_ahead`.
+    - `left_out`: jobs of which somebody holds rows just now.
+    - `ahead`: the horizon; what comes due within it may be claimed already, see `claims_ahead`.
+    - `late`: the runs claimed ahead whose time has come, and that may not begin yet.
     """
 
     stage: int
     now: datetime
     left_out: Collection[str] = ()
     ahead: timedelta = timedelta(0)
+    late: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

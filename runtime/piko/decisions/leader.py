@@ -59,6 +59,9 @@ from piko.decisions.slots import SlotTable
 from piko.decisions.work import Stage, WorkSource
 from piko.model.runs import Run
 
+_PUNCTUAL = timedelta(milliseconds=50)
+"""A run that begins so soon after its time is not looked at again: most do, and nothing is due so soon."""
+
 
 class Leader:
     """The decisions of one term. `max_concurrent_runs` bounds the live runs that start."""
@@ -160,9 +163,12 @@ class Leader:
         )
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def skipped(self, run: Run, job: Job, now: datetime) -> Skip | None:
-        """Why `run`, which was claimed ahead and whose time has come, is left out; None: it starts."""
-        return self._skips.of(run, job, now)
+    def begins(self, run: Run, job: Job, now: datetime) -> Skip | None:
+        """`run`, which was claimed ahead, may begin now: why it is left out; None: it starts."""
+        skip = self._skips.of(run, job, now)
+        if skip is None and run.starts_at is not None and now - run.starts_at > _PUNCTUAL:
+            self.agenda.backlogs.note_late(run, job, now)
+        return skip
 
     def awaits_remote_end(self, *, without: set[str]) -> bool:
         """Whether something waits for the end of a run on another replica, but for the runs of `without`."""
@@ -180,6 +186,11 @@ class Leader:
         self._backfills.observe(event.backfills)
 
     def _tick(self, event: events.Tick) -> None:
+        for run_id in event.late:
+            run = self.runs.live.running.get(run_id)
+            job = None if run is None else self._rows.scheduled(run.job_id)
+            if run is not None and job is not None:
+                self.agenda.backlogs.note_late(run, job, event.now)
         self._stages[event.stage](event)
 
     def _ended(self, event: events.RunEnded) -> None:

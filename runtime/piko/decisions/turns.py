@@ -2,7 +2,8 @@
 
 Instants that came due while nobody looked (a stop, an outage, a database that was away) overlapped with no
 run, for none was in progress. Nor did those that came due while the claim of the one before was being
-written. So the overlap policy has nothing to say about them. They are a *backlog*, and as many of them start
+written, or while its run, claimed ahead, was kept from its start. So the overlap policy has nothing to say
+about them. They are a *backlog*, and as many of them start
 as `max_instances` has slots for; the others wait for these to end. They wait where they are, after the
 cursor, and take neither rows nor memory; when their turn comes they are judged by `misfire_grace_s` like any
 instant. What comes due meanwhile comes after them.
@@ -107,6 +108,17 @@ class Backlogs:
             first = job.schedule.next_after(since)
             if first is not None and first <= now:
                 self._of_job[job.job_id] = _found(first, now)
+
+    def note_late(self, run: Run, job: Job, now: datetime) -> None:
+        """`run`, claimed ahead, did not begin before `now`: what came due since overlapped with none.
+
+        Where a later due time takes the place of an earlier one anyway, nothing is noted.
+        """
+        if job.row.coalesce and not job.is_judged_at_start:
+            return
+        first = job.schedule.next_after(run.scheduled_time)
+        if first is not None and first <= now:
+            self._of_job[job.job_id] = _found(first, now)
 
     def __contains__(self, job_id: str) -> bool:
         return job_id in self._of_job

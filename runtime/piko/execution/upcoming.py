@@ -91,6 +91,13 @@ class UpcomingRuns:
         if self._order[0][1] == run.run_id:
             self._set_timer()
 
+    def late(self, now: datetime) -> list[str]:
+        """The runs whose time has come, and that may not start yet."""
+        first = self._first()
+        if first is None or first.starts_at > now:
+            return []
+        return [run_id for run_id, item in self._held.items() if item.starts_at <= now]
+
     def hand_over(self, run_id: str) -> None:
         """Give a run to `start` at once, where it is held: it is cancelled before its handler is called."""
         if (item := self._held.pop(run_id, None)) is not None:

@@ -42,7 +42,7 @@ class Punctuality:
         executor: Executor,
         instance: Instance,
         give_up: Callable[[Outcome, InstanceFence], None],
-        skipped: Callable[[Run, Job, datetime], Skip | None],
+        begins: Callable[[Run, Job, datetime], Skip | None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -51,7 +51,7 @@ class Punctuality:
         self._elector = elector
         self._executor = executor
         self._give_up = give_up
-        self._skipped = skipped
+        self._begins = begins
         self._clock = clock
         self._metrics = metrics
         self._horizon = Horizon(poll_interval_s=limits.poll_interval_s, clock=clock)
@@ -96,7 +96,7 @@ class Punctuality:
             self._metrics.job_missed.inc(run.job_id, "misfire")
             log.warning("run_missed", job_id=run.job_id, run_id=run.run_id, why=why)
             self._give_up(missed(run, now, why=why), fence)
-        elif (skip := self._skipped(run, job, now)) is not None:
+        elif (skip := self._begins(run, job, now)) is not None:
             self._metrics.job_skipped.inc(run.job_id, skip.reason)
             self._give_up(left_out(run, now, why=skip.why), fence)
         else:

@@ -96,7 +96,7 @@ class Scheduler:
             executor=self.executor,
             instance=instance,
             give_up=self._over,
-            skipped=self._skipped,
+            begins=self._begins,
             clock=clock,
             metrics=metrics,
         )
@@ -188,7 +188,8 @@ class Scheduler:
             for stage in term.leader.stages:
                 left_out = self._held.left_out() if self._held else ()
                 now, ahead = self._clock.now(), self.punctuality.ahead
-                tick = Tick(stage=stage, now=now, left_out=left_out, ahead=ahead)
+                late = self.punctuality.upcoming.late(now)
+                tick = Tick(stage=stage, now=now, left_out=left_out, ahead=ahead, late=late)
                 await term.driver.feed(tick)
 
     async def _rest(self, term: LeadershipTerm) -> None:
@@ -223,8 +224,8 @@ class Scheduler:
             self._term.driver.acts.feed(RunEnded(run=outcome.run))
         self.ledger.put(outcome, fence)
 
-    def _skipped(self, run: Run, job: Job, now: datetime) -> Skip | None:
-        return None if self._term is None else self._term.leader.skipped(run, job, now)
+    def _begins(self, run: Run, job: Job, now: datetime) -> Skip | None:
+        return None if self._term is None else self._term.leader.begins(run, job, now)
 
     def _recorded(self, outcomes: list[Outcome]) -> None:
         if self._term is not None:

@@ -63,6 +63,8 @@ class Simulation:
         self.ahead = ahead
         self.upcoming: dict[str, Run] = {}
         """Runs that were claimed ahead and have not begun, by id."""
+        self.suspended = False
+        """Whether these may not begin, as while the database is away."""
         self.begun: list[tuple[datetime, Run]] = []
         """Each run whose handler was called, and when."""
         self._steps_on = 0
@@ -112,9 +114,11 @@ class Simulation:
     def turn(self) -> list[Run]:
         """One turn of the leader's loop; the runs whose handlers begin."""
         self._starting = []
-        self._begin_upcoming()
+        if not self.suspended:
+            self._begin_upcoming()
+        late = [run.run_id for run in self.upcoming.values() if not run.starts_after(self.now)]
         for stage in self.leader.stages:
-            self.feed(events.Tick(stage=stage, now=self.now, ahead=self.ahead))
+            self.feed(events.Tick(stage=stage, now=self.now, ahead=self.ahead, late=late))
         return self._starting
 
     def work(self) -> None:
@@ -143,7 +147,7 @@ class Simulation:
 
     def next_moment(self) -> datetime | None:
         """When there is something to do next; None: nothing comes by itself."""
-        moments = [run.starts_at for run in self.upcoming.values()]
+        moments = [] if self.suspended else [run.starts_at for run in self.upcoming.values()]
         moments.append(self.leader.next_moment(self.now, ahead=self.ahead))
         return min((moment for moment in moments if moment is not None), default=None)
 
@@ -162,7 +166,7 @@ class Simulation:
         come = [run for run in self.upcoming.values() if not run.starts_after(self.now)]
         for run in sorted(come, key=lambda item: item.starts_at or self.now):
             del self.upcoming[run.run_id]
-            skip = self.leader.skipped(run, self._jobs[run.run_id], self.now)
+            skip = self.leader.begins(run, self._jobs[run.run_id], self.now)
             if skip is None:
                 self._begin([run])
             else:
