@@ -23,7 +23,7 @@ def test_the_documentation_names_every_field_and_setting() -> None:
     from piko_operator.backfill_spec import BackfillRangeSpec
     from piko_operator.config_spec import JobConfigSpec
     from piko_operator.schedule_spec import ScheduleSpec
-    from piko_operator.settings import PREFIX, OperatorSettings
+    from piko_operator.settings import PREFIX, SHARED, OperatorSettings
 
     pages = (
         _ROOT / "docs" / "reference" / name for name in ("custom-resources.md", "settings.md", "tables.md")
@@ -32,5 +32,5 @@ def test_the_documentation_names_every_field_and_setting() -> None:
     models = (ScheduleSpec, JobConfigSpec, BackfillRangeSpec)
     fields = {str(item.alias) for model in models for item in model.model_fields.values()}
     nested = {"overlap", "retry", "backfill", "history"}
-    settings = {PREFIX + name.upper() for name in OperatorSettings.model_fields if name != "mysql_dsn"}
+    settings = {SHARED.get(name, PREFIX + name.upper()) for name in OperatorSettings.model_fields}
     assert {name for name in (fields - nested) | settings if f"`{name}" not in text} == set()

@@ -72,14 +72,22 @@ async def connect(*arguments: Any, **options: Any) -> Any:
     try:
         return await asyncio.shield(dialling)
     except asyncio.CancelledError:
+        # A task that was cancelled once may be cancelled again, and waits no more then.
+        dialling.add_done_callback(_hang_up)
         await asyncio.wait({dialling}, timeout=_HANG_UP_S)
         if not dialling.done():
             dialling.cancel()
             await asyncio.wait({dialling})
-        if not dialling.cancelled() and dialling.exception() is None:
-            dialling.result().close()
-        await asyncio.sleep(0)  # a transport that was closed lets go of its socket at the loop's next turn
+        for _ in range(
+            2
+        ):  # a turn of the loop hangs up, and at the next one the transport lets go of its socket
+            await asyncio.sleep(0)
         raise
+
+
+def _hang_up(dialling: asyncio.Task[Any]) -> None:
+    if not dialling.cancelled() and dialling.exception() is None:
+        dialling.result().close()
 
 
 def ended(connection: Any) -> asyncio.Future[None]:
