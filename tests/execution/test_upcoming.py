@@ -68,6 +68,20 @@ async def test_a_run_waits_for_the_start_mark_and_then_starts_at_once() -> None:
     assert stage.upcoming.first_unmarked() is None
 
 
+async def test_late_is_what_may_not_start_although_its_time_has_come() -> None:
+    stage = Stage()
+    run = stage.hold("kept", 0.01)
+    stage.hold("later", 3600)
+    come = run.scheduled_time + timedelta(seconds=1)
+    assert stage.upcoming.late(run.scheduled_time - timedelta(seconds=1)) == []
+    assert stage.upcoming.late(come) == ["kept"]
+    stage.upcoming.marked(FAR)
+    assert stage.upcoming.late(come) == [], "it starts at the next turn of the event loop"
+    stage.leads = False
+    stage.hold("kept, too", 0.01)
+    assert set(stage.upcoming.late(come)) >= {"kept, too"}
+
+
 async def test_a_suspended_leader_starts_nothing_until_it_may_again() -> None:
     stage = Stage()
     stage.upcoming.marked(FAR)

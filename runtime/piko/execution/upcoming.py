@@ -94,8 +94,8 @@ class UpcomingRuns:
     def late(self, now: datetime) -> list[str]:
         """The runs whose time has come, and that may not start yet."""
         first = self._first()
-        if first is None or first.starts_at > now:
-            return []
+        if first is None or first.starts_at > now or self._may_begin(first):
+            return []  # what may start does so at the next turn of the event loop
         return [run_id for run_id, item in self._held.items() if item.starts_at <= now]
 
     def hand_over(self, run_id: str) -> None:
@@ -155,13 +155,16 @@ class UpcomingRuns:
     def _start_due(self) -> None:
         now = self._clock.now()
         while (first := self._first()) is not None and first.starts_at <= now:
-            covered = self._marked_until is not None and first.starts_at <= self._marked_until
-            if not covered or not self._may_start(first.fence):
+            if not self._may_begin(first):
                 break
             heapq.heappop(self._order)
             del self._held[first.run.run_id]
             self._start(first.run, first.job, first.fence)
         self._set_timer()
+
+    def _may_begin(self, item: _Held) -> bool:
+        covered = self._marked_until is not None and item.starts_at <= self._marked_until
+        return covered and self._may_start(item.fence)
 
     def _set_timer(self) -> None:
         if self._timer is not None:
