@@ -72,7 +72,7 @@ async def test_late_is_what_may_not_start_although_its_time_has_come() -> None:
     stage = Stage()
     run = stage.hold("kept", 0.01)
     stage.hold("later", 3600)
-    come = run.scheduled_time + timedelta(seconds=1)
+    come = run.scheduled_time + timedelta(minutes=10)
     assert stage.upcoming.late(run.scheduled_time - timedelta(seconds=1)) == []
     assert stage.upcoming.late(come) == ["kept"]
     stage.upcoming.marked(FAR)
