@@ -63,7 +63,23 @@ Reason = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Why; kept in change_log.", show_default=False)
 ]
 
+Files = Annotated[
+    list[Path],
+    typer.Option(
+        "--file", "-f", metavar="PATH", help="A file, a folder, or - for standard input; may be repeated."
+    ),
+]
+Zone = Annotated[
+    str | None,
+    typer.Option(metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."),
+]
+
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check it, and change nothing.")]
+
+
+def offline_zone(given: str | None) -> str:
+    """The zone of schedules that name none, where no database is asked."""
+    return given or os.environ.get("PIKO_TIMEZONE") or "UTC"
 
 
 def settings_in_force(given: str | None) -> Settings:

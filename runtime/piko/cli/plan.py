@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from piko.cli.answers import Dsn, Form, Output, show_document, show_table, stamp
+from piko.cli.answers import Dsn, Files, Form, Output, Zone, offline_zone, show_document, show_table, stamp
 from piko.cli.reads import with_reads
 from piko.errors import InputError, ManifestError
 from piko.tables import Row
@@ -52,18 +48,8 @@ class PlannedChange:
 
 
 def plan(
-    file: Annotated[
-        list[Path],
-        typer.Option(
-            "--file", "-f", metavar="PATH", help="A file, a folder, or - for standard input; may be repeated."
-        ),
-    ],
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."
-        ),
-    ] = None,
+    file: Files,
+    timezone: Zone = None,
     dsn: Dsn = None,
     output: Form = Output.TEXT,
 ) -> None:
@@ -75,7 +61,7 @@ def plan(
     from piko.clock import SystemClock
     from piko_operator.resources import PikoSchedule
 
-    zone = timezone or os.environ.get("PIKO_TIMEZONE") or "UTC"
+    zone = offline_zone(timezone)
     placed = [item for item in valid_in(file) if isinstance(item.resource, PikoSchedule)]
     wanted = {item.resource.spec.job_id for item in placed}
     rows = with_reads(dsn, lambda reads: reads.rows(wanted)) if wanted else []

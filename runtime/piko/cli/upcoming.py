@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, instant, is_job_id, show_document, stamp
+from piko.cli.answers import Dsn, Form, Output, Zone, instant, is_job_id, offline_zone, show_document, stamp
 from piko.cli.reads import Reads, with_reads
 from piko.errors import RefusedError
 
@@ -33,12 +33,7 @@ def next_instants(
         ),
     ] = None,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="Number of due times.")] = 5,
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."
-        ),
-    ] = None,
+    timezone: Zone = None,
     after: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Start at this instant instead of now.")
     ] = None,
@@ -77,20 +72,14 @@ def _schedules(
     what: str | None, file: Path | None, zone: str | None, job_id: str, dsn: str | None
 ) -> list[Schedule]:
     if file is not None and what is None:
-        return _of_file(file, _offline_zone(zone))
+        return _of_file(file, offline_zone(zone))
     if what is None or file is not None:
         raise RefusedError(
             "expected either an expression or a job, or a file with -f; see `piko next --help`"
         )
     if is_job_id(what):
         return [_of_job(what, dsn, zone)]
-    return [_of_expression(what, _offline_zone(zone), job_id)]
-
-
-def _offline_zone(given: str | None) -> str:
-    import os
-
-    return given or os.environ.get("PIKO_TIMEZONE") or "UTC"
+    return [_of_expression(what, offline_zone(zone), job_id)]
 
 
 def _of_expression(text: str, zone: str, job_id: str) -> Schedule:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from piko.cli.answers import Dsn, Form, Output, show_document, with_database
+from piko.cli.answers import Dsn, Files, Form, Output, Zone, offline_zone, show_document, with_database
 from piko.errors import did_you_mean
 from piko.tables import shown
 from piko.text import listed
@@ -44,18 +43,8 @@ class _Known:
 
 
 def validate(
-    file: Annotated[
-        list[Path],
-        typer.Option(
-            "--file", "-f", metavar="PATH", help="A file, a folder, or - for standard input; may be repeated."
-        ),
-    ],
-    timezone: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ZONE", help="Zone of schedules that name none. Default: PIKO_TIMEZONE, then UTC."
-        ),
-    ] = None,
+    file: Files,
+    timezone: Zone = None,
     app: Annotated[
         str | None,
         typer.Option(metavar="MODULE:ATTRIBUTE", help="Check job ids and configs against this app."),
@@ -68,11 +57,10 @@ def validate(
     With --dsn, job ids and configs are checked against what running replicas have published; with --app,
     against the app's own jobs and models.
     """
-    import os
 
     from piko.cli.manifests import files_in
 
-    zone = timezone or os.environ.get("PIKO_TIMEZONE") or "UTC"
+    zone = offline_zone(timezone)
     placed: list[Placed] = []
     problems: list[Problem] = []
     for _, contents in files_in(file):
