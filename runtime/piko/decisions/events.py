@@ -69,7 +69,7 @@ class Tick:
 
     - `left_out`: jobs of which somebody holds rows just now.
     - `ahead`: the horizon; what comes due within it may be claimed already, see `claims_ahead`.
-    - `late`: the runs claimed ahead whose time has come, and that may not begin yet.
+    - `late`: the runs claimed ahead whose time has come, and that may not begin yet; of the first stage.
     """
 
     stage: int

@@ -188,7 +188,7 @@ class Scheduler:
             for stage in term.leader.stages:
                 left_out = self._held.left_out() if self._held else ()
                 now, ahead = self._clock.now(), self.punctuality.ahead
-                late = self.punctuality.upcoming.late(now)
+                late = () if stage else self.punctuality.upcoming.late(now)  # asked once a turn
                 tick = Tick(stage=stage, now=now, left_out=left_out, ahead=ahead, late=late)
                 await term.driver.feed(tick)
 
