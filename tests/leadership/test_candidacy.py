@@ -88,6 +88,23 @@ def test_a_renewal_that_is_late_is_tried_again_more_often() -> None:
     assert candidate.pause(9.95) <= 0.05 + 1e-6
 
 
+def test_a_doubt_lasts_until_a_renewal_that_was_asked_for_later() -> None:
+    candidate = Candidacy(Terms(valid_s=10, renew_every_s=2, look_every_s=0.3))
+    candidate.doubted(0)
+    assert not candidate.in_doubt, "a follower has nothing to lose"
+    candidate.won(Fence(name="default", epoch=1), asked_at=1)
+    assert not candidate.in_doubt
+    candidate.doubted(1.2)
+    candidate.renewed(asked_at=1.1)
+    assert candidate.in_doubt, "this renewal may have been answered before another replica took over"
+    assert candidate.pause(1.3) == 0.4, "it does not wait for the next renewal to know"
+    candidate.renewed(asked_at=1.3)
+    assert not candidate.in_doubt
+    candidate.doubted(2)
+    candidate.lost()
+    assert not candidate.in_doubt
+
+
 @given(TERMS, st.lists(st.tuples(st.booleans(), st.floats(0, 30, width=16)), max_size=30))
 def test_who_could_not_read_the_lease_leaves_an_expired_one_alone_for_a_renewal(
     terms: Terms, looks: list[tuple[bool, float]]

@@ -39,6 +39,7 @@ class Watcher:
     grace_s: float = GRACE_S
     leads: bool = False
     woken: int = 0
+    lost: int = 0
     metrics: Metrics = field(default_factory=Metrics)
 
     def __post_init__(self) -> None:
@@ -52,12 +53,16 @@ class Watcher:
             instance=make_instance(self.name),
             leads=lambda: self.leads,
             wake=[self._wake],
+            lost=self._lose,
             clock=SystemClock(),
             metrics=self.metrics,
         )
 
     def _wake(self) -> None:
         self.woken += 1
+
+    def _lose(self) -> None:
+        self.lost += 1
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Watcher]:
@@ -144,6 +149,7 @@ async def test_a_living_replica_whose_session_is_killed_takes_its_lock_again(
         await wait_until_async(lambda: not standby.detector.suspects, what="the suspicion to end")
         await standby.until_it_has("leader")
         assert standby.detector.presumed_dead == {}
+        assert (leader.lost, standby.lost) == (1, 0)
 
 
 async def test_a_replaced_lock_ends_the_waits_of_others_and_is_no_crash(

@@ -342,6 +342,25 @@ async def test_a_leader_alone_cut_off_is_deposed_where_another_took_over_and_nev
         await replicas.vanish(first)
 
 
+async def test_a_leader_whose_session_broke_is_in_trouble_until_it_has_renewed(
+    replicas: Replicas, emptied_database: TestDatabase
+) -> None:
+    """The others may have taken over, by the session lock that fell, long before its lease expires."""
+    async with cut_off(emptied_database) as (way, beyond):
+        elector = await replicas.start(beyond, "one", lease_s=7_200, renew_interval_s=3_600)
+        fence = await until_acting(elector)
+        assert elector.trouble is None
+        way.close()
+        elector.doubt()
+        assert elector.trouble is not None
+        assert "the lease has not been renewed since" in elector.trouble
+        assert elector.acting == fence, "a session that breaks is no proof; the fence protects the data"
+        way.open()
+        await wait_until_async(lambda: elector.trouble is None, what="a renewal")
+        assert elector.acting == fence
+        await replicas.vanish(elector)
+
+
 async def test_a_follower_that_meets_a_lost_database_goes_on_when_it_returns(
     replicas: Replicas, emptied_database: TestDatabase
 ) -> None:

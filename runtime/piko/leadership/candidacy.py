@@ -37,12 +37,18 @@ class Candidacy:
         self._deadline = 0.0
         self._unheard_since: float | None = None
         self._patient_until = float("-inf")
+        self._doubted_at: float | None = None
         self.standing = Standing.FOLLOWER
         self.fence: Fence | None = None
 
     def acting(self, now: float) -> Fence | None:
         """The fence to claim under; None if this candidate must not claim."""
         return self.fence if self.standing is Standing.LEADER and now < self._deadline else None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether another replica may have taken the lease over since the last renewal that was asked for."""
+        return self.standing is Standing.LEADER and self._doubted_at is not None
 
     def blind_for(self, now: float) -> float:
         """Seconds that a follower could not read the lease, if longer than a lease lasts; otherwise 0.
@@ -81,13 +87,18 @@ class Candidacy:
     def won(self, fence: Fence, *, asked_at: float) -> None:
         """This replica has acquired the lease, under a new epoch."""
         self.fence = fence
-        self._deadline = asked_at + self._terms.valid_s
-        self.standing = Standing.LEADER
+        self.renewed(asked_at=asked_at)
 
     def renewed(self, *, asked_at: float) -> None:
         """This replica has renewed the lease."""
         self._deadline = asked_at + self._terms.valid_s
         self.standing = Standing.LEADER
+        if self._doubted_at is not None and asked_at >= self._doubted_at:
+            self._doubted_at = None
+
+    def doubted(self, now: float) -> None:
+        """The others may have seen this replica end, and need not wait until its lease expires."""
+        self._doubted_at = now
 
     def unanswered(self, now: float) -> None:
         """A renewal failed, so it is unknown whether this replica still holds the lease."""
@@ -120,6 +131,6 @@ class Candidacy:
             unheard = self._unheard_since is not None
             return max(self._terms.look_every_s, _UNHEARD_S) if unheard else self._terms.look_every_s
         left = self._deadline - now
-        healthy = left > self._terms.valid_s - self._terms.renew_every_s
+        healthy = not self.in_doubt and left > self._terms.valid_s - self._terms.renew_every_s
         pause = self._terms.renew_every_s if healthy else min(1.0, self._terms.renew_every_s / 5)
         return min(pause, max(left, SOON_S)) if left > 0 else pause

@@ -53,6 +53,7 @@ class CrashWatch:
         instance: Instance,
         leads: Callable[[], bool],
         wake: Sequence[Callable[[], None]],
+        lost: Callable[[], None],
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -61,12 +62,14 @@ class CrashWatch:
         - `detector`: is shown every look.
         - `leads`: whether this replica leads now.
         - `wake`: called when an instance is presumed dead, and when the leader's lock is free.
+        - `lost`: called when the lock of this replica fell, so that the others may presume it dead.
         """
         self._store = store
         self._detector = detector
         self._instance = instance
         self._leads = leads
         self._wake = wake
+        self._lost = lost
         self._clock = clock
         self._metrics = metrics
         self._lock: SessionLock | None = None
@@ -107,6 +110,8 @@ class CrashWatch:
                     await self._rest(session, await self._look(session))
         except (DatabaseUnavailableError, SessionLockError, TimeoutError) as error:
             self._detector.forget()
+            if self._lock is not None:
+                self._lost()
             await self._withdraw_at_once()
             if self._clock.monotonic() - began < _SETTLED_S:
                 raise

@@ -98,6 +98,8 @@ class Elector:
         """Why this replica cannot take part in the election; None if it can. May be read from any thread."""
         if self.fence is not None and self.acting is None:
             return "the leader's lease could not be renewed in time; nothing is claimed"
+        if self._candidacy.in_doubt:
+            return "its session with the database broke, and the lease has not been renewed since"
         blind_s = self._candidacy.blind_for(self._clock.monotonic())
         return f"the lease has not been read for {blind_s:.0f} s; it could not take over" if blind_s else None
 
@@ -120,6 +122,15 @@ class Elector:
     def look_sooner(self) -> None:
         """Look at the lease now instead of after the pause, unless this replica holds it."""
         if self.fence is None:
+            self._sooner.set()
+
+    def doubt(self) -> None:
+        """Note that the others may presume this replica dead.
+
+        If it leads, it asks at once whether it still does; `trouble` says so until the answer has come.
+        """
+        self._candidacy.doubted(self._clock.monotonic())
+        if self.fence is not None:
             self._sooner.set()
 
     async def release(self) -> None:

@@ -52,6 +52,7 @@ def crash_watch_of(ground: Ground, elector: Elector) -> CrashWatch | None:
         instance=ground.instance,
         leads=lambda: elector.acting is not None,
         wake=(elector.look_sooner, ground.catalog.news.set),
+        lost=elector.doubt,
         clock=ground.clock,
         metrics=ground.metrics,
     )
