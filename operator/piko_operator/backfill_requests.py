@@ -39,7 +39,8 @@ from piko_operator.backfill_report import (
     was_asked,
 )
 from piko_operator.backfill_spec import BackfillRangeSpec
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.conditions import merge_patch
 from piko_operator.events import Events
 from piko_operator.identity import Identity, IdentityError

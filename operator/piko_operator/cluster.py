@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,33 +13,30 @@ from kubernetes_asyncio.config import ConfigException, load_incluster_config, lo
 
 from piko.api_path import api_path
 from piko.clock import Clock
-from piko.errors import PikoError, SettingsError
+from piko.errors import SettingsError
 from piko.text import excerpt, instant_text
-from piko_operator.inventory import BACKFILL, JOB_CONFIG, SCHEDULE, Seen, seen_from
+from piko_operator.cluster_error import ClusterError
+from piko_operator.inventory import Seen, seen_from
 from piko_operator.nesting import read_answer
 from piko_operator.ownership import Notice
-from piko_operator.resources import API_VERSION, FINALIZER, GROUP, VERSION
+from piko_operator.resource_api import (
+    FINALIZERS,
+    JSON_PATCH,
+    MERGE_PATCH,
+    JsonPatch,
+    let_go,
+    pages,
+    patch_metadata,
+    resource_path,
+)
+from piko_operator.resources import API_VERSION, FINALIZER
 from piko_operator.sources import Source, SourceKind
 from piko_operator.tenancy import serves
 
-PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs", BACKFILL: "pikobackfills"}
 _EVENT_LIMIT = 1_000
-_REASON_LIMIT = 1_000
-_PAGE = 100
-"""Resources in one answer; each may have more than a megabyte."""
 _AT_ONCE = 16
 MANAGER = "piko-operator"
 """The field manager and the user agent of every request."""
-_MERGE_PATCH, _JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
-_FINALIZERS = "/metadata/finalizers"
-
-
-class ClusterError(PikoError):
-    """The API server refused or failed a call; `status` is the HTTP status, or 0 if it was not reached."""
-
-    def __init__(self, message: str, *, status: int) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 async def connect() -> ApiClient:
@@ -90,39 +86,32 @@ class Cluster:
     async def list(self, kind: str) -> list[Seen]:
         """Every resource of `kind` that this operator serves: in its namespaces, and of its class."""
         found: list[Seen] = []
-        for path in [_path(kind, namespace=name) for name in self._namespaces] or [_path(kind)]:
-            token = ""
-            while True:
-                query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
-                page = await self._call("GET", path, query=query)
-                items = (seen_from({"kind": kind, **item}, kind=kind) for item in page["items"])
-                found += [seen for seen in items if serves(seen.spec, self._class_name)]
-                token = page["metadata"].get("continue", "")
-                if not token:
-                    break
+        for namespace in self._namespaces or (None,):
+            async for page in pages(self, kind, namespace=namespace):
+                found += [seen for seen in page if serves(seen.spec, self._class_name)]
         return found
 
     async def get(self, path: str) -> dict[str, Any]:
         """The object at `path`."""
-        return dict(await self._call("GET", path))
+        return dict(await self.call("GET", path))
 
     async def merge(self, path: str, body: Mapping[str, Any]) -> None:
         """Merge `body` into the object at `path`; with a resourceVersion, only if it still has that."""
-        await self._call("PATCH", path, body=body)
+        await self.call("PATCH", path, body=body)
 
     async def uid(self) -> str:
         """The identity of this cluster: the uid of its namespace `kube-system`."""
-        body = await self._call("GET", api_path("api", "v1", "namespaces", "kube-system"))
+        body = await self.call("GET", api_path("api", "v1", "namespaces", "kube-system"))
         return str(body["metadata"]["uid"])
 
     async def exists(self, kind: str, *, namespace: str, name: str) -> bool:
         """Whether there is an object of that name that this operator serves."""
         try:
-            path = _path(kind, namespace=namespace, name=name)
+            path = resource_path(kind, namespace=namespace, name=name)
         except ValueError:
             return False  # no object can have that name
         try:
-            body = await self._call("GET", path)
+            body = await self.call("GET", path)
         except ClusterError as error:
             if error.status == 404:
                 return False
@@ -131,40 +120,34 @@ class Cluster:
 
     async def hold(self, seen: Seen) -> Seen:
         """Add Piko's finalizer to the object."""
-        where, value = (f"{_FINALIZERS}/-", FINALIZER) if seen.finalizers else (_FINALIZERS, [FINALIZER])
+        where, value = (f"{FINALIZERS}/-", FINALIZER) if seen.finalizers else (FINALIZERS, [FINALIZER])
         # If another finalizer was added meanwhile, the test fails instead of replacing it.
-        first = [] if seen.finalizers else [{"op": "test", "path": _FINALIZERS, "value": None}]
-        return await self._patch_metadata(seen, [*first, {"op": "add", "path": where, "value": value}])
+        first = [] if seen.finalizers else [{"op": "test", "path": FINALIZERS, "value": None}]
+        return await patch_metadata(self, seen, [*first, {"op": "add", "path": where, "value": value}])
 
     async def let_go(self, seen: Seen) -> None:
         """Remove Piko's finalizer; succeeds if the object is already deleted."""
-        where = f"{_FINALIZERS}/{seen.finalizers.index(FINALIZER)}"
-        test = {"op": "test", "path": where, "value": FINALIZER}
-        try:
-            await self._patch_metadata(seen, [test, {"op": "remove", "path": where}])
-        except ClusterError as error:
-            if error.status != 404:
-                raise
+        await let_go(self, seen)
 
     async def delete(self, seen: Seen) -> None:
         """Delete the object; succeeds if it is already deleted, or another has its name."""
-        path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
+        path = resource_path(seen.kind, namespace=seen.namespace, name=seen.name)
         try:
-            await self._call("DELETE", path, body={"preconditions": {"uid": seen.uid}})
+            await self.call("DELETE", path, body={"preconditions": {"uid": seen.uid}})
         except ClusterError as error:
             if error.status not in (404, 409):
                 raise
 
     async def patch_status(self, seen: Seen, patch: Mapping[str, Any]) -> Seen:
-        path = _path(seen.kind, namespace=seen.namespace, name=seen.name) + "/status"
+        path = resource_path(seen.kind, namespace=seen.namespace, name=seen.name) + "/status"
         # The uid makes the server refuse the patch for a later object of the same name.
         body = {"metadata": {"uid": seen.uid}, "status": patch}
-        return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
+        return seen_from(await self.call("PATCH", path, body=body), kind=seen.kind)
 
     async def content(self, source: Source) -> dict[str, bytes]:
         """What a Secret or ConfigMap holds, by key. Raises `ValueError` if nothing can have its name."""
         path = api_path("api", "v1", "namespaces", source.namespace, source.kind.plural, source.name)
-        body = await self._call("GET", path)
+        body = await self.call("GET", path)
         plain, encoded = body.get("data") or {}, body.get("binaryData") or {}
         if source.kind is SourceKind.SECRET:
             plain, encoded = {}, plain
@@ -195,25 +178,20 @@ class Cluster:
             "lastTimestamp": now[:19] + "Z",
             "count": 1,
         }
-        await self._call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
+        await self.call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
 
-    async def _patch_metadata(self, seen: Seen, steps: Sequence[Mapping[str, Any]]) -> Seen:
-        # The uid makes the server refuse the patch for a later object of the same name.
-        body = [{"op": "test", "path": "/metadata/uid", "value": seen.uid}, *steps]
-        path = _path(seen.kind, namespace=seen.namespace, name=seen.name)
-        return seen_from(await self._call("PATCH", path, body=body), kind=seen.kind)
-
-    async def _call(
+    async def call(
         self,
         method: str,
         path: str,
         *,
         query: Sequence[tuple[str, str]] = (),
-        body: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        body: Mapping[str, Any] | JsonPatch | None = None,
     ) -> Any:
+        """The JSON of the answer. A PATCH with a list is a JSON patch. Raises `ClusterError`."""
         content = "application/json"
         if method == "PATCH":
-            content = _MERGE_PATCH if isinstance(body, Mapping) else _JSON_PATCH
+            content = MERGE_PATCH if isinstance(body, Mapping) else JSON_PATCH
         if method not in ("GET", "DELETE"):
             query = [*query, ("fieldManager", MANAGER)]
         headers = {"Accept": "application/json", "Content-Type": content}
@@ -239,18 +217,5 @@ class Cluster:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ClusterError(f"{method} {path}: {type(error).__name__} {error}", status=0) from error
         if response.status >= 300:
-            raise ClusterError(f"{method} {path}: {response.status} {_reason(text)}", status=response.status)
+            raise ClusterError.answered(method, path, status=response.status, text=text)
         return read_answer(text)
-
-
-def _path(kind: str, *, namespace: str | None = None, name: str | None = None) -> str:
-    scope = () if namespace is None else ("namespaces", namespace)
-    return api_path("apis", GROUP, VERSION, *scope, PLURALS[kind], *(() if name is None else (name,)))
-
-
-def _reason(text: bytes) -> str:
-    try:
-        message = str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        message = text.decode(errors="replace")
-    return excerpt(message, limit=_REASON_LIMIT)

@@ -9,7 +9,7 @@ from typing import Any
 
 from piko.errors import InputError, PikoError
 from piko.json_object import BYTES, check_json, merged, read_object
-from piko_operator.cluster import ClusterError
+from piko_operator.cluster_error import ClusterError
 from piko_operator.config_spec import KeyRef, to_json
 from piko_operator.resources import PikoJobConfig
 from piko_operator.source_reader import SourceReader

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import Seen
 from piko_operator.ownership import Notice
 

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from piko.background.backoff import Backoff
 from piko.clock import Clock
 from piko.observability.logs import get_logger
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.records import SyncRecords
 from piko_operator.resource_backoff import ResourceBackoff

@@ -14,8 +14,8 @@ import aiohttp
 import kopf
 
 from piko_operator.cluster import MANAGER
-from piko_operator.nesting import ShallowResponse
 from piko_operator.resources import GROUP, VERSION
+from piko_operator.shallow_response import ShallowResponse
 
 Observer = Callable[[Mapping[str, Any], bool], None]
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from piko.errors import DatabaseUnavailableError, PikoError
 from piko.observability.logs import get_logger
 from piko.store.clusters import Clusters
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 
 log = get_logger(__name__)
 

@@ -23,6 +23,7 @@ from piko_operator.trigger_annotation import TRIGGER, shown
 SCHEDULE = "PikoSchedule"
 JOB_CONFIG = "PikoJobConfig"
 BACKFILL = "PikoBackfill"
+PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs", BACKFILL: "pikobackfills"}
 _MIRRORED = (SCHEDULE, JOB_CONFIG)
 
 

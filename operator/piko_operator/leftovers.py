@@ -1,8 +1,8 @@
 """`python -m piko_operator.leftovers`: checks whether the resource definitions may be deleted.
 
-Deleting a definition deletes its resources in the whole cluster, and waits for each whose finalizer is not
-removed. The chart runs this before it uninstalls the definitions, while the operator is still running: exit 0
-if no resource is left, 1 with the remaining resources and the remedy.
+Deleting a definition deletes its resources in the whole cluster, those of other releases too. The chart runs
+this before it uninstalls the definitions, while the operator is still running: exit 0 if no resource is left,
+1 with the remaining resources and the remedy.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import sys
 from piko.clock import SystemClock
 from piko.errors import SettingsError
 from piko.text import listed
-from piko_operator.cluster import PLURALS, Cluster, ClusterError, connect
+from piko_operator.cluster import Cluster, connect
+from piko_operator.cluster_error import ClusterError
+from piko_operator.inventory import PLURALS
 
 
 async def leftovers(cluster: Cluster) -> list[str]:

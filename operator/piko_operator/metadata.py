@@ -10,7 +10,7 @@ import aiohttp
 from kubernetes_asyncio.client import ApiClient, ApiException
 
 from piko.api_path import api_path
-from piko_operator.cluster import ClusterError
+from piko_operator.cluster_error import ClusterError
 from piko_operator.sources import Source, SourceKind
 
 _LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"

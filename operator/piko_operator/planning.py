@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from piko.model.managed import R
 from piko.text import listed
-from piko_operator.cluster import ClusterError
+from piko_operator.cluster_error import ClusterError
 from piko_operator.config_sources import SourceUnavailableError, read_sources
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.manifests import explain

@@ -13,7 +13,7 @@ from piko.background.backoff import Backoff
 from piko.clock import Clock
 from piko.observability.logs import get_logger
 from piko.text import type_name
-from piko_operator.cluster import ClusterError
+from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import Inventory, Seen
 from piko_operator.ownership import Condition, synced
 from piko_operator.resource_backoff import ResourceBackoff

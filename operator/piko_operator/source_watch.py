@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
 from piko.observability.logs import get_logger
-from piko_operator.cluster import ClusterError
+from piko_operator.cluster_error import ClusterError
 from piko_operator.metadata import MetadataFeed
 from piko_operator.sources import Source, SourceKind, SourceUsers
 

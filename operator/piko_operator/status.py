@@ -27,7 +27,8 @@ from piko.store.reports.objectives import Objectives
 from piko.store.reports.summaries import Summaries
 from piko.text import error_text
 from piko_operator.apart import apart
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.conditions import merge_patch
 from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen

@@ -15,7 +15,8 @@ from piko.background.backoff import Backoff
 from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.orphans import OrphanCleaner

@@ -17,9 +17,8 @@ import kopf
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
-from piko_operator.cluster import PLURALS
 from piko_operator.handlers import watch_registry
-from piko_operator.inventory import Inventory, seen_from
+from piko_operator.inventory import PLURALS, Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.tenancy import serves
 

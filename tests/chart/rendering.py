@@ -56,6 +56,7 @@ VARIANTS: dict[str, Values] = {
     "tls to the database": {"database": {"existingSecret": "piko-database", "tlsSecret": "database-ca"}},
     "own migration secret": {**EXISTING_SECRET, "migration": {"existingSecret": "piko-owner"}},
     "namespaced operator": {**EXISTING_SECRET, "operator": {"namespaces": ["default", "kube-public"]}},
+    "finalizers stay": {**EXISTING_SECRET, "operator": {"removeFinalizers": False}},
     "without admission": {**EXISTING_SECRET, "operator": {"admission": {"enabled": False}}},
     "operator reads secrets": {**EXISTING_SECRET, "operator": {"readSecrets": True}},
     "operator reads config maps": {**EXISTING_SECRET, "operator": {"readConfigMaps": True}},

@@ -74,10 +74,10 @@ def test_containers_ask_for_resources_and_bound_their_memory(variant: str) -> No
 def test_only_who_speaks_to_kubernetes_gets_a_token(variant: str) -> None:
     rendering = render(VARIANTS[variant])
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
-    check = "Job piko-delete-psch-pjc-pbf-first"
+    hooks = {"Job piko-delete-psch-pjc-pbf-first", "Job piko-remove-finalizers"}
     reviews = {"Deployment piko-web"} if variant == "web by rights of the cluster" else set()
     runtime = {"Deployment piko-runtime", "StatefulSet piko-runtime"}
-    assert holders <= {"Deployment piko-operator", check} | runtime | reviews
+    assert holders <= {"Deployment piko-operator"} | hooks | runtime | reviews
     assert not any(account["automountServiceAccountToken"] for account in rendering.all("ServiceAccount"))
 
 
@@ -93,9 +93,10 @@ def test_every_service_account_that_a_pod_names_is_made(variant: str) -> None:
     assert {pod["serviceAccountName"] for _, pod in rendering.pod_specs()} == made
 
 
-def test_without_a_lease_the_operator_alone_speaks_to_kubernetes() -> None:
+def test_without_a_lease_only_the_operator_and_what_follows_it_speak_to_kubernetes() -> None:
     rendering = render({**EXISTING_SECRET, "runtime": {"leaderBackend": "database"}})
     bindings = [*rendering.all("RoleBinding"), *rendering.all("ClusterRoleBinding")]
-    assert {subject["name"] for binding in bindings for subject in binding["subjects"]} == {"piko-operator"}
+    subjects = {subject["name"] for binding in bindings for subject in binding["subjects"]}
+    assert subjects == {"piko-operator", "piko-uninstall"}
     holders = {name for name, pod in rendering.pod_specs() if pod["automountServiceAccountToken"]}
-    assert holders == {"Deployment piko-operator"}
+    assert holders == {"Deployment piko-operator", "Job piko-remove-finalizers"}

@@ -100,7 +100,6 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
     [
         ("without definitions", "CustomResourceDefinition"),
         ("without disruption budget", "PodDisruptionBudget"),
-        ("without migration", "Job"),
         ("without admission", "Secret"),
         ("without admission", "ValidatingWebhookConfiguration"),
         ("existing secret", "ServiceMonitor"),
@@ -109,6 +108,15 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
 )
 def test_what_is_off_is_not_rendered(variant: str, absent: str) -> None:
     assert render(VARIANTS[variant]).all(absent) == []
+
+
+@pytest.mark.parametrize(
+    ("variant", "absent"), [("without migration", "migration"), ("finalizers stay", "uninstall")]
+)
+def test_a_job_that_is_off_leaves_nothing(variant: str, absent: str) -> None:
+    components = [component_of(item) for item in render(VARIANTS[variant]).objects]
+    assert absent not in components
+    assert absent in [component_of(item) for item in render(EXISTING_SECRET).objects]
 
 
 def test_without_the_operator_people_have_no_rights_but_to_read_what_the_web_service_says() -> None:
@@ -233,8 +241,7 @@ def test_all_that_read_or_write_configs_have_the_key_that_encrypts_them_and_noth
         assert key["valueFrom"] == {"secretKeyRef": {"name": "piko-config-key", "key": "key"}}
         by_default = environment_of(pod_of(render(EXISTING_SECRET), component))
         assert "PIKO_CONFIG_KEY" not in by_default
-    (job,) = rendering.all("Job")
-    assert "PIKO_CONFIG_KEY" not in str(job)
+    assert "PIKO_CONFIG_KEY" not in str(rendering.all("Job"))
 
 
 def test_web_gets_the_lists_of_a_proxy_as_settings(tmp_path: Path) -> None:
@@ -264,7 +271,7 @@ def test_without_web_nothing_of_it_is_left() -> None:
 
 
 def test_the_migration_is_a_plain_job(rendering: Rendering) -> None:
-    job = rendering.one("Job")
+    job = rendering.one("Job", "migration")
     assert "annotations" not in job["metadata"]
     assert pod_of(rendering, "migration")["containers"][0]["command"] == ["piko", "db", "upgrade"]
 
@@ -291,7 +298,7 @@ def test_a_long_name_leaves_room_for_the_hash() -> None:
 
 
 def _job_name(values: Values) -> str:
-    return str(render(values).one("Job")["metadata"]["name"])
+    return str(render(values).one("Job", "migration")["metadata"]["name"])
 
 
 # ---- settings -------------------------------------------------------------------------------------

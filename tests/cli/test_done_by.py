@@ -52,6 +52,7 @@ from piko.cli.subcommands import SUBCOMMANDS
         ("plan -f manifests", DoneBy.SERVICE),
         ("validate -f manifests", DoneBy.PLUGIN),
         ("import crontab -", DoneBy.PLUGIN),
+        ("uninstall --dry-run", DoneBy.PLUGIN),
         ("completion bash", DoneBy.PLUGIN),
     ],
 )

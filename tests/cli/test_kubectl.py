@@ -31,6 +31,11 @@ _POD = Pod(namespace="data", name="piko-runtime-0", release="piko", component="r
         ("jobs a -n data -o yaml", {"--namespace": "data"}, "jobs a -o yaml"),
         ("trigger a --context=prod", {"--context": "prod"}, "trigger a"),
         ("-n data runs -n 5 --job a", {"--namespace": "data"}, "runs -n 5 --job a"),
+        (
+            "uninstall --context=prod -n data --in a",
+            {"--context": "prod", "--namespace": "data"},
+            "uninstall --in a",
+        ),
         ("runs --namespace data -n 5", {"--namespace": "data"}, "runs -n 5"),
         ("-n data pause --namespace team", {"--namespace": "data"}, "pause --namespace team"),
         ("next orders -n 3 --context=prod", {"--context": "prod"}, "next orders -n 3"),

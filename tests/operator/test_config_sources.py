@@ -13,7 +13,8 @@ from aiohttp import web
 from kubernetes_asyncio.client import ApiClient, Configuration
 
 from piko.clock import SystemClock
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.config_sources import SourceUnavailableError, read_sources
 from piko_operator.config_spec import JobConfigSpec
 from piko_operator.resources import Metadata, PikoJobConfig

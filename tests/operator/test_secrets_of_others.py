@@ -9,7 +9,8 @@ from kubernetes_asyncio.client import ApiClient, Configuration
 from kubernetes_asyncio.config import load_kube_config
 
 from piko.clock import SystemClock
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 from piko_operator.sources import Source, SourceKind
 from tests.harness.control_plane import ControlPlane
 from tests.operator.tenants import Team, bind, resource, secret, team_of, unbind

@@ -159,3 +159,10 @@ checksum/database: {{ .Values.database.dsn | sha256sum | trunc 16 | quote }}
 {{- printf "%s-%s" ($name | trunc 54 | trimSuffix "-") (sha256sum $said | trunc 8) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Annotations of what exists only while the release is uninstalled. Called with (list "pre-delete" weight). */}}
+{{- define "piko.uninstallHook" -}}
+helm.sh/hook: {{ index . 0 }}
+helm.sh/hook-weight: {{ index . 1 | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

@@ -19,7 +19,8 @@ from piko.background.periodic import Transient, repeat
 from piko.clock import Clock
 from piko.observability.logs import get_logger
 from piko_operator.admission.certificates import RENEWED_BEFORE_END, Certificate, make_certificate
-from piko_operator.cluster import Cluster, ClusterError
+from piko_operator.cluster import Cluster
+from piko_operator.cluster_error import ClusterError
 
 _LOOK_S = 60.0
 _BACKOFF = Backoff(first_s=0.5, longest_s=30.0)

@@ -24,7 +24,16 @@ from piko.cli.each_release import read_each
 from piko.cli.in_pod import execute
 from piko.cli.invocation import as_called, called_as, plugin_with, program_name
 from piko.cli.kubectl_calls import Kubectl, given_options
-from piko.cli.kubectl_options import NAMESPACE, POD, RELEASE, STREAMS, PluginCall, output_of, read_call
+from piko.cli.kubectl_options import (
+    EVERYWHERE,
+    NAMESPACE,
+    POD,
+    RELEASE,
+    STREAMS,
+    PluginCall,
+    output_of,
+    read_call,
+)
 from piko.cli.reads import web_reads
 from piko.cli.subcommands import SUBCOMMANDS
 from piko.cli.web_service import (
@@ -54,7 +63,7 @@ def main() -> None:
     try:
         call = read_call(sys.argv[1:])
         called_as.set(plugin_with(call.options))
-        given_options.set(call.options)
+        given_options.set({**call.options, **({EVERYWHERE: ""} if call.everywhere else {})})
         raise SystemExit(_run(call))
     except PikoError as error:
         typer.echo(f"kubectl piko: {as_called(str(error))}", err=True)

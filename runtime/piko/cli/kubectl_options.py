@@ -13,10 +13,10 @@ from piko.errors import RefusedError
 STREAMS = frozenset(("-w", "--watch", "-f", "--follow"))
 """Options with which a command shows more until it is interrupted."""
 NAMESPACE, RELEASE, POD = "--namespace", "--release", "--pod"
+EVERYWHERE = "--all-namespaces"
 _VALUED = (NAMESPACE, "--context", "--kubeconfig", RELEASE, POD)
-_EVERYWHERE = "--all-namespaces"
-_SHORT = {"-n": NAMESPACE, "-A": _EVERYWHERE}
-_NAMES = frozenset((*_VALUED, _EVERYWHERE, *_SHORT))
+_SHORT = {"-n": NAMESPACE, "-A": EVERYWHERE}
+_NAMES = frozenset((*_VALUED, EVERYWHERE, *_SHORT))
 _HELP = ("-h", "--help")
 _COUNT = "-n"
 
@@ -39,7 +39,7 @@ def read_call(arguments: Sequence[str]) -> PluginCall:
     rest = list(arguments)
     while rest and rest[0].startswith("-") and rest[0] not in _HELP:
         if not _take(rest, options, _NAMES):
-            known = ", ".join((*_VALUED, _EVERYWHERE))
+            known = ", ".join((*_VALUED, EVERYWHERE))
             raise RefusedError(f"{rest[0]}: is not known before the command; expected {known}")
     command = [rest.pop(0)] if rest else []
     subcommand = SUBCOMMANDS.get(command[0]) if command else None
@@ -47,7 +47,7 @@ def read_call(arguments: Sequence[str]) -> PluginCall:
         command += rest
     else:
         _take_behind(command, rest, options)
-    everywhere = options.pop(_EVERYWHERE, None) is not None
+    everywhere = options.pop(EVERYWHERE, None) is not None
     return PluginCall(options=options, command=command, everywhere=everywhere)
 
 
@@ -79,7 +79,7 @@ def _take(rest: list[str], options: dict[str, str], names: Collection[str]) -> b
         return False
     rest.pop(0)
     long = _SHORT.get(name, name)
-    if long != _EVERYWHERE and not equals:
+    if long != EVERYWHERE and not equals:
         if not rest:
             raise RefusedError(f"{name}: expected a value")
         value = rest.pop(0)

@@ -29,19 +29,21 @@ class Subcommand:
 
     - `path`: its module in this package, and its function or group there.
     - `here`: it needs no release, but for what it reads there.
+    - `by_kubectl`: it acts in the cluster itself, with kubectl's options.
     - `reads`: what of it reads: commands of a group by their names, and one that is no group by "".
     - `absent`: why `kubectl piko` does not have it; None: it has.
     """
 
     path: str
     here: bool = False
+    by_kubectl: bool = False
     reads: Mapping[str, ReadCommand] = field(default_factory=dict)
     absent: str | None = None
 
     @property
     def needs_no_release(self) -> bool:
         """Whether it never asks one, and takes no option of kubectl."""
-        return self.here and not self.reads
+        return self.here and not self.reads and not self.by_kubectl
 
 
 _READS = {"": ReadCommand()}
@@ -78,6 +80,7 @@ SUBCOMMANDS: Mapping[str, Subcommand] = MappingProxyType(
         "export": Subcommand("export.export", reads=_READS),
         "diff": Subcommand("diff.diff", reads=_READS),
         "plan": Subcommand("plan.plan", reads=_READS),
+        "uninstall": Subcommand("uninstall.uninstall", here=True, by_kubectl=True),
         "import": Subcommand("imports.commands", here=True),
         "completion": Subcommand("completion.completion", here=True),
     }

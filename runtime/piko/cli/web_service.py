@@ -1,9 +1,7 @@
 """The web service of a release, through the API server: with a kubeconfig and `get` on `services/proxy`.
 
-`kubectl proxy` carries the requests, so whatever signs the user in at the cluster does so here, too. It
-listens at a socket in a folder that is the user's alone, lets through what reads this one service, and ends
-with the command. The API server keeps the user's own credentials to itself; a token of Piko, where
-`web_access` asks for one, travels in the header `Piko-Token`.
+The proxy lets through what reads this one service. The API server keeps the user's own credentials to
+itself; a token of Piko, where `web_access` asks for one, travels in the header `Piko-Token`.
 """
 
 from __future__ import annotations
@@ -11,26 +9,23 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from piko.cli.kubectl_calls import Kubectl, KubectlError
+from piko.cli.kubectl_proxy import ProxyError, SocketConnection, proxied
 from piko.errors import DatabaseUnavailableError, NotFoundError, PikoError, RefusedError
 
 TOKEN = "KUBECTL_PIKO_TOKEN"  # noqa: S105 the variable's name
 """The environment variable with a token of Piko."""
 _SELECTED = ("-l", "piko.dev/component=web")
 _SWITCH = "web.enabled"
-_ANSWER_S = 60.0
 _PROBLEM = "application/problem+json"
 _NOBODY = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -102,28 +97,12 @@ def _service(item: Mapping[str, Any]) -> WebService:
 @contextmanager
 def reached(kubectl: Kubectl, service: WebService) -> Iterator[WebApi]:
     """The API of the service, while the context lasts. Raises `WebUnavailableError`."""
-    with TemporaryDirectory(prefix="piko-") as folder:
-        where = Path(folder) / "socket"
-        words = [
-            "proxy",
-            f"--unix-socket={where}",
-            f"--accept-paths=^{re.escape(service.path)}/api/v1/",
-            "--reject-methods=^(POST|PUT|PATCH|DELETE)$",
-        ]
-        with kubectl.child(words) as proxy:
-            _until_it_serves(proxy)
-            api = WebApi(socket_path=where, prefix=f"{service.path}/api/v1", token=os.environ.get(TOKEN))
-            try:
-                yield api
-            finally:
-                proxy.terminate()
-
-
-def _until_it_serves(proxy: subprocess.Popen[str]) -> None:
-    assert proxy.stdout is not None
-    assert proxy.stderr is not None
-    if not proxy.stdout.readline().startswith("Starting to serve"):
-        raise WebUnavailableError(f"kubectl proxy: {proxy.stderr.read().strip() or 'it ended'}")
+    accept = f"^{re.escape(service.path)}/api/v1/"
+    try:
+        with proxied(kubectl, accept=accept, reject="^(POST|PUT|PATCH|DELETE)$") as where:
+            yield WebApi(socket_path=where, prefix=f"{service.path}/api/v1", token=os.environ.get(TOKEN))
+    except ProxyError as error:
+        raise WebUnavailableError(str(error)) from error
 
 
 class WebApi:
@@ -155,7 +134,7 @@ class WebApi:
         raise error
 
     def _answer(self, target: str) -> tuple[int, str, bytes]:
-        connection = _SocketConnection(self._socket_path)
+        connection = SocketConnection(self._socket_path)
         try:
             connection.request("GET", target, headers=self._headers)
             answer = connection.getresponse()
@@ -164,19 +143,6 @@ class WebApi:
             raise WebUnavailableError(f"kubectl proxy: {type(error).__name__} {error}") from error
         finally:
             connection.close()
-
-
-class _SocketConnection(HTTPConnection):
-    """HTTP over a socket of this machine."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_ANSWER_S)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_ANSWER_S)
-        self.sock.connect(str(self._path))
 
 
 def _error(status: int, media_type: str, body: bytes) -> PikoError:
