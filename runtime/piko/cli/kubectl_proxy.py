@@ -1,6 +1,6 @@
 """Requests to the API server by `kubectl proxy`: whatever signs the user in at the cluster does so here, too.
 
-It listens at a socket in a folder that is the user's alone, lets through what it is told to, and ends with
+It listens at a socket in a folder that is the user's alone, lets through what it is asked to, and ends with
 the command.
 """
 
