@@ -140,6 +140,6 @@ class ServerHealth:
             self._refused = (str(error), self._clock.monotonic(), isinstance(error, ReadOnlyError))
 
     def written(self) -> None:
-        """A transaction was committed."""
+        """A transaction was committed, or a statement that commits itself."""
         if self._refused is not None and self._refused[2]:
             self._refused = None

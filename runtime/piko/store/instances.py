@@ -26,7 +26,7 @@ class InstanceStore:
 
     async def beat(self, instance: Instance, *, trouble: str | None = None, sinks: str | None = None) -> None:
         """Say that `instance` lives, its troubles and how its sinks are; its first beat makes its row."""
-        async with self._database.transaction() as connection:
+        async with self._database.single_writes() as connection:
             alive = await connection.execute(
                 update(runtime_instance)
                 .where(runtime_instance.c.instance_id == instance.instance_id)
@@ -82,7 +82,7 @@ class InstanceStore:
             .where(runtime_instance.c.instance_id == instance_id, or_(fenced.is_(None), fenced < epoch))
             .values(starts_until=until)
         )
-        async with self._database.statements() as connection:
+        async with self._database.single_writes() as connection:
             return (await connection.execute(statement)).rowcount > 0
 
     async def start_marks(self, instance_ids: Collection[str]) -> dict[str, StartMark]:

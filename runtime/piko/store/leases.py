@@ -1,8 +1,8 @@
 """Leadership as a row: the lease, its epoch, and the fence that every write of a leader passes.
 
 The row of `leader_lease` grows its `epoch` by one with each change of leader. A leader's transaction reads
-that row with a shared lock before it writes (`Fence.hold`): a takeover, which updates the row, waits for
-writes in flight, and every later write of the old leader sees the new epoch and is refused. Expiry is
+that row with a shared lock before it commits (`piko.store.fences`): a takeover, which updates the row, waits
+for commits in flight, and every later one of the old leader sees the new epoch and is refused. Expiry is
 decided by the database's clock, so that wrong clocks of replicas do not matter.
 
 A lease that is released leaves the runs of its holder alone: it drains them under the epoch it had. One that
@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from piko.model.fences import Fence
 from piko.model.leases import NOBODY, LeaseRow
 from piko.store.engine import Database
-from piko.store.schema.column_types import Now
+from piko.store.schema.column_types import Now, SecondsFromNow
 from piko.store.schema.tables.replicas import leader_lease, runtime_instance
 from piko.store.upsert import upsert
 
@@ -101,20 +101,18 @@ class LeaseStore:
             return epoch
 
     async def renew(self, fence: Fence, *, holder: str, lease_s: float) -> bool:
-        """Prolong the lease; False when another has it."""
-        async with self._database.transaction() as connection:
-            locked = await _locked(connection, fence.name)
-            if locked is None:
-                return False
-            now, lease = locked
-            if lease.holder != holder or lease.epoch != fence.epoch:
-                return False
-            await connection.execute(
-                update(leader_lease)
-                .where(leader_lease.c.name == fence.name)
-                .values(renewed_at=now, expires_at=now + timedelta(seconds=lease_s))
-            )
-            return True
+        """Prolong the lease; False when another has it.
+
+        One statement: writes of the leader that look at the fence never wait for a round trip of a renewal.
+        """
+        columns = leader_lease.c
+        statement = (
+            update(leader_lease)
+            .where(columns.name == fence.name, columns.holder == holder, columns.epoch == fence.epoch)
+            .values(renewed_at=Now(), expires_at=SecondsFromNow(lease_s))
+        )
+        async with self._database.single_writes() as connection:
+            return (await connection.execute(statement)).rowcount > 0
 
     async def release(self, name: str, *, holder: str) -> None:
         """Give the lease up if `holder` has it, so that another replica need not wait for it to expire."""

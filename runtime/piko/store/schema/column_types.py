@@ -98,6 +98,13 @@ class SecondsAfter(FunctionElement[datetime]):
     inherit_cache = True
 
 
+class SecondsFromNow(FunctionElement[datetime]):
+    """`SecondsFromNow(seconds)`: by the database's own clock, that many seconds and parts of one later."""
+
+    type = STAMP
+    inherit_cache = True
+
+
 SQLITE_NOW = "(strftime('%Y-%m-%d %H:%M:%f000', 'now'))"
 
 
@@ -115,6 +122,18 @@ def _now_on_write(_element: NowOnWrite, _compiler: SQLCompiler, **_: object) -> 
 @compiles(NowOnWrite, "sqlite")
 def _now_sqlite(_element: FunctionElement[datetime], _compiler: SQLCompiler, **_: object) -> str:
     return SQLITE_NOW
+
+
+@compiles(SecondsFromNow)
+def _seconds_from_now(element: SecondsFromNow, compiler: SQLCompiler, **how: Any) -> str:
+    (seconds,) = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"TIMESTAMPADD(MICROSECOND, ROUND(1000000 * {seconds}), CURRENT_TIMESTAMP(6))"
+
+
+@compiles(SecondsFromNow, "sqlite")
+def _seconds_from_now_on_sqlite(element: SecondsFromNow, compiler: SQLCompiler, **how: Any) -> str:
+    (seconds,) = (compiler.process(clause, **how) for clause in element.clauses)
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', printf('%.6f seconds', {seconds}))"
 
 
 @compiles(SecondsAfter)
