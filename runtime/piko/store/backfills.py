@@ -25,7 +25,7 @@ from piko.store.audited_backfills import AUDITED, CHANGE, settle_states, state_e
 from piko.store.changes import insert_changes, insert_logged, log_change
 from piko.store.chunks import chunks
 from piko.store.engine import Database
-from piko.store.fences import hold
+from piko.store.fences import fenced
 from piko.store.held_rows import held_keys, lock_free, rows_locked
 from piko.store.run_rows import run_row
 from piko.store.schema.tables.backfills import backfill
@@ -145,8 +145,7 @@ class BackfillStore:
         after an unknown COMMIT, a step finds what its first try wrote.
         """
         taken: list[Run] = []
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
+        async with fenced(self._database, fence) as connection:
             for step in sorted(steps, key=lambda item: item.backfill_id):
                 if await _advance(connection, step):
                     taken.extend(step.runs)
@@ -157,8 +156,7 @@ class BackfillStore:
 
     async def explain(self, messages: Mapping[str, str | None], fence: Fence) -> None:
         """Say of each request why nothing of it runs; None: nothing is in its way. Raises `FencedError`."""
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
+        async with fenced(self._database, fence) as connection:
             ids = backfill.c.backfill_id
             for (backfill_id,) in await lock_free(connection, [ids], ids.in_(sorted(messages))):
                 message = messages[backfill_id]

@@ -78,7 +78,6 @@ async def _claim(
     database: Database, batch: ClaimBatch, fence: Fence, *, now: datetime, take: _Take
 ) -> dict[str, Run]:
     async with database.transaction() as connection:
-        await hold(connection, fence)
         watermarks = await _move(connection, batch)
         if batch.completed:
             await connection.execute(
@@ -91,6 +90,8 @@ async def _claim(
         await write_rows(connection, database, job_run, rows)
         passed = [passed_over_row(item, fence, now=now) for item in batch.passed_over]
         await write_rows(connection, database, job_run, passed)
+        await hold(connection, fence)
+        # Last, and so for the shortest time: the ends of runs of these jobs lock the same rows.
         await write_states(connection, database, batch.states, fence, update=PLAN)
         await keep(connection, batch.watermarks, watermarks)
     return {run.run_id: run for run in claimed}

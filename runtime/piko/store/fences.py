@@ -1,18 +1,38 @@
 """Holding a fence: until the transaction ends, the right to write cannot be taken away.
 
-A fence is a row that is read with a shared lock before anything is written. A replica that takes over the
-leadership updates that row, and so waits for the writes in flight; every later write under the old epoch is
-refused.
+A fence is a row that is read with a shared lock before the COMMIT. A replica that takes over the leadership
+updates that row, and so waits for the commits in flight; every later one under the old epoch is refused.
+
+The row is also that of the lease, or of heartbeat and start mark, whose writers wait for that lock. So a
+transaction of several statements looks at it late, most of them last (`fenced`): what it has written until
+then nobody has seen, and is undone where the right has passed to somebody else. On a database that takes half
+a second for a statement, the others wait for half a second, and not for as long as a batch takes.
 """
 
 from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.errors import FencedError
 from piko.model.fences import Fence, InstanceFence, OutcomeFence
+from piko.store.engine import Database
 from piko.store.schema.tables.replicas import leader_lease, runtime_instance
+
+
+@asynccontextmanager
+async def fenced(database: Database, fence: OutcomeFence) -> AsyncIterator[AsyncConnection]:
+    """A transaction that is committed only by the right that `fence` gives.
+
+    Raises `FencedError` at its end where that has been taken away, and nothing was written; errors as in
+    `Database.transaction`.
+    """
+    async with database.transaction() as connection:
+        yield connection
+        await hold(connection, fence)
 
 
 async def hold(connection: AsyncConnection, fence: OutcomeFence) -> None:

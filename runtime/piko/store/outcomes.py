@@ -21,7 +21,7 @@ from piko.model.runs import Outcome
 from piko.model.watermarks import Watermarks
 from piko.store.backfills import count_ends, lock_backfills
 from piko.store.engine import Database
-from piko.store.fences import hold
+from piko.store.fences import fenced
 from piko.store.keyed import execute_keyed
 from piko.store.locks import Handover, hand_over, lock_due_times
 from piko.store.run_logs import write_results
@@ -34,12 +34,10 @@ from piko.store.watermarks import lock_watermarks, move_watermarks
 
 async def finish(database: Database, outcomes: Sequence[Outcome], fence: OutcomeFence) -> set[str]:
     """Record `outcomes`; the ids of the runs that ended so, see `RunStore.finish`."""
-    async with database.transaction() as connection:
-        await hold(connection, fence)
+    async with fenced(database, fence) as connection:
         await lock_backfills(connection, outcomes)
         moves = [outcome.watermark for outcome in outcomes if outcome.watermark is not None]
         watermarks = await lock_watermarks(connection, [move.job_id for move in moves])
-        states = await lock_states(connection, summarised(outcomes))
         await lock_due_times(connection, [item.run.due_time for item in outcomes if item.retry])
         if await _all_open(connection, outcomes, fence):
             fresh, recorded = list(outcomes), {outcome.run.run_id for outcome in outcomes}
@@ -47,6 +45,8 @@ async def finish(database: Database, outcomes: Sequence[Outcome], fence: Outcome
             fresh, recorded = _unrecorded(outcomes, await _read_ends(connection, outcomes), fence)
         if fresh:
             await _write(connection, database, fresh, watermarks, fence)
+            # Late, and so for a short time: each claim of these jobs writes the same rows.
+            states = await lock_states(connection, summarised(outcomes))
             await summarise(connection, database, fresh, fence, watermarks=watermarks, before=states)
             await count_ends(connection, fresh)
     return recorded

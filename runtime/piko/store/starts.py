@@ -14,7 +14,7 @@ from piko.model.fences import Fence
 from piko.model.runs import Run
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
-from piko.store.fences import hold
+from piko.store.fences import fenced
 from piko.store.fetches import skip_overtaken
 from piko.store.run_rows import lock_runs
 from piko.store.schema.tables.runs import job_run
@@ -23,8 +23,7 @@ from piko.store.watermarks import lock_watermarks
 
 async def start(database: Database, runs: Sequence[Run], fence: Fence, *, now: datetime) -> set[str]:
     """Move `runs` to RUNNING; the run ids that were still queued, see `RunStore.start`."""
-    async with database.transaction() as connection:
-        await hold(connection, fence)
+    async with fenced(database, fence) as connection:
         following = [run for run in runs if run.follows_watermark]
         watermarks = await lock_watermarks(connection, [run.job_id for run in following])
         overtaken = {run.run_id for run in following if not is_to_do(run, watermarks)}
@@ -45,8 +44,7 @@ async def start(database: Database, runs: Sequence[Run], fence: Fence, *, now: d
 
 async def offer(database: Database, runs: Sequence[Run], fence: Fence) -> set[str]:
     """Let any replica take `runs`; the run ids that were still there, see `RunStore.offer`."""
-    async with database.transaction() as connection:
-        await hold(connection, fence)
+    async with fenced(database, fence) as connection:
         rows = await lock_runs(connection, [job_run.c.state], {run.run_id for run in runs})
         states = {row.run_id: row.state for row in rows}
         queued = [run for run in runs if states.get(run.run_id) == RunState.QUEUED]

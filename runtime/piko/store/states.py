@@ -21,7 +21,7 @@ from piko.model.watermarks import Watermarks
 from piko.store.audited_watermarks import settle_watermark
 from piko.store.digests import read_pages
 from piko.store.engine import Database
-from piko.store.fences import hold
+from piko.store.fences import fenced
 from piko.store.held_rows import held_keys, rows_locked
 from piko.store.keyed import execute_keyed
 from piko.store.progress import watermarks_to_keep
@@ -63,8 +63,7 @@ class StateStore:
     async def write(self, states: Sequence[JobState], fence: Fence) -> None:
         """Write `states`. Raises `FencedError` where another replica leads, and `RowsLockedError` where
         somebody holds the row of one."""
-        async with self._database.transaction() as connection:
-            await hold(connection, fence)
+        async with fenced(self._database, fence) as connection:
             await lock_states(connection, {state.job_id for state in states})
             await write_states(connection, self._database, states, fence, update=PLAN)
 

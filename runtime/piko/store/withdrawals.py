@@ -17,7 +17,7 @@ from piko.model.claims import Withdrawal, states_before
 from piko.model.fences import Fence
 from piko.model.runs import Run
 from piko.store.engine import Database
-from piko.store.fences import hold
+from piko.store.fences import fenced
 from piko.store.locks import lock_due_times
 from piko.store.run_rows import lock_runs
 from piko.store.schema.tables.runs import job_lock, job_run
@@ -28,8 +28,7 @@ async def withdraw(
     database: Database, withdrawals: Sequence[Withdrawal], fence: Fence, *, now: datetime
 ) -> set[str]:
     """Take claims back; the ids of the runs that were still to start, see `RunStore.withdraw`."""
-    async with database.transaction() as connection:
-        await hold(connection, fence)
+    async with fenced(database, fence) as connection:
         await lock_due_times(connection, [item.run.due_time for item in withdrawals])
         rows = await lock_runs(
             connection, [job_run.c.state, job_run.c.finished_at], {item.run.run_id for item in withdrawals}
@@ -51,8 +50,7 @@ async def withdraw(
 
 async def requeue(database: Database, runs: Sequence[Run], fence: Fence) -> set[str]:
     """Let runs wait for their time again; the ids of those that do, see `RunStore.requeue`."""
-    async with database.transaction() as connection:
-        await hold(connection, fence)
+    async with fenced(database, fence) as connection:
         columns = job_run.c
         ids = {run.run_id for run in runs}
         rows = await lock_runs(connection, [columns.state, columns.instance_id, columns.starts_at], ids)
