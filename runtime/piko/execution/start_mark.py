@@ -26,7 +26,8 @@ from piko.observability.metrics import Metrics
 from piko.store.instances import InstanceStore
 
 _LEAST_S, _LONGEST_S = 0.05, 10.0
-_TIMES = 2
+_TIMES = 3
+"""A mark may wait for the COMMIT of a batch of outcomes, and then for that of the next one."""
 _AGAIN_S = 0.1
 
 log = get_logger(__name__)
@@ -59,6 +60,10 @@ class StartMarks:
     def lead_s(self) -> float:
         """How long before a start its mark is written, in seconds: it follows what the database takes."""
         return min(max(_TIMES * self._latency.seconds, _LEAST_S), _LONGEST_S)
+
+    def answered_in(self, seconds: float) -> None:
+        """So long has one question to the database taken, before any mark."""
+        self._latency.note(seconds)
 
     async def run(self) -> None:
         """Write marks until cancelled."""

@@ -4,6 +4,8 @@ The horizon follows what a round of the leader's loop takes, of late: when an in
 round may be under way, and the next one makes the claim. What the instance's start mark needs comes on top.
 It stays below `poll_interval_s` as long as two rounds do: within that an edit is seen. Where the database is
 so slow that two rounds take longer, no edit is seen sooner either, and being on time counts.
+
+Before the first round of a term, what one question takes says what a round will.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from piko.clock import Clock
 
 _LEAST_S, _LONGEST_S = 0.2, 30.0
 _ROUNDS = 2
+_QUESTIONS = 10
+"""What a round asks the database, one question after the other: a look, and the statements of a claim."""
 
 
 class Horizon:
@@ -24,9 +28,13 @@ class Horizon:
         self._poll_interval_s = poll_interval_s
         self._round = RecentLatency(clock)
 
+    def answered_in(self, seconds: float) -> None:
+        """So long has one question taken, before the first round."""
+        self.took(_QUESTIONS * seconds)
+
     def took(self, seconds: float) -> None:
         """A round of the leader's loop has taken so long."""
-        self._round.note(seconds)
+        self._round.note(min(seconds, _LONGEST_S))
 
     def ahead(self, *, start_lead_s: float) -> timedelta:
         """How long before its due time a run is claimed now.

@@ -72,6 +72,11 @@ class Punctuality:
             return timedelta(0)
         return self._horizon.ahead(start_lead_s=2 * self.start_marks.lead_s)
 
+    def answered_in(self, seconds: float) -> None:
+        """So long has one question to the database taken, at the beginning of a term."""
+        self._horizon.answered_in(seconds)
+        self.start_marks.answered_in(seconds)
+
     def took(self, seconds: float) -> None:
         """A round of the leader's loop has taken so long."""
         self._horizon.took(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from piko.decisions.events import RowsChanged, TermBegan
 from piko.decisions.leader import Leader
@@ -37,6 +37,8 @@ class LeadershipTerm:
     leader: Leader
     driver: Driver
     lookout: Lookout
+    answer_s: float
+    """How long the database took for one question when the term began."""
 
 
 async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
@@ -58,17 +60,20 @@ async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
     if parts.limits.offers:
         in_progress = [*in_progress, *await insist(stores.runs.offered)]
     queue = term.driver.queue
+    asked_at = parts.clock.monotonic()
+    backfills = await queue.backfills()
+    answer_s = parts.clock.monotonic() - asked_at
     began = TermBegan(
         states=states,
         in_progress=in_progress,
         queued=await queue.queued(),
-        backfills=await queue.backfills(),
+        backfills=backfills,
         now=parts.clock.now(),
     )
     await term.driver.feed(began)
     await take_in(term.driver, {*catalog.assessed_rows, *states}, parts)
     gc.freeze()  # it stays for the whole term: nothing for the collector to go through each time
-    return term
+    return replace(term, answer_s=answer_s)
 
 
 async def take_in(driver: Driver, job_ids: Collection[str], parts: SchedulerParts) -> None:
@@ -154,4 +159,4 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
         heartbeat_interval_s=limits.heartbeat_interval_s,
         poll_interval_s=limits.poll_interval_s,
     )
-    return LeadershipTerm(fence=fence, leader=leader, driver=driver, lookout=lookout)
+    return LeadershipTerm(fence=fence, leader=leader, driver=driver, lookout=lookout, answer_s=0.0)
