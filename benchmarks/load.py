@@ -3,6 +3,7 @@
     python -m benchmarks.load                       # 50, 500 and 1,000 jobs at once, 5,000 and 8,000 spread
     python -m benchmarks.load --jobs 500 --seconds 60
     python -m benchmarks.load --jobs 500 --latency 0.5   # each question to the server is held up so long
+    python -m benchmarks.load --jobs 50 --latency 0.5 --before ../other-checkout   # beside it, in turns
 
 A private MariaDB that flushes each COMMIT to disk is started for it, on the same machine. Each measurement is
 a process of its own, with the log of every run as a container writes it. A run counts as recorded when its
@@ -15,14 +16,17 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tests.harness.database_servers import ServerKind
@@ -30,7 +34,10 @@ from tests.store.cutting import cuttable
 
 from benchmarks.database import durable_server
 
+_ROOT = Path(__file__).parents[1]
 _RAMP_S = 3.0
+_RAMP_QUESTIONS = 40
+"""What is asked until a replica knows how slow its database is: first rounds of its loop, and connections."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +117,10 @@ async def insert(dsn: str, jobs: int, *, spread: bool, each: bool = False) -> No
     await database.close()
 
 
-async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = None) -> Load:
-    """Run the jobs of `insert` and look at the seconds after the ramp."""
+async def measure(
+    dsn: str, *, jobs: int, seconds: float, profile: str | None = None, latency_s: float = 0.0
+) -> Load:
+    """Run the jobs of `insert` and look at the seconds after the ramp, which is longer by `latency_s`."""
     from sqlalchemy import func, select
 
     from piko import PikoApp
@@ -142,7 +151,7 @@ async def measure(dsn: str, *, jobs: int, seconds: float, profile: str | None = 
     async with app.running(settings):
         while len(started) < jobs:
             await asyncio.sleep(0.05)
-        await asyncio.sleep(_RAMP_S)
+        await asyncio.sleep(_RAMP_S + _RAMP_QUESTIONS * latency_s)
         begin, cpu, before = time.time(), time.process_time(), await recorded()
         if profile:
             import cProfile
@@ -181,10 +190,13 @@ async def measured(
     profile: str | None = None,
     kind: ServerKind = "mariadb",
     latency_s: float = 0.0,
+    code: Path = _ROOT,
 ) -> Load:
-    """One measurement, in a process and on a server of its own.
+    """One measurement of the checkout `code`, in a process and on a server of its own.
 
     `latency_s`: how long each question of the replica to the server is held up on its way.
+
+    Raises `RuntimeError` where the process fails, with the end of its log.
     """
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(durable_server(kind))
@@ -194,11 +206,22 @@ async def measured(
             way, database = await stack.enter_async_context(cuttable(database))
             way.delay_s = latency_s
         command = [sys.executable, "-m", "benchmarks.load", "--measure", database.dsn]
-        command += ["--jobs", str(jobs), "--seconds", str(seconds)]
+        command += ["--jobs", str(jobs), "--seconds", str(seconds), "--latency", str(latency_s)]
         command += ["--profile", profile] if profile else []
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        log = Path(folder) / "log"
+        lines = stack.enter_context(log.open("w"))
         child = await asyncio.to_thread(
-            subprocess.run, command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            subprocess.run,
+            command,
+            check=False,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=lines,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(code / "runtime"), str(_ROOT)])},
         )
+        if child.returncode:
+            raise RuntimeError(f"{code}: {log.read_text()[-2000:]}")
     return Load(**json.loads(child.stdout))
 
 
@@ -210,29 +233,38 @@ def main() -> None:
     parser.add_argument("--spread", action="store_true", help="due times spread over the second in tenths")
     parser.add_argument("--profile", help="a file for cProfile's statistics")
     parser.add_argument("--latency", type=float, default=0.0, help="seconds that each statement takes more")
+    parser.add_argument("--before", type=Path, help="another checkout, to be compared with")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         found = asyncio.run(
-            measure(options.measure, jobs=options.jobs, seconds=options.seconds, profile=options.profile)
+            measure(
+                options.measure,
+                jobs=options.jobs,
+                seconds=options.seconds,
+                profile=options.profile,
+                latency_s=options.latency,
+            )
         )
         print(json.dumps(asdict(found)))
         return
+    profile = str(Path(options.profile).resolve()) if options.profile else None
+    codes = [*([options.before.resolve()] if options.before else []), _ROOT]
     loads = [(50, False), (500, False), (1000, False), (5000, True), (8000, True)]
     for jobs, spread in [(options.jobs, options.spread)] if options.jobs else loads:
-        several = [
-            asyncio.run(
-                measured(
-                    jobs,
-                    seconds=options.seconds,
-                    spread=spread,
-                    profile=options.profile,
-                    latency_s=options.latency,
-                )
+        of_code: dict[Path, list[Load]] = {code: [] for code in codes}
+        for code in codes * options.repeats:
+            load = measured(
+                jobs,
+                seconds=options.seconds,
+                spread=spread,
+                profile=profile,
+                latency_s=options.latency,
+                code=code,
             )
-            for _ in range(options.repeats)
-        ]
-        print(medians(several), flush=True)
+            of_code[code].append(asyncio.run(load))
+        for code, several in of_code.items():
+            print(f"{code.name:<12} {medians(several)}" if options.before else medians(several), flush=True)
 
 
 if __name__ == "__main__":
