@@ -8,13 +8,13 @@ from piko.clock import SystemClock
 
 
 class WrongClock(SystemClock):
-    """The machine's clock, whose time of day is so much off."""
+    """The machine's clock, whose time of day is so much off, and may be set."""
 
     def __init__(self, off: timedelta) -> None:
-        self._off = off
+        self.off = off
 
     def now(self) -> datetime:
-        return super().now() + self._off
+        return super().now() + self.off
 
 
 class MovableClock(SystemClock):
