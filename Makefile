@@ -10,7 +10,7 @@ BENCH := $(VENV)/.bench
 AUDIT := $(VENV)/.audit
 
 .DEFAULT_GOAL := help
-.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-images bench-runs constraints requirements sbom clean generate site dist images kind-tools kind-up kind-down e2e
+.PHONY: help demo setup servers lint check unit test coverage audit hooks soak bench-startup bench-schedules bench-reads bench-observation bench-metrics bench-images bench-runs constraints requirements sbom clean generate site dist images kind-tools kind-up kind-down e2e day
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -167,6 +167,11 @@ e2e: setup ## the chart on the cluster of KUBECONFIG=…, which has the images: 
 	@test -n "$(KUBECONFIG)" || { echo "make e2e needs a cluster: make e2e KUBECONFIG=/path/to/kubeconfig; make kind-up makes one" >&2; exit 1; }
 	$(BIN)/python -m tests.e2e --kubeconfig $(KUBECONFIG) --tag $(or $(TAG),$(VERSION)) --registry '$(REGISTRY)' \
 	  $(if $(PREVIOUS_CHART),--previous-chart $(PREVIOUS_CHART) --previous-tag $(PREVIOUS_TAG)) $(if $(KEEP),--keep)
+
+day: setup ## a day of a release with 200 resources on the cluster of KUBECONFIG=…; API_SERVER_RESTART='…' ETCD_COMPACTION='…'
+	@test -n "$(KUBECONFIG)" || { echo "make day needs a cluster: make day KUBECONFIG=/path/to/kubeconfig; make kind-up makes one" >&2; exit 1; }
+	$(BIN)/python -m tests.e2e.day --kubeconfig $(KUBECONFIG) --tag $(or $(TAG),$(VERSION)) --registry '$(REGISTRY)' \
+	  --api-server-restart '$(API_SERVER_RESTART)' --etcd-compaction '$(ETCD_COMPACTION)'
 
 clean: ## removes the environment and what tools leave; the cache of servers stays
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* dist

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,27 +30,14 @@ import yaml
 
 from tests.cli.piko import CANNOT, OK, kubectl_piko
 from tests.e2e.cluster import CHART, COMPONENTS, Cluster, StepError
-from tests.e2e.due_times import judged
+from tests.e2e.load import GREET, Load
+from tests.e2e.release import EXAMPLES, Release
 from tests.e2e.spooling import Spooling
 from tests.e2e.watching import Watch, watching
 from tests.harness.locate import find_tool
 
-EXAMPLES = CHART.parent.parent / "examples" / "cluster"
-EVERY = timedelta(seconds=1)
-SETTLE_S = 10
-"""After a disturbance, until its last due times have run."""
 _READS = ("status", "jobs greet", "runs --job greet -n 3", "late", "logs greet", "why greet", "jobs -o yaml")
-SCHEDULES = """
-apiVersion: piko.dev/v1
-kind: PikoSchedule
-metadata: {name: greet}
-spec:
-  jobId: greet
-  schedule: {interval: {every: 1s}}
-  misfireGrace: 10m
-  coalesce: false
-  history: {successful: 5000}
----
+DIGEST = """
 apiVersion: piko.dev/v1
 kind: PikoSchedule
 metadata: {name: digest}
@@ -77,6 +63,8 @@ class Trial:
         self._options = options
         self._began = time.monotonic()
         self._stack = ExitStack()
+        self._release = Release(cluster, registry=options.registry)
+        self._load = Load(cluster, self._release, say=self.say)
         self._watch: Watch | None = None
         self._caused = set(_ALERTS | (_ALERTS_OF_THE_PREVIOUS if options.previous_chart else set()))
         """Alerts that have a reason."""
@@ -116,18 +104,15 @@ class Trial:
     # ---- life of a release ------------------------------------------------------------------------
 
     def install(self) -> None:
-        cluster = self._cluster
-        cluster.kubectl("create", "namespace", cluster.namespace)
-        level = "pod-security.kubernetes.io/enforce=restricted"
-        cluster.kubectl("label", "namespace", cluster.namespace, level)
-        cluster.kubectl("apply", "-f", str(EXAMPLES / "database.yaml"))
+        self._release.make_place()
         previous = self._options.previous_chart
-        self._helm_upgrade(previous or CHART, self._options.previous_tag if previous else self._options.tag)
-        for pod in cluster.found("pods"):
+        tag = self._options.previous_tag if previous else self._options.tag
+        self._release.upgrade(chart=previous or CHART, tag=tag)
+        for pod in self._cluster.found("pods"):
             self.say(f"{pod['metadata']['name']}: {pod['status']['phase']}")
 
     def apply(self) -> None:
-        self._cluster.kubectl("apply", "-f", "-", given=SCHEDULES)
+        self._cluster.kubectl("apply", "-f", "-", given=f"{GREET}---{DIGEST}")
         self._cluster.kubectl("apply", "-f", "-", given=self._config())
         self._cluster.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "psch/greet", "psch/digest")
         self._cluster.wait("a run succeeds", lambda: self._last_state("greet") == "SUCCESS")
@@ -206,7 +191,7 @@ class Trial:
             component: {"podAnnotations": {"e2e": "upgraded"}, "podSecurityContext": UNKNOWN_USER}
             for component in COMPONENTS
         }
-        self._under_load(lambda: self._helm_upgrade(CHART, self._options.tag, again))
+        self._under_load(lambda: self._release.upgrade(tag=self._options.tag, further=again))
         for component in COMPONENTS:
             pod = self._cluster.a_ready_pod(component)
             who = self._cluster.kubectl("exec", pod, "-c", component, "--", "id").strip()
@@ -232,8 +217,8 @@ class Trial:
     def _keep_spool(self, spooling: Spooling, claim: str = "") -> None:
         values = spooling.values(claim)
         values["runtime"]["podSecurityContext"] = UNKNOWN_USER
-        self._helm_upgrade(CHART, self._options.tag, values)
-        self._cluster.wait("all pods are ready", self._all_ready)
+        self._release.upgrade(tag=self._options.tag, further=values)
+        self._release.wait_until_ready()
 
     def roll_back(self) -> None:
         self._under_load(
@@ -248,13 +233,8 @@ class Trial:
         cluster = self._cluster
         cluster.kubectl("delete", "psch,pjc", "--all", "--timeout=60s")
         cluster.helm_of("uninstall", cluster.release, "--wait", "--timeout=2m")
-        cluster.wait("nothing of the release is left", lambda: not self._left(), seconds=60)
+        cluster.wait("nothing of the release is left", lambda: not self._release.left(), seconds=60)
         self.say("nothing of the release is left")
-
-    def _left(self) -> list[str]:
-        # Pods of `helm test` stay, so that their logs can be read.
-        chosen = f"app.kubernetes.io/instance={self._cluster.release},app.kubernetes.io/component!=test"
-        return self._cluster.kubectl("get", "all,secret,role,rolebinding", "-l", chosen, "-o", "name").split()
 
     # ---- disturbances -----------------------------------------------------------------------------
 
@@ -285,7 +265,7 @@ class Trial:
         for name in names:
             # A disruption budget may refuse it for a while.
             self._cluster.wait(f"{name} is evicted", partial(self._evict, name))
-            self._cluster.wait("all pods are ready", self._all_ready)
+            self._release.wait_until_ready()
 
     def kill_an_operator(self) -> None:
         self._under_load(
@@ -304,9 +284,9 @@ class Trial:
         self._under_load(lambda: self._cluster.kubectl("exec", "deploy/database", "--", "sh", "-c", "kill 1"))
 
     def change_the_password(self) -> None:
-        before = self._containers()
+        before = self._release.containers()
         self._under_load(self._rotate)
-        if self._containers() != before:
+        if self._release.containers() != before:
             self.troubles.append("a change of the password restarted a container")
         self.say("no container was restarted")
 
@@ -334,60 +314,8 @@ class Trial:
         self._cluster.kubectl("create", "--raw", path, "-f", "-", given=body)
         return True
 
-    # ---- under load -------------------------------------------------------------------------------
-
     def _under_load(self, disturb: Callable[[], object], *, killed: bool = False) -> None:
-        """Disturb, wait until all is well again, and judge the due times from before to after."""
-        begin = _whole_second() + EVERY
-        time.sleep(3)
-        disturb()
-        self._cluster.wait("all pods are ready", self._all_ready)
-        time.sleep(SETTLE_S)
-        end = _whole_second() - EVERY
-        found: list[dict[str, object]] = []
-
-        def all_ended() -> bool:
-            found[:] = self._cluster.piko(
-                "runs", "--job=greet", f"--since={begin.isoformat()}", "--limit=10000"
-            )
-            return not judged(found, begin=begin, end=end, every=EVERY).missed
-
-        try:
-            self._cluster.wait("every due time has run", all_ended, seconds=60)
-        except StepError as error:
-            self.say(str(error))
-        judgement = judged(found, begin=begin, end=end, every=EVERY)
-        self.say(str(judgement))
-        self.troubles.extend(judgement.troubles(killed=killed))
-        for run in found:
-            if run["state"] not in ("SUCCESS", "RUNNING", "QUEUED"):
-                self.say(
-                    f"{run['scheduled_time']} attempt {run['attempt']} is {run['state']}: {run['error']}"
-                )
-
-    def _all_ready(self) -> bool:
-        workloads = [*self._cluster.found("deployments"), *self._cluster.found("statefulsets")]
-        return all(
-            each["status"].get("readyReplicas", 0) == each["spec"]["replicas"]
-            and each["status"].get("observedGeneration") == each["metadata"]["generation"]
-            and each["status"].get("replicas") == each["spec"]["replicas"]
-            for each in workloads
-        )
-
-    def _helm_upgrade(self, chart: Path, tag: str, further: dict[str, Any] | None = None) -> None:
-        values: dict[str, Any] = {
-            "database": {"existingSecret": "piko-database"},
-            "image": {"registry": self._options.registry},
-        }
-        if chart == CHART:
-            values["test"] = {"job": "greet"}
-        for component in COMPONENTS:
-            own = {} if component == "web" else {"image": {"tag": tag}}
-            values[component] = own | (further or {}).get(component, {})
-        self._cluster.helm_of(
-            "upgrade", "--install", self._cluster.release, str(chart), "--wait", "--timeout=5m", "--values=-",
-            given=yaml.safe_dump(values),
-        )  # fmt: skip
+        self.troubles += self._load.troubles_of(disturb, killed=killed)
 
     def _config(self) -> str:
         documents = yaml.safe_load_all((EXAMPLES / "schedule.yaml").read_text(encoding="utf-8"))
@@ -398,18 +326,6 @@ class Trial:
 
     def _digest_is_suspended(self) -> bool:
         return any(each["job_id"] == "digest" and not each["enabled"] for each in self._cluster.piko("jobs"))
-
-    def _containers(self) -> set[tuple[str, int]]:
-        return {
-            (pod["metadata"]["uid"], status["restartCount"])
-            for component in ("runtime", "operator", "web")
-            for pod in self._cluster.pods(component)
-            for status in pod["status"]["containerStatuses"]
-        }
-
-
-def _whole_second() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
 
 
 def _clear(cluster: Cluster, trial: Trial) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.e2e.cluster import Cluster
+from tests.e2e.database import TrialDatabase
 
 _MOUNT = "/var/lib/piko/spool"
 _APP = """
@@ -40,6 +41,7 @@ class Spooling:
 
     def __init__(self, cluster: Cluster, *, say: Callable[[str], None]) -> None:
         self._cluster = cluster
+        self._database = TrialDatabase(cluster)
         self._say = say
 
     def prepare(self) -> None:
@@ -52,7 +54,7 @@ class Spooling:
         }
         self._cluster.kubectl("apply", "-f", "-", given=json.dumps(code))
         self._cluster.kubectl("apply", "-f", "-", given=_SCHEDULE)
-        self._sql("CREATE TABLE kept (id VARCHAR(64) PRIMARY KEY)")
+        self._database.sql("CREATE TABLE kept (id VARCHAR(64) PRIMARY KEY)")
 
     def values(self, claim: str = "") -> dict[str, Any]:
         """Of the chart, for that job, and a volume for each replica; or that of `claim` for the only one."""
@@ -73,7 +75,7 @@ class Spooling:
         pod = self._cluster.leader()
         run_id = self._end_without_database(pod)
         self._cluster.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
-        self._database_answers()
+        self._database.give_back()
         self._until_delivered(run_id)
         state = self._state_of(run_id)
         self._say(f"{pod} came back: the run is {state}, and its record is in the table")
@@ -115,7 +117,7 @@ class Spooling:
         pod = self._cluster.leader()
         run_id = self._end_without_database(pod)
         self._scale(1)
-        self._database_answers()
+        self._database.give_back()
         self._cluster.wait("the first replica leads", lambda: self._cluster.leader() == first)
         return run_id, pod
 
@@ -125,9 +127,7 @@ class Spooling:
         answer = json.loads(self._in(pod, "piko", "trigger", "slow", "--reason=e2e", "-o", "json"))
         run_id = str(answer["run_id"])
         self._cluster.wait("the run is in its handler", lambda: self._state_of(run_id) == "RUNNING")
-        nobody = {"spec": {"selector": {"app": "nobody"}}}
-        self._cluster.kubectl("patch", "service", "database", "--type=merge", "-p", json.dumps(nobody))
-        self._cluster.kubectl("exec", "deploy/database", "--", "sh", "-c", "kill 1")
+        self._database.take_away()
         self._in(pod, "touch", "/tmp/end")
         spooled = ["sh", "-c", f"grep -rlaF {run_id} {_MOUNT}"]
         self._cluster.wait("outcome and record are on disk", lambda: self._two_files(pod, spooled))
@@ -138,16 +138,11 @@ class Spooling:
         files = {path.removesuffix("-wal") for path in self._in(pod, *command).split()}
         return len(files) > 1
 
-    def _database_answers(self) -> None:
-        again = {"spec": {"selector": {"app": "database"}}}
-        self._cluster.kubectl("patch", "service", "database", "--type=merge", "-p", json.dumps(again))
-        self._cluster.wait("all is well", lambda: bool(self._cluster.piko("status")["leaders"]))
-
     def _until_delivered(self, run_id: str) -> None:
         self._cluster.wait("the record is delivered", lambda: self._delivered(run_id))
 
     def _delivered(self, run_id: str) -> bool:
-        return run_id in self._sql("SELECT id FROM kept")
+        return run_id in self._database.sql("SELECT id FROM kept")
 
     def _state_of(self, run_id: str) -> str:
         runs = self._cluster.piko("runs", "--job=slow")
@@ -161,29 +156,12 @@ class Spooling:
         def all_here() -> bool:
             pods = self._cluster.pods("runtime")
             ready = [pod for pod in pods if _is_ready(pod)]
-            return len(pods) == replicas and bool(self._away() or len(ready) == replicas)
+            return len(pods) == replicas and bool(self._database.is_away or len(ready) == replicas)
 
         self._cluster.wait(f"{replicas} replicas are here", all_here)
 
-    def _away(self) -> bool:
-        service = json.loads(self._cluster.kubectl("get", "service", "database", "-o", "json"))
-        return bool(service["spec"]["selector"]["app"] == "nobody")
-
     def _in(self, pod: str, *command: str) -> str:
         return self._cluster.kubectl("exec", pod, "-c", "runtime", "--", *command)
-
-    def _sql(self, statement: str) -> str:
-        """What the database answers, asked in its own pod with the password that the Secret holds."""
-        dsn = self._in_secret()
-        user, _, password = dsn.partition("://")[2].partition("@")[0].partition(":")
-        return self._cluster.kubectl(
-            "exec", "deploy/database", "--", "mariadb", "--host=127.0.0.1", f"--user={user}",
-            f"--password={password}", "--skip-column-names", "-e", statement, "piko",
-        )  # fmt: skip
-
-    def _in_secret(self) -> str:
-        template = "go-template={{.data.dsn | base64decode}}"
-        return self._cluster.kubectl("get", "secret", "piko-database", "-o", template)
 
 
 def _is_ready(pod: dict[str, Any]) -> bool:
