@@ -40,7 +40,7 @@ def install(place: Place) -> list[str]:
     cluster.kubectl("apply", "-f", "-", given=json.dumps(CODE))
     place.release.upgrade(tag=place.tag, further=values(CONFIG_KEY))
     cluster.kubectl("apply", "-f", "-", given=GREET)
-    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=120s", "psch/greet")
+    cluster.kubectl("wait", "--for=condition=Ready", "--timeout=300s", "psch/greet")
     return []
 
 
@@ -56,7 +56,7 @@ def apply_by_server(place: Place) -> list[str]:
         "+ (SELECT COUNT(*) FROM job_config WHERE managed_by LIKE '%/day-%')"
     )
     rows = 2 * JOBS
-    place.cluster.wait("all have their rows", lambda: int(place.database.sql(count)) == rows, seconds=60)
+    place.cluster.wait("all have their rows", lambda: int(place.database.sql(count)) == rows)
     written = time.monotonic()
     place.resources.wait_until_ready(2 * JOBS)
     place.say(
@@ -101,7 +101,7 @@ def hide_secrets(place: Place) -> list[str]:
 def _run_once(place: Place, name: str) -> tuple[str, dict[str, Any]]:
     """The state of a run of the job, and what it returned."""
     place.staying.kubectl("annotate", "psch", name, f"piko.dev/trigger={time.time()}", "--overwrite")
-    place.staying.kubectl("wait", "--for=condition=Triggered", "--timeout=60s", f"psch/{name}")
+    place.staying.kubectl("wait", "--for=condition=Triggered", "--timeout=300s", f"psch/{name}")
     run_id = place.staying.kubectl("get", "psch", name, "-o", "jsonpath={.status.trigger.runId}")
     found: dict[str, Any] = {}
 
@@ -109,7 +109,7 @@ def _run_once(place: Place, name: str) -> tuple[str, dict[str, Any]]:
         found.update(place.cluster.piko("runs", "show", run_id))
         return found["run"]["state"] not in ("QUEUED", "RUNNING") and found["log"] is not None
 
-    place.cluster.wait("the run ends", has_ended, seconds=60)
+    place.cluster.wait("the run ends", has_ended)
     return found["run"]["state"], json.loads(found["log"]["result"] or "{}")
 
 
@@ -125,10 +125,10 @@ def annotate(place: Place) -> list[str]:
         return place.staying.kubectl("get", "psch", name, "-o", f"jsonpath={{.status.{path}}}")
 
     place.staying.kubectl("annotate", "psch", name, "piko.dev/paused=the source moves")
-    place.cluster.wait("the row is disabled", lambda: is_enabled(0), seconds=60)
-    place.cluster.wait("the status says so", lambda: status("paused") == "the source moves", seconds=60)
+    place.cluster.wait("the row is disabled", lambda: is_enabled(0))
+    place.cluster.wait("the status says so", lambda: status("paused") == "the source moves")
     place.staying.kubectl("annotate", "psch", name, "piko.dev/paused-")
-    place.cluster.wait("the row is enabled", lambda: is_enabled(1), seconds=60)
+    place.cluster.wait("the row is enabled", lambda: is_enabled(1))
     for kind, path in (("psch", f"psch/{name}"), ("pjc", f"pjc/{name}")):
         place.staying.kubectl("annotate", path, "piko.dev/reconcile-at=now")
         jsonpath = "jsonpath={.status.lastHandledReconcileAt}"
@@ -137,7 +137,6 @@ def annotate(place: Place) -> list[str]:
             lambda path=path, jsonpath=jsonpath: (  # type: ignore[misc]
                 place.staying.kubectl("get", path, "-o", jsonpath) == "now"
             ),
-            seconds=60,
         )
     place.say(f"{name} was paused and resumed, schedule and config were compared")
     return []

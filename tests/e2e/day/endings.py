@@ -18,7 +18,7 @@ from tests.e2e.day.resources import (
 )
 from tests.e2e.day.rows import content_of_rows, differing
 
-_DELETED_S = 180
+_DELETED_S = 300
 _OF_A_SCHEDULE = {"Delete": None, "Forget": None, "Retain": "1", "Disable": "0"}
 """What `enabled` of its row is after the deletion of its resource; None: there is no row."""
 _OF_A_CONFIG = {"Delete": None, "Forget": None, "Retain": "NULL"}
@@ -81,7 +81,7 @@ def restore(place: Place) -> list[str]:
         kept = len(uids & {each["metadata"]["uid"] for each in back})
         place.say(f"{len(back)} resources are back, {kept} with their uid")
         troubles += _changed(place, before)
-        place.cluster.wait("nothing differs", lambda: _differs_in_nothing(place, folder), seconds=60)
+        place.cluster.wait("nothing differs", lambda: _differs_in_nothing(place, folder))
     return troubles
 
 
@@ -120,9 +120,9 @@ def _lose_resources(place: Place) -> None:
 
 def uninstall(place: Place) -> list[str]:
     """The release ends, and then its namespaces, which hang on nothing."""
-    place.cluster.kubectl("delete", "psch,pjc", "--all", "--all-namespaces", "--timeout=120s")
+    place.cluster.kubectl("delete", "psch,pjc", "--all", "--all-namespaces", "--timeout=300s")
     place.cluster.helm_of("uninstall", place.cluster.release, "--wait", "--timeout=2m")
-    place.cluster.wait("nothing of the release is left", lambda: not place.release.left(), seconds=60)
+    place.cluster.wait("nothing of the release is left", lambda: not place.release.left())
     begin = time.monotonic()
     for namespace in (place.staying.namespace, place.cluster.namespace):
         place.cluster.kubectl("delete", "namespace", namespace, f"--timeout={_DELETED_S}s")

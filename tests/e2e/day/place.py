@@ -64,7 +64,7 @@ class Place:
         """Wait until the rows of those schedules have it. Raises `StepError`."""
         begin, count = time.monotonic(), f"SELECT COUNT(*) FROM scheduled_job WHERE priority = {priority}"
         wanted = len(CHANGED_JOBS)
-        self.cluster.wait("the rows follow", lambda: int(self.database.sql(count)) == wanted, seconds=60)
+        self.cluster.wait("the rows follow", lambda: int(self.database.sql(count)) == wanted)
         self.say(f"an edit of {wanted} schedules is in their rows after {time.monotonic() - begin:.1f} s")
 
     def too_many_conflicts(self, before: Counter[tuple[str, str, str]]) -> list[str]:
