@@ -256,6 +256,9 @@ class StatusWriter:
         seen = self._inventory.get(wanted.seen.uid)
         if seen is None:
             return
+        if seen.status != wanted.seen.status:  # a patch that was under way when this one was computed
+            self.look(seen.uid)
+            return
         try:
             patched = await self._cluster.patch_status(seen, merge_patch(seen.status, wanted.status))
         except Exception as error:  # noqa: BLE001 any error belongs to this resource

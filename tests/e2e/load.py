@@ -51,7 +51,7 @@ class Load:
             return not judged(found, begin=begin, end=end, every=EVERY).missed
 
         try:
-            self._cluster.wait("every due time has run", all_ended, seconds=60)
+            self._cluster.wait("every due time has run", all_ended)
         except StepError as error:
             self._say(str(error))
         judgement = judged(found, begin=begin, end=end, every=EVERY)
