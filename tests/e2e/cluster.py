@@ -33,6 +33,10 @@ class Cluster:
         """What kubectl prints. Raises `StepError` with what it says where it fails."""
         return self._run(["kubectl", f"--namespace={self.namespace}", *arguments], given)
 
+    def apply_to_its_namespaces(self, given: str, *arguments: str) -> None:
+        """Apply resources, each in the namespace that it names. Raises `StepError`."""
+        self._run(["kubectl", "apply", *arguments, "-f", "-"], given)
+
     def helm_of(self, *arguments: str, given: str | None = None) -> str:
         """What helm prints. Raises `StepError`."""
         return self._run([self.helm, f"--namespace={self.namespace}", *arguments], given)

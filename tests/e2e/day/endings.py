@@ -75,7 +75,7 @@ def restore(place: Place) -> list[str]:
             return [f"kubectl piko export: exit {exported.code}: {exported.err}"]
         _lose_resources(place)
         troubles = [f"while they were lost: {line}" for line in _changed(place, before)]
-        place.staying.kubectl("apply", "--server-side", "--field-manager=day", "-f", "-", given=exported.out)
+        place.cluster.apply_to_its_namespaces(exported.out, "--server-side", "--field-manager=day")
         place.resources.wait_until_ready(count)
         back = place.resources.all()
         kept = len(uids & {each["metadata"]["uid"] for each in back})
