@@ -42,7 +42,7 @@ class _UnreadSummaries(Summaries):
     def __init__(self) -> None:
         self.asked = 0
 
-    async def jobs(self, job_ids: Collection[str]) -> Mapping[str, JobSummary]:
+    async def jobs(self, job_ids: Collection[str]) -> dict[str, JobSummary]:
         self.asked += 1
         raise DatabaseUnavailableError("away")
 
