@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -176,6 +177,25 @@ CASES = {
         },
         {15: 0, 25: 1, 35: 0},
     ),
+    "many resources vanish at once, and are applied again": Case(
+        "PikoRowsHeld",
+        {
+            'piko_operator_leader_status{pod="a"}': "1x60",
+            'piko_operator_orphans{pod="a",state="held"}': "0x9 40x20 0x30",
+            'piko_operator_orphans{pod="a",state="disabled"}': "3x60",
+        },
+        {11: 0, 20: 1, 35: 0},
+    ),
+    "an operator on standby remembers rows that were held": Case(
+        "PikoRowsHeld",
+        {
+            'piko_operator_leader_status{pod="a"}': "0x60",
+            'piko_operator_orphans{pod="a",state="held"}': "40x60",
+            'piko_operator_leader_status{pod="b"}': "1x60",
+            'piko_operator_orphans{pod="b",state="held"}': "0x60",
+        },
+        {30: 0},
+    ),
 }
 
 
@@ -192,23 +212,38 @@ def _promtool(*arguments: str, stdin: bytes | None = None) -> subprocess.Complet
 @pytest.mark.parametrize("name", CASES)
 def test_an_alert_fires_when_it_should_and_only_then(name: str, tmp_path: Path) -> None:
     case = CASES[name]
-    rules = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
-    (tmp_path / "rules.yaml").write_text(rules.replace("PIKO_NAMESPACE", NAMESPACE), encoding="utf-8")
     firing = f'count(ALERTS{{alertname="{case.alert}", alertstate="firing"}}) or vector(0)'
-    test = {
-        "interval": "1m",
-        "input_series": [
-            {"series": _in_namespace(series), "values": values} for series, values in case.series.items()
-        ],
-        "promql_expr_test": [
-            {"expr": firing, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": count}]}
-            for minute, count in case.firing.items()
-        ],
-    }
+    samples = [
+        {"expr": firing, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": count}]}
+        for minute, count in case.firing.items()
+    ]
+    _hold(case, tmp_path, promql_expr_test=samples)
+
+
+def _hold(case: Case, folder: Path, **expected: list[dict[str, Any]]) -> None:
+    """Have promtool compare what the rules make of the series with what is expected."""
+    rules = (CHART / "files" / "alerts.yaml").read_text(encoding="utf-8")
+    (folder / "rules.yaml").write_text(rules.replace("PIKO_NAMESPACE", NAMESPACE), encoding="utf-8")
+    series = [{"series": _in_namespace(name), "values": values} for name, values in case.series.items()]
+    test = {"interval": "1m", "input_series": series, **expected}
     document = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(json.dumps(document), encoding="utf-8")
-    outcome = _promtool("test", "rules", str(tmp_path / "test.yaml"))
+    (folder / "test.yaml").write_text(json.dumps(document), encoding="utf-8")
+    outcome = _promtool("test", "rules", str(folder / "test.yaml"))
     assert outcome.returncode == 0, (outcome.stdout + outcome.stderr).decode()
+
+
+def test_an_alert_of_rows_that_are_held_has_the_line_that_releases_them(tmp_path: Path) -> None:
+    release = f"helm upgrade RELEASE CHART -n {NAMESPACE} --reuse-values --set operator.orphanLimit=40"
+    said = {
+        "summary": "40 rows have lost their resources at once, and run on",
+        "description": "Apply the resources again; or, if they are not wanted any more, let the rows be "
+        f"removed: {release}",
+    }
+    labels = {"namespace": NAMESPACE, "severity": "warning"}
+    alert = {"exp_labels": labels, "exp_annotations": said}
+    case = CASES["many resources vanish at once, and are applied again"]
+    fires = {"eval_time": "20m", "alertname": "PikoRowsHeld", "exp_alerts": [alert]}
+    _hold(case, tmp_path, alert_rule_test=[fires])
 
 
 def test_every_alert_is_tried_and_has_a_runbook() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from piko_operator.orphans import allowed
 from tests.harness.waiting import PATIENTLY, wait_until_async
 from tests.operator.conftest import World
+from tests.serving.sockets import answer_of
 
 _HOURLY = {"cron": "@hourly"}
 _ROWS = "SELECT job_id, enabled, last_data_time FROM scheduled_job ORDER BY job_id"
@@ -117,6 +120,16 @@ async def test_more_than_a_few_are_not_touched_without_leave(world: World) -> No
     said = running.wait_for_line("orphans_held")
     assert "PIKO_OPERATOR_ORPHAN_LIMIT=2" in said
     assert await world.database.execute("SELECT enabled FROM scheduled_job") == [(1,), (1,)]
+    await wait_until_async(lambda: _exported(world, "held") == 2, what="the metric behind PikoRowsHeld")
     assert running.terminate() == 0
     world.start(PIKO_OPERATOR_ORPHAN_LIMIT="2")
     await world.until_row("SELECT enabled FROM scheduled_job", [(0,), (0,)])
+    await wait_until_async(lambda: _exported(world, "disabled") == 2, what="both to be released")
+    assert _exported(world, "held") == 0
+
+
+def _exported(world: World, state: str) -> float | None:
+    """The value of `piko_operator_orphans`; None before the first sweep."""
+    text = answer_of(world.port, "/metrics")[1]
+    found = re.search(rf'^piko_operator_orphans{{state="{state}"}} (.*)$', text, re.MULTILINE)
+    return None if found is None else float(found[1])
