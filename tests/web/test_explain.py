@@ -17,6 +17,7 @@ _RUNS: tuple[tuple[str, str | None, str], ...] = (
     ("FAILED", "KeyError: 'customer_id'", "failed"),
     ("TIMEOUT", "timeout_s = 5", "failed"),
     ("CANCELLED", "cancelled by ann", "cancelled"),
+    ("CANCELLED", "taken back before it started: its schedule was paused", "paused"),
     ("LOST", "its instance two has sent no heartbeat", "lost"),
     ("LOST", "its instance one has sent no heartbeat", "fenced"),
     ("RUNNING", None, "running"),
@@ -29,6 +30,15 @@ _RUNS: tuple[tuple[str, str | None, str], ...] = (
     ("SKIPPED", "the watermark moved", "skipped"),
 )
 """State and error of a run, and the kind of reason that it is: one due time an hour."""
+_CURES = {
+    "fenced": "piko runs retry run-6 runs it again",
+    "missed": "piko edit a --set misfire_grace_s=SECONDS",
+    "out_of_bounds": "piko backfill a --from 2026-01-08T",
+    "coalesced": "piko edit a --set coalesce=false",
+    "overlap": "piko edit a --set overlap_policy=queue_all",
+    "paused": "due times of a pause are not made up; piko trigger a",
+}
+"""What cures such a reason."""
 
 
 async def _explain(web: httpx.AsyncClient, job_id: str, at: object = None) -> list[dict[str, Any]]:
@@ -72,8 +82,44 @@ async def test_each_run_at_a_due_time_is_a_reason_of_its_kind(
         assert (reason["kind"], reason["run"]["run_id"]) == (kind, f"run-{number}"), (state, error)
         assert state in reason["text"]
         assert error is None or error in reason["text"]
+        assert _CURES.get(kind, "") in (reason["remedy"] or "")
     newest = await _explain(web, "a")
-    assert [item["run"]["run_id"] for item in newest] == [f"run-{13 - number}" for number in range(5)]
+    assert [item["run"]["run_id"] for item in newest] == [f"run-{14 - number}" for number in range(5)]
+
+
+async def test_the_cure_is_where_the_row_is_written(
+    web: httpx.AsyncClient, emptied_database: TestDatabase
+) -> None:
+    await _stage(emptied_database)
+    await add_jobs(emptied_database, "sql")
+    await add_jobs(emptied_database, "resource", owner="prod/data/orders/uid")
+    await add_jobs(emptied_database, "file", owner="dev/local/orders/uid")
+    cures = {
+        "sql": {
+            "MISSED": "piko trigger sql runs it once, now; piko edit sql --set misfire_grace_s=SECONDS",
+            "SKIPPED": "piko edit sql --set coalesce=false has each due time run",
+        },
+        "resource": {
+            "MISSED": "kubectl patch pikoschedule orders -n data --type merge "
+            """-p '{"spec": {"misfireGrace": "DURATION"}}'""",
+            "SKIPPED": "kubectl patch pikoschedule orders -n data --type merge "
+            """-p '{"spec": {"coalesce": false}}' has each due time run""",
+        },
+        "file": {
+            "MISSED": """{"misfireGrace": "DURATION"} in spec of the resource file of orders""",
+            "SKIPPED": """{"coalesce": false} in spec of the resource file of orders""",
+        },
+    }
+    errors = {"MISSED": "older than misfire_grace_s = 300", "SKIPPED": "coalesced into a later instant"}
+    for job_id, expected in cures.items():
+        for number, (state, cure) in enumerate(expected.items()):
+            due = FIRST + number * _HOUR
+            await emptied_database.execute(
+                "INSERT INTO job_run (run_id, job_id, scheduled_time, state, error) VALUES "
+                f"('{job_id}-{number}', '{job_id}', {quoted(due)}, '{state}', '{errors[state]}')"
+            )
+            reason, *_ = await _explain(web, job_id, due)
+            assert cure in reason["remedy"]
 
 
 async def test_an_instant_without_a_run_is_explained_by_schedule_row_and_log(

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import select
-
 from piko.core.types import JobStatus, RunState
 from piko.errors import PikoError
 from piko.schedule import Schedule, schedule_of_row
 from piko.store.engine import Database
 from piko.store.reports import remedies
+from piko.store.reports.fenced_runs import fenced_among
 from piko.store.reports.job_troubles import of_job
 from piko.store.reports.jobs_in_need import JobInNeed
 from piko.store.reports.objectives import Objectives
@@ -29,8 +28,6 @@ from piko.store.reports.replicas import ReplicaList
 from piko.store.reports.runs import RunFilter, RunList
 from piko.store.reports.trouble import Trouble
 from piko.store.reports.troubles import leaderless
-from piko.store.schema.tables.replicas import runtime_instance
-from piko.store.schema.tables.runs import job_run
 from piko.text import first_line, instant_text
 
 _STANDS = ("failing", "late", "late_data")
@@ -117,7 +114,11 @@ async def explain_job(
             job_id=job_id,
             at=None,
             now=server.now,
-            reasons=[*held, *([] if held else _to_come(job, newest, server.now)), *map(_of_run, newest)],
+            reasons=[
+                *held,
+                *([] if held else _to_come(job, newest, server.now)),
+                *(_of_run(run, job) for run in newest),
+            ],
             troubles=[item for item in troubles if item.kind in _STANDS],
         )
     schedule = _schedule(job, timezone)
@@ -125,11 +126,11 @@ async def explain_job(
     # A range of due times that were left out says nothing of an instant between two of them.
     runs = [run for run in await overview.runs_at(job_id, at) if is_due or run.scheduled_time == at]
     if runs:
-        fenced = await _fenced(database, runs)
-        found = [_of_run(run, fenced=run.run_id in fenced) for run in runs]
+        fenced = await fenced_among(database, runs)
+        found = [_of_run(run, job, fenced=run.run_id in fenced) for run in runs]
     elif schedule is None:
-        text = "its schedule cannot be used, so nothing is due"
-        found = [Reason(kind=ReasonKind.INVALID, text=text)]
+        text, remedy = "its schedule cannot be used, so nothing is due", remedies.of_invalid_row(job)
+        found = [Reason(kind=ReasonKind.INVALID, text=text, remedy=remedy)]
     else:
         pause = await pause_at(database, job_id, at) if is_due and at <= server.now else None
         found = [_without_run(job, schedule, at, now=server.now, pause=pause)]
@@ -190,7 +191,7 @@ def _without_run(
         text = (
             f"{_shown(at)} is a due time without a run: {pause.who} had paused it at {_shown(pause.at)}{why}"
         )
-        return Reason(kind=ReasonKind.PAUSED, text=text, remedy="due times of a pause are not made up")
+        return Reason(kind=ReasonKind.PAUSED, text=text, remedy=remedies.of_pause(job))
     text = f"{_shown(at)} is a due time without a run"
     if at <= job.updated_at:
         text += (
@@ -228,10 +229,11 @@ _WORDS = (
     (RunState.MISSED, "misfire_grace_s", ReasonKind.MISSED),
     (RunState.MISSED, "max_lookback_s", ReasonKind.OUT_OF_BOUNDS),
     (RunState.MISSED, "backfill_max_windows", ReasonKind.OUT_OF_BOUNDS),
+    (RunState.CANCELLED, "its schedule was paused", ReasonKind.PAUSED),
     (RunState.SKIPPED, "coalesced", ReasonKind.COALESCED),
     (RunState.SKIPPED, "overlap_policy", ReasonKind.OVERLAP),
 )
-"""Words of the error of due times that were left out, by which the leader says why."""
+"""Words of the error of due times that were left out or taken back, by which the leader says why."""
 
 
 def kind_of(run: RunReport, *, fenced: bool = False) -> ReasonKind:
@@ -239,42 +241,46 @@ def kind_of(run: RunReport, *, fenced: bool = False) -> ReasonKind:
     if fenced:
         return ReasonKind.FENCED
     state = RunState(run.state)
-    if state in _STATES:
-        return _STATES[state]
     said = (kind for of, word, kind in _WORDS if of is state and word in (run.error or ""))
-    return next(said, ReasonKind.MISSED if state is RunState.MISSED else ReasonKind.SKIPPED)
+    otherwise = ReasonKind.MISSED if state is RunState.MISSED else ReasonKind.SKIPPED
+    return next(said, _STATES.get(state, otherwise))
 
 
-def _of_run(run: RunReport, *, fenced: bool = False) -> Reason:
+_TO_RUN_IT = "; to run what was given up: "
+"""Stands before the command in the error of windows that a bound has dropped."""
+
+
+def _of_run(run: RunReport, job: JobReport, *, fenced: bool = False) -> Reason:
     times = _shown(run.scheduled_time)
     if run.missed_through is not None and run.missed_through != run.scheduled_time:
         times = f"{times} to {_shown(run.missed_through)}"
-    why = first_line(run.error, most=_LONGEST)
+    error, _, repair = (run.error or "").partition(_TO_RUN_IT)
+    why = first_line(error, most=_LONGEST)
     if run.state == RunState.QUEUED:
         why = why or (f"waits until {_shown(run.not_before)}" if run.not_before else "waits for its turn")
     if fenced:
         why += "; another leader had taken over, so what its instance wrote changed nothing"
     text = f"{times}: {run.state}, attempt {run.attempt}{f': {why}' if why else ''}"
-    remedy = f"piko logs {run.run_id}" if run.started_at is not None else None
-    return Reason(kind=kind_of(run, fenced=fenced), text=text, remedy=remedy, run=run)
+    kind = kind_of(run, fenced=fenced)
+    remedy = repair or _cure(kind, run, job)
+    return Reason(kind=kind, text=text, remedy=remedy, run=run)
 
 
-async def _fenced(database: Database, runs: Sequence[RunReport]) -> set[str]:
-    """Which of `runs` are lost because another leader took them from their instance, which was alive."""
-    lost = [run.run_id for run in runs if run.state == RunState.LOST]
-    if not lost:
-        return set()
-    statement = (
-        select(job_run.c.run_id)
-        .join(runtime_instance, runtime_instance.c.instance_id == job_run.c.instance_id)
-        .where(
-            job_run.c.run_id.in_(lost),
-            runtime_instance.c.fenced_epoch >= job_run.c.epoch,
-            runtime_instance.c.heartbeat_at > job_run.c.finished_at,
-        )
-    )
-    async with database.statements() as connection:
-        return set((await connection.execute(statement)).scalars())
+def _cure(kind: ReasonKind, run: RunReport, job: JobReport) -> str | None:
+    match kind:
+        case ReasonKind.MISSED:
+            return remedies.of_misfire(job)
+        case ReasonKind.OUT_OF_BOUNDS:
+            return remedies.of_bound(job, run)
+        case ReasonKind.COALESCED:
+            return remedies.of_coalescing(job)
+        case ReasonKind.OVERLAP:
+            return remedies.of_overlap(job)
+        case ReasonKind.PAUSED:
+            return remedies.of_pause(job)
+        case ReasonKind.FENCED:
+            return remedies.of_loss(run)
+    return f"piko logs {run.run_id}" if run.started_at is not None else None
 
 
 def _shown(moment: datetime) -> str:
