@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from piko.core.types import BackfillPolicy
 from piko.errors import ScheduleError
 from piko.model.schedules import ScheduleOptions
 from piko.model.schema_keys import key_warning
 from piko.schedule import Schedule, count_instants, explain, jitter_warning, schedule_of_row
-from piko.text import error_text, excerpt
+from piko.text import counted, error_text, excerpt, instant_text
 from piko_operator.mapping import schedule_row
 from piko_operator.resources import PikoSchedule
 
@@ -85,6 +86,37 @@ def surprises(new: PikoSchedule, old: PikoSchedule | None, *, zone: str, now: da
 def remarks_on(resource: PikoSchedule, *, zone: str, now: datetime) -> Sequence[str]:
     """What is worth knowing of a schedule, whatever it replaces. Raises `ScheduleError`."""
     return explain(schedule_of(resource, zone), now=now, count=0).remarks
+
+
+def caught_up(
+    new: PikoSchedule, *, stateful: bool, watermark: datetime | None, zone: str, now: datetime
+) -> str | None:
+    """What a schedule that is resumed makes up with its next due time; None: nothing.
+
+    - `stateful`, `watermark`: what the code of its job says, and up to where its data is done.
+    - `zone`: of a schedule that names none.
+    """
+    if not stateful or watermark is None:
+        return None
+    try:
+        schedule = schedule_of(new, zone)
+    except ScheduleError:
+        return None
+    missing = count_instants(schedule, after=watermark, through=now)
+    if not missing:
+        return None
+    row = schedule_row(new, owner=None)
+    since = f"resuming: {counted(missing, 'window')} since the watermark {instant_text(watermark)}"
+    if row.backfill_policy == BackfillPolicy.SKIP:
+        return f"{since}: the latest runs with the next due time, by backfill.policy Skip"
+    kept = missing
+    if row.max_lookback_s is not None:
+        reach = now - timedelta(seconds=min(row.max_lookback_s, (now - watermark).total_seconds()))
+        kept = max(count_instants(schedule, after=max(watermark, reach), through=now), 1)
+    if row.backfill_max_windows is not None:
+        kept = min(kept, row.backfill_max_windows)
+    dropped = f"; {missing - kept} of them are given up by its bounds" if kept < missing else ""
+    return f"{since} run with the next due time{dropped}"
 
 
 def due_ahead(row: ScheduleOptions, *, zone: str, now: datetime) -> int:

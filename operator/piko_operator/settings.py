@@ -58,7 +58,8 @@ class OperatorSettings(ProgramSettings):
         "piko-operator-admission",
         min_length=1,
         max_length=253,
-        description="ValidatingWebhookConfiguration that is to trust the certificate",
+        description="ValidatingWebhookConfiguration and MutatingWebhookConfiguration that are to trust the "
+        "certificate",
     )
     timezone: str = Field("UTC", description="zone of schedules without one, as the replicas have it")
     status_interval_s: float = Field(

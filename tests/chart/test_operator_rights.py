@@ -38,8 +38,11 @@ ADMISSION: frozenset[Right] = frozenset(
 
 def _trust(namespace: str) -> frozenset[Right]:
     """The right to name the authority of the webhook's certificate."""
-    where = f"validatingwebhookconfigurations ['{namespace}-piko-admission']"
-    return frozenset(("admissionregistration.k8s.io", where, verb) for verb in ("get", "patch"))
+    return frozenset(
+        ("admissionregistration.k8s.io", f"{kind}webhookconfigurations ['{namespace}-piko-admission']", verb)
+        for kind in ("validating", "mutating")
+        for verb in ("get", "patch")
+    )
 
 
 LEASE: frozenset[Right] = frozenset(

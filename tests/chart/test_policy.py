@@ -53,7 +53,8 @@ def test_secrets_are_listed_only_by_a_value_and_written_only_where_the_rule_name
 
 @each_variant
 def test_no_object_is_outside_the_namespace_but_those_that_cannot_be_in_one(variant: str) -> None:
-    wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "ValidatingWebhookConfiguration"}
+    webhooks = {"ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"}
+    wide = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", *webhooks}
     extra = {"piko-more", "text"}
     for item in render(VARIANTS[variant]).objects:
         if item["kind"] not in wide and item["metadata"]["name"] not in extra:

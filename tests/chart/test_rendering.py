@@ -102,6 +102,7 @@ def test_definitions_go_with_the_release_only_when_asked_to() -> None:
         ("without disruption budget", "PodDisruptionBudget"),
         ("without admission", "Secret"),
         ("without admission", "ValidatingWebhookConfiguration"),
+        ("without admission", "MutatingWebhookConfiguration"),
         ("existing secret", "ServiceMonitor"),
         ("without operator", "ClusterRoleBinding"),
     ],

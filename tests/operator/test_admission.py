@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from cryptography import x509
 
 from piko_operator.admission.certificates import make_certificate
 from piko_operator.admission.review import PROTECTED
+from piko_operator.annotations import PAUSED
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
@@ -63,33 +65,43 @@ def _body(kind: str, name: str, spec: dict[str, Any], **annotations: str) -> dic
     return {"apiVersion": "piko.dev/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _configuration(name: str, namespace: str, port: int) -> dict[str, Any]:
+def _configurations(name: str, namespace: str, port: int) -> list[dict[str, Any]]:
     """The chart's, for one namespace."""
-    kinds = ["pikoschedules", "pikojobconfigs", "pikobackfills"]
+    return [
+        _configuration("Validating", name, "check", ["CREATE", "UPDATE", "DELETE"], namespace, port),
+        _configuration("Mutating", name, "form", ["CREATE", "UPDATE"], namespace, port),
+    ]
+
+
+def _configuration(
+    kind: str, name: str, webhook: str, operations: list[str], namespace: str, port: int
+) -> dict[str, Any]:
     rule = {
         "apiGroups": ["piko.dev"],
         "apiVersions": ["v1"],
-        "resources": kinds,
-        "operations": ["CREATE", "UPDATE", "DELETE"],
+        "resources": ["pikoschedules", "pikojobconfigs", "pikobackfills"],
+        "operations": operations,
     }
     where = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [namespace]}
-    webhook = {
-        "name": "check.piko.dev",
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-        "failurePolicy": "Fail",
-        "timeoutSeconds": 30,  # the longest that there is
-        "clientConfig": {
-            "service": {"name": _SERVICE, "namespace": namespace, "path": "/admission", "port": port}
-        },
-        "namespaceSelector": {"matchExpressions": [where]},
-        "rules": [rule],
-    }
+    path = {"check": "/admission", "form": "/form"}[webhook]
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingWebhookConfiguration",
+        "kind": f"{kind}WebhookConfiguration",
         "metadata": {"name": name},
-        "webhooks": [webhook],
+        "webhooks": [
+            {
+                "name": f"{webhook}.piko.dev",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "failurePolicy": "Fail",
+                "timeoutSeconds": 30,  # the longest that there is
+                "clientConfig": {
+                    "service": {"name": _SERVICE, "namespace": namespace, "path": path, "port": port}
+                },
+                "namespaceSelector": {"matchExpressions": [where]},
+                "rules": [rule],
+            }
+        ],
     }
 
 
@@ -107,7 +119,8 @@ def certified(crds: ControlPlane, namespace: str) -> Iterator[int]:
     }
     for body in (secret, service):
         crds.kubectl("-n", namespace, "create", "-f", "-", input=json.dumps(body))
-    crds.kubectl("create", "-f", "-", input=json.dumps(_configuration(name, namespace, port)))
+    for body in _configurations(name, namespace, port):
+        crds.kubectl("create", "-f", "-", input=json.dumps(body))
     one = {
         "apiGroups": [""],
         "resources": ["secrets"],
@@ -117,13 +130,14 @@ def certified(crds: ControlPlane, namespace: str) -> Iterator[int]:
     grant(crds, namespace, [one], name="piko-admission")
     trusted = {
         "apiGroups": ["admissionregistration.k8s.io"],
-        "resources": ["validatingwebhookconfigurations"],
+        "resources": ["validatingwebhookconfigurations", "mutatingwebhookconfigurations"],
         "resourceNames": [name],
         "verbs": ["get", "patch"],
     }
     bind(crds, name, [trusted], account=(namespace, "operator"), namespaces=[])
     yield port
-    crds.kubectl("delete", "validatingwebhookconfiguration,clusterrole,clusterrolebinding", name)
+    kinds = "validatingwebhookconfiguration,mutatingwebhookconfiguration,clusterrole,clusterrolebinding"
+    crds.kubectl("delete", kinds, name)
 
 
 @pytest.fixture
@@ -145,7 +159,7 @@ async def checked(
         PIKO_OPERATOR_ADMISSION_CONFIGURATION=f"{_SERVICE}-{world.namespace}",
         PIKO_OPERATOR_TENANTS=json.dumps(tenants),
     )
-    process.wait_for_line("admission_certificate_trusted")
+    process.wait_for_line("admission_certificate_trusted.*Mutating|Mutating.*admission_certificate_trusted")
     found = Checked(world=world, process=process)
     fine = {"jobId": "a", "schedule": {"cron": "@daily"}}
 
@@ -186,17 +200,78 @@ async def test_a_change_says_what_it_does_before_it_is_applied(checked: Checked)
     assert "Warning: due times in the next 7 days: 168 before this change, 14 after it" in said
     assert checked.world.read("psch", "one")["spec"]["schedule"] == {"interval": {"hours": 1}}
     local = {"jobId": "ab", "schedule": {"cron": "30 2 * * *"}, "timeZone": "Europe/Berlin"}
-    assert "Warning: " in checked.say("create", _body("PikoSchedule", "two", local), "--dry-run=server")
+    said = checked.say("create", _body("PikoSchedule", "two", local), "--dry-run=server")
+    assert re.search(r"Warning: On 20\d\d-\d\d-\d\d clocks in Europe/Berlin go (forward|back) from", said), (
+        said
+    )
+
+
+async def test_who_resumes_a_job_hears_before_which_windows_run_then(checked: Checked) -> None:
+    world, execute = checked.world, checked.world.database.execute
+    spec = {"jobId": "abc", "schedule": {"interval": {"hours": 1}}, "suspend": True}
+    bounded = {**spec, "suspend": False, "backfill": {"maxWindows": 2}}
+    assert checked.say("apply", _body("PikoSchedule", "three", spec)) == ""
+    await world.until_condition("psch", "three", "Synced", reason="Synced")
+    resumed = _body("PikoSchedule", "three", {**spec, "suspend": False})
+    assert "resuming" not in checked.say("apply", resumed, "--dry-run=server"), "a job that is not stateful"
+    await execute(
+        "INSERT INTO job_definition (job_id, app, handler, stateful, content_hash, instance_id) "
+        "VALUES ('abc', 'app', 'a:b', 1, 'h', 'i')"
+    )
+    watermark = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=5)
+    await execute(f"UPDATE scheduled_job SET last_data_time = '{watermark:%Y-%m-%d %H:%M:%S}'")
+    said = checked.say("apply", resumed, "--dry-run=server")
+    since = f"windows since the watermark {watermark:%Y-%m-%dT%H:%M:%SZ} run with the next due time"
+    assert re.search(rf"Warning: resuming: [56] {since}$", said, re.MULTILINE), said
+    said = checked.say("apply", _body("PikoSchedule", "three", bounded), "--dry-run=server")
+    assert re.search(
+        rf"Warning: resuming: [56] {since}; [34] of them are given up by its bounds$", said, re.MULTILINE
+    )
+    assert await execute("SELECT enabled FROM scheduled_job") == [(0,)]
+
+    # A pause by annotation ends without an edit of the spec.
+    assert since in checked.say("apply", resumed)
+    world.kubectl("annotate", "psch", "three", f"{PAUSED}=true")
+    outcome = world.control_plane.kubectl("-n", world.namespace, "annotate", "psch", "three", f"{PAUSED}-")
+    assert since in outcome.stderr
+
+
+async def test_an_old_certificate_is_renewed_and_the_api_server_goes_on_asking(checked: Checked) -> None:
+    world, name = checked.world, f"{_SERVICE}-{checked.world.namespace}"
+    assert checked.process.terminate() == 0
+    host = f"{_SERVICE}.{world.namespace}.svc"
+    old = make_certificate([host], now=datetime.now(UTC) - timedelta(days=250))
+    values = {"tls.crt": old.certificate, "tls.key": old.key, "ca.crt": old.authorities}
+    data = {field: base64.b64encode(value).decode() for field, value in values.items()}
+    world.kubectl("patch", "secret", _SERVICE, "--type=merge", "-p", json.dumps({"data": data}))
+    again = world.start(
+        PIKO_OPERATOR_ADMISSION_PORT=_port(world, name),
+        PIKO_OPERATOR_ADMISSION_SERVICE=_SERVICE,
+        PIKO_OPERATOR_ADMISSION_CONFIGURATION=name,
+    )
+    again.wait_for_line("admission_certificate_made")
+    fine, wrong = ({"jobId": "a", "schedule": {"cron": text}} for text in ("@daily", "61 * * * *"))
+
+    async def answers() -> bool:
+        return checked.create("PikoSchedule", fine) == ""
+
+    await wait_until_async(answers, what="the API server to trust the new certificate")
+    assert "spec.schedule: " in checked.create("PikoSchedule", wrong)
+    kept = json.loads(world.kubectl("get", "secret", _SERVICE, "-o", "json"))["data"]
+    assert kept["tls.crt"] != data["tls.crt"]
+    trusted = x509.load_pem_x509_certificates(base64.b64decode(kept["ca.crt"]))
+    assert len(trusted) == 2, "the authority before it, for replicas that still serve what it has signed"
 
 
 async def test_a_resource_that_is_being_deleted_is_never_held_up(checked: Checked) -> None:
     """Although its spec would be refused: it was applied while nobody checked."""
     spec = {"jobId": "a", "schedule": {"cron": "@daily"}, "timeZone": "Mars/Base"}
     world, name = checked.world, f"{_SERVICE}-{checked.world.namespace}"
-    patch = '{"webhooks": [{"name": "check.piko.dev", "failurePolicy": "Ignore"}]}'
-    world.control_plane.kubectl(
-        "patch", "validatingwebhookconfiguration", name, "--type=strategic", "-p", patch
-    )
+    for kind, webhook in (("validating", "check"), ("mutating", "form")):
+        patch = f'{{"webhooks": [{{"name": "{webhook}.piko.dev", "failurePolicy": "Ignore"}}]}}'
+        world.control_plane.kubectl(
+            "patch", f"{kind}webhookconfiguration", name, "--type=strategic", "-p", patch
+        )
     checked.process.terminate()
     checked.process.wait()
 

@@ -8,26 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 from aiohttp import web
 
 from piko.clock import Clock
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
-from piko.store.reports.overview import Overview
-from piko_operator.admission.review import ReviewAnswer, response, review
+from piko.store.reports.overview import JobReport, Overview
+from piko_operator.admission.review import ReviewAnswer, check_form, response, review
 from piko_operator.admission.trust import Trust
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.nesting import read_answer
 from piko_operator.tenancy import Tenant
 
 PATH = "/admission"
+FORM_PATH = "/form"
+"""Asked before the definitions look at a resource, so that what they refuse is refused in plain words."""
 _LARGEST = 8 * 1024 * 1024
 """Bytes of a request, which holds a resource twice; the API server stores 1.5 MiB."""
-_SCHEMA_S = 1.0
-"""How long a config waits for what its job has published."""
+_READ_S = 1.0
+"""How long an answer waits for what the database has of a job."""
+
+T = TypeVar("T")
 
 log = get_logger(__name__)
 
@@ -54,7 +58,8 @@ class AdmissionServer:
         self._tenants = tenants
         self._zone = zone
         application = web.Application(client_max_size=_LARGEST)
-        application.router.add_post(PATH, self._answer)
+        application.router.add_post(PATH, self._reviewed)
+        application.router.add_post(FORM_PATH, self._formed)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False)
 
     async def start(self, listening: socket.socket) -> None:
@@ -66,21 +71,35 @@ class AdmissionServer:
         """Let the requests in progress end, and stop."""
         await self._runner.cleanup()
 
-    async def _answer(self, request: web.Request) -> web.Response:
+    async def _reviewed(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._review)
+
+    async def _formed(self, request: web.Request) -> web.Response:
+        return await self._answer(request, self._form)
+
+    async def _answer(
+        self, request: web.Request, decide: Callable[[dict[str, Any]], Awaitable[ReviewAnswer]]
+    ) -> web.Response:
         try:
             asked: dict[str, Any] = read_answer(await request.read())["request"]
             uid = str(asked["uid"])
         except (ValueError, KeyError, TypeError):
             return web.Response(status=400, text="expected an AdmissionReview of admission.k8s.io/v1")
         try:
-            answer = await self._review(asked)
+            answer = await decide(asked)
         except Exception as error:  # it must not keep a resource from being applied
             log.error("admission_failed", uid=uid, exc_info=error)
             answer = ReviewAnswer(
                 warnings=["not checked before it was applied; see the conditions of the resource"]
             )
-        self._metrics.admissions.labels("refused" if answer.refusal else "allowed").inc()
+        if (
+            request.path == PATH or answer.refusal is not None
+        ):  # what has a form is counted when it is reviewed
+            self._metrics.admissions.labels("refused" if answer.refusal else "allowed").inc()
         return web.json_response(response(uid, answer))
+
+    async def _form(self, asked: dict[str, Any]) -> ReviewAnswer:
+        return check_form(asked, class_name=self._class_name)
 
     async def _review(self, asked: dict[str, Any]) -> ReviewAnswer:
         return await review(
@@ -88,13 +107,23 @@ class AdmissionServer:
             class_name=self._class_name,
             tenants=self._tenants,
             schema=self._schema,
+            known=self._known,
             zone=self._zone,
             now=self._clock.now(),
         )
 
     async def _schema(self, job_id: str) -> str | None:
-        try:
-            async with asyncio.timeout(_SCHEMA_S):
-                return (await self._overview.schemas([job_id])).get(job_id)
-        except (DatabaseUnavailableError, TimeoutError):
-            return None  # the condition Valid says it when the database is there again
+        schemas = await _soon(self._overview.schemas([job_id]))
+        return None if schemas is None else schemas.get(job_id)
+
+    async def _known(self, job_id: str) -> JobReport | None:
+        return await _soon(self._overview.job(job_id))
+
+
+async def _soon(reading: Awaitable[T]) -> T | None:
+    """What is read; None if that takes long or cannot be, and then a condition says it later."""
+    try:
+        async with asyncio.timeout(_READ_S):
+            return await reading
+    except (DatabaseUnavailableError, TimeoutError):
+        return None

@@ -40,9 +40,9 @@ class Trust:
         self._cluster = cluster
         self._clock = clock
         self._secret = api_path("api", "v1", "namespaces", namespace, "secrets", service)
-        self._configuration = api_path(
-            *("apis", "admissionregistration.k8s.io", "v1"),
-            *("validatingwebhookconfigurations", configuration),
+        self._reviews, self._forms = (
+            api_path("apis", "admissionregistration.k8s.io", "v1", kind, configuration)
+            for kind in ("validatingwebhookconfigurations", "mutatingwebhookconfigurations")
         )
         self._server_name = f"{service}.{namespace}.svc"
         self._served: Certificate | None = None
@@ -61,9 +61,11 @@ class Trust:
         kept = _kept(secret)
         if kept is None or not self._is_good(kept):
             kept = await self._renew(secret, b"" if kept is None else kept.authorities)
-        await self._have_trusted(kept)
+        await self._have_trusted(kept, self._reviews)
         if kept != self._served:
             self._serve(kept)
+        # Last: without it, what has no usable form is refused all the same, in the words of the definitions.
+        await self._have_trusted(kept, self._forms)
         self._trouble = None
 
     def _is_good(self, kept: Certificate) -> bool:
@@ -83,8 +85,8 @@ class Trust:
         log.info("admission_certificate_made", expires_at=made.expires_at.isoformat())
         return made
 
-    async def _have_trusted(self, kept: Certificate) -> None:
-        configuration = await self._cluster.get(self._configuration)
+    async def _have_trusted(self, kept: Certificate, path: str) -> None:
+        configuration = await self._cluster.get(path)
         bundle = base64.b64encode(kept.authorities).decode()
         webhooks = configuration.get("webhooks") or []
         if all(item["clientConfig"].get("caBundle") == bundle for item in webhooks):
@@ -93,8 +95,12 @@ class Trust:
             item["clientConfig"]["caBundle"] = bundle
         version = configuration["metadata"]["resourceVersion"]
         body = {"metadata": {"resourceVersion": version}, "webhooks": webhooks}
-        await self._cluster.merge(self._configuration, body)
-        log.info("admission_certificate_trusted", configuration=configuration["metadata"]["name"])
+        await self._cluster.merge(path, body)
+        log.info(
+            "admission_certificate_trusted",
+            kind=configuration["kind"],
+            configuration=configuration["metadata"]["name"],
+        )
 
     def _serve(self, kept: Certificate) -> None:
         with tempfile.TemporaryDirectory() as folder:  # Python loads a key from a file only
@@ -111,7 +117,7 @@ class Trust:
                 "admission_certificate_not_kept",
                 error=str(error),
                 hint="until this succeeds resources are applied unchecked (failurePolicy Fail: refused); "
-                "allow the operator to get and patch these two objects (the chart's admission.yaml)",
+                "allow the operator to get and patch these three objects (the chart's admission.yaml)",
             )
         self._trouble = str(error)
 
