@@ -318,8 +318,9 @@ def _defaults(
     definition: JobDefinition, revisions: Sequence[ConfigRevision], overrides: str | None = None
 ) -> ConfigInForce:
     schema = definition.schema
-    if schema is None:
-        return ConfigInForce(revision=None, value=typed_config(None, "{}", None, overrides))
+    if schema is None:  # nearly every run of such a job has no overrides either, and nothing to read
+        value = {} if overrides is None else typed_config(None, "{}", None, overrides)
+        return ConfigInForce(revision=None, value=value)
     try:
         value = typed_config(schema, "{}", None, overrides)
         return ConfigInForce(revision=None, value=value, secrets=secrets_in(value))

@@ -52,8 +52,9 @@ class ClaimPlan:
         waits: bool,
         window: DataInterval | None = None,
         trigger_type: TriggerType = TriggerType.SCHEDULE,
-    ) -> None:
-        """A run of `job` that starts now, or waits."""
+        starts_at: datetime | None = None,
+    ) -> Run:
+        """A run of `job` that waits, or starts at `starts_at`; None: now."""
         chained = trigger_type is TriggerType.CATCH_UP
         where = (
             {"state": RunState.QUEUED}
@@ -67,14 +68,15 @@ class ClaimPlan:
             trigger_type=trigger_type,
             priority=job.row.priority,
             window=window,
+            starts_at=starts_at,
             **where,
         )
         self.runs.append(run)
+        return run
 
     def add_ahead(self, job: Job, due: Upcoming, before: JobState) -> None:
         """A run of `job` that starts later."""
-        self.add(job, due.instant, waits=False)
-        self.runs[-1] = run = replace(self.runs[-1], starts_at=due.starts_at)
+        run = self.add(job, due.instant, waits=False, starts_at=due.starts_at)
         self.ahead[run.run_id] = ClaimedAhead(row=job.row, before=before)
 
     def add_turn(self, job: Job, due: Due, admission: Admission) -> None:

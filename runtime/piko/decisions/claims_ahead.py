@@ -42,10 +42,12 @@ _WHY = "taken back before it started: its {what}; the due time is decided again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upcoming:
-    """A due time that can be claimed now, and when its run is to start."""
+    """A due time that can be claimed now, when its run is to start, and the same of the due time after it."""
 
     instant: datetime
     starts_at: datetime
+    following: datetime
+    following_starts_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,18 +186,24 @@ def upcoming(
     When each of them starts, no later due time of the job will have come: this decision is the one that
     would be made then.
     """
-    instant = job.schedule.next_after(cursor)
     for _ in range(most):
-        if instant is None:
+        coming = job.schedule.next_two_after(cursor)
+        if coming is None:
             return
+        instant, following = coming
         starts_at = start_of(job, instant)
-        if not now < starts_at <= now + within:
+        if not now < starts_at <= now + within or starts_at >= following:
             return
-        following = job.schedule.next_after(instant)
-        if following is None or starts_at >= following:
+        following_starts_at = start_of(job, following)
+        yield Upcoming(
+            instant=instant,
+            starts_at=starts_at,
+            following=following,
+            following_starts_at=following_starts_at,
+        )
+        if following_starts_at > now + within:
             return
-        yield Upcoming(instant=instant, starts_at=starts_at)
-        instant = following
+        cursor = instant
 
 
 def _goes_on_long(run: Run, job: Job, now: datetime, within: timedelta) -> bool:

@@ -101,7 +101,10 @@ class EarlyClaims:
                 break
             slots.take_ahead(job)
             plan.add_ahead(job, due, state)
-            plan.states[job_id] = state = agenda.schedule(job, state, now, cursor=due.instant)
+            # As `agenda.schedule`: `_most` has seen that nothing holds the job back.
+            agenda.timetable.put(job_id, due.following_starts_at, early=True)
+            state = agenda.advance(job, state, cursor=due.instant, following=due.following)
+            plan.states[job_id] = state
             cursor, left_free = due.instant, scene.others
         if not goes_on and (instant := job.schedule.next_after(cursor)) is not None:
             agenda.timetable.put(job_id, start_of(job, instant))
