@@ -101,6 +101,7 @@ bench-runs: $(BENCH) ## starts under load, cost and rate of runs beside peers, c
 	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.failover
 	$(BIN)/python -m benchmarks.capacity
+	$(BIN)/python -m benchmarks.short_runs
 	$(BIN)/python -m benchmarks.chains
 
 constraints: $(BENCH) $(AUDIT) ## writes constraints.txt from what is installed

@@ -70,10 +70,11 @@ def running(
     reaper: Reaper,
     settings: Mapping[str, str],
     name: str,
+    app: str = "benchmarks.replica:app",
 ) -> Iterator[ChildProcess]:
-    """A replica as a process, which ends with the block at the latest."""
+    """A replica of `app` as a process, which ends with the block at the latest."""
     process = ChildProcess(
-        [sys.executable, "-m", "piko", "run", "benchmarks.replica:app"],
+        [sys.executable, "-m", "piko", "run", app],
         name=name,
         log=notes.with_name(f"{name}.log"),
         reaper=reaper,
