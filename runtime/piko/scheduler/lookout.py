@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from piko.background.rest import Rest
 from piko.clock import Clock
+from piko.core.types import RunState
 from piko.decisions.events import RemoteRunsRead
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
@@ -48,6 +49,8 @@ class Lookout:
         self._poll_interval_s = poll_interval_s
         self._term_began = clock.monotonic()
         self._took_s = 0.0
+        self._begun: set[str] = set()
+        """Runs on other replicas that have begun, and not ended, as far as is known."""
         self._at_queue = self._at_orphans = self._at_remote = float("-inf")
 
     async def look(self) -> None:
@@ -79,9 +82,14 @@ class Lookout:
 
     async def _look_at_remote_runs(self) -> None:
         asked = self._driver.leader.runs.remote_ids
-        if asked:
-            found = await self._insist(lambda: self._runs.progress(asked))
-            await self._driver.feed(RemoteRunsRead(asked=asked, found=found))
+        self._begun &= asked
+        if not asked:
+            return
+        read = await self._insist(lambda: self._runs.progress(asked, begun=self._begun))
+        found = {run_id: run for run_id, run in read.items() if run is not None}
+        self._begun.update(run_id for run_id, run in found.items() if run.state is RunState.RUNNING)
+        if read:
+            await self._driver.feed(RemoteRunsRead(asked=read.keys(), found=found))
 
     async def _look_for_orphans(self) -> None:
         found = await self._insist(

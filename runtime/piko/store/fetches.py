@@ -6,19 +6,19 @@ trip, so one query returns everything that is needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, Update, bindparam, literal_column, null, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState
 from piko.model.runs import Run
-from piko.model.watermarks import Watermarks
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
+from piko.store.keyed import execute_keyed
 from piko.store.run_rows import RUN_COLUMNS, run_of
+from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.replicas import leader_lease
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -51,43 +51,52 @@ async def fetch(
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        epoch, watermarks, rows = 0, Watermarks(), []
+        taken, left = [], []
         for row in found:
             values = dict(row._mapping)
-            epoch = values.pop("lease_epoch") or 0
-            watermarks[row.job_id] = values.pop("reached")
-            rows.append(run_of(values))
-        offered = [run for run in rows if knows(run.job_id)]
-        left = [run for run in rows if not knows(run.job_id)]
-        if not offered:
-            return [], left
-        overtaken = [run.run_id for run in offered if not is_to_do(run, watermarks)]
-        if overtaken:
+            epoch, watermark = values.pop("lease_epoch") or 0, values.pop("reached")
+            if not knows(row.job_id):
+                left.append(run_of(values))
+                continue
+            values |= {
+                "state": RunState.RUNNING,
+                "instance_id": instance_id,
+                "epoch": max(epoch, row.epoch or 0),
+                "offered_at": None,
+            }
+            taken.append((run_of(values), watermark))
+        fetched = [run for run, watermark in taken if is_to_do(run, {run.job_id: watermark})]
+        if len(fetched) < len(taken):
+            going = {run.run_id for run in fetched}
+            overtaken = [run.run_id for run, _ in taken if run.run_id not in going]
             await skip_overtaken(connection, overtaken, now=now)
-        fetched = [
-            replace(
-                run,
-                state=RunState.RUNNING,
-                instance_id=instance_id,
-                epoch=max(epoch, run.epoch or 0),
-                offered_at=None,
-            )
-            for run in offered
-            if run.run_id not in overtaken
-        ]
         for number in {run.epoch for run in fetched}:
-            await connection.execute(
-                update(job_run)
-                .where(job_run.c.run_id.in_(sorted(run.run_id for run in fetched if run.epoch == number)))
-                .values(
-                    state=RunState.RUNNING,
-                    instance_id=instance_id,
-                    epoch=number,
-                    offered_at=None,
-                    started_at=now,
-                )
-            )
+            ids = sorted(run.run_id for run in fetched if run.epoch == number)
+            begins = _as_bound(connection, now)
+            await execute_keyed(connection, _begun, ids, before=[instance_id, number, begins])
     return fetched, left
+
+
+def _begun(run_ids: Sequence[str]) -> Update:
+    columns = job_run.c
+    return (
+        update(job_run)
+        .where(columns.run_id.in_(run_ids))
+        .ordered_values(
+            (columns.state, literal_column(f"'{RunState.RUNNING.value}'")),
+            (columns.offered_at, null()),
+            (columns.instance_id, bindparam("instance", "")),
+            (columns.epoch, bindparam("under", 0)),
+            (columns.started_at, bindparam("begins", None)),
+        )
+    )
+
+
+def _as_bound(connection: AsyncConnection, moment: datetime) -> object:
+    """`moment` as the driver takes it."""
+    dialect = connection.dialect
+    bind = INSTANT.dialect_impl(dialect).bind_processor(dialect)
+    return moment if bind is None else bind(moment)
 
 
 async def skip_overtaken(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:

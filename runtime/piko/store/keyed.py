@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CursorResult, Dialect, Select
+from sqlalchemy import CursorResult, Dialect, Select, Update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-Keyed = Callable[[Sequence[str]], Select[Any]]
+Keyed = Callable[[Sequence[str]], Select[Any] | Update]
 """A module's function: the statement for some keys, which are the last of its bound values."""
 
 

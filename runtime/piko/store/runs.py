@@ -23,6 +23,7 @@ from piko.store.engine import Database
 from piko.store.fetches import fetch, offered_now
 from piko.store.held_rows import held_jobs, wait_for
 from piko.store.outcomes import finish
+from piko.store.run_progress import progress
 from piko.store.run_rows import RUN_COLUMNS, run_of
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
@@ -31,8 +32,6 @@ from piko.store.withdrawals import requeue, withdraw
 
 _CHUNK = 500
 _OLDEST = 1000
-
-_PROGRESS = [job_run.c[name] for name in RunProgress.__dataclass_fields__]
 
 
 class RunStore:
@@ -198,15 +197,11 @@ class RunStore:
         async with self._database.statements() as connection:
             return set((await connection.execute(statement)).scalars())
 
-    async def progress(self, run_ids: Collection[str]) -> dict[str, RunProgress]:
-        """How far each of `run_ids` is that has a row."""
-        found: dict[str, RunProgress] = {}
-        async with self._database.statements() as connection:
-            for chunk in chunks(run_ids, size=_CHUNK):
-                for row in await connection.execute(select(*_PROGRESS).where(job_run.c.run_id.in_(chunk))):
-                    known = {**row._mapping, "state": RunState(row.state)}
-                    found[row.run_id] = RunProgress(**known)
-        return found
+    async def progress(
+        self, run_ids: Collection[str], *, begun: Collection[str] = ()
+    ) -> dict[str, RunProgress | None]:
+        """How far those of `run_ids` are that may have moved, see `progress`."""
+        return await progress(self._database, run_ids, begun=begun)
 
     async def states(self, run_ids: Collection[str]) -> dict[str, RunState]:
         """The state of each of `run_ids` that has a row."""
