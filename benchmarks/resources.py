@@ -25,7 +25,7 @@ import statistics
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -153,10 +153,14 @@ def memory_mb(process: ChildProcess) -> float:
     raise AssertionError("no VmRSS")
 
 
-def writes(world: World) -> Counter[tuple[str, str]]:
-    """Writes of the operator so far, by verb and resource."""
+def writes(world: World, names: Container[str] | None = None) -> Counter[tuple[str, str]]:
+    """Writes of the operator so far, to the resources of these names or to all, by verb and resource."""
     found = world.control_plane.writes(world.namespace)
-    return Counter((item.verb, item.resource) for item in found if item.agent == "piko-operator")
+    return Counter(
+        (item.verb, item.resource)
+        for item in found
+        if item.agent == "piko-operator" and (names is None or item.name in names)
+    )
 
 
 async def measure(world: World, count: int) -> dict[str, Any]:
@@ -188,9 +192,10 @@ async def measure(world: World, count: int) -> dict[str, Any]:
         await _until(lambda: world.ready() == count, "the restart")
         found["restart in s"] = time.perf_counter() - started
         found["writes at idle and restart"] = (writes(world) - quiet).total()
-        found["refused"] = sum(item.status >= 400 for item in world.control_plane.writes(world.namespace))
+        audited = world.control_plane.writes(world.namespace)
+        found["refused"] = [str(item) for item in audited if item.status >= 400]
 
-        started = time.perf_counter()
+        started, quiet = time.perf_counter(), writes(world, frozenset(names))
         deleting = asyncio.gather(*map(sender.delete, names))
         extra = [f"x-{number}" for number in range(10)]
         for name in extra:
@@ -200,6 +205,8 @@ async def measure(world: World, count: int) -> dict[str, Any]:
         await _until(lambda: _equals(sender.left, len(extra)), "the deletions")
         found["deleted in s"] = time.perf_counter() - started
         await _until(lambda: _equals(world.count, len(extra)), "the last rows")
+        deletions = writes(world, frozenset(names)) - quiet
+        found["writes for deletions"] = {" ".join(key): number for key, number in sorted(deletions.items())}
         each = await delays(world, sender, extra)
         found["row meanwhile after s"] = {"p50": statistics.median(each), "longest": each[-1]}
     finally:

@@ -197,7 +197,7 @@ class StatusWriter:
     def _want(self, seen: Seen, status_of: StatusOf) -> None:
         """Have the status written if it differs."""
         record = self._records.get(seen.uid)
-        if record is None or seen.uid not in self._inventory:
+        if record is None or seen.uid not in self._inventory or _is_going(seen, record):
             return
         try:
             status = {**status_of(seen.status, record), "servedBy": self._served_by}
@@ -300,6 +300,11 @@ class StatusWriter:
         self._unsettled.succeeded(uid)
         self._wanted.pop(uid, None)
         self._written.pop(uid, None)
+
+
+def _is_going(seen: Seen, record: SyncRecord) -> bool:
+    """Whether the resource is being deleted and nothing holds it up: a write would be for nobody."""
+    return seen.deleting and record.synced.status == "True"
 
 
 def _false(status: Mapping[str, Any]) -> frozenset[str]:
