@@ -14,19 +14,14 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from piko.cli.kubectl_calls import Kubectl
-from piko.errors import RefusedError
+from piko.cli.kubectl_calls import Kubectl, KubectlError
 
 _ANSWER_S = 60.0
 
 
-class ProxyError(RefusedError):
-    """`kubectl proxy` does not serve."""
-
-
 @contextmanager
 def proxied(kubectl: Kubectl, *, accept: str, reject: str) -> Iterator[Path]:
-    """The socket of a proxy that runs as long as the context lasts. Raises `ProxyError`.
+    """The socket of a proxy that runs as long as the context lasts. Raises `KubectlError`.
 
     - `accept`: the paths that it lets through, as a regular expression.
     - `reject`: the methods that it does not.
@@ -59,4 +54,5 @@ def _until_it_serves(proxy: subprocess.Popen[str]) -> None:
     assert proxy.stdout is not None
     assert proxy.stderr is not None
     if not proxy.stdout.readline().startswith("Starting to serve"):
-        raise ProxyError(f"kubectl proxy: {proxy.stderr.read().strip() or 'it ended'}")
+        answer = proxy.stderr.read().strip() or "it ended"
+        raise KubectlError(f"kubectl proxy: {answer}", answer=answer)

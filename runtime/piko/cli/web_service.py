@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from piko.cli.kubectl_calls import Kubectl, KubectlError
-from piko.cli.kubectl_proxy import ProxyError, SocketConnection, proxied
+from piko.cli.kubectl_proxy import SocketConnection, proxied
 from piko.errors import DatabaseUnavailableError, NotFoundError, PikoError, RefusedError
 
 TOKEN = "KUBECTL_PIKO_TOKEN"  # noqa: S105 the variable's name
@@ -101,7 +101,7 @@ def reached(kubectl: Kubectl, service: WebService) -> Iterator[WebApi]:
     try:
         with proxied(kubectl, accept=accept, reject="^(POST|PUT|PATCH|DELETE)$") as where:
             yield WebApi(socket_path=where, prefix=f"{service.path}/api/v1", token=os.environ.get(TOKEN))
-    except ProxyError as error:
+    except KubectlError as error:
         raise WebUnavailableError(str(error)) from error
 
 
