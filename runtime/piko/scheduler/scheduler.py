@@ -9,7 +9,7 @@ under the fence; where it is refused, the term is over.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from piko.catalog.catalog import Catalog
 from piko.catalog.configs import ConfigBook
@@ -195,10 +195,9 @@ class Scheduler:
 
     async def _rest(self, term: LeadershipTerm) -> None:
         """Sleep until there is something to do, or news of rows or runs."""
-        now = self._clock.now()
-        until = now + timedelta(seconds=term.lookout.rests_s())
-        moment = term.leader.next_moment(now, ahead=self.punctuality.ahead)
-        delay_s = ((until if moment is None else min(until, moment)) - now).total_seconds()
+        now, delay_s = self._clock.now(), term.lookout.rests_s()
+        if (moment := term.leader.next_moment(now, ahead=self.punctuality.ahead)) is not None:
+            delay_s = min(delay_s, (moment - now).total_seconds())
         if delay_s > 0:
             await self._catalog.wait(within_s=delay_s)
         else:
