@@ -14,9 +14,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from sys import intern
 from typing import Any
 
 from piko_operator.annotations import PAUSED, RECONCILE_AT, pause_in
+from piko_operator.packing import pack, unpack
 from piko_operator.resources import FINALIZER
 from piko_operator.trigger_annotation import TRIGGER, shown
 
@@ -25,6 +27,7 @@ JOB_CONFIG = "PikoJobConfig"
 BACKFILL = "PikoBackfill"
 PLURALS = {SCHEDULE: "pikoschedules", JOB_CONFIG: "pikojobconfigs", BACKFILL: "pikobackfills"}
 _MIRRORED = (SCHEDULE, JOB_CONFIG)
+_HELD = (FINALIZER,)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +38,7 @@ class Seen:
     that wrote its spec last, by `managedFields`; `trigger` is the value of the annotation that runs its job,
     and `trigger_manager` the program that wrote it; `paused` is why the annotation pauses its job, with
     `paused_manager`, and `reconcile_at` the value that asks for it to be compared. The last two are bounded.
+    `names_sources` is whether its row holds content of Secrets or ConfigMaps.
     """
 
     kind: str
@@ -46,7 +50,10 @@ class Seen:
     deleting: bool
     finalizers: tuple[str, ...]
     created_at: str
-    body: Mapping[str, Any] = field(repr=False)
+    job_id: str
+    names_sources: bool
+    packed_spec: bytes = field(repr=False)
+    packed_status: bytes = field(repr=False)
     order: int = 0
     deleted: bool = False
     manager: str | None = None
@@ -58,17 +65,13 @@ class Seen:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        spec = self.body.get("spec")
-        return spec if isinstance(spec, Mapping) else {}
+        """Its spec, read from the packed one each time."""
+        return unpack(self.packed_spec)
 
     @property
     def status(self) -> Mapping[str, Any]:
-        status = self.body.get("status")
-        return status if isinstance(status, Mapping) else {}
-
-    @property
-    def job_id(self) -> str:
-        return str(self.spec.get("jobId", ""))
+        """Its status, read from the packed one each time."""
+        return unpack(self.packed_status)
 
     @property
     def is_held(self) -> bool:
@@ -81,17 +84,23 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
     paused, reconcile_at = pause_in(annotations), annotations.get(RECONCILE_AT)
+    given = body.get("spec")
+    spec = given if isinstance(given, Mapping) else {}
+    finalizers = tuple(metadata.get("finalizers", ()))
     return Seen(
-        kind=kind,
-        namespace=metadata["namespace"],
+        kind=intern(kind),
+        namespace=intern(metadata["namespace"]),
         name=metadata["name"],
         uid=metadata["uid"],
         generation=metadata.get("generation", 0),
         resource_version=metadata.get("resourceVersion", ""),
         deleting="deletionTimestamp" in metadata,
-        finalizers=tuple(metadata.get("finalizers", ())),
+        finalizers=_HELD if finalizers == _HELD else finalizers,
         created_at=str(metadata.get("creationTimestamp", "")),
-        body={name: body[name] for name in ("spec", "status") if name in body},
+        job_id=str(spec.get("jobId", "")),
+        names_sources=bool(spec.get("configFrom")),
+        packed_spec=pack(spec),
+        packed_status=pack(body.get("status")),
         manager=_manager(metadata, "f:spec"),
         trigger=annotations.get(TRIGGER),
         trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
@@ -105,7 +114,8 @@ def _manager(metadata: Mapping[str, Any], *path: str) -> str | None:
     """The program that wrote the field at `path` last."""
     entries = [item for item in metadata.get("managedFields", ()) if _has(item.get("fieldsV1", {}), path)]
     by_time = sorted(entries, key=lambda item: str(item.get("time", "")))  # of one second, the last listed
-    return by_time[-1].get("manager") if by_time else None
+    name = by_time[-1].get("manager") if by_time else None
+    return intern(name) if isinstance(name, str) else None
 
 
 def _has(fields: Any, path: Sequence[str]) -> bool:
@@ -126,7 +136,7 @@ class Inventory:
         self._listed: set[str] = set()
         self._names: Counter[tuple[str, str, str]] = Counter()
         self._by_kind: dict[str, dict[str, None]] = {}
-        self._by_job: dict[tuple[str, str], dict[str, None]] = {}
+        self._by_job: dict[tuple[str, str], tuple[str, ...]] = {}
         self._vacated: dict[tuple[str, str], str] = {}
         self._changed: dict[str, None] = {}
         self._compared: dict[str, None] = {}
@@ -190,16 +200,21 @@ class Inventory:
     def get(self, uid: str) -> Seen | None:
         return self._seen.get(uid)
 
+    def at_version(self, uid: str, version: str) -> Seen | None:
+        """The resource if it is known in that version, so that nothing of it is news."""
+        known = self._seen.get(uid)
+        return known if known is not None and version and known.resource_version == version else None
+
     def observe(self, seen: Seen) -> None:
         """Note a resource that the watch or a write has shown."""
         known = self._seen.get(seen.uid)
-        if known is not None and (_is_older(seen, known) or known.deleted):
+        if known is not None and (known is seen or _is_older(seen, known) or known.deleted):
             return
         self._order += 1
         if known is None or known.job_id != seen.job_id:
             self._index(seen, known)
-        self._seen[seen.uid] = replace(seen, order=self._order)
-        if known is None or known.status != seen.status:
+        self._seen[seen.uid] = replace(seen if known is None else _sharing(seen, known), order=self._order)
+        if known is None or known.packed_status != seen.packed_status:
             self._touched[seen.uid] = None
         if (
             known is None
@@ -224,7 +239,7 @@ class Inventory:
             self.forget(uid)
             return
         self._order += 1
-        self._names -= Counter([_name(known)])
+        self._free(known)
         self._seen[uid] = replace(known, deleting=True, deleted=True, order=self._order)
         self.mark(uid)
 
@@ -236,7 +251,7 @@ class Inventory:
         self._order += 1
         self._touched[uid] = None
         if not known.deleted:
-            self._names -= Counter([_name(known)])
+            self._free(known)
         self._by_kind[known.kind].pop(uid, None)
         self._unindex_job(known)
 
@@ -315,12 +330,20 @@ class Inventory:
             self._by_kind.setdefault(seen.kind, {})[seen.uid] = None
         else:
             self._unindex_job(known)
-        self._by_job.setdefault((seen.kind, seen.job_id), {})[seen.uid] = None
+        self._by_job[seen.kind, seen.job_id] = (*self._by_job.get((seen.kind, seen.job_id), ()), seen.uid)
+
+    def _free(self, seen: Seen) -> None:
+        """Note that one resource less has the name. (`Counter` would look at all names to subtract one.)"""
+        name = _name(seen)
+        self._names[name] -= 1
+        if self._names[name] <= 0:
+            del self._names[name]
 
     def _unindex_job(self, seen: Seen) -> None:
-        of_job = self._by_job[seen.kind, seen.job_id]
-        of_job.pop(seen.uid, None)
-        if not of_job:
+        left = tuple(uid for uid in self._by_job[seen.kind, seen.job_id] if uid != seen.uid)
+        if left:
+            self._by_job[seen.kind, seen.job_id] = left
+        else:
             del self._by_job[seen.kind, seen.job_id]
         # Those of the job's other kind may have waited for this one as well.
         self.mark(*(item.uid for kind in self._kinds for item in self.of_job(kind, seen.job_id)))
@@ -328,6 +351,12 @@ class Inventory:
 
 def _name(seen: Seen) -> tuple[str, str, str]:
     return seen.kind, seen.namespace, seen.name
+
+
+def _sharing(seen: Seen, known: Seen) -> Seen:
+    """`seen` with the texts of `known`, which are keys of indexes and need not be held twice."""
+    job_id = known.job_id if known.job_id == seen.job_id else seen.job_id
+    return replace(seen, uid=known.uid, name=known.name, created_at=known.created_at, job_id=job_id)
 
 
 def _is_older(seen: Seen, known: Seen) -> bool:

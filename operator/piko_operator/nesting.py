@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 LEVELS = 100
@@ -43,3 +44,14 @@ def shallow(text: bytes) -> bytes:
                 level -= 1
     kept.append(text[start:])
     return b"".join(kept)
+
+
+def cut(value: Any, levels: int = LEVELS) -> Any:
+    """`value` with None in place of everything that is nested deeper than `levels`."""
+    if not isinstance(value, Mapping | list):
+        return value
+    if levels == 0:
+        return None
+    if isinstance(value, Mapping):
+        return {name: cut(item, levels - 1) for name, item in value.items()}
+    return [cut(item, levels - 1) for item in value]

@@ -183,9 +183,4 @@ class Planner:
 
 
 def _takes_time(seen: Seen) -> bool:
-    return not seen.deleting and names_sources(seen)
-
-
-def names_sources(seen: Seen) -> bool:
-    """Whether the row of a resource holds content of Secrets or ConfigMaps."""
-    return bool(seen.spec.get("configFrom"))
+    return not seen.deleting and seen.names_sources

@@ -34,6 +34,7 @@ from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.news import news_of
 from piko_operator.pacing import Pacing, is_urgent
+from piko_operator.packing import pack, unpack
 from piko_operator.records import SyncRecord, SyncRecords
 from piko_operator.reporting import (
     config_status,
@@ -63,10 +64,13 @@ StatusOf = Callable[[Mapping[str, Any], SyncRecord], dict[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
-    """A status that waits for its turn, and the resource that it was computed for."""
+    """A status that waits for its turn, and the one that it was computed from.
 
-    seen: Seen
-    status: Mapping[str, Any]
+    Both are packed, because after an outage there may be thousands.
+    """
+
+    before: bytes
+    after: bytes
 
 
 class StatusWriter:
@@ -199,9 +203,10 @@ class StatusWriter:
         record = self._records.get(seen.uid)
         if record is None or seen.uid not in self._inventory or _is_going(seen, record):
             return
+        before = seen.status
         try:
-            status = {**status_of(seen.status, record), "servedBy": self._served_by}
-            differs = bool(merge_patch(seen.status, status))
+            status = {**status_of(before, record), "servedBy": self._served_by}
+            differs, packed = bool(merge_patch(before, status)), pack(status)
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             self._failed(seen, error)
             return
@@ -210,9 +215,9 @@ class StatusWriter:
             self._wanted.pop(seen.uid, None)
             self._pacing.drop(seen.uid)
             return
-        self._wanted[seen.uid] = _Wanted(seen=seen, status=status)
+        self._wanted[seen.uid] = _Wanted(before=seen.packed_status, after=packed)
         if not self._backoff.is_waiting(seen.uid):
-            self._offer(seen.uid, urgent=is_urgent(seen.status, status))
+            self._offer(seen.uid, urgent=is_urgent(before, status))
 
     def _offer(self, uid: str, *, urgent: bool) -> None:
         self._pacing.want(uid, urgent=urgent, now=self._clock.monotonic())
@@ -248,19 +253,20 @@ class StatusWriter:
                 continue
             self._writing.add(uid)
             try:
-                await self._write(wanted)
+                await self._write(uid, wanted)
             finally:
                 self._writing.discard(uid)
 
-    async def _write(self, wanted: _Wanted) -> None:
-        seen = self._inventory.get(wanted.seen.uid)
+    async def _write(self, uid: str, wanted: _Wanted) -> None:
+        seen = self._inventory.get(uid)
         if seen is None:
             return
-        if seen.status != wanted.seen.status:  # a patch that was under way when this one was computed
+        if seen.packed_status != wanted.before:  # a patch that was under way when this one was computed
             self.look(seen.uid)
             return
+        before, status = seen.status, unpack(wanted.after)
         try:
-            patched = await self._cluster.patch_status(seen, merge_patch(seen.status, wanted.status))
+            patched = await self._cluster.patch_status(seen, merge_patch(before, status))
         except Exception as error:  # noqa: BLE001 any error belongs to this resource
             if not (isinstance(error, ClusterError) and error.status in (404, 409)):
                 self._failed(seen, error)
@@ -271,7 +277,7 @@ class StatusWriter:
         self._written[seen.uid] = patched.resource_version
         self._inventory.observe(patched)
         self._tally.note(seen.uid, seen.kind, true_conditions(patched.status))
-        for notice in news_of(seen.status, wanted.status):
+        for notice in news_of(before, status):
             self._events.post(seen, notice)
 
     def _unread(self, job_id: str, error: Exception) -> None:

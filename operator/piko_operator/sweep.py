@@ -20,7 +20,6 @@ from piko_operator.cluster_error import ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.orphans import OrphanCleaner
-from piko_operator.planning import names_sources
 
 _AGAIN_S = 1.0
 
@@ -74,7 +73,7 @@ class Sweep:
         for kind, inventory in self._inventories.items():
             since = inventory.order
             inventory.listed(kind, await self._cluster.list(kind), since=since)
-            inventory.compare(*(seen.uid for seen in inventory.all(kind) if names_sources(seen)))
+            inventory.compare(*(seen.uid for seen in inventory.all(kind) if seen.names_sources))
         self.cluster_error = None
         self.listed.set()
         await self._identity.compare()

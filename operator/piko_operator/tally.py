@@ -15,13 +15,18 @@ _CONDITIONS: Mapping[str, tuple[str, ...]] = {
     BACKFILL: (*_EVERY_KIND, "Complete", "Failed"),
 }
 
+_Counted = tuple[str, frozenset[str]]
+"""The kind of a resource, and its conditions that are True."""
+
 
 class ConditionTally:
     """How many resources have each condition; the sums are never counted over all of them."""
 
     def __init__(self, *, metrics: OperatorMetrics) -> None:
         self._metrics = metrics
-        self._counted: dict[str, tuple[str, frozenset[str]]] = {}
+        self._counted: dict[str, _Counted] = {}
+        self._shared: dict[_Counted, _Counted] = {}
+        """The few that there are: each is held once, although many resources are counted under it."""
         for kind, types in _CONDITIONS.items():
             for name in ("All", *types):
                 metrics.resources.labels(kind=kind, condition=name).set(0)
@@ -30,7 +35,8 @@ class ConditionTally:
         """Count the resource `uid` under `conditions`, and no longer under those before."""
         after = conditions.intersection(_CONDITIONS[kind]) | {"All"}
         _, before = self._counted.get(uid, (kind, frozenset[str]()))
-        self._counted[uid] = (kind, after)
+        counted = (kind, after)
+        self._counted[uid] = self._shared.setdefault(counted, counted)
         self._move(kind, before, after)
 
     def forget(self, uid: str) -> None:
