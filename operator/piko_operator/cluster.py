@@ -154,9 +154,9 @@ class Cluster:
         decoded = {key: base64.b64decode(value) for key, value in encoded.items()}
         return {key: value.encode(errors="surrogatepass") for key, value in plain.items()} | decoded
 
-    async def announce(self, seen: Seen, notice: Notice) -> None:
-        """Post an event about the object."""
-        now = instant_text(self._clock.now())
+    async def announce(self, seen: Seen, notice: Notice) -> str:
+        """Post an event about the object; returns the event's name."""
+        now = self._now()
         body = {
             "apiVersion": "v1",
             "kind": "Event",
@@ -174,11 +174,20 @@ class Cluster:
             "message": excerpt(notice.message, limit=_EVENT_LIMIT),
             "source": {"component": MANAGER},
             "reportingComponent": MANAGER,
-            "firstTimestamp": now[:19] + "Z",
-            "lastTimestamp": now[:19] + "Z",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
             "count": 1,
         }
-        await self.call("POST", api_path("api", "v1", "namespaces", seen.namespace, "events"), body=body)
+        posted = await self.call("POST", _events(seen), body=body)
+        return str(posted["metadata"]["name"])
+
+    async def announce_again(self, seen: Seen, event: str, *, count: int) -> None:
+        """Say of the event of that name that it has happened `count` times."""
+        body = {"count": count, "lastTimestamp": self._now()}
+        await self.call("PATCH", f"{_events(seen)}/{event}", body=body)
+
+    def _now(self) -> str:
+        return instant_text(self._clock.now())[:19] + "Z"
 
     async def call(
         self,
@@ -219,3 +228,7 @@ class Cluster:
         if response.status >= 300:
             raise ClusterError.answered(method, path, status=response.status, text=text)
         return read_answer(text)
+
+
+def _events(seen: Seen) -> str:
+    return api_path("api", "v1", "namespaces", seen.namespace, "events")

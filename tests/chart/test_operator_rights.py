@@ -27,7 +27,7 @@ EXPECTED: frozenset[Right] = frozenset(
         *(("piko.dev", name, verb) for name in RESOURCES for verb in ("get", "list", "watch", "patch")),
         *(("piko.dev", f"{name}/status", "patch") for name in RESOURCES),
         ("piko.dev", "pikobackfills", "delete"),
-        ("", "events", "create"),
+        *(("", "events", verb) for verb in ("create", "patch")),
     }
 )
 ADMISSION: frozenset[Right] = frozenset(

@@ -31,7 +31,7 @@ RULES: list[dict[str, Any]] = [
         "verbs": ["patch"],
     },
     {"apiGroups": ["piko.dev"], "resources": ["pikobackfills"], "verbs": ["delete"]},
-    {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
+    {"apiGroups": [""], "resources": ["events"], "verbs": ["create", "patch"]},
     {
         "apiGroups": ["coordination.k8s.io"],
         "resources": ["leases"],

@@ -196,6 +196,21 @@ async def test_an_edit_by_sql_is_put_back_or_shown_as_the_policy_says(world: Wor
     await world.until_row("SELECT priority FROM scheduled_job WHERE job_id = 'strict'", [(0,)])
 
 
+async def test_an_event_that_says_the_same_again_is_counted(world: World) -> None:
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+
+    def counts() -> list[int]:
+        items = json.loads(world.kubectl("get", "events", "-o", "json"))["items"]
+        return [item["count"] for item in items if item["reason"] == "DriftCorrected"]
+
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+    await wait_until_async(lambda: counts() == [1], what="the event")
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+    await wait_until_async(lambda: counts() == [2], what="the same event, seen twice")
+
+
 async def test_the_change_log_names_who_wrote_a_resource_and_what_the_operator_put_back(world: World) -> None:
     world.start()
     world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
