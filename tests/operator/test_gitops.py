@@ -20,9 +20,10 @@ from tests.harness.gitops import Conclusions, conclude
 from tests.harness.locate import find_tool
 from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
-from tests.harness.waiting import PATIENTLY
+from tests.harness.waiting import PATIENTLY, wait_until_async
 from tests.operator.conftest import World, create_tables
 from tests.operator.gitops_states import State, states
+from tests.serving.sockets import answer_of
 
 _GITOPS = Path(__file__).parents[2] / "helm/piko/gitops"
 _PATCH = _GITOPS / "argocd-cm.yaml"
@@ -164,6 +165,28 @@ def test_argo_cds_patch_leaves_other_health_checks_as_they_are(
     assert len(set(_scripts().values())) == 1
 
 
+async def test_what_is_not_allowed_or_served_by_nobody_says_so_in_argo_cd(world: World) -> None:
+    tenants = [{"namespaces": [world.namespace], "jobs": ["mine"]}]
+    world.start(PIKO_OPERATOR_TENANTS=json.dumps(tenants))
+    world.apply("PikoSchedule", "theirs", jobId="theirs", schedule={"cron": "@daily"})
+    world.apply("PikoSchedule", "blue", jobId="mine", schedule={"cron": "@daily"}, className="blue")
+    world.apply("PikoSchedule", "mine", jobId="mine", schedule={"cron": "@daily"})
+    await world.until_condition("psch", "theirs", "Synced", reason="NotAllowed")
+    await world.until_condition("psch", "mine", "Synced", reason="Synced")
+    theirs, blue = (
+        conclude([world.read("psch", name)], scripts=_scripts())[0] for name in ("theirs", "blue")
+    )
+    assert (theirs.kstatus, blue.kstatus) == ("Failed", "InProgress")
+    assert theirs.argo is not None
+    health, message = theirs.argo
+    assert health == "Degraded"
+    assert message.startswith("NotAllowed: spec.jobId: 'theirs': namespace ")
+    assert blue.argo == (
+        "Progressing",
+        "no operator that serves resources with className blue has looked at this yet",
+    )
+
+
 async def test_an_outage_of_the_database_fails_nothing_and_ends_in_ready(
     own_mariadb: DatabaseServer,
     make_world: Callable[[TestDatabase], World],
@@ -178,6 +201,8 @@ async def test_an_outage_of_the_database_fails_nothing_and_ends_in_ready(
     await world.until_condition("pjc", "c", "Ready", reason="Pending")
     await _look(world, version=1)
     world.kubectl("wait", "--for=condition=Ready", "psch/s", "pjc/c", PATIENTLY)
+    world.apply("PikoSchedule", "idle", jobId="idle", schedule={"cron": "@hourly"}, suspend=True)
+    await world.until_condition("psch", "idle", "Ready", reason="Pending")
     watches = [_watch(world, kind, tmp_path / kind, reaper) for kind in ("psch", "pjc")]
 
     own_mariadb.stop()
@@ -185,21 +210,33 @@ async def test_an_outage_of_the_database_fails_nothing_and_ends_in_ready(
     world.apply("PikoJobConfig", "c", jobId="job", config={"a": 2})
     await world.until_condition("psch", "s", "Ready", reason="DatabaseUnavailable")
     await world.until_condition("pjc", "c", "Ready", reason="DatabaseUnavailable")
+    await wait_until_async(lambda: _tries(world) >= 5, what="the mirror to try again and again")
     own_mariadb.start()
     await world.until_condition("psch", "s", "Ready", reason="Pending")
     await world.until_condition("pjc", "c", "Ready", reason="Pending")
     await _look(world, version=2)
     world.kubectl("wait", "--for=condition=Ready", "psch/s", "pjc/c", PATIENTLY)
 
-    for watch in watches:
+    for watch, name in zip(watches, ("s", "c"), strict=True):
         watch.kill()
-        history = _documents(watch.output)
+        history = [item for item in _documents(watch.output) if item["metadata"]["name"] == name]
         assert {item.kstatus for item in conclude(history)} == {"Current", "InProgress"}
         for before, after in pairwise(history):
             told = _by_type(after["status"])
             if told["Synced"] == "Unknown":
                 known = _by_type(before["status"])
                 assert not {name for name, status in told.items() if status == "False" != known[name]}
+        away = [item for item in history if _by_type(item["status"])["Synced"] == "Unknown"]
+        assert len(away) == 1, "one patch, although it was tried again and again"
+    idle = [item for item in _documents(watches[0].output) if item["metadata"]["name"] == "idle"]
+    assert {_by_type(item["status"])["Synced"] for item in idle} == {"True"}, "it had nothing to write"
+
+
+def _tries(world: World) -> float:
+    """How often the mirror has found the database away."""
+    lines = answer_of(world.port, "/metrics")[1].splitlines()
+    found = [line for line in lines if line.startswith('piko_operator_db_errors_total{part="mirror"}')]
+    return float(found[0].rpartition(" ")[2]) if found else 0.0
 
 
 def _by_type(status: Mapping[str, Any]) -> dict[str, str]:
