@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -24,7 +25,9 @@ from piko_operator.resource_api import (
     JSON_PATCH,
     MERGE_PATCH,
     JsonPatch,
+    Known,
     let_go,
+    nothing_known,
     pages,
     patch_metadata,
     resource_path,
@@ -37,6 +40,21 @@ _EVENT_LIMIT = 1_000
 _AT_ONCE = 16
 MANAGER = "piko-operator"
 """The field manager and the user agent of every request."""
+_FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """The resources of one kind.
+
+    - `found`: those that this operator serves.
+    - `others`: the uids of those that are of another class.
+    - `refused`: by namespace, why those in it could not be listed.
+    """
+
+    found: Sequence[Seen]
+    others: Collection[str]
+    refused: Mapping[str, ClusterError]
 
 
 async def connect() -> ApiClient:
@@ -77,19 +95,36 @@ class Cluster:
     ) -> None:
         self._client = client
         self._clock = clock
-        self._namespaces = tuple(namespaces)
+        self._namespaces = tuple(dict.fromkeys(namespaces))
         self._class_name = class_name
         self._timeout_s = timeout_s
         self._may_write = may_write
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def list(self, kind: str) -> list[Seen]:
-        """Every resource of `kind` that this operator serves: in its namespaces, and of its class."""
+    async def list(self, kind: str, *, known: Known = nothing_known) -> Listing:
+        """Every resource of `kind` that this operator serves: in its namespaces, and of its class.
+
+        `known` gives the resource of a uid and resourceVersion where nothing of it would be news.
+
+        One namespace that it may not list, because it or the Role in it does not exist, leaves the others as
+        they are. If it may list none of them, the refusal is raised.
+        """
         found: list[Seen] = []
+        others: set[str] = set()
+        refused: dict[str, ClusterError] = {}
         for namespace in self._namespaces or (None,):
-            async for page in pages(self, kind, namespace=namespace):
-                found += [seen for seen in page if serves(seen.spec, self._class_name)]
-        return found
+            try:
+                async for page in pages(self, kind, namespace=namespace, known=known):
+                    served = [seen for seen in page if serves(seen.spec, self._class_name)]
+                    found += served
+                    others.update({seen.uid for seen in page} - {seen.uid for seen in served})
+            except ClusterError as error:
+                if namespace is None or error.status != _FORBIDDEN:
+                    raise
+                refused[namespace] = error
+        if refused and len(refused) == len(self._namespaces):
+            raise refused[self._namespaces[0]]
+        return Listing(found=found, others=others, refused=refused)
 
     async def get(self, path: str) -> dict[str, Any]:
         """The object at `path`."""

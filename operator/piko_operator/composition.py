@@ -206,6 +206,7 @@ def compose(
         cluster=cluster,
         identity=identity,
         inventories=inventories,
+        metrics=metrics,
         orphans=orphans,
         interval_s=settings.sweep_interval_s,
     )
@@ -223,6 +224,7 @@ def compose(
         identity=identity,
         inventory=inventory,
         records=records,
+        refused=lambda: sweep.refused,
         clock=clock,
     )
     return OperatorParts(

@@ -17,13 +17,21 @@ from piko_operator.cluster import MANAGER
 from piko_operator.resources import GROUP, VERSION
 from piko_operator.shallow_response import ShallowResponse
 
+_FORBIDDEN = 403
+REFUSED = "may not be listed or watched"
+"""What kopf is answered, and says in its log at each try."""
+
 Observer = Callable[[Mapping[str, Any], bool], None]
 
 
-def watch_registry(*, observe: Observer, asked: Callable[[str], None]) -> kopf.OperatorRegistry:
+def watch_registry(
+    *, observe: Observer, asked: Callable[[str], None], bears: Callable[[str], bool]
+) -> kopf.OperatorRegistry:
     """Handlers that pass every object to `observe`, with whether it was deleted.
 
-    `asked` is called with the path of each request to the API server.
+    - `asked`: is called with the path of each request to the API server.
+    - `bears`: is called with the path of each request that was refused for want of a right. If it answers
+      yes, the path is asked for again and again; otherwise kopf ends, and with it all watches.
     """
     registry = kopf.OperatorRegistry()
 
@@ -44,7 +52,7 @@ def watch_registry(*, observe: Observer, asked: Callable[[str], None]) -> kopf.O
     @kopf.on.login(registry=registry)
     async def log_in(**arguments: Any) -> kopf.AiohttpSession | None:
         found = await kopf.login_via_async_client(**arguments)
-        return None if found is None else _session(found, asked)
+        return None if found is None else watch_session(found, asked=asked, bears=bears)
 
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
@@ -55,14 +63,26 @@ def watch_registry(*, observe: Observer, asked: Callable[[str], None]) -> kopf.O
     return registry
 
 
-def _session(found: kopf.ConnectionInfo, asked: Callable[[str], None]) -> kopf.AiohttpSession:
-    """kopf's session, with responses that truncate deeply nested resources; kopf closes it."""
+def watch_session(
+    found: kopf.ConnectionInfo, *, asked: Callable[[str], None], bears: Callable[[str], bool]
+) -> kopf.AiohttpSession:
+    """kopf's session, with responses that truncate deeply nested resources; kopf closes it.
+
+    `asked` and `bears` are those of `watch_registry`.
+    """
     trace = aiohttp.TraceConfig()
 
     async def note(_session: object, _context: object, request: aiohttp.TraceRequestStartParams) -> None:
         asked(request.url.path)
 
+    async def look(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
+        if request.response.status == _FORBIDDEN and bears(request.url.path):
+            request.response.close()
+            # To kopf, a broken connection concerns one watch, a refusal all of them.
+            raise aiohttp.ClientConnectionError(f"{request.url.path} {REFUSED}")
+
     trace.on_request_start.append(note)
+    trace.on_request_end.append(look)
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
         headers={**(found.as_http_headers() or {}), "User-Agent": MANAGER},

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 
 from piko.background.periodic import Transient, repeat
@@ -36,15 +36,17 @@ class OperatorHeartbeat:
         identity: Identity,
         inventory: Inventory,
         records: SyncRecords,
+        refused: Callable[[], Mapping[str, str]],
         clock: Clock,
         interval_s: float = _EVERY_S,
     ) -> None:
-        """`interval_s`: seconds between two signs of life."""
+        """`refused`: by namespace, why it cannot be listed; `interval_s`: seconds between two signs."""
         self._cluster = cluster
         self._clusters = clusters
         self._identity = identity
         self._inventory = inventory
         self._records = records
+        self._refused = refused
         self._clock = clock
         self._interval_s = interval_s
         self._since: dict[tuple[str, str], datetime] = {}
@@ -73,6 +75,8 @@ class OperatorHeartbeat:
         ]
 
     def _said(self) -> Iterator[tuple[str, str, str]]:
+        for namespace, error in self._refused().items():
+            yield "not_listed", f"namespace {namespace}", f"its resources cannot be listed: {error}"
         for kind, word in ((SCHEDULE, "PikoSchedule"), (JOB_CONFIG, "PikoJobConfig")):
             for seen in self._inventory.all(kind):
                 record = self._records.get(seen.uid)

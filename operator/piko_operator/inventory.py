@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from sys import intern
@@ -255,10 +255,13 @@ class Inventory:
         self._by_kind[known.kind].pop(uid, None)
         self._unindex_job(known)
 
-    def listed(self, kind: str, found: Iterable[Seen], *, since: int) -> None:
-        """Apply a complete listing of `kind` that began when `order` was `since`.
+    def listed(
+        self, kind: str, found: Iterable[Seen], *, since: int, except_in: Collection[str] = ()
+    ) -> None:
+        """Apply a listing of `kind` that began when `order` was `since`, of all namespaces but some.
 
-        The first listing of a kind marks all of it; a later one marks only what differs.
+        The first listing of a kind marks all of it; a later one marks only what differs. What is known of the
+        namespaces `except_in` stays, because nothing is known of them now.
         """
         present = {seen.uid: seen for seen in found}
         for seen in present.values():
@@ -266,7 +269,8 @@ class Inventory:
             if known is None or known.order <= since:
                 self.observe(seen)
         for known in self.all(kind):
-            if known.uid not in present and known.order <= since and not known.deleted:
+            is_missing = known.uid not in present and known.namespace not in except_in
+            if is_missing and known.order <= since and not known.deleted:
                 self.forget(known.uid)
         if kind not in self._listed:
             self.compare(*present)

@@ -23,7 +23,7 @@ async def leftovers(cluster: Cluster) -> list[str]:
     found = []
     for kind in PLURALS:
         try:
-            found += [f"{kind} {seen.namespace}/{seen.name}" for seen in await cluster.list(kind)]
+            found += [f"{kind} {seen.namespace}/{seen.name}" for seen in (await cluster.list(kind)).found]
         except ClusterError as error:
             if error.status != 404:  # the definition is not installed
                 raise

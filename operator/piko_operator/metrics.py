@@ -41,6 +41,11 @@ class OperatorMetrics:
             ["state"],
             registry=registry,
         )
+        self.namespaces_refused = Gauge(
+            "piko_operator_namespaces_refused",
+            "Namespaces to serve whose resources the operator may not list.",
+            registry=registry,
+        )
         self.admissions = Counter(
             "piko_operator_admissions",
             "Resources that the API server asked about before they were applied: allowed or refused.",

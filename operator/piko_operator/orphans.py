@@ -10,7 +10,7 @@ More than a few at a time indicate an accident: then nothing is changed without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -79,12 +79,15 @@ class OrphanCleaner:
         self._grace = timedelta(seconds=grace_s)
         self._reported = 0
 
-    async def look(self) -> None:
-        """Check all rows of this cluster, after a full listing.
+    async def look(self, *, except_in: Collection[str], others: Collection[str]) -> None:
+        """Check the rows of this cluster after a listing.
+
+        - `except_in`: the namespaces that it could not list.
+        - `others`: the uids of resources that another operator serves, which may write to the same database.
 
         Raises `ClusterError` and `DatabaseUnavailableError`.
         """
-        candidates, rows = await self._candidates()
+        candidates, rows = await self._candidates(except_in, others)
         noted = await self._store.read(self._cluster_name)
         heirs = [item for item in candidates if self._inventory.heirs(item.kind, item.job_id)]
         for orphan in heirs:
@@ -93,7 +96,12 @@ class OrphanCleaner:
         left = [item for item in candidates if item not in heirs]
         fresh = [item for item in left if not _is_noted(item, noted)]
         due = [item for item in left if _is_noted(item, noted) and self._is_due(noted[item.key])]
-        back = noted.keys() - {item.key for item in left}
+        vanished = {item.key for item in left}
+        back = {
+            key
+            for key, row in noted.items()
+            if key not in vanished and self._is_listed(row.managed_by, except_in)
+        }
         if back:
             await self._store.forget(back)
         most = allowed(rows, self._limit)
@@ -107,7 +115,9 @@ class OrphanCleaner:
         self._metrics.orphans.labels(state="held").set(len(fresh) + len(due) if held else 0)
         self._metrics.orphans.labels(state="disabled").set(len(left) - len(fresh))
 
-    async def _candidates(self) -> tuple[list[Orphan], int]:
+    async def _candidates(
+        self, except_in: Collection[str], others: Collection[str]
+    ) -> tuple[list[Orphan], int]:
         """The rows whose resource is not in the inventory, and the number of all rows."""
         found, rows = [], 0
         for kind, table in self._tables.items():
@@ -115,10 +125,15 @@ class OrphanCleaner:
             rows += len(owners)
             for job_id, owner in owners.items():
                 namespace, name = _place(owner)
-                served = not self._namespaces or namespace in self._namespaces
-                if served and not self._inventory.has(kind, namespace=namespace, name=name):
+                is_known = self._inventory.has(kind, namespace=namespace, name=name)
+                if not is_known and self._is_listed(owner, except_in) and _uid(owner) not in others:
                     found.append(Orphan(kind=kind, table=table.name, job_id=job_id, owner=owner))
         return found, rows
+
+    def _is_listed(self, owner: str, except_in: Collection[str]) -> bool:
+        """Whether the listing would have shown the resource that `owner` names."""
+        namespace, _ = _place(owner)
+        return namespace not in except_in and (not self._namespaces or namespace in self._namespaces)
 
     async def _is_back(self, orphan: Orphan) -> bool:
         # Another replica of the operator may have written the row for a resource that this one has not seen
@@ -183,6 +198,10 @@ class OrphanCleaner:
 def _is_noted(orphan: Orphan, noted: Mapping[tuple[str, str], OrphanedRow]) -> bool:
     known = noted.get(orphan.key)
     return known is not None and is_same_owner(known.managed_by, orphan.owner)
+
+
+def _uid(owner: str) -> str:
+    return owner.rpartition("/")[2]
 
 
 def _place(owner: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ What carries the calls is the caller's: the operator's client, or `kubectl proxy
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from piko.api_path import api_path
@@ -18,6 +18,7 @@ _PAGE = 100
 FINALIZERS = "/metadata/finalizers"
 MERGE_PATCH, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"
 JsonPatch = Sequence[Mapping[str, Any]]
+Known = Callable[[str, str], Seen | None]
 
 
 class KubernetesApi(Protocol):
@@ -41,13 +42,28 @@ def resource_path(kind: str, *, namespace: str | None = None, name: str | None =
     return api_path("apis", GROUP, VERSION, *scope, PLURALS[kind], *(() if name is None else (name,)))
 
 
-async def pages(api: KubernetesApi, kind: str, *, namespace: str | None) -> AsyncIterator[list[Seen]]:
-    """The resources of `kind` in `namespace` (None: in all), a page at a time. Raises `ClusterError`."""
+def nothing_known(_uid: str, _version: str) -> None:
+    """No resource is known in any version."""
+
+
+async def pages(
+    api: KubernetesApi, kind: str, *, namespace: str | None, known: Known = nothing_known
+) -> AsyncIterator[list[Seen]]:
+    """The resources of `kind` in `namespace` (None: in all), a page at a time. Raises `ClusterError`.
+
+    `known` gives the resource of a uid and resourceVersion where nothing of it would be news.
+    """
     token = ""
     while True:
         query = [("limit", str(_PAGE))] + ([("continue", token)] if token else [])
         page = await api.call("GET", resource_path(kind, namespace=namespace), query=query)
-        yield [seen_from({"kind": kind, **item}, kind=kind) for item in page["items"]]
+        versions = [
+            (item["metadata"]["uid"], item["metadata"].get("resourceVersion", "")) for item in page["items"]
+        ]
+        yield [
+            known(*version) or seen_from(item, kind=kind)
+            for item, version in zip(page["items"], versions, strict=True)
+        ]
         token = page["metadata"].get("continue", "")
         if not token:
             return

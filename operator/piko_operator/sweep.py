@@ -3,7 +3,7 @@
 Each sweep lists every resource and marks those that differ from what is known, and those whose row holds
 content of Secrets or ConfigMaps, which the operator may have no right to watch. Then it looks for rows of
 this cluster whose resource no longer exists (`orphans`), once it is certain that the rows belong to this
-cluster (`identity`).
+cluster (`identity`). A namespace that cannot be listed is reported, and leaves the others as they are.
 """
 
 from __future__ import annotations
@@ -19,9 +19,14 @@ from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
+from piko_operator.metrics import OperatorMetrics
 from piko_operator.orphans import OrphanCleaner
 
 _AGAIN_S = 1.0
+_REMEDY = (
+    "its resources are not followed, and their rows stay as they are; create the namespace and the "
+    "operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the chart operator.namespaces)"
+)
 
 log = get_logger(__name__)
 
@@ -37,16 +42,20 @@ class Sweep:
         cluster: Cluster,
         identity: Identity,
         inventories: Mapping[str, Inventory],
+        metrics: OperatorMetrics,
         orphans: OrphanCleaner,
         interval_s: float,
     ) -> None:
         self._cluster = cluster
         self._identity = identity
         self._inventories = inventories
+        self._metrics = metrics
         self._orphans = orphans
         self._interval_s = interval_s
         self.listed = asyncio.Event()
         self.cluster_error: str | None = None
+        self.refused: Mapping[str, str] = {}
+        """By namespace, why its resources could not be listed."""
 
     async def run(self) -> None:
         """Sweep until cancelled; the first sweep is immediate."""
@@ -70,14 +79,28 @@ class Sweep:
 
     async def sweep(self) -> None:
         """Run one full comparison. Raises `ClusterError`, `IdentityError` and `DatabaseUnavailableError`."""
+        others: set[str] = set()
+        refused: dict[str, str] = {}
         for kind, inventory in self._inventories.items():
             since = inventory.order
-            inventory.listed(kind, await self._cluster.list(kind), since=since)
+            listing = await self._cluster.list(kind, known=inventory.at_version)
+            inventory.listed(kind, listing.found, since=since, except_in=listing.refused)
             inventory.compare(*(seen.uid for seen in inventory.all(kind) if seen.names_sources))
+            others.update(listing.others)
+            refused |= {namespace: str(error) for namespace, error in listing.refused.items()}
         self.cluster_error = None
+        self._report(refused)
         self.listed.set()
         await self._identity.compare()
-        await self._orphans.look()
+        await self._orphans.look(except_in=refused, others=others)
+
+    def _report(self, refused: Mapping[str, str]) -> None:
+        for namespace in refused.keys() - self.refused.keys():
+            log.warning("namespace_not_listed", namespace=namespace, error=refused[namespace], remedy=_REMEDY)
+        for namespace in self.refused.keys() - refused.keys():
+            log.info("namespace_listed_again", namespace=namespace)
+        self._metrics.namespaces_refused.set(len(refused))
+        self.refused = refused
 
     def _without_cluster(self, error: Exception) -> None:
         assert isinstance(error, ClusterError)

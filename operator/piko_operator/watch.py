@@ -8,6 +8,7 @@ the signals of the main thread. A thread with its own loop isolates it; observat
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -17,12 +18,16 @@ import kopf
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
-from piko_operator.handlers import watch_registry
+from piko_operator.handlers import REFUSED, watch_registry
 from piko_operator.inventory import PLURALS, Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.tenancy import serves
 
 _STOP_S = 8.0
+_REMEDY = (
+    "changes in this namespace are seen by the next sweep, if it may list there; create the namespace and "
+    "the operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the chart operator.namespaces)"
+)
 
 log = get_logger(__name__)
 
@@ -49,6 +54,7 @@ class Watch:
         self._namespaces = tuple(namespaces)
         self._class_name = class_name
         self._asked_at: dict[str, float] = {}
+        self._refused: set[str] = set()
 
     @property
     def still_for_s(self) -> float:
@@ -63,6 +69,14 @@ class Watch:
         if path.endswith(tuple(PLURALS.values())):
             self._asked_at[path] = self._clock.monotonic()
 
+    def _bears(self, path: str) -> bool:
+        """Whether the watch goes on although `path` was refused: if that is one of several namespaces."""
+        is_bearable = len(self._namespaces) > 1 and path.endswith(tuple(PLURALS.values()))
+        if is_bearable and path not in self._refused:
+            self._refused.add(path)
+            log.warning("namespace_not_watched", path=path, remedy=_REMEDY)
+        return is_bearable
+
     async def run(self) -> None:
         """Watch until cancelled. Raises the error that stopped kopf, if it stops by itself."""
         # kopf serves only definitions that exist when it starts; a listing proves that they do.
@@ -74,10 +88,12 @@ class Watch:
         def observe(body: Mapping[str, Any], deleted: bool) -> None:
             loop.call_soon_threadsafe(self._observe, body, deleted)
 
+        registry = watch_registry(observe=observe, asked=self._note_request, bears=self._bears)
+
         def main() -> None:
             failure: BaseException | None = None
             try:
-                asyncio.run(self._operate(stop, watch_registry(observe=observe, asked=self._note_request)))
+                asyncio.run(self._operate(stop, registry))
             except BaseException as error:  # noqa: BLE001 raised again in the waiting task
                 failure = error
             if not loop.is_closed():
@@ -95,6 +111,7 @@ class Watch:
         raise RuntimeError("the watch ended unexpectedly")
 
     async def _operate(self, stop: threading.Event, registry: kopf.OperatorRegistry) -> None:
+        logging.getLogger("kopf._cogs.clients.watching").addFilter(_is_news)
         os.environ.setdefault("POD_ID", f"piko-operator-{os.getpid()}")  # otherwise kopf needs a passwd entry
         await kopf.operator(
             registry=registry,
@@ -106,14 +123,18 @@ class Watch:
 
     def _observe(self, body: Mapping[str, Any], deleted: bool) -> None:
         self._metrics.last_event.set(self._clock.now().timestamp())
-        seen = seen_from(body, kind=body["kind"])
-        if not serves(seen.spec, self._class_name):
+        if not serves(body.get("spec") or {}, self._class_name):
             return
-        inventory = self._inventories[seen.kind]
+        inventory, metadata = self._inventories[body["kind"]], body["metadata"]
         if deleted:
-            inventory.deleted(seen.uid)
-        else:
-            inventory.observe(seen)
+            inventory.deleted(metadata["uid"])
+        elif inventory.at_version(metadata["uid"], metadata.get("resourceVersion", "")) is None:
+            inventory.observe(seen_from(body, kind=body["kind"]))
+
+
+def _is_news(line: logging.LogRecord) -> bool:
+    """Whether a line of kopf's says more than `namespace_not_watched`, which is said once."""
+    return REFUSED not in line.getMessage()
 
 
 def _settle(future: asyncio.Future[None], failure: BaseException | None) -> None:

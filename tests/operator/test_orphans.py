@@ -7,6 +7,7 @@ import re
 import pytest
 
 from piko_operator.orphans import allowed
+from tests.harness.ports import free_port
 from tests.harness.waiting import PATIENTLY, wait_until_async
 from tests.operator.conftest import World
 from tests.serving.sockets import answer_of
@@ -26,11 +27,17 @@ def test_a_tenth_or_a_twentieth_may_go_unless_leave_says_otherwise(
     assert allowed(rows, limit) == expected
 
 
-def _vanish(world: World, *names: str) -> None:
+_OF_ANOTHER = (
+    "INSERT INTO orphaned_row (table_name, job_id, managed_by, found_at)"
+    " VALUES ('scheduled_job', 'of-another', 'test/a-namespace-of-another-operator/s/uid', '2026-01-08')"
+)
+
+
+def _vanish(world: World, *names: str, kind: str = "psch") -> None:
     """Vanished: no finalizer, and no operator that would see it."""
     for name in names:
-        world.kubectl("patch", "psch", name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
-        world.kubectl("delete", "psch", name, PATIENTLY)
+        world.kubectl("patch", kind, name, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        world.kubectl("delete", kind, name, PATIENTLY)
 
 
 async def _made_at(world: World) -> object:
@@ -88,6 +95,7 @@ async def test_a_row_whose_resource_vanished_is_disabled_and_removed_later(world
         await world.until_condition("psch", name, "Synced", reason="Synced")
     await world.database.execute(_DONE)
     await world.database.execute("INSERT INTO job_state (job_id, status) VALUES ('stays-away', 'Scheduled')")
+    await world.database.execute(_OF_ANOTHER)
     running.kill()
     _vanish(world, "stays-away", "comes-back", "moves")
     world.apply("PikoSchedule", "moved", jobId="moves", schedule=_HOURLY)
@@ -106,7 +114,45 @@ async def test_a_row_whose_resource_vanished_is_disabled_and_removed_later(world
     world.start(PIKO_OPERATOR_ORPHAN_GRACE_S="1")
     await world.until_row("SELECT job_id FROM scheduled_job ORDER BY job_id", [("comes-back",), ("moves",)])
     await world.until_row("SELECT job_id FROM job_state", [("stays-away",)])
-    await world.until_row("SELECT job_id FROM orphaned_row", [])
+    await world.until_row("SELECT job_id FROM orphaned_row", [("of-another",)])
+
+
+async def test_a_config_whose_resource_vanished_stays_in_force_and_is_removed_later(world: World) -> None:
+    running = world.start()
+    world.apply("PikoJobConfig", "c", jobId="job", config={"a": 1})
+    await world.until_condition("pjc", "c", "Synced", reason="Synced")
+    running.kill()
+    _vanish(world, "c", kind="pjc")
+    running = world.start()
+    running.wait_for_line("orphan_found")
+    assert await world.database.execute("SELECT config_json FROM job_config") == [('{"a":1}',)]
+    assert running.terminate() == 0
+    world.start(PIKO_OPERATOR_ORPHAN_GRACE_S="1")
+    await world.until_row("SELECT job_id FROM job_config", [])
+
+
+async def test_rows_of_another_class_in_the_same_database_have_not_vanished(world: World) -> None:
+    classes = {name: {"PIKO_OPERATOR_LEASE_NAME": name} for name in ("plain", "blue")}
+    classes["blue"] |= {
+        "PIKO_OPERATOR_CLASS_NAME": "blue",
+        "PIKO_OPERATOR_HTTP_PORT": str(free_port()),
+        "PIKO_OPERATOR_ORPHAN_LIMIT": "1",
+    }
+    plain, blue = (world.start(**settings) for settings in classes.values())
+    for name in ("a", "b", "vanished"):
+        world.apply("PikoSchedule", name, jobId=name, schedule=_HOURLY)
+    for name in ("c", "also-vanished"):
+        world.apply("PikoSchedule", name, jobId=name, schedule=_HOURLY, className="blue")
+    for name in ("a", "b", "vanished", "c", "also-vanished"):
+        await world.until_condition("psch", name, "Synced", reason="Synced")
+    for running in (plain, blue):
+        running.kill()
+    _vanish(world, "vanished", "also-vanished")
+    plain, blue = (world.start(**settings) for settings in classes.values())
+    off = "SELECT job_id FROM scheduled_job WHERE enabled = 0 ORDER BY job_id"
+    await world.until_row(off, [("also-vanished",), ("vanished",)])
+    for running in (plain, blue):
+        assert "orphans_held" not in running.output
 
 
 async def test_more_than_a_few_are_not_touched_without_leave(world: World) -> None:

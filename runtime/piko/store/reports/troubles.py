@@ -157,11 +157,16 @@ def _of_operators(operators: Sequence[OperatorReport]) -> list[Trouble]:
 
 
 def _of_resource(trouble: ReportedTrouble, cluster: str) -> Trouble:
-    """What the operator says of a resource, whose name is its kind, namespace and name."""
+    """What the operator says of a namespace, or of a resource, whose name is its kind, namespace and name."""
     kind, _, place = trouble.subject.partition(" ")
     namespace, _, name = place.partition("/")
     resource = f"{kind.lower()} {name} -n {namespace}"
     remedy = f"kubectl describe {resource}"
+    if trouble.kind == "not_listed":
+        remedy = (
+            "create the namespace and the operator's Role in it (helm upgrade does), or take it out of "
+            "operator.namespaces; the others are served"
+        )
     if trouble.kind == "drift":
         enforce = '{"spec":{"driftPolicy":"Enforce"}}'
         remedy = f"kubectl patch {resource} --type merge -p '{enforce}' puts the row back"
