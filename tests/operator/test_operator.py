@@ -14,6 +14,7 @@ from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import PATIENTLY, wait_until, wait_until_async
 from tests.operator.conftest import World, create_tables, grant
+from tests.operator.tenants import resource
 from tests.serving.sockets import answer_of
 
 _SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
@@ -209,6 +210,19 @@ async def test_an_event_that_says_the_same_again_is_counted(world: World) -> Non
     await wait_until_async(lambda: counts() == [1], what="the event")
     await world.database.execute("UPDATE scheduled_job SET priority = 5")
     await wait_until_async(lambda: counts() == [2], what="the same event, seen twice")
+
+
+async def test_drift_is_put_back_while_statuses_wait_for_their_turn(world: World) -> None:
+    world.start(PIKO_OPERATOR_STATUS_WRITES_PER_S="1")
+    names = [f"s-{number}" for number in range(200)]
+    items = [resource("PikoSchedule", name, jobId=name, schedule={"cron": "@hourly"}) for name in names]
+    world.kubectl("create", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": items}))
+    await world.until_row("SELECT COUNT(*) FROM scheduled_job", [(200,)])
+    await world.database.execute("UPDATE scheduled_job SET priority = 5")
+    await world.until_row("SELECT COUNT(*) FROM scheduled_job WHERE priority = 5", [(0,)])
+    shown = json.loads(world.kubectl("get", "psch", "-o", "json"))["items"]
+    waiting = [item for item in shown if item["status"]["observedGeneration"] == -1]
+    assert waiting, "no status of some was written yet"
 
 
 async def test_the_change_log_names_who_wrote_a_resource_and_what_the_operator_put_back(world: World) -> None:

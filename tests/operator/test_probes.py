@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from contextlib import ExitStack
@@ -18,7 +19,8 @@ from tests.harness.databases import TestDatabase
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
-from tests.harness.waiting import wait_until
+from tests.harness.waiting import wait_until, wait_until_async
+from tests.leadership.clocks import MovableClock
 from tests.serving.sockets import ask, connect
 
 NO_CLUSTER = """
@@ -102,6 +104,26 @@ async def test_a_watch_that_stands_still_and_a_part_that_returned_turn_health_re
     assert seen_s_ago() >= 61, "the alert looks at the same"
     ended.append("watch")
     assert await _health(probes) == (503, "parts that ended unexpectedly: watch\n")
+
+
+async def test_an_event_loop_that_was_blocked_for_a_minute_turns_health_red() -> None:
+    clock = MovableClock()
+    pulse = Pulse(clock=clock)
+    probes = operator_probes(
+        pulse=pulse,
+        watch_still_for_s=lambda: 0.0,
+        ended=list,
+        unready=list,
+        metrics=OperatorMetrics(),
+        clock=clock,
+    )
+    clock.ahead_s = 61.5
+    status, said = await _health(probes)
+    assert (status, said.startswith("the event loop has been blocked for ")) == (503, True)
+    beating = asyncio.create_task(pulse.run())
+    await wait_until_async(lambda: pulse.still_for_s < 1, what="a beat")
+    assert await _health(probes) == (200, "ok\n")
+    beating.cancel()
 
 
 async def _health(probes: Probes) -> tuple[int, str]:
