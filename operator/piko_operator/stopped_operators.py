@@ -76,11 +76,9 @@ class OperatorLeases:
         try:
             path = api_path("apis", "coordination.k8s.io", "v1", "namespaces", namespace, "leases", name)
             return record_of(await self._api.call("GET", path))
-        except ClusterError as error:
-            if error.status == _MISSING:
+        except (ClusterError, ValueError) as error:
+            if isinstance(error, ClusterError) and error.status == _MISSING:
                 return None
             raise RefusedError(
                 f"Lease {lease} cannot be read, so its operator may be running: {error}"
             ) from None
-        except ValueError as error:
-            raise RefusedError(f"Lease {lease}: {error}") from None
