@@ -128,9 +128,7 @@ class Scheduler:
             executor=self.executor,
             upcoming=self.punctuality.upcoming,
             ledger=self.ledger,
-            orphans=_orphans(
-                stores, limits, catalog=catalog, instance=instance, detector=detector, clock=clock
-            ),
+            orphans=_orphans(stores, limits, catalog, instance=instance, detector=detector, clock=clock),
             held=self._held,
             placement=anywhere if limits.offers else here,
             new_id=self._new_id,
@@ -251,8 +249,8 @@ class Scheduler:
 def _orphans(
     stores: SchedulerStores,
     limits: SchedulerLimits,
-    *,
     catalog: Catalog,
+    *,
     instance: Instance,
     detector: FailureDetector,
     clock: Clock,
