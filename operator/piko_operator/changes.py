@@ -2,6 +2,9 @@
 
 This is a loop of its own, so that drift is seen although many statuses wait to be written. It reads only what
 has changed since the last look, and compares all rows from time to time.
+
+Where the runtime has written its own values of a row, an edit without a new `version` in the same moment
+looks the same. So these rows are compared, too, but together and less often: watermarks move all the time.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Changes:
         self._look = look
         self._interval_s = interval_s
         self._rounds = 0
+        self._by_runtime: set[str] = set()
 
     async def run(self) -> None:
         """Follow the rows until cancelled."""
@@ -60,20 +64,28 @@ class Changes:
         self._mark(JOB_CONFIG, configs)
         self._look_at(SCHEDULE, (change.job_id for change in (*schedules, *states)))
         self._look_at(JOB_CONFIG, (change.job_id for change in configs))
-        if complete:  # a revision may change although its config does not
+        if complete:
+            self._mark_jobs(SCHEDULE, self._by_runtime)
+            self._by_runtime.clear()
+            # A revision may change although its config does not.
             self._look(*(seen.uid for seen in self._inventory.all(JOB_CONFIG)))
         self._rounds += 1
 
     def _mark(self, kind: str, changes: Iterable[RowChange]) -> None:
-        for change in changes:
-            if not is_by_runtime(change):
-                self._inventory.mark(*(seen.uid for seen in self._inventory.of_job(kind, change.job_id)))
+        found = list(changes)
+        own = {change.job_id for change in found if is_by_runtime(change)}
+        self._by_runtime |= own
+        self._mark_jobs(kind, (change.job_id for change in found if change.job_id not in own))
+
+    def _mark_jobs(self, kind: str, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            self._inventory.mark(*(seen.uid for seen in self._inventory.of_job(kind, job_id)))
 
     def _look_at(self, kind: str, job_ids: Iterable[str]) -> None:
         self._look(*(seen.uid for job_id in job_ids for seen in self._inventory.of_job(kind, job_id)))
 
 
 def is_by_runtime(change: RowChange) -> bool:
-    """Whether only the runtime's own values of a row have changed: watermark and completion."""
+    """Whether the runtime's own values of a row have changed, and neither version nor owner."""
     (_, *before), (_, *after) = change.before or (None,), change.after or (None,)
     return bool(before) and bool(after) and before[:2] == after[:2] and before[2:] != after[2:]
