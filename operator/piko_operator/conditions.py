@@ -21,7 +21,7 @@ NEEDS_EDIT = frozenset(
     {"Conflict", "Invalid", "InvalidSpec", "NotAllowed", "RowNotManaged", "RowRefused", "SecretUnreadable"}
 )
 """Reasons that only an edit by a person can resolve."""
-_AWAY = "DatabaseUnavailable"
+AWAY = "DatabaseUnavailable"
 """The reason while nothing can be known: no condition becomes False because of it."""
 _SETTLE = timedelta(minutes=5)
 """How long any other reason may still resolve itself: code being deployed, a Secret about to be applied."""
@@ -74,7 +74,7 @@ def outlook(
 ) -> tuple[Condition, Condition]:
     """The conditions `Stalled` (a person has to act) and `Reconciling` (in progress), as in kstatus."""
     cause = ready if synced.status == "True" or synced.reason == "Drifted" else synced
-    if cause.reason == _AWAY:
+    if cause.reason == AWAY:
         unknown = Condition(type="Stalled", status="Unknown", reason=cause.reason, message=cause.message)
         return unknown, _reconciling(cause, holds=True)
     if ready.status == "True":

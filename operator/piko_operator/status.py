@@ -29,7 +29,7 @@ from piko.text import error_text
 from piko_operator.apart import apart
 from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
-from piko_operator.conditions import merge_patch
+from piko_operator.conditions import AWAY, merge_patch
 from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.news import news_of
@@ -203,6 +203,9 @@ class StatusWriter:
         record = self._records.get(seen.uid)
         if record is None or seen.uid not in self._inventory or _is_going(seen, record):
             return
+        if record.synced.reason == AWAY:
+            # Rows may be read before the mirror has tried again; that is no reason for another patch.
+            status_of = partial(unknown_status, now=self._clock.now())
         before = seen.status
         try:
             status = {**status_of(before, record), "servedBy": self._served_by}
