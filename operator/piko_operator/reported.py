@@ -187,9 +187,12 @@ class PrinterColumn:
 
 
 _LAST_COLUMNS = (
-    PrinterColumn(name="Synced", path=f"{_SYNCED}.reason", wide=True),
+    PrinterColumn(
+        name="Sync Reason", path=f"{_SYNCED}.reason", description="Why it is synced or not.", wide=True
+    ),
     PrinterColumn(name="Reason", path=f"{_READY}.reason", description="Why it is ready or not.", wide=True),
 )
+_IN_STEP = PrinterColumn(name="Synced", path=f"{_SYNCED}.status", description="Whether its row matches it.")
 _FAILURES = PrinterColumn(
     name="Failures",
     type="integer",
@@ -204,6 +207,7 @@ SCHEDULE_COLUMNS = (
     ),
     PrinterColumn(name="Zone", path=".spec.timeZone"),
     PrinterColumn(name="Suspended", type="boolean", path=".spec.suspend"),
+    _IN_STEP,
     PrinterColumn(name="Ready", path=f"{_READY}.status"),
     PrinterColumn(name="Fresh", path=f"{_FRESH}.status", description="Whether it keeps its objective."),
     PrinterColumn(name="Last State", path=".status.lastRun.state"),
@@ -226,6 +230,7 @@ CONFIG_COLUMNS = (
         description="The revision that runs use now.",
     ),
     PrinterColumn(name="Effective From", path=".spec.effectiveFrom"),
+    _IN_STEP,
     PrinterColumn(name="Ready", path=f"{_READY}.status"),
     PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
     *_LAST_COLUMNS,
@@ -238,8 +243,9 @@ BACKFILL_COLUMNS = (
     PrinterColumn(name="Windows", type="integer", path=".status.windows.total"),
     PrinterColumn(name="From", path=".spec.from"),
     PrinterColumn(name="To", path=".spec.to"),
+    _IN_STEP,
+    PrinterColumn(name="Ready", path=f"{_READY}.status"),
     PrinterColumn(name="Age", type="date", path=".metadata.creationTimestamp"),
-    PrinterColumn(name="Ready", path=f"{_READY}.status", wide=True),
     PrinterColumn(name="Backfill", path=".status.backfillId", wide=True),
     *_LAST_COLUMNS,
 )

@@ -73,12 +73,13 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
         "nextRunTime": "2030-01-01T00:00:00Z",
         "conditions": [
             {
-                "type": "Ready",
+                "type": kind,
                 "status": "True",
-                "reason": "Scheduled",
+                "reason": reason,
                 "message": "",
                 "lastTransitionTime": "2026-01-01T00:00:00Z",
             }
+            for kind, reason in (("Synced", "Synced"), ("Ready", "Scheduled"))
         ],
         "lastRun": {"state": "SUCCESS", "startTime": "2026-01-01T00:00:00Z"},
     }
@@ -95,13 +96,13 @@ def test_get_prints_job_schedule_zone_and_runs(crds: ControlPlane, namespace: st
     for column in ("LAST STATE", "LAST RUN", "NEXT RUN"):
         header = header.replace(column, column.replace(" ", "_"))
     assert header.split() == [
-        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "READY", "FRESH", "LAST_STATE", "LAST_RUN",
-        "NEXT_RUN", "AGE",
+        "NAME", "JOB", "SCHEDULE", "ZONE", "SUSPENDED", "SYNCED", "READY", "FRESH", "LAST_STATE",
+        "LAST_RUN", "NEXT_RUN", "AGE",
     ]  # fmt: skip
     values = line.replace("0 * * * *", "0_*_*_*_*").split()
     assert values[:5] == ["example", "sync", "0_*_*_*_*", "Asia/Shanghai", "false"]
-    assert values[5:7] == ["True", "SUCCESS"]
-    assert values[8] == "2030-01-01T00:00:00Z"
+    assert values[5:8] == ["True", "True", "SUCCESS"]
+    assert values[9] == "2030-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("name", ["psch", "pjc", "pikoschedules", "pikojobconfigs", "piko"])
