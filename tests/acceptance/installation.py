@@ -60,9 +60,9 @@ class Installation:
 
     def migrate(self) -> None:
         """What the chart's hook does before anything else starts."""
-        program, *arguments = self._container("Job")["command"]
+        program, *arguments = self._container("Job", "migration")["command"]
         migration = self.start_process(
-            "-m", program, *arguments, env=self._environment("Job"), name="migration"
+            "-m", program, *arguments, env=self._environment("Job", "migration"), name="migration"
         )
         assert migration.wait() == 0
 
@@ -98,12 +98,12 @@ class Installation:
         )
         return Replica(process=process, port=port)
 
-    def _container(self, kind: str, component: str | None = None) -> dict[str, Any]:
+    def _container(self, kind: str, component: str) -> dict[str, Any]:
         spec = self.rendering.one(kind, component)["spec"]["template"]["spec"]
         container: dict[str, Any] = spec["containers"][0]
         return container
 
-    def _environment(self, kind: str, component: str | None = None) -> dict[str, str]:
+    def _environment(self, kind: str, component: str) -> dict[str, str]:
         variables = self._container(kind, component)["env"]
         literal = {item["name"]: item["value"] for item in variables if "value" in item}
         for name in literal:
