@@ -66,7 +66,9 @@ class Installation:
         )
         assert migration.wait() == 0
 
-    def start_operator(self, *, kubeconfig: Path | None = None, port: int | None = None) -> ChildProcess:
+    def start_operator(
+        self, *, kubeconfig: Path | None = None, port: int | None = None, sweep_interval_s: float = 120
+    ) -> ChildProcess:
         """With the chart's account, or as `kubeconfig` says; its probes answer at `port`."""
         if kubeconfig is None:
             kubeconfig = self.control_plane.service_account_kubeconfig(self.namespace, "piko-operator")
@@ -76,6 +78,7 @@ class Installation:
             "PIKO_OPERATOR_LEASE_NAMESPACE": self.namespace,
             "PIKO_OPERATOR_HTTP_PORT": str(port or free_port()),
             "PIKO_OPERATOR_ADMISSION_PORT": str(free_port()),
+            "PIKO_OPERATOR_SWEEP_INTERVAL_S": str(sweep_interval_s),
         }
         return self.start_process("-m", "piko_operator", env=environment, name="operator")
 

@@ -46,7 +46,7 @@ _OF_JOBS = {
     "PikoWebhookStuck",
 }
 _OF_REPLICAS = {"PikoReplicaUnready", "PikoDatabaseAway", "PikoNoLeader", "PikoTwoLeaders"}
-_OF_THE_OPERATOR = {"PikoResourcesNotSynced", "PikoOperatorSilent", "PikoOperatorDown"}
+_OF_THE_OPERATOR = {"PikoResourcesNotSynced", "PikoOperatorSilent", "PikoOperatorDown", "PikoRowsHeld"}
 
 # All that is wrong is so while there is a file `broken`.
 _APP = """
@@ -282,7 +282,10 @@ async def test_alerts_of_the_operator_fire_until_it_acts(
                 proxy.watches_again_after_s = None
                 operator.kill()  # as Kubernetes does, by its liveness
                 await _until_fires(readings, "PikoOperatorDown")
-                installation.start_operator(kubeconfig=proxy.kubeconfig, port=port)
+                await _rows_without_resources(mariadb)
+                installation.start_operator(kubeconfig=proxy.kubeconfig, port=port, sweep_interval_s=1)
+                await _until_fires(readings, "PikoRowsHeld")
+                await mariadb.execute("DELETE FROM scheduled_job WHERE job_id LIKE 'lost-%'")
                 await _until_silent(readings, but="PikoNoLeader")
                 assert readings.fired() - {"PikoNoLeader"} == _OF_THE_OPERATOR
 
@@ -296,3 +299,12 @@ async def _apply(installation: Installation, **spec: str) -> None:
     }
     apply = partial(installation.control_plane.kubectl, "apply", "-f", "-", input=json.dumps(resource))
     await asyncio.to_thread(apply)
+
+
+async def _rows_without_resources(database: TestDatabase) -> None:
+    """More than one sweep may disable, as if somebody had taken the resources away."""
+    ((owner,),) = await database.execute("SELECT managed_by FROM scheduled_job WHERE job_id = 'of-sql'")
+    place, _, _ = owner.rsplit("/", 2)
+    for number in range(12):
+        name = f"lost-{number}"
+        await schedule(database, name, '{"seconds": 3600}', managed_by=f"{place}/{name}/uid-{number}")

@@ -31,8 +31,8 @@ def test_every_command_has_help_under_both_names(tmp_path: Path, path: tuple[str
         assert f"Usage: piko {' '.join(path)}".strip() in answer.out
 
 
-_WITHOUT_AN_ANSWER = {"run", "dev", "web", "new", "completion", "db dump"}
-"""What serves until it is stopped, or writes what another program reads as it is."""
+_WITHOUT_AN_ANSWER = {"run", "dev", "web", "new", "completion", "db dump", "uninstall"}
+"""What serves until it is stopped, writes what another program reads as it is, or says each step it takes."""
 
 
 def _leaves(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
