@@ -1,4 +1,4 @@
-"""The annotations that say how a resource is looked at: to pause its job, and to compare it now. Pure.
+"""The annotations that say how a resource is looked at: to pause what it runs, and to compare it now. Pure.
 
 Neither changes the generation of a resource, so the status keeps the values that were handled, and an
 operator that starts finds out from it whether one is new.
@@ -14,11 +14,11 @@ _NOT_PAUSED = "false"
 
 
 def pause_in(annotations: Mapping[str, str]) -> str | None:
-    """Why the job is paused, as the annotation says it: `true`, or a reason. None: it does not pause it."""
+    """Why it is paused, as the annotation says it: `true`, or a reason. None: it is not paused by it."""
     value = annotations.get(PAUSED)
     return None if value is None or value.strip().lower() == _NOT_PAUSED else value
 
 
 def pause_message(value: str) -> str:
-    """What a condition says of a job that is paused by `value`."""
-    return f"the annotation {PAUSED}={value!r} pauses the schedule; without it, spec.suspend decides"
+    """What a condition says of a schedule or a backfill that is paused by `value`."""
+    return f"the annotation {PAUSED}={value!r} pauses it; without the annotation, spec.suspend decides"

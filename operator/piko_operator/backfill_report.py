@@ -10,6 +10,7 @@ from typing import Any
 from piko.core.types import BackfillState
 from piko.model.backfills import Backfill
 from piko.text import counted, instant_text
+from piko_operator.annotations import pause_message
 from piko_operator.backfill_spec import BackfillRangeSpec
 from piko_operator.conditions import merge_conditions, outlook
 from piko_operator.ownership import Condition, Notice, synced
@@ -70,6 +71,7 @@ def backfill_status(
     previous: Mapping[str, Any],
     *,
     generation: int,
+    paused: str | None = None,
     found: Condition,
     row: Backfill | None,
     running: int,
@@ -79,6 +81,7 @@ def backfill_status(
 
     - `previous`: its status as it is.
     - `generation`: that of the spec that `found` is about.
+    - `paused`: the value of the annotation that pauses it, if there is one.
     - `found`: the condition Synced.
     - `row`: what it has asked for, if it has.
     - `running`: how many of its windows run now.
@@ -86,9 +89,13 @@ def backfill_status(
     """
     phase = _phase(previous, found, row)
     conditions = merge_conditions(
-        previous.get("conditions"), list(_conditions(previous, found, row, phase, now)), generation, now
+        previous.get("conditions"),
+        list(_conditions(previous, paused, found, row, phase, now)),
+        generation,
+        now,
     )
     status: dict[str, Any] = {**previous, "observedGeneration": generation, "conditions": conditions}
+    status["paused"] = paused
     status["phase"] = phase
     if row is not None:
         status |= {
@@ -117,10 +124,15 @@ def _phase(previous: Mapping[str, Any], found: Condition, row: Backfill | None) 
 
 
 def _conditions(
-    previous: Mapping[str, Any], found: Condition, row: Backfill | None, phase: str, now: datetime
+    previous: Mapping[str, Any],
+    paused: str | None,
+    found: Condition,
+    row: Backfill | None,
+    phase: str,
+    now: datetime,
 ) -> Iterator[Condition]:
     """The conditions of a phase; while nothing can be read, those of its end stay as they are."""
-    is_ready = _ready(found, row, phase)
+    is_ready = _ready(found, row, phase, paused)
     yield found
     yield is_ready
     if phase in ("Failed", "Cancelled"):
@@ -136,7 +148,7 @@ def _conditions(
         yield Condition(type=kind, status=str(holds), reason=phase, message=is_ready.message)
 
 
-def _ready(found: Condition, row: Backfill | None, phase: str) -> Condition:
+def _ready(found: Condition, row: Backfill | None, phase: str, paused: str | None) -> Condition:
     if found.status == "Unknown":
         return Condition(type="Ready", status="Unknown", reason=found.reason, message=found.message)
     if phase in ("Failed", "Cancelled"):
@@ -146,6 +158,8 @@ def _ready(found: Condition, row: Backfill | None, phase: str) -> Condition:
         message = "see the condition Synced"
         return Condition(type="Ready", status="False", reason="NotSynced", message=message)
     hindrance = row.message if row is not None and phase == "Active" else None
+    if phase == "Paused" and paused is not None:
+        hindrance = pause_message(paused)
     return Condition(type="Ready", status="True", reason=phase, message=hindrance or _UNDER_WAY[phase])
 
 

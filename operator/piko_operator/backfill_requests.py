@@ -229,7 +229,7 @@ class BackfillRequests:
                 begin=spec.start,
                 end=spec.end,
                 parallel=spec.parallel,
-                paused=spec.suspend,
+                paused=_is_paused(seen, spec),
                 actor=asking(seen, owner),
             )
         except NotFoundError as error:
@@ -240,8 +240,8 @@ class BackfillRequests:
         return row, asked(row, spec)
 
     async def _steer(self, seen: Seen, spec: BackfillRangeSpec, row: Backfill) -> Backfill:
-        """Have the backfill run as the spec says; the row as it is then."""
-        wanted = BackfillState.PAUSED if spec.suspend else BackfillState.ACTIVE
+        """Have the backfill run as the resource says; the row as it is then."""
+        wanted = BackfillState.PAUSED if _is_paused(seen, spec) else BackfillState.ACTIVE
         if row.state not in OPEN_STATES or (row.state is wanted and row.parallelism == spec.parallel):
             return row
         actor = asking(seen, self._owner(seen))
@@ -250,8 +250,9 @@ class BackfillRequests:
         if row.state is not wanted:
             now = self._clock.now()
             await self._store.change_state(row, to=wanted, of=OPEN_STATES, now=now, actor=actor)
-        if seen.status.get("observedGeneration") == seen.generation:
-            message = f"the row of backfill {row.backfill_id} was edited; restored what the spec says"
+        is_known = seen.status.get("observedGeneration") == seen.generation
+        if is_known and seen.status.get("paused") == seen.paused:
+            message = f"the row of backfill {row.backfill_id} was edited; restored what the resource says"
             self._events.post(seen, Notice(type="Warning", reason="DriftCorrected", message=message))
         return (await self._store.of_ids([row.backfill_id])).get(row.backfill_id, row)
 
@@ -299,9 +300,17 @@ class BackfillRequests:
             return
         before: Mapping[str, Any] = known.status
         status = backfill_status(
-            before, generation=seen.generation, found=found, row=row, running=running, now=self._clock.now()
+            before,
+            generation=seen.generation,
+            paused=seen.paused,
+            found=found,
+            row=row,
+            running=running,
+            now=self._clock.now(),
         )
-        status["servedBy"] = self._served_by
+        status |= {"servedBy": self._served_by}
+        if seen.reconcile_at is not None:
+            status["lastHandledReconcileAt"] = seen.reconcile_at
         patch, now = merge_patch(before, status), self._clock.monotonic()
         waits = now < self._written_at.get(seen.uid, float("-inf")) + GAP_S
         if not patch or (waits and not is_urgent(before, status)):
@@ -349,3 +358,8 @@ class BackfillRequests:
         self._backoff.succeeded(uid)
         self._wakes.forget(uid)
         self._tally.forget(uid)
+
+
+def _is_paused(seen: Seen, spec: BackfillRangeSpec) -> bool:
+    """Whether the spec or the annotation pauses the backfill."""
+    return spec.suspend or seen.paused is not None

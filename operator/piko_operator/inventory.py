@@ -104,7 +104,7 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         manager=_manager(metadata, "f:spec"),
         trigger=annotations.get(TRIGGER),
         trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
-        paused=None if paused is None or kind != SCHEDULE else shown(paused),
+        paused=None if paused is None or kind == JOB_CONFIG else shown(paused),
         paused_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{PAUSED}"),
         reconcile_at=None if reconcile_at is None else shown(reconcile_at),
     )

@@ -173,6 +173,10 @@ class BackfillStatus(StatusPart):
     completion_time: datetime | None = Field(
         None, description="When its last window ended, or it was cancelled."
     )
+    paused: Handled | None = Field(
+        None, description="The value of the annotation piko.dev/paused that the backfill follows."
+    )
+    last_handled_reconcile_at: Handled | None = Field(None, description=_RECONCILED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

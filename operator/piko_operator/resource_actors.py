@@ -27,13 +27,18 @@ def named(change: Change[R], seen: Seen, owner: str, decision: Decision[R] | Non
         by = replace(OPERATOR, reason=f"{resource}, which has not changed: the row was edited")
         return replace(change, by=by, restores=True)
     if _is_by_annotation(seen):
-        said = f"without {PAUSED}" if seen.paused is None else f"{PAUSED}={seen.paused!r}"
-        by = Actor(who=seen.paused_manager or _name(seen), via="resource", reason=f"{resource}, {said}")
-        return replace(change, by=by)
+        return replace(change, by=_by_pause(seen, owner))
     by = Actor(
         who=seen.manager or _name(seen), via="resource", reason=f"{resource}, generation {seen.generation}"
     )
     return replace(change, by=by)
+
+
+def _by_pause(seen: Seen, owner: str) -> Actor:
+    """Who has set or removed the annotation that pauses."""
+    said = f"without {PAUSED}" if seen.paused is None else f"{PAUSED}={seen.paused!r}"
+    reason = f"{_resource(seen, owner)}, {said}"
+    return Actor(who=seen.paused_manager or _name(seen), via="resource", reason=reason)
 
 
 def _is_by_annotation(seen: Seen) -> bool:
@@ -50,6 +55,8 @@ def triggering(seen: Seen, owner: str, *, value: str) -> Actor:
 
 def asking(seen: Seen, owner: str) -> Actor:
     """Who asks for a backfill, or changes it, by its resource."""
+    if not seen.deleting and _is_by_annotation(seen):
+        return _by_pause(seen, owner)
     said = "deleted" if seen.deleting else f"generation {seen.generation}"
     who = _name(seen) if seen.deleting else seen.manager or _name(seen)
     return Actor(who=who, via="resource", reason=f"{_resource(seen, owner)}, {said}")

@@ -11,6 +11,7 @@ import pytest
 
 from piko.cli.answers import Output
 from piko.cli.at_resource import OwningResource, ResourceAct, act_of, owner_among, patch_of, schedule_of
+from piko.cli.backfill_resource import BackfillSwitch, RangeAsked, body_of, read_backfill
 from piko.cli.in_pod import Pod, choose, in_pod
 from piko.cli.kubectl_options import PluginCall, output_of, read_call
 from piko.errors import NotFoundError, RefusedError
@@ -193,6 +194,82 @@ def test_a_resource_says_whether_the_row_is_its_own(reason: str, owns: bool) -> 
     meta = {"namespace": "data", "name": "orders"}
     assert schedule_of({"metadata": meta, "status": status}) == replace(_SCHEDULE, owns=owns)
     assert schedule_of({"metadata": meta}) == replace(_SCHEDULE, served_by="", owns=True)
+
+
+_JANUARY = RangeAsked(job_id="a", start="2026-01-01", end="2026-02-01")
+
+
+@pytest.mark.parametrize(
+    ("typed", "asked"),
+    [
+        ("backfill a --from 2026-01-01 --to 2026-02-01", _JANUARY),
+        ("backfill start a --from=2026-01-01 --to=2026-02-01", _JANUARY),
+        (
+            "backfill a --to 2026-02-01 --from 2026-01-01 --parallel 4 --reason late -o json",
+            replace(_JANUARY, parallel=4, reason="late", output=Output.JSON),
+        ),
+        ("backfill pause 01ab", BackfillSwitch(verb="pause", backfill="01ab")),
+        (
+            "backfill resume 01ab --reason=back --dry-run",
+            BackfillSwitch(verb="resume", backfill="01ab", reason="back", dry_run=True),
+        ),
+    ],
+)
+def test_a_backfill_whose_options_a_resource_knows_is_asked_for_by_one(
+    typed: str, asked: RangeAsked | BackfillSwitch
+) -> None:
+    assert read_backfill(typed.split()) == asked
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "runs",
+        "backfill",
+        "backfill status",
+        "backfill status 01ab",
+        "backfill cancel 01ab",
+        "backfill pause",
+        "backfill pause 01ab -o json",
+        "backfill a",
+        "backfill a --from 2026-01-01",
+        "backfill a --from 2026-01-01 --to",
+        "backfill a --from 2026-01-01 --to 2026-02-01 --dry-run",
+        "backfill a --from 2026-01-01 --to 2026-02-01 -o wide",
+        "backfill a --from 2026-01-01 --to 2026-02-01 --parallel many",
+        "backfill a --from 2026-01-01 --to 2026-02-01 --dsn sqlite:///x",
+        "backfill --from 2026-01-01 --to 2026-02-01 a",
+    ],
+)
+def test_a_backfill_that_a_resource_does_not_know_is_left_to_the_command(typed: str) -> None:
+    assert read_backfill(typed.split()) is None
+
+
+def test_the_resource_of_a_backfill_reads_instants_in_the_zone_of_its_schedule() -> None:
+    here = replace(_SCHEDULE, zone="Asia/Shanghai", class_name="blue")
+    body = body_of(here, replace(_JANUARY, reason="late", parallel=4))
+    assert body["metadata"] == {
+        "generateName": "orders-",
+        "namespace": "data",
+        "annotations": {"piko.dev/reason": "late"},
+    }
+    assert body["spec"] == {
+        "jobId": "a",
+        "from": "2025-12-31T16:00:00Z",
+        "to": "2026-01-31T16:00:00Z",
+        "parallel": 4,
+        "ttlAfterFinished": "168h",
+        "className": "blue",
+    }
+    with pytest.raises(
+        RefusedError, match="--from = '2026-01-01': the PikoSchedule data/orders names no zone"
+    ):
+        body_of(_SCHEDULE, _JANUARY)
+    exact = body_of(_SCHEDULE, replace(_JANUARY, start="2026-01-01T00:00:00Z", end="2026-01-02T00:00+08:00"))
+    assert (exact["spec"]["from"], exact["spec"]["to"]) == ("2026-01-01T00:00:00Z", "2026-01-01T16:00:00Z")
+    assert "annotations" not in exact["metadata"]
+    assert "className" not in exact["spec"]
 
 
 def _kubectl_piko(control_plane: ControlPlane, *arguments: str, cwd: Path) -> tuple[int, str]:

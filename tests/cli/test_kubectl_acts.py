@@ -25,7 +25,7 @@ _KUBECTL = """#!/bin/sh
 case " $* " in
 *" get pods "*) echo '{"items": [{"metadata": {"name": "one", "namespace": "data",
   "labels": {"piko.dev/component": "runtime", "app.kubernetes.io/instance": "piko"}}}]}' ;;
-*" get pikoschedules"*) echo '{"items": []}' ;;
+*" get pikoschedules"* | *" get pikobackfills"*) echo '{"items": []}' ;;
 *" whoami "*) echo '{"status": {"userInfo": {"username": "maria"}}}' ;;
 *" can-i "*) echo yes ;;
 *) while [ "$1" != -- ]; do shift; done; shift; exec "$@" ;;

@@ -87,7 +87,7 @@ async def test_a_pause_by_annotation_is_an_edit_and_no_drift_also_over_a_restart
     )
     condition = await world.until_condition("psch", "s", "Ready", reason="Disabled")
     assert condition["status"] == "True"
-    assert condition["message"].startswith(f"the annotation {PAUSED}='the source moves' pauses the schedule")
+    assert condition["message"].startswith(f"the annotation {PAUSED}='the source moves' pauses it")
 
     operator.kill()
     world.kubectl("annotate", "psch", "s", f"{PAUSED}-")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from piko_operator.annotations import PAUSED, RECONCILE_AT
+from tests.cli.piko import CANNOT, OK, Answer, kubectl_piko
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
 from tests.operator.conftest import World
+from tests.operator.tenants import bind, user_of
 
 _APP = """
 import asyncio
@@ -154,6 +158,33 @@ async def test_it_is_paused_and_widened_by_its_spec_and_an_edit_of_its_row_is_un
     assert {"parallelism": 3}.items() <= next(item for item in changes if "parallelism" in item).items()
 
 
+async def test_it_is_paused_by_its_annotation_too_which_is_no_drift(
+    world: World, piko_process: PikoProcessFactory, tmp_path: Path
+) -> None:
+    operator = world.start()
+    _replica(world, piko_process, tmp_path)
+    _schedule(world)
+    (tmp_path / "wait").touch()
+    world.apply("PikoBackfill", "january", jobId="daily", **_RANGE)
+    await _until_phase(world, "january", "Active")
+    world.kubectl("annotate", "pbf", "january", f"{PAUSED}=the source moves", f"{RECONCILE_AT}=now")
+    status = await _until_phase(world, "january", "Paused")
+    assert (status["paused"], status["lastHandledReconcileAt"]) == ("the source moves", "now")
+    said = world.condition("pbf", "january", "Ready")["message"]
+    assert said.startswith(f"the annotation {PAUSED}='the source moves' pauses it")
+    query = "SELECT who, reason FROM change_log WHERE what = 'change_backfill' ORDER BY change_id"
+    ((who, reason),) = await world.database.execute(query)
+    assert who == "kubectl-annotate"
+    assert str(reason).endswith(f"{PAUSED}='the source moves'")
+
+    operator.kill()
+    world.kubectl("annotate", "pbf", "january", f"{PAUSED}-")
+    world.start()
+    await world.until_row("SELECT state FROM backfill", [("ACTIVE",)])
+    await wait_until_async(lambda: "paused" not in world.read("pbf", "january")["status"], what="the status")
+    assert world.events("DriftCorrected") == []
+
+
 async def test_deleting_it_cancels_it_also_if_no_operator_was_there(
     world: World, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
@@ -255,3 +286,76 @@ async def test_the_range_cannot_be_changed(world: World, edit: dict[str, Any], s
     )
     assert answer.returncode != 0
     assert said in answer.stderr
+
+
+_PERSON = [
+    {"apiGroups": ["piko.dev"], "resources": ["pikoschedules"], "verbs": ["list"]},
+    {
+        "apiGroups": ["piko.dev"],
+        "resources": ["pikobackfills"],
+        "verbs": ["get", "list", "create", "patch", "delete"],
+    },
+]
+
+
+@pytest.fixture
+def kubeconfig(world: World) -> Path:
+    """Of somebody who may make backfills in one namespace, and nothing else."""
+    found, account = world.control_plane.service_account_kubeconfig(world.namespace, "maria"), "maria"
+    owner = (world.namespace, account)
+    bind(world.control_plane, "people", _PERSON, account=owner, namespaces=[world.namespace])
+    world.control_plane.until_may(
+        user_of(owner), "create", "pikobackfills.piko.dev", namespace=world.namespace
+    )
+    return found
+
+
+async def test_kubectl_piko_makes_one_with_the_rights_on_it_alone(
+    world: World, piko_process: PikoProcessFactory, tmp_path: Path, kubeconfig: Path
+) -> None:
+    world.start()
+    _replica(world, piko_process, tmp_path)
+    _schedule(world, timeZone="UTC")
+    world.apply("PikoSchedule", "plain", jobId="plain", schedule={"cron": "0 0 29 2 *"})
+    await world.until_condition("psch", "daily", "Ready", reason="Disabled")
+    await world.until_condition("psch", "plain", "Ready", reason="Scheduled")
+    (tmp_path / "wait").touch()
+
+    async def said(*words: str) -> Answer:
+        called = ("-n", world.namespace, "backfill", *words)
+        return await asyncio.to_thread(kubectl_piko, *called, cwd=tmp_path, kubeconfig=kubeconfig)
+
+    january = ("--from", "2026-01-01", "--to", "2026-01-06")
+    made = await said("daily", *january, "--parallel", "2", "--reason", "a late file")
+    assert made.code == OK, made.err
+    ((backfill_id, state, parallelism, owner),) = await _rows(world)
+    name = str(owner).split("/")[2]
+    assert (state, parallelism) == ("ACTIVE", 2)
+    assert made.out.startswith(
+        f"daily: backfill {backfill_id}: 5 windows between 2026-01-01T00:00:00Z and 2026-01-06T00:00:00Z, "
+        f"2 at once, by PikoBackfill {world.namespace}/{name}\n"
+    )
+    assert f"backfill status {backfill_id}" in made.out
+    body = world.read("pbf", name)
+    assert body["metadata"]["annotations"]["piko.dev/reason"] == "a late file"
+    assert body["spec"]["ttlAfterFinished"] == "168h"
+    query = "SELECT who, via FROM change_log WHERE what = 'backfill'"
+    assert [tuple(row) for row in await world.database.execute(query)] == [("kubectl-piko", "resource")]
+
+    assert (await said("pause", backfill_id[:12])).code == OK
+    await _until_phase(world, name, "Paused")
+    (tmp_path / "wait").unlink()
+    assert (await said("resume", name, "--reason", "it is there")).code == OK
+    await world.until_row("SELECT state FROM backfill", [("ACTIVE",)])
+
+    refused = await said("plain", "--from", "2026-01-01T00:00:00Z", "--to", "2026-01-06T00:00:00Z")
+    assert (refused.code, "plain: " in refused.err) == (CANNOT, True)
+    assert "it is stateless" in refused.err
+    assert "retried" not in refused.err
+
+    def left() -> bool:
+        return world.kubectl("get", "pbf", "-o", "name").split() == [f"pikobackfill.piko.dev/{name}"]
+
+    await wait_until_async(left, what="nothing to be left of what was refused")
+    ahead = await said("daily", "--from", "2026-01-01", "--to", "2096-01-01", "-o", "json")
+    assert (ahead.code, json.loads(ahead.out)["backfill_id"]) == (OK, None)

@@ -23,8 +23,9 @@ from piko.text import instant_text, listed
 from piko_operator.trigger_annotation import TRIGGER, shown
 
 REASON = "piko.dev/reason"
-_PAUSED = "piko.dev/paused"
-"""The annotation that keeps why a schedule was paused or resumed."""
+"""The annotation that keeps why somebody acted at the resource."""
+PAUSED = "piko.dev/paused"
+"""The annotation that pauses what a resource runs, without an edit of its spec."""
 MANAGER = "kubectl-piko"
 """The field manager of every patch."""
 _KIND = "pikoschedules.piko.dev"
@@ -48,12 +49,17 @@ class ResourceAct:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwningResource:
-    """A PikoSchedule that declares a job; `served_by` is the operator: namespace and name of its Lease."""
+    """A PikoSchedule that declares a job; `served_by` is the operator: namespace and name of its Lease.
+
+    `zone` and `class_name` are those of its spec; None: it names none.
+    """
 
     namespace: str
     name: str
     served_by: str
     owns: bool
+    zone: str | None = None
+    class_name: str | None = None
 
 
 def act_of(command: Sequence[str]) -> ResourceAct | None:
@@ -86,14 +92,20 @@ def carry_out(kubectl: Kubectl, act: ResourceAct, *, namespace: str | None) -> i
 
     Raises `RefusedError`.
     """
-    found = owner_among(_declaring(kubectl, act.job_id), act.job_id, namespace=namespace)
+    found = owner_of(kubectl, act.job_id, namespace=namespace)
     if found is None:
         return None
     if act.verb == "trigger":
         return _trigger(kubectl, found, act)
-    unpaused = {_PAUSED: None} if act.verb == "resume" else {}
+    unpaused = {PAUSED: None} if act.verb == "resume" else {}
     typer.echo(_patched(kubectl, found, act, annotations={REASON: act.reason, **unpaused}))
     return 0
+
+
+def owner_of(kubectl: Kubectl, job_id: str, *, namespace: str | None) -> OwningResource | None:
+    """The resource that owns the row of the job; None: SQL does. Raises `RefusedError` if several may."""
+    items = listed_resources(kubectl, _KIND, "--field-selector", f"spec.jobId={job_id}")
+    return owner_among([schedule_of(item) for item in items], job_id, namespace=namespace)
 
 
 def owner_among(
@@ -122,19 +134,24 @@ def patch_of(found: OwningResource, act: ResourceAct, *, annotations: Mapping[st
 
 def schedule_of(item: Mapping[str, Any]) -> OwningResource:
     """What is needed of a resource."""
-    meta, status = item["metadata"], item.get("status") or {}
+    meta, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     reasons = {each["reason"] for each in status.get("conditions") or () if each["type"] == "Synced"}
     return OwningResource(
         namespace=meta["namespace"],
         name=meta["name"],
         served_by=status.get("servedBy") or "",
         owns=not reasons & _NOT_OWNERS,
+        zone=spec.get("timeZone"),
+        class_name=spec.get("className"),
     )
 
 
-def _declaring(kubectl: Kubectl, job_id: str) -> list[OwningResource]:
-    """The resources that declare the job: of all namespaces, or of one if that is all the user may list."""
-    words = ["get", _KIND, "--field-selector", f"spec.jobId={job_id}"]
+def listed_resources(kubectl: Kubectl, kind: str, *selector: str) -> list[dict[str, Any]]:
+    """The resources of a kind: of all namespaces, or of one if that is all the user may list.
+
+    There are none where the cluster has no such kind, or the user may not list it. Raises `KubectlError`.
+    """
+    words = ["get", kind, *selector]
     try:
         found = kubectl.asked([*words, "-A"])
     except KubectlError as error:
@@ -148,7 +165,7 @@ def _declaring(kubectl: Kubectl, job_id: str) -> list[OwningResource]:
             if here.forbids:
                 return []
             raise
-    return [schedule_of(item) for item in found["items"]]
+    return list(found["items"])
 
 
 def _patched(

@@ -1,11 +1,11 @@
 """`kubectl piko`: the same command for somebody who has a kubeconfig and nothing else.
 
 Each command takes the least right that it can. Where a resource owns the row of a job, `pause`, `resume` and
-`trigger` act at the resource. What only reads asks the web service of the release, through the API server.
-Any other command, and one whose web service cannot be asked, runs in a pod of the release by `kubectl exec`:
-with the settings and the database of the release, neither of which leaves the cluster. Commands without a
-database run here. What a person does is logged in `change_log` under the name by which the cluster knows
-them.
+`trigger` act at the resource, and `backfill` makes a PikoBackfill. What only reads asks the web service of
+the release, through the API server. Any other command, and one whose web service cannot be asked, runs in a
+pod of the release by `kubectl exec`: with the settings and the database of the release, neither of which
+leaves the cluster. Commands without a database run here. What a person does is logged in `change_log` under
+the name by which the cluster knows them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import typer
 from piko.cli import main as piko
 from piko.cli import program
 from piko.cli.at_resource import act_of, carry_out
+from piko.cli.backfill_resource import carry_out_backfill, read_backfill
 from piko.cli.done_by import DoneBy, done_by, readings
 from piko.cli.each_release import read_each
 from piko.cli.in_pod import execute
@@ -51,7 +52,8 @@ _HERE = sorted(name for name, known in SUBCOMMANDS.items() if known.here)
 _HELP = f"""usage: kubectl piko [-n NAMESPACE | -A] [--context NAME] [--kubeconfig FILE] [--release NAME]
                     [--pod NAME] COMMAND ...
 
-`pause`, `resume` and `trigger` act at the resource that owns the job. {", ".join(_READINGS[:-1])}
+`pause`, `resume` and `trigger` act at the resource that owns the job; `backfill` makes a PikoBackfill
+for it. {", ".join(_READINGS[:-1])}
 and {_READINGS[-1]} ask the web service of the release, or with -A of each release in the cluster.
 Other commands run as `piko COMMAND` in a pod of the release. {", ".join(_HERE)} run on this machine."""
 
@@ -93,8 +95,7 @@ def _run(call: PluginCall) -> int:
     kubectl = Kubectl(call.options)
     if call.everywhere:
         return _everywhere(kubectl, call, by)
-    act = act_of(command)
-    done = None if act is None else carry_out(kubectl, act, namespace=call.options.get(NAMESPACE))
+    done = _at_resource(kubectl, call)
     if done is not None:
         return done
     release, pod = call.options.get(RELEASE), call.options.get(POD)
@@ -105,6 +106,15 @@ def _run(call: PluginCall) -> int:
         except WebUnavailableError as error:
             typer.echo(f"kubectl piko: {as_called(str(error))}; this runs in a pod instead", err=True)
     return execute(kubectl, command, release=release, name=pod)
+
+
+def _at_resource(kubectl: Kubectl, call: PluginCall) -> int | None:
+    """Do the command at a resource; its exit code. None: no resource can. Raises `RefusedError`."""
+    namespace = call.options.get(NAMESPACE)
+    if (backfill := read_backfill(call.command)) is not None:
+        return carry_out_backfill(kubectl, backfill, namespace=namespace)
+    act = act_of(call.command)
+    return None if act is None else carry_out(kubectl, act, namespace=namespace)
 
 
 def _everywhere(kubectl: Kubectl, call: PluginCall, by: DoneBy) -> int:

@@ -62,10 +62,10 @@ class Kubectl:
                 process.kill()
                 process.wait()
 
-    def text(self, words: Sequence[str]) -> str:
-        """What it prints. Raises `KubectlError`."""
+    def text(self, words: Sequence[str], *, stdin: str | None = None) -> str:
+        """What it prints; `stdin` is what it reads. Raises `KubectlError`."""
         done = subprocess.run(  # noqa: S603
-            [*self._command, *words], capture_output=True, text=True, check=False
+            [*self._command, *words], input=stdin, capture_output=True, text=True, check=False
         )
         if done.returncode:
             answer = done.stderr.strip() or "no answer"
