@@ -38,6 +38,12 @@ async def test_a_schedule_lives_as_a_row_from_apply_to_delete(world: World) -> N
     assert body["metadata"]["finalizers"] == ["piko.dev/finalizer"]
     assert list(body["metadata"]["annotations"]) == ["kubectl.kubernetes.io/last-applied-configuration"]
     await world.until_condition("psch", "s", "Ready", reason="Pending")
+    shown = json.loads(world.kubectl("get", "psch", "s", "-o", "json", "--show-managed-fields"))
+    written = {(item["manager"], item.get("subresource")) for item in shown["metadata"]["managedFields"]}
+    assert {item for item in written if not item[0].startswith("kubectl")} == {
+        ("piko-operator", None),  # its finalizer
+        ("piko-operator", "status"),
+    }
 
     world.apply("PikoSchedule", "s", jobId="job", schedule={"interval": {"every": "10s"}}, suspend=True)
     await world.until_row(
