@@ -147,7 +147,7 @@ async def test_a_replica_alone_becomes_leader_and_stays_it(replicas: Replicas, d
     assert (elector.standing, elector.acting) == (Standing.FOLLOWER, None)
     fence = await until_acting(elector)
     assert fence == Fence(name=LEASE, epoch=1)
-    assert gauge(metrics, "one") == 1
+    await wait_until_async(lambda: gauge(metrics, "one") == 1, what="the gauge to say so")
     expiries = set()
 
     async def renewed() -> bool:
@@ -319,7 +319,7 @@ async def test_a_leader_alone_cut_off_is_suspended_at_its_deadline_and_resumes_w
         assert gauge(metrics, "one") == 0
         way.open()
         assert await until_acting(elector) == fence
-        assert gauge(metrics, "one") == 1
+        await wait_until_async(lambda: gauge(metrics, "one") == 1, what="the gauge to say so")
         assert await count(emptied_database, "leader_lease", "epoch = 1") == 1
         await replicas.vanish(elector)
 
