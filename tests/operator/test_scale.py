@@ -31,7 +31,10 @@ async def test_many_resources_cost_three_writes_each_and_a_restart_costs_none(
     )
     found = await measure(world, _COUNT)
     assert found["refused"] == [], "no write was refused, neither by a conflict"
-    assert found["writes"]["patch pikoschedules"] == _COUNT, "one finalizer each"
+    # What was answered too late was perhaps done, and is then not asked for again.
+    assert _COUNT - found["too late"] <= found["writes"]["patch pikoschedules"] <= _COUNT, (
+        "one finalizer each"
+    )
     assert found["writes"]["patch pikoschedules/status"] <= 3 * _COUNT
     assert "create events" not in found["writes"], "nothing was worth an event"
     assert found["writes at idle and restart"] == 0
