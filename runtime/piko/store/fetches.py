@@ -16,9 +16,8 @@ from piko.core.types import RunState
 from piko.model.runs import Run
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
-from piko.store.keyed import execute_keyed
+from piko.store.keyed import bound_instant, execute_keyed
 from piko.store.run_rows import RUN_COLUMNS, run_of
-from piko.store.schema.column_types import INSTANT
 from piko.store.schema.tables.replicas import leader_lease
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -72,7 +71,7 @@ async def fetch(
             await skip_overtaken(connection, overtaken, now=now)
         for number in {run.epoch for run in fetched}:
             ids = sorted(run.run_id for run in fetched if run.epoch == number)
-            begins = _as_bound(connection, now)
+            begins = bound_instant(connection.dialect, now)
             await execute_keyed(connection, _begun, ids, before=[instance_id, number, begins])
     return fetched, left
 
@@ -90,13 +89,6 @@ def _begun(run_ids: Sequence[str]) -> Update:
             (columns.started_at, bindparam("begins", None)),
         )
     )
-
-
-def _as_bound(connection: AsyncConnection, moment: datetime) -> object:
-    """`moment` as the driver takes it."""
-    dialect = connection.dialect
-    bind = INSTANT.dialect_impl(dialect).bind_processor(dialect)
-    return moment if bind is None else bind(moment)
 
 
 async def skip_overtaken(connection: AsyncConnection, run_ids: Collection[str], *, now: datetime) -> None:

@@ -8,11 +8,14 @@ powers of two, and a shorter list repeats its last key.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import CursorResult, Dialect, Select, Update
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from piko.store.schema.column_types import INSTANT
 
 Keyed = Callable[[Sequence[str]], Select[Any] | Update]
 """A module's function: the statement for some keys, which are the last of its bound values."""
@@ -23,13 +26,28 @@ async def execute_keyed(
 ) -> CursorResult[Any]:
     """Execute `statement` for `keys`, of which there is at least one.
 
-    `before` are the values that are bound before the keys. The rows are as the driver gives them: an instant
-    has no zone, see `piko.store.column_types`.
+    `before` are the values that are bound before the keys. They and the rows are as the driver has them: see
+    `bound_instant` and `instant_reader`.
     """
     length = 1 << (len(keys) - 1).bit_length()
     sql = _text(statement, length, len(before), connection.dialect)
     padding = [keys[-1]] * (length - len(keys))
     return await connection.exec_driver_sql(sql, (*before, *keys, *padding))
+
+
+def instant_reader(dialect: Dialect) -> Callable[[Any], Any]:
+    """What makes an instant of the value that the driver gives for it."""
+    return INSTANT.dialect_impl(dialect).result_processor(dialect, None) or _as_it_is
+
+
+def bound_instant(dialect: Dialect, moment: datetime) -> object:
+    """`moment` as the driver takes it."""
+    bind = INSTANT.dialect_impl(dialect).bind_processor(dialect) or _as_it_is
+    return bind(moment)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @lru_cache(maxsize=256)

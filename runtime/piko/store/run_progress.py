@@ -16,8 +16,7 @@ from piko.core.types import RunState
 from piko.model.runs import RunProgress
 from piko.store.chunks import chunks
 from piko.store.engine import Database
-from piko.store.keyed import execute_keyed
-from piko.store.schema.column_types import INSTANT
+from piko.store.keyed import execute_keyed, instant_reader
 from piko.store.schema.tables.runs import job_run
 
 _FEW = 64
@@ -47,15 +46,15 @@ async def progress(
 
 
 async def _read(connection: AsyncConnection, run_ids: Sequence[str]) -> dict[str, RunProgress]:
-    instant = INSTANT.dialect_impl(connection.dialect).result_processor(connection.dialect, None)
+    instant = instant_reader(connection.dialect)
     found = {}
     for row in await execute_keyed(connection, _of_ids, run_ids):
         found[row.run_id] = RunProgress(
             run_id=row.run_id,
             job_id=row.job_id,
             state=RunState(row.state),
-            started_at=row.started_at if instant is None else instant(row.started_at),
-            finished_at=row.finished_at if instant is None else instant(row.finished_at),
+            started_at=instant(row.started_at),
+            finished_at=instant(row.finished_at),
         )
     return found
 

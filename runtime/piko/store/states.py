@@ -23,7 +23,7 @@ from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.fences import fenced
 from piko.store.held_rows import held_keys, rows_locked
-from piko.store.keyed import execute_keyed
+from piko.store.keyed import execute_keyed, instant_reader
 from piko.store.progress import watermarks_to_keep
 from piko.store.schema.tables.states import job_state
 from piko.store.upsert import write_rows
@@ -75,12 +75,9 @@ async def lock_states(connection: AsyncConnection, job_ids: Collection[str]) -> 
     """
     if not job_ids:
         return {}
-    dialect = connection.dialect
-    instant = job_state.c.data_through.type.dialect_impl(dialect).result_processor(dialect, None)
+    instant = instant_reader(connection.dialect)
     rows = await execute_keyed(connection, _free_rows, sorted(job_ids))
-    found: Watermarks = {
-        row.job_id: row.data_through if instant is None else instant(row.data_through) for row in rows
-    }
+    found: Watermarks = {row.job_id: instant(row.data_through) for row in rows}
     if len(found) < len(job_ids) and (
         held := await held_keys(connection, job_state.c.job_id, set(job_ids) - found.keys())
     ):
