@@ -165,8 +165,7 @@ class Scheduler:
 
     async def _lead(self, fence: Fence) -> None:
         if self._term is None or self._term.fence != fence:
-            self._term = await begin_term(fence, self._parts)
-            self.punctuality.answered_in(self._term.answer_s)
+            self._term = await begin_term(fence, self._parts, answered_in=self.punctuality.answered_in)
         term = self._term
         while self._elector.acting == fence:
             if self._catalog.changed:

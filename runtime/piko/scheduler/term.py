@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
 from piko.decisions.events import RowsChanged, TermBegan
 from piko.decisions.leader import Leader
@@ -37,12 +37,15 @@ class LeadershipTerm:
     leader: Leader
     driver: Driver
     lookout: Lookout
-    answer_s: float
-    """How long the database took for one question when the term began."""
 
 
-async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
-    """Read what the database holds, and take in every row. Raises `FencedError`."""
+async def begin_term(
+    fence: Fence, parts: SchedulerParts, *, answered_in: Callable[[float], None]
+) -> LeadershipTerm:
+    """Read what the database holds, and take in every row. Raises `FencedError`.
+
+    `answered_in` is called with the seconds that the database took for one question.
+    """
     catalog, stores = parts.catalog, parts.stores
     while not catalog.loaded:
         await catalog.wait(within_s=_LOAD_AGAIN_S)
@@ -62,7 +65,7 @@ async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
     queue = term.driver.queue
     asked_at = parts.clock.monotonic()
     backfills = await queue.backfills()
-    answer_s = parts.clock.monotonic() - asked_at
+    answered_in(parts.clock.monotonic() - asked_at)
     began = TermBegan(
         states=states,
         in_progress=in_progress,
@@ -73,7 +76,7 @@ async def begin_term(fence: Fence, parts: SchedulerParts) -> LeadershipTerm:
     await term.driver.feed(began)
     await take_in(term.driver, {*catalog.assessed_rows, *states}, parts)
     gc.freeze()  # it stays for the whole term: nothing for the collector to go through each time
-    return replace(term, answer_s=answer_s)
+    return term
 
 
 async def take_in(driver: Driver, job_ids: Collection[str], parts: SchedulerParts) -> None:
@@ -159,4 +162,4 @@ def _assemble(fence: Fence, parts: SchedulerParts, insist: Insistence) -> Leader
         heartbeat_interval_s=limits.heartbeat_interval_s,
         poll_interval_s=limits.poll_interval_s,
     )
-    return LeadershipTerm(fence=fence, leader=leader, driver=driver, lookout=lookout, answer_s=0.0)
+    return LeadershipTerm(fence=fence, leader=leader, driver=driver, lookout=lookout)
