@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.waiting import wait_until_async
-from tests.operator.tenants import bind, unbind, user_of
+from tests.operator.tenants import Team, bind, team_of, unbind, user_of
 
 _ACCOUNT = "operator"
 RULES: list[dict[str, Any]] = [
@@ -116,6 +116,13 @@ def let_identify(control_plane: ControlPlane, namespace: str, *, may: bool = Tru
         control_plane.until_may(
             user_of(account), "get", "namespaces/kube-system", namespace=namespace, may=False
         )
+
+
+@pytest.fixture
+def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
+    """Two namespaces, each with the user of a team."""
+    with team_of(crds) as a, team_of(crds) as b:
+        yield a, b
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import kopf
@@ -17,17 +17,11 @@ from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import PATIENTLY, wait_until_async
 from tests.operator.conftest import RULES, World, create_tables
-from tests.operator.tenants import Team, bind, resource, team_of
+from tests.operator.tenants import Team, bind, resource
 from tests.serving.sockets import answer_of
 
 _ROWS = "SELECT job_id, enabled FROM scheduled_job ORDER BY job_id"
 _DAILY = {"cron": "@daily"}
-
-
-@pytest.fixture
-def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
-    with team_of(crds) as a, team_of(crds) as b:
-        yield a, b
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.operator.conftest import RULES, World, create_tables
-from tests.operator.tenants import Team, bind, resource, secret, team_of
+from tests.operator.tenants import Team, bind, resource, secret
 from tests.poisons import POISONS, Poison, nested
 
 _SECRETS = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
@@ -32,12 +32,6 @@ _AS_CONFIGS = {
 }
 
 _REFUSED_BY_THE_SERVER = {"long-number"}
-
-
-@pytest.fixture
-def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
-    with team_of(crds) as a, team_of(crds) as b:
-        yield a, b
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,16 +12,10 @@ from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
 from tests.operator.conftest import RULES, World, create_tables
-from tests.operator.tenants import Team, bind, resource, team_of
+from tests.operator.tenants import Team, bind, resource
 
 _DAILY = {"cron": "@daily"}
 _OWNERS = "SELECT job_id, SUBSTRING_INDEX(managed_by, '/', 3) FROM scheduled_job ORDER BY job_id"
-
-
-@pytest.fixture
-def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
-    with team_of(crds) as a, team_of(crds) as b:
-        yield a, b
 
 
 @pytest.fixture
