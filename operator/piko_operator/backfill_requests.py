@@ -308,7 +308,7 @@ class BackfillRequests:
             running=running,
             now=self._clock.now(),
         )
-        status |= {"servedBy": self._served_by}
+        status["servedBy"] = self._served_by
         if seen.reconcile_at is not None:
             status["lastHandledReconcileAt"] = seen.reconcile_at
         patch, now = merge_patch(before, status), self._clock.monotonic()

@@ -92,9 +92,8 @@ class AdmissionServer:
             answer = ReviewAnswer(
                 warnings=["not checked before it was applied; see the conditions of the resource"]
             )
-        if (
-            request.path == PATH or answer.refusal is not None
-        ):  # what has a form is counted when it is reviewed
+        # What has a form is counted when it is reviewed.
+        if request.path == PATH or answer.refusal is not None:
             self._metrics.admissions.labels("refused" if answer.refusal else "allowed").inc()
         return web.json_response(response(uid, answer))
 

@@ -57,7 +57,6 @@ def validate(
     With --dsn, job ids and configs are checked against what running replicas have published; with --app,
     against the app's own jobs and models.
     """
-
     from piko.cli.manifests import files_in
 
     zone = offline_zone(timezone)
