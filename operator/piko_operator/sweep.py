@@ -21,12 +21,10 @@ from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.orphans import OrphanCleaner
+from piko_operator.settings import REPAIR_NAMESPACE
 
 _AGAIN_S = 1.0
-_REMEDY = (
-    "its resources are not followed, and their rows stay as they are; create the namespace and the "
-    "operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the chart operator.namespaces)"
-)
+_REMEDY = f"its resources are not followed, and their rows stay as they are; {REPAIR_NAMESPACE}"
 
 log = get_logger(__name__)
 

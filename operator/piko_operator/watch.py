@@ -21,13 +21,11 @@ from piko.observability.logs import get_logger
 from piko_operator.handlers import REFUSED, watch_registry
 from piko_operator.inventory import PLURALS, Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
+from piko_operator.settings import REPAIR_NAMESPACE
 from piko_operator.tenancy import serves
 
 _STOP_S = 8.0
-_REMEDY = (
-    "changes in this namespace are seen by the next sweep, if it may list there; create the namespace and "
-    "the operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the chart operator.namespaces)"
-)
+_REMEDY = f"changes in this namespace are seen by the next sweep, if it may list there; {REPAIR_NAMESPACE}"
 
 log = get_logger(__name__)
 
