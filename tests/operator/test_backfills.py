@@ -55,6 +55,17 @@ def _schedule(world: World, **spec: Any) -> None:
     world.apply("PikoSchedule", "daily", jobId="daily", schedule={"cron": "0 0 * * *"}, suspend=True, **spec)
 
 
+async def _under_way(world: World, piko_process: PikoProcessFactory, folder: Path) -> ChildProcess:
+    """The operator, when the backfill `january` runs windows that last until the file `wait` is removed."""
+    operator = world.start()
+    _replica(world, piko_process, folder)
+    _schedule(world)
+    (folder / "wait").touch()
+    world.apply("PikoBackfill", "january", jobId="daily", **_RANGE)
+    await _until_phase(world, "january", "Active")
+    return operator
+
+
 async def _until_phase(world: World, name: str, phase: str) -> dict[str, Any]:
     def reached() -> dict[str, Any] | None:
         status: dict[str, Any] = world.read("pbf", name).get("status", {})
@@ -161,12 +172,7 @@ async def test_it_is_paused_and_widened_by_its_spec_and_an_edit_of_its_row_is_un
 async def test_it_is_paused_by_its_annotation_too_which_is_no_drift(
     world: World, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
-    operator = world.start()
-    _replica(world, piko_process, tmp_path)
-    _schedule(world)
-    (tmp_path / "wait").touch()
-    world.apply("PikoBackfill", "january", jobId="daily", **_RANGE)
-    await _until_phase(world, "january", "Active")
+    operator = await _under_way(world, piko_process, tmp_path)
     world.kubectl("annotate", "pbf", "january", f"{PAUSED}=the source moves", f"{RECONCILE_AT}=now")
     status = await _until_phase(world, "january", "Paused")
     assert (status["paused"], status["lastHandledReconcileAt"]) == ("the source moves", "now")
@@ -188,12 +194,7 @@ async def test_it_is_paused_by_its_annotation_too_which_is_no_drift(
 async def test_deleting_it_cancels_it_also_if_no_operator_was_there(
     world: World, piko_process: PikoProcessFactory, tmp_path: Path
 ) -> None:
-    operator = world.start()
-    _replica(world, piko_process, tmp_path)
-    _schedule(world)
-    (tmp_path / "wait").touch()
-    world.apply("PikoBackfill", "january", jobId="daily", **_RANGE)
-    await _until_phase(world, "january", "Active")
+    operator = await _under_way(world, piko_process, tmp_path)
     operator.kill()
     world.kubectl("delete", "pbf", "january", "--wait=false")
     world.start()
