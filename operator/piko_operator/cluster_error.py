@@ -7,6 +7,12 @@ import json
 from piko.errors import PikoError
 from piko.text import excerpt
 
+REPAIR_NAMESPACE = (
+    "create the namespace and the operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the "
+    "chart operator.namespaces)"
+)
+"""What repairs a namespace whose resources the operator is to follow, and may not list or watch."""
+
 _REASON_LIMIT = 1_000
 
 

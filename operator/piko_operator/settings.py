@@ -19,12 +19,6 @@ SHARED = {"mysql_dsn": "PIKO_MYSQL_DSN", "config_key": "PIKO_CONFIG_KEY"}
 _CLUSTER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-REPAIR_NAMESPACE = (
-    "create the namespace and the operator's Role in it, or take it out of PIKO_OPERATOR_NAMESPACES (in the "
-    "chart operator.namespaces)"
-)
-"""What repairs a namespace that the operator is to serve and may not."""
-
 
 class OperatorSettings(ProgramSettings):
     """Durations are seconds."""

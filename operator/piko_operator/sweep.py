@@ -16,12 +16,11 @@ from piko.background.periodic import Transient, repeat
 from piko.errors import DatabaseUnavailableError
 from piko.observability.logs import get_logger
 from piko_operator.cluster import Cluster
-from piko_operator.cluster_error import ClusterError
+from piko_operator.cluster_error import REPAIR_NAMESPACE, ClusterError
 from piko_operator.identity import Identity, IdentityError
 from piko_operator.inventory import Inventory
 from piko_operator.metrics import OperatorMetrics
 from piko_operator.orphans import OrphanCleaner
-from piko_operator.settings import REPAIR_NAMESPACE
 
 _AGAIN_S = 1.0
 _REMEDY = f"its resources are not followed, and their rows stay as they are; {REPAIR_NAMESPACE}"

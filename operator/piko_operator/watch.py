@@ -18,10 +18,10 @@ import kopf
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
+from piko_operator.cluster_error import REPAIR_NAMESPACE
 from piko_operator.handlers import REFUSED, watch_registry
 from piko_operator.inventory import PLURALS, Inventory, seen_from
 from piko_operator.metrics import OperatorMetrics
-from piko_operator.settings import REPAIR_NAMESPACE
 from piko_operator.tenancy import serves
 
 _STOP_S = 8.0
