@@ -26,7 +26,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,9 @@ from piko.store.schema.migrate import upgrade
 
 _ROOT = Path(__file__).parents[1]
 _AT_ONCE = 8
-_IDLE_S = 10.0
+_IDLE_S = 60.0
+_SETTLE_S = 15.0
+_PROBE_S = 0.1
 _TOO_LATE = 504
 _LONGEST_S = 3600.0
 
@@ -136,15 +138,52 @@ class Sender:
 
 
 async def delays(world: World, sender: Sender, names: Sequence[str]) -> list[float]:
-    """Seconds from when each resource was sent to the insert of its row, in order of size."""
+    """Seconds from when each resource was sent to the insert of its row."""
     rows = await world.database.execute("SELECT job_id, created_at FROM scheduled_job")
     made = {str(job_id): at.replace(tzinfo=UTC) for job_id, at in rows}
-    return sorted((made[name] - sender.sent[name]).total_seconds() for name in names)
+    return [(made[name] - sender.sent[name]).total_seconds() for name in names]
 
 
 def processor_s(process: ChildProcess) -> float:
-    fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return _processor_s(_stat(process.pid))
+
+
+def processor_s_of_each() -> dict[str, float]:
+    """Seconds of processor so far, by program: this one and those that it has started."""
+    found = {"benchmark": time.process_time()}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            stat = _stat(int(folder.name))
+            if int(stat[1]) == os.getpid():
+                program = (folder / "comm").read_text(encoding="ascii").strip()
+                found[program] = found.get(program, 0.0) + _processor_s(stat)
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields from the third, which is the state; see proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+
+
+def _processor_s(stat: Sequence[str]) -> float:
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def percentiles(each: list[float]) -> dict[str, float]:
+    each = sorted(each)
+    return {"p50": statistics.median(each), "p99": each[int(len(each) * 0.99)], "longest": each[-1]}
+
+
+async def health(world: World, seconds: float) -> dict[str, float]:
+    """Milliseconds that `/healthz` takes to answer, asked over and over for that long."""
+    each = []
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{world.port}", timeout=60) as client:
+        end = time.perf_counter() + seconds
+        while (started := time.perf_counter()) < end:
+            (await client.get("/healthz")).raise_for_status()
+            each.append((time.perf_counter() - started) * 1000)
+            await asyncio.sleep(_PROBE_S)
+    return percentiles(each)
 
 
 def memory_mb(process: ChildProcess) -> float:
@@ -167,7 +206,7 @@ def writes(world: World, names: Container[str] | None = None) -> Counter[tuple[s
     )
 
 
-async def measure(world: World, count: int) -> dict[str, Any]:
+async def measure(world: World, count: int, *, idle_s: float = _IDLE_S) -> dict[str, Any]:
     """Create, idle, restart, delete."""
     names = [f"r-{number:05}" for number in range(count)]
     found: dict[str, Any] = {}
@@ -178,17 +217,18 @@ async def measure(world: World, count: int) -> dict[str, Any]:
         found["created in s"] = time.perf_counter() - started
         await _until(lambda: _equals(world.count, count), "the rows")
         each = await delays(world, sender, names)
-        found["row after s"] = {"p50": statistics.median(each), "p99": each[int(len(each) * 0.99)]}
+        found["row after s"] = percentiles(each)
         await world.assess()
         await _until(lambda: world.ready() == count, "the statuses")
         found["statuses after s"] = time.perf_counter() - started
         found["processor s for each resource"] = (processor_s(operator) - before) / count
         found["writes"] = {" ".join(key): number for key, number in sorted(writes(world).items())}
-        await asyncio.sleep(_IDLE_S / 2)
+        quiet = writes(world)
+        await asyncio.sleep(_SETTLE_S)
 
-        before, quiet = processor_s(operator), writes(world)
-        await asyncio.sleep(_IDLE_S)
-        found["idle, % of a core"] = (processor_s(operator) - before) / _IDLE_S * 100
+        before = processor_s(operator)
+        found["idle, /healthz in ms"] = await health(world, idle_s)
+        found["idle, % of a core"] = (processor_s(operator) - before) / idle_s * 100
         found["memory, MB"] = memory_mb(operator)
         assert operator.terminate() == 0
 
@@ -200,7 +240,8 @@ async def measure(world: World, count: int) -> dict[str, Any]:
         found["refused"] = [str(item) for item in audited if 400 <= item.status < _TOO_LATE]
         found["too late"] = sum(item.status == _TOO_LATE for item in audited)
 
-        started, quiet = time.perf_counter(), writes(world, frozenset(names))
+        quiet = writes(world, frozenset(names))
+        started, before_each = time.perf_counter(), processor_s_of_each()
         deleting = asyncio.gather(*map(sender.delete, names))
         extra = [f"x-{number}" for number in range(10)]
         for name in extra:
@@ -209,11 +250,14 @@ async def measure(world: World, count: int) -> dict[str, Any]:
         await deleting
         await _until(lambda: _equals(sender.left, len(extra)), "the deletions")
         found["deleted in s"] = time.perf_counter() - started
+        found["processor s for deletions"] = {
+            program: after - before_each[program] for program, after in processor_s_of_each().items()
+        }
         await _until(lambda: _equals(world.count, len(extra)), "the last rows")
         deletions = writes(world, frozenset(names)) - quiet
         found["writes for deletions"] = {" ".join(key): number for key, number in sorted(deletions.items())}
         each = await delays(world, sender, extra)
-        found["row meanwhile after s"] = {"p50": statistics.median(each), "longest": each[-1]}
+        found["row meanwhile after s"] = percentiles(each)
     finally:
         await sender.close()
         operator.kill()
@@ -249,12 +293,7 @@ async def measure_reviews(world: World, count: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for at_once in (1, _AT_ONCE):
             await _reviewed(client, world, 50, at_once)  # what is loaded with the first question
-            each = sorted(await _reviewed(client, world, count, at_once))
-            found[f"{at_once} at once, ms"] = {
-                "p50": statistics.median(each) * 1000,
-                "p99": each[int(len(each) * 0.99)] * 1000,
-                "longest": each[-1] * 1000,
-            }
+            found[f"{at_once} at once, ms"] = percentiles(await _reviewed(client, world, count, at_once))
     return found
 
 
@@ -281,7 +320,7 @@ async def _certified(world: World, port: int) -> str:
 
 
 async def _reviewed(client: httpx.AsyncClient, world: World, count: int, at_once: int) -> list[float]:
-    """Seconds that each of `count` questions took."""
+    """Milliseconds that each of `count` questions took."""
     turn, taken = asyncio.Semaphore(at_once), []
     extensions = {"sni_hostname": f"{_WEBHOOK}.{world.namespace}.svc"}
 
@@ -293,7 +332,7 @@ async def _reviewed(client: httpx.AsyncClient, world: World, count: int, at_once
             for path in ("/form", "/admission"):
                 answer = await client.post(path, content=body, extensions=extensions)
                 assert answer.raise_for_status().json()["response"]["allowed"], answer.text
-            taken.append(time.perf_counter() - started)
+            taken.append((time.perf_counter() - started) * 1000)
 
     await asyncio.gather(*map(one, range(count)))
     return taken

@@ -29,7 +29,7 @@ async def test_many_resources_cost_three_writes_each_and_a_restart_costs_none(
         programs=piko_process,
         port=free_port(),
     )
-    found = await measure(world, _COUNT)
+    found = await measure(world, _COUNT, idle_s=10)
     assert found["refused"] == [], "no write was refused, neither by a conflict"
     # What was answered too late was perhaps done, and is then not asked for again.
     assert _COUNT - found["too late"] <= found["writes"]["patch pikoschedules"] <= _COUNT, (
