@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from piko.store.engine import Database, open_database
-from piko.store.row_changes import RowChanges, schedule_changes, state_changes
+from piko.store.row_changes import RowChanges, config_changes, schedule_changes, state_changes
 from tests.harness.databases import TestDatabase
 
 _INSERT = (
@@ -37,14 +37,14 @@ async def test_a_look_shows_what_was_written_and_deleted_since_the_last_one_and_
 
     await migrated_database.execute("UPDATE scheduled_job SET priority = 5 WHERE job_id = 'a'")
     (change,) = await feed.look()
-    assert change.job_id == "a"
-    assert change.before[1:] == change.after[1:], "nothing but the time tells of an edit without a version"
+    assert (change.job_id, change.is_edit) == ("a", True), "with the version as it was"
     assert await _changed(feed) == []
 
     await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'b'")
     await migrated_database.execute(_INSERT.format("d"))
-    changes = {change.job_id: (bool(change.before), bool(change.after)) for change in await feed.look()}
-    assert changes == {"b": (True, False), "d": (False, True)}
+    changes = {change.job_id: (change.before, change.after) for change in await feed.look()}
+    assert {job_id: after is not None for job_id, (_, after) in changes.items()} == {"b": False, "d": True}
+    assert changes["d"][0] is None
     assert await _changed(feed) == []
 
 
@@ -59,6 +59,41 @@ async def test_a_complete_look_finds_what_was_dated_before_the_overlap(
     )
     assert await _changed(feed) == []
     assert await _changed(feed, completely=True) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("written", "is_edit"),
+    [
+        ("last_data_time = '2026-01-08 10:00:00'", False),
+        ("completed_at = '2026-01-08 10:00:00'", False),
+        ("last_data_time = '2026-01-08 10:00:00', priority = 5", True),
+        ("last_data_time = '2026-01-08 10:00:00', concurrency_group = 'loads'", True),
+        ("last_data_time = '2026-01-08 10:00:00', managed_by = 'test/data/orders/uid'", True),
+        ("last_data_time = '2026-01-08 10:00:00', version = version + 1", True),
+    ],
+)
+async def test_an_edit_is_told_from_what_the_runtime_writes_whatever_falls_together(
+    migrated_database: TestDatabase, opened: Database, written: str, is_edit: bool
+) -> None:
+    feed = schedule_changes(opened)
+    await migrated_database.execute(_INSERT.format("a"))
+    await feed.look()
+    await migrated_database.execute(f"UPDATE scheduled_job SET {written}")
+    assert [change.is_edit for change in await feed.look()] == [is_edit]
+
+
+async def test_a_complete_look_finds_an_edit_that_kept_version_and_time(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = config_changes(opened)
+    insert = "INSERT INTO job_config (job_id, config_json) VALUES ('a', '{}')"
+    await migrated_database.execute(insert)
+    await feed.look()
+    await migrated_database.execute(
+        "UPDATE job_config SET secret_json = '{\"a\": 1}', updated_at = updated_at"
+    )
+    (change,) = await feed.look(completely=True)
+    assert change.is_edit
 
 
 async def test_the_runtimes_states_are_followed_too(

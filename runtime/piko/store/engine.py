@@ -25,6 +25,7 @@ from piko.clock import SystemClock
 from piko.config_keys import NO_KEYS, ConfigKeys
 from piko.dsn import dsn_file, parse_dsn
 from piko.errors import DatabaseUnavailableError, SchemaVersionError
+from piko.store.checksums import add_checksum
 from piko.store.driver import driver_options
 from piko.store.failures import ServerHealth, meaning_of
 
@@ -238,6 +239,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 10000", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    add_checksum(connection)
 
 
 def _roll_back(connection: Any, _record: object, error: BaseException | None) -> None:
