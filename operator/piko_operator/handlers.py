@@ -22,14 +22,15 @@ REFUSED = "may not be listed or watched"
 """What kopf is answered, and says in its log at each try."""
 
 Observer = Callable[[Mapping[str, Any], bool], None]
+Asked = Callable[[str, bool], None]
 
 
 def watch_registry(
-    *, observe: Observer, asked: Callable[[str], None], bears: Callable[[str], bool]
+    *, observe: Observer, asked: Asked, bears: Callable[[str], bool]
 ) -> kopf.OperatorRegistry:
     """Handlers that pass every object to `observe`, with whether it was deleted.
 
-    - `asked`: is called with the path of each request to the API server.
+    - `asked`: is called with the path of each request to the API server, and whether it is for a watch.
     - `bears`: is called with the path of each request that was refused for want of a right. If it answers
       yes, the path is asked for again and again; otherwise kopf ends, and with it all watches.
     """
@@ -64,7 +65,7 @@ def watch_registry(
 
 
 def watch_session(
-    found: kopf.ConnectionInfo, *, asked: Callable[[str], None], bears: Callable[[str], bool]
+    found: kopf.ConnectionInfo, *, asked: Asked, bears: Callable[[str], bool]
 ) -> kopf.AiohttpSession:
     """kopf's session, with responses that truncate deeply nested resources; kopf closes it.
 
@@ -73,7 +74,7 @@ def watch_session(
     trace = aiohttp.TraceConfig()
 
     async def note(_session: object, _context: object, request: aiohttp.TraceRequestStartParams) -> None:
-        asked(request.url.path)
+        asked(request.url.path, "watch" in request.url.query)
 
     async def look(_session: object, _context: object, request: aiohttp.TraceRequestEndParams) -> None:
         if request.response.status == _FORBIDDEN and bears(request.url.path):

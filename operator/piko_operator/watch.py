@@ -52,6 +52,7 @@ class Watch:
         self._namespaces = tuple(namespaces)
         self._class_name = class_name
         self._asked_at: dict[str, float] = {}
+        self._watched: set[str] = set()
         self._refused: set[str] = set()
 
     @property
@@ -63,9 +64,15 @@ class Watch:
         now = self._clock.monotonic()
         return max((now - at for at in list(self._asked_at.values())), default=0.0)
 
-    def _note_request(self, path: str) -> None:
-        if path.endswith(tuple(PLURALS.values())):
-            self._asked_at[path] = self._clock.monotonic()
+    def _note_request(self, path: str, is_watch: bool) -> None:
+        if not path.endswith(tuple(PLURALS.values())):
+            return
+        self._asked_at[path] = self._clock.monotonic()
+        if is_watch:
+            self._watched.add(path)
+        elif path in self._watched:  # the API server could not say what had changed since
+            self._watched.remove(path)
+            log.info("watch_listed_again", path=path)
 
     def _bears(self, path: str) -> bool:
         """Whether the watch goes on although `path` was refused: if that is one of several namespaces."""
@@ -102,6 +109,7 @@ class Watch:
         try:
             await asyncio.shield(ended)
             self._asked_at.clear()
+            self._watched.clear()
         except asyncio.CancelledError:
             stop.set()
             await asyncio.wait([ended], timeout=_STOP_S)

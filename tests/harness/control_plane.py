@@ -216,28 +216,38 @@ class OwnControlPlane(ControlPlane):
     """A control plane started for this run, on free ports and in a private folder."""
 
     def __init__(self, *, folder: Path, reaper: Reaper) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._reaper = reaper
-        self._port = free_port()
         self._admin_token = secrets.token_hex(16)
+        self._service_account_key = folder / "service-account.key"
+        self._tokens = folder / "tokens.csv"
+        self._etcd_url = ""
         self._processes: list[ChildProcess] = []
-        certificates = folder / "certificates"
-        super().__init__(
-            url=f"https://127.0.0.1:{self._port}",
-            # Left without a certificate, the API server makes one here, with the authority that signed it.
-            ca_file=certificates / "apiserver.crt",
-            admin_kubeconfig=folder / "admin.kubeconfig",
-            folder=folder,
-        )
+        super().__init__(**_own_place(folder))
 
     def start(self) -> None:
         """Starts etcd and the API server, and returns when the API server is ready."""
-        etcd_url = self._start_etcd()
-        self._start_apiserver(etcd_url)
-        write_kubeconfig(self.admin_kubeconfig, url=self.url, ca_file=self.ca_file, token=self._admin_token)
+        self._etcd_url = self._start_etcd()
+        self._service_account_key.write_bytes(_private_key())
+        self._tokens.write_text(f'{self._admin_token},admin,admin,"system:masters"\n', encoding="utf-8")
+        self._start_apiserver(self, folder=self._folder)
+
+    def start_another(self) -> ControlPlane:
+        """One more API server on the same etcd, with the same accounts, when it is ready.
+
+        It knows no change from before its start, so that no watch can go on at it from an earlier version.
+        """
+        folder = self._folder / f"another-{len(self._processes)}"
+        another = ControlPlane(**_own_place(folder))
+        self._start_apiserver(another, folder=folder)
+        return another
+
+    def compact(self) -> None:
+        """Has etcd forget each version but the present ones."""
+        present = self._ask_etcd("kv/range", {"key": "AA=="})["header"]["revision"]
+        self._ask_etcd("kv/compaction", {"revision": present, "physical": True})
 
     def kill(self) -> None:
-        """Ends both; there is nothing worth a clean shutdown."""
+        """Ends all of it; there is nothing worth a clean shutdown."""
         for process in reversed(self._processes):
             process.kill()
 
@@ -253,33 +263,39 @@ class OwnControlPlane(ControlPlane):
             f"--initial-cluster=default={peer}",
             "--unsafe-no-fsync",
             "--log-level=warn",
+            folder=self._folder,
         )
         return client
 
-    def _start_apiserver(self, etcd_url: str) -> None:
-        key = self._folder / "service-account.key"
-        key.write_bytes(_private_key())
-        tokens = self._folder / "tokens.csv"
-        policy = self._folder / "audit-policy.json"
+    def _ask_etcd(self, path: str, question: dict[str, Any]) -> dict[str, Any]:
+        response = httpx.post(
+            f"{self._etcd_url}/v3/{path}", json=question, timeout=PATIENCE_S, trust_env=False
+        )
+        response.raise_for_status()
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    def _start_apiserver(self, plane: ControlPlane, *, folder: Path) -> None:
+        """Start one where `plane` says that it is, with its files in `folder`."""
+        policy = folder / "audit-policy.json"
         policy.write_text(json.dumps(_AUDIT_POLICY), encoding="utf-8")
-        self.audit_log = self._folder / "audit.log"
-        tokens.write_text(f'{self._admin_token},admin,admin,"system:masters"\n', encoding="utf-8")
+        plane.audit_log = folder / "audit.log"
         arguments = [
-            f"--etcd-servers={etcd_url}",
-            f"--cert-dir={self.ca_file.parent}",
+            f"--etcd-servers={self._etcd_url}",
+            f"--cert-dir={plane.ca_file.parent}",
             "--bind-address=127.0.0.1",
-            f"--secure-port={self._port}",
+            f"--secure-port={httpx.URL(plane.url).port}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
+            f"--service-account-key-file={self._service_account_key}",
+            f"--service-account-signing-key-file={self._service_account_key}",
             "--service-cluster-ip-range=10.0.0.0/24",
-            f"--token-auth-file={tokens}",
+            f"--token-auth-file={self._tokens}",
             "--authorization-mode=RBAC",
             f"--audit-policy-file={policy}",
-            f"--audit-log-path={self.audit_log}",
+            f"--audit-log-path={plane.audit_log}",
             "--disable-admission-plugins=ServiceAccount",
         ]
-        process = self._launch("kube-apiserver", *arguments)
+        process = self._launch("kube-apiserver", *arguments, folder=folder)
 
         def ready() -> bool:
             nonlocal process
@@ -287,36 +303,51 @@ class OwnControlPlane(ControlPlane):
                 # It gives an etcd that is slow to start 20 s, which no option changes.
                 if _ETCD_WAS_SLOW not in process.tail():
                     raise AssertionError(f"kube-apiserver ended with {process.returncode}:\n{process.tail()}")
-                process = self._launch("kube-apiserver", *arguments)
-            return self._says_ready()
+                process = self._launch("kube-apiserver", *arguments, folder=folder)
+            return self._says_ready(plane)
 
         wait_until(
             ready,
             what=f"the API server to be ready, log {process.log}",
             interval=0.1,
         )
+        write_kubeconfig(
+            plane.admin_kubeconfig, url=plane.url, ca_file=plane.ca_file, token=self._admin_token
+        )
 
-    def _launch(self, name: str, *arguments: str) -> ChildProcess:
+    def _launch(self, name: str, *arguments: str, folder: Path) -> ChildProcess:
         process = ChildProcess(
-            [find_tool(name), *arguments], name=name, log=self._folder / f"{name}.log", reaper=self._reaper
+            [find_tool(name), *arguments], name=name, log=folder / f"{name}.log", reaper=self._reaper
         )
         self._processes.append(process)
         return process
 
-    def _says_ready(self) -> bool:
+    def _says_ready(self, plane: ControlPlane) -> bool:
         try:
             response = httpx.get(
-                f"{self.url}/readyz",
+                f"{plane.url}/readyz",
                 headers={"Authorization": f"Bearer {self._admin_token}"},
                 timeout=ANSWER_S,
                 trust_env=False,
-                verify=ssl.create_default_context(cafile=str(self.ca_file)),
+                verify=ssl.create_default_context(cafile=str(plane.ca_file)),
             )
         except (FileNotFoundError, ssl.SSLError):  # its certificate is not there yet, or in part
             return False
         except httpx.TransportError:
             return False
         return response.status_code == httpx.codes.OK
+
+
+def _own_place(folder: Path) -> dict[str, Any]:
+    """What a control plane is told of an API server that is started here, with its files in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return {
+        "url": f"https://127.0.0.1:{free_port()}",
+        # Left without a certificate, the API server makes one here, with the authority that signed it.
+        "ca_file": folder / "certificates" / "apiserver.crt",
+        "admin_kubeconfig": folder / "admin.kubeconfig",
+        "folder": folder,
+    }
 
 
 def write_kubeconfig(path: Path, *, url: str, ca_file: Path, token: str, namespace: str = "default") -> None:

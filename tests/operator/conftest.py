@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +127,38 @@ def teams(crds: ControlPlane) -> Iterator[tuple[Team, Team]]:
         yield a, b
 
 
+def world_of(
+    control_plane: ControlPlane,
+    namespace: str,
+    database: TestDatabase,
+    *,
+    kubeconfig: Path,
+    programs: PikoProcessFactory,
+) -> World:
+    """One in which the operator is the user of `kubeconfig`; it is not started yet."""
+    port = free_port()
+
+    def start(**settings: str) -> ChildProcess:
+        environment = {
+            "KUBECONFIG": str(kubeconfig),
+            "PIKO_MYSQL_DSN": database.dsn,
+            "PIKO_OPERATOR_CLUSTER": "test",
+            "PIKO_OPERATOR_NAMESPACES": namespace,
+            "PIKO_OPERATOR_LEASE_NAMESPACE": namespace,
+            "PIKO_OPERATOR_HTTP_PORT": str(port),
+            "PIKO_OPERATOR_STATUS_INTERVAL_S": "0.2",
+            "PIKO_OPERATOR_SWEEP_INTERVAL_S": "2",
+            **settings,
+        }
+        process = programs("-m", "piko_operator", env=environment, name="operator")
+        process.wait_for_line("operator_started")
+        return process
+
+    return World(
+        control_plane=control_plane, namespace=namespace, database=database, start=start, port=port
+    )
+
+
 @pytest.fixture
 def make_world(
     crds: ControlPlane, namespace: str, piko_process: PikoProcessFactory
@@ -132,29 +166,7 @@ def make_world(
     grant(crds, namespace, RULES, name="piko-operator")
     let_identify(crds, namespace)
     kubeconfig = crds.service_account_kubeconfig(namespace, _ACCOUNT)
-
-    def make(database: TestDatabase) -> World:
-        port = free_port()
-
-        def start(**settings: str) -> ChildProcess:
-            environment = {
-                "KUBECONFIG": str(kubeconfig),
-                "PIKO_MYSQL_DSN": database.dsn,
-                "PIKO_OPERATOR_CLUSTER": "test",
-                "PIKO_OPERATOR_NAMESPACES": namespace,
-                "PIKO_OPERATOR_LEASE_NAMESPACE": namespace,
-                "PIKO_OPERATOR_HTTP_PORT": str(port),
-                "PIKO_OPERATOR_STATUS_INTERVAL_S": "0.2",
-                "PIKO_OPERATOR_SWEEP_INTERVAL_S": "2",
-                **settings,
-            }
-            process = piko_process("-m", "piko_operator", env=environment, name="operator")
-            process.wait_for_line("operator_started")
-            return process
-
-        return World(control_plane=crds, namespace=namespace, database=database, start=start, port=port)
-
-    return make
+    return partial(world_of, crds, namespace, kubeconfig=kubeconfig, programs=piko_process)
 
 
 @pytest.fixture

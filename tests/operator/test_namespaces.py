@@ -108,13 +108,17 @@ async def refusing() -> AsyncIterator[str]:
 
 
 async def test_a_refusal_that_is_borne_looks_to_kopf_like_a_broken_connection(refusing: str) -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, bool]] = []
+
+    def note(path: str, is_watch: bool) -> None:
+        asked.append((path, is_watch))
+
     context = watch_session(
-        kopf.ConnectionInfo(server=refusing), asked=asked.append, bears=lambda path: path == "/borne"
+        kopf.ConnectionInfo(server=refusing), asked=note, bears=lambda path: path == "/borne"
     )
     async with context.aiohttp_session as session:
         with pytest.raises(ClientConnectionError, match="/borne may not be listed or watched"):
             await session.get(f"{refusing}/borne")
-        async with session.get(f"{refusing}/other") as answer:
+        async with session.get(f"{refusing}/other?watch=true") as answer:
             assert answer.status == 403, "it ends kopf, and with it the part, which is reported"
-    assert asked == ["/borne", "/other"]
+    assert asked == [("/borne", False), ("/other", True)]
