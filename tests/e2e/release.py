@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tests.e2e.cluster import CHART, COMPONENTS, Cluster
+from tests.e2e.database import TrialDatabase
 
 EXAMPLES = CHART.parent.parent / "examples" / "cluster"
+_ROWS = """
+SELECT 'schedule', job_id, managed_by FROM scheduled_job
+UNION ALL SELECT 'config', job_id, managed_by FROM job_config ORDER BY 1, 2
+"""
 
 
 class Release:
@@ -70,8 +77,33 @@ class Release:
             for status in pod["status"]["containerStatuses"]
         }
 
+    def uninstall(
+        self,
+        *,
+        database: TrialDatabase,
+        resources: Callable[[], list[dict[str, Any]]],
+        say: Callable[[str], None],
+    ) -> list[str]:
+        """Uninstall it while it has `resources`; what is not as promised: none is held, and each has its row."""
+        rows, begin = database.sql(_ROWS), time.monotonic()
+        self._cluster.helm_of("uninstall", self._cluster.release, "--wait", "--timeout=6m")
+        self._cluster.wait("nothing of the release is left", lambda: not self.left())
+        took_s, left = time.monotonic() - begin, resources()
+        held = [f"{each['kind']} {each['metadata']['name']}" for each in left if _is_held(each)]
+        are_kept = database.sql(_ROWS) == rows
+        say(
+            f"the release is uninstalled after {took_s:.1f} s; {len(left)} resources are left, {len(held)} "
+            f"with a finalizer; {len(rows.splitlines())} rows {'are' if are_kept else 'are NOT'} as before"
+        )
+        troubles = [f"{name} has a finalizer that nobody removes" for name in held]
+        return troubles if are_kept else [*troubles, "the end of the release changed rows of resources"]
+
     def left(self) -> list[str]:
         """What the cluster still has of it."""
         # Pods of `helm test` stay, so that their logs can be read.
         chosen = f"app.kubernetes.io/instance={self._cluster.release},app.kubernetes.io/component!=test"
         return self._cluster.kubectl("get", "all,secret,role,rolebinding", "-l", chosen, "-o", "name").split()
+
+
+def _is_held(resource: dict[str, Any]) -> bool:
+    return bool(resource["metadata"].get("finalizers"))

@@ -11,7 +11,7 @@ from typing import Any
 from tests.e2e.cluster import COMPONENTS, StepError
 from tests.e2e.day.conditions import name_of, not_healthy, status_of, summary
 from tests.e2e.day.place import CHANGED_JOBS, Place
-from tests.e2e.day.requests import requests_now, status_patches, writes_between
+from tests.e2e.day.requests import Counts, requests_now, status_patches, writes_between
 from tests.e2e.day.resources import CONFIG_KEY, JOBS, job, values
 from tests.e2e.day.versions import watching_versions
 
@@ -39,7 +39,7 @@ def restart_the_api_server(place: Place, command: str) -> list[str]:
     """Runs `command`, which stops and starts it; what the operator does afterwards is no more than before."""
     containers = place.release.containers()
     troubles = place.load.troubles_of(lambda: _run(command))
-    return troubles + _afterwards(place, containers, priority=2)
+    return troubles + _afterwards(place, containers, since=Counter(), priority=2)
 
 
 def compact_etcd(place: Place, command: str, restart: str) -> list[str]:
@@ -48,6 +48,7 @@ def compact_etcd(place: Place, command: str, restart: str) -> list[str]:
     With `restart` the API server is restarted after it, so that no watch can go on from where it was.
     """
     containers = place.release.containers()
+    before: Counts = Counter() if restart else requests_now(place.cluster)
 
     def disturb() -> None:
         _run(command)
@@ -59,9 +60,11 @@ def compact_etcd(place: Place, command: str, restart: str) -> list[str]:
     since = f"--since={int(time.time() - begin) + 1}s"
     chosen = f"-l=app.kubernetes.io/instance={place.cluster.release},app.kubernetes.io/component=operator"
     log = place.cluster.kubectl("logs", chosen, since, "--tail=-1")
-    too_old = sum("too old" in line or "410" in line for line in log.splitlines())
-    place.say(f"{too_old} lines of the operator's log name a version that is too old")
-    return troubles + _afterwards(place, containers, priority=3)
+    place.say(
+        f"{log.count('watch_listed_again')} watches could not go on from where they were and listed again; "
+        f"{log.count('operator_on_standby')} times an operator lost its Lease, and began afresh with the next"
+    )
+    return troubles + _afterwards(place, containers, since=before, priority=3)
 
 
 def take_the_database_away(place: Place) -> list[str]:
@@ -126,13 +129,16 @@ def _say_writes(
         place.say(f"writes of {what} {when}: {found}")
 
 
-def _afterwards(place: Place, containers: set[tuple[str, int]], *, priority: int) -> list[str]:
-    """The operator goes on: it patches nothing without a reason, and changes are applied."""
-    # The API server counts from its start.
-    before = requests_now(place.cluster)
+def _afterwards(
+    place: Place, containers: set[tuple[str, int]], *, since: Counts, priority: int
+) -> list[str]:
+    """The operator goes on: it patches nothing without a reason, and changes are applied.
+
+    - `since`: what the API server had counted before; it begins at its start.
+    """
     time.sleep(_SETTLE_S)
-    patches = status_patches(before)
-    place.say(f"{patches} patches of status since the API server started")
+    patches = status_patches(requests_now(place.cluster) - since)
+    place.say(f"{patches} patches of status in it and {_SETTLE_S} s after it")
     troubles = _storm(patches)
     place.edit_schedules(priority)
     place.follow_edit(priority)
@@ -141,7 +147,7 @@ def _afterwards(place: Place, containers: set[tuple[str, int]], *, priority: int
     place.say(f"{len(restarted)} containers were restarted")
     if restarted:
         troubles.append(f"{len(restarted)} containers were restarted")
-    return troubles + place.too_many_conflicts(Counter())
+    return troubles + place.too_many_conflicts(since)
 
 
 def _storm(patches: int) -> list[str]:

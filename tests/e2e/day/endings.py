@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.cli.piko import OK, kubectl_piko
-from tests.e2e.day.conditions import name_of
 from tests.e2e.day.place import Place
 from tests.e2e.day.resources import (
     CONFIG_POLICIES,
@@ -121,17 +120,11 @@ def _lose_resources(place: Place) -> None:
 
 def uninstall(place: Place) -> list[str]:
     """The release ends while it has resources, and then its namespaces are deleted, which hang on nothing."""
-    begin = time.monotonic()
-    place.cluster.helm_of("uninstall", place.cluster.release, "--wait", "--timeout=6m")
-    place.cluster.wait("nothing of the release is left", lambda: not place.release.left())
-    left = place.resources.all()
-    held = [name_of(each) for each in left if each["metadata"].get("finalizers")]
-    place.say(
-        f"the release is uninstalled after {time.monotonic() - begin:.1f} s; "
-        f"{len(left)} resources are left, {len(held)} with a finalizer"
+    troubles = place.release.uninstall(
+        database=place.database, resources=place.resources.all, say=place.say
     )
     begin = time.monotonic()
     for namespace in (place.staying.namespace, place.cluster.namespace):
         place.cluster.kubectl("delete", "namespace", namespace, f"--timeout={_DELETED_S}s")
     place.say(f"the namespaces are deleted after {time.monotonic() - begin:.1f} s")
-    return [f"{name} has a finalizer that nobody removes" for name in held]
+    return troubles

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.database import TrialDatabase
 from tests.e2e.day.conditions import DayResources
-from tests.e2e.day.requests import conflicts, requests_now
+from tests.e2e.day.requests import Counts, conflicts, requests_now
 from tests.e2e.day.resources import STAYING_JOBS, job
 from tests.e2e.load import Load
 from tests.e2e.release import Release
@@ -67,7 +66,7 @@ class Place:
         self.cluster.wait("the rows follow", lambda: int(self.database.sql(count)) == wanted)
         self.say(f"an edit of {wanted} schedules is in their rows after {time.monotonic() - begin:.1f} s")
 
-    def too_many_conflicts(self, before: Counter[tuple[str, str, str]]) -> list[str]:
+    def too_many_conflicts(self, before: Counts) -> list[str]:
         """Says how often a write was refused since `before`, and whether that is a storm."""
         found = conflicts(requests_now(self.cluster) - before)
         self.say(f"{found} writes of resources were refused with 409")

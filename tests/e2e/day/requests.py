@@ -11,21 +11,23 @@ from tests.e2e.cluster import Cluster
 
 _SAMPLE = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
+Counts = Counter[tuple[str, str, str]]
+"""How many requests there were, by verb, subresource and code."""
 
 
-def status_patches(counts: Counter[tuple[str, str, str]]) -> int:
+def status_patches(counts: Counts) -> int:
     """Patches of a status, refused ones too: only the operator makes them."""
     return sum(count for (verb, part, _), count in counts.items() if verb == "PATCH" and part == "status")
 
 
-def conflicts(counts: Counter[tuple[str, str, str]]) -> int:
+def conflicts(counts: Counts) -> int:
     """Writes that were refused because somebody else had written."""
     return sum(count for (_, _, code), count in counts.items() if code == "409")
 
 
-def counted(metrics: str) -> Counter[tuple[str, str, str]]:
+def counted(metrics: str) -> Counts:
     """By verb, subresource and code, the requests for Piko's kinds in the API server's metrics."""
-    found: Counter[tuple[str, str, str]] = Counter()
+    found: Counts = Counter()
     for sample in _SAMPLE.finditer(metrics):
         labels = dict(_LABEL.findall(sample["labels"]))
         if labels.get("group") == "piko.dev":
@@ -33,7 +35,7 @@ def counted(metrics: str) -> Counter[tuple[str, str, str]]:
     return found
 
 
-def requests_now(cluster: Cluster) -> Counter[tuple[str, str, str]]:
+def requests_now(cluster: Cluster) -> Counts:
     """Since the API server started."""
     return counted(cluster.kubectl("get", "--raw", "/metrics"))
 
