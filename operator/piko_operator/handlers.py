@@ -25,9 +25,7 @@ Observer = Callable[[Mapping[str, Any], bool], None]
 Asked = Callable[[str, bool], None]
 
 
-def watch_registry(
-    *, observe: Observer, asked: Asked, bears: Callable[[str], bool]
-) -> kopf.OperatorRegistry:
+def watch_registry(*, observe: Observer, asked: Asked, bears: Callable[[str], bool]) -> kopf.OperatorRegistry:
     """Handlers that pass every object to `observe`, with whether it was deleted.
 
     - `asked`: is called with the path of each request to the API server, and whether it is for a watch.

@@ -84,7 +84,7 @@ class Release:
         resources: Callable[[], list[dict[str, Any]]],
         say: Callable[[str], None],
     ) -> list[str]:
-        """Uninstall it while it has `resources`; what is not as promised: none is held, and each has its row."""
+        """Uninstall it with its `resources`; what is not as promised: none is held, each has its row."""
         rows, begin = database.sql(_ROWS), time.monotonic()
         self._cluster.helm_of("uninstall", self._cluster.release, "--wait", "--timeout=6m")
         self._cluster.wait("nothing of the release is left", lambda: not self.left())

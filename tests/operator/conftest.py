@@ -154,9 +154,7 @@ def world_of(
         process.wait_for_line("operator_started")
         return process
 
-    return World(
-        control_plane=control_plane, namespace=namespace, database=database, start=start, port=port
-    )
+    return World(control_plane=control_plane, namespace=namespace, database=database, start=start, port=port)
 
 
 @pytest.fixture

@@ -22,9 +22,12 @@ _FROM_SECRET = {"secretKeyRef": {"name": "s", "key": "password", "path": "passwo
 
 
 async def test_changes_that_etcd_has_forgotten_are_seen_by_a_watch_that_lists_again(
-    own_control_plane: OwnControlPlane, mariadb: TestDatabase, piko_process: PikoProcessFactory, tmp_path: Path
+    own_control_plane: OwnControlPlane,
+    mariadb: TestDatabase,
+    piko_process: PikoProcessFactory,
+    tmp_path: Path,
 ) -> None:
-    """The API server is replaced after it, as an update of a cluster does, and the operator acts all the time."""
+    """Another API server answers then, as in an update of a cluster; the operator acts all the time."""
     plane = own_control_plane
     await asyncio.to_thread(plane.install_crds, _CRDS)
     namespace = await asyncio.to_thread(plane.create_namespace)

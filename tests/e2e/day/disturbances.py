@@ -129,9 +129,7 @@ def _say_writes(
         place.say(f"writes of {what} {when}: {found}")
 
 
-def _afterwards(
-    place: Place, containers: set[tuple[str, int]], *, since: Counts, priority: int
-) -> list[str]:
+def _afterwards(place: Place, containers: set[tuple[str, int]], *, since: Counts, priority: int) -> list[str]:
     """The operator goes on: it patches nothing without a reason, and changes are applied.
 
     - `since`: what the API server had counted before; it begins at its start.

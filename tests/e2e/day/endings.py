@@ -120,9 +120,7 @@ def _lose_resources(place: Place) -> None:
 
 def uninstall(place: Place) -> list[str]:
     """The release ends while it has resources, and then its namespaces are deleted, which hang on nothing."""
-    troubles = place.release.uninstall(
-        database=place.database, resources=place.resources.all, say=place.say
-    )
+    troubles = place.release.uninstall(database=place.database, resources=place.resources.all, say=place.say)
     begin = time.monotonic()
     for namespace in (place.staying.namespace, place.cluster.namespace):
         place.cluster.kubectl("delete", "namespace", namespace, f"--timeout={_DELETED_S}s")
