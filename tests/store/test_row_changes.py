@@ -9,6 +9,7 @@ import pytest
 from piko.store.engine import Database, open_database
 from piko.store.row_changes import RowChanges, config_changes, schedule_changes, state_changes
 from tests.harness.databases import TestDatabase
+from tests.harness.statements import sent_to
 
 _INSERT = (
     "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) VALUES ('{}', 'cron', '\"@daily\"')"
@@ -48,17 +49,38 @@ async def test_a_look_shows_what_was_written_and_deleted_since_the_last_one_and_
     assert await _changed(feed) == []
 
 
-async def test_a_complete_look_finds_what_was_dated_before_the_overlap(
+async def test_a_look_finds_what_was_dated_before_the_overlap(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
     feed = schedule_changes(opened)
-    await migrated_database.execute(_INSERT.format("a"))
+    for name in ("a", "b"):
+        await migrated_database.execute(_INSERT.format(name))
     await feed.look()
-    await migrated_database.execute(
-        "UPDATE scheduled_job SET priority = 5, updated_at = '2026-01-08 10:00:00.000001'"
-    )
+    # As a transaction that was open for long leaves it, or somebody who sets the time.
+    dated = "updated_at = '2026-01-08 10:00:00.000001'"
+    await migrated_database.execute(f"UPDATE scheduled_job SET priority = 5, {dated} WHERE job_id = 'a'")
+    assert await _changed(feed) == ["a"]
     assert await _changed(feed) == []
-    assert await _changed(feed, completely=True) == ["a"]
+    await migrated_database.execute("UPDATE scheduled_job SET priority = 6 WHERE job_id = 'b'")
+    await migrated_database.execute(
+        f"UPDATE scheduled_job SET priority = 6, {dated[:-2]}2' WHERE job_id = 'a'"
+    )
+    assert await _changed(feed) == ["a", "b"]
+
+
+async def test_watermarks_that_move_cost_one_statement_a_look(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = schedule_changes(opened)
+    for name in ("a", "b"):
+        await migrated_database.execute(_INSERT.format(name))
+    await feed.look()
+    with sent_to(migrated_database, of="SELECT scheduled_job.job_id") as sent:
+        for minute in range(3):
+            moved = f"UPDATE scheduled_job SET last_data_time = '2026-01-08 10:0{minute}:00'"
+            await migrated_database.execute(moved)
+            assert await _changed(feed) == ["a", "b"]
+    assert len(sent) == 3, "no look was complete"
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Which rows have changed since the last look, for a reader that keeps up with many of them.
 
 A look reads the rows whose time of writing is not older than the previous look, less an overlap, because a
-transaction may commit after a later one has. What a look has shown before is left out. A deleted row has no
-time; the number of rows shows that one is missing. A complete look compares all rows, and finds what an
-earlier look has missed.
+transaction may commit after a later one has. What a look has shown before is left out. In the same statement
+the database counts all rows and sums up their times: these show that a row was deleted, was dated back, or
+comes from a transaction that was open for longer. Then, and when it is asked for, a look is complete: it
+compares all rows, and finds what earlier ones have missed.
 
 The runtime writes its own values into rows that people edit, so a time alone does not tell who has written.
 Of both parts the database gives a checksum: an edit is seen whatever else was written in the same moment, and
@@ -14,36 +15,44 @@ Times are those of the database's clock throughout.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Table, func, select
+from sqlalchemy import BigInteger, ColumnElement, Table, func, null, select, type_coerce, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.managed import ManagedConfig, ManagedSchedule
 from piko.store.checksums import Checksum
 from piko.store.engine import Database
-from piko.store.schema.column_types import Now
+from piko.store.schema.column_types import STAMP, Now
 from piko.store.schema.tables.configs import job_config
 from piko.store.schema.tables.schedules import scheduled_job
 from piko.store.schema.tables.states import job_state
 
 _OVERLAP = timedelta(seconds=5)
-"""How much later than the next a transaction may commit and still be seen by the next look."""
+"""How much later than the next a transaction may commit without a complete look."""
 
 
 class RowSign(NamedTuple):
     """What a feed knows of a row; what its table does not have is None.
 
-    `content` is a checksum of what people and resources decide, `progress` one of what the runtime writes.
+    `moment` is a checksum of the time of writing, `content` one of what people and resources decide, and
+    `progress` one of what the runtime writes.
     """
 
-    written_at: datetime
+    moment: int
     version: int | None = None
     content: int | None = None
     progress: int | None = None
+
+
+class _Whole(NamedTuple):
+    """A table at one moment: how many rows, and the sum of their moments."""
+
+    rows: int
+    moments: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +86,13 @@ class RowChanges:
         self._database = database
         self._table = table
         self._stamp = table.c.updated_at
-        self._sign: list[ColumnElement[Any]] = [self._stamp]
+        self._sign: list[ColumnElement[Any]] = [Checksum(self._stamp)]
         if content:
             self._sign += [table.c.version, Checksum(*(table.c[name] for name in content))]
         if progress:
             self._sign.append(Checksum(*(table.c[name] for name in progress)))
         self._known: dict[str, RowSign] = {}
+        self._whole = _Whole(0, 0)
         self._looked_at: datetime | None = None
 
     @property
@@ -95,26 +105,45 @@ class RowChanges:
 
         Raises `DatabaseUnavailableError`.
         """
-        first = not self.has_begun
-        since = None if completely or self._looked_at is None else self._looked_at - _OVERLAP
+        first, found = not self.has_begun, None
         async with self._database.statements() as connection:
-            now, rows = (
-                await connection.execute(select(Now().label("now"), func.count()).select_from(self._table))
-            ).one()
-            found = await self._found(connection, since)
-            if since is not None and rows != len(self._known.keys() | found.keys()):
-                found = await self._found(connection, None)
-                since = None
+            if self._looked_at is None or completely:
+                now = (await connection.execute(select(Now()))).scalar_one()
+            else:
+                now, whole, recent = await self._recent(connection, self._looked_at - _OVERLAP)
+                found = recent if self._with(recent) == whole else None
+            is_complete = found is None
+            if found is None:
+                found = await self._all(connection)
         self._looked_at = now
-        changes = self._compared(found, complete=since is None)
+        changes = self._compared(found, complete=is_complete)
         return [] if first else changes
 
-    async def _found(self, connection: AsyncConnection, since: datetime | None) -> dict[str, RowSign]:
-        statement = select(self._table.c.job_id, *self._sign)
-        if since is not None:
-            statement = statement.where(self._stamp >= since)
-        rows = (await connection.execute(statement)).all()
-        return {str(row[0]): RowSign(*row[1:]) for row in rows}
+    async def _all(self, connection: AsyncConnection) -> dict[str, RowSign]:
+        rows = await connection.execute(select(self._table.c.job_id, *self._sign))
+        return {str(row[0]): RowSign(*row[1:]) for row in rows.all()}
+
+    async def _recent(
+        self, connection: AsyncConnection, since: datetime
+    ) -> tuple[datetime, _Whole, dict[str, RowSign]]:
+        """When it was asked, what the table comes to, and the rows written since, all of one moment."""
+        number = type_coerce(null(), BigInteger)
+        rows = select(self._table.c.job_id, type_coerce(null(), STAMP), number, number, *self._sign)
+        total = func.coalesce(func.sum(self._sign[0]), 0)
+        whole = select(null(), Now(), func.count(), total, *(null() for _ in self._sign))
+        statement = union_all(rows.where(self._stamp >= since), whole.select_from(self._table))
+        *found, last = (await connection.execute(statement)).all()
+        signs = {str(row[0]): RowSign(*row[4:]) for row in found}
+        return last[1], _Whole(int(last[2]), int(last[3])), signs
+
+    def _with(self, recent: Mapping[str, RowSign]) -> _Whole:
+        """What the table comes to if nothing but `recent` has changed."""
+        rows, moments = self._whole
+        for job_id, sign in recent.items():
+            before = self._known.get(job_id)
+            rows += before is None
+            moments += sign.moment - (0 if before is None else before.moment)
+        return _Whole(rows, moments)
 
     def _compared(self, found: dict[str, RowSign], *, complete: bool) -> list[RowChange]:
         changes = [
@@ -128,7 +157,9 @@ class RowChanges:
                 RowChange(job_id=job_id, before=self._known[job_id], after=None) for job_id in deleted
             ]
             self._known = found
+            self._whole = _Whole(len(found), sum(sign.moment for sign in found.values()))
         else:
+            self._whole = self._with(found)
             self._known |= found
         return changes
 
