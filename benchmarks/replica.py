@@ -19,6 +19,8 @@ from tests.harness.reaper import Reaper
 
 from piko import PikoApp
 
+ROOT = Path(__file__).parents[1]
+"""The checkout that measures."""
 NOTES, JOBS, TAKES = "BENCHMARK_NOTES", "BENCHMARK_JOBS", "BENCHMARK_TAKES_S"
 
 
@@ -71,8 +73,9 @@ def running(
     settings: Mapping[str, str],
     name: str,
     app: str = "benchmarks.replica:app",
+    code: Path = ROOT,
 ) -> Iterator[ChildProcess]:
-    """A replica of `app` as a process, which ends with the block at the latest."""
+    """A replica of `app` as a process, by the checkout `code`, which ends with the block at the latest."""
     process = ChildProcess(
         [sys.executable, "-m", "piko", "run", app],
         name=name,
@@ -80,6 +83,7 @@ def running(
         reaper=reaper,
         environment={
             **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(code / "runtime"), str(ROOT)]),
             "PIKO_MYSQL_DSN": dsn,
             "PIKO_HTTP_PORT": str(free_port()),
             "PIKO_SPOOL_DIR": str(notes.with_name(f"{name}.spool")),

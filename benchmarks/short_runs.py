@@ -2,6 +2,7 @@
 
     python -m benchmarks.short_runs            # one process that starts its own; then 1, 2 and 4 that share
     python -m benchmarks.short_runs 2 --jobs 4000
+    python -m benchmarks.short_runs 2 --before ../other-checkout     # beside another checkout, in turns
 
 No-op jobs of one second, more than the processes can do, their due times spread over it in tenths. A run
 counts when its outcome is committed, for the process that ran it. Processor time is user and system. That of
@@ -14,7 +15,7 @@ import argparse
 import asyncio
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ from tests.harness.waiting import wait_until_async
 
 from benchmarks.database import durable_mariadb
 from benchmarks.load import insert
-from benchmarks.replica import JOBS, running
+from benchmarks.replica import JOBS, ROOT, running
 from benchmarks.run_cost import processor_s
 from piko import PikoApp
 
@@ -76,9 +77,16 @@ def make_app(jobs: int) -> PikoApp:
 
 
 async def measure(
-    server: DatabaseServer, reaper: Reaper, *, executor: str, processes: int, jobs: int, seconds: float
+    server: DatabaseServer,
+    reaper: Reaper,
+    *,
+    code: Path,
+    executor: str,
+    processes: int,
+    jobs: int,
+    seconds: float,
 ) -> None:
-    """Print a line for `processes` processes, and one for each of them."""
+    """Print a line for `processes` processes of the checkout `code`, and one for each of them."""
     database = await server.create_database()
     await insert(database.dsn, jobs, spread=True)
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
@@ -93,6 +101,7 @@ async def measure(
                     settings={"executor": executor},
                     name=f"replica-{number}",
                     app="benchmarks.short_runs:app",
+                    code=code,
                 )
             ).pid
             for number in range(processes)
@@ -120,11 +129,13 @@ async def measure(
     theirs = (after.processor[server.pid] - before.processor[server.pid]) / took
     ours = sum(share.processor_s for share in shares)
     print(
-        f"executor {executor:<8}  {processes} processes  {runs:>6,.0f} runs/s  {ours / runs * 1e6:>6,.0f} µs "
-        f"of all processes a run  database {theirs / runs * 1e6:,.0f} µs, {theirs:.0%} of a core"
+        f"{code.name:<10}  executor {executor:<8}  {processes} processes  {runs:>6,.0f} runs/s  "
+        f"{ours / runs * 1e6:>6,.0f} µs of all processes a run  "
+        f"database {theirs / runs * 1e6:,.0f} µs, {theirs:.0%} of a core",
+        flush=True,
     )
     for share in shares if processes > 1 else ():
-        print(f"    {share}")
+        print(f"    {share}", flush=True)
 
 
 async def _look(database: TestDatabase, server: DatabaseServer, pids: list[int]) -> Moment:
@@ -136,14 +147,23 @@ async def _look(database: TestDatabase, server: DatabaseServer, pids: list[int])
     )
 
 
-async def report(counts: list[int], *, jobs: int, seconds: float, repeats: int) -> None:
+async def report(
+    counts: Sequence[int], codes: Sequence[Path], *, jobs: int, seconds: float, repeats: int
+) -> None:
     reaper = Reaper()
     try:
         async with durable_mariadb() as server:
             for executor, processes in repeats * [("leader", 1), *(("replicas", count) for count in counts)]:
-                await measure(
-                    server, reaper, executor=executor, processes=processes, jobs=jobs, seconds=seconds
-                )
+                for code in codes:
+                    await measure(
+                        server,
+                        reaper,
+                        code=code,
+                        executor=executor,
+                        processes=processes,
+                        jobs=jobs,
+                        seconds=seconds,
+                    )
     finally:
         reaper.close()
 
@@ -154,9 +174,11 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=6000)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--before", type=Path, help="another checkout, to be compared with")
     options = parser.parse_args()
+    codes = [*([options.before.resolve()] if options.before else []), ROOT]
     asyncio.run(
-        report(options.processes, jobs=options.jobs, seconds=options.seconds, repeats=options.repeats)
+        report(options.processes, codes, jobs=options.jobs, seconds=options.seconds, repeats=options.repeats)
     )
 
 

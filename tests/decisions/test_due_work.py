@@ -393,7 +393,7 @@ def test_a_run_that_ended_elsewhere_leaves_its_place() -> None:
     assert after.tick(at("12:00:20")) == []
 
     after.now = at("12:00:21")
-    after.feed(RemoteRunsRead(asked=after.progress.remote.copy(), found={}))
+    after.feed(RemoteRunsRead(asked=after.progress.remote.copy(), found={}, now=at("12:00:21")))
     assert times(after.tick(at("12:00:21"))) == [at("12:00:10")]
     assert after.progress.remote == set()
 

@@ -15,7 +15,7 @@ from piko.decisions.events import (
     RunEnded,
     Tick,
 )
-from piko.model.runs import RunProgress
+from piko.model.runs import Run, RunProgress
 from tests.scheduler.leading import Leader
 from tests.scheduler.making import NOON, at, row
 
@@ -84,16 +84,32 @@ def test_a_run_that_is_to_be_cancelled_and_is_not_here_is_ended_in_the_database(
     assert leader.running() == []
 
 
-def test_the_queue_is_read_before_the_end_of_a_remote_run_counts() -> None:
-    leader = Leader(row(last_data_time=NOON), stateful={"job"})
+def remote_run_ends(leader: Leader, state: RunState) -> tuple[Run, list[type]]:
+    """A window of the job ends on another replica; it, and what the leader does when it reads that."""
     (run,) = leader.tick(at("12:00:10"))
     leader.progress.hold([run])
     progress = RunProgress(
-        run_id=run.run_id, job_id="job", state=RunState.SUCCESS, started_at=NOON, finished_at=at("12:00:12")
+        run_id=run.run_id, job_id="job", state=state, started_at=NOON, finished_at=at("12:00:12")
     )
-    decided = leader.leader.step(RemoteRunsRead(asked={run.run_id}, found={run.run_id: progress}))
+    read = RemoteRunsRead(asked={run.run_id}, found={run.run_id: progress}, now=at("12:00:12"))
+    return run, [type(effect) for effect in leader.leader.step(read)]
 
-    assert [type(effect) for effect in decided] == [effects.Export, effects.ReadQueue]
+
+def test_the_success_of_a_remote_run_counts_at_once() -> None:
+    leader = Leader(row(last_data_time=NOON), stateful={"job"})
+    run, decided = remote_run_ends(leader, RunState.SUCCESS)
+
+    assert decided == [effects.Export]
+    assert leader.running() == []
+    assert run.window is not None
+    assert leader.leader.agenda.watermarks.of(row(last_data_time=NOON)) == run.window.end
+
+
+def test_the_queue_is_read_before_another_end_of_a_remote_run_counts() -> None:
+    leader = Leader(row(last_data_time=NOON), stateful={"job"})
+    run, decided = remote_run_ends(leader, RunState.FAILED)
+
+    assert decided == [effects.Export, effects.ReadQueue]
     assert leader.running() == [run], "until then the job stays busy"
     leader.feed(leader.database.queue(asked=(), now=at("12:00:12")))
     assert leader.running() == []

@@ -23,7 +23,11 @@ from tests.scheduler.making import NOON
 )
 def test_a_window_of_a_backlog_stays_with_an_idle_leader(chained: bool, idle: bool, state: RunState) -> None:
     placement = Anywhere(
-        rows=AssessedRows(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: idle
+        rows=AssessedRows(),
+        revision=lambda *_: None,
+        here=Here(instance_id="leader"),
+        idle=lambda: idle,
+        keeps=lambda _: False,
     )
     where = placement.where("windows", NOON, chained=chained)
     assert where["state"] is state
@@ -32,7 +36,11 @@ def test_a_window_of_a_backlog_stays_with_an_idle_leader(chained: bool, idle: bo
 
 def test_of_several_backlogs_that_are_due_together_one_stays_and_the_others_are_spread() -> None:
     placement = Anywhere(
-        rows=AssessedRows(), revision=lambda *_: None, here=Here(instance_id="leader"), idle=lambda: True
+        rows=AssessedRows(),
+        revision=lambda *_: None,
+        here=Here(instance_id="leader"),
+        idle=lambda: True,
+        keeps=lambda _: False,
     )
     found = [placement.where(f"chain-{number}", NOON, chained=True)["state"] for number in range(4)]
     assert found == [RunState.RUNNING, *[RunState.QUEUED] * 3]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
-from piko.core.types import RunState
+from piko.core.types import RunState, TriggerType
 from piko.model.fences import InstanceFence
 from piko.model.runs import Run, RunProgress
 from piko.store.engine import Database
@@ -20,10 +21,10 @@ FEW, MANY = 8, 300
 LATER = NOW + timedelta(seconds=1)
 
 
-async def offered(store: Database, runs: RunStore, count: int) -> list[Run]:
+async def offered(store: Database, runs: RunStore, count: int, **values: Any) -> list[Run]:
     """`count` runs that wait for a replica, in the order in which they are taken."""
     waiting = [
-        make_run(number, state=RunState.QUEUED, offered_at=NOW + timedelta(microseconds=number))
+        make_run(number, state=RunState.QUEUED, offered_at=NOW + timedelta(microseconds=number), **values)
         for number in range(count)
     ]
     await InstanceStore(database=store).beat(make_instance("two"))
@@ -72,8 +73,26 @@ async def test_of_many_only_those_are_read_that_have_moved(store: Database, runs
     assert (await runs.progress(asked, begun=begun)).keys() == {run.run_id for run in taken[:2]}
 
 
-async def test_a_run_is_taken_as_it_was_offered(store: Database, runs: RunStore) -> None:
-    (waiting,) = await offered(store, runs, 1)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {
+            "attempt": 2,
+            "trigger_type": TriggerType.RETRY,
+            "priority": -3,
+            "not_before": NOW,
+            "config_revision": 4,
+            "config_overrides": '{"name": "Ada"}',
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        },
+    ],
+    ids=["plain", "with all that a run may have"],
+)
+async def test_a_run_is_taken_as_it_was_offered(
+    store: Database, runs: RunStore, values: dict[str, Any]
+) -> None:
+    (waiting,) = await offered(store, runs, 1, **values)
     (taken,) = await take(runs, 1)
     begun = replace(waiting, state=RunState.RUNNING, instance_id="two", offered_at=None)
     assert taken == replace(begun, epoch=taken.epoch)

@@ -192,6 +192,7 @@ class RemoteRunsRead:
 
     asked: Collection[str]
     found: Mapping[str, RunProgress]
+    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

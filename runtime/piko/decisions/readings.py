@@ -25,6 +25,7 @@ class Readings:
     ) -> None:
         self._runs = runs
         self._sources = (due, backfills)
+        self._due = due
         self._backfills = backfills
         self._orders = orders
         self._outbox = outbox
@@ -51,16 +52,24 @@ class Readings:
     def remote_runs_read(self, event: RemoteRunsRead) -> None:
         """Take in the ends of runs that other replicas record.
 
-        The queue is read first: retries that came of them keep their jobs busy.
+        A live run that succeeded leaves nothing behind. Before other ends count, the queue is read: retries
+        that came of them keep their jobs busy.
         """
+        live = self._runs.live
+        succeeded: dict[str, RunState | None] = {}
         for run_id, progress in event.found.items():
-            if run_id in self._runs.live.remote:
+            if run_id in live.remote:
                 self._outbox.series.progressed(progress)
+                if progress.state is RunState.SUCCESS:
+                    succeeded[run_id] = progress.state
         in_progress = {run_id for run_id, run in event.found.items() if run.state not in FINAL_STATES}
-        ended = [run_id for run_id in event.asked if run_id not in in_progress]
-        if ended:
-            known = ((run_id, event.found.get(run_id)) for run_id in ended)
-            self._ends.update({run_id: None if found is None else found.state for run_id, found in known})
+        for run_id in event.asked:
+            if run_id not in in_progress and run_id not in succeeded:
+                found = event.found.get(run_id)
+                self._ends[run_id] = None if found is None else found.state
+        if succeeded:
+            self._due.left(succeeded, event.now)
+        if self._ends:
             self._outbox.put(ReadQueue())
 
     def unknown_runs_found(self, event: UnknownRunsFound) -> None:

@@ -29,6 +29,7 @@ from piko.decisions.lateness import too_late
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
+from piko.execution.replica_slots import FEWEST, ReplicaSlots
 from piko.model.configs import ConfigRevision
 from piko.model.fences import InstanceFence
 from piko.model.instances import Instance
@@ -41,15 +42,15 @@ from piko.store.isolation import REFUSALS, write_isolated
 from piko.store.runs import RunStore
 
 _LOOK_S = 0.1
-_IN_CHAIN = Rest(times=1.0, least_s=0.02, longest_s=_LOOK_S)
+_QUICK = Rest(times=1.0, least_s=0.02, longest_s=_LOOK_S)
+_BEHIND_S = 0.5
+"""The same of a leader that is behind with its claims: others come first."""
 _CHAIN_FOR_S = 2.0
 _AGAIN_S = 0.5
 _OWN_EVERY_S = 1.0
 _STRANGE_FOR_S = 5.0
 _BATCH = 500
 _FETCHING = "fetching an available run"
-_LEAST = 3
-"""Fewer runs are not worth sharing."""
 
 log = get_logger(__name__)
 
@@ -67,30 +68,28 @@ class Fetcher:
         catalog: Catalog,
         executor: Executor,
         ledger: Ledger,
+        slots: ReplicaSlots,
         instance: Instance,
         clock: Clock,
         metrics: Metrics,
-        offered: asyncio.Event,
         claiming: Callable[[], set[str]],
         instances: InstanceStore,
         heartbeat_interval_s: float,
         lease_name: str,
-        max_concurrent_runs: int,
     ) -> None:
         self._runs = runs
         self._config_rows = config_rows
         self._catalog = catalog
         self._executor = executor
         self._ledger = ledger
+        self._slots = slots
         self._instance = instance
         self._clock = clock
         self._metrics = metrics
-        self._available = offered
         self._claiming = claiming
         self._instances = instances
         self._heartbeat_interval_s = heartbeat_interval_s
         self._lease_name = lease_name
-        self._max_concurrent_runs = max_concurrent_runs
         self._fetching = asyncio.Lock()
         self._looked_at = float("-inf")
         self._took_s = 0.0
@@ -102,16 +101,17 @@ class Fetcher:
         self._strange: set[str] = set()
         """Jobs of available runs that this replica does not know or whose rows the database refuses."""
         self._strange_since = 0.0
-        self._replicas = 1
         self._counted_at = float("-inf")
         self._chain_until = float("-inf")
+        self._more = False
+        """Whether more waited for this replica at the last look than is fetched at once."""
 
     async def run(self) -> None:
         """Fetch and start runs until cancelled."""
         away = Transient(
             errors=(DatabaseUnavailableError,), report=self._failed, backoff=Backoff.steady(_AGAIN_S)
         )
-        await repeat(self._look, pause_s=self._pause_s, wake=self._available, transient=[away])
+        await repeat(self._look, pause_s=self._pause_s, wake=self._slots.wanted, transient=[away])
 
     async def _look(self) -> None:
         began = self._clock.monotonic()
@@ -124,10 +124,15 @@ class Fetcher:
         log.warning("nothing_fetched", error=str(error))
 
     def _pause_s(self) -> float:
-        """Seconds until the next look; fewer during a catch-up, where each window is followed by the next."""
-        if self._clock.monotonic() >= self._chain_until:
-            return _LOOK_S
-        return _IN_CHAIN.after_s(self._took_s)
+        """Seconds until the next look.
+
+        Fewer where more waits than was taken, and during a catch-up: each window is followed by the next.
+        """
+        if self._clock.monotonic() < self._chain_until:
+            return _QUICK.after_s(self._took_s)
+        if self._slots.behind and self._slots.replicas > 1:
+            return _BEHIND_S
+        return _QUICK.after_s(self._took_s) if self._more else _LOOK_S
 
     async def stop_fetching(self) -> None:
         """Return when the runs being fetched have started; no further run is fetched."""
@@ -148,27 +153,39 @@ class Fetcher:
             for run in self._fetched:
                 self._start(run)
             self._fetched = []
+            self._slots.fetching = 0
 
     async def _fetch_available(self) -> None:
-        free_slots = self._max_concurrent_runs - len(self._executor)
-        if free_slots <= 0 or self._ledger.full or not self._catalog.loaded:
+        slots, free = self._slots, self._slots.free
+        self._more, slots.short = False, free == 0
+        if free == 0 or not self._catalog.loaded:
             return
+        await self._count_replicas()
         waiting = await self._runs.count_offered()
         if waiting == 0:
             return
+        share = max(math.ceil(waiting / slots.replicas), FEWEST)
+        limit = min(free, share, _BATCH)
         moment = self._clock.monotonic()
-        if moment - self._counted_at >= self._heartbeat_interval_s:
-            living = await self._instances.living(within_s=HEARTBEATS * self._heartbeat_interval_s)
-            self._replicas, self._counted_at = max(len(living), 1), moment
-        share = max(math.ceil(waiting / self._replicas), _LEAST)
         if moment - self._strange_since >= _STRANGE_FOR_S:
             self._strange.clear()
             self._strange_since = moment
-        limit = min(free_slots, share, _BATCH)
+        slots.fetching = limit
         try:
             await self._fetch_some(limit, leaving=self._strange)
         except REFUSALS:
             await self._fetch_isolated(limit)
+        finally:
+            slots.fetching = len(self._fetched)
+        if len(self._fetched) == limit:  # else nothing waits any more that it may take
+            self._more, slots.short = limit < min(free, share), share > free
+
+    async def _count_replicas(self) -> None:
+        """Also where nothing waits: by it a leader knows how many share what it claims."""
+        moment = self._clock.monotonic()
+        if moment - self._counted_at >= self._heartbeat_interval_s:
+            living = await self._instances.living(within_s=HEARTBEATS * self._heartbeat_interval_s)
+            self._slots.replicas, self._counted_at = max(len(living), 1), moment
 
     async def _fetch_some(self, limit: int, *, leaving: Collection[str]) -> None:
         """Fetch up to `limit` runs, none of the jobs in `leaving`."""
@@ -207,14 +224,15 @@ class Fetcher:
         between the two reads. No other fetch is in progress now.
         """
         known = self._known()
-        ours = await self._runs.begun_by(self._instance.instance_id)
+        ours = await self._runs.running_on(self._instance.instance_id)
         known |= self._known()  # a run that has ended in the meantime is known too
-        strangers = {run.run_id: run for run in ours if run.run_id not in known}
-        for run_id in strangers.keys() & self._seen:
-            run = strangers.pop(run_id)
-            log.warning("run_found", job_id=run.job_id, run_id=run_id, why="its COMMIT came late")
-            self._fetched.append(run)
-        self._seen = set(strangers)
+        strangers = ours - known
+        again = strangers & self._seen
+        self._seen = strangers - again
+        for run in await self._runs.begun_by(self._instance.instance_id) if again else ():
+            if run.run_id in again:
+                log.warning("run_found", job_id=run.job_id, run_id=run.run_id, why="its COMMIT came late")
+                self._fetched.append(run)
 
     def _known(self) -> set[str]:
         waiting = {run.run_id for run in self._fetched}

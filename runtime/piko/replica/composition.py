@@ -263,15 +263,14 @@ def _fetcher(ground: Ground, scheduler: Scheduler) -> Fetcher:
         catalog=ground.catalog,
         executor=scheduler.executor,
         ledger=scheduler.ledger,
+        slots=scheduler.slots,
         instance=ground.instance,
         clock=ground.clock,
         metrics=ground.metrics,
-        offered=scheduler.offered,
         claiming=lambda: scheduler.claiming,
         instances=ground.instances,
         heartbeat_interval_s=settings.heartbeat_interval_s,
         lease_name=settings.leader_name,
-        max_concurrent_runs=settings.max_concurrent_runs,
     )
 
 

@@ -89,7 +89,8 @@ class Lookout:
         found = {run_id: run for run_id, run in read.items() if run is not None}
         self._begun.update(run_id for run_id, run in found.items() if run.state is RunState.RUNNING)
         if read:
-            await self._driver.feed(RemoteRunsRead(asked=read.keys(), found=found))
+            now = self._clock.now()
+            await self._driver.feed(RemoteRunsRead(asked=read.keys(), found=found, now=now))
 
     async def _look_for_orphans(self) -> None:
         found = await self._insist(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from piko.clock import Clock
-from piko.core.types import RunState
+from piko.core.types import RunState, TriggerType
 from piko.decisions.effects import (
     Claim,
     ClaimWindows,
@@ -80,17 +80,18 @@ class RunWrites:
     async def claim(self, claim: Claim) -> Claimed:
         """Claim what is due, but for jobs whose part cannot be written."""
         batch = claim.batch
-        await self._rows.record_revisions()  # what is offered names its revision
         self._claiming.update(run.run_id for run in batch.runs if run.state is RunState.RUNNING)
         if claim.ahead:
             first = min(run.starts_at for run in batch.runs if run.starts_at is not None)
             self._upcoming.expect(first, self._handlers_fence)
         try:
+            await self._rows.record_revisions()  # what is offered names its revision
             with self._traces.claiming(batch.runs) as runs:
                 written = await self._write_claim(replace(batch, runs=runs), claim.now)
         finally:
             self._claiming.clear()
-        self._offered.set()
+        if any(run.is_offered and run.trigger_type is TriggerType.CATCH_UP for run in batch.runs):
+            self._offered.set()  # the next window waits for it
         won: dict[str, Run] = {}
         for part in written.results:
             won.update(part)

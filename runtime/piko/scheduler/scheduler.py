@@ -23,6 +23,7 @@ from piko.execution.executor import Enqueue, Executor
 from piko.execution.held_jobs import HeldJobs
 from piko.execution.ledger import Ledger
 from piko.execution.outcome import Ending, conclude
+from piko.execution.replica_slots import ReplicaSlots
 from piko.execution.run_logs import RunLogs
 from piko.identity import Ids
 from piko.leadership.elector import Elector
@@ -77,8 +78,6 @@ class Scheduler:
         self._claiming: set[str] = set()
         self._held = HeldJobs(writer="claims", clock=clock, metrics=metrics)
         self._term: LeadershipTerm | None = None
-        self.offered = asyncio.Event()
-        """Set when there may be something for this replica to fetch."""
         self.executor = Executor(
             app_name=instance.app,
             configs=configs,
@@ -110,12 +109,19 @@ class Scheduler:
             held=HeldJobs(writer="outcomes", clock=clock, metrics=metrics),
             traces=traces,
         )
+        self.slots = ReplicaSlots(
+            most=limits.max_concurrent_runs,
+            running=lambda: len(self.executor),
+            full=lambda: self.ledger.full,
+            claiming=self._claiming,
+        )
         here = Here(instance_id=instance.instance_id)
         anywhere = Anywhere(
             rows=catalog.assessed_rows,
             revision=configs.revision_in_force,
             here=here,
-            idle=lambda: not len(self.executor) and not self.ledger.full,
+            idle=lambda: self.slots.idle,
+            keeps=self.slots.keeps,
         )
         self._parts = SchedulerParts(
             name=self.name,
@@ -132,7 +138,7 @@ class Scheduler:
             held=self._held,
             placement=anywhere if limits.offers else here,
             new_id=self._new_id,
-            offered=self.offered,
+            offered=self.slots.wanted,
             claiming=self._claiming,
             traces=traces,
             clock=clock,
@@ -150,6 +156,7 @@ class Scheduler:
             self._end_term_that_is_over()
             fence = self._elector.acting
             if fence is None:
+                self.slots.behind = False
                 await self._elector.news()
                 continue
             try:
@@ -195,6 +202,7 @@ class Scheduler:
         now, delay_s = self._clock.now(), term.lookout.rests_s()
         if (moment := term.leader.next_moment(now, ahead=self.punctuality.ahead)) is not None:
             delay_s = min(delay_s, (moment - now).total_seconds())
+        self.slots.behind = delay_s <= 0
         if delay_s > 0:
             await self._catalog.wait(within_s=delay_s)
         else:
@@ -214,7 +222,7 @@ class Scheduler:
 
     def _ended(self, ending: Ending) -> None:
         self._over(conclude(ending, new_id=self._new_id), ending.fence)
-        self.offered.set()  # there is a slot for one more
+        self.slots.ended()
 
     def _over(self, outcome: Outcome, fence: InstanceFence) -> None:
         if self._term is not None:

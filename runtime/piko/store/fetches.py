@@ -8,8 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Update, bindparam, literal_column, null, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    null,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.core.types import RunState
@@ -17,7 +30,7 @@ from piko.model.runs import Run
 from piko.store.claims import is_to_do
 from piko.store.engine import Database
 from piko.store.keyed import bound_instant, execute_keyed
-from piko.store.run_rows import RUN_COLUMNS, run_of
+from piko.store.run_rows import UNREAD_RUN_COLUMNS, field_reader
 from piko.store.schema.tables.replicas import leader_lease
 from piko.store.schema.tables.runs import job_run
 from piko.store.schema.tables.schedules import scheduled_job
@@ -26,6 +39,36 @@ from piko.store.schema.tables.schedules import scheduled_job
 def offered_now() -> tuple[ColumnElement[bool], ...]:
     """The condition of runs that wait for a replica to fetch them."""
     return job_run.c.offered_at.is_not(None), job_run.c.state == RunState.QUEUED
+
+
+def _waiting() -> Select[Any]:
+    """What may be taken, each with the epoch of now and, where it has a window, its job's watermark."""
+    # The epoch of now: what was begun under one that this instance has lost would be refused.
+    epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == bindparam("lease")).scalar_subquery()
+    reached = select(scheduled_job.c.last_data_time).where(scheduled_job.c.job_id == job_run.c.job_id)
+    watermark = case((job_run.c.window_start.is_not(None), reached.scalar_subquery()))
+    return (
+        select(*UNREAD_RUN_COLUMNS, epochs, watermark)
+        .select_from(job_run)
+        .where(*offered_now())
+        .order_by(job_run.c.offered_at)
+        .limit(bindparam("most", type_=Integer))
+        .with_for_update(skip_locked=True)
+    )
+
+
+_WAITING = _waiting()
+"""Made once: replicas ask ten times a second, and to make it takes longer than to read some runs."""
+
+
+_COUNT = select(func.count()).select_from(job_run).where(job_run.c.offered_at.is_not(None))
+"""Nothing but an index is read."""
+
+
+async def count_offered(database: Database) -> int:
+    """How many runs wait for a replica, see `RunStore.count_offered`."""
+    async with database.statements() as connection:
+        return int((await connection.execute(_COUNT)).scalar_one())
 
 
 async def fetch(
@@ -40,30 +83,18 @@ async def fetch(
 ) -> tuple[list[Run], list[Run]]:
     """The fetched runs, and those found and left; see `RunStore.fetch`."""
     async with database.transaction() as connection:
-        # The epoch of now: what was begun under one that this instance has lost would be refused.
-        epochs = select(leader_lease.c.epoch).where(leader_lease.c.name == lease).scalar_subquery()
-        reached = select(scheduled_job.c.last_data_time).where(scheduled_job.c.job_id == job_run.c.job_id)
-        found = await connection.execute(
-            select(*RUN_COLUMNS, epochs.label("lease_epoch"), reached.scalar_subquery().label("reached"))
-            .where(*offered_now(), job_run.c.job_id.not_in(sorted(leaving)))
-            .order_by(job_run.c.offered_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        waiting = _WAITING.where(job_run.c.job_id.not_in(sorted(leaving))) if leaving else _WAITING
+        found = await connection.execute(waiting, {"lease": lease, "most": limit})
+        fields = field_reader(connection.dialect)
+        begun = {"state": RunState.RUNNING, "instance_id": instance_id, "offered_at": None}
         taken, left = [], []
-        for row in found:
-            values = dict(row._mapping)
-            epoch, watermark = values.pop("lease_epoch") or 0, values.pop("reached")
-            if not knows(row.job_id):
-                left.append(run_of(values))
-                continue
-            values |= {
-                "state": RunState.RUNNING,
-                "instance_id": instance_id,
-                "epoch": max(epoch, row.epoch or 0),
-                "offered_at": None,
-            }
-            taken.append((run_of(values), watermark))
+        for *columns, epoch, watermark in found:
+            values = fields(columns)
+            if knows(values["job_id"]):
+                under = max(epoch or 0, values["epoch"] or 0)
+                taken.append((Run(**{**values, **begun, "epoch": under}), watermark))
+            else:
+                left.append(Run(**values))
         fetched = [run for run, watermark in taken if is_to_do(run, {run.job_id: watermark})]
         if len(fetched) < len(taken):
             going = {run.run_id for run in fetched}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import Select, and_, bindparam, func, or_, select
 
 from piko.core.types import RunState
 from piko.model.claims import ClaimBatch, Withdrawal
@@ -20,7 +20,7 @@ from piko.model.runs import Outcome, Run, RunProgress
 from piko.store.chunks import chunks
 from piko.store.claims import claim
 from piko.store.engine import Database
-from piko.store.fetches import fetch, offered_now
+from piko.store.fetches import count_offered, fetch, offered_now
 from piko.store.held_rows import held_jobs, wait_for
 from piko.store.outcomes import finish
 from piko.store.run_progress import progress
@@ -32,6 +32,9 @@ from piko.store.withdrawals import requeue, withdraw
 
 _CHUNK = 500
 _OLDEST = 1000
+_RUNNING_ON = select(job_run.c.run_id).where(
+    job_run.c.state == RunState.RUNNING, job_run.c.instance_id == bindparam("instance")
+)
 
 
 class RunStore:
@@ -184,18 +187,13 @@ class RunStore:
         return await self._runs(select(*RUN_COLUMNS).where(*offered_now()))
 
     async def count_offered(self) -> int:
-        """How many runs wait for a replica to take them."""
-        async with self._database.statements() as connection:
-            statement = select(func.count()).select_from(job_run).where(*offered_now())
-            return int((await connection.execute(statement)).scalar_one())
+        """How many runs wait for a replica to take them; also such as have just ended otherwise."""
+        return await count_offered(self._database)
 
     async def running_on(self, instance_id: str) -> set[str]:
         """The runs that are in progress on that instance, by the database's account."""
-        statement = select(job_run.c.run_id).where(
-            job_run.c.state == RunState.RUNNING, job_run.c.instance_id == instance_id
-        )
         async with self._database.statements() as connection:
-            return set((await connection.execute(statement)).scalars())
+            return set((await connection.execute(_RUNNING_ON, {"instance": instance_id})).scalars())
 
     async def progress(
         self, run_ids: Collection[str], *, begun: Collection[str] = ()
