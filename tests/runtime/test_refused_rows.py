@@ -85,9 +85,22 @@ async def test_a_run_that_cannot_be_taken_keeps_no_replica_from_the_others(
     await replica.until_ready()
     await until_runs(database, "bad", 1)
     async with refusing(database, "UPDATE", "job_run", also="NEW.state = 'RUNNING'"):
+        for job_id in ("bad", "good"):  # what is asked for is offered, however few there are
+            await database.execute(
+                "INSERT INTO job_run (run_id, job_id, scheduled_time, state, trigger_type) "
+                f"VALUES ('asked-{job_id}', '{job_id}', '2026-01-05 06:00:00', 'QUEUED', 'manual')"
+            )
         replica.process.wait_for_line("fetching an available run")
+        await until_asked_succeeds(database, "good")
         before = len(await until_runs(database, "good", 1))
         await until_runs(database, "good", before + 3)
         assert "part_failed" not in replica.process.output
-    before = len(await until_runs(database, "bad", 1))
-    await until_runs(database, "bad", before + 2)
+    await until_asked_succeeds(database, "bad")
+
+
+async def until_asked_succeeds(database: TestDatabase, job_id: str) -> None:
+    async def succeeded() -> bool:
+        rows = await database.execute(f"SELECT state FROM job_run WHERE run_id = 'asked-{job_id}'")
+        return rows == [("SUCCESS",)]
+
+    await wait_until_async(succeeded, what=f"the run of {job_id} that was asked for")
