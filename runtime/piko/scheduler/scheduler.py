@@ -16,7 +16,7 @@ from piko.catalog.configs import ConfigBook
 from piko.catalog.jobs import Job
 from piko.clock import Clock
 from piko.decisions.events import Recorded, RowsAccepted, RowsRefused, RunEnded, Tick
-from piko.decisions.placement import Anywhere, Here
+from piko.decisions.placement import Anywhere, Here, Placement
 from piko.decisions.skips import Skip
 from piko.errors import FencedError
 from piko.execution.executor import Enqueue, Executor
@@ -115,14 +115,6 @@ class Scheduler:
             full=lambda: self.ledger.full,
             claiming=self._claiming,
         )
-        here = Here(instance_id=instance.instance_id)
-        anywhere = Anywhere(
-            rows=catalog.assessed_rows,
-            revision=configs.revision_in_force,
-            here=here,
-            idle=lambda: self.slots.idle,
-            keeps=self.slots.keeps,
-        )
         self._parts = SchedulerParts(
             name=self.name,
             instance_id=instance.instance_id,
@@ -136,7 +128,7 @@ class Scheduler:
             ledger=self.ledger,
             orphans=_orphans(stores, limits, catalog, instance=instance, detector=detector, clock=clock),
             held=self._held,
-            placement=anywhere if limits.offers else here,
+            placement=_placement(limits, catalog, configs, instance, self.slots),
             new_id=self._new_id,
             offered=self.slots.wanted,
             claiming=self._claiming,
@@ -251,6 +243,21 @@ class Scheduler:
         ours = self._elector.fence
         if ours is not None and ours.epoch <= fence.epoch:
             self._elector.deposed(ours)
+
+
+def _placement(
+    limits: SchedulerLimits, catalog: Catalog, configs: ConfigBook, instance: Instance, slots: ReplicaSlots
+) -> Placement:
+    here = Here(instance_id=instance.instance_id)
+    if not limits.offers:
+        return here
+    return Anywhere(
+        rows=catalog.assessed_rows,
+        revision=configs.revision_in_force,
+        here=here,
+        idle=lambda: slots.idle,
+        keeps=slots.keeps,
+    )
 
 
 def _orphans(
