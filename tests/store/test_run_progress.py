@@ -73,6 +73,17 @@ async def test_of_many_only_those_are_read_that_have_moved(store: Database, runs
     assert (await runs.progress(asked, begun=begun)).keys() == {run.run_id for run in taken[:2]}
 
 
+async def test_the_oldest_offer_is_the_next_that_is_taken(store: Database, runs: RunStore) -> None:
+    assert await runs.oldest_offer() is None
+    waiting = await offered(store, runs, MANY)
+    taken = await take(runs, 100)
+    assert await runs.oldest_offer() == waiting[100].offered_at
+    read = await runs.progress([run.run_id for run in waiting[:100]], waiting=False)
+    assert read.keys() == {run.run_id for run in taken}
+    await take(runs, MANY)
+    assert await runs.oldest_offer() is None
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -46,6 +46,17 @@ class OpenRuns:
         waiting = (self.waiting.get(run_id) for run_id in self._of_job.get(job_id, ()))
         return [run for run in waiting if run is not None and run.trigger_type is TriggerType.SCHEDULE]
 
+    def taken(self, oldest: datetime | None) -> set[str]:
+        """Those of `remote` that wait no longer; `oldest`: of when the oldest offer is that does, if any."""
+        if oldest is None:
+            return set(self.remote)
+        known = ((run_id, self.running.get(run_id)) for run_id in self.remote)
+        return {
+            run_id
+            for run_id, run in known
+            if run is None or run.offered_at is None or run.offered_at < oldest
+        }
+
     def hold(self, runs: Iterable[Run]) -> None:
         """Runs that are offered, or in progress on another replica, count as running.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from piko.decisions.open_runs import OpenRuns
 from piko.model.runs import Run
 
@@ -12,6 +14,7 @@ class Runs:
     def __init__(self) -> None:
         self.live = OpenRuns()
         self.backfills = OpenRuns()
+        self._oldest: datetime | None = None
 
     def of(self, run: Run) -> OpenRuns:
         """The account that `run` belongs to."""
@@ -35,3 +38,14 @@ class Runs:
     def remote_ids(self) -> set[str]:
         """Runs in progress whose end only the database can tell."""
         return self.live.remote | self.backfills.remote
+
+    def taken_ids(self, oldest: datetime | None) -> set[str] | None:
+        """Those of `remote_ids` that wait no longer; `oldest`: of when the oldest offer is that does.
+
+        Replicas take runs in the order in which they are offered. None where the oldest offer is the same as
+        at the last call: it may be one that no replica takes, and then others behind it are taken.
+        """
+        before, self._oldest = self._oldest, oldest
+        if oldest == before:
+            return None
+        return self.live.taken(oldest) | self.backfills.taken(oldest)

@@ -12,6 +12,7 @@ from piko.execution.upcoming import UpcomingRuns
 from piko.scheduler.driver import Driver
 from piko.scheduler.insistence import Insistence
 from piko.scheduler.orphans import Orphans
+from piko.store.run_progress import FEW
 from piko.store.runs import RunStore
 
 _REMOTE_S = 0.2
@@ -85,7 +86,11 @@ class Lookout:
         self._begun &= asked
         if not asked:
             return
-        read = await self._insist(lambda: self._runs.progress(asked, begun=self._begun))
+        taken = None
+        if len(asked) > FEW:
+            taken = self._driver.leader.runs.taken_ids(await self._insist(self._runs.oldest_offer))
+        moved, waiting = (asked, True) if taken is None else (taken, False)
+        read = await self._insist(lambda: self._runs.progress(moved, begun=self._begun, waiting=waiting))
         found = {run_id: run for run_id, run in read.items() if run is not None}
         self._begun.update(run_id for run_id, run in found.items() if run.state is RunState.RUNNING)
         if read:

@@ -23,7 +23,7 @@ from piko.store.engine import Database
 from piko.store.fetches import count_offered, fetch, offered_now
 from piko.store.held_rows import held_jobs, wait_for
 from piko.store.outcomes import finish
-from piko.store.run_progress import progress
+from piko.store.run_progress import oldest_offer, progress
 from piko.store.run_rows import RUN_COLUMNS, run_of
 from piko.store.schema.tables.replicas import runtime_instance
 from piko.store.schema.tables.runs import job_run
@@ -196,10 +196,14 @@ class RunStore:
             return set((await connection.execute(_RUNNING_ON, {"instance": instance_id})).scalars())
 
     async def progress(
-        self, run_ids: Collection[str], *, begun: Collection[str] = ()
+        self, run_ids: Collection[str], *, begun: Collection[str] = (), waiting: bool = True
     ) -> dict[str, RunProgress | None]:
         """How far those of `run_ids` are that may have moved, see `progress`."""
-        return await progress(self._database, run_ids, begun=begun)
+        return await progress(self._database, run_ids, begun=begun, waiting=waiting)
+
+    async def oldest_offer(self) -> datetime | None:
+        """Since when the run is offered that waits for a replica the longest; None: none waits."""
+        return await oldest_offer(self._database)
 
     async def states(self, run_ids: Collection[str]) -> dict[str, RunState]:
         """The state of each of `run_ids` that has a row."""
