@@ -14,8 +14,8 @@ from datetime import datetime
 
 FEWEST = 3
 """Fewer runs are not worth sharing."""
-_SOME = 10
-"""A tenth of all slots is fetched for together, where more runs wait than there are slots."""
+_SOME = 50
+"""A fiftieth of all slots is fetched for together, where more runs wait than there are slots."""
 
 
 class ReplicaSlots:
