@@ -26,6 +26,7 @@ from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionStore
 from piko.store.engine import Database, open_database
 from piko.store.instances import InstanceStore
+from piko.store.pages import PAGE
 from piko.store.schedules import ScheduleStore
 from piko.store.schema.migrate import upgrade
 from tests.harness.databases import TestDatabase
@@ -226,6 +227,32 @@ async def many(mariadb: TestDatabase) -> AsyncIterator[Replica]:
 def pages(sent: list[tuple[str, Any]]) -> int:
     """How many of the statements read digests of all rows, a page each."""
     return sum("LIMIT" in statement for statement, _ in sent)
+
+
+async def test_the_first_pass_reads_each_row_once(mariadb: TestDatabase) -> None:
+    await upgrade(mariadb.dsn)
+    await insert(mariadb.execute, *(f"job-{number}" for number in range(3000)))
+    async with replica_of(mariadb.dsn) as replica:
+        with sent_to(mariadb, of="scheduled_job") as sent:
+            await replica.compare()
+
+    assert len(replica.catalog.assessed_rows) == 3000
+    assert pages(sent) == len(sent) - 1 == 3000 // PAGE + 1, "one more asks what time it is"
+
+
+async def test_an_edit_while_the_rows_are_read_first_is_found_by_the_next_pass(mariadb: TestDatabase) -> None:
+    await upgrade(mariadb.dsn)
+    await insert(mariadb.execute, *(f"job-{number:04d}" for number in range(3000)))
+    async with replica_of(mariadb.dsn) as replica:
+        loading = asyncio.create_task(replica.compare())
+        await wait_until_async(lambda: bool(replica.catalog.assessed_rows), what="the first rows are known")
+        await mariadb.execute("UPDATE scheduled_job SET priority = 7 WHERE job_id = 'job-0000'")
+        await mariadb.execute("DELETE FROM scheduled_job WHERE job_id = 'job-0001'")
+        await loading
+        await replica.compare()
+
+        assert replica.catalog.assessed_rows["job-0000"].row.priority == 7
+        assert "job-0001" not in replica.catalog.assessed_rows
 
 
 async def test_a_pass_without_a_change_reads_no_digests_of_all_rows(

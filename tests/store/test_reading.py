@@ -11,10 +11,12 @@ from sqlalchemy.exc import DBAPIError
 from piko.errors import FencedError
 from piko.model.configs import ConfigRevision
 from piko.model.definitions import DefinitionRow, Published
+from piko.model.schedules import ScheduleRow
 from piko.store.configs import ConfigStore
 from piko.store.definitions import DefinitionStore
 from piko.store.engine import Database
 from piko.store.instances import InstanceStore
+from piko.store.pages import PAGE
 from piko.store.schedules import ScheduleStore
 from tests.harness.databases import TestDatabase
 from tests.harness.waiting import wait_until_async
@@ -64,6 +66,29 @@ async def test_more_rows_than_one_statement_takes_are_all_read(
     )
     assert [row.job_id for row in await ScheduleStore(database=store).read(ids)] == ids
     assert (await ScheduleStore(database=store).digests()).keys() == set(ids)
+
+
+async def test_pages_hold_each_row_once_as_it_is_read_alone(
+    store: Database, emptied_database: TestDatabase
+) -> None:
+    ids = [f"job-{number:04d}" for number in range(2 * PAGE)]
+    values = ", ".join(f"('{job_id}', 'cron', '\"@hourly\"', '2026-01-08 10:00:00')" for job_id in ids)
+    await emptied_database.execute(
+        f"INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr, start_at) VALUES {values}"
+    )
+    await emptied_database.execute(
+        "UPDATE scheduled_job SET timezone = 'Asia/Shanghai', enabled = 0, coalesce = 0, jitter_s = 1.5, "
+        "timeout_s = 3, max_attempts = 2, start_at = NULL, end_at = '2027-01-08 10:00:00.123456' "
+        "WHERE job_id = 'job-0700'"
+    )
+    schedules = ScheduleStore(database=store)
+    found: list[ScheduleRow] = []
+    while page := await schedules.page(after=found[-1].job_id if found else ""):
+        found += page
+    assert [row.job_id for row in found] == ids
+    assert found == await schedules.read(ids)
+    assert found[0].misfire_grace_s is found[-1].misfire_grace_s, "equal values are one object"
+    assert (found[700].enabled, found[700].coalesce, found[0].enabled) == (False, False, True)
 
 
 # ---- configs --------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from math import ceil
 
 from piko.catalog.assessed_rows import AssessedRows
 from piko.clock import Clock, Slices
-from piko.model.digests import Digest, Recent, Tally
+from piko.model.digests import Digest, Recent, RunningTally, Tally
 from piko.store.schedules import ScheduleStore
 
 _OVERLAP = timedelta(seconds=10)
@@ -35,7 +35,7 @@ class Comparison:
         self._schedules = schedules
         self._known = known
         self._clock = clock
-        self._tally = Tally()
+        self._tally = RunningTally()
         self._looked_at: datetime | None = None
         """When the last pass began that has been carried out, by the database's clock."""
         self._began: datetime | None = None
@@ -44,13 +44,19 @@ class Comparison:
     def put(self, job_id: str, digest: Digest) -> None:
         """The row of `job_id` is about to be known as `digest`."""
         self.drop(job_id)
-        self._tally = self._tally.with_row(job_id, digest)
+        self._tally.put(job_id, digest)
 
     def drop(self, job_id: str) -> None:
         """The row of `job_id` is about to be forgotten, if it is known."""
         before = self._known.get(job_id)
         if before is not None:
-            self._tally = self._tally.without_row(job_id, before.row.digest)
+            self._tally.drop(job_id, before.row.digest)
+
+    async def begin(self) -> None:
+        """All rows are about to be read: what is written from now on is for the next look."""
+        now = self._clock.now()
+        recent = await self._schedules.recent(since=now, checksum=False)
+        self._began = None if recent is None else recent.at
 
     async def look(self) -> tuple[set[str], set[str]]:
         """The jobs whose rows look changed, and those whose rows were deleted."""
@@ -58,8 +64,6 @@ class Comparison:
         if recent is None:
             return await self._compare_all()
         self._began = recent.at
-        if self._looked_at is None:
-            return await self._compare_all()
         suspects = await self._differing(recent.digests)
         if self._with_recent(recent, suspects).equals(recent.tally):
             return suspects, set()
@@ -70,7 +74,7 @@ class Comparison:
         self._looked_at = self._began
 
     async def _recent(self) -> Recent | None:
-        """The rows written lately; before the first look none, only the time."""
+        """The rows written lately."""
         checksum = self._until_checksum <= 0
         began = self._clock.monotonic()
         since = self._clock.now() if self._looked_at is None else self._looked_at - _OVERLAP
@@ -83,7 +87,7 @@ class Comparison:
 
     def _with_recent(self, recent: Recent, suspects: set[str]) -> Tally:
         """The tally of what is known, with the rows of `suspects` as they are now."""
-        tally = self._tally
+        tally = self._tally.now
         for job_id in suspects:
             if (before := self._known.get(job_id)) is not None:
                 tally = tally.without_row(job_id, before.row.digest)

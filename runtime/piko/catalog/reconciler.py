@@ -3,7 +3,7 @@
 Each pass compares `(job_id, version, updated_at)` of the rows with what was understood last time, as
 `comparison.py` says. A difference in either direction counts, so an edit without a bumped version, a delete
 and a slow transaction that commits late are all seen. Only rows that differ are read whole. Each pass also
-reads some rows whole in turn, which finds an edit that set `updated_at` back.
+reads some rows whole in turn, which finds an edit that set `updated_at` back. The first pass reads every row.
 """
 
 from __future__ import annotations
@@ -30,9 +30,14 @@ from piko.store.configs import ConfigStore
 from piko.store.schedules import ScheduleStore
 from piko.text import listed
 
-_SETTLED = 500
 _IN_TURN = 50
 """Rows that each pass reads whole, whether they look changed or not."""
+
+_TOGETHER = 20
+"""Rows between two looks at the clock while all are read."""
+
+_MOST_SORTED = 1_000
+"""Jobs that the log shows in their order: to sort a hundred thousand would stop the event loop."""
 
 log = get_logger(__name__)
 
@@ -70,6 +75,7 @@ class Reconciler:
         self._in_turn: list[str] = []
         self._config_mark: Mark | None = None
         self._unregistered: set[str] = set()
+        self._invalid: set[str] = set()
         self._comparison = Comparison(schedules=schedules, known=catalog.assessed_rows, clock=clock)
         self._took_s = 0.0
         self._looked_at: datetime | None = None
@@ -107,38 +113,11 @@ class Reconciler:
         self._catalog.stale_reason = str(error)
 
     async def compare(self) -> None:
-        """One pass."""
+        """One pass: the first one reads every row."""
         began, read_at = self._clock.now(), self._clock.monotonic()
         await self._compare_configs()
         self._catalog.contact.answered(self._clock.monotonic())
-        known = self._catalog.assessed_rows
-        suspects, deleted = await self._comparison.look()
-        self._catalog.contact.answered(self._clock.monotonic())
-        suspects |= self._next_in_turn() - deleted
-        doubted, self._catalog.doubted = self._catalog.doubted - deleted, set()
-        doubted = {job_id for job_id in doubted if job_id in known}
-        suspects |= doubted
-        changed: set[str] = set()
-        if suspects:
-            slices = Slices(self._clock)
-            for number, row in enumerate(await self._schedules.read(suspects)):
-                await slices.pause()  # many rows at once must not stop the event loop
-                if not self._catalog.loaded and number % _SETTLED == 0:
-                    gc.freeze()  # what is loaded stays; the collector would go through it again and again
-                before = known.get(row.job_id)
-                if before is not None and before.row == row:
-                    if row.job_id in doubted:
-                        self._catalog.touch({row.job_id})
-                    continue
-                changed.add(row.job_id)
-                self._note_edit(row, None if before is None else before.row)
-                assessed = assess(row, registry=self._registry, timezone=self._timezone)
-                if assessed.status is JobStatus.INVALID and (
-                    before is None or before.message != assessed.message
-                ):
-                    log.warning("row_invalid", job_id=row.job_id, error=assessed.message)
-                _warn(assessed, before)
-                self._understand(seen(assessed, before, now=self._clock.now(), looked_at=self._looked_at))
+        changed, deleted = await self._compare_rows() if self._catalog.loaded else (await self._load(), set())
         self._looked_at = began
         self._comparison.done()
         self._catalog.edited_schedules.add(deleted)
@@ -148,11 +127,67 @@ class Reconciler:
         changed |= await self._ask_other_replicas()
         if changed or deleted:
             self._catalog.touch({*changed, *deleted})
-            self._metrics.invalid_rows.set(sum(item.status is JobStatus.INVALID for item in known.values()))
-            jobs = listed(sorted({*changed, *deleted}))
-            log.info("rows_changed", changed=len(changed), deleted=len(deleted), jobs=jobs)
+            self._metrics.invalid_rows.set(len(self._invalid))
+            jobs = [*changed, *deleted]
+            shown = listed(sorted(jobs) if len(jobs) <= _MOST_SORTED else jobs)
+            log.info("rows_changed", changed=len(changed), deleted=len(deleted), jobs=shown)
         self._catalog.loaded, self._catalog.read_at = True, read_at
         self._catalog.contact.answered(self._clock.monotonic())
+
+    async def _load(self) -> set[str]:
+        """Read every row; the jobs whose rows were not known so.
+
+        What is edited or deleted meanwhile is for the next pass.
+        """
+        await self._comparison.begin()
+        slices = Slices(self._clock)
+        changed: set[str] = set()
+        page = await self._schedules.page(after="")
+        while page:
+            self._catalog.contact.answered(self._clock.monotonic())
+            now = self._clock.now()
+            for number, row in enumerate(page):
+                if number % _TOGETHER == 0:
+                    await slices.pause()
+                if self._take_over(row, now):
+                    changed.add(row.job_id)
+            gc.freeze()  # what is loaded stays; the collector would go through it again and again
+            page = await self._schedules.page(after=page[-1].job_id)
+        return changed
+
+    async def _compare_rows(self) -> tuple[set[str], set[str]]:
+        """Read the rows that look changed; the jobs whose rows have, and those that were deleted."""
+        known = self._catalog.assessed_rows
+        suspects, deleted = await self._comparison.look()
+        self._catalog.contact.answered(self._clock.monotonic())
+        suspects |= self._next_in_turn() - deleted
+        doubted, self._catalog.doubted = self._catalog.doubted - deleted, set()
+        doubted = {job_id for job_id in doubted if job_id in known}
+        suspects |= doubted
+        changed: set[str] = set()
+        slices = Slices(self._clock)
+        rows = await self._schedules.read(suspects) if suspects else []
+        now = self._clock.now()
+        for row in rows:
+            await slices.pause()  # many rows at once must not stop the event loop
+            if self._take_over(row, now):
+                changed.add(row.job_id)
+            elif row.job_id in doubted:
+                self._catalog.touch({row.job_id})
+        return changed, deleted
+
+    def _take_over(self, row: ScheduleRow, now: datetime) -> bool:
+        """Understand a row that was read at `now`; whether it was not known as it is."""
+        before = self._catalog.assessed_rows.get(row.job_id)
+        if before is not None and before.row == row:
+            return False
+        self._note_edit(row, None if before is None else before.row)
+        assessed = assess(row, registry=self._registry, timezone=self._timezone)
+        if assessed.status is JobStatus.INVALID and (before is None or before.message != assessed.message):
+            log.warning("row_invalid", job_id=row.job_id, error=assessed.message)
+        _warn(assessed, before)
+        self._understand(seen(assessed, before, now=now, looked_at=self._looked_at))
+        return True
 
     def _note_edit(self, row: ScheduleRow, before: ScheduleRow | None) -> None:
         edited = before is None or row.is_edit_of(before)
@@ -165,14 +200,16 @@ class Reconciler:
         job_id = assessed.row.job_id
         self._comparison.put(job_id, assessed.row.digest)
         self._catalog.assessed_rows[job_id] = assessed
-        if assessed.status is JobStatus.UNREGISTERED:
-            self._unregistered.add(job_id)
-        else:
-            self._unregistered.discard(job_id)
+        for status, job_ids in (
+            (JobStatus.UNREGISTERED, self._unregistered),
+            (JobStatus.INVALID, self._invalid),
+        ):
+            (job_ids.add if assessed.status is status else job_ids.discard)(job_id)
 
     def _forget(self, job_id: str) -> None:
         self._comparison.drop(job_id)
         self._unregistered.discard(job_id)
+        self._invalid.discard(job_id)
         del self._catalog.assessed_rows[job_id]
         self._metrics.forget_job(job_id)
 

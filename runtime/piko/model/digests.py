@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from zlib import crc32
 
 Digest = tuple[int, datetime]
@@ -17,7 +17,6 @@ Two edits that cancel each other out show in the digests of the rows alone.
 """
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,11 +47,36 @@ class Tally:
         return checked and (self.rows, self.versions) == (other.rows, other.versions)
 
 
+class RunningTally:
+    """The tally of rows that come and go. Its numbers are changed in place: there may be very many."""
+
+    def __init__(self) -> None:
+        self._rows = self._versions = self._checksum = 0
+
+    @property
+    def now(self) -> Tally:
+        return Tally(rows=self._rows, versions=self._versions, checksum=self._checksum)
+
+    def put(self, job_id: str, digest: Digest) -> None:
+        """One more row."""
+        self._rows += 1
+        self._versions += digest[0]
+        self._checksum += _checksum(job_id, digest)
+
+    def drop(self, job_id: str, digest: Digest) -> None:
+        """One row less."""
+        self._rows -= 1
+        self._versions -= digest[0]
+        self._checksum -= _checksum(job_id, digest)
+
+
 def _checksum(job_id: str, digest: Digest) -> int:
     """As the database computes it, which writes a time in seconds since 1970."""
     version, updated_at = digest
-    seconds, microseconds = divmod((updated_at - _EPOCH) // _MICROSECOND, 1_000_000)
-    return crc32(f"{job_id}/{version}/{seconds}.{microseconds:06d}".encode())
+    since = updated_at - _EPOCH
+    return crc32(
+        f"{job_id}/{version}/{since.days * 86_400 + since.seconds}.{since.microseconds:06d}".encode()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,9 +10,9 @@ from functools import partial
 from sqlalchemy import and_, delete, select
 
 from piko.model.definitions import DefiningReplica, DefinitionRow, Published
-from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.isolation import write_isolated
+from piko.store.pages import PageReader
 from piko.store.schema.column_types import Now
 from piko.store.schema.tables.data_deadlines import data_deadline
 from piko.store.schema.tables.replicas import job_definition, runtime_instance
@@ -60,9 +60,9 @@ class DefinitionStore:
             return Published()
         columns = (job_definition.c.job_id, job_definition.c.content_hash)
         async with self._database.statements() as connection:
-            published = {
-                row.job_id: row.content_hash async for page in read_pages(connection, columns) for row in page
-            }
+            published: dict[str, str] = {}
+            async for page in PageReader(columns).pages(connection):
+                published.update(page)
         changed = sorted(
             (item for item in definitions if published.get(item.job_id) != item.content_hash),
             key=lambda item: item.job_id,  # replicas that start together write in one order

@@ -1,22 +1,18 @@
 """How a table is compared with what is known of it: in pages, and first by one number for all of it.
 
-Decoding a row takes the client some microseconds, in which nothing else of its event loop runs. So whole
-tables are read in pages; and where the server can sum up a table, an unchanged one costs one row.
+Where the server can sum up a table, an unchanged one costs one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import BigInteger, Column, Row, Table, func, null, select, type_coerce, union_all
+from sqlalchemy import BigInteger, Table, func, null, select, type_coerce, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.digests import Digest, Mark, Recent, Tally
+from piko.store.pages import PageReader
 from piko.store.schema.column_types import Now
-
-PAGE = 500
 
 
 async def read_mark(connection: AsyncConnection, table: Table) -> Mark | None:
@@ -65,22 +61,8 @@ async def read_recent(
 
 async def read_digests(connection: AsyncConnection, table: Table) -> dict[str, Digest]:
     """The digest of every row: a comparison with it sees edits, late commits and deletes alike."""
-    columns = (table.c.job_id, table.c.version, table.c.updated_at)
+    reader = PageReader((table.c.job_id, table.c.version, table.c.updated_at))
     found: dict[str, Digest] = {}
-    async for page in read_pages(connection, columns):
-        found.update((row.job_id, (row.version, row.updated_at)) for row in page)
+    async for page in reader.pages(connection):
+        found.update((job_id, (version, updated_at)) for job_id, version, updated_at in page)
     return found
-
-
-async def read_pages(
-    connection: AsyncConnection, columns: Sequence[Column[Any]]
-) -> AsyncIterator[Sequence[Row[Any]]]:
-    """All rows, in the order of `job_id`, which must be among `columns` and the key of their table."""
-    key = next(column for column in columns if column.name == "job_id")
-    statement = select(*columns).order_by(key).limit(PAGE)
-    page = (await connection.execute(statement)).all()
-    while page:
-        yield page
-        if len(page) < PAGE:
-            return
-        page = (await connection.execute(statement.where(key > page[-1].job_id))).all()

@@ -13,12 +13,12 @@ from piko.model.schedules import ScheduleRow
 from piko.store.chunks import chunks
 from piko.store.digests import read_digests, read_recent
 from piko.store.engine import Database
+from piko.store.pages import PageReader, Values
 from piko.store.schema.tables.schedules import scheduled_job
 
 _CHUNK = 250
-
-
-_COLUMNS = [scheduled_job.c[field.name] for field in fields(ScheduleRow)]
+_NAMES = tuple(field.name for field in fields(ScheduleRow))
+_COLUMNS = [scheduled_job.c[name] for name in _NAMES]
 
 
 class ScheduleStore:
@@ -26,6 +26,15 @@ class ScheduleStore:
 
     def __init__(self, *, database: Database) -> None:
         self._database = database
+        self._reader = PageReader(_COLUMNS)
+
+    async def page(self, *, after: str) -> list[ScheduleRow]:
+        """The next rows, in the order of their jobs, that follow the job `after`: the first ones follow "".
+
+        There are none after the last one.
+        """
+        async with self._database.statements() as connection:
+            return [_row(values) for values in await self._reader.page(connection, after=after)]
 
     async def digests(self) -> dict[str, Digest]:
         """The digest of every row: a comparison with it sees edits, late commits and deletes alike."""
@@ -46,5 +55,9 @@ class ScheduleStore:
         async with self._database.statements() as connection:
             for chunk in chunks(job_ids, size=_CHUNK):
                 rows = await connection.execute(select(*_COLUMNS).where(scheduled_job.c.job_id.in_(chunk)))
-                found.extend(ScheduleRow(**row._mapping) for row in rows)
+                found.extend(_row(tuple(row)) for row in rows)
         return found
+
+
+def _row(values: Values) -> ScheduleRow:
+    return ScheduleRow(**dict(zip(_NAMES, values, strict=True)))

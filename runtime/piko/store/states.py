@@ -19,11 +19,11 @@ from piko.model.runs import Outcome
 from piko.model.states import JobState
 from piko.model.watermarks import Watermarks
 from piko.store.audited_watermarks import settle_watermark
-from piko.store.digests import read_pages
 from piko.store.engine import Database
 from piko.store.fences import fenced
 from piko.store.held_rows import held_keys, rows_locked
 from piko.store.keyed import execute_keyed, instant_reader
+from piko.store.pages import PageReader
 from piko.store.progress import watermarks_to_keep
 from piko.store.schema.tables.states import job_state
 from piko.store.upsert import write_rows
@@ -48,11 +48,11 @@ class StateStore:
 
     async def read_all(self) -> dict[str, JobState]:
         async with self._database.statements() as connection:
-            return {
-                row.job_id: JobState(**row._mapping)
-                async for page in read_pages(connection, _COLUMNS)
-                for row in page
-            }
+            found: dict[str, JobState] = {}
+            async for page in PageReader(_COLUMNS).pages(connection):
+                states = (JobState(**dict(zip(FIELDS, values, strict=True))) for values in page)
+                found.update((state.job_id, state) for state in states)
+            return found
 
     async def read(self, job_ids: Collection[str]) -> dict[str, JobState]:
         """The states of `job_ids`; a job without one is left out."""
