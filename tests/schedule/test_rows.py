@@ -14,11 +14,51 @@ from piko.errors import ScheduleError
 from piko.schedule import (
     parse_schedule,
 )
+from piko.schedule.cron_string import parse_cron_string
+from piko.schedule.triggers import ElapsedCron, FixedCron
 from tests.schedule.making import (
     cron,
     take,
     utc,
 )
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("cron", '"5 2 * * thu"'),
+        ("cron", '{"month": 3, "hour": 2}'),
+        ("interval", '{"every": "1h30m"}'),
+        ("date", '{"run_date": "2031-01-08"}'),
+    ],
+)
+def test_rows_that_say_the_same_share_one_schedule(kind: str, text: str) -> None:
+    one, other = (
+        parse_schedule(job_id=job_id, schedule_type=kind, schedule_expr=text, timezone="Asia/Shanghai")
+        for job_id in ("one", "other")
+    )
+    assert one is other
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"H * * * *"', '"h h * * *"', '"H/15 * * * *"', '"H(0-29) 3 * * *"', '{"cron": "H H * * *"}',
+        '"\\u0048 * * * *"', '"\\tH * * * *"', '"* * * * *"', '"@hourly"', '"0 3 * mar thu"',
+    ],
+)  # fmt: skip
+@given(job_ids=st.lists(st.text("abc-", min_size=1, max_size=4), min_size=1, max_size=6))
+@settings(deadline=None)
+def test_whatever_was_parsed_before_a_hash_is_that_of_the_job(text: str, job_ids: list[str]) -> None:
+    for job_id in job_ids:
+        schedule = parse_schedule(job_id=job_id, schedule_type="cron", schedule_expr=text, timezone="UTC")
+        hashed = parse_cron_string(_cron_of(text), job_id=job_id)
+        assert schedule.trigger == (FixedCron if hashed[1] else ElapsedCron)(hashed[0], schedule.zone)
+
+
+def _cron_of(text: str) -> str:
+    found = json.loads(text)
+    return str(found["cron"]) if isinstance(found, dict) else str(found)
 
 
 @pytest.mark.parametrize(

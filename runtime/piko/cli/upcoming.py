@@ -48,19 +48,19 @@ def next_instants(
     from piko.schedule import explain
 
     found = []
-    for schedule in _schedules(what, file, timezone, job_id, dsn):
+    for scheduled, schedule in _schedules(what, file, timezone, job_id, dsn):
         zone = schedule.zone.key
         now = SystemClock().now() if after is None else instant(after, option="--after", zone=zone)
-        found.append((schedule, explain(schedule, now=now, count=count)))
+        found.append((scheduled, schedule, explain(schedule, now=now, count=count)))
     if output.is_document:
-        show_document([_shown(schedule, explanation) for schedule, explanation in found], output)
+        show_document([_shown(*item) for item in found], output)
         return
     named = file is not None or (what is not None and is_job_id(what))
-    for number, (schedule, explanation) in enumerate(found):
+    for number, (scheduled, _, explanation) in enumerate(found):
         if number:
             typer.echo()
         if named:
-            typer.echo(f"{schedule.job_id}:")
+            typer.echo(f"{scheduled}:")
         typer.echo(explanation.sentence)
         for item in explanation.instants:
             typer.echo(f"  {item.local:%a} {item.local.isoformat(sep=' ')}  {stamp(item.instant)}")
@@ -70,7 +70,8 @@ def next_instants(
 
 def _schedules(
     what: str | None, file: Path | None, zone: str | None, job_id: str, dsn: str | None
-) -> list[Schedule]:
+) -> list[tuple[str, Schedule]]:
+    """Each with its job."""
     if file is not None and what is None:
         return _of_file(file, offline_zone(zone))
     if what is None or file is not None:
@@ -78,8 +79,8 @@ def _schedules(
             "expected either an expression or a job, or a file with -f; see `piko next --help`"
         )
     if is_job_id(what):
-        return [_of_job(what, dsn, zone)]
-    return [_of_expression(what, offline_zone(zone), job_id)]
+        return [(what, _of_job(what, dsn, zone))]
+    return [(job_id, _of_expression(what, offline_zone(zone), job_id))]
 
 
 def _of_expression(text: str, zone: str, job_id: str) -> Schedule:
@@ -112,7 +113,7 @@ def _of_job(job_id: str, dsn: str | None, zone: str | None) -> Schedule:
     return with_reads(dsn, read)
 
 
-def _of_file(file: Path, zone: str) -> list[Schedule]:
+def _of_file(file: Path, zone: str) -> list[tuple[str, Schedule]]:
     from piko.cli.manifests import read_manifests
     from piko_operator.checks import schedule_of
     from piko_operator.resources import PikoSchedule
@@ -120,12 +121,12 @@ def _of_file(file: Path, zone: str) -> list[Schedule]:
     found = [item for item in read_manifests(file) if isinstance(item, PikoSchedule)]
     if not found:
         raise RefusedError(f"{file}: has no PikoSchedule")
-    return [schedule_of(item, zone) for item in found]
+    return [(item.spec.job_id, schedule_of(item, zone)) for item in found]
 
 
-def _shown(schedule: Schedule, explanation: Explanation) -> dict[str, object]:
+def _shown(job_id: str, schedule: Schedule, explanation: Explanation) -> dict[str, object]:
     return {
-        "job_id": schedule.job_id,
+        "job_id": job_id,
         "schedule_type": schedule.kind,
         "schedule_expr": schedule.expression,
         "timezone": schedule.zone.key,

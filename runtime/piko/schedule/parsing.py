@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import NoReturn, Protocol
 from zoneinfo import ZoneInfo
 
@@ -23,6 +25,9 @@ from piko.text import instant_text
 
 LONGEST_EXPRESSION = 4000
 """Characters of `schedule_expr`."""
+
+_MOST_SHARED = 16_384
+"""Schedules that are kept for the next row that says the same."""
 
 _TYPES = ("cron", "interval", "date")
 _FORMS = {
@@ -75,7 +80,29 @@ def parse_schedule(
     `schedule_expr` is the JSON text as it stands in the row, `timezone` an IANA name; `start_at` and
     `end_at` are aware, and included. Raises `ScheduleError`, and nothing else, for any content of a row: the
     message names the place, the value, what was expected and, if there is one, the remedy.
+
+    Rows that say the same share one schedule, as far as it does not depend on the job.
     """
+    parse = _parse
+    if isinstance(schedule_expr, str) and not (
+        schedule_type == "cron" and _MAYBE_HASHED.search(schedule_expr)
+    ):
+        parse, job_id = _shared, ""
+    return parse(schedule_type, schedule_expr, timezone, start_at, end_at, job_id)
+
+
+_MAYBE_HASHED = re.compile(r"(?<![a-z])h(?![a-z])|\\", re.ASCII | re.IGNORECASE)
+"""Finds each `H`, which stands for a number that depends on the job, and any character that JSON escapes."""
+
+
+def _parse(
+    schedule_type: str,
+    schedule_expr: str,
+    timezone: str,
+    start_at: datetime | None,
+    end_at: datetime | None,
+    job_id: str,
+) -> Schedule:
     if schedule_type not in _TYPES:
         raise refusal(
             "is not a type of schedule",
@@ -100,7 +127,6 @@ def parse_schedule(
         trigger = FixedCron(pattern, zone) if fixed else ElapsedCron(pattern, zone)
         parts = (*_meaning(pattern), fixed, zone.key)
     schedule = Schedule(
-        job_id=job_id,
         kind=schedule_type,
         expression=schedule_expr,
         zone=zone,
@@ -114,6 +140,9 @@ def parse_schedule(
     return schedule
 
 
+_shared = lru_cache(maxsize=_MOST_SHARED)(_parse)
+
+
 def _load(schedule_type: str, text: str) -> object:
     where, expected = "schedule_expr", f"JSON such as {_FORMS[schedule_type]}"
     if not isinstance(text, str) or not text.strip():
@@ -123,9 +152,7 @@ def _load(schedule_type: str, text: str) -> object:
             f"has {len(text)} characters", where=where, value=text, expected=f"at most {LONGEST_EXPRESSION}"
         )
     try:
-        return json.loads(
-            text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition
-        )
+        return _JSON.decode(text)
     except json.JSONDecodeError as error:
         what = f"is not JSON: {error.msg} at character {error.pos + 1}"
     except (ArithmeticError, RecursionError, ValueError):
@@ -147,6 +174,11 @@ def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
         twice = next(key for key in keys if keys.count(key) > 1)
         raise refusal("is given twice", where="schedule_expr, key", value=twice, expected="each key once")
     return found
+
+
+_JSON = json.JSONDecoder(
+    parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_without_repetition
+)
 
 
 def _object(schedule_type: str, expression: object) -> Mapping[str, object]:

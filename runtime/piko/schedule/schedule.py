@@ -13,13 +13,12 @@ from piko.schedule.triggers import Trigger
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a job is due; made by `parse_schedule`.
+    """When jobs are due; made by `parse_schedule`.
 
     Instants go in as aware datetimes of any zone and come out as aware datetimes in UTC. All of them lie
     from 1970 to 9999.
     """
 
-    job_id: str
     kind: str
     """`cron`, `interval` or `date`."""
     expression: str
@@ -33,7 +32,7 @@ class Schedule:
     fires_once: bool = False
     """Whether it is a date: after its instant the schedule is completed, not silent."""
     fingerprint: str
-    """Schedules with the same fingerprint have the same instants. It does not identify the job."""
+    """Schedules with the same fingerprint have the same instants."""
 
     def next_after(self, instant: datetime) -> datetime | None:
         """The first instant after `instant`, or None if there is none."""
