@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
+from heapq import nsmallest
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from pydantic import BaseModel
@@ -17,6 +18,7 @@ from piko.errors import RegistrationError
 Handler = Callable[..., Awaitable[object]]
 
 _NO_OBJECTIVE = Objective()
+_SHOWN = 20
 
 ConfigT = TypeVar("ConfigT")
 P = ParamSpec("P")
@@ -56,6 +58,7 @@ class JobRegistry:
 
     def __init__(self) -> None:
         self._jobs: dict[str, JobDefinition] = {}
+        self._first_ids: str | None = None
 
     def register(self, job: JobDefinition) -> None:
         """Add `job`. Raises `RegistrationError` if it could not run."""
@@ -67,6 +70,14 @@ class JobRegistry:
                 "give one of the two another job_id"
             )
         self._jobs[job.job_id] = job
+        self._first_ids = None
+
+    @property
+    def first_ids(self) -> str:
+        """The first ids of jobs, for a message that may be written for each of very many rows."""
+        if self._first_ids is None:
+            self._first_ids = ", ".join(nsmallest(_SHOWN, self._jobs))
+        return self._first_ids
 
     def get(self, job_id: str) -> JobDefinition | None:
         return self._jobs.get(job_id)

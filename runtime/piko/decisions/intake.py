@@ -194,14 +194,12 @@ class Intake:
             self._outbox.series.known(state)
         if job is not None and job.definition.stateful:
             self._outbox.series.done_up_to(job.job_id, agenda.watermark(job))
-        new = replace(
-            state,
+        new = state.judged(
+            job_id=row.job_id,
             status=assessed.status.value,
             message=assessed.message,
             observed_version=row.version,
-            next_run_at=None,
             row_created_at=row.created_at,
-            row_gone_at=None,
         )
         moved = state.observed_version != row.version and not state.is_of_another_row(row.created_at)
         if foreign or moved:

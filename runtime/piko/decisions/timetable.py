@@ -32,8 +32,12 @@ class Timetable:
             self._at.pop(job_id, None)
         elif self._at.get(job_id) != at:
             self._at[job_id] = at
-            heapq.heappush(self._heap, (at, job_id))
+            entry = (at, job_id)  # in both heaps: there may be very many
+            heapq.heappush(self._heap, entry)
             self._heap = self._without_slack(self._heap, self._at)
+            if early:
+                self._put_early(entry)
+                return
         self._early.discard(job_id)
         if early:
             self.may_be_early(job_id)
@@ -42,9 +46,7 @@ class Timetable:
         """What kept the job from being decided on before its instant is over."""
         at = self._at.get(job_id)
         if at is not None and job_id not in self._early:
-            self._early.add(job_id)
-            heapq.heappush(self._early_heap, (at, job_id))
-            self._early_heap = self._without_slack(self._early_heap, self._early)
+            self._put_early((at, job_id))
 
     def earliest(self, ahead: timedelta = _AT_ONCE) -> datetime | None:
         """When something is to be taken next, with early ones `ahead` of their instants.
@@ -117,6 +119,11 @@ class Timetable:
             heapq.heappop(self._come)
         while self._early_heap and not self._is_early(*self._early_heap[0]):
             heapq.heappop(self._early_heap)
+
+    def _put_early(self, entry: tuple[datetime, str]) -> None:
+        self._early.add(entry[1])
+        heapq.heappush(self._early_heap, entry)
+        self._early_heap = self._without_slack(self._early_heap, self._early)
 
     def _is_early(self, at: datetime, job_id: str) -> bool:
         return job_id in self._early and self._at.get(job_id) == at

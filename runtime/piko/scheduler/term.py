@@ -74,14 +74,15 @@ async def begin_term(
         now=parts.clock.now(),
     )
     await term.driver.feed(began)
-    await take_in(term.driver, {*catalog.assessed_rows, *states}, parts)
+    rows = catalog.assessed_rows
+    await take_in(term.driver, [*rows, *(job_id for job_id in states if job_id not in rows)], parts)
     gc.freeze()  # it stays for the whole term: nothing for the collector to go through each time
     return term
 
 
 async def take_in(driver: Driver, job_ids: Collection[str], parts: SchedulerParts) -> None:
-    """Have the leader take in the rows of `job_ids`. Raises `FencedError`."""
-    ordered = sorted(job_ids)
+    """Have the leader take in the rows of `job_ids`, each once. Raises `FencedError`."""
+    ordered = sorted(job_ids)  # at once, where rows were read in this order
     for start in range(0, len(ordered), _TOGETHER):
         changed = RowsChanged(job_ids=ordered[start : start + _TOGETHER], now=parts.clock.now())
         await driver.feed(changed)
