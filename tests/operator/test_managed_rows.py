@@ -12,6 +12,7 @@ from piko.model.managed import Change, Held, ManagedConfig, ManagedSchedule, Ref
 from piko.store.engine import Database, open_database
 from piko.store.managed import managed_configs, managed_schedules
 from tests.harness.databases import TestDatabase
+from tests.harness.statements import sent_to
 
 _ROW = ManagedSchedule(
     job_id="a",
@@ -70,6 +71,25 @@ async def test_a_write_for_an_outdated_row_changes_nothing(opened: Database) -> 
         late = Change(verb=verb, job_id="a", row=_ROW, seen=seen)
         assert await table.apply([late]) == {"a": WriteResult.STALE}
     assert await table.read(["a"]) == {"a": Held(row=newer, version=2)}
+
+
+async def test_many_rows_are_deleted_by_one_statement_except_for_those_that_have_changed(
+    opened: Database, migrated_database: TestDatabase
+) -> None:
+    table = managed_schedules(opened)
+    rows = {f"job-{number}": replace(_ROW, job_id=f"job-{number}") for number in range(20)}
+    await table.apply([_create(row) for row in rows.values()])
+    seen = await table.read(list(rows))
+    edited = replace(rows["job-7"], priority=1)
+    await table.apply([Change(verb=Verb.REPLACE, job_id="job-7", row=edited, seen=seen["job-7"])])
+    with sent_to(migrated_database, of="DELETE FROM scheduled_job") as sent:
+        results = await table.apply(
+            [Change(verb=Verb.DELETE, job_id=job_id, seen=seen[job_id]) for job_id in rows]
+        )
+    assert len(sent) == 1
+    assert results.pop("job-7") == WriteResult.STALE
+    assert set(results.values()) == {WriteResult.DONE}
+    assert list(await table.read(list(rows))) == ["job-7"]
 
 
 async def test_a_row_that_someone_else_has_made_is_stale_not_refused(opened: Database) -> None:

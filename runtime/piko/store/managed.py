@@ -1,9 +1,9 @@
 """Rows that a custom resource owns: the operator's gateway to `scheduled_job` and `job_config`.
 
-A write is conditional on what was read before it: the row must still have the owner and the version that
-the decision was made for, else nothing is written and the answer is `STALE`. So no edit made in between is
-lost, and neither of two operators can take the other's row. Columns of the runtime are never touched. Each
-write has its line in `change_log`, which names who made it.
+A write is conditional on what was read before it: once locked, the row must still have the owner and the
+version that the decision was made for, else nothing is written and the answer is `STALE`. So no edit made in
+between is lost, and neither of two operators can take the other's row. Columns of the runtime are never
+touched. Each write has its line in `change_log`, which names who made it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any, Generic
 
-from sqlalchemy import ColumnElement, Table, and_, delete, exc, insert, select, update
+from sqlalchemy import Table, delete, exc, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.managed import (
@@ -35,6 +35,7 @@ from piko.store.schema.tables.schedules import scheduled_job
 
 _CHUNK = 1000
 _CONFIDENTIAL = "secret_json"
+_REMOVING = (Verb.DELETE, Verb.FORGET)
 
 
 class ManagedTable(Generic[R]):
@@ -97,61 +98,63 @@ class ManagedTable(Generic[R]):
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[Change[R]]
     ) -> dict[str, WriteResult | RefusedChange]:
-        results: dict[str, WriteResult | RefusedChange] = {}
-        new = [change for change in changes if change.verb is Verb.CREATE]
-        free: set[str] = await self._locked(
-            connection, [item.job_id for item in changes if item.seen is not None]
-        )
-        known = await self._settled(connection, changes, free)
-        if rows := [self._values(change.row) for change in new if change.row is not None]:
-            await connection.execute(insert(self._table), rows)
-        for change in changes:
-            done = change.verb is Verb.CREATE or (
-                change.job_id in free and await self._alter(connection, change) > 0
-            )
-            results[change.job_id] = WriteResult.DONE if done else WriteResult.STALE
-        actors = {
-            change.job_id: change.by
+        seen = await self._locked(connection, [item.job_id for item in changes if item.seen is not None])
+        mine = [
+            change
             for change in changes
-            if results[change.job_id] is WriteResult.DONE and change.job_id in known
-        }
+            if change.verb is Verb.CREATE or seen.get(change.job_id) == _as_read(change)
+        ]
+        known = await self._settled(connection, mine)
+        if rows := [self._values(change.row) for change in mine if change.verb is Verb.CREATE and change.row]:
+            await connection.execute(insert(self._table), rows)
+        await self._remove(connection, [change for change in mine if change.verb in _REMOVING])
+        for change in mine:
+            if change.verb not in (Verb.CREATE, *_REMOVING):
+                await self._alter(connection, change)
+        actors = {change.job_id: change.by for change in mine if change.job_id in known}
         await self._audited.log(connection, known, actors)
-        return results
+        done = {change.job_id for change in mine}
+        return {
+            change.job_id: WriteResult.DONE if change.job_id in done else WriteResult.STALE
+            for change in changes
+        }
 
-    async def _settled(
-        self, connection: AsyncConnection, changes: Sequence[Change[R]], free: Collection[str]
-    ) -> Known:
+    async def _settled(self, connection: AsyncConnection, mine: Sequence[Change[R]]) -> Known:
         """What is known of the rows that are about to be written.
 
         A row that is edited and put back again and again is as it was: some lines a minute say so.
         """
-        ours = [change for change in changes if change.verb is Verb.CREATE or change.job_id in free]
-        restored = [change.job_id for change in ours if change.restores]
-        others = [change.job_id for change in ours if not change.restores]
+        restored = [change.job_id for change in mine if change.restores]
+        others = [change.job_id for change in mine if not change.restores]
         return {
             **await self._audited.settle(connection, others),
             **await self._audited.settle(connection, restored, most_a_minute=LINES_A_MINUTE),
         }
 
-    async def _locked(self, connection: AsyncConnection, job_ids: Collection[str]) -> set[str]:
-        """Those of `job_ids` whose rows are ours to write: one that somebody holds open delays no other."""
-        if not job_ids:
-            return set()
-        key = self._table.c.job_id
-        statement = select(key).where(key.in_(job_ids)).with_for_update(skip_locked=True)
-        return set((await connection.execute(statement)).scalars())
+    async def _locked(
+        self, connection: AsyncConnection, job_ids: Collection[str]
+    ) -> dict[str, tuple[int, str | None]]:
+        """Version and owner of those of `job_ids` whose rows are ours to write.
 
-    async def _alter(self, connection: AsyncConnection, change: Change[R]) -> int:
-        if change.seen is None:
-            raise ValueError(
-                f"change of {change.job_id!r}: {change.verb} needs `seen`, the row it was decided for"
-            )
-        unchanged = self._unchanged(change.job_id, change.seen)
-        if change.verb in (Verb.DELETE, Verb.FORGET):
-            result = await connection.execute(delete(self._table).where(unchanged))
-            if result.rowcount and change.verb is Verb.FORGET:
+        A row that somebody holds open is left out, and so delays no other.
+        """
+        if not job_ids:
+            return {}
+        row = self._table.c
+        statement = select(row.job_id, row.version, row.managed_by).where(row.job_id.in_(job_ids))
+        rows = await connection.execute(statement.with_for_update(skip_locked=True))
+        return {job_id: (version, owner) for job_id, version, owner in rows}
+
+    async def _remove(self, connection: AsyncConnection, changes: Sequence[Change[R]]) -> None:
+        """Delete locked rows: one statement for many."""
+        for chunk in chunks([change.job_id for change in changes], size=_CHUNK):
+            await connection.execute(delete(self._table).where(self._table.c.job_id.in_(chunk)))
+        for change in changes:
+            if change.verb is Verb.FORGET:
                 await self._forget(connection, change.job_id)
-            return result.rowcount
+
+    async def _alter(self, connection: AsyncConnection, change: Change[R]) -> None:
+        """Change a locked row."""
         values: dict[str, Any]
         if change.verb is Verb.REPLACE and change.row is not None:
             values = self._values(change.row)
@@ -159,7 +162,8 @@ class ManagedTable(Generic[R]):
             owner = {} if change.verb is Verb.SUSPEND else {"managed_by": None}
             values = owner | ({} if change.verb is Verb.HAND_BACK else {"enabled": False})
         values["version"] = self._table.c.version + 1
-        return (await connection.execute(update(self._table).where(unchanged).values(values))).rowcount
+        row = update(self._table).where(self._table.c.job_id == change.job_id)
+        await connection.execute(row.values(values))
 
     async def _forget(self, connection: AsyncConnection, job_id: str) -> None:
         if self._table is scheduled_job:
@@ -167,11 +171,6 @@ class ManagedTable(Generic[R]):
         else:
             revisions = job_config_revision
             await connection.execute(delete(revisions).where(revisions.c.job_id == job_id))
-
-    def _unchanged(self, job_id: str, seen: Held[R]) -> ColumnElement[bool]:
-        owner = self._table.c.managed_by
-        same_owner = owner.is_(None) if seen.row.managed_by is None else owner == seen.row.managed_by
-        return and_(self._table.c.job_id == job_id, self._table.c.version == seen.version, same_owner)
 
     def _held(self, values: dict[str, Any], version: int) -> Held[R]:
         secret = self._database.config_keys.unseal(values["job_id"], values.get(_CONFIDENTIAL))
@@ -192,6 +191,15 @@ def managed_schedules(database: Database) -> ManagedTable[ManagedSchedule]:
 
 def managed_configs(database: Database) -> ManagedTable[ManagedConfig]:
     return ManagedTable(database=database, table=job_config, row=ManagedConfig)
+
+
+def _as_read(change: Change[R]) -> tuple[int, str | None]:
+    """Version and owner of the row that `change` was decided for."""
+    if change.seen is None:
+        raise ValueError(
+            f"change of {change.job_id!r}: {change.verb} needs `seen`, the row it was decided for"
+        )
+    return change.seen.version, change.seen.row.managed_by
 
 
 def _server_text(error: exc.DBAPIError) -> str:
