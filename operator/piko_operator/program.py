@@ -9,6 +9,7 @@ from functools import partial
 from kubernetes_asyncio.client import ApiClient
 
 from piko.background.closing import ClosingStack
+from piko.background.garbage import collecting_seldom
 from piko.background.supervisor import Part, Supervisor
 from piko.clock import Clock, SystemClock
 from piko.errors import LeaseUnavailableError
@@ -54,7 +55,8 @@ class Operator:
         closing = ClosingStack()
         with StopSignals(last_words=_cut_short) as signals:
             try:
-                await self._run(closing, signals)
+                with collecting_seldom():
+                    await self._run(closing, signals)
             finally:
                 await closing.close()
         log.info("operator_stopped")

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry
 
+from piko.background.garbage import collecting_seldom
 from piko.background.supervisor import Supervisor
 from piko.background.waiting import first_of
 from piko.catalog.jobs import AssessedRow
 from piko.model.instances import Instance
 from piko.observability.logs import get_logger
-from piko.replica.garbage import collecting_seldom
 from piko.replica.parts import Parts
 from piko.replica.readiness import Readiness, ReplicaState, liveness, readiness
 from piko.replica.shutdown import steps, take

@@ -1,4 +1,4 @@
-"""How often Python looks for garbage while a replica runs."""
+"""How often Python looks for garbage while a program runs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ _THRESHOLD = 20_000
 def collecting_seldom() -> Iterator[None]:
     """Keep Python's collector from going through what is no garbage, many times a second.
 
-    Modules and registered jobs never become garbage. A run makes some dozen objects, nearly all of which end
-    with it and without the collector: by its usual threshold it would take a fifth of a busy replica's time.
+    Modules, registered jobs and known resources stay. A run, or a change of a resource, makes some dozen
+    objects, nearly all of which end with it and without the collector: by its usual threshold it would take a
+    fifth of a busy replica's time.
     """
     gc.freeze()
     usual = gc.get_threshold()
