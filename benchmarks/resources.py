@@ -2,11 +2,15 @@
 
     python -m benchmarks.resources                 # 2,000 schedules
     python -m benchmarks.resources --count 10000
+    python -m benchmarks.resources --bare          # deletions without an operator instead
     python -m benchmarks.resources --reviews 2000  # the admission webhook instead: half a minute
 
 API server, etcd and MariaDB are private and run on the same machine, as the tests start them. A row's delay
 is the time of its insert, by the database's clock, less the time at which its resource was sent. The numbers
 of requests come from the API server's audit log.
+
+Without an operator, resources of the same size are deleted by a client that removes the finalizer of each in
+the next request. That is the least that deletions with a finalizer can take on a machine.
 
 The webhook is asked as the API server asks it, over TLS at its two paths one after the other, about resources
 in turn: a schedule that is made, one whose times change, and a config whose job has published a schema, which
@@ -25,10 +29,11 @@ import statistics
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +48,14 @@ from tests.harness.waiting import wait_until_async
 
 from benchmarks.database import durable_mariadb
 from piko.store.schema.migrate import upgrade
+from piko_operator.resources import FINALIZER
 
 _ROOT = Path(__file__).parents[1]
 _AT_ONCE = 8
 _IDLE_S = 60.0
 _SETTLE_S = 15.0
-_PROBE_S = 0.1
+_ASKED_S = 20.0
+_PROBE_S = 0.05
 _TOO_LATE = 504
 _LONGEST_S = 3600.0
 
@@ -113,11 +120,11 @@ class Sender:
         self._turn = asyncio.Semaphore(_AT_ONCE)
         self.sent: dict[str, datetime] = {}
 
-    async def create(self, name: str) -> None:
+    async def create(self, name: str, **metadata: Any) -> None:
         body = {
             "apiVersion": "piko.dev/v1",
             "kind": "PikoSchedule",
-            "metadata": {"name": name},
+            "metadata": {"name": name, **metadata},
             "spec": {"jobId": name, "schedule": {"cron": "0 4 * * *"}},
         }
         async with self._turn:
@@ -127,6 +134,14 @@ class Sender:
     async def delete(self, name: str) -> None:
         async with self._turn:
             (await self._client.delete(f"{self._path}/{name}")).raise_for_status()
+
+    async def merge(self, path: str, body: dict[str, Any]) -> None:
+        """Patch the resource, or what of it the path names."""
+        async with self._turn:
+            answer = await self._client.patch(
+                f"{self._path}/{path}", json=body, headers={"Content-Type": "application/merge-patch+json"}
+            )
+            answer.raise_for_status()
 
     async def left(self) -> int:
         answer = await self._client.get(self._path, params={"limit": 1})
@@ -158,6 +173,10 @@ def processor_s_of_each() -> dict[str, float]:
                 program = (folder / "comm").read_text(encoding="ascii").strip()
                 found[program] = found.get(program, 0.0) + _processor_s(stat)
     return found
+
+
+def _since(before: Mapping[str, float]) -> dict[str, float]:
+    return {program: after - before.get(program, 0.0) for program, after in processor_s_of_each().items()}
 
 
 def _stat(pid: int) -> list[str]:
@@ -227,8 +246,9 @@ async def measure(world: World, count: int, *, idle_s: float = _IDLE_S) -> dict[
         await asyncio.sleep(_SETTLE_S)
 
         before = processor_s(operator)
-        found["idle, /healthz in ms"] = await health(world, idle_s)
+        await asyncio.sleep(idle_s)
         found["idle, % of a core"] = (processor_s(operator) - before) / idle_s * 100
+        found["idle, /healthz in ms"] = await health(world, min(idle_s, _ASKED_S))
         found["memory, MB"] = memory_mb(operator)
         assert operator.terminate() == 0
 
@@ -250,9 +270,7 @@ async def measure(world: World, count: int, *, idle_s: float = _IDLE_S) -> dict[
         await deleting
         await _until(lambda: _equals(sender.left, len(extra)), "the deletions")
         found["deleted in s"] = time.perf_counter() - started
-        found["processor s for deletions"] = {
-            program: after - before_each[program] for program, after in processor_s_of_each().items()
-        }
+        found["processor s for deletions"] = _since(before_each)
         await _until(lambda: _equals(world.count, len(extra)), "the last rows")
         deletions = writes(world, frozenset(names)) - quiet
         found["writes for deletions"] = {" ".join(key): number for key, number in sorted(deletions.items())}
@@ -262,6 +280,51 @@ async def measure(world: World, count: int, *, idle_s: float = _IDLE_S) -> dict[
         await sender.close()
         operator.kill()
     return found
+
+
+# ---- without an operator ----------------------------------------------------------------------------
+
+_STATUS: dict[str, Any] = {
+    "conditions": [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "AsItShouldBe",
+            "message": "a message as long as those that are usual in a status",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": 1,
+        }
+        for kind in ("Synced", "Ready", "Stalled", "Reconciling", "DataGivenUp", "Drifted", "Fresh")
+    ],
+    "consecutiveFailures": 0,
+    "observedGeneration": 1,
+    "row": {"managedBy": "default/" + "n" * 90, "version": 1},
+    "schedule": "0 4 * * *",
+    "servedBy": "somebody",
+}
+
+
+async def measure_bare(world: World, count: int) -> dict[str, Any]:
+    """Delete resources that have Piko's finalizer, and remove it."""
+    names = [f"r-{number:05}" for number in range(count)]
+    sender = Sender(world)
+
+    async def create(name: str) -> None:
+        await sender.create(name, finalizers=[FINALIZER])
+        await sender.merge(f"{name}/status", {"status": _STATUS})
+
+    async def delete(name: str) -> None:
+        await sender.delete(name)
+        await sender.merge(name, {"metadata": {"finalizers": None}})
+
+    try:
+        await asyncio.gather(*map(create, names))
+        started, before = time.perf_counter(), processor_s_of_each()
+        await asyncio.gather(*map(delete, names))
+        assert await sender.left() == 0
+        return {"deleted in s": time.perf_counter() - started, "processor s for deletions": _since(before)}
+    finally:
+        await sender.close()
 
 
 # ---- the webhook ------------------------------------------------------------------------------------
@@ -367,7 +430,7 @@ async def _until(condition: Any, what: str) -> None:
     await wait_until_async(condition, what=what, timeout=_LONGEST_S, interval=0.2)
 
 
-async def _main(count: int, reviews: int | None) -> None:
+async def _main(measured: Callable[[World], Awaitable[dict[str, Any]]]) -> None:
     servers, stack = Servers(), ExitStack()
     folder = Path(servers.folder)
     with stack:
@@ -388,13 +451,17 @@ async def _main(count: int, reviews: int | None) -> None:
                 programs=programs,
                 port=free_port(),
             )
-            found = measure(world, count) if reviews is None else measure_reviews(world, reviews)
-            print(json.dumps(await found, indent=2))
+            print(json.dumps(await measured(world), indent=2))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=2_000, help="how many schedules")
-    parser.add_argument("--reviews", type=int, help="how many resources the webhook is asked about")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--bare", action="store_true", help="deletions without an operator instead")
+    instead.add_argument("--reviews", type=int, help="how many resources the webhook is asked about instead")
     given = parser.parse_args()
-    asyncio.run(_main(given.count, given.reviews))
+    if given.reviews is not None:
+        asyncio.run(_main(partial(measure_reviews, count=given.reviews)))
+    else:
+        asyncio.run(_main(partial(measure_bare if given.bare else measure, count=given.count)))
