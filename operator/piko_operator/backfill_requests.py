@@ -48,7 +48,6 @@ from piko_operator.inventory import BACKFILL, Inventory, Seen
 from piko_operator.manifests import explain
 from piko_operator.ownership import Condition, Notice, synced
 from piko_operator.pacing import GAP_S, is_urgent
-from piko_operator.reporting import true_conditions
 from piko_operator.resource_actors import asking
 from piko_operator.resource_backoff import ResourceBackoff
 from piko_operator.resources import API_VERSION, PikoBackfill
@@ -171,7 +170,7 @@ class BackfillRequests:
                 log.exception("backfill_failed", namespace=seen.namespace, name=seen.name)
                 self._again(seen, error)
         if (known := self._inventory.get(seen.uid)) is not None:
-            self._tally.note(known.uid, BACKFILL, true_conditions(known.status))
+            self._tally.note(known.uid, BACKFILL, known.true_conditions)
 
     async def _reconcile(self, seen: Seen, row: Backfill | None, running: int) -> None:
         if seen.deleting:

@@ -7,6 +7,8 @@ import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
@@ -41,6 +43,8 @@ _AT_ONCE = 16
 MANAGER = "piko-operator"
 """The field manager and the user agent of every request."""
 _FORBIDDEN = 403
+_BUFFER = 2**21
+"""Bytes that may wait to be read: an object may have a megabyte and a half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,9 +79,24 @@ async def connect() -> ApiClient:
             ) from None
     # Each watch keeps a connection, and there may be two for each namespace; other requests are bounded here.
     configuration.connection_pool_maxsize = 0
+    configuration.proxy = configuration.proxy or _proxy_for(configuration.host or "")
     client = ApiClient(configuration)
     client.user_agent = MANAGER
+    # A session that trusts the environment reads ~/.netrc before each request, in a thread.
+    connector = client.rest_client.pool_manager.connector
+    client.rest_client.pool_manager.detach()
+    client.rest_client.pool_manager = aiohttp.ClientSession(
+        connector=connector, read_bufsize=_BUFFER, trust_env=False
+    )
     return client
+
+
+def _proxy_for(url: str) -> str | None:
+    """The proxy that the environment names for `url`, as HTTPS_PROXY and NO_PROXY do."""
+    asked = urlsplit(url)
+    if asked.hostname is None or proxy_bypass(asked.hostname):
+        return None
+    return getproxies().get(asked.scheme)
 
 
 class Cluster:
@@ -115,7 +134,7 @@ class Cluster:
         for namespace in self._namespaces or (None,):
             try:
                 async for page in pages(self, kind, namespace=namespace, known=known):
-                    served = [seen for seen in page if serves(seen.spec, self._class_name)]
+                    served = [seen for seen in page if seen.class_name == self._class_name]
                     found += served
                     others.update({seen.uid for seen in page} - {seen.uid for seen in served})
             except ClusterError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from piko.model.revisions import revision_in_force
@@ -172,6 +173,21 @@ def merge_conditions(
             "observedGeneration": generation,
         }
     return list(known.values())
+
+
+def true_conditions(status: Mapping[str, Any]) -> frozenset[str]:
+    """The types of the conditions that are True."""
+    return _shared(
+        frozenset(
+            str(item.get("type")) for item in status.get("conditions") or [] if item.get("status") == "True"
+        )
+    )
+
+
+@lru_cache(maxsize=256)
+def _shared(conditions: frozenset[str]) -> frozenset[str]:
+    """The first of equal ones: thousands of resources have the same few."""
+    return conditions
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

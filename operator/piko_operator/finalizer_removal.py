@@ -16,7 +16,6 @@ from piko.background.backoff import Backoff
 from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import PLURALS, Seen
 from piko_operator.resource_api import KubernetesApi, let_go, pages
-from piko_operator.tenancy import serves
 
 _NAMES = 20
 _TRIES = 6
@@ -60,9 +59,8 @@ class Served:
 
     def why_not(self, seen: Seen) -> str | None:
         """Why the finalizer of a resource is not meant; None: it is."""
-        if not serves(seen.spec, self.class_name):
-            other = seen.spec.get("className")
-            return "without a class" if other is None else f"of class {other}"
+        if seen.class_name != self.class_name:
+            return "without a class" if seen.class_name is None else f"of class {seen.class_name}"
         namespace, _, name = _served_by(seen).partition("/")
         if namespace and (
             self.lease_namespace not in (None, namespace) or self.lease_name not in (None, name)

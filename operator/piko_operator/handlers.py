@@ -39,7 +39,7 @@ def watch_registry(*, observe: Observer, asked: Asked, bears: Callable[[str], bo
         prefix = "operator.piko.dev"
         settings.persistence.finalizer = f"{prefix}/unused"
         settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=prefix, v1=False)
-        settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=prefix, v1=False)
+        settings.persistence.diffbase_storage = _NoEssence()
         settings.posting.enabled = False
         settings.scanning.disabled = True
         settings.watching.chunk_size = 100
@@ -56,10 +56,23 @@ def watch_registry(*, observe: Observer, asked: Asked, bears: Callable[[str], bo
     @kopf.on.event(GROUP, VERSION, "pikoschedules", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikojobconfigs", registry=registry)
     @kopf.on.event(GROUP, VERSION, "pikobackfills", registry=registry)
-    def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 kopf passes it by this name
+    async def seen(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 kopf passes it by this name
         observe(dict(body), type == "DELETED")
 
     return registry
+
+
+class _NoEssence(kopf.DiffBaseStorage):
+    """Keeps nothing to compare an object with: no handler asks, and kopf would copy each object for it."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
 
 
 def watch_session(

@@ -18,6 +18,7 @@ from sys import intern
 from typing import Any
 
 from piko_operator.annotations import PAUSED, RECONCILE_AT, pause_in
+from piko_operator.conditions import true_conditions
 from piko_operator.packing import pack, unpack
 from piko_operator.resources import FINALIZER
 from piko_operator.trigger_annotation import TRIGGER, shown
@@ -38,6 +39,7 @@ class Seen:
     that wrote its spec last, by `managedFields`; `trigger` is the value of the annotation that runs its job,
     and `trigger_manager` the program that wrote it; `paused` is why the annotation pauses its job, with
     `paused_manager`, and `reconcile_at` the value that asks for it to be compared. The last two are bounded.
+    `class_name` is the class that it asks for; None: none. `true_conditions` are those of its status.
     `names_sources` is whether its row holds content of Secrets or ConfigMaps.
     """
 
@@ -51,7 +53,9 @@ class Seen:
     finalizers: tuple[str, ...]
     created_at: str
     job_id: str
+    class_name: object
     names_sources: bool
+    true_conditions: frozenset[str]
     packed_spec: bytes = field(repr=False)
     packed_status: bytes = field(repr=False)
     order: int = 0
@@ -84,8 +88,7 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
     metadata = body["metadata"]
     annotations = metadata.get("annotations") or {}
     paused, reconcile_at = pause_in(annotations), annotations.get(RECONCILE_AT)
-    given = body.get("spec")
-    spec = given if isinstance(given, Mapping) else {}
+    spec, status = _object(body.get("spec")), _object(body.get("status"))
     finalizers = tuple(metadata.get("finalizers", ()))
     return Seen(
         kind=intern(kind),
@@ -98,9 +101,11 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         finalizers=_HELD if finalizers == _HELD else finalizers,
         created_at=str(metadata.get("creationTimestamp", "")),
         job_id=str(spec.get("jobId", "")),
+        class_name=spec.get("className"),
         names_sources=bool(spec.get("configFrom")),
+        true_conditions=true_conditions(status),
         packed_spec=pack(spec),
-        packed_status=pack(body.get("status")),
+        packed_status=pack(status),
         manager=_manager(metadata, "f:spec"),
         trigger=annotations.get(TRIGGER),
         trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
@@ -108,6 +113,10 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         paused_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{PAUSED}"),
         reconcile_at=None if reconcile_at is None else shown(reconcile_at),
     )
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _manager(metadata: Mapping[str, Any], *path: str) -> str | None:

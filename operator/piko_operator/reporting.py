@@ -138,13 +138,6 @@ def unknown_status(previous: Mapping[str, Any], record: SyncRecord, *, now: date
     return {**previous, "observedGeneration": record.generation, "conditions": conditions}
 
 
-def true_conditions(status: Mapping[str, Any]) -> frozenset[str]:
-    """The types of the conditions that are True."""
-    return frozenset(
-        str(item.get("type")) for item in status.get("conditions") or [] if item.get("status") == "True"
-    )
-
-
 def without_condition(status: Mapping[str, Any], name: str) -> dict[str, Any]:
     """`status` without the condition `name`, which does not apply any more."""
     conditions = status.get("conditions")

@@ -29,7 +29,7 @@ from piko.text import error_text
 from piko_operator.apart import apart
 from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
-from piko_operator.conditions import AWAY, merge_patch
+from piko_operator.conditions import AWAY, merge_patch, true_conditions
 from piko_operator.events import Events
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, Seen
 from piko_operator.news import news_of
@@ -40,7 +40,6 @@ from piko_operator.reporting import (
     config_status,
     has_last_run,
     schedule_status,
-    true_conditions,
     unknown_status,
 )
 from piko_operator.resource_backoff import ResourceBackoff
@@ -136,7 +135,8 @@ class StatusWriter:
         uids = list(self._changed)[:_ROUND]
         for uid in uids:
             del self._changed[uid]
-        chosen = [seen for uid in uids if (seen := self._inventory.get(uid)) is not None]
+        known = [seen for uid in uids if (seen := self._inventory.get(uid)) is not None]
+        chosen = [seen for seen in known if not _is_going(seen, self._records.get(seen.uid))]
         try:
             await self._compute(chosen)
         except DatabaseUnavailableError:
@@ -152,9 +152,12 @@ class StatusWriter:
         schedules = [seen for seen in chosen if seen.kind == SCHEDULE]
         configs = [seen for seen in chosen if seen.kind == JOB_CONFIG]
         job_ids = [seen.job_id for seen in schedules]
+        statuses = {seen.uid: seen.status for seen in chosen}
         jobs = await apart(self._summaries.jobs, job_ids, blame=self._unread)
         objectives = await apart(self._objectives.read, job_ids, blame=self._unread)
-        ran = [seen.job_id for seen in schedules if not has_last_run(seen.status, jobs.get(seen.job_id))]
+        ran = [
+            seen.job_id for seen in schedules if not has_last_run(statuses[seen.uid], jobs.get(seen.job_id))
+        ]
         recent = await apart(self._summaries.recent_runs, ran, blame=self._unread)
         ids = [seen.job_id for seen in configs]
         rows = await apart(self._summaries.configs, ids, blame=self._unread)
@@ -171,13 +174,13 @@ class StatusWriter:
                 owner=owner,
                 now=now,
             )
-            self._want(seen, status_of)
+            self._want(seen, statuses[seen.uid], status_of)
             self._look_when_due(seen, objective, now)
         for seen in configs:
             row, held = rows.get(seen.job_id), revisions.get(seen.job_id, [])
             owner, answer = self._owner(seen), self._records.answer(seen.uid)
             status_of = partial(config_status, answer=answer, row=row, revisions=held, owner=owner, now=now)
-            self._want(seen, status_of)
+            self._want(seen, statuses[seen.uid], status_of)
 
     def _without_database(self, error: Exception) -> None:
         """Say of resources with something to write that nothing is known of their rows."""
@@ -186,7 +189,7 @@ class StatusWriter:
         for uid in list(self._changed):
             seen, record = self._inventory.get(uid), self._records.get(uid)
             if seen is not None and record is not None and record.synced.status == "Unknown":
-                self._want(seen, partial(unknown_status, now=now))
+                self._want(seen, seen.status, partial(unknown_status, now=now))
 
     def _note_touched(self) -> None:
         for uid in self._inventory.take_touched():
@@ -194,19 +197,18 @@ class StatusWriter:
             if seen is None:
                 self._forget(uid)
                 continue
-            self._tally.note(uid, seen.kind, true_conditions(seen.status))
+            self._tally.note(uid, seen.kind, seen.true_conditions)
             if self._written.get(uid) != seen.resource_version:
                 self._changed[uid] = None
 
-    def _want(self, seen: Seen, status_of: StatusOf) -> None:
-        """Have the status written if it differs."""
+    def _want(self, seen: Seen, before: Mapping[str, Any], status_of: StatusOf) -> None:
+        """Have the status written if it differs from `before`, which `seen` has."""
         record = self._records.get(seen.uid)
-        if record is None or seen.uid not in self._inventory or _is_going(seen, record):
+        if record is None or seen.uid not in self._inventory:
             return
         if record.synced.reason == AWAY:
             # Rows may be read before the mirror has tried again; that is no reason for another patch.
             status_of = partial(unknown_status, now=self._clock.now())
-        before = seen.status
         try:
             status = {**status_of(before, record), "servedBy": self._served_by}
             differs, packed = bool(merge_patch(before, status)), pack(status)
@@ -279,7 +281,7 @@ class StatusWriter:
         self._backoff.succeeded(seen.uid)
         self._written[seen.uid] = patched.resource_version
         self._inventory.observe(patched)
-        self._tally.note(seen.uid, seen.kind, true_conditions(patched.status))
+        self._tally.note(seen.uid, seen.kind, patched.true_conditions)
         for notice in news_of(before, status):
             self._events.post(seen, notice)
 
@@ -311,9 +313,9 @@ class StatusWriter:
         self._written.pop(uid, None)
 
 
-def _is_going(seen: Seen, record: SyncRecord) -> bool:
+def _is_going(seen: Seen, record: SyncRecord | None) -> bool:
     """Whether the resource is being deleted and nothing holds it up: a write would be for nobody."""
-    return seen.deleting and record.synced.status == "True"
+    return seen.deleting and record is not None and record.synced.status == "True"
 
 
 def _false(status: Mapping[str, Any]) -> frozenset[str]:
