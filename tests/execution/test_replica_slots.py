@@ -39,10 +39,27 @@ def test_of_three_replicas_the_leader_keeps_a_third() -> None:
     assert Replica(most=1000, replicas=3).keeps(300) == 100
 
 
-def test_few_runs_that_are_claimed_together_are_not_shared() -> None:
+def test_few_runs_are_not_shared() -> None:
     replica = Replica(replicas=4)
     assert replica.keeps(3) == 3
     assert replica.slots.keeps(LATER), "nor are those of the next claim"
+
+
+def test_a_leader_with_runs_in_progress_does_not_collect_more_one_by_one() -> None:
+    replica = Replica(most=100, replicas=2)
+    replica.running = 3
+    assert not replica.slots.keeps(NOON)
+    assert not replica.slots.keeps(LATER), "each claim is of one run"
+    alone = Replica(most=100)
+    alone.running = 3
+    assert alone.slots.keeps(NOON), "where there is another"
+
+
+def test_what_a_leader_has_kept_counts_as_fetched() -> None:
+    replica = Replica(most=100, replicas=2)
+    assert replica.keeps(10) == 5
+    assert replica.slots.share_of(5) == 0, "the others come first"
+    assert replica.slots.share_of(5) == 3, "and it takes what they leave"
 
 
 def test_a_leader_that_is_behind_leaves_runs_to_the_others() -> None:

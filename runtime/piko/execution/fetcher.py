@@ -12,7 +12,6 @@ database assigns to it and that it does not know, and starts them.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Collection
 from functools import partial
 
@@ -29,7 +28,7 @@ from piko.decisions.lateness import too_late
 from piko.errors import ConfigError, DatabaseUnavailableError
 from piko.execution.executor import Executor
 from piko.execution.ledger import Ledger
-from piko.execution.replica_slots import FEWEST, ReplicaSlots
+from piko.execution.replica_slots import ReplicaSlots
 from piko.model.configs import ConfigRevision
 from piko.model.fences import InstanceFence
 from piko.model.instances import Instance
@@ -164,8 +163,10 @@ class Fetcher:
         waiting = await self._runs.count_offered()
         if waiting == 0:
             return
-        share = max(math.ceil(waiting / slots.replicas), FEWEST)
+        share = slots.share_of(waiting)
         limit = min(free, share, _BATCH)
+        if limit == 0:
+            return
         moment = self._clock.monotonic()
         if moment - self._strange_since >= _STRANGE_FOR_S:
             self._strange.clear()

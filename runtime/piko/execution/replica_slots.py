@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Collection
 from datetime import datetime
 
-FEWEST = 3
+_FEWEST = 3
 """Fewer runs are not worth sharing."""
 _SOME = 50
 """A fiftieth of all slots is fetched for together, where more runs wait than there are slots."""
@@ -40,9 +40,11 @@ class ReplicaSlots:
         self._full = full
         self._claiming = claiming
         self._planned_at: datetime | None = None
+        self._few = 0
         self._left = 0
         self._claimed = 0
         self._kept = 0
+        self._kept_lately = 0
         self.fetching = 0
         """Runs that are being fetched, or are fetched and have not begun."""
         self.replicas = 1
@@ -57,9 +59,11 @@ class ReplicaSlots:
     @property
     def free(self) -> int:
         """How many more runs may begin here."""
-        if self._full():
-            return 0
-        return max(self._most - self._running() - len(self._claiming) - self.fetching, 0)
+        return 0 if self._full() else max(self._most - self._taken, 0)
+
+    @property
+    def _taken(self) -> int:
+        return self._running() + len(self._claiming) + self.fetching
 
     @property
     def idle(self) -> bool:
@@ -69,18 +73,30 @@ class ReplicaSlots:
     def keeps(self, now: datetime) -> bool:
         """Whether one more run, of those that are claimed together at `now`, begins in this process.
 
-        Of few all do. What waits for slots was offered before, and goes first; and where the leader has more
-        to claim than it gets done, others are to run it.
+        While few are in progress here, all do; a run that takes long therefore keeps no other from another
+        replica. What waits for slots was offered before, and goes first; and where the leader has more to
+        claim than it gets done, others are to run it.
         """
         if now != self._planned_at:
-            self._planned_at, self._left, self._claimed, self._kept = now, self.free, 0, 0
+            self._planned_at, self._claimed, self._kept = now, 0, 0
+            self._left, self._few = self.free, _FEWEST - self._taken
         self._claimed += 1
-        share = max(math.ceil(self._claimed / self.replicas), FEWEST)
+        share = max(self._claimed // self.replicas, self._few)
         outdone = self.behind and self.replicas > 1
         if self.short or outdone or self._kept >= min(share, self._left):
             return False
         self._kept += 1
+        self._kept_lately += 1
         return True
+
+    def share_of(self, waiting: int) -> int:
+        """How many of the runs that wait to be fetched are this replica's.
+
+        What a leader has kept since it last asked counts as fetched: the others come first.
+        """
+        kept, self._kept_lately = self._kept_lately, 0
+        share = math.ceil((waiting + kept) / self.replicas) - kept
+        return max(share, 0 if kept else _FEWEST)
 
     def ended(self) -> None:
         """A run has ended here: where others wait for slots, fetch as soon as there are some."""
