@@ -20,7 +20,18 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, ColumnElement, Table, func, null, select, type_coerce, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Table,
+    bindparam,
+    func,
+    null,
+    select,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from piko.model.managed import ManagedConfig, ManagedSchedule
@@ -91,6 +102,8 @@ class RowChanges:
             self._sign += [table.c.version, Checksum(*(table.c[name] for name in content))]
         if progress:
             self._sign.append(Checksum(*(table.c[name] for name in progress)))
+        self._every = select(table.c.job_id, *self._sign)
+        self._since = self._statement_since()
         self._known: dict[str, RowSign] = {}
         self._whole = _Whole(0, 0)
         self._looked_at: datetime | None = None
@@ -120,21 +133,25 @@ class RowChanges:
         return [] if first else changes
 
     async def _all(self, connection: AsyncConnection) -> dict[str, RowSign]:
-        rows = await connection.execute(select(self._table.c.job_id, *self._sign))
+        rows = await connection.execute(self._every)
         return {str(row[0]): RowSign(*row[1:]) for row in rows.all()}
 
     async def _recent(
         self, connection: AsyncConnection, since: datetime
     ) -> tuple[datetime, _Whole, dict[str, RowSign]]:
         """When it was asked, what the table comes to, and the rows written since, all of one moment."""
+        *found, last = (await connection.execute(self._since, {"since": since})).all()
+        signs = {str(row[0]): RowSign(*row[4:]) for row in found}
+        return last[1], _Whole(int(last[2]), int(last[3])), signs
+
+    def _statement_since(self) -> CompoundSelect[Any]:
+        """Built once: there is a look each second, and building it would be most of its cost."""
         number = type_coerce(null(), BigInteger)
         rows = select(self._table.c.job_id, type_coerce(null(), STAMP), number, number, *self._sign)
         total = func.coalesce(func.sum(self._sign[0]), 0)
         whole = select(null(), Now(), func.count(), total, *(null() for _ in self._sign))
-        statement = union_all(rows.where(self._stamp >= since), whole.select_from(self._table))
-        *found, last = (await connection.execute(statement)).all()
-        signs = {str(row[0]): RowSign(*row[4:]) for row in found}
-        return last[1], _Whole(int(last[2]), int(last[3])), signs
+        since = bindparam("since", type_=self._stamp.type)
+        return union_all(rows.where(self._stamp >= since), whole.select_from(self._table))
 
     def _with(self, recent: Mapping[str, RowSign]) -> _Whole:
         """What the table comes to if nothing but `recent` has changed."""
