@@ -15,7 +15,7 @@ from piko.model.troubles import ReportedTrouble, troubles_text
 from piko.observability.logs import get_logger
 from piko.store.clusters import Clusters
 from piko_operator.identity import Identity
-from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory
+from piko_operator.inventory import Inventory
 from piko_operator.records import SyncRecords
 
 _EVERY_S = 10.0
@@ -77,13 +77,11 @@ class OperatorHeartbeat:
     def _said(self) -> Iterator[tuple[str, str, str]]:
         for namespace, error in self._refused().items():
             yield "not_listed", f"namespace {namespace}", f"its resources cannot be listed: {error}"
-        for kind, word in ((SCHEDULE, "PikoSchedule"), (JOB_CONFIG, "PikoJobConfig")):
-            for seen in self._inventory.all(kind):
-                record = self._records.get(seen.uid)
-                if record is None:
-                    continue
-                subject = f"{word} {seen.namespace}/{seen.name}"
-                if record.drifted is not None and record.drifted.status == "True":
-                    yield "drift", subject, record.drifted.message
-                elif record.synced.status == "False":
-                    yield "not_synced", subject, record.synced.message
+        for uid, record in self._records.differing.items():
+            if (seen := self._inventory.get(uid)) is None:
+                continue
+            subject = f"{seen.kind} {seen.namespace}/{seen.name}"
+            if record.drifted is not None and record.has_drifted:
+                yield "drift", subject, record.drifted.message
+            else:
+                yield "not_synced", subject, record.synced.message

@@ -7,6 +7,7 @@ into conditions.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from piko.background.backoff import Backoff
@@ -41,6 +42,11 @@ class SyncRecord:
     paused: str | None = None
     reconcile_at: str | None = None
 
+    @property
+    def has_drifted(self) -> bool:
+        """Whether the row was edited, and stays so."""
+        return self.drifted is not None and self.drifted.status == "True"
+
 
 class SyncRecords:
     """The record of each resource by uid, and which generation was written. For use on one event loop."""
@@ -48,6 +54,7 @@ class SyncRecords:
     def __init__(self, *, clock: Clock, inventory: Inventory) -> None:
         self._inventory = inventory
         self._records: dict[str, SyncRecord] = {}
+        self._differing: dict[str, None] = {}
         self._settled: dict[str, tuple[int, str | None]] = {}
         self._answers: dict[str, TriggerAnswer] = {}
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
@@ -55,13 +62,18 @@ class SyncRecords:
     def get(self, uid: str) -> SyncRecord | None:
         return self._records.get(uid)
 
+    @property
+    def differing(self) -> Mapping[str, SyncRecord]:
+        """By uid, the records of resources that differ from their row, as far as that is known."""
+        return {uid: self._records[uid] for uid in self._differing}
+
     def failures(self, uid: str) -> int:
         """The number of retries since the resource last succeeded."""
         return self._backoff.failures(uid)
 
     def succeed(self, seen: Seen, record: SyncRecord) -> None:
         self._backoff.succeeded(seen.uid)
-        self._records[seen.uid] = record
+        self._note(seen.uid, record)
         if record.drifted is None or record.drifted.status == "Unknown":
             self._settled.pop(seen.uid, None)
         else:
@@ -83,13 +95,14 @@ class SyncRecords:
         known = self._records.get(seen.uid)
         if known is None or known.synced.reason != reason:
             log.warning("not_synced", kind=seen.kind, namespace=seen.namespace, name=seen.name, reason=reason)
-        self._records[seen.uid] = SyncRecord(
+        record = SyncRecord(
             generation=seen.generation,
             synced=synced("False", reason, message),
             schedule=known.schedule if known else None,
             paused=known.paused if known else seen.status.get("paused"),
             reconcile_at=seen.reconcile_at,
         )
+        self._note(seen.uid, record)
 
     def unknown(self, seen: Seen, reason: str, message: str) -> bool:
         """Record that nothing is known of the row of a resource that has something to write.
@@ -101,13 +114,14 @@ class SyncRecords:
             return False
         if known is None and _was_synced(seen):
             return False
-        self._records[seen.uid] = SyncRecord(
+        record = SyncRecord(
             generation=seen.generation,
             synced=synced("Unknown", reason, message),
             schedule=known.schedule if known else None,
             paused=known.paused if known else seen.status.get("paused"),
             reconcile_at=known.reconcile_at if known else seen.status.get("lastHandledReconcileAt"),
         )
+        self._note(seen.uid, record)
         return True
 
     def refused(self, seen: Seen, error: ClusterError) -> None:
@@ -142,9 +156,17 @@ class SyncRecords:
     def forget(self, uid: str) -> None:
         """Drop what is recorded of a deleted resource."""
         self._records.pop(uid, None)
+        self._differing.pop(uid, None)
         self._answers.pop(uid, None)
         self._settled.pop(uid, None)
         self._backoff.succeeded(uid)
+
+    def _note(self, uid: str, record: SyncRecord) -> None:
+        self._records[uid] = record
+        if record.has_drifted or record.synced.status == "False":
+            self._differing[uid] = None
+        else:
+            self._differing.pop(uid, None)
 
 
 def _was_synced(seen: Seen) -> bool:

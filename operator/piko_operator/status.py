@@ -233,7 +233,11 @@ class StatusWriter:
             self._unsettled.succeeded(seen.uid)
         elif not self._unsettled.is_waiting(seen.uid):
             pause_s = self._unsettled.failed(seen.uid)
-            asyncio.get_running_loop().call_later(pause_s, self.look, seen.uid)
+            asyncio.get_running_loop().call_later(pause_s, self._look_if_unsettled, seen.uid)
+
+    def _look_if_unsettled(self, uid: str) -> None:
+        if self._unsettled.failures(uid):
+            self.look(uid)
 
     def _look_when_due(self, seen: Seen, objective: JobObjective | None, now: datetime) -> None:
         """At its next deadline a job is late without that anything is written anywhere."""
