@@ -35,6 +35,7 @@ _ORDER = (
     *("minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
     *("minProperties", "maxProperties", "pattern", "not", "anyOf", "required"),
     *("x-kubernetes-preserve-unknown-fields", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"),
+    "x-kubernetes-map-type",
     *("x-kubernetes-validations", "properties", "items"),
 )
 
@@ -111,6 +112,8 @@ def _resource(definition: Definition) -> dict[str, Any]:
     spec = structural_schema(model.model_fields["spec"].annotation)  # type: ignore[arg-type]
     # Programs that read a status (kstatus) must not take a resource that has not been looked at for settled.
     status = structural_schema(definition.status) | {"default": {"observedGeneration": -1}}
+    # It has one writer: who has set which of its fields would be a third of what the API server keeps.
+    status["x-kubernetes-map-type"] = "atomic"
     return {
         "type": "object",
         "description": model.__doc__,

@@ -83,11 +83,11 @@ class SyncRecords:
         """Whether this was written before, by this process or by one before it: generation and pause."""
         if seen.uid in self._settled:
             return self._settled[seen.uid] == (seen.generation, seen.paused)
-        return seen.status.get("paused") == seen.paused and any(
-            item.get("type") == "Drifted"
-            and item.get("status") != "Unknown"
-            and item.get("observedGeneration") == seen.generation
-            for item in seen.status.get("conditions") or []
+        drifted = [item for item in seen.status.get("conditions") or [] if item.get("type") == "Drifted"]
+        return (
+            seen.status.get("observedGeneration") == seen.generation
+            and seen.status.get("paused") == seen.paused
+            and all(item.get("status") != "Unknown" for item in drifted)
         )
 
     def fail(self, seen: Seen, reason: str, message: str) -> None:

@@ -23,7 +23,7 @@ from piko_operator.conditions import (
     revision_conditions,
 )
 from piko_operator.freshness import fresh
-from piko_operator.ownership import Condition, is_same_owner
+from piko_operator.ownership import UNKNOWN_DRIFT, Condition, is_same_owner
 from piko_operator.records import SyncRecord
 from piko_operator.shapes import duration_text
 from piko_operator.trigger_annotation import TriggerAnswer, reported, triggered
@@ -155,8 +155,10 @@ def _conditions(
 ) -> list[dict[str, Any]]:
     before = previous.get("conditions")
     stalled, reconciling = outlook(record.synced, is_ready, previous=before, now=now)
-    drifted = [record.drifted] if record.drifted else []
-    found = [record.synced, is_ready, stalled, reconciling, *further, *drifted]
+    drifted = record.drifted
+    if drifted is None and previous.get("observedGeneration") != record.generation:
+        drifted = UNKNOWN_DRIFT  # another process reads from this that the generation was not written yet
+    found = [record.synced, is_ready, stalled, reconciling, *further, *([drifted] if drifted else [])]
     return merge_conditions(before, found, record.generation, now)
 
 

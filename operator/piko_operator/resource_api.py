@@ -82,9 +82,15 @@ async def let_go(api: KubernetesApi, seen: Seen) -> Seen | None:
     Raises `ClusterError`, with 422 if the finalizers are no longer those that were seen.
     """
     where = f"{FINALIZERS}/{seen.finalizers.index(FINALIZER)}"
-    test = {"op": "test", "path": where, "value": FINALIZER}
+    steps: list[Mapping[str, Any]] = [
+        {"op": "test", "path": FINALIZERS, "value": seen.finalizers},
+        {"op": "remove", "path": where},
+    ]
+    if seen.deleting and len(seen.finalizers) == 1:
+        # The object goes with this very write: the API server need not work out who has set what of it.
+        steps.append({"op": "add", "path": "/metadata/managedFields", "value": [{}]})
     try:
-        return await patch_metadata(api, seen, [test, {"op": "remove", "path": where}])
+        return await patch_metadata(api, seen, steps)
     except ClusterError as error:
         if error.status != 404:
             raise

@@ -137,6 +137,16 @@ def test_a_condition_that_nothing_is_said_of_stays() -> None:
     assert [item["type"] for item in merge_conditions(first, [_SYNCED], 2, _NOW)] == ["Synced", "Ready"]
 
 
+def test_what_says_that_something_is_out_of_order_is_there_only_while_it_is() -> None:
+    stuck = Condition(type="Stalled", status="True", reason="Conflict", message="no")
+    first = merge_conditions(None, [_SYNCED, stuck, given_up(None)], 1, _NOW)
+    assert [item["type"] for item in first] == ["Synced", "Stalled"]
+    later = merge_conditions(first, [_SYNCED, replace(stuck, status="False"), given_up(None)], 1, _NOW)
+    assert [item["type"] for item in later] == ["Synced"]
+    again = merge_conditions(later, [_SYNCED, stuck], 1, _NOW + timedelta(hours=1))
+    assert again[1]["lastTransitionTime"] == "2026-01-01T01:00:00Z"
+
+
 _JSON_VALUES = st.integers() | st.text(max_size=3) | st.lists(st.integers(), max_size=2)
 _JSON = st.recursive(
     st.dictionaries(st.sampled_from("abc"), _JSON_VALUES, max_size=3),

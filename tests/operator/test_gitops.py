@@ -140,14 +140,18 @@ def test_kubectl_wait_for_ready_ends_for_what_is_settled_and_for_nothing_else(
 
 
 @each_state
-def test_every_kind_has_ready_stalled_and_reconciling_once_somebody_has_looked(
+def test_every_kind_has_ready_once_somebody_has_looked_and_of_trouble_only_what_there_is(
     shown: dict[str, _Shown], state: State
 ) -> None:
     status = shown[state.name].body["status"]
     if state.status is None:
         assert status == {"observedGeneration": -1}
         return
-    assert {"Ready", "Stalled", "Reconciling"} <= {item["type"] for item in status["conditions"]}
+    conditions = {item["type"]: item["status"] for item in status["conditions"]}
+    assert {"Ready", "Synced"} <= set(conditions)
+    trouble = ("Stalled", "Reconciling", "Drifted", "DataGivenUp")
+    assert "False" not in {conditions.get(kind) for kind in trouble}
+    assert ("Stalled" in conditions or "Reconciling" in conditions) is (conditions["Ready"] != "True")
 
 
 def test_argo_cds_patch_leaves_other_health_checks_as_they_are(

@@ -64,8 +64,8 @@ async def test_ready_events_and_conditions_say_how_it_goes(
     await wait_until_async(lambda: _ready_column(world, "pjc") == {"good": "True"}, what="READY")
     assert world.condition("psch", "nobody", "Reconciling")["reason"] == "Unregistered"
     for kind, name in (("psch", "good"), ("psch", "paused"), ("pjc", "good")):
-        assert world.condition(kind, name, "Stalled")["status"] == "False"
-        assert world.condition(kind, name, "Reconciling")["status"] == "False"
+        assert world.condition(kind, name, "Stalled") == {}
+        assert world.condition(kind, name, "Reconciling") == {}
 
     query = "SELECT COUNT(*) >= 4 FROM job_run WHERE job_id = 'bad' AND state = 'FAILED'"
     await world.until_row(query, [(1,)])
