@@ -177,7 +177,8 @@ class Cluster:
         where, value = (f"{FINALIZERS}/-", FINALIZER) if seen.finalizers else (FINALIZERS, [FINALIZER])
         # If another finalizer was added meanwhile, the test fails instead of replacing it.
         first = [] if seen.finalizers else [{"op": "test", "path": FINALIZERS, "value": None}]
-        return await patch_metadata(self, seen, [*first, {"op": "add", "path": where, "value": value}])
+        body = await patch_metadata(self, seen, [*first, {"op": "add", "path": where, "value": value}])
+        return seen_from(body, kind=seen.kind)
 
     async def let_go(self, seen: Seen) -> None:
         """Remove Piko's finalizer; succeeds if the object is already deleted."""

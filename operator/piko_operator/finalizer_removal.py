@@ -174,7 +174,7 @@ class FinalizerRemoval:
                 return
             if after is not None:  # otherwise it is deleted, and had no finalizer any more
                 self.removed[seen.kind] += 1
-                if after.deleting:
+                if "deletionTimestamp" in after["metadata"]:
                     self.ended.add(_named(seen))
             return
 

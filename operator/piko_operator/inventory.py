@@ -108,15 +108,20 @@ def seen_from(body: Mapping[str, Any], *, kind: str) -> Seen:
         packed_status=pack(status),
         manager=_manager(metadata, "f:spec"),
         trigger=annotations.get(TRIGGER),
-        trigger_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{TRIGGER}"),
+        trigger_manager=_annotator(metadata, annotations, TRIGGER),
         paused=None if paused is None or kind == JOB_CONFIG else shown(paused),
-        paused_manager=_manager(metadata, "f:metadata", "f:annotations", f"f:{PAUSED}"),
+        paused_manager=_annotator(metadata, annotations, PAUSED),
         reconcile_at=None if reconcile_at is None else shown(reconcile_at),
     )
 
 
 def _object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _annotator(metadata: Mapping[str, Any], annotations: Mapping[str, str], name: str) -> str | None:
+    """The program that wrote an annotation last; None also if there is none of that name."""
+    return _manager(metadata, "f:metadata", "f:annotations", f"f:{name}") if name in annotations else None
 
 
 def _manager(metadata: Mapping[str, Any], *path: str) -> str | None:

@@ -11,6 +11,7 @@ alone, and any remaining exception becomes the record of its resource.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,8 @@ from piko_operator.tenancy import in_another_place
 
 _ROUND = 250
 """Resources in one round; the next one takes what has arrived meanwhile."""
+_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.1
+"""For each resource of a round, how long the next round waits for more of them, and at most."""
 _BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 """The pause of the whole mirror while the database is away."""
 _BUSY = 4
@@ -117,6 +120,9 @@ class Mirror:
             log.info("database_available_again")
             self.database_error = None
         self._look(*(seen.uid for seen in marked))
+        # One batch of many costs a fraction of many batches, and the more there was, the more is to come.
+        if len(marked) < _ROUND:
+            await asyncio.sleep(min(_LONGEST_PAUSE_S, len(marked) * _PAUSE_S))
 
     async def reconcile(self, marked: Sequence[Seen]) -> None:
         """Run one round over `marked`. Raises `DatabaseUnavailableError` and `IdentityError`."""

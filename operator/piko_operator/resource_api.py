@@ -69,15 +69,15 @@ async def pages(
             return
 
 
-async def patch_metadata(api: KubernetesApi, seen: Seen, steps: JsonPatch) -> Seen:
+async def patch_metadata(api: KubernetesApi, seen: Seen, steps: JsonPatch) -> dict[str, Any]:
     """Patch the object that was seen, and no later one of its name. Raises `ClusterError`."""
     body = [{"op": "test", "path": "/metadata/uid", "value": seen.uid}, *steps]
     path = resource_path(seen.kind, namespace=seen.namespace, name=seen.name)
-    return seen_from(await api.call("PATCH", path, body=body), kind=seen.kind)
+    return dict(await api.call("PATCH", path, body=body))
 
 
-async def let_go(api: KubernetesApi, seen: Seen) -> Seen | None:
-    """Remove Piko's finalizer and no other; None: the object is deleted already.
+async def let_go(api: KubernetesApi, seen: Seen) -> dict[str, Any] | None:
+    """Remove Piko's finalizer and no other; the object as it was left, None if it is deleted already.
 
     Raises `ClusterError`, with 422 if the finalizers are no longer those that were seen.
     """

@@ -137,12 +137,12 @@ class StatusWriter:
             del self._changed[uid]
         known = [seen for uid in uids if (seen := self._inventory.get(uid)) is not None]
         chosen = [seen for seen in known if not _is_going(seen, self._records.get(seen.uid))]
-        try:
-            await self._compute(chosen)
-        except DatabaseUnavailableError:
-            self._changed |= dict.fromkeys(uids)
-            raise
         if chosen:
+            try:
+                await self._compute(chosen)
+            except DatabaseUnavailableError:
+                self._changed |= dict.fromkeys(uids)
+                raise
             self.database_error = None
         if self._changed:
             self._wake.set()

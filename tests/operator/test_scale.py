@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from benchmarks.resources import World, measure
+from benchmarks.resource_world import World
+from benchmarks.resources import measure
 
 from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import OwnControlPlane
