@@ -108,6 +108,7 @@ async def measure(world: World, count: int, *, idle_s: float = _IDLE_S) -> dict[
         found["too late"] = sum(item.status == _TOO_LATE for item in audited)
 
         quiet = writes(world, frozenset(names))
+        await asyncio.sleep(_SETTLE_S)  # ready before kopf has had each resource of its listing handled
         started, before_each = time.perf_counter(), processor_s_of_each()
         deleting = asyncio.gather(*map(sender.delete, names))
         extra = [f"x-{number}" for number in range(10)]
@@ -134,7 +135,7 @@ async def _equals(read: Callable[[], Awaitable[int]], expected: int) -> bool:
 
 
 async def _until(condition: Any, what: str) -> None:
-    await wait_until_async(condition, what=what, timeout=_LONGEST_S, interval=0.2)
+    await wait_until_async(condition, what=what, timeout=_LONGEST_S, interval=0.5)
 
 
 if __name__ == "__main__":

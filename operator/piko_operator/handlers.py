@@ -38,7 +38,7 @@ def watch_registry(*, observe: Observer, asked: Asked, bears: Callable[[str], bo
     def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
         prefix = "operator.piko.dev"
         settings.persistence.finalizer = f"{prefix}/unused"
-        settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=prefix, v1=False)
+        settings.persistence.progress_storage = _NoProgress()
         settings.persistence.diffbase_storage = _NoEssence()
         settings.posting.enabled = False
         settings.scanning.disabled = True
@@ -73,6 +73,25 @@ class _NoEssence(kopf.DiffBaseStorage):
 
     def store(self, **_: Any) -> None:
         pass
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: the one there is ends at once."""
+
+    def fetch(self, **_: Any) -> kopf.ProgressRecord | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+    def purge(self, **_: Any) -> None:
+        pass
+
+    def touch(self, **_: Any) -> None:
+        pass
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
 
 
 def watch_session(

@@ -35,7 +35,7 @@ from piko_operator.tenancy import in_another_place
 
 _ROUND = 250
 """Resources in one round; the next one takes what has arrived meanwhile."""
-_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.1
+_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.2
 """For each resource of a round, how long the next round waits for more of them, and at most."""
 _BACKOFF = Backoff(first_s=0.2, longest_s=5.0)
 """The pause of the whole mirror while the database is away."""

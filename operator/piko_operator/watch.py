@@ -128,7 +128,7 @@ class Watch:
         )
 
     def _observe(self, body: Mapping[str, Any], deleted: bool) -> None:
-        self._metrics.last_event.set(self._clock.now().timestamp())
+        self._metrics.last_event.set_to_current_time()
         if not serves(body.get("spec") or {}, self._class_name):
             return
         inventory, metadata = self._inventories[body["kind"]], body["metadata"]
