@@ -43,13 +43,12 @@ class Changes:
         self._look = look
         self._interval_s = interval_s
         self._rounds = 0
+        self.database_error: str | None = None
+        """Why the rows cannot be read now; current, because they are read however little there is to do."""
 
     async def run(self) -> None:
         """Follow the rows until cancelled."""
-        away = Transient(
-            errors=(DatabaseUnavailableError,),
-            report=lambda error: log.info("changes_without_database", error=str(error)),
-        )
+        away = Transient(errors=(DatabaseUnavailableError,), report=self._without_database)
         await repeat(self.update, pause_s=self._interval_s, transient=[away])
 
     async def update(self) -> None:
@@ -63,6 +62,11 @@ class Changes:
             # A revision may change although its config does not.
             self._look(*(seen.uid for seen in self._inventory.all(JOB_CONFIG)))
         self._rounds += 1
+        self.database_error = None
+
+    def _without_database(self, error: Exception) -> None:
+        log.info("changes_without_database", error=str(error))
+        self.database_error = str(error)
 
     async def _follow(self, kind: str, feed: RowChanges, *, complete: bool) -> None:
         """Look at one table, and mark what that shows at once: it is shown once, and the next may fail."""

@@ -83,7 +83,7 @@ class OperatorParts:
             reasons.append(self.sweep.cluster_error)
         elif not self.sweep.listed.is_set():
             reasons.append("the resources have not been listed yet")
-        troubles = (self.identity.trouble, self.mirror.database_error or self.status.database_error)
+        troubles = (self.identity.trouble, self.mirror.database_error or self.changes.database_error)
         return reasons + [trouble for trouble in troubles if trouble is not None]
 
 

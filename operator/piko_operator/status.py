@@ -113,7 +113,6 @@ class StatusWriter:
         self._backoff = ResourceBackoff(clock=clock, backoff=_BACKOFF)
         self._unsettled = ResourceBackoff(clock=clock, backoff=_UNSETTLED)
         self._wakes = Wakes(look=self.look, clock=clock)
-        self.database_error: str | None = None
 
     def look(self, *uids: str) -> None:
         """Have the status of resources computed again."""
@@ -143,7 +142,6 @@ class StatusWriter:
             except DatabaseUnavailableError:
                 self._changed |= dict.fromkeys(uids)
                 raise
-            self.database_error = None
         if self._changed:
             self._wake.set()
 
@@ -182,9 +180,8 @@ class StatusWriter:
             status_of = partial(config_status, answer=answer, row=row, revisions=held, owner=owner, now=now)
             self._want(seen, statuses[seen.uid], status_of)
 
-    def _without_database(self, error: Exception) -> None:
+    def _without_database(self, _error: Exception) -> None:
         """Say of resources with something to write that nothing is known of their rows."""
-        self.database_error = str(error)
         now = self._clock.now()
         for uid in list(self._changed):
             seen, record = self._inventory.get(uid), self._records.get(uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,6 +13,7 @@ from piko.store.row_changes import config_changes, schedule_changes, state_chang
 from piko_operator.changes import Changes
 from piko_operator.inventory import JOB_CONFIG, SCHEDULE, Inventory, seen_from
 from tests.harness.databases import TestDatabase
+from tests.harness.waiting import wait_until_async
 from tests.store.making import opened
 
 _ROW = "INSERT INTO scheduled_job (job_id, schedule_type, schedule_expr) VALUES ('job', 'cron', '\"@daily\"')"
@@ -35,14 +37,14 @@ def inventory() -> Inventory:
     return inventory
 
 
-def _changes(database: Database, inventory: Inventory) -> Changes:
+def _changes(database: Database, inventory: Inventory, *, interval_s: float = 20) -> Changes:
     return Changes(
         inventory=inventory,
         schedules=schedule_changes(database),
         configs=config_changes(database),
         states=state_changes(database),
         look=lambda *_: None,
-        interval_s=20,  # each third look is complete
+        interval_s=interval_s,  # of 20 seconds each third look is complete
     )
 
 
@@ -125,3 +127,20 @@ async def test_what_was_compared_before_the_first_look_is_compared_after_it(
     assert _compared(inventory) == [JOB_CONFIG, SCHEDULE]
     await changes.update()
     assert _compared(inventory) == []
+
+
+async def test_an_outage_is_known_from_its_begin_to_its_end_although_there_is_no_resource(
+    here: Database, emptied_database: TestDatabase
+) -> None:
+    changes = _changes(here, Inventory(), interval_s=0.01)
+    following = asyncio.create_task(changes.run())
+    try:
+        await emptied_database.execute("ALTER TABLE job_config RENAME TO job_config_away")
+        try:
+            await wait_until_async(lambda: changes.database_error, what="the outage to be known")
+        finally:
+            await emptied_database.execute("ALTER TABLE job_config_away RENAME TO job_config")
+        await wait_until_async(lambda: changes.database_error is None, what="its end to be known")
+    finally:
+        following.cancel()
+        await asyncio.wait([following])

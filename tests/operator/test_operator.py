@@ -323,6 +323,17 @@ async def test_a_secret_is_merged_into_its_own_column_and_shown_nowhere(world: W
     assert "hunter" not in said
 
 
+async def test_an_operator_without_resources_is_ready_only_with_a_database(
+    own_mariadb: DatabaseServer, make_world: Callable[[TestDatabase], World]
+) -> None:
+    world = make_world(await create_tables(await own_mariadb.create_database()))
+    own_mariadb.stop()
+    world.start()
+    await wait_until_async(lambda: "is not available" in _get(world, "/readyz")[1], what="/readyz to say why")
+    own_mariadb.start()
+    await wait_until_async(lambda: _get(world, "/readyz")[0] == 200, what="readiness")
+
+
 async def test_a_database_that_is_away_is_said_and_caught_up_with(
     own_mariadb: DatabaseServer, make_world: Callable[[TestDatabase], World]
 ) -> None:
