@@ -116,9 +116,10 @@ class Mirror:
         finally:
             if not done:  # keep the work for the next round, or for the restart of this part
                 self._inventory.mark(*(seen.uid for seen in marked))
-        if marked and self.database_error is not None:
-            log.info("database_available_again")
-            self.database_error = None
+        if self.database_error is not None:
+            if marked:
+                log.info("database_available_again")
+            self.database_error = None  # nothing waits for it any more: whether it answers, others know
         self._look(*(seen.uid for seen in marked))
         # One batch of many costs a fraction of many batches, and the more there was, the more is to come.
         if len(marked) < _ROUND:

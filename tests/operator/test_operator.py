@@ -334,6 +334,25 @@ async def test_an_operator_without_resources_is_ready_only_with_a_database(
     await wait_until_async(lambda: _get(world, "/readyz")[0] == 200, what="readiness")
 
 
+async def test_an_operator_is_ready_again_although_what_waited_for_the_database_was_deleted(
+    own_mariadb: DatabaseServer, make_world: Callable[[TestDatabase], World]
+) -> None:
+    world = make_world(await create_tables(await own_mariadb.create_database()))
+    world.start()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@daily"})
+    await world.until_condition("psch", "s", "Synced", reason="Synced")
+    await wait_until_async(
+        lambda: world.read("psch", "s")["metadata"].get("finalizers"), what="the finalizer"
+    )
+    own_mariadb.stop()
+    world.apply("PikoSchedule", "s", jobId="job", schedule={"cron": "@hourly"})
+    await world.until_condition("psch", "s", "Synced", reason="DatabaseUnavailable")
+    world.kubectl("delete", "psch", "s", "--wait=false")
+    world.kubectl("patch", "psch", "s", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    own_mariadb.start()
+    await wait_until_async(lambda: _get(world, "/readyz")[0] == 200, what="readiness")
+
+
 async def test_a_database_that_is_away_is_said_and_caught_up_with(
     own_mariadb: DatabaseServer, make_world: Callable[[TestDatabase], World]
 ) -> None:
