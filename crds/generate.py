@@ -135,9 +135,7 @@ def _structural(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> di
     if "properties" in found:
         properties = found["properties"].items()
         found["properties"] = {name: _structural(item, definitions) for name, item in properties}
-        if found.pop("default", None) is not None and any(
-            "default" in each for each in found["properties"].values()
-        ):
+        if "default" in found:
             found["default"] = {}  # the server fills in the defaults of its fields
     if "items" in found:
         found["items"] = _structural(found["items"], definitions)
