@@ -27,7 +27,7 @@ for job_id in ("bad", "good"):
     app.job(job_id=job_id, schema=Target)(run)
 """
 WRITES = [
-    ("INSERT", "job_run", "a claim"),
+    ("INSERT", "job_run", "a claim|the end of a run"),  # also the end of one that was under way is an insert
     ("UPDATE", "job_state", "a claim"),
     ("INSERT", "job_lock", "a claim"),
     ("UPDATE", "job_run", "the end of a run"),
