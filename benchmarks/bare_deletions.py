@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks.resource_world import Sender, World, processor_s_of_each, processor_s_since, with_world
-from piko_operator.resource_api import FINALIZERS, JSON_PATCH, MERGE_PATCH
+from piko_operator.resource_api import JSON_PATCH, MERGE_PATCH, without_finalizer
 from piko_operator.resources import FINALIZER
 
 _STATUS: dict[str, Any] = {
@@ -39,17 +39,10 @@ _STATUS: dict[str, Any] = {
 }
 
 
-_WITHOUT_FINALIZER = [
-    {"op": "test", "path": FINALIZERS, "value": [FINALIZER]},
-    {"op": "remove", "path": f"{FINALIZERS}/0"},
-    {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
-]
-
-
 async def measure_bare(world: World, count: int) -> dict[str, Any]:
     """Delete resources that have Piko's finalizer, and remove it."""
     names = [f"r-{number:05}" for number in range(count)]
-    sender = Sender(world)
+    sender, patch = Sender(world), without_finalizer([FINALIZER], deleting=True)
 
     async def create(name: str) -> None:
         await sender.create(name, finalizers=[FINALIZER])
@@ -57,7 +50,7 @@ async def measure_bare(world: World, count: int) -> dict[str, Any]:
 
     async def delete(name: str) -> None:
         await sender.delete(name)
-        await sender.patch(name, _WITHOUT_FINALIZER, JSON_PATCH)
+        await sender.patch(name, patch, JSON_PATCH)
 
     try:
         await asyncio.gather(*map(create, names))

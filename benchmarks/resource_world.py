@@ -45,6 +45,21 @@ class World:
     programs: PikoProcessFactory
     port: int
 
+    @classmethod
+    async def between(
+        cls, control_plane: ControlPlane, database: TestDatabase, programs: PikoProcessFactory
+    ) -> World:
+        """A new namespace, with the definitions and the tables in place."""
+        control_plane.install_crds(_ROOT / "crds")
+        await upgrade(database.dsn)
+        return cls(
+            control_plane=control_plane,
+            namespace=control_plane.create_namespace(),
+            database=database,
+            programs=programs,
+            port=free_port(),
+        )
+
     def start(self, **settings: str) -> ChildProcess:
         """The operator, as the administrator."""
         environment = {
@@ -181,17 +196,8 @@ async def with_world(measured: Callable[[World], Awaitable[dict[str, Any]]]) -> 
         control_plane = OwnControlPlane(folder=folder / "plane", reaper=servers.reaper)
         stack.callback(control_plane.kill)
         await asyncio.to_thread(control_plane.start)
-        control_plane.install_crds(_ROOT / "crds")
         async with durable_mariadb() as mariadb:
-            database = await mariadb.create_database()
-            await upgrade(database.dsn)
             programs = PikoProcessFactory(folder=folder, reaper=servers.reaper)
             stack.callback(programs.close)
-            world = World(
-                control_plane=control_plane,
-                namespace=control_plane.create_namespace(),
-                database=database,
-                programs=programs,
-                port=free_port(),
-            )
+            world = await World.between(control_plane, await mariadb.create_database(), programs)
             print(json.dumps(await measured(world), indent=2))

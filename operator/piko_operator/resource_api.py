@@ -76,21 +76,25 @@ async def patch_metadata(api: KubernetesApi, seen: Seen, steps: JsonPatch) -> di
     return dict(await api.call("PATCH", path, body=body))
 
 
+def without_finalizer(finalizers: Sequence[str], *, deleting: bool) -> JsonPatch:
+    """The patch that removes Piko's finalizer from an object that has exactly these."""
+    steps: list[Mapping[str, Any]] = [
+        {"op": "test", "path": FINALIZERS, "value": list(finalizers)},
+        {"op": "remove", "path": f"{FINALIZERS}/{finalizers.index(FINALIZER)}"},
+    ]
+    if deleting and len(finalizers) == 1:
+        # The object goes with this very write: the API server need not work out who has set what of it.
+        steps.append({"op": "add", "path": "/metadata/managedFields", "value": [{}]})
+    return steps
+
+
 async def let_go(api: KubernetesApi, seen: Seen) -> dict[str, Any] | None:
     """Remove Piko's finalizer and no other; the object as it was left, None if it is deleted already.
 
     Raises `ClusterError`, with 422 if the finalizers are no longer those that were seen.
     """
-    where = f"{FINALIZERS}/{seen.finalizers.index(FINALIZER)}"
-    steps: list[Mapping[str, Any]] = [
-        {"op": "test", "path": FINALIZERS, "value": seen.finalizers},
-        {"op": "remove", "path": where},
-    ]
-    if seen.deleting and len(seen.finalizers) == 1:
-        # The object goes with this very write: the API server need not work out who has set what of it.
-        steps.append({"op": "add", "path": "/metadata/managedFields", "value": [{}]})
     try:
-        return await patch_metadata(api, seen, steps)
+        return await patch_metadata(api, seen, without_finalizer(seen.finalizers, deleting=seen.deleting))
     except ClusterError as error:
         if error.status != 404:
             raise

@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from benchmarks.resource_world import World
 from benchmarks.resources import measure
 
-from piko.store.schema.migrate import upgrade
 from tests.harness.control_plane import OwnControlPlane
 from tests.harness.databases import TestDatabase
-from tests.harness.ports import free_port
 from tests.harness.programs import PikoProcessFactory
 
 _COUNT = int(os.environ.get("PIKO_TEST_RESOURCES", "200"))
-_ROOT = Path(__file__).parents[2]
 
 
 async def test_many_resources_cost_three_writes_each_and_a_restart_costs_none(
     own_control_plane: OwnControlPlane, mariadb: TestDatabase, piko_process: PikoProcessFactory
 ) -> None:
-    own_control_plane.install_crds(_ROOT / "crds")
-    await upgrade(mariadb.dsn)
-    world = World(
-        control_plane=own_control_plane,
-        namespace=own_control_plane.create_namespace(),
-        database=mariadb,
-        programs=piko_process,
-        port=free_port(),
-    )
+    world = await World.between(own_control_plane, mariadb, piko_process)
     found = await measure(world, _COUNT, idle_s=10)
     assert found["refused"] == [], "no write was refused, neither by a conflict"
     # What was answered too late was perhaps done, and is then not asked for again.
