@@ -20,6 +20,7 @@ from tests.harness import locate
 from tests.harness.control_plane import ControlPlane
 from tests.harness.database_servers import DatabaseServer, NamedServer
 from tests.harness.databases import TestDatabase, create_database
+from tests.harness.lines import whole_lines
 from tests.harness.processes import lives
 from tests.harness.programs import PikoProcessFactory
 from tests.harness.reaper import Reaper, unmount_below
@@ -27,6 +28,27 @@ from tests.harness.servers import Servers
 from tests.harness.waiting import PATIENCE_S, wait_until, wait_until_async
 
 _ROOT = Path(__file__).parent.parent
+
+# ---- files that are being written -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "whole"),
+    [
+        ("", []),
+        ('{"a": "b', []),
+        ("one\n", ["one"]),
+        ('one\n{"a": "b', ["one"]),
+        ("one\n\ntwo\n", ["one", "", "two"]),
+        ("one\u2028still one\n", ["one\u2028still one"]),
+    ],
+)
+def test_a_line_is_read_when_it_has_ended(tmp_path: Path, written: str, whole: list[str]) -> None:
+    path = tmp_path / "notes"
+    assert whole_lines(path) == []
+    path.write_text(written, encoding="utf-8")
+    assert whole_lines(path) == whole
+
 
 # ---- databases ------------------------------------------------------------------------------------
 

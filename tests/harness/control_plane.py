@@ -20,6 +20,7 @@ import httpx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.harness.lines import whole_lines
 from tests.harness.locate import find_tool
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
@@ -181,8 +182,7 @@ class ControlPlane:
         """The writes in a namespace, oldest first. Raises `AssertionError` without an audit log."""
         assert self.audit_log is not None, "this API server shows no audit log"
         found = []
-        lines, _, _ = self.audit_log.read_text(encoding="utf-8").rpartition("\n")  # the last is still written
-        for line in lines.splitlines():
+        for line in whole_lines(self.audit_log):
             entry = json.loads(line)
             where = entry.get("objectRef", {})
             if where.get("namespace") != namespace:

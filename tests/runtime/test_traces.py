@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.piko import piko
 from tests.harness.databases import TestDatabase, migrate
+from tests.harness.lines import whole_lines
 from tests.harness.waiting import wait_until_async
 from tests.runtime.replicas import APP, Replicas, leader_of, schedule, until_runs
 
@@ -51,7 +52,7 @@ class SpanFile:
     def named(self, name: str, **attributes: Any) -> list[dict[str, Any]]:
         """Those of that name that have these attributes, dots written as `__`."""
         wanted = {key.replace("__", "."): value for key, value in attributes.items()}
-        spans = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
+        spans = [json.loads(line) for line in whole_lines(self.path)]
         return [
             span for span in spans if span["name"] == name and wanted.items() <= span["attributes"].items()
         ]

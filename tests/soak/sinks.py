@@ -30,6 +30,7 @@ from piko import PikoApp
 from piko.persistence.intent import WriteIntent
 from piko.persistence.sink_base import Durability, ResultSink
 from piko.spool.intents import look
+from tests.harness.lines import whole_lines
 from tests.harness.waiting import wait_until_async
 
 ENVIRONMENT = {"SOAK_SINKS": "1"}
@@ -162,7 +163,7 @@ class Evidence:
 
 def evidence(folder: Path) -> Evidence:
     """Of a soak in `folder`."""
-    notes = [json.loads(line) for line in _lines(folder / "taken")]
+    notes = [json.loads(line) for line in whole_lines(folder / "taken")]
     dead = {
         (letter.sink, letter.names[0]): letter.error
         for path in folder.glob("*/.piko/spool/*.spool")
@@ -178,16 +179,12 @@ def evidence(folder: Path) -> Evidence:
             if note["what"] == "taken"
         ],
         written={
-            (sink, key) for sink, _, key in (line.partition(" ") for line in _lines(folder / "written"))
+            (sink, key) for sink, _, key in (line.partition(" ") for line in whole_lines(folder / "written"))
         },
         dead=dead,
         last_sign=last_sign,
         ended={note["pid"] for note in notes if note["what"] == "ended"},
     )
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def missing(found: Evidence) -> Iterator[Taken]:

@@ -18,6 +18,7 @@ from typing import Any
 from piko.store.schema.migrate import upgrade
 from tests.harness.database_servers import DatabaseServer
 from tests.harness.databases import TestDatabase
+from tests.harness.lines import whole_lines
 from tests.harness.ports import free_port
 from tests.harness.processes import ChildProcess
 from tests.harness.reaper import Reaper
@@ -239,7 +240,7 @@ class Stage:
     def begun(self) -> list[Begun]:
         begun: dict[tuple[str, int], dict[str, Any]] = {}
         order: list[dict[str, Any]] = []
-        for line in self.notes.read_text().splitlines():
+        for line in whole_lines(self.notes):
             note = json.loads(line)
             if note["what"] == "begin":
                 order.append(note)
