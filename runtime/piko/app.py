@@ -24,6 +24,7 @@ from piko.core.types import BackfillPolicy, Objective
 from piko.errors import PikoError, RegistrationError, SettingsError
 from piko.event_loop import run_to_end
 from piko.execution.threads import MOST, HandlerThreads
+from piko.loading import load_replica
 from piko.observability.logs import configure_logging, get_logger
 from piko.observability.metrics import Metrics
 from piko.observability.printed import prints_as_events
@@ -304,6 +305,7 @@ class PikoApp:
             settings = self._load_settings()
             logs = configure_logging(log_format=settings.log_format, debug=settings.debug)
             with prints_as_events(logs), StopSignals(last_words=self._cut_short) as signals:
+                load_replica(settings.mysql_dsn.get_secret_value(), page=settings.web_enabled)
                 run_to_end(self._serve(settings, signals))
         except PikoError as error:
             sys.stderr.write(f"piko: {error}\n")

@@ -1,4 +1,7 @@
-"""What a start need not pay for: modules that are loaded only where somebody asks for what they do."""
+"""What a start need not pay for, and what it pays before its event loop runs.
+
+Modules are loaded only where somebody asks for what they do, and those of every replica at once.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import pytest
 from tests.harness.control_plane import ControlPlane
 from tests.harness.databases import TestDatabase, migrate
 from tests.harness.pods import leading_pod
+from tests.harness.ports import free_port
 from tests.runtime.replicas import Replicas, schedule
 
 NEVER_IN_A_REPLICA = {
@@ -93,3 +97,33 @@ async def test_an_app_that_asks_for_its_api_loads_the_framework(
     replicas: Replicas, sqlite: TestDatabase
 ) -> None:
     assert "fastapi" in await _loaded(replicas, sqlite, "api_app = app.api_app")
+
+
+WATCHES = """
+import asyncio, sys, threading
+
+def imports_while_the_loop_runs(event, arguments):
+    if event != "import" or threading.current_thread() is not threading.main_thread():
+        return
+    package = arguments[0].partition(".")[0]
+    if asyncio._get_running_loop() is not None and package not in sys.stdlib_module_names:
+        print("kept the event loop:", arguments[0], flush=True)
+
+sys.addaudithook(imports_while_the_loop_runs)
+"""
+
+
+@pytest.mark.parametrize("page", [False, True])
+async def test_the_event_loop_of_the_jobs_stands_still_for_no_import(
+    replicas: Replicas, database: TestDatabase, page: bool
+) -> None:
+    environment = {"PIKO_WEB_ENABLED": "true", "PIKO_WEB_PORT": str(free_port())} if page else {}
+    await migrate(database)
+    await schedule(database, "tells")
+    replicas.write(TELLS.format(more=WATCHES))
+    replica = replicas.start(database.dsn, "app.py", environment=environment)
+    replica.process.wait_for_line("loaded: ")
+    await replica.until_ready()
+    assert replica.get("/metrics")[0] == 200
+    assert replica.process.terminate() == 0
+    assert [line for line in replica.process.output.splitlines() if "kept the event loop" in line] == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from piko.background.garbage import collecting_nothing
 from piko.errors import DiscoveryError
 
 if TYPE_CHECKING:
@@ -23,11 +23,8 @@ def run(
     ] = "app:app",
 ) -> None:
     """Run a replica of an application, with probes and metrics, until SIGTERM or Ctrl-C."""
-    gc.disable()  # imported modules are not garbage; collecting during imports takes a sixth of the start-up
-    try:
+    with collecting_nothing():
         found = load_app(app)
-    finally:
-        gc.enable()
     found.run()
 
 
