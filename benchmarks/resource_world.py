@@ -32,7 +32,7 @@ from piko.store.schema.migrate import upgrade
 
 AT_ONCE = 8
 _ROOT = Path(__file__).parents[1]
-_TIMEOUT = aiohttp.ClientTimeout(total=60)
+TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +106,7 @@ class Sender:
             world.control_plane.url,
             headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}"},
             connector=aiohttp.TCPConnector(ssl=trusted),
-            timeout=_TIMEOUT,
+            timeout=TIMEOUT,
             raise_for_status=True,
         )
         self._turn = asyncio.Semaphore(AT_ONCE)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
+
+import uvloop
 
 from piko.errors import SettingsError
 from piko.observability.logs import configure_logging
@@ -28,7 +29,7 @@ def main() -> int:
     )
 
     try:
-        asyncio.run(Operator(settings=settings).run())
+        uvloop.run(Operator(settings=settings).run())
     except SettingsError as error:
         sys.stderr.write(f"piko-operator: {error}\n")
         return 2

@@ -7,17 +7,11 @@ import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
-
-import aiohttp
-from kubernetes_asyncio.client import ApiClient, ApiException, Configuration
-from kubernetes_asyncio.config import ConfigException, load_incluster_config, load_kube_config
 
 from piko.api_path import api_path
 from piko.clock import Clock
-from piko.errors import SettingsError
 from piko.text import excerpt, instant_text
+from piko_operator.api_session import MANAGER, ApiSession, reaching
 from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import Seen, seen_from
 from piko_operator.nesting import read_answer
@@ -40,11 +34,7 @@ from piko_operator.tenancy import serves
 
 _EVENT_LIMIT = 1_000
 _AT_ONCE = 16
-MANAGER = "piko-operator"
-"""The field manager and the user agent of every request."""
 _FORBIDDEN = 403
-_BUFFER = 2**21
-"""Bytes that may wait to be read: an object may have a megabyte and a half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,58 +51,20 @@ class Listing:
     refused: Mapping[str, ClusterError]
 
 
-async def connect() -> ApiClient:
-    """A client of the cluster that the pod runs in, otherwise of the one that KUBECONFIG names.
-
-    Close it when it is no longer used. Raises `SettingsError` if there is no cluster to talk to.
-    """
-    configuration = Configuration()
-    try:
-        load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except ConfigException:
-        try:
-            await load_kube_config(client_configuration=configuration)
-        except (ConfigException, OSError) as error:
-            raise SettingsError(
-                f"no Kubernetes cluster to talk to: not in a pod, and KUBECONFIG cannot be used ({error}); "
-                "run it in a cluster, or set KUBECONFIG to a kubeconfig file"
-            ) from None
-    # Each watch keeps a connection, and there may be two for each namespace; other requests are bounded here.
-    configuration.connection_pool_maxsize = 0
-    configuration.proxy = configuration.proxy or _proxy_for(configuration.host or "")
-    client = ApiClient(configuration)
-    client.user_agent = MANAGER
-    # A session that trusts the environment reads ~/.netrc before each request, in a thread.
-    connector = client.rest_client.pool_manager.connector
-    client.rest_client.pool_manager.detach()
-    client.rest_client.pool_manager = aiohttp.ClientSession(
-        connector=connector, read_bufsize=_BUFFER, trust_env=False
-    )
-    return client
-
-
-def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for `url`, as HTTPS_PROXY and NO_PROXY do."""
-    asked = urlsplit(url)
-    if asked.hostname is None or proxy_bypass(asked.hostname):
-        return None
-    return getproxies().get(asked.scheme)
-
-
 class Cluster:
     """Listings, status, finalizers, sources of configs and events. Raises only `ClusterError`."""
 
     def __init__(
         self,
         *,
-        client: ApiClient,
+        session: ApiSession,
         clock: Clock,
         namespaces: Sequence[str] = (),
         class_name: str | None = None,
         timeout_s: float = 10.0,
         may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._client = client
+        self._session = session
         self._clock = clock
         self._namespaces = tuple(dict.fromkeys(namespaces))
         self._class_name = class_name
@@ -258,28 +210,20 @@ class Cluster:
             content = MERGE_PATCH if isinstance(body, Mapping) else JSON_PATCH
         if method not in ("GET", "DELETE"):
             query = [*query, ("fieldManager", MANAGER)]
-        headers = {"Accept": "application/json", "Content-Type": content}
-        try:
-            async with self._turn:
-                if method != "GET" and not self._may_write():
-                    raise ClusterError(f"{method} {path}: another replica may act by now", status=0)
-                response = await self._client.call_api(
-                    path,
-                    method,
-                    query_params=list(query),
-                    header_params=headers,
-                    body=body,
-                    auth_settings=["BearerToken"],
-                    _preload_content=False,
-                    _request_timeout=self._timeout_s,
-                )
+        async with self._turn:
+            if method != "GET" and not self._may_write():
+                raise ClusterError(f"{method} {path}: another replica may act by now", status=0)
+            response = await self._session.request(
+                method,
+                path,
+                query=dict(query),
+                accept="application/json",
+                content=content,
+                body=body,
+                timeout=self._timeout_s,
+            )
+            with reaching(method, path):
                 text = await response.read()
-        except ApiException as error:
-            raise ClusterError(
-                f"{method} {path}: {error.status} {error.reason}", status=error.status or 0
-            ) from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ClusterError(f"{method} {path}: {type(error).__name__} {error}", status=0) from error
         if response.status >= 300:
             raise ClusterError.answered(method, path, status=response.status, text=text)
         return read_answer(text)

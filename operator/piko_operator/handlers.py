@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from piko_operator.cluster import MANAGER
+from piko_operator.api_session import MANAGER
 from piko_operator.resources import GROUP, VERSION
 from piko_operator.shallow_response import ShallowResponse
 

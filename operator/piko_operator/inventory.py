@@ -227,7 +227,8 @@ class Inventory:
         self._order += 1
         if known is None or known.job_id != seen.job_id:
             self._index(seen, known)
-        self._seen[seen.uid] = replace(seen if known is None else _sharing(seen, known), order=self._order)
+        shared = {} if known is None else _shared(seen, known)
+        self._seen[seen.uid] = replace(seen, order=self._order, **shared)
         if known is None or known.packed_status != seen.packed_status:
             self._touched[seen.uid] = None
         if (
@@ -371,10 +372,10 @@ def _name(seen: Seen) -> tuple[str, str, str]:
     return seen.kind, seen.namespace, seen.name
 
 
-def _sharing(seen: Seen, known: Seen) -> Seen:
-    """`seen` with the texts of `known`, which are keys of indexes and need not be held twice."""
+def _shared(seen: Seen, known: Seen) -> dict[str, Any]:
+    """The texts of `known` that `seen` has as well: keys of indexes, which need not be held twice."""
     job_id = known.job_id if known.job_id == seen.job_id else seen.job_id
-    return replace(seen, uid=known.uid, name=known.name, created_at=known.created_at, job_id=job_id)
+    return {"uid": known.uid, "name": known.name, "created_at": known.created_at, "job_id": job_id}
 
 
 def _is_older(seen: Seen, known: Seen) -> bool:

@@ -13,7 +13,8 @@ import sys
 from piko.clock import SystemClock
 from piko.errors import SettingsError
 from piko.text import listed
-from piko_operator.cluster import Cluster, connect
+from piko_operator.api_session import connect
+from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.inventory import PLURALS
 
@@ -32,8 +33,8 @@ async def leftovers(cluster: Cluster) -> list[str]:
 
 async def _main() -> int:
     try:
-        async with await connect() as client:
-            found = await leftovers(Cluster(client=client, clock=SystemClock()))
+        async with await connect() as session:
+            found = await leftovers(Cluster(session=session, clock=SystemClock()))
     except (ClusterError, SettingsError) as error:
         sys.stderr.write(f"the resources cannot be listed, so nothing was uninstalled: {error}\n")
         return 1

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
-from kubernetes_asyncio.client import ApiClient, ApiException
 
 from piko.api_path import api_path
+from piko_operator.api_session import ApiSession
 from piko_operator.cluster_error import ClusterError
 from piko_operator.sources import Source, SourceKind
 
@@ -31,8 +31,8 @@ Change = tuple[Source, str | None]
 class MetadataFeed:
     """Lists and watches. Raises only `ClusterError`."""
 
-    def __init__(self, *, client: ApiClient) -> None:
-        self._client = client
+    def __init__(self, *, session: ApiSession) -> None:
+        self._session = session
 
     async def list(self, kind: SourceKind, namespace: str | None) -> tuple[dict[Source, str], str]:
         """The version of every object of `kind`, in one namespace or in all, and where a watch continues."""
@@ -78,22 +78,7 @@ class MetadataFeed:
     ) -> aiohttp.ClientResponse:
         scope = () if namespace is None else ("namespaces", namespace)
         path = api_path("api", "v1", *scope, kind.plural)
-        try:
-            response: aiohttp.ClientResponse = await self._client.call_api(
-                path,
-                "GET",
-                query_params=list(query.items()),
-                header_params={"Accept": accept},
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _request_timeout=_TIMEOUT,
-            )
-        except ApiException as error:
-            raise ClusterError(
-                f"GET {path}: {error.status} {error.reason}", status=error.status or 0
-            ) from None
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ClusterError(f"GET {path}: {type(error).__name__} {error}", status=0) from error
+        response = await self._session.request("GET", path, query=query, accept=accept, timeout=_TIMEOUT)
         if response.status >= 300:
             response.close()
             raise ClusterError(f"GET {path}: {response.status} {response.reason}", status=response.status)

@@ -15,6 +15,8 @@ from piko_operator.nesting import cut
 
 _FAST = 1
 """The level of zlib: a higher one takes longer, and saves little."""
+_WINDOW_BITS, _MEMORY_LEVEL = 13, 6
+"""By its defaults zlib first clears a quarter of a megabyte, which takes longer than all the rest."""
 
 
 def pack(value: object) -> bytes:
@@ -28,7 +30,8 @@ def pack(value: object) -> bytes:
         text = json.dumps(value, separators=(",", ":"))
     except RecursionError:
         text = json.dumps(cut(value), separators=(",", ":"))
-    return zlib.compress(text.encode("ascii"), _FAST)
+    compressor = zlib.compressobj(_FAST, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
+    return compressor.compress(text.encode("ascii")) + compressor.flush()
 
 
 def unpack(packed: bytes) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from kubernetes_asyncio.client import ApiClient
-
 from piko.background.closing import ClosingStack
 from piko.background.garbage import collecting_seldom
 from piko.background.supervisor import Part, Supervisor
@@ -24,7 +22,8 @@ from piko.store.engine import Database, open_database
 from piko.store.reports.overview import Overview
 from piko_operator.admission.server import AdmissionServer
 from piko_operator.admission.trust import Trust
-from piko_operator.cluster import Cluster, connect
+from piko_operator.api_session import ApiSession, connect
+from piko_operator.cluster import Cluster
 from piko_operator.composition import compose
 from piko_operator.duty import Duty
 from piko_operator.election import elector_of
@@ -68,8 +67,8 @@ class Operator:
             config_keys=self._settings.config_keys,
         )
         closing.push("database", database.close)
-        client = await connect()
-        closing.push("client of the API server", client.close)
+        session = await connect()
+        closing.push("connections to the API server", session.close)
         elector = elector_of(
             clock=self._clock,
             metrics=self._metrics,
@@ -78,7 +77,7 @@ class Operator:
         )
         closing.push("lease", elector.close)
         cluster = Cluster(
-            client=client,
+            session=session,
             clock=self._clock,
             namespaces=self._settings.namespaces,
             class_name=self._settings.class_name,
@@ -88,7 +87,7 @@ class Operator:
             compose,
             self._settings,
             cluster=cluster,
-            feed=MetadataFeed(client=client),
+            feed=MetadataFeed(session=session),
             database=database,
             clock=self._clock,
             metrics=self._metrics,
@@ -106,7 +105,7 @@ class Operator:
             clock=self._clock,
         )
         address = self._serve(probes, closing)
-        trust = await self._open_admission(client, database, closing)
+        trust = await self._open_admission(session, database, closing)
         log.info("operator_started", cluster=self._settings.cluster, http=address)
         try:
             parts: Sequence[Part] = (elector, duty, pulse, *trust)
@@ -129,7 +128,7 @@ class Operator:
         await self._supervisor.stop_all()
 
     async def _open_admission(
-        self, client: ApiClient, database: Database, closing: ClosingStack
+        self, session: ApiSession, database: Database, closing: ClosingStack
     ) -> Sequence[Trust]:
         """Answer the API server if a port is set; returns what looks after the certificate."""
         settings = self._settings
@@ -137,7 +136,7 @@ class Operator:
             return ()
         trust = Trust(
             cluster=Cluster(
-                client=client, clock=self._clock
+                session=session, clock=self._clock
             ),  # every replica answers, also one that does not act
             clock=self._clock,
             namespace=settings.lease_namespace or own_namespace(),

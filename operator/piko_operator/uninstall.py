@@ -12,7 +12,8 @@ import sys
 
 from piko.clock import SystemClock
 from piko.errors import InputError
-from piko_operator.cluster import Cluster, connect
+from piko_operator.api_session import connect
+from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.finalizer_removal import Served
 from piko_operator.uninstallation import uninstall
@@ -39,8 +40,8 @@ def main() -> int:
 
 async def _uninstall(served: Served, *, wait_s: float, dry_run: bool) -> int:
     clock = SystemClock()
-    async with await connect() as client:
-        cluster = Cluster(client=client, clock=clock)
+    async with await connect() as session:
+        cluster = Cluster(session=session, clock=clock)
         return await uninstall(cluster, served, clock=clock, wait_s=wait_s, dry_run=dry_run, say=_say)
 
 

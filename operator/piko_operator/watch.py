@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import kopf
+import uvloop
 
 from piko.clock import Clock
 from piko.observability.logs import get_logger
@@ -98,7 +99,7 @@ class Watch:
         def main() -> None:
             failure: BaseException | None = None
             try:
-                asyncio.run(self._operate(stop, registry))
+                uvloop.run(self._operate(stop, registry))
             except BaseException as error:  # noqa: BLE001 raised again in the waiting task
                 failure = error
             if not loop.is_closed():

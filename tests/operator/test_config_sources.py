@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
-from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client import Configuration
 
 from piko.clock import SystemClock
+from piko_operator.api_session import ApiSession
 from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.config_sources import SourceUnavailableError, read_sources
@@ -65,8 +66,8 @@ async def reader(served: _Served) -> AsyncIterator[SourceReader]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    async with ApiClient(Configuration(host=f"http://127.0.0.1:{port}")) as client:
-        yield SourceReader(cluster=Cluster(client=client, clock=SystemClock()))
+    async with ApiSession(Configuration(host=f"http://127.0.0.1:{port}")) as session:
+        yield SourceReader(cluster=Cluster(session=session, clock=SystemClock()))
     await runner.cleanup()
 
 

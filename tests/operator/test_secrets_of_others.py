@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from kubernetes_asyncio.client import ApiClient, Configuration
+from kubernetes_asyncio.client import Configuration
 from kubernetes_asyncio.config import load_kube_config
 
 from piko.clock import SystemClock
+from piko_operator.api_session import ApiSession
 from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.sources import Source, SourceKind
@@ -61,8 +62,8 @@ async def cluster(
     bind(crds, role, _READ, account=(namespace, "operator"), namespaces=served)
     configuration = Configuration()
     await load_kube_config(config_file=str(kubeconfig), client_configuration=configuration)
-    async with ApiClient(configuration) as client:
-        yield Cluster(client=client, clock=SystemClock(), namespaces=served)
+    async with ApiSession(configuration) as session:
+        yield Cluster(session=session, clock=SystemClock(), namespaces=served)
     unbind(crds, role)
 
 

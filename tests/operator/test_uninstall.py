@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes_asyncio.client import ApiClient
-from kubernetes_asyncio.config import new_client_from_config
+from kubernetes_asyncio.client import Configuration
+from kubernetes_asyncio.config import load_kube_config
 
 from piko.clock import SystemClock
 from piko.errors import RefusedError
+from piko_operator.api_session import ApiSession
 from piko_operator.cluster import Cluster
 from piko_operator.cluster_error import ClusterError
 from piko_operator.finalizer_removal import Served
@@ -259,11 +260,12 @@ class _Disturbed:
 
 
 async def _uninstall(deserted: Deserted, method: str, happens: Iterator[None]) -> tuple[int, str]:
-    client: ApiClient = await new_client_from_config(str(deserted.plane.admin_kubeconfig))
+    configuration, kubeconfig = Configuration(), str(deserted.plane.admin_kubeconfig)
+    await load_kube_config(config_file=kubeconfig, client_configuration=configuration)
     said: list[str] = []
-    async with client:
+    async with ApiSession(configuration) as session:
         clock = SystemClock()
-        api = _Disturbed(Cluster(client=client, clock=clock), method, happens)
+        api = _Disturbed(Cluster(session=session, clock=clock), method, happens)
         served = Served(namespaces=(deserted.namespace,), lease_namespace=deserted.namespace)
         code = await uninstall(api, served, clock=clock, wait_s=0, dry_run=False, say=said.append)
     return code, "\n".join(said)
