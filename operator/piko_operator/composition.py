@@ -99,9 +99,10 @@ def compose(
     """Build the parts; nothing is started or opened."""
     inventory, asking = Inventory(), Inventory(kinds=[BACKFILL])
     inventories = {SCHEDULE: inventory, JOB_CONFIG: inventory, BACKFILL: asking}
+    schedules, configs = schedule_changes(database), config_changes(database)
     tables: dict[str, ManagedTable[Any]] = {
-        SCHEDULE: managed_schedules(database),
-        JOB_CONFIG: managed_configs(database),
+        SCHEDULE: managed_schedules(database, deleted=schedules.deleted),
+        JOB_CONFIG: managed_configs(database, deleted=configs.deleted),
     }
 
     def owner(seen: Seen) -> str:
@@ -170,8 +171,8 @@ def compose(
     )
     changes = Changes(
         inventory=inventory,
-        schedules=schedule_changes(database),
-        configs=config_changes(database),
+        schedules=schedules,
+        configs=configs,
         states=state_changes(database),
         look=status.look,
         interval_s=settings.status_interval_s,

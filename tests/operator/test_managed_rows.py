@@ -76,7 +76,8 @@ async def test_a_write_for_an_outdated_row_changes_nothing(opened: Database) -> 
 async def test_many_rows_are_deleted_by_one_statement_except_for_those_that_have_changed(
     opened: Database, migrated_database: TestDatabase
 ) -> None:
-    table = managed_schedules(opened)
+    told: list[str] = []
+    table = managed_schedules(opened, deleted=told.extend)
     rows = {f"job-{number}": replace(_ROW, job_id=f"job-{number}") for number in range(20)}
     await table.apply([_create(row) for row in rows.values()])
     seen = await table.read(list(rows))
@@ -90,6 +91,7 @@ async def test_many_rows_are_deleted_by_one_statement_except_for_those_that_have
     assert results.pop("job-7") == WriteResult.STALE
     assert set(results.values()) == {WriteResult.DONE}
     assert list(await table.read(list(rows))) == ["job-7"]
+    assert told == [job_id for job_id in rows if job_id != "job-7"]
 
 
 async def test_a_row_that_someone_else_has_made_is_stale_not_refused(opened: Database) -> None:

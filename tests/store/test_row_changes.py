@@ -83,6 +83,49 @@ async def test_watermarks_that_move_cost_one_statement_a_look(
     assert len(sent) == 3, "no look was complete"
 
 
+async def test_rows_that_this_program_deletes_cost_one_statement_a_look(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = schedule_changes(opened)
+    for name in ("a", "b", "c", "d"):
+        await migrated_database.execute(_INSERT.format(name))
+    await feed.look()
+    with sent_to(migrated_database, of="SELECT scheduled_job.job_id") as sent:
+        await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'b'")
+        feed.deleted(["b", "never there"])
+        (change,) = await feed.look()
+        assert (change.job_id, change.after) == ("b", None)
+        await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id IN ('a', 'c')")
+        feed.deleted(["a", "c"])
+        await migrated_database.execute(_INSERT.format("b"))
+        assert await _changed(feed) == ["a", "b", "c"]
+        assert await _changed(feed) == []
+    assert len(sent) == 3, "no look was complete"
+
+
+async def test_what_others_delete_or_make_again_is_seen_beside_what_this_program_has_deleted(
+    migrated_database: TestDatabase, opened: Database
+) -> None:
+    feed = schedule_changes(opened)
+    for name in ("a", "b", "c"):
+        await migrated_database.execute(_INSERT.format(name))
+    await feed.look()
+    await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id IN ('a', 'b')")
+    feed.deleted(["a"])
+    assert await _changed(feed) == ["a", "b"], "b by somebody else"
+
+    await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'c'")
+    feed.deleted(["c"])
+    await migrated_database.execute(_INSERT.format("c"))
+    (change,) = await feed.look()
+    assert (change.job_id, change.is_edit, change.after is None) == ("c", True, False)
+
+    feed.deleted(["c"])
+    assert await _changed(feed) == [], "it is there"
+    await migrated_database.execute("UPDATE scheduled_job SET priority = 5 WHERE job_id = 'c'")
+    assert await _changed(feed) == ["c"]
+
+
 @pytest.mark.parametrize(
     ("written", "is_edit"),
     [

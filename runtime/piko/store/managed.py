@@ -8,7 +8,7 @@ touched. Each write has its line in `change_log`, which names who made it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from typing import Any, Generic
 
@@ -37,14 +37,20 @@ _CHUNK = 1000
 _CONFIDENTIAL = "secret_json"
 _REMOVING = (Verb.DELETE, Verb.FORGET)
 
+Deleted = Callable[[Collection[str]], None]
+
 
 class ManagedTable(Generic[R]):
-    """Reads and writes the rows of one table on behalf of their resources."""
+    """Reads and writes the rows of one table on behalf of their resources.
 
-    def __init__(self, *, database: Database, table: Table, row: type[R]) -> None:
+    `deleted` is called with the jobs whose rows were deleted, as soon as the COMMIT has been answered.
+    """
+
+    def __init__(self, *, database: Database, table: Table, row: type[R], deleted: Deleted) -> None:
         self._database = database
         self._table = table
         self._row: type[R] = row
+        self._deleted = deleted
         self._names = [item.name for item in fields(row)]
         self._audited = AuditedRows(database=database, table=table)
 
@@ -85,7 +91,7 @@ class ManagedTable(Generic[R]):
             return {}
         try:
             async with self._database.transaction() as connection:
-                return await self._write(connection, changes)
+                results = await self._write(connection, changes)
         except exc.DBAPIError as error:
             if len(changes) > 1:
                 middle = len(changes) // 2
@@ -94,6 +100,9 @@ class ManagedTable(Generic[R]):
             if only.verb is Verb.CREATE and await self.read([only.job_id]):
                 return {only.job_id: WriteResult.STALE}
             return {only.job_id: RefusedChange(why=_server_text(error))}
+        done = (change for change in changes if results[change.job_id] is WriteResult.DONE)
+        self._deleted([change.job_id for change in done if change.verb in _REMOVING])
+        return results
 
     async def _write(
         self, connection: AsyncConnection, changes: Sequence[Change[R]]
@@ -185,12 +194,16 @@ class ManagedTable(Generic[R]):
         return values
 
 
-def managed_schedules(database: Database) -> ManagedTable[ManagedSchedule]:
-    return ManagedTable(database=database, table=scheduled_job, row=ManagedSchedule)
+def nobody_asks(_job_ids: Collection[str]) -> None:
+    """Nobody keeps up with the rows."""
 
 
-def managed_configs(database: Database) -> ManagedTable[ManagedConfig]:
-    return ManagedTable(database=database, table=job_config, row=ManagedConfig)
+def managed_schedules(database: Database, *, deleted: Deleted = nobody_asks) -> ManagedTable[ManagedSchedule]:
+    return ManagedTable(database=database, table=scheduled_job, row=ManagedSchedule, deleted=deleted)
+
+
+def managed_configs(database: Database, *, deleted: Deleted = nobody_asks) -> ManagedTable[ManagedConfig]:
+    return ManagedTable(database=database, table=job_config, row=ManagedConfig, deleted=deleted)
 
 
 def _as_read(change: Change[R]) -> tuple[int, str | None]:

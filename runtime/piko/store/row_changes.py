@@ -4,7 +4,8 @@ A look reads the rows whose time of writing is not older than the previous look,
 transaction may commit after a later one has. What a look has shown before is left out. In the same statement
 the database counts all rows and sums up their times: these show that a row was deleted, was dated back, or
 comes from a transaction that was open for longer. Then, and when it is asked for, a look is complete: it
-compares all rows, and finds what earlier ones have missed.
+compares all rows, and finds what earlier ones have missed. Rows that this program itself has deleted need no
+complete look, as long as the sums say that no others were.
 
 The runtime writes its own values into rows that people edit, so a time alone does not tell who has written.
 Of both parts the database gives a checksum: an edit is seen whatever else was written in the same moment, and
@@ -15,7 +16,7 @@ Times are those of the database's clock throughout.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -105,6 +106,7 @@ class RowChanges:
         self._every = select(table.c.job_id, *self._sign)
         self._since = self._statement_since()
         self._known: dict[str, RowSign] = {}
+        self._deleted: set[str] = set()
         self._whole = _Whole(0, 0)
         self._looked_at: datetime | None = None
 
@@ -113,6 +115,10 @@ class RowChanges:
         """Whether there was a look already."""
         return self._looked_at is not None
 
+    def deleted(self, job_ids: Collection[str]) -> None:
+        """Note rows that this program has deleted, as soon as their COMMIT has been answered."""
+        self._deleted |= self._known.keys() & job_ids
+
     async def look(self, *, completely: bool = False) -> list[RowChange]:
         """The changes since the last look; the first one is complete, and reports nothing.
 
@@ -120,16 +126,20 @@ class RowChanges:
         """
         first, found = not self.has_begun, None
         async with self._database.statements() as connection:
+            deleted, self._deleted = self._deleted & self._known.keys(), set()
             if self._looked_at is None or completely:
                 now = (await connection.execute(select(Now()))).scalar_one()
             else:
                 now, whole, recent = await self._recent(connection, self._looked_at - _OVERLAP)
-                found = recent if self._with(recent) == whole else None
+                deleted -= recent.keys()  # those were made again
+                found = recent if self._with(recent, deleted) == whole else None
             is_complete = found is None
             if found is None:
                 found = await self._all(connection)
         self._looked_at = now
-        changes = self._compared(found, complete=is_complete)
+        if is_complete:
+            deleted = self._known.keys() - found.keys()
+        changes = self._compared(found, deleted)
         return [] if first else changes
 
     async def _all(self, connection: AsyncConnection) -> dict[str, RowSign]:
@@ -153,31 +163,29 @@ class RowChanges:
         since = bindparam("since", type_=self._stamp.type)
         return union_all(rows.where(self._stamp >= since), whole.select_from(self._table))
 
-    def _with(self, recent: Mapping[str, RowSign]) -> _Whole:
-        """What the table comes to if nothing but `recent` has changed."""
+    def _with(self, recent: Mapping[str, RowSign], deleted: Collection[str]) -> _Whole:
+        """What the table comes to if only `recent` was written, and only `deleted` is gone."""
         rows, moments = self._whole
+        rows -= len(deleted)
+        moments -= sum(self._known[job_id].moment for job_id in deleted)
         for job_id, sign in recent.items():
             before = self._known.get(job_id)
             rows += before is None
             moments += sign.moment - (0 if before is None else before.moment)
         return _Whole(rows, moments)
 
-    def _compared(self, found: dict[str, RowSign], *, complete: bool) -> list[RowChange]:
+    def _compared(self, found: dict[str, RowSign], deleted: Collection[str]) -> list[RowChange]:
+        """What differs from what was known, which is `found` without `deleted` from now on."""
         changes = [
             RowChange(job_id=job_id, before=before, after=sign)
             for job_id, sign in found.items()
             if (before := self._known.get(job_id)) != sign
         ]
-        if complete:
-            deleted = [job_id for job_id in self._known if job_id not in found]
-            changes += [
-                RowChange(job_id=job_id, before=self._known[job_id], after=None) for job_id in deleted
-            ]
-            self._known = found
-            self._whole = _Whole(len(found), sum(sign.moment for sign in found.values()))
-        else:
-            self._whole = self._with(found)
-            self._known |= found
+        changes += [RowChange(job_id=job_id, before=self._known[job_id], after=None) for job_id in deleted]
+        self._whole = self._with(found, deleted)
+        self._known |= found
+        for job_id in deleted:
+            del self._known[job_id]
         return changes
 
 
