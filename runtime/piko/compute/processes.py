@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from piko.background.waiting import happens
 from piko.compute.backend import CasualtyError
@@ -286,10 +287,10 @@ class _Line(asyncio.Protocol):
         return not self._lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not by isinstance: the transports of uvloop, which uvicorn uses where it is installed, are others.
+        self._transport = cast(asyncio.Transport, transport)
         if self._lost:
-            transport.abort()
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

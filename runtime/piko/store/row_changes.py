@@ -164,7 +164,7 @@ class RowChanges:
         return union_all(rows.where(self._stamp >= since), whole.select_from(self._table))
 
     def _with(self, recent: Mapping[str, RowSign], deleted: Collection[str]) -> _Whole:
-        """What the table comes to if only `recent` was written, and only `deleted` is gone."""
+        """What the table comes to if only `recent` was written, and only `deleted` were deleted."""
         rows, moments = self._whole
         rows -= len(deleted)
         moments -= sum(self._known[job_id].moment for job_id in deleted)
