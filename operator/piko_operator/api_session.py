@@ -1,7 +1,7 @@
 """Requests to the API server, with the login, certificates and connections of kubernetes-asyncio.
 
-Its generated client copies each header, parameter and body before it sends them, which took as long as
-sending them. So requests are made one level below it, where the login and the proxy are known as well.
+Its generated client copies each header, parameter and body before it sends them, which took an eighth of a
+request's time. So requests are made one level below it, where the login and the proxy are known as well.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cached_property
@@ -22,7 +21,7 @@ from piko.core.registry import Declares, Handler, JobDefinition, JobRegistry
 from piko.core.resource import ResourceSource
 from piko.core.types import BackfillPolicy, Objective
 from piko.errors import PikoError, RegistrationError, SettingsError
-from piko.event_loop import run_to_end
+from piko.event_loop import check_place, run_to_end
 from piko.execution.threads import MOST, HandlerThreads
 from piko.loading import load_replica
 from piko.observability.logs import configure_logging, get_logger
@@ -300,7 +299,7 @@ class PikoApp:
         message on stderr. Raises `PikoError` off the main thread, and in a running event loop.
         """
         self.used = True
-        _check_place()
+        check_place()
         try:
             settings = self._load_settings()
             logs = configure_logging(log_format=settings.log_format, debug=settings.debug)
@@ -380,22 +379,3 @@ def _name_of(handler: object) -> str:
 def _policy(given: BackfillPolicy) -> BackfillPolicy:
     """The policy of that name; anything else is as it is given, and refused with the job."""
     return BackfillPolicy(given) if given in list(BackfillPolicy) else given
-
-
-def _check_place() -> None:
-    """Raise `PikoError` where `app.run()` cannot work, with what can."""
-    within = "within `async with app.running():` the jobs run while the block lasts"
-    if threading.current_thread() is not threading.main_thread():
-        name = threading.current_thread().name
-        raise PikoError(
-            f"app.run() was called in thread {name!r}; it needs the main thread, which gets the signals that "
-            f"stop it: call it there, or use an event loop of your own in this one: {within}"
-        )
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise PikoError(
-        "app.run() was called in a running event loop, and it starts one of its own: call it from plain "
-        f"code, or stay in this loop: {within}"
-    )

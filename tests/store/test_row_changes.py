@@ -27,6 +27,15 @@ async def _changed(feed: RowChanges, *, completely: bool = False) -> list[str]:
     return sorted(change.job_id for change in await feed.look(completely=completely))
 
 
+async def _followed(database: TestDatabase, opened: Database, *job_ids: str) -> RowChanges:
+    """A feed of schedules that has begun, with rows of these jobs."""
+    feed = schedule_changes(opened)
+    for job_id in job_ids:
+        await database.execute(_INSERT.format(job_id))
+    await feed.look()
+    return feed
+
+
 async def test_a_look_shows_what_was_written_and_deleted_since_the_last_one_and_only_once(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
@@ -52,10 +61,7 @@ async def test_a_look_shows_what_was_written_and_deleted_since_the_last_one_and_
 async def test_a_look_finds_what_was_dated_before_the_overlap(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
-    feed = schedule_changes(opened)
-    for name in ("a", "b"):
-        await migrated_database.execute(_INSERT.format(name))
-    await feed.look()
+    feed = await _followed(migrated_database, opened, "a", "b")
     # As a transaction that was open for long leaves it, or somebody who sets the time.
     dated = "updated_at = '2026-01-08 10:00:00.000001'"
     await migrated_database.execute(f"UPDATE scheduled_job SET priority = 5, {dated} WHERE job_id = 'a'")
@@ -71,10 +77,7 @@ async def test_a_look_finds_what_was_dated_before_the_overlap(
 async def test_watermarks_that_move_cost_one_statement_a_look(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
-    feed = schedule_changes(opened)
-    for name in ("a", "b"):
-        await migrated_database.execute(_INSERT.format(name))
-    await feed.look()
+    feed = await _followed(migrated_database, opened, "a", "b")
     with sent_to(migrated_database, of="SELECT scheduled_job.job_id") as sent:
         for minute in range(3):
             moved = f"UPDATE scheduled_job SET last_data_time = '2026-01-08 10:0{minute}:00'"
@@ -86,10 +89,7 @@ async def test_watermarks_that_move_cost_one_statement_a_look(
 async def test_rows_that_this_program_deletes_cost_one_statement_a_look(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
-    feed = schedule_changes(opened)
-    for name in ("a", "b", "c", "d"):
-        await migrated_database.execute(_INSERT.format(name))
-    await feed.look()
+    feed = await _followed(migrated_database, opened, "a", "b", "c", "d")
     with sent_to(migrated_database, of="SELECT scheduled_job.job_id") as sent:
         await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'b'")
         feed.deleted(["b", "never there"])
@@ -106,10 +106,7 @@ async def test_rows_that_this_program_deletes_cost_one_statement_a_look(
 async def test_what_others_delete_or_make_again_is_seen_beside_what_this_program_has_deleted(
     migrated_database: TestDatabase, opened: Database
 ) -> None:
-    feed = schedule_changes(opened)
-    for name in ("a", "b", "c"):
-        await migrated_database.execute(_INSERT.format(name))
-    await feed.look()
+    feed = await _followed(migrated_database, opened, "a", "b", "c")
     await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id IN ('a', 'b')")
     feed.deleted(["a"])
     assert await _changed(feed) == ["a", "b"], "b by somebody else"
@@ -117,8 +114,10 @@ async def test_what_others_delete_or_make_again_is_seen_beside_what_this_program
     await migrated_database.execute("DELETE FROM scheduled_job WHERE job_id = 'c'")
     feed.deleted(["c"])
     await migrated_database.execute(_INSERT.format("c"))
-    (change,) = await feed.look()
+    with sent_to(migrated_database, of="SELECT scheduled_job.job_id") as sent:
+        (change,) = await feed.look()
     assert (change.job_id, change.is_edit, change.after is None) == ("c", True, False)
+    assert len(sent) == 1, "the look was not complete"
 
     feed.deleted(["c"])
     assert await _changed(feed) == [], "it is there"
@@ -140,9 +139,7 @@ async def test_what_others_delete_or_make_again_is_seen_beside_what_this_program
 async def test_an_edit_is_told_from_what_the_runtime_writes_whatever_falls_together(
     migrated_database: TestDatabase, opened: Database, written: str, is_edit: bool
 ) -> None:
-    feed = schedule_changes(opened)
-    await migrated_database.execute(_INSERT.format("a"))
-    await feed.look()
+    feed = await _followed(migrated_database, opened, "a")
     await migrated_database.execute(f"UPDATE scheduled_job SET {written}")
     assert [change.is_edit for change in await feed.look()] == [is_edit]
 

@@ -133,13 +133,12 @@ class RowChanges:
                 now, whole, recent = await self._recent(connection, self._looked_at - _OVERLAP)
                 deleted -= recent.keys()  # those were made again
                 found = recent if self._with(recent, deleted) == whole else None
-            is_complete = found is None
             if found is None:
                 found = await self._all(connection)
-        self._looked_at = now
-        if is_complete:
-            deleted = self._known.keys() - found.keys()
+                deleted = self._known.keys() - found.keys()
+                whole = self._with(found, deleted)
         changes = self._compared(found, deleted)
+        self._looked_at, self._whole = now, whole
         return [] if first else changes
 
     async def _all(self, connection: AsyncConnection) -> dict[str, RowSign]:
@@ -182,7 +181,6 @@ class RowChanges:
             if (before := self._known.get(job_id)) != sign
         ]
         changes += [RowChange(job_id=job_id, before=self._known[job_id], after=None) for job_id in deleted]
-        self._whole = self._with(found, deleted)
         self._known |= found
         for job_id in deleted:
             del self._known[job_id]
